@@ -1,0 +1,1 @@
+//! Users, permissions and account definitions; whoever authenticates hands out an account and permissions.

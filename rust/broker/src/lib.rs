@@ -1,0 +1,1 @@
+//! Accounts, sessions, outbound buffers and interest; no sockets, no clock.

@@ -1,0 +1,1 @@
+//! nats-server's configuration language, options and command line flags.

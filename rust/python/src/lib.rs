@@ -1,0 +1,1 @@
+//! The PyO3 module: a thin shim on the server and the command line.

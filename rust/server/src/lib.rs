@@ -1,0 +1,1 @@
+//! Tokio, listeners, monitoring HTTP, signals, reload and the `stonechat-server` binary.

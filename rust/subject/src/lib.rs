@@ -1,0 +1,1 @@
+//! Subjects, tokens, wildcards, queue names and the interest index.

@@ -1,0 +1,1 @@
+//! Sans-IO parser and encoder of the NATS client protocol.
