@@ -1,1 +1,20 @@
 //! Subjects, tokens, wildcards, queue names and the interest index.
+//!
+//! The lowest layer: it knows nothing of connections or bytes on a wire. What a subscription *is* stays
+//! open (`Sublist<S>`), so that the broker, the simulator and property tests can each bring their own.
+
+#![forbid(unsafe_code)]
+
+mod generations;
+mod match_cache;
+mod members;
+mod subject;
+mod sublist;
+
+pub use generations::{Generations, Stamp};
+pub use match_cache::MatchCache;
+pub use subject::{
+    has_wildcard, is_subset, is_valid_literal, is_valid_queue, is_valid_subject, matches, overlaps,
+    token_count, tokens,
+};
+pub use sublist::{Matches, QueueMatch, Sublist};

@@ -1,0 +1,131 @@
+//! How a match cache learns that an entry may be stale, without a list of entries and without a lock.
+//!
+//! Every change of interest bumps one counter out of a small table. Which one depends on what the changed
+//! subscription could match: a literal subject bumps the counter of that subject; a wildcard subject that of its
+//! first two tokens, of its first one, or of everything, as far as they are literal. A cached subject watches the
+//! four counters that could concern it. Counters only grow, so their sum is unchanged if and only if none moved.
+//! Two subjects may share a counter by their hash: that costs a needless look-up, never a wrong answer.
+
+use foldhash::fast::FixedState;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters per table; a power of two. Index 0 is the counter of "everything".
+const COUNTERS: usize = 1024;
+
+/// The change counters of one interest index.
+#[derive(Debug)]
+pub struct Generations {
+    counters: Box<[AtomicU64]>,
+    hasher: FixedState,
+}
+
+/// The counters that concern one literal subject, and their sum when it was last looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    watched: [u16; 3],
+    sum: u64,
+}
+
+impl Generations {
+    /// A table at generation zero; `seed` keeps strangers from choosing which subjects share a counter.
+    pub fn new(seed: u64) -> Self {
+        let counters = (0..COUNTERS).map(|_| AtomicU64::new(0)).collect();
+        Self { counters, hasher: FixedState::with_seed(seed) }
+    }
+
+    /// Notes that interest in `subject`, which may hold wildcards, has changed. Call it after the change, under the
+    /// lock that orders changes.
+    pub fn bump(&self, subject: &[u8]) {
+        let slot = if crate::has_wildcard(subject) {
+            let (first, second) = heads(subject);
+            match (is_wild(first), second) {
+                (true, _) => 0,
+                (false, Some(prefix)) if !is_wild(&prefix[first.len() + 1..]) => self.slot(prefix),
+                _ => self.slot(first),
+            }
+        } else {
+            self.slot_of_literal(subject)
+        };
+        self.counters[slot as usize].fetch_add(1, Ordering::Release);
+    }
+
+    /// The stamp of a literal subject as of now. Call it under the lock that keeps changes out.
+    pub fn stamp(&self, subject: &[u8]) -> Stamp {
+        let (first, second) = heads(subject);
+        let first = self.slot(first);
+        let watched =
+            [self.slot_of_literal(subject), first, second.map_or(first, |prefix| self.slot(prefix))];
+        Stamp { watched, sum: self.sum(watched) }
+    }
+
+    /// Whether nothing that could concern the subject of this stamp has changed since it was taken.
+    #[inline]
+    pub fn is_current(&self, stamp: &Stamp) -> bool {
+        self.sum(stamp.watched) == stamp.sum
+    }
+
+    #[inline]
+    fn sum(&self, watched: [u16; 3]) -> u64 {
+        let at = |i: u16| self.counters[i as usize].load(Ordering::Acquire);
+        at(0).wrapping_add(at(watched[0])).wrapping_add(at(watched[1])).wrapping_add(at(watched[2]))
+    }
+
+    /// Never 0, which belongs to subscriptions that begin with a wildcard.
+    fn slot(&self, prefix: &[u8]) -> u16 {
+        (self.hasher.hash_one(prefix) as usize % (COUNTERS - 1) + 1) as u16
+    }
+
+    fn slot_of_literal(&self, subject: &[u8]) -> u16 {
+        self.slot(subject)
+    }
+}
+
+/// The first token, and the first two with their dot, if there are two.
+fn heads(subject: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let Some(dot) = subject.iter().position(|&b| b == b'.') else { return (subject, None) };
+    let rest = &subject[dot + 1..];
+    let end = rest.iter().position(|&b| b == b'.').unwrap_or(rest.len());
+    (&subject[..dot], Some(&subject[..dot + 1 + end]))
+}
+
+fn is_wild(token: &[u8]) -> bool {
+    token == b"*" || token == b">"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn subject() -> impl Strategy<Value = String> {
+        proptest::collection::vec(prop_oneof!["a", "b", "c", "\\*"], 1..5).prop_map(|t| t.join("."))
+    }
+
+    proptest! {
+        /// The one promise: a change that could match a subject always ends its stamp.
+        #[test]
+        fn a_matching_change_is_always_noticed(pattern in subject(), open in any::<bool>(), literal in "[abc](\\.[abc]){0,4}") {
+            let pattern = if open { format!("{pattern}.>") } else { pattern };
+            let generations = Generations::new(7);
+            let stamp = generations.stamp(literal.as_bytes());
+            prop_assert!(generations.is_current(&stamp));
+            generations.bump(pattern.as_bytes());
+            if crate::matches(literal.as_bytes(), pattern.as_bytes()) {
+                prop_assert!(!generations.is_current(&stamp));
+            }
+        }
+    }
+
+    #[test]
+    fn churn_elsewhere_leaves_a_stamp_alone() {
+        let generations = Generations::new(7);
+        let stamp = generations.stamp(b"orders.new.eu");
+        for change in ["_INBOX.abc.*", "orders.old.*", "shipping.>"] {
+            generations.bump(change.as_bytes());
+        }
+        assert!(generations.is_current(&stamp));
+        generations.bump(b"orders.*.eu");
+        assert!(!generations.is_current(&stamp));
+    }
+}
