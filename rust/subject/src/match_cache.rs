@@ -21,7 +21,7 @@ const SEEN: usize = 512;
 #[derive(Debug)]
 pub struct MatchCache<S, V> {
     slots: Vec<Option<Box<Entry<S, V>>>>,
-    seen: Vec<[u16; 4]>,
+    seen: Vec<[u32; 4]>,
     hasher: FixedState,
 }
 
@@ -66,7 +66,7 @@ impl<S, V> MatchCache<S, V> {
             self.seen = vec![[0; 4]; SEEN];
         }
         let hash = self.hasher.hash_one(subject);
-        let print = (hash >> 48) as u16 | 1;
+        let print = (hash >> 32) as u32 | 1;
         let seen = &mut self.seen[hash as usize % SEEN];
         if seen.contains(&print) {
             return true;
