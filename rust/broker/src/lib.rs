@@ -1,1 +1,35 @@
-//! Accounts, sessions, outbound buffers and interest; no sockets, no clock.
+//! Accounts, sessions, outbound buffers and interest. No sockets, no clock, no random source: bytes and times come in
+//! as arguments, bytes leave through [`Outbound`] buffers and a [`Transport`] that the layer above brings.
+//!
+//! The way of a message: a session parses what was read ([`ClientSession::ingest`]), looks the subject up in its match
+//! cache or its account's interest ([`Account`]), appends the delivery to each receiver's [`Outbound`] and, at the end
+//! of the batch, flushes every receiver once ([`Router`]).
+
+#![forbid(unsafe_code)]
+
+mod account;
+mod broker;
+mod chunk;
+mod client;
+mod closed;
+mod options;
+mod outbound;
+mod permissions;
+mod router;
+mod service;
+mod session;
+mod subscription;
+mod totals;
+
+pub use account::{Account, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
+pub use broker::{Broker, BrokerSetup, ProcessUsage};
+pub use chunk::{Chunk, WriteBatch};
+pub use client::{Client, ClientFacts, Flag, PeerAddress};
+pub use closed::{ClosedClient, ClosedReason};
+pub use options::BrokerOptions;
+pub use outbound::{Outbound, OutboundCounts, Transport};
+pub use router::{Message, Router};
+pub use service::ServerInfo;
+pub use session::{ClientSession, Progress};
+pub use subscription::{SubRef, Subscription};
+pub use totals::Totals;

@@ -1,0 +1,97 @@
+//! An account: a world of subjects of its own.
+
+use crate::service::Service;
+use crate::subscription::{Sink, SubRef, Subscription};
+use parking_lot::RwLock;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use stonechat_subject::{Generations, Matches, Stamp, Sublist};
+
+/// The account of clients that authentication gives no other.
+pub const GLOBAL_ACCOUNT: &str = "$G";
+/// The account of the server itself.
+pub const SYSTEM_ACCOUNT: &str = "$SYS";
+
+/// An account's interest and figures.
+#[derive(Debug)]
+pub struct Account {
+    name: Arc<str>,
+    interest: RwLock<Sublist<SubRef>>,
+    generations: Generations,
+    pub(crate) clients: AtomicU64,
+}
+
+impl Account {
+    pub(crate) fn new(name: &str, seed: u64) -> Self {
+        let account = Self {
+            name: name.into(),
+            interest: RwLock::new(Sublist::new(seed)),
+            generations: Generations::new(seed),
+            clients: AtomicU64::new(0),
+        };
+        for service in Service::of_account(name == SYSTEM_ACCOUNT) {
+            let subject = service.subject().as_bytes();
+            account.subscribe(&SubRef(Arc::new(Subscription::new(
+                Sink::Service(*service),
+                subject,
+                None,
+                b"",
+                None,
+            ))));
+        }
+        account
+    }
+
+    /// The account's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Whether it is the system account.
+    pub fn is_system(&self) -> bool {
+        &*self.name == SYSTEM_ACCOUNT
+    }
+
+    /// Client connections bound to it.
+    pub fn client_count(&self) -> u64 {
+        self.clients.load(Relaxed)
+    }
+
+    /// Subscriptions in it, the server's own included.
+    pub fn subscription_count(&self) -> usize {
+        self.interest.read().len()
+    }
+
+    /// Every subscription that a subject matches.
+    pub fn matches(&self, subject: &[u8]) -> Matches<SubRef> {
+        let mut found = Matches::default();
+        self.interest.read().collect(subject, &mut found);
+        found
+    }
+
+    pub(crate) fn generations(&self) -> &Generations {
+        &self.generations
+    }
+
+    /// Collects what a subject matches, and the stamp under which that holds.
+    pub(crate) fn look_up(&self, subject: &[u8], found: &mut Matches<SubRef>) -> Stamp {
+        let interest = self.interest.read();
+        interest.collect(subject, found);
+        // Under the read lock, so that no change lies between the look-up and its stamp.
+        self.generations.stamp(subject)
+    }
+
+    pub(crate) fn subscribe(&self, sub: &SubRef) {
+        let mut interest = self.interest.write();
+        if interest.insert(&sub.subject, sub.queue.as_deref(), sub.clone()) {
+            self.generations.bump(&sub.subject);
+        }
+    }
+
+    pub(crate) fn unsubscribe(&self, sub: &SubRef) {
+        let mut interest = self.interest.write();
+        if interest.remove(&sub.subject, sub.queue.as_deref(), sub) {
+            self.generations.bump(&sub.subject);
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! The broker: its accounts, its connections, what it says of itself.
+
+use crate::account::{Account, SYSTEM_ACCOUNT};
+use crate::client::{Client, Flag, PeerAddress};
+use crate::closed::{ClosedClient, ClosedReason};
+use crate::options::BrokerOptions;
+use crate::outbound::{Outbound, Transport};
+use crate::service::ServerInfo;
+use crate::totals::Totals;
+use parking_lot::{Mutex, RwLock};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::SystemTime;
+use stonechat_auth::Authenticator;
+use stonechat_wire::Info;
+
+/// What the process uses, measured by the layer that may ask the system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ProcessUsage {
+    /// Resident bytes.
+    pub mem: u64,
+    /// Percent of one core.
+    pub cpu: f64,
+    /// Cores.
+    pub cores: usize,
+}
+
+/// What a broker is made of.
+pub struct BrokerSetup {
+    /// INFO as it is for everybody; the connection's own fields are filled in.
+    pub info: Info,
+    /// Limits and switches.
+    pub options: BrokerOptions,
+    /// Who lets clients in.
+    pub authenticator: Authenticator,
+    /// Accounts of the configuration.
+    pub accounts: Vec<String>,
+    /// Seeds hashes, queue choices and jitter.
+    pub seed: u64,
+    /// When the server started.
+    pub start: SystemTime,
+    /// RFC 3339 in UTC; the layers below know no calendar.
+    pub format_time: fn(SystemTime) -> String,
+    /// The wall clock.
+    pub clock: fn() -> SystemTime,
+    /// What the process uses.
+    pub usage: Box<dyn Fn() -> ProcessUsage + Send + Sync>,
+}
+
+/// The broker, shared by all sessions.
+pub struct Broker {
+    info: RwLock<Arc<Info>>,
+    options: RwLock<Arc<BrokerOptions>>,
+    authenticator: RwLock<Arc<Authenticator>>,
+    /// Counts reloads, so that a session sees at a glance that its options are old.
+    generation: AtomicU64,
+    accounts: RwLock<HashMap<Arc<str>, Arc<Account>>>,
+    clients: RwLock<BTreeMap<u64, Arc<Client>>>,
+    closed: Mutex<VecDeque<ClosedClient>>,
+    next_cid: AtomicU64,
+    next_seq: AtomicU64,
+    lame_duck: AtomicBool,
+    /// What the server has carried.
+    pub totals: Totals,
+    seed: u64,
+    start: SystemTime,
+    format_time: fn(SystemTime) -> String,
+    clock: fn() -> SystemTime,
+    usage: Box<dyn Fn() -> ProcessUsage + Send + Sync>,
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("server_id", &self.info.read().server_id).finish_non_exhaustive()
+    }
+}
+
+impl Broker {
+    /// Makes a broker without connections.
+    pub fn new(setup: BrokerSetup) -> Arc<Self> {
+        let broker = Self {
+            info: RwLock::new(Arc::new(setup.info)),
+            options: RwLock::new(Arc::new(setup.options)),
+            authenticator: RwLock::new(Arc::new(setup.authenticator)),
+            generation: AtomicU64::new(0),
+            accounts: RwLock::default(),
+            clients: RwLock::default(),
+            closed: Mutex::default(),
+            next_cid: AtomicU64::new(4),
+            next_seq: AtomicU64::new(0),
+            lame_duck: AtomicBool::new(false),
+            totals: Totals::default(),
+            seed: setup.seed,
+            start: setup.start,
+            format_time: setup.format_time,
+            clock: setup.clock,
+            usage: setup.usage,
+        };
+        for name in setup.accounts.iter().map(String::as_str).chain([crate::GLOBAL_ACCOUNT, SYSTEM_ACCOUNT]) {
+            broker.account(name);
+        }
+        Arc::new(broker)
+    }
+
+    /// The account of this name; it begins to exist when it is first asked for.
+    pub fn account(&self, name: &str) -> Arc<Account> {
+        if let Some(account) = self.accounts.read().get(name) {
+            return account.clone();
+        }
+        let mut accounts = self.accounts.write();
+        let account = accounts.entry(name.into()).or_insert_with(|| Arc::new(Account::new(name, self.seed)));
+        account.clone()
+    }
+
+    /// All accounts.
+    pub fn accounts(&self) -> Vec<Arc<Account>> {
+        self.accounts.read().values().cloned().collect()
+    }
+
+    /// Registers a new connection; `None` if there are too many, which the caller then refuses.
+    pub fn add_client(&self, peer: PeerAddress, transport: Box<dyn Transport>) -> (Arc<Client>, bool) {
+        let cid = self.next_cid.fetch_add(1, Ordering::Relaxed);
+        let client = Arc::new(Client::new(cid, peer, (self.clock)(), Outbound::new(transport)));
+        self.totals.connections.fetch_add(1, Ordering::Relaxed);
+        let mut clients = self.clients.write();
+        let fits = clients.len() < self.options().max_connections;
+        if fits {
+            clients.insert(cid, client.clone());
+        }
+        (client, fits)
+    }
+
+    /// Forgets a connection that has ended, and remembers why.
+    pub(crate) fn remove_client(&self, client: &Client, reason: ClosedReason) {
+        match reason {
+            ClosedReason::SlowConsumerPendingBytes | ClosedReason::SlowConsumerWriteDeadline => {
+                Totals::add(&self.totals.slow_consumers, 1);
+            }
+            ClosedReason::StaleConnection => Totals::add(&self.totals.stale_connections, 1),
+            _ => {}
+        }
+        let was_there = self.clients.write().remove(&client.cid).is_some();
+        let max = self.options().max_closed_clients;
+        if !was_there || max == 0 {
+            return;
+        }
+        let facts = client.facts(true);
+        let mut closed = self.closed.lock();
+        while closed.len() >= max {
+            closed.pop_front();
+        }
+        closed.push_back(ClosedClient { facts, reason, stop: (self.clock)() });
+    }
+
+    /// The connection of this id.
+    pub fn client(&self, cid: u64) -> Option<Arc<Client>> {
+        self.clients.read().get(&cid).cloned()
+    }
+
+    /// All connections, by id.
+    pub fn clients(&self) -> Vec<Arc<Client>> {
+        self.clients.read().values().cloned().collect()
+    }
+
+    /// How many connections there are.
+    pub fn client_count(&self) -> usize {
+        self.clients.read().len()
+    }
+
+    /// The connections that have ended, oldest first, as far as they are remembered.
+    pub fn closed_clients(&self) -> Vec<ClosedClient> {
+        self.closed.lock().iter().cloned().collect()
+    }
+
+    /// The options of now.
+    pub fn options(&self) -> Arc<BrokerOptions> {
+        self.options.read().clone()
+    }
+
+    /// Who lets clients in.
+    pub fn authenticator(&self) -> Arc<Authenticator> {
+        self.authenticator.read().clone()
+    }
+
+    /// Counts reloads.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        (self.clock)()
+    }
+
+    /// When the server started.
+    pub fn start(&self) -> SystemTime {
+        self.start
+    }
+
+    /// INFO as it is for everybody.
+    pub fn info(&self) -> Arc<Info> {
+        self.info.read().clone()
+    }
+
+    /// Replaces what a reload changed, tells clients that listen, and has every session look at itself.
+    pub fn reload(&self, info: Info, options: BrokerOptions, authenticator: Authenticator) {
+        let changed = *self.info() != info;
+        *self.info.write() = Arc::new(info);
+        *self.options.write() = Arc::new(options);
+        *self.authenticator.write() = Arc::new(authenticator);
+        self.generation.fetch_add(1, Ordering::Release);
+        let clients = self.clients();
+        let too_many = clients.len().saturating_sub(self.options().max_connections);
+        for (i, client) in clients.iter().rev().enumerate() {
+            if i < too_many {
+                client.outbound.push(&stonechat_wire::error_line(stonechat_wire::texts::MAX_CONNECTIONS));
+                client.close(ClosedReason::MaxConnectionsExceeded);
+            } else if changed && client.takes_info() {
+                self.send_info(client);
+            }
+            client.raise(Flag::Reload);
+        }
+    }
+
+    /// Enters lame duck mode: clients that listen are told to go elsewhere.
+    pub fn enter_lame_duck(&self) {
+        if self.lame_duck.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        for client in self.clients() {
+            if client.takes_info() {
+                self.send_info(&client);
+            }
+        }
+    }
+
+    /// Whether the server is in lame duck mode.
+    pub fn is_lame_duck(&self) -> bool {
+        self.lame_duck.load(Ordering::Acquire)
+    }
+
+    fn send_info(&self, client: &Arc<Client>) {
+        let info = Info { ldm: self.is_lame_duck(), ..self.info_for(client) };
+        client.outbound.push(&info.line());
+        client.outbound.flush();
+    }
+
+    /// INFO for one connection.
+    pub(crate) fn info_for(&self, client: &Client) -> Info {
+        let mut info = Info::clone(&self.info());
+        info.client_id = client.cid;
+        info.client_ip = client.peer.ip.clone();
+        info
+    }
+
+    /// Who answers, in the envelope of system replies.
+    pub fn server_info(&self) -> ServerInfo {
+        let info = self.info();
+        ServerInfo {
+            name: info.server_name.clone(),
+            host: info.host.clone(),
+            id: info.server_id.clone(),
+            ver: info.version.clone(),
+            jetstream: false,
+            flags: 0,
+            seq: self.next_seq.fetch_add(1, Ordering::Relaxed) + 1,
+            time: (self.format_time)((self.clock)()),
+        }
+    }
+
+    /// Subscriptions of all accounts.
+    pub fn subscription_count(&self) -> usize {
+        self.accounts().iter().map(|a| a.subscription_count()).sum()
+    }
+
+    /// What the process uses.
+    pub fn usage(&self) -> ProcessUsage {
+        (self.usage)()
+    }
+
+    /// The server's figures as `$SYS.REQ.SERVER.PING` reports them.
+    pub(crate) fn statsz(&self) -> Value {
+        let usage = self.usage();
+        let n = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let t = &self.totals;
+        let sent = json!({ "msgs": n(&t.out_msgs), "bytes": n(&t.out_bytes) });
+        let received = json!({ "msgs": n(&t.in_msgs), "bytes": n(&t.in_bytes) });
+        json!({
+            "start": (self.format_time)(self.start),
+            "mem": usage.mem,
+            "cores": usage.cores,
+            "cpu": usage.cpu,
+            "connections": self.client_count(),
+            "total_connections": n(&t.connections),
+            "active_accounts": self.accounts().iter().filter(|a| a.client_count() > 0).count(),
+            "subscriptions": self.subscription_count(),
+            "sent": sent,
+            "sent_to_clients": sent,
+            "received": received,
+            "received_from_clients": received,
+            "slow_consumers": n(&t.slow_consumers),
+            "slow_consumer_stats": { "clients": n(&t.slow_consumers), "routes": 0, "gateways": 0, "leafs": 0 },
+            "active_servers": 1,
+            "gomaxprocs": usage.cores,
+        })
+    }
+}

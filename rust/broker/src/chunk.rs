@@ -1,0 +1,126 @@
+//! Pieces of what waits to be written, and the pool that their memory comes from.
+//!
+//! An idle connection owns no buffer: the first delivery of a batch borrows one from its thread's pool, and the write
+//! gives it back. Chunks grow with the batch, so that a fan-out to ten thousand receivers does not take ten thousand
+//! large buffers.
+
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+/// Capacities of pooled chunks.
+const CLASSES: [usize; 3] = [1 << 10, 8 << 10, 64 << 10];
+/// Spare chunks of each class that a thread keeps.
+const SPARE: [usize; 3] = [256, 64, 16];
+/// Chunks that one vectored write takes.
+const SLICES: usize = 64;
+
+thread_local! {
+    static POOL: RefCell<[Vec<Vec<u8>>; 3]> = const { RefCell::new([Vec::new(), Vec::new(), Vec::new()]) };
+}
+
+/// A piece of pending output.
+#[derive(Debug)]
+pub struct Chunk {
+    data: Data,
+    start: usize,
+}
+
+#[derive(Debug)]
+enum Data {
+    Own(Vec<u8>),
+    Shared(Bytes),
+}
+
+impl Chunk {
+    /// An empty chunk with room for at least `needed`, of a class above a chunk of `before` bytes.
+    pub(crate) fn with_room(needed: usize, before: usize) -> Self {
+        let class = CLASSES.iter().position(|&c| c >= needed && c > before).unwrap_or(CLASSES.len() - 1);
+        let mut data = POOL.with(|pool| pool.borrow_mut()[class].pop()).unwrap_or_default();
+        if data.capacity() < needed {
+            data.reserve_exact(needed.max(CLASSES[class]));
+        }
+        Self { data: Data::Own(data), start: 0 }
+    }
+
+    pub(crate) fn shared(bytes: Bytes) -> Self {
+        Self { data: Data::Shared(bytes), start: 0 }
+    }
+
+    /// The vector to append to, if this chunk has one with so much room.
+    #[inline]
+    pub(crate) fn room(&mut self, needed: usize) -> Option<&mut Vec<u8>> {
+        match &mut self.data {
+            Data::Own(data) if data.capacity() - data.len() >= needed => Some(data),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        match &self.data {
+            Data::Own(data) => data.capacity(),
+            Data::Shared(_) => 0,
+        }
+    }
+
+    /// What is left to write.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.data {
+            Data::Own(data) => &data[self.start..],
+            Data::Shared(data) => &data[self.start..],
+        }
+    }
+
+    fn recycle(self) {
+        let Data::Own(mut data) = self.data else { return };
+        let Some(class) = CLASSES.iter().position(|&c| c == data.capacity()) else { return };
+        data.clear();
+        POOL.with(|pool| {
+            let spare = &mut pool.borrow_mut()[class];
+            if spare.len() < SPARE[class] {
+                spare.push(data);
+            }
+        });
+    }
+}
+
+/// What one writer has taken out of a buffer to write.
+#[derive(Debug, Default)]
+pub struct WriteBatch {
+    pub(crate) chunks: VecDeque<Chunk>,
+}
+
+impl WriteBatch {
+    /// Calls `write` with as many slices as one vectored write takes.
+    pub fn with_slices<R>(&self, write: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut count = 0;
+        for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
+            *slice = IoSlice::new(chunk.bytes());
+            count += 1;
+        }
+        write(&slices[..count])
+    }
+
+    /// Whether all is written.
+    pub fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// Drops the first `written` bytes and gives whole chunks back to the pool.
+    pub(crate) fn advance(&mut self, written: usize) {
+        let mut rest = written;
+        while let Some(chunk) = self.chunks.front_mut() {
+            let len = chunk.bytes().len();
+            if rest < len {
+                chunk.start += rest;
+                return;
+            }
+            rest -= len;
+            if let Some(chunk) = self.chunks.pop_front() {
+                chunk.recycle();
+            }
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! What waits to be written to one connection.
+//!
+//! Anyone may append, under a short lock; one at a time takes the chunks out and writes them, outside the lock. Who
+//! appends and finds that nobody has noted this buffer yet must flush it at the end of its batch.
+
+use crate::chunk::{Chunk, WriteBatch};
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// How a connection's bytes leave; brought by the layer that owns the socket.
+pub trait Transport: Send + Sync {
+    /// Writes what is pending, or sees to it that it is written soon. Called without locks held.
+    fn flush(&self, outbound: &Outbound);
+    /// Wakes the connection's own task, which then looks at its flags.
+    fn wake(&self);
+}
+
+/// The outbound buffer of a connection.
+pub struct Outbound {
+    transport: Box<dyn Transport>,
+    pending: Mutex<Pending>,
+}
+
+/// The buffer's state, under its lock. Leaf of the lock order: nothing is called out from under it.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    chunks: VecDeque<Chunk>,
+    /// Bytes appended and not yet written, those in a writer's hands included.
+    bytes: usize,
+    /// Bytes ever written.
+    written: u64,
+    /// Somebody is writing.
+    writing: bool,
+    /// The peer takes no more for now; the owner writes on when it does.
+    blocked: bool,
+    /// Somebody will flush at the end of a batch.
+    noted: bool,
+    closed: bool,
+    pub(crate) headers: bool,
+    /// The peer's round trip is not measured yet, and it may be pinged for it.
+    pub(crate) wants_rtt_ping: bool,
+    pub(crate) counts: OutboundCounts,
+    pub(crate) replies: Option<Box<Replies>>,
+}
+
+/// What was delivered to a connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OutboundCounts {
+    /// Messages.
+    pub msgs: u64,
+    /// Bytes of headers and bodies.
+    pub bytes: u64,
+    /// Times that publishers were stalled for this connection.
+    pub stalls: u64,
+}
+
+/// Reply subjects that this connection may publish to because it was sent requests with them (`allow_responses`).
+#[derive(Debug)]
+pub(crate) struct Replies {
+    pub(crate) allowed: HashMap<Box<[u8]>, (Instant, u64)>,
+    pub(crate) max_msgs: u64,
+    pub(crate) expires: Duration,
+}
+
+/// Replies that are kept before expired ones are looked for.
+const REPLIES_BEFORE_PRUNE: usize = 4096;
+
+impl Replies {
+    /// Notes a reply subject of a delivered request.
+    pub(crate) fn note(&mut self, reply: &[u8], now: Instant) {
+        if self.allowed.len() >= REPLIES_BEFORE_PRUNE {
+            let (max, expires) = (self.max_msgs, self.expires);
+            self.allowed.retain(|_, (since, n)| {
+                !(max > 0 && *n >= max)
+                    && (expires.is_zero() || now.saturating_duration_since(*since) <= expires)
+            });
+        }
+        if self.allowed.len() < 2 * REPLIES_BEFORE_PRUNE {
+            self.allowed.insert(reply.into(), (now, 0));
+        }
+    }
+
+    /// Whether a message may be published to this reply subject; counts it.
+    pub(crate) fn take(&mut self, reply: &[u8], now: Instant) -> bool {
+        let Some((since, n)) = self.allowed.get_mut(reply) else { return false };
+        *n += 1;
+        let over = self.max_msgs > 0 && *n > self.max_msgs;
+        let late = !self.expires.is_zero() && now.saturating_duration_since(*since) > self.expires;
+        if over || late {
+            self.allowed.remove(reply);
+        }
+        !over && !late
+    }
+}
+
+impl Pending {
+    /// Appends the parts as one frame.
+    #[inline]
+    pub(crate) fn append(&mut self, parts: &[&[u8]]) {
+        let len = parts.iter().map(|p| p.len()).sum();
+        self.bytes += len;
+        let has_room = self.chunks.back_mut().is_some_and(|c| c.room(len).is_some());
+        if !has_room {
+            let before = self.chunks.back().map_or(0, Chunk::capacity);
+            self.chunks.push_back(Chunk::with_room(len, before));
+        }
+        if let Some(out) = self.chunks.back_mut().and_then(|c| c.room(len)) {
+            parts.iter().for_each(|part| out.extend_from_slice(part));
+        }
+    }
+
+    /// Appends a part that other buffers hold too.
+    pub(crate) fn append_shared(&mut self, bytes: &Bytes) {
+        self.bytes += bytes.len();
+        self.chunks.push_back(Chunk::shared(bytes.clone()));
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Notes that someone will flush; true for the first to say so.
+    #[inline]
+    pub(crate) fn note(&mut self) -> bool {
+        !std::mem::replace(&mut self.noted, true)
+    }
+}
+
+impl Outbound {
+    /// An empty buffer.
+    pub fn new(transport: Box<dyn Transport>) -> Self {
+        Self { transport, pending: Mutex::default() }
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock()
+    }
+
+    /// Appends protocol bytes that are no message; they are sent with the next flush.
+    pub fn push(&self, bytes: &[u8]) {
+        let mut pending = self.lock();
+        if !pending.closed {
+            pending.append(&[bytes]);
+        }
+    }
+
+    /// Writes what is pending, if it can be written now.
+    #[inline]
+    pub fn flush(&self) {
+        self.transport.flush(self);
+    }
+
+    /// Wakes the connection's own task.
+    pub fn wake(&self) {
+        self.transport.wake();
+    }
+
+    /// Takes all that is pending to write it. `None` if there is nothing, if somebody else is writing (and will find
+    /// what was appended meanwhile), or if the peer takes no more.
+    pub fn begin_write(&self) -> Option<WriteBatch> {
+        let mut pending = self.lock();
+        pending.noted = false;
+        if pending.chunks.is_empty() || pending.writing || pending.blocked {
+            return None;
+        }
+        pending.writing = true;
+        Some(WriteBatch { chunks: std::mem::take(&mut pending.chunks) })
+    }
+
+    /// Gives back what is left of a batch of which `written` bytes went out; returns the batch to go on with, if there
+    /// is more and the peer takes it. With `blocked`, the owner must call [`Outbound::unblock`] when the peer does.
+    pub fn end_write(&self, mut batch: WriteBatch, written: usize, blocked: bool) -> Option<WriteBatch> {
+        batch.advance(written);
+        let mut pending = self.lock();
+        pending.bytes = pending.bytes.saturating_sub(written);
+        pending.written += written as u64;
+        if pending.closed {
+            pending.writing = false;
+            return None;
+        }
+        let mut later = std::mem::take(&mut pending.chunks);
+        batch.chunks.append(&mut later);
+        if blocked || batch.is_empty() {
+            pending.chunks = batch.chunks;
+            pending.writing = false;
+            pending.blocked = blocked;
+            return None;
+        }
+        Some(batch)
+    }
+
+    /// The peer takes more again.
+    pub fn unblock(&self) {
+        self.lock().blocked = false;
+    }
+
+    /// Whether the peer takes no more for now.
+    pub fn is_blocked(&self) -> bool {
+        self.lock().blocked
+    }
+
+    /// Bytes that wait, and bytes ever written: together they tell whether the peer reads.
+    pub fn progress(&self) -> (usize, u64) {
+        let pending = self.lock();
+        (pending.bytes, pending.written)
+    }
+
+    /// Drops what is pending and takes nothing more.
+    pub fn close(&self) {
+        let mut pending = self.lock();
+        pending.closed = true;
+        pending.bytes = 0;
+        pending.chunks = VecDeque::new();
+        pending.replies = None;
+    }
+
+    /// What was delivered so far.
+    pub fn counts(&self) -> OutboundCounts {
+        self.lock().counts
+    }
+}
+
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbound").field("pending", &*self.pending.lock()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    struct Nowhere;
+    impl Transport for Nowhere {
+        fn flush(&self, _: &Outbound) {}
+        fn wake(&self) {}
+    }
+
+    proptest! {
+        /// Whatever the sizes of frames and of writes, the peer gets every byte once and in order.
+        #[test]
+        fn every_byte_leaves_once_in_order(steps in proptest::collection::vec((0usize..3000, 0usize..5000, any::<bool>()), 1..60)) {
+            let outbound = Outbound::new(Box::new(Nowhere));
+            let (mut sent, mut got, mut next) = (Vec::new(), Vec::new(), 0u8);
+            for (len, take, blocked) in steps {
+                let frame: Vec<u8> = (0..len).map(|_| { next = next.wrapping_add(1); next }).collect();
+                sent.extend_from_slice(&frame);
+                let (a, b) = frame.split_at(len / 3);
+                match len % 5 {
+                    0 => { let mut p = outbound.lock(); p.append(&[a]); p.append_shared(&Bytes::copy_from_slice(b)); }
+                    _ => outbound.lock().append(&[a, b]),
+                }
+                outbound.unblock();
+                if let Some(batch) = outbound.begin_write() {
+                    let all: Vec<u8> = batch.with_slices(|s| s.iter().flat_map(|s| s.to_vec()).collect());
+                    let n = take.min(all.len());
+                    got.extend_from_slice(&all[..n]);
+                    let mut more = outbound.end_write(batch, n, blocked);
+                    while let Some(batch) = more {
+                        let all: Vec<u8> = batch.with_slices(|s| s.iter().flat_map(|s| s.to_vec()).collect());
+                        got.extend_from_slice(&all);
+                        more = outbound.end_write(batch, all.len(), false);
+                    }
+                }
+                prop_assert_eq!(outbound.progress(), (sent.len() - got.len(), got.len() as u64));
+            }
+            outbound.unblock();
+            let mut more = outbound.begin_write();
+            while let Some(batch) = more {
+                let all: Vec<u8> = batch.with_slices(|s| s.iter().flat_map(|s| s.to_vec()).collect());
+                got.extend_from_slice(&all);
+                more = outbound.end_write(batch, all.len(), false);
+            }
+            prop_assert_eq!(got, sent);
+        }
+    }
+
+    #[test]
+    fn replies_are_allowed_so_often_and_so_long() {
+        let now = Instant::now();
+        let mut replies = Replies { allowed: HashMap::new(), max_msgs: 2, expires: Duration::from_secs(1) };
+        replies.note(b"r", now);
+        assert!(replies.take(b"r", now) && replies.take(b"r", now) && !replies.take(b"r", now));
+        replies.note(b"r", now);
+        assert!(!replies.take(b"r", now + Duration::from_secs(2)));
+    }
+}

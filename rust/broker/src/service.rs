@@ -1,0 +1,91 @@
+//! The services that the server itself answers, over ordinary requests.
+
+use crate::broker::Broker;
+use crate::client::Client;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// A service of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// `$SYS.REQ.USER.INFO`: who am I, from every account.
+    UserInfo,
+    /// `$SYS.REQ.SERVER.PING` and `.PING.STATSZ`, from the system account.
+    ServerPing,
+    /// The same under its longer name.
+    ServerPingStatsz,
+    /// `$SYS.REQ.SERVER.PING.IDZ`, from the system account.
+    ServerPingIdz,
+}
+
+/// Who answers, in the envelope of system replies.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServerInfo {
+    /// The server's name.
+    pub name: String,
+    /// Where it listens.
+    pub host: String,
+    /// Its public nkey.
+    pub id: String,
+    /// The nats-server version that it is compatible with.
+    pub ver: String,
+    /// JetStream is on.
+    pub jetstream: bool,
+    /// Capabilities as bits.
+    pub flags: u64,
+    /// Counts the server's own messages.
+    pub seq: u64,
+    /// RFC 3339, UTC.
+    pub time: String,
+}
+
+impl Service {
+    /// The services that an account has.
+    pub(crate) fn of_account(system: bool) -> &'static [Self] {
+        match system {
+            true => &[Self::UserInfo, Self::ServerPing, Self::ServerPingStatsz, Self::ServerPingIdz],
+            false => &[Self::UserInfo],
+        }
+    }
+
+    pub(crate) fn subject(self) -> &'static str {
+        match self {
+            Self::UserInfo => "$SYS.REQ.USER.INFO",
+            Self::ServerPing => "$SYS.REQ.SERVER.PING",
+            Self::ServerPingStatsz => "$SYS.REQ.SERVER.PING.STATSZ",
+            Self::ServerPingIdz => "$SYS.REQ.SERVER.PING.IDZ",
+        }
+    }
+
+    /// The reply to a request with this payload; `None` if the server stays silent (its filter names another server).
+    pub(crate) fn answer(self, broker: &Broker, client: &Client, payload: &[u8]) -> Option<Vec<u8>> {
+        let body = match self {
+            Self::UserInfo => json!({ "server": broker.server_info(), "data": client.user_info() }),
+            _ if !meant_for(broker, payload) => return None,
+            Self::ServerPing | Self::ServerPingStatsz => {
+                json!({ "server": broker.server_info(), "statsz": broker.statsz() })
+            }
+            Self::ServerPingIdz => {
+                let server = broker.server_info();
+                json!({ "name": server.name, "host": server.host, "id": server.id })
+            }
+        };
+        serde_json::to_vec(&body).ok()
+    }
+}
+
+/// Whether the filter in a request's body admits this server.
+fn meant_for(broker: &Broker, payload: &[u8]) -> bool {
+    let Ok(Value::Object(filter)) = serde_json::from_slice(payload) else { return true };
+    let exact = filter.get("exact_match").and_then(Value::as_bool).unwrap_or(false);
+    let admits = |field: &str, own: &str| match filter.get(field).and_then(Value::as_str) {
+        None | Some("") => true,
+        Some(wanted) if exact => own == wanted,
+        Some(wanted) => own.contains(wanted),
+    };
+    let info = broker.server_info();
+    admits("server_name", &info.name)
+        && admits("host", &info.host)
+        && admits("cluster", "")
+        && admits("domain", "")
+}

@@ -1,0 +1,266 @@
+//! CONNECT: who the client is, and what it may do.
+
+use super::{ClientSession, Ending, Step};
+use crate::client::Identity;
+use crate::closed::ClosedReason;
+use crate::outbound::Replies;
+use crate::permissions::CompiledPermissions;
+use crate::subscription::SubRef;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+use stonechat_auth::{ConnectionKind, Credentials, Grant, Permissions, Verdict};
+use stonechat_wire::{ConnectOptions, Info, quote, redact_connect, texts};
+use tracing::error;
+
+impl ClientSession {
+    /// A first byte before CONNECT: fine if nothing is asked of clients or a `no_auth_user` stands in, or if it can be
+    /// the first byte of CONNECT.
+    pub(super) fn admit_before_connect(&mut self, first: u8) -> Step {
+        if first.eq_ignore_ascii_case(&b'c') {
+            return Ok(());
+        }
+        let anonymous = Credentials::default();
+        match self.broker.authenticator().check(&anonymous, ConnectionKind::Standard) {
+            Verdict::Granted(grant) => {
+                self.grant(grant);
+                Ok(())
+            }
+            Verdict::Denied => Err(self.violation()),
+        }
+    }
+
+    pub(super) fn connect(&mut self, json: &[u8], now: Instant) -> Result<Option<Credentials>, Ending> {
+        self.trace_in(|| format!("CONNECT {}", redact_connect(json)));
+        if let Err(error) = self.connect.apply(json) {
+            error!("{} - {error}", self.client.label());
+            return Err(self.end(ClosedReason::ProtocolViolation));
+        }
+        let first = !std::mem::replace(&mut self.connected, true);
+        self.timers.connected(&self.options, now);
+        if first {
+            let rtt = now.saturating_duration_since(self.start).max(Duration::from_nanos(1));
+            self.client.rtt_ns.store(rtt.as_nanos() as u64, Relaxed);
+        } else {
+            self.drop_subscriptions();
+        }
+        let headers = self.options.headers && self.connect.headers;
+        self.parser.headers = headers;
+        self.client.outbound.lock().headers = headers;
+        let credentials = credentials(&self.connect);
+        let authenticator = self.broker.authenticator();
+        if authenticator.is_expensive(&credentials) {
+            return Ok(Some(credentials));
+        }
+        let verdict = authenticator.check(&credentials, ConnectionKind::Standard);
+        self.conclude(credentials, verdict)?;
+        Ok(None)
+    }
+
+    /// Goes on after credentials were checked elsewhere. Input that waits is to be ingested again by the caller with
+    /// the next read; `now` is for what it holds already.
+    pub fn authenticated(
+        &mut self,
+        credentials: Credentials,
+        verdict: Verdict,
+        now: Instant,
+    ) -> super::Progress {
+        if self.conclude(credentials, verdict).is_err() {
+            let _ = self.finish_batch(now);
+            return super::Progress::Close;
+        }
+        let input = std::mem::take(&mut self.partial);
+        self.ingest(&input, now)
+    }
+
+    fn conclude(&mut self, credentials: Credentials, verdict: Verdict) -> Step {
+        match verdict {
+            Verdict::Granted(grant) => self.grant(grant),
+            Verdict::Denied => return Err(self.violation()),
+        }
+        self.credentials = Some(credentials);
+        if !(0..=1).contains(&self.connect.protocol) {
+            return Err(self.fail(texts::INVALID_CLIENT_PROTOCOL, ClosedReason::BadClientProtocolVersion));
+        }
+        if self.connect.no_responders && !self.parser.headers {
+            return Err(
+                self.fail(texts::NO_RESPONDERS_NEEDS_HEADERS, ClosedReason::NoRespondersRequiresHeaders)
+            );
+        }
+        self.send_ok();
+        Ok(())
+    }
+
+    fn violation(&self) -> Ending {
+        error!(
+            "{} - authentication error{}",
+            self.client.label(),
+            match self.connect.user.as_str() {
+                "" => String::new(),
+                user => format!(" - User {}", quote(user.as_bytes())),
+            }
+        );
+        self.fail(texts::AUTHORIZATION_VIOLATION, ClosedReason::AuthenticationFailure)
+    }
+
+    fn grant(&mut self, grant: Grant) {
+        self.bind(&grant.account, grant.user, grant.permissions);
+    }
+
+    /// Makes the session one of an account.
+    pub(super) fn bind(
+        &mut self,
+        account: &str,
+        user: Option<Arc<str>>,
+        permissions: Option<Arc<Permissions>>,
+    ) {
+        self.timers.authenticated();
+        let account = self.broker.account(account);
+        if self.account.as_ref().is_none_or(|old| !Arc::ptr_eq(old, &account)) {
+            account.clients.fetch_add(1, Relaxed);
+            if let Some(old) = self.account.replace(account.clone()) {
+                old.clients.fetch_sub(1, Relaxed);
+            }
+        }
+        self.cache.clear();
+        self.permit(permissions.as_deref());
+        let label = self.label(account.name(), user.as_deref()).into();
+        let c = &self.connect;
+        *self.client.identity.lock() = Identity {
+            account: Some(account.name().clone()),
+            user,
+            permissions,
+            name: c.name.clone(),
+            lang: c.lang.clone(),
+            version: c.version.clone(),
+            label,
+        };
+    }
+
+    fn permit(&mut self, permissions: Option<&Permissions>) {
+        self.permissions = permissions.map(|p| Box::new(CompiledPermissions::new(p)));
+        let responses = self.permissions.as_ref().and_then(|p| p.responses);
+        self.client.outbound.lock().replies = responses
+            .map(|(max_msgs, expires)| Box::new(Replies { allowed: HashMap::new(), max_msgs, expires }));
+    }
+
+    /// The connection in log lines, as nats-server 2.15 labels it once CONNECT is there.
+    fn label(&self, account: &str, user: Option<&str>) -> String {
+        let c = &self.connect;
+        let mut said = String::new();
+        if !c.version.is_empty() {
+            said = format!("v{}", c.version);
+        }
+        if !c.lang.is_empty() {
+            said += if said.is_empty() { "" } else { ":" };
+            said += &c.lang;
+        }
+        if !c.name.is_empty() {
+            said += if said.is_empty() { "" } else { ":" };
+            said += &c.name;
+        }
+        let mut label = format!("{} - cid:{}", self.client.peer, self.client.cid);
+        if !said.is_empty() {
+            label += &format!(" - {}", quote(said.as_bytes()));
+        }
+        if let (Some(user), true) = (user, self.connected) {
+            label += &format!(" - {}", quote(format!("{account}/{user}").as_bytes()));
+        }
+        label
+    }
+
+    /// After a reload: the client stays if it would be let in again, with the permissions of now.
+    pub(super) fn reloaded(&mut self) {
+        let authenticator = self.broker.authenticator();
+        let Some(account) = self.account.clone() else { return };
+        let credentials = self.credentials.clone().unwrap_or_default();
+        let grant = match &self.client.user() {
+            // Hashing again would take long; the user's own entry says whether anything changed.
+            Some(user) if authenticator.is_expensive(&credentials) => {
+                authenticator.still_grants(user).cloned()
+            }
+            _ => match authenticator.check(&credentials, ConnectionKind::Standard) {
+                Verdict::Granted(grant) => Some(grant),
+                Verdict::Denied => None,
+            },
+        };
+        let Some(grant) = grant.filter(|g| *g.account == **account.name()) else {
+            let _ = self.violation();
+            return;
+        };
+        let changed = self.client.identity.lock().permissions != grant.permissions;
+        if changed {
+            self.grant(grant);
+            self.drop_forbidden();
+        }
+    }
+
+    /// Removes subscriptions that the permissions of now forbid, and says so.
+    fn drop_forbidden(&mut self) {
+        let (Some(permissions), Some(account)) = (&self.permissions, &self.account) else { return };
+        let subs: Vec<SubRef> = self.client.subs.lock().values().cloned().map(SubRef).collect();
+        for sub in subs {
+            if permissions.may_subscribe(&sub.subject, sub.queue.as_deref()) {
+                continue;
+            }
+            crate::router::end_subscription(account, &self.client, &sub);
+            let queue =
+                sub.queue.as_deref().map(|q| format!(" using queue {}", quote(q))).unwrap_or_default();
+            let text = format!(
+                "Permissions Violation for Subscription to {}{queue} (sid {})",
+                quote(&sub.subject),
+                quote(&sub.sid)
+            );
+            self.send_error(&text);
+        }
+        self.router.touch(&self.client);
+    }
+
+    /// PING: PONG, and behind the first one INFO with the account, as nats-server does since 2.14.
+    pub(super) fn ping(&mut self, now: Instant) {
+        self.trace_in(|| "PING".into());
+        self.timers.heard(now);
+        if self.options.trace {
+            tracing::trace!("{} - ->> [PONG]", self.client.label());
+        }
+        self.send(b"PONG\r\n");
+        self.router.touch(&self.client);
+        if !self.connected || std::mem::replace(&mut self.first_pong_sent, true) {
+            return;
+        }
+        let rtt_known = self.client.rtt_ns.load(Relaxed) != 0;
+        self.client.outbound.lock().wants_rtt_ping = !rtt_known;
+        if self.connect.protocol >= 1 {
+            self.client.takes_info.store(true, Relaxed);
+            let account = self.account.as_ref();
+            let info = Info {
+                connect_info: true,
+                remote_account: account.map(|a| a.name().to_string()).unwrap_or_default(),
+                acc_is_sys: account.is_some_and(|a| a.is_system()),
+                ..self.broker.info_for(&self.client)
+            };
+            self.send(&info.line());
+        }
+    }
+
+    pub(super) fn pong(&mut self, now: Instant) {
+        self.trace_in(|| "PONG".into());
+        if let Some(rtt) = self.timers.answered(now) {
+            self.client.rtt_ns.store(rtt.as_nanos().max(1) as u64, Relaxed);
+        }
+    }
+}
+
+fn credentials(c: &ConnectOptions) -> Credentials {
+    Credentials {
+        user: c.user.clone(),
+        pass: c.pass.clone(),
+        auth_token: c.auth_token.clone(),
+        nkey: c.nkey.clone(),
+        sig: c.sig.clone(),
+        jwt: String::new(),
+        account: c.account.clone(),
+        new_account: c.new_account,
+    }
+}

@@ -1,0 +1,369 @@
+//! A client's session: from the bytes that were read to operations on its account.
+//!
+//! The session belongs to the connection's task alone. What others need of it lies in [`Client`].
+
+mod authenticate;
+mod publish;
+mod subscribe;
+mod timers;
+
+use crate::account::Account;
+use crate::broker::Broker;
+use crate::client::{Client, Flag};
+use crate::closed::ClosedReason;
+use crate::options::BrokerOptions;
+use crate::permissions::CompiledPermissions;
+use crate::router::Router;
+use crate::subscription::SubRef;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+use stonechat_auth::Credentials;
+use stonechat_subject::MatchCache;
+use stonechat_wire::{ConnectOptions, Op, ParseError, Parsed, Parser, error_line, texts};
+use timers::Timers;
+use tracing::{debug, error, trace};
+
+/// Partial input of this size and more is read in place rather than moved to the front of the next read.
+const IN_PLACE_FROM: usize = 4096;
+/// Partial input grows by at most this much ahead of what has arrived, so that a size alone reserves no memory.
+const GROW_MAX: usize = 1 << 20;
+
+/// What a session asks of the task that drives it.
+#[derive(Debug)]
+#[must_use]
+pub enum Progress {
+    /// Read on, after this pause.
+    Read(Duration),
+    /// Check these credentials off the hot threads, then call [`ClientSession::authenticated`].
+    Authenticate(Credentials),
+    /// Close the connection; why is in [`Client::closing`].
+    Close,
+}
+
+/// A client connection's protocol state.
+#[derive(Debug)]
+pub struct ClientSession {
+    broker: Arc<Broker>,
+    client: Arc<Client>,
+    options: Arc<BrokerOptions>,
+    generation: u64,
+    parser: Parser,
+    connect: ConnectOptions,
+    credentials: Option<Credentials>,
+    connected: bool,
+    first_pong_sent: bool,
+    account: Option<Arc<Account>>,
+    permissions: Option<Box<CompiledPermissions>>,
+    /// Input whose operation is not complete, and how much of it there will be at least.
+    partial: Vec<u8>,
+    needed: usize,
+    cache: MatchCache<SubRef, bool>,
+    found: stonechat_subject::Matches<SubRef>,
+    router: Router,
+    timers: Timers,
+    start: Instant,
+    figures: Figures,
+}
+
+/// Figures of the batch under way.
+#[derive(Debug, Default)]
+struct Figures {
+    msgs: u64,
+    bytes: u64,
+    matches: u64,
+    hits: u64,
+}
+
+/// The connection must end; the reason is noted and the client was told.
+#[derive(Debug)]
+struct Ending;
+
+type Step = Result<(), Ending>;
+
+impl ClientSession {
+    /// A session for a connection that was just registered: INFO is already in its buffer.
+    pub fn new(broker: Arc<Broker>, client: Arc<Client>, now: Instant) -> Self {
+        let options = broker.options();
+        let authenticator = broker.authenticator();
+        let seed = broker.seed() ^ client.cid.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let parser = Parser {
+            max_control_line: options.max_control_line,
+            max_payload: options.max_payload,
+            headers: false,
+        };
+        let timers = Timers::new(&options, authenticator.required(), seed, now);
+        let info = broker.info_for(&client);
+        client.outbound.push(&info.line());
+        let mut session = Self {
+            generation: broker.generation(),
+            parser,
+            connect: ConnectOptions::default(),
+            credentials: None,
+            connected: false,
+            first_pong_sent: false,
+            account: None,
+            permissions: None,
+            partial: Vec::new(),
+            needed: 0,
+            cache: MatchCache::new(seed),
+            found: stonechat_subject::Matches::default(),
+            router: Router::new(seed),
+            timers,
+            start: now,
+            figures: Figures::default(),
+            options,
+            broker,
+            client,
+        };
+        debug!("{} - Client connection created", session.client.label());
+        if !authenticator.is_enforced() {
+            session.bind(crate::GLOBAL_ACCOUNT, None, None);
+        }
+        session.client.outbound.flush();
+        session
+    }
+
+    /// The connection.
+    pub fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    /// Refuses a connection beyond `max_connections`.
+    pub fn refuse(&mut self) {
+        error!("{} - maximum connections exceeded", self.client.label());
+        let _ = self.fail(texts::MAX_CONNECTIONS, ClosedReason::MaxConnectionsExceeded);
+        self.client.outbound.flush();
+    }
+
+    /// Puts input that waits for its rest at the front of the buffer that is read into next; how much that is. `None` if
+    /// it is large: then read into [`ClientSession::partial_space`].
+    pub fn prepare(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        let len = self.partial.len();
+        if len >= IN_PLACE_FROM || len > buffer.len() / 2 {
+            return None;
+        }
+        buffer[..len].copy_from_slice(&self.partial);
+        Some(len)
+    }
+
+    /// Where the rest of large partial input goes.
+    pub fn partial_space(&mut self) -> &mut [u8] {
+        let len = self.partial.len();
+        let missing = self.needed.saturating_sub(len).clamp(1, GROW_MAX);
+        self.partial.resize(len + missing, 0);
+        &mut self.partial[len..]
+    }
+
+    /// `filled` bytes of [`ClientSession::partial_space`] were read; the space is given back first even if none were.
+    pub fn partial_filled(&mut self, space: usize, filled: usize, now: Instant) -> Progress {
+        self.partial.truncate(self.partial.len() - space + filled);
+        if self.partial.len() < self.needed || filled == 0 {
+            return Progress::Read(Duration::ZERO);
+        }
+        let input = std::mem::take(&mut self.partial);
+        let progress = self.ingest(&input, now);
+        if self.partial.is_empty() && input.capacity() <= GROW_MAX {
+            // Keeps the memory for the next large message; an idle session gives it up.
+            self.partial = input;
+            self.partial.clear();
+        }
+        progress
+    }
+
+    /// Gives up memory that only a busy session needs.
+    pub fn rest(&mut self) {
+        if self.partial.is_empty() && self.partial.capacity() > 0 {
+            self.partial = Vec::new();
+        }
+    }
+
+    /// Takes what was read, partial input of before at its front, and does what it says.
+    pub fn ingest(&mut self, input: &[u8], now: Instant) -> Progress {
+        self.partial.clear();
+        self.refresh();
+        let mut used = 0;
+        let mut asked = None;
+        while used < input.len() && self.client.closing().is_none() {
+            match self.step(&input[used..], now) {
+                Ok(Some((n, None))) => used += n,
+                Ok(Some((n, Some(credentials)))) => {
+                    used += n;
+                    asked = Some(credentials);
+                    self.needed = 0;
+                    self.partial.extend_from_slice(&input[used..]);
+                    break;
+                }
+                Ok(None) => {
+                    self.partial.extend_from_slice(&input[used..]);
+                    break;
+                }
+                Err(Ending) => break,
+            }
+        }
+        let stall = self.finish_batch(now);
+        match asked {
+            _ if self.client.closing().is_some() => Progress::Close,
+            Some(credentials) => Progress::Authenticate(credentials),
+            None => Progress::Read(stall),
+        }
+    }
+
+    /// One operation: how much input it took, and whether credentials must be checked before the next. `None` if it is
+    /// not complete.
+    #[inline]
+    fn step(&mut self, input: &[u8], now: Instant) -> Result<Option<(usize, Option<Credentials>)>, Ending> {
+        if self.account.is_none() && !self.connected {
+            self.admit_before_connect(input[0])?;
+        }
+        let (op, used) = match self.parser.parse(input) {
+            Ok(Parsed::Op(op, used)) => (op, used),
+            Ok(Parsed::Incomplete(needed)) => {
+                self.needed = needed;
+                return Ok(None);
+            }
+            Err(error) => return Err(self.parse_failed(error, input)),
+        };
+        match op {
+            Op::Publish(message) => self.publish(&message, now)?,
+            Op::Subscribe { subject, queue, sid } => self.subscribe(subject, queue, sid),
+            Op::Unsubscribe { sid, max } => self.unsubscribe(sid, max),
+            Op::Ping => self.ping(now),
+            Op::Pong => self.pong(now),
+            Op::Connect(json) => return self.connect(json, now).map(|asked| Some((used, asked))),
+            Op::Info(json) => {
+                if serde_json::from_slice::<serde_json::Value>(json).is_err() {
+                    return Err(self.end(ClosedReason::ProtocolViolation));
+                }
+            }
+            Op::Ok => {}
+            Op::Err(text) => {
+                error!("{} - Client Error {}", self.client.label(), String::from_utf8_lossy(text));
+                return Err(self.end(ClosedReason::ParseError));
+            }
+        }
+        Ok(Some((used, None)))
+    }
+
+    fn parse_failed(&self, error: ParseError, input: &[u8]) -> Ending {
+        let label = self.client.label();
+        let start = String::from_utf8_lossy(&input[..input.len().min(32)]).into_owned();
+        match error {
+            ParseError::UnknownOperation => {
+                error!("{label} - Client parser ERROR, proto={start:?}");
+                self.fail(texts::UNKNOWN_OPERATION, ClosedReason::ProtocolViolation)
+            }
+            ParseError::BadArguments => {
+                error!("{label} - processing arguments failed: {start:?}");
+                self.end(ClosedReason::ProtocolViolation)
+            }
+            ParseError::ControlLine => {
+                error!("{label} - maximum control line exceeded");
+                self.fail(texts::MAX_CONTROL_LINE, ClosedReason::MaxControlLineExceeded)
+            }
+            ParseError::Payload(size) => {
+                error!("{label} - maximum payload exceeded: {size} vs {}", self.options.max_payload);
+                self.fail(texts::MAX_PAYLOAD, ClosedReason::MaxPayloadExceeded)
+            }
+        }
+    }
+
+    /// What the configuration says now, if it was reloaded.
+    #[inline]
+    fn refresh(&mut self) {
+        if self.generation != self.broker.generation() {
+            self.generation = self.broker.generation();
+            self.options = self.broker.options();
+            self.parser.max_control_line = self.options.max_control_line;
+            self.parser.max_payload = self.options.max_payload;
+        }
+    }
+
+    /// Looks at what others asked; call it when the task was woken.
+    pub fn woken(&mut self, now: Instant) -> Progress {
+        self.refresh();
+        if self.client.take(Flag::Reload) {
+            self.reloaded();
+        }
+        if self.client.take(Flag::Timer) {
+            self.timers_due(now);
+        }
+        let stall = self.finish_batch(now);
+        match self.client.closing() {
+            Some(_) => Progress::Close,
+            None => Progress::Read(stall),
+        }
+    }
+
+    fn finish_batch(&mut self, now: Instant) -> Duration {
+        let stall = self.router.finish(&self.broker, &self.options);
+        let f = std::mem::take(&mut self.figures);
+        if f.msgs > 0 {
+            let add =
+                |counter: &std::sync::atomic::AtomicU64, n| counter.store(counter.load(Relaxed) + n, Relaxed);
+            // Only this session writes its connection's figures, so no atomic addition is needed for them.
+            add(&self.client.in_msgs, f.msgs);
+            add(&self.client.in_bytes, f.bytes);
+            self.broker.totals.in_msgs.fetch_add(f.msgs, Relaxed);
+            self.broker.totals.in_bytes.fetch_add(f.bytes, Relaxed);
+            self.broker.totals.matches.fetch_add(f.matches, Relaxed);
+            self.broker.totals.cache_hits.fetch_add(f.hits, Relaxed);
+        }
+        let since_start = now.saturating_duration_since(self.start).as_millis() as u64;
+        self.client.last_activity_ms.store(since_start, Relaxed);
+        stall
+    }
+
+    /// Ends the connection without a word.
+    fn end(&self, reason: ClosedReason) -> Ending {
+        self.client.close(reason);
+        Ending
+    }
+
+    /// Ends the connection and says why.
+    fn fail(&self, text: &str, reason: ClosedReason) -> Ending {
+        self.send_error(text);
+        self.end(reason)
+    }
+
+    fn send(&self, bytes: &[u8]) {
+        self.client.outbound.push(bytes);
+    }
+
+    fn send_error(&self, text: &str) {
+        if self.options.trace {
+            trace!("{} - ->> [-ERR {text}]", self.client.label());
+        }
+        self.send(&error_line(text));
+    }
+
+    fn send_ok(&self) {
+        if self.connect.verbose {
+            if self.options.trace {
+                trace!("{} - ->> [OK]", self.client.label());
+            }
+            self.send(b"+OK\r\n");
+        }
+    }
+
+    fn trace_in(&self, op: impl FnOnce() -> String) {
+        if self.options.trace {
+            trace!("{} - <<- [{}]", self.client.label(), op());
+        }
+    }
+
+    /// Ends the session: its subscriptions go, and what is pending with them. Call it once the connection is closed.
+    pub fn close(&mut self, reason: ClosedReason) {
+        self.client.close(reason);
+        let reason = self.client.closing().unwrap_or(reason);
+        let label = self.client.label();
+        self.broker.remove_client(&self.client, reason);
+        self.drop_subscriptions();
+        if let Some(account) = self.account.take() {
+            account.clients.fetch_sub(1, Relaxed);
+        }
+        self.client.outbound.close();
+        self.cache.clear();
+        debug!("{label} - Client connection closed: {reason}");
+    }
+}

@@ -1,0 +1,156 @@
+//! PUB and HPUB: the way of a message from its publisher to the router.
+
+use super::{ClientSession, Step};
+use crate::router::{Message, Origin, traced_payload};
+use std::time::Instant;
+use stonechat_subject::is_valid_literal;
+use stonechat_wire::{Publish, quote, texts};
+use tracing::{error, trace};
+
+impl ClientSession {
+    #[inline]
+    pub(super) fn publish(&mut self, message: &Publish<'_>, now: Instant) -> Step {
+        self.figures.msgs += 1;
+        self.figures.bytes += message.payload.len() as u64;
+        if self.options.trace {
+            self.trace_publish(message);
+        }
+        if self.connect.pedantic && !is_valid_literal(message.subject) {
+            self.send_error(texts::INVALID_PUBLISH_SUBJECT);
+            self.router.touch(&self.client);
+        }
+        if message.subject.first().is_some_and(|b| matches!(b, b'_' | b'$'))
+            && self.is_reserved(message.subject)
+        {
+            self.deny_publish(message.subject);
+            return Ok(());
+        }
+        let Some(account) = &self.account else { return Ok(()) };
+        let msg = Message::from(message);
+        self.figures.matches += 1;
+        // Most messages end here: their subject is in the cache, with the verdict on it.
+        if let Some((matched, allowed)) = self.cache.get(message.subject, account.generations()) {
+            self.figures.hits += 1;
+            if !*allowed && !self.may_reply_to(message.subject, now) {
+                self.deny_publish(message.subject);
+                return Ok(());
+            }
+            if is_reserved_reply(message.reply) {
+                self.deny_reply(message.reply);
+                return Ok(());
+            }
+            if self.connect.verbose {
+                self.send_ok();
+                self.router.touch(&self.client);
+            }
+            let origin = Origin { client: &self.client, echo: self.connect.echo, now };
+            let taken = self.router.deliver(&self.broker, &self.options, account, origin, &msg, matched);
+            if !taken && !message.reply.is_empty() {
+                self.no_responders(message);
+            }
+            return Ok(());
+        }
+        let allowed = self.permissions.as_ref().is_none_or(|p| p.may_publish(message.subject));
+        if !allowed && !self.may_reply_to(message.subject, now) {
+            self.deny_publish(message.subject);
+            return Ok(());
+        }
+        if is_reserved_reply(message.reply) {
+            self.deny_reply(message.reply);
+            return Ok(());
+        }
+        if self.connect.verbose {
+            self.send_ok();
+            self.router.touch(&self.client);
+        }
+        let mut found = std::mem::take(&mut self.found);
+        let stamp = account.look_up(message.subject, &mut found);
+        let origin = Origin { client: &self.client, echo: self.connect.echo, now };
+        let taken = self.router.deliver(&self.broker, &self.options, account, origin, &msg, &found);
+        if self.cache.should_keep(message.subject) {
+            self.cache.keep(message.subject, stamp, found, allowed, account.generations());
+        } else {
+            found.clear();
+            self.found = found;
+        }
+        if !taken && !message.reply.is_empty() {
+            self.no_responders(message);
+        }
+        Ok(())
+    }
+
+    /// Subjects that belong to servers: gateway replies and Raft.
+    fn is_reserved(&self, subject: &[u8]) -> bool {
+        let longer = |prefix: &[u8]| subject.len() > prefix.len() && subject.starts_with(prefix);
+        longer(b"_GR_.")
+            || (subject.starts_with(b"$NRG.") && !self.account.as_ref().is_some_and(|a| a.is_system()))
+    }
+
+    fn deny_reply(&mut self, reply: &[u8]) {
+        let reply = quote(reply);
+        error!("{} - Publish Violation - Reply {reply}", self.client.label());
+        self.send_error(&format!("Permissions Violation for Publish with Reply of {reply}"));
+        self.router.touch(&self.client);
+    }
+
+    fn deny_publish(&mut self, subject: &[u8]) {
+        let subject = quote(subject);
+        error!("{} - Publish Violation - Subject {subject}", self.client.label());
+        self.send_error(&format!("Permissions Violation for Publish to {subject}"));
+        self.router.touch(&self.client);
+    }
+
+    /// Whether `allow_responses` lets this client publish where its permissions do not.
+    fn may_reply_to(&self, subject: &[u8], now: Instant) -> bool {
+        self.permissions.as_ref().is_some_and(|p| p.responses.is_some())
+            && self.client.outbound.lock().replies.as_mut().is_some_and(|r| r.take(subject, now))
+    }
+
+    /// Tells the publisher that nobody took its request, if it wants to know and listens for the reply itself.
+    fn no_responders(&mut self, message: &Publish<'_>) {
+        if !self.connect.no_responders {
+            return;
+        }
+        let Some(account) = &self.account else { return };
+        let matched = account.matches(message.reply);
+        let mut subs = matched.plain.iter().chain(matched.queues.iter().flat_map(|q| &q.members));
+        let Some(sub) = subs
+            .find(|s| matches!(&s.sink, crate::subscription::Sink::Client(c) if c.cid == self.client.cid))
+        else {
+            return;
+        };
+        let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+        let len = 32 + message.subject.len();
+        let head = format!(" {len} {len}\r\nNATS/1.0 503\r\nNats-Subject: ");
+        let parts: [&[u8]; 7] =
+            [b"HMSG ", message.reply, b" ", &sub.sid, head.as_bytes(), message.subject, b"\r\n\r\n\r\n"];
+        self.send(&parts.concat());
+        if self.options.trace {
+            trace!(
+                "{} - ->> [HMSG {} {} {len} {len}]",
+                self.client.label(),
+                text(message.reply),
+                text(&sub.sid)
+            );
+        }
+        self.router.touch(&self.client);
+    }
+
+    fn trace_publish(&self, message: &Publish<'_>) {
+        let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+        let op = if message.header_len.is_some() { "HPUB" } else { "PUB" };
+        let reply =
+            if message.reply.is_empty() { String::new() } else { format!(" {}", text(message.reply)) };
+        self.trace_in(|| format!("{op} {}{reply} {}", text(message.subject), text(message.sizes)));
+        let payload = traced_payload(&self.options, message.payload);
+        trace!("{} - <<- MSG_PAYLOAD: [{payload}]", self.client.label());
+    }
+}
+
+/// Whether a reply subject is one of those that servers make for themselves.
+#[inline]
+fn is_reserved_reply(reply: &[u8]) -> bool {
+    let longer = |prefix: &[u8]| reply.len() > prefix.len() && reply.starts_with(prefix);
+    reply.first().is_some_and(|b| matches!(b, b'_' | b'$'))
+        && (longer(b"_R_.") || longer(b"$JS.ACK.") || longer(b"_GR_."))
+}
