@@ -16,20 +16,22 @@ pub const SYSTEM_ACCOUNT: &str = "$SYS";
 #[derive(Debug)]
 pub struct Account {
     name: Arc<str>,
+    system: bool,
     interest: RwLock<Sublist<SubRef>>,
     generations: Generations,
     pub(crate) clients: AtomicU64,
 }
 
 impl Account {
-    pub(crate) fn new(name: &str, seed: u64) -> Self {
+    pub(crate) fn new(name: &str, system: bool, seed: u64) -> Self {
         let account = Self {
             name: name.into(),
+            system,
             interest: RwLock::new(Sublist::new(seed)),
             generations: Generations::new(seed),
             clients: AtomicU64::new(0),
         };
-        for service in Service::of_account(name == SYSTEM_ACCOUNT) {
+        for service in Service::of_account(system) {
             let subject = service.subject().as_bytes();
             account.subscribe(&SubRef(Arc::new(Subscription::new(
                 Sink::Service(*service),
@@ -49,7 +51,7 @@ impl Account {
 
     /// Whether it is the system account.
     pub fn is_system(&self) -> bool {
-        &*self.name == SYSTEM_ACCOUNT
+        self.system
     }
 
     /// Client connections bound to it.

@@ -1,6 +1,6 @@
 //! The broker: its accounts, its connections, what it says of itself.
 
-use crate::account::{Account, SYSTEM_ACCOUNT};
+use crate::account::Account;
 use crate::client::{Client, Flag, PeerAddress};
 use crate::closed::{ClosedClient, ClosedReason};
 use crate::options::BrokerOptions;
@@ -36,6 +36,8 @@ pub struct BrokerSetup {
     pub options: BrokerOptions,
     /// Who lets clients in.
     pub authenticator: Authenticator,
+    /// The account that the server's own services belong to.
+    pub system_account: String,
     /// Accounts of the configuration.
     pub accounts: Vec<String>,
     /// Seeds hashes, queue choices and jitter.
@@ -57,6 +59,7 @@ pub struct Broker {
     authenticator: RwLock<Arc<Authenticator>>,
     /// Counts reloads, so that a session sees at a glance that its options are old.
     generation: AtomicU64,
+    system_account: String,
     accounts: RwLock<HashMap<Arc<str>, Arc<Account>>>,
     clients: RwLock<BTreeMap<u64, Arc<Client>>>,
     closed: Mutex<VecDeque<ClosedClient>>,
@@ -86,6 +89,7 @@ impl Broker {
             options: RwLock::new(Arc::new(setup.options)),
             authenticator: RwLock::new(Arc::new(setup.authenticator)),
             generation: AtomicU64::new(0),
+            system_account: setup.system_account,
             accounts: RwLock::default(),
             clients: RwLock::default(),
             closed: Mutex::default(),
@@ -99,7 +103,7 @@ impl Broker {
             clock: setup.clock,
             usage: setup.usage,
         };
-        for name in setup.accounts.iter().map(String::as_str).chain([crate::GLOBAL_ACCOUNT, SYSTEM_ACCOUNT]) {
+        for name in setup.accounts.iter().map(String::as_str).chain([crate::GLOBAL_ACCOUNT, &broker.system_account]) {
             broker.account(name);
         }
         Arc::new(broker)
@@ -111,8 +115,8 @@ impl Broker {
             return account.clone();
         }
         let mut accounts = self.accounts.write();
-        let account = accounts.entry(name.into()).or_insert_with(|| Arc::new(Account::new(name, self.seed)));
-        account.clone()
+        let system = name == self.system_account;
+        accounts.entry(name.into()).or_insert_with(|| Arc::new(Account::new(name, system, self.seed))).clone()
     }
 
     /// All accounts.
@@ -192,10 +196,6 @@ impl Broker {
 
     pub(crate) fn seed(&self) -> u64 {
         self.seed
-    }
-
-    pub(crate) fn now(&self) -> SystemTime {
-        (self.clock)()
     }
 
     /// When the server started.

@@ -54,7 +54,6 @@ pub struct Client {
     pub outbound: Outbound,
     pub(crate) subs: Mutex<HashMap<Box<[u8]>, Arc<Subscription>>>,
     pub(crate) identity: Mutex<Identity>,
-    /// What an nkey client would sign.
     pub(crate) in_msgs: AtomicU64,
     pub(crate) in_bytes: AtomicU64,
     /// Milliseconds from `start` to the last activity.
@@ -138,6 +137,12 @@ impl Client {
     pub fn raise(&self, flag: Flag) {
         self.flags.fetch_or(flag as u8, Ordering::AcqRel);
         self.outbound.wake();
+    }
+
+    /// Whether anything was asked.
+    #[inline]
+    pub fn is_flagged(&self) -> bool {
+        self.flags.load(Ordering::Acquire) != 0
     }
 
     /// Whether this was asked since the last look.

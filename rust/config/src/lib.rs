@@ -1,1 +1,21 @@
 //! nats-server's configuration language, options and command line flags.
+//!
+//! - [`lang`] reads the language into a tree of values with positions, and computes its digest.
+//! - [`options`] turns the tree into [`Options`], collecting all errors and warnings.
+//! - [`flags`] parses the command line in the manner of Go's `flag` package and lays it over the file.
+//! - [`reload`] says what changed between two `Options`, or which change can't be made while running.
+//!
+//! [`configure`], [`load()`] and [`load_text`] put the first three together. Only they touch files and the
+//! environment, and only through [`lang::Source`].
+
+pub mod duration;
+pub mod error;
+pub mod flags;
+pub mod lang;
+mod load;
+pub mod options;
+pub mod reload;
+
+pub use error::{ConfigErrors, Issue};
+pub use load::{Loaded, configure, load, load_text, load_with};
+pub use options::{InvalidOptions, Options, RANDOM_PORT, Unsupported, WriteTimeout};

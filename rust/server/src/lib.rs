@@ -1,1 +1,24 @@
 //! Tokio, listeners, monitoring HTTP, signals, reload and the `stonechat-server` binary.
+//!
+//! [`Server`] is a whole broker with its own runtime and log, so that a process may hold several. [`run`] is the
+//! command line around one.
+
+#![deny(unsafe_code)]
+
+mod command;
+mod files;
+mod lame_duck;
+mod logging;
+mod monitor;
+mod net;
+mod server;
+mod settings;
+mod time;
+#[expect(unsafe_code, reason = "getrusage")]
+mod usage;
+mod version;
+
+pub use command::run;
+pub use logging::{LogLevel, LogRecord, LogTarget};
+pub use server::{ReloadError, Server, StartError};
+pub use version::{COMPATIBLE_VERSION, VERSION};

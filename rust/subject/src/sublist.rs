@@ -189,6 +189,7 @@ impl<S> Level<S> {
         }
     }
 
+    #[expect(clippy::vec_box, reason = "the boxes come out of the trie as they are")]
     fn detach(&mut self, pending: &mut Vec<Box<Level<S>>>) {
         pending.extend(self.nodes.values_mut().filter_map(|n| n.next.take()));
         pending.extend(self.star.as_mut().and_then(|n| n.next.take()));

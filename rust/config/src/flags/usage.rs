@@ -1,0 +1,68 @@
+//! The texts for people who ask for help.
+
+use std::fmt::Write;
+
+use super::table::{Group, HEALTHCHECK, SERVER, Spec};
+
+/// Where the explanations begin.
+const HELP_COLUMN: usize = 44;
+
+/// What `--help_tls` prints.
+pub const TLS_USAGE: &str = "\
+TLS is configured in the `tls` block of the configuration file:
+
+    tls {
+        cert_file: \"server-cert.pem\"    # certificate of the server, PEM
+        key_file:  \"server-key.pem\"     # its private key, PEM
+        ca_file:   \"ca.pem\"             # authority of the clients' certificates
+        verify:    true                 # clients must present one
+        timeout:   \"2s\"                 # for the handshake
+    }
+
+or for the client listener by the flags --tls, --tlscert, --tlskey, --tlsverify and --tlscacert.
+
+This version of stonechat does not encrypt yet: it refuses to start when TLS is configured.
+";
+
+/// The usage: every flag with all its names, in groups.
+#[must_use]
+pub fn usage() -> String {
+    let mut text = String::from(
+        "Usage: stonechat-server [flags]\n       stonechat-server healthcheck [flags]\n\nOne dash or two before a flag \
+         make no difference; a value follows after a space or '='.\n",
+    );
+    for group in SERVER.iter().chain(HEALTHCHECK) {
+        push_group(&mut text, group);
+    }
+    text
+}
+
+fn push_group(text: &mut String, group: &Group) {
+    // Writing to a String can't fail.
+    let _ = writeln!(text, "\n{}:", group.title);
+    for spec in group.specs {
+        let names = names(spec);
+        let mut explanations = spec.help.lines();
+        let first = explanations.next().unwrap_or_default();
+        if names.len() < HELP_COLUMN {
+            let _ = writeln!(text, "{names:HELP_COLUMN$}{first}");
+        } else {
+            let _ = writeln!(text, "{names}\n{:HELP_COLUMN$}{first}", "");
+        }
+        for explanation in explanations {
+            let _ = writeln!(text, "{:HELP_COLUMN$}{explanation}", "");
+        }
+    }
+}
+
+fn names(spec: &Spec) -> String {
+    let dashed =
+        |name: &&str| format!("{}{name}", if name.len() <= 3 && !is_word(name) { "-" } else { "--" });
+    let names: Vec<_> = spec.names.iter().map(dashed).collect();
+    format!("  {} {}", names.join(", "), spec.value).trim_end().to_owned()
+}
+
+/// Short names that are words all the same.
+fn is_word(name: &str) -> bool {
+    matches!(name, "net" | "pid" | "log" | "tls" | "url")
+}

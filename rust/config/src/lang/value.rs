@@ -1,0 +1,74 @@
+//! The tree that a configuration is parsed into.
+
+use std::collections::BTreeMap;
+
+use super::Position;
+
+/// The entries of a map. Of several entries with one key the last one counts.
+pub type Map = BTreeMap<String, Node>;
+
+/// A value with its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// The value.
+    pub value: Value,
+    /// The place of the key if it is the value of a key, else of the value.
+    pub position: Position,
+    /// A variable referred to this key, so that it may have any name.
+    pub is_used_variable: bool,
+}
+
+/// What can be written in a configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// Text, bare or quoted.
+    String(String),
+    /// A whole number, its size suffix applied.
+    Integer(i64),
+    /// A number with a fraction.
+    Float(f64),
+    /// `true`, `yes`, `on` and their opposites.
+    Bool(bool),
+    /// A point in time, as written: `2006-01-02T15:04:05Z`.
+    Datetime(String),
+    /// `[ ... ]`
+    Array(Vec<Node>),
+    /// `{ ... }`
+    Map(Map),
+}
+
+impl Value {
+    /// The name of the type for people.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::String(_) => "a string",
+            Self::Integer(_) => "an integer",
+            Self::Float(_) => "a float",
+            Self::Bool(_) => "a boolean",
+            Self::Datetime(_) => "a date",
+            Self::Array(_) => "a list",
+            Self::Map(_) => "a block",
+        }
+    }
+
+    /// The number of values in it, itself included.
+    #[must_use]
+    pub fn node_count(&self) -> usize {
+        1 + match self {
+            Self::Array(items) => items.iter().map(|node| node.value.node_count()).sum(),
+            Self::Map(entries) => entries.values().map(|node| node.value.node_count()).sum(),
+            _ => 0,
+        }
+    }
+
+    /// The number of levels in it, itself included.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        1 + match self {
+            Self::Array(items) => items.iter().map(|node| node.value.depth()).max().unwrap_or(0),
+            Self::Map(entries) => entries.values().map(|node| node.value.depth()).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+}

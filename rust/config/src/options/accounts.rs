@@ -1,0 +1,174 @@
+//! Reading the `accounts` block and subject mappings.
+
+use std::collections::HashSet;
+
+use stonechat_auth::{AccountDef, AccountLimits, GLOBAL_ACCOUNT};
+use stonechat_subject::is_valid_subject;
+
+use super::{
+    authorization::{apply_default_permissions, is_public_nkey},
+    blocks::{ACCOUNT_JETSTREAM, EXPORTS, IMPORTS, MAPPING_DESTINATION, MSG_TRACE},
+    reader::{Reader, in_order},
+    schema::Kind,
+};
+use crate::lang::{Map, Node, Value};
+
+impl Reader {
+    /// A list of names, or a block with a block for each.
+    pub(super) fn accounts(&mut self, node: &Node) -> Vec<AccountDef> {
+        match &node.value {
+            Value::Array(items) => self.account_names(items),
+            Value::Map(map) => self.account_blocks(map),
+            _ => {
+                self.wrong_type(node, "a list of accounts or a block");
+                Vec::new()
+            }
+        }
+    }
+
+    fn account_names(&mut self, items: &[Node]) -> Vec<AccountDef> {
+        let mut accounts: Vec<AccountDef> = Vec::new();
+        for item in items {
+            let Some(name) = self.string(item) else { continue };
+            if accounts.iter().any(|account| account.name == name) {
+                self.error(&item.position, format!("Duplicate Account Entry: {name}"));
+            } else if self.is_free_account_name(name, item) {
+                accounts.push(AccountDef { name: name.to_owned(), ..AccountDef::default() });
+            }
+        }
+        accounts
+    }
+
+    fn is_free_account_name(&mut self, name: &str, node: &Node) -> bool {
+        let is_free = name != GLOBAL_ACCOUNT;
+        if !is_free {
+            self.error(&node.position, format!("{name:?} is a Reserved Account"));
+        }
+        is_free
+    }
+
+    fn account_blocks(&mut self, map: &Map) -> Vec<AccountDef> {
+        let mut accounts = Vec::new();
+        let mut taken = HashSet::new();
+        for (_, name, node) in in_order(map) {
+            // It only holds what accounts refer to.
+            if node.is_used_variable {
+                continue;
+            }
+            let Value::Map(entries) = &node.value else {
+                self.error(&node.position, "Expected map entries for accounts");
+                continue;
+            };
+            if self.is_free_account_name(name, node) {
+                let account = self.account(name, entries);
+                self.check_duplicates(&account.users, &mut taken, node);
+                accounts.push(account);
+            }
+        }
+        accounts
+    }
+
+    fn account(&mut self, name: &str, entries: &Map) -> AccountDef {
+        let mut account = AccountDef { name: name.to_owned(), ..AccountDef::default() };
+        let field = |key: &str| format!("accounts.{name}.{key}");
+        for (key, written, node) in in_order(entries) {
+            match key.as_str() {
+                "users" => account.users = self.users(node, &format!("accounts.{name}")).unwrap_or_default(),
+                "default_permissions" => account.default_permissions = self.permissions(node),
+                "limits" => account.limits = self.account_limits(node).unwrap_or_default(),
+                "nkey" => {
+                    if self.string(node).is_some_and(|nkey| !is_public_nkey(nkey, 'A')) {
+                        self.error(&node.position, "Not a valid public nkey for an account");
+                    }
+                    self.refuse(&field("nkey"), node);
+                }
+                "imports" => {
+                    self.check(&key, node, &IMPORTS);
+                    self.ignore(&field("imports"), node);
+                }
+                "exports" => {
+                    self.check(&key, node, &EXPORTS);
+                    self.ignore(&field("exports"), node);
+                }
+                "jetstream" => {
+                    self.check(&key, node, &ACCOUNT_JETSTREAM);
+                    self.ignore(&field("jetstream"), node);
+                }
+                "mappings" | "maps" => {
+                    self.check_mappings(node);
+                    self.ignore(&field("mappings"), node);
+                }
+                "msg_trace" | "trace_dest" => {
+                    self.check(&key, node, &MSG_TRACE);
+                    self.ignore(&field("msg_trace"), node);
+                }
+                _ => self.unknown(written, node),
+            }
+        }
+        for user in &mut account.users {
+            user.account = Some(name.to_owned());
+        }
+        apply_default_permissions(account.users.iter_mut(), account.default_permissions.as_ref());
+        account
+    }
+
+    fn account_limits(&mut self, node: &Node) -> Option<AccountLimits> {
+        let Value::Map(map) = &node.value else {
+            self.error(&node.position, "Expected account limits to be a map/struct");
+            return None;
+        };
+        let mut limits = AccountLimits::default();
+        for (key, written, node) in in_order(map) {
+            let limit = match key.as_str() {
+                "max_connections" | "max_conn" => &mut limits.max_connections,
+                "max_subscriptions" | "max_subs" => &mut limits.max_subscriptions,
+                "max_payload" | "max_pay" => &mut limits.max_payload,
+                "max_leafnodes" | "max_leafs" => &mut limits.max_leafnodes,
+                _ => {
+                    if !node.is_used_variable {
+                        let reason = format!("Unknown field {written:?} parsing account limits");
+                        self.error(&node.position, reason);
+                    }
+                    continue;
+                }
+            };
+            *limit = self.integer(node).and_then(|number| u64::try_from(number).ok());
+        }
+        Some(limits)
+    }
+
+    /// `source: destination`, or with one or several weighted destinations.
+    pub(super) fn check_mappings(&mut self, node: &Node) {
+        let Some(map) = self.map(node) else { return };
+        for (_, subject, node) in in_order(map) {
+            if !is_valid_subject(subject.as_bytes()) {
+                self.error(&node.position, format!("Subject {subject:?} is not a valid subject"));
+            }
+            match &node.value {
+                Value::String(_) => {}
+                Value::Array(items) => items.iter().for_each(|item| self.check_mapping_destination(item)),
+                _ => self.check_mapping_destination(node),
+            }
+        }
+    }
+
+    fn check_mapping_destination(&mut self, node: &Node) {
+        let Value::Map(map) = &node.value else {
+            return self.error(&node.position, "Expected an entry for the mapping destination");
+        };
+        self.check("", node, &Kind::Block(&MAPPING_DESTINATION));
+        let Some(weight) =
+            map.iter().find(|(key, _)| key.eq_ignore_ascii_case("weight")).map(|(_, node)| node)
+        else {
+            return self.error(&node.position, "Missing weight for mapping destination");
+        };
+        let percent = match &weight.value {
+            Value::Integer(number) => Some(*number),
+            Value::String(text) => text.strip_suffix('%').unwrap_or(text).parse().ok(),
+            _ => return,
+        };
+        if !percent.is_some_and(|percent| (0..=100).contains(&percent)) {
+            self.error(&weight.position, "Invalid weight for mapping destination");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Typed access to the values of a configuration, with all complaints collected on the way.
+
+use std::time::Duration;
+
+use super::Unsupported;
+use crate::{
+    duration::{self, SignedDuration},
+    error::Issue,
+    lang::{Map, Node, Position, Value},
+};
+
+/// Collects what is wrong while values are read. A reading method that finds a value unsuitable notes the
+/// error and returns `None`, so that reading goes on with the next one.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    pub(super) errors: Vec<Issue>,
+    pub(super) warnings: Vec<Issue>,
+    pub(super) unsupported: Vec<Unsupported>,
+}
+
+impl Reader {
+    pub(super) fn error(&mut self, position: &Position, reason: impl Into<String>) {
+        self.errors.push(Issue::at(position, reason));
+    }
+
+    pub(super) fn warn(&mut self, position: &Position, field: &str, reason: &str) {
+        self.warnings.push(Issue::at(position, format!("invalid use of field {field:?}: {reason}")));
+    }
+
+    /// An unknown key, unless it is there to be referred to as a variable.
+    pub(super) fn unknown(&mut self, key: &str, node: &Node) {
+        if !node.is_used_variable {
+            self.error(&node.position, format!("unknown field {key:?}"));
+        }
+    }
+
+    /// Something that must be refused, since running without it would be less safe than asked for.
+    pub(super) fn refuse(&mut self, field: &str, node: &Node) {
+        self.unsupported_field(field, node, true);
+    }
+
+    /// Something that is left out with a warning.
+    pub(super) fn ignore(&mut self, field: &str, node: &Node) {
+        self.unsupported_field(field, node, false);
+    }
+
+    fn unsupported_field(&mut self, field: &str, node: &Node, fatal: bool) {
+        let position = Some(node.position.clone());
+        self.unsupported.push(Unsupported { field: field.to_owned(), position, fatal });
+    }
+
+    pub(super) fn wrong_type(&mut self, node: &Node, wanted: &str) {
+        let found = node.value.type_name();
+        self.error(&node.position, format!("expected {wanted}, found {found}"));
+    }
+
+    pub(super) fn string<'n>(&mut self, node: &'n Node) -> Option<&'n str> {
+        match &node.value {
+            Value::String(text) => Some(text),
+            _ => {
+                self.wrong_type(node, "a string");
+                None
+            }
+        }
+    }
+
+    /// A string of which an empty one counts as absent.
+    pub(super) fn text(&mut self, node: &Node) -> Option<Option<String>> {
+        self.string(node).map(|text| (!text.is_empty()).then(|| text.to_owned()))
+    }
+
+    pub(super) fn boolean(&mut self, node: &Node) -> Option<bool> {
+        match node.value {
+            Value::Bool(truth) => Some(truth),
+            _ => {
+                self.wrong_type(node, "a boolean");
+                None
+            }
+        }
+    }
+
+    pub(super) fn integer(&mut self, node: &Node) -> Option<i64> {
+        match node.value {
+            Value::Integer(number) => Some(number),
+            _ => {
+                self.wrong_type(node, "an integer");
+                None
+            }
+        }
+    }
+
+    /// An integer of which those below zero count as zero, that is as unset.
+    pub(super) fn natural(&mut self, node: &Node) -> Option<u64> {
+        self.integer(node).map(|number| u64::try_from(number).unwrap_or(0))
+    }
+
+    /// A port: -1 for a random one, 0 for the default.
+    pub(super) fn port(&mut self, node: &Node) -> Option<i32> {
+        let number = self.integer(node)?;
+        let port = port_in_range(number);
+        if port.is_none() {
+            self.error(&node.position, format!("port {number} is out of range"));
+        }
+        port
+    }
+
+    pub(super) fn map<'n>(&mut self, node: &'n Node) -> Option<&'n Map> {
+        match &node.value {
+            Value::Map(map) => Some(map),
+            _ => {
+                self.wrong_type(node, "a block");
+                None
+            }
+        }
+    }
+
+    pub(super) fn list<'n>(&mut self, node: &'n Node) -> Option<&'n [Node]> {
+        match &node.value {
+            Value::Array(items) => Some(items),
+            _ => {
+                self.wrong_type(node, "a list");
+                None
+            }
+        }
+    }
+
+    /// A string, or a list of strings.
+    pub(super) fn strings(&mut self, node: &Node) -> Option<Vec<String>> {
+        match &node.value {
+            Value::String(text) => Some(vec![text.clone()]),
+            Value::Array(items) => items.iter().map(|item| self.string(item).map(str::to_owned)).collect(),
+            _ => {
+                self.wrong_type(node, "a string or a list of strings");
+                None
+            }
+        }
+    }
+
+    /// A duration, or a number of seconds, which is warned of.
+    pub(super) fn duration(&mut self, field: &str, node: &Node) -> Option<SignedDuration> {
+        match &node.value {
+            Value::String(_) => self.duration_text(field, node),
+            Value::Integer(seconds) => {
+                self.warn(&node.position, field, &format!("{field} should be converted to a duration"));
+                let duration = SignedDuration::from_secs(*seconds);
+                if duration.is_none() {
+                    self.error(&node.position, format!("{field} value is too big"));
+                }
+                duration
+            }
+            _ => {
+                self.wrong_type(node, "a duration");
+                None
+            }
+        }
+    }
+
+    /// A duration in Go's notation.
+    pub(super) fn duration_text(&mut self, field: &str, node: &Node) -> Option<SignedDuration> {
+        match duration::parse(self.string(node)?) {
+            Ok(duration) => Some(duration),
+            Err(error) => {
+                self.error(&node.position, format!("error parsing {field}: {error}"));
+                None
+            }
+        }
+    }
+
+    /// A duration that may not be negative; zero stands for the default and gives `None`.
+    pub(super) fn positive_duration(&mut self, field: &str, node: &Node) -> Option<Duration> {
+        let duration = self.duration(field, node)?.to_std();
+        if duration.is_none() {
+            self.error(&node.position, format!("{field} can not be negative"));
+        }
+        duration.filter(|duration| !duration.is_zero())
+    }
+
+    /// `host:port` or only a port.
+    pub(super) fn listen(&mut self, node: &Node) -> Option<(String, i32)> {
+        let text = match &node.value {
+            Value::Integer(_) => return self.port(node).map(|port| (String::new(), port)),
+            Value::String(text) => text,
+            _ => {
+                self.wrong_type(node, "a port or host:port");
+                return None;
+            }
+        };
+        let Some((host, port)) = split_host_port(text) else {
+            self.error(&node.position, format!("could not parse address string {text:?}"));
+            return None;
+        };
+        let Some(port_number) = port.parse().ok().and_then(port_in_range) else {
+            self.error(&node.position, format!("could not parse port {port:?}"));
+            return None;
+        };
+        Some((host.to_owned(), port_number))
+    }
+}
+
+fn port_in_range(number: i64) -> Option<i32> {
+    (-1..=65_535).contains(&number).then(|| i32::try_from(number).ok()).flatten()
+}
+
+/// Splits `host:port` or `[v6]:port`; an address with several colons needs the brackets.
+fn split_host_port(text: &str) -> Option<(&str, &str)> {
+    if let Some(bracketed) = text.strip_prefix('[') {
+        let (host, port) = bracketed.split_once("]:")?;
+        return (!host.contains(['[', ']']) && !port.contains([':', '[', ']'])).then_some((host, port));
+    }
+    let (host, port) = text.split_once(':')?;
+    (!port.contains([':', '[', ']']) && !host.contains([']', '['])).then_some((host, port))
+}
+
+/// The entries of a map in the order in which they were written.
+pub(super) fn in_order(map: &Map) -> Vec<(String, &str, &Node)> {
+    let mut entries: Vec<_> =
+        map.iter().map(|(key, node)| (key.to_lowercase(), key.as_str(), node)).collect();
+    entries.sort_by(|(_, _, a), (_, _, b)| {
+        (a.position.line, a.position.column).cmp(&(b.position.line, b.position.column))
+    });
+    entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_split() {
+        let cases = [
+            ("localhost:4222", Some(("localhost", "4222"))),
+            (":4222", Some(("", "4222"))),
+            ("[::1]:4222", Some(("::1", "4222"))),
+            ("h:-1", Some(("h", "-1"))),
+            ("::1:4222", None),
+            ("localhost", None),
+            ("[::1]", None),
+            ("[::1]4222", None),
+            ("a]:1", None),
+        ];
+        for (text, parts) in cases {
+            assert_eq!(split_host_port(text), parts, "{text}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What options must satisfy together, whatever they came from.
+
+use std::time::Duration;
+
+use super::Options;
+use crate::duration;
+
+/// Why a server can't run with these options.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidOptions {
+    /// Lame duck mode would end before it began to close clients.
+    #[error(
+        "lame duck grace period ({}) should be strictly lower than lame duck duration ({})",
+        duration::format(*.grace), duration::format(*.duration)
+    )]
+    LameDuckGrace {
+        /// The grace period.
+        grace: Duration,
+        /// The duration.
+        duration: Duration,
+    },
+    /// A message of the largest size would make any client a slow consumer.
+    #[error("max_payload ({max_payload}) cannot be higher than max_pending ({max_pending})")]
+    PayloadAbovePending {
+        /// Bytes of a payload.
+        max_payload: i32,
+        /// Bytes that may wait.
+        max_pending: u64,
+    },
+    /// `no_auth_user` without users.
+    #[error("no_auth_user: \"{0}\" present, but users/nkeys are not defined")]
+    NoUsersForNoAuthUser(String),
+    /// `no_auth_user` names nobody.
+    #[error(
+        "no_auth_user: \"{0}\" not present as user or nkey in authorization block or account configuration"
+    )]
+    UnknownNoAuthUser(String),
+    /// A server name with a space can't be shown in one word.
+    #[error("server name cannot contain spaces")]
+    ServerName,
+    /// `system_account` names no configured account.
+    #[error("error resolving system account: account missing: \"{0}\"")]
+    UnknownSystemAccount(String),
+}
+
+impl Options {
+    /// Checks what must hold for a server to start or to reload with these options.
+    ///
+    /// # Errors
+    /// The first rule that does not hold.
+    pub fn validate(&self) -> Result<(), InvalidOptions> {
+        let (grace, duration) = (self.lame_duck_grace_period, self.lame_duck_duration);
+        if grace >= duration {
+            return Err(InvalidOptions::LameDuckGrace { grace, duration });
+        }
+        let (max_payload, max_pending) = (self.max_payload, self.max_pending);
+        if u64::try_from(max_payload).is_ok_and(|payload| payload > max_pending) {
+            return Err(InvalidOptions::PayloadAbovePending { max_payload, max_pending });
+        }
+        if self.server_name.as_ref().is_some_and(|name| name.contains(' ')) {
+            return Err(InvalidOptions::ServerName);
+        }
+        self.validate_system_account()?;
+        self.validate_no_auth_user()
+    }
+
+    fn validate_no_auth_user(&self) -> Result<(), InvalidOptions> {
+        let Some(name) = self.authorization.no_auth_user.as_ref().filter(|name| !name.is_empty()) else {
+            return Ok(());
+        };
+        let listed = self.authorization.users.iter().flatten();
+        let mut users = listed.chain(self.accounts.iter().flat_map(|a| &a.users)).peekable();
+        if users.peek().is_none() {
+            Err(InvalidOptions::NoUsersForNoAuthUser(name.clone()))
+        } else if users.any(|user| user.name == *name) {
+            Ok(())
+        } else {
+            Err(InvalidOptions::UnknownNoAuthUser(name.clone()))
+        }
+    }
+
+    fn validate_system_account(&self) -> Result<(), InvalidOptions> {
+        match &self.system_account {
+            Some(name)
+                if name != stonechat_auth::SYSTEM_ACCOUNT
+                    && !self.accounts.iter().any(|account| account.name == *name) =>
+            {
+                Err(InvalidOptions::UnknownSystemAccount(name.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+}

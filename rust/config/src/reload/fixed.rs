@@ -1,0 +1,128 @@
+//! Options that a running server can't change.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{Options, RANDOM_PORT, Unsupported, WriteTimeout, duration};
+
+/// A change that needs a restart.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotReloadable {
+    /// An option has another value.
+    #[error("config reload not supported for {field}: old={old}, new={new}")]
+    Changed {
+        /// The option, by nats-server's name in this message.
+        field: &'static str,
+        /// The value that holds.
+        old: String,
+        /// The value that was asked for.
+        new: String,
+    },
+    /// The new configuration asks for security that this version lacks.
+    #[error("{0}")]
+    Unsupported(Unsupported),
+}
+
+/// Values as this message shows them.
+trait Show: PartialEq {
+    fn show(&self) -> String;
+}
+
+impl Show for Option<String> {
+    fn show(&self) -> String {
+        self.clone().unwrap_or_default()
+    }
+}
+
+impl Show for Duration {
+    fn show(&self) -> String {
+        duration::format(*self)
+    }
+}
+
+impl Show for WriteTimeout {
+    fn show(&self) -> String {
+        match self {
+            Self::Default => "",
+            Self::Close => "close",
+            Self::Retry => "retry",
+        }
+        .into()
+    }
+}
+
+impl Show for BTreeMap<String, bool> {
+    fn show(&self) -> String {
+        let entries: Vec<_> = self.iter().map(|(key, value)| format!("{key}:{value}")).collect();
+        format!("map[{}]", entries.join(" "))
+    }
+}
+
+macro_rules! show_plainly {
+    ($($type:ty),*) => {
+        $(impl Show for $type {
+            fn show(&self) -> String {
+                self.to_string()
+            }
+        })*
+    };
+}
+
+show_plainly!(String, bool, i32, u8, u64, usize);
+
+fn same<T: Show>(field: &'static str, old: &T, new: &T) -> Result<(), NotReloadable> {
+    if old == new { Ok(()) } else { Err(NotReloadable::Changed { field, old: old.show(), new: new.show() }) }
+}
+
+/// Compares what must stay, in the order in which nats-server does.
+pub(super) fn check(old: &Options, new: &Options) -> Result<(), NotReloadable> {
+    if let Some(unsupported) = new.unsupported.iter().find(|unsupported| unsupported.fatal) {
+        return Err(NotReloadable::Unsupported(unsupported.clone()));
+    }
+    same("ServerName", &old.server_name, &new.server_name)?;
+    same("Host", &old.host, &new.host)?;
+    same_port("Port", old.port, new.port)?;
+    same("NoSublistCache", &old.disable_sublist_cache, &new.disable_sublist_cache)?;
+    same("NoHeaderSupport", &old.no_header_support, &new.no_header_support)?;
+    same("MaxSubs", &old.max_subscriptions, &new.max_subscriptions)?;
+    same("MaxSubTokens", &old.max_subscription_tokens, &new.max_subscription_tokens)?;
+    check_no_auth_user(old, new)?;
+    check_system_account(old, new)?;
+    same("NoSystemAccount", &old.no_system_account, &new.no_system_account)?;
+    same("ProxyProtocol", &old.proxy_protocol, &new.proxy_protocol)?;
+    same("HTTPHost", &old.http_host().to_owned(), &new.http_host().to_owned())?;
+    same_port("HTTPPort", old.http_port, new.http_port)?;
+    same("HTTPBasePath", &old.http_base_path, &new.http_base_path)?;
+    same("MaxPending", &old.max_pending, &new.max_pending)?;
+    same_port("ProfPort", old.prof_port, new.prof_port)?;
+    same("LogSizeLimit", &old.logfile_size_limit, &new.logfile_size_limit)?;
+    same("LogMaxFiles", &old.logfile_max_num, &new.logfile_max_num)?;
+    same("WriteTimeout", &old.write_timeout, &new.write_timeout)?;
+    same("MaxClosedClients", &old.max_closed_clients, &new.max_closed_clients)?;
+    same("LameDuckDuration", &old.lame_duck_duration, &new.lame_duck_duration)?;
+    same("LameDuckGracePeriod", &old.lame_duck_grace_period, &new.lame_duck_grace_period)?;
+    same("FeatureFlags", &old.feature_flags, &new.feature_flags)
+}
+
+/// A random port is whatever it is already.
+fn same_port(field: &'static str, old: i32, new: i32) -> Result<(), NotReloadable> {
+    if new == RANDOM_PORT && old != 0 { Ok(()) } else { same(field, &old, &new) }
+}
+
+/// It may only go, and only together with its user.
+fn check_no_auth_user(old: &Options, new: &Options) -> Result<(), NotReloadable> {
+    let (before, after) = (&old.authorization.no_auth_user, &new.authorization.no_auth_user);
+    let mut users =
+        new.authorization.users.iter().flatten().chain(new.accounts.iter().flat_map(|a| &a.users));
+    match (before, after) {
+        (Some(name), None) if !users.any(|user| user.name == *name) => Ok(()),
+        _ => same("NoAuthUser", before, after),
+    }
+}
+
+/// The default one may be written out or left out.
+fn check_system_account(old: &Options, new: &Options) -> Result<(), NotReloadable> {
+    if old.system_account() == new.system_account() {
+        return Ok(());
+    }
+    same("SystemAccount", &old.system_account, &new.system_account)
+}

@@ -1,0 +1,92 @@
+//! The `stonechat-server` command: flags, start, signals, end.
+
+mod healthcheck;
+mod remote_signal;
+mod signals;
+
+use crate::LogTarget;
+use crate::server::{Server, StartError};
+use crate::version::{COMPATIBLE_VERSION, VERSION};
+use std::ffi::OsString;
+use stonechat_config::flags::{self, FlagSet, Invocation};
+
+/// Runs the command with these arguments, the program's name first; what the process is to exit with.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> i32 {
+    let invocation = match flags::parse(args.into_iter().skip(1)) {
+        Ok(invocation) => invocation,
+        Err(error) => {
+            eprintln!("{error}");
+            if error.shows_usage() {
+                println!("{}", flags::usage());
+            }
+            return error.exit_code();
+        }
+    };
+    match invocation {
+        Invocation::Version => {
+            println!("nats-server: v{COMPATIBLE_VERSION}");
+            println!("stonechat-server: v{VERSION}");
+            0
+        }
+        Invocation::Help => {
+            println!("{}", flags::usage());
+            0
+        }
+        Invocation::HelpTls => {
+            println!("{}", flags::TLS_USAGE);
+            0
+        }
+        Invocation::TestConfig(flags) => test_config(&flags),
+        Invocation::Signal(request) => remote_signal::send(&request),
+        Invocation::Healthcheck { url } => healthcheck::ask(&url),
+        Invocation::Run(flags) => serve(flags),
+    }
+}
+
+/// Checks the configuration file: warnings count as errors.
+fn test_config(flags: &FlagSet) -> i32 {
+    let file = flags.config_file().map(|p| p.display().to_string()).unwrap_or_default();
+    match stonechat_config::configure(flags) {
+        Ok(loaded) if loaded.warnings.is_empty() => {
+            let digest = loaded.digest.unwrap_or_default();
+            eprintln!("nats-server: configuration file {file} is valid ({digest})");
+            0
+        }
+        Ok(loaded) => {
+            let lines: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+            eprintln!("nats-server: {}", lines.join("\n"));
+            1
+        }
+        Err(errors) => {
+            eprintln!("nats-server: {errors}");
+            1
+        }
+    }
+}
+
+fn serve(flags: FlagSet) -> i32 {
+    // As Go programs do: a broker has a file descriptor for each of its connections.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let loaded = match stonechat_config::configure(&flags) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            eprintln!("nats-server: {errors}");
+            return 1;
+        }
+    };
+    for warning in &loaded.warnings {
+        eprintln!("{warning}");
+    }
+    match Server::start_with_flags(loaded.options, flags, LogTarget::Options) {
+        Ok(server) => {
+            signals::serve(&server);
+            0
+        }
+        // Already in the log, as nats-server has it there.
+        Err(StartError::Listen { .. }) => 1,
+        Err(error) => {
+            eprintln!("nats-server: {error}");
+            1
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The task that owns a connection: it reads, drives the session, and writes when the peer was slow.
+
+use super::ticker::Ticker;
+use super::transport::{TcpSide, TcpTransport};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use stonechat_auth::{ConnectionKind, Credentials, Verdict};
+use stonechat_broker::{Broker, Client, ClientSession, ClosedReason, PeerAddress, Progress};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+
+/// Bytes that one read takes at most. The buffer belongs to the thread: idle connections own none.
+const READ_BUFFER: usize = 64 << 10;
+/// How long a closing connection may take to send what is pending, as nats-server 2.15.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+/// Input that is thrown away on closing, so that the peer gets our last words rather than a reset.
+const DISCARD_MAX: usize = 1 << 20;
+
+thread_local! {
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER].into());
+}
+
+/// Why the task woke up.
+enum Event {
+    Progress(Progress),
+    /// A flag was raised, or the connection is closing.
+    Woken,
+    /// The peer takes more.
+    Writable,
+    Ended(ClosedReason),
+}
+
+/// Serves a connection until it ends.
+pub(crate) async fn serve(stream: TcpStream, peer: PeerAddress, broker: Arc<Broker>, ticker: Arc<Ticker>) {
+    // Small writes are batched by the broker, so waiting for more only adds delay.
+    let _ = stream.set_nodelay(true);
+    let (read, write) = stream.into_split();
+    let side = Arc::new(TcpSide::new(write));
+    let (client, fits) = broker.add_client(peer, Box::new(TcpTransport(side.clone())));
+    let session = ClientSession::new(broker.clone(), client.clone(), Instant::now());
+    let mut connection = Connection { read, side, session, client, ticker };
+    if fits {
+        connection.schedule();
+        let reason = connection.run(&broker).await;
+        connection.client.close(reason);
+    } else {
+        connection.session.refuse();
+    }
+    connection.close().await;
+}
+
+struct Connection {
+    read: OwnedReadHalf,
+    side: Arc<TcpSide>,
+    session: ClientSession,
+    client: Arc<Client>,
+    ticker: Arc<Ticker>,
+}
+
+impl Connection {
+    async fn run(&mut self, broker: &Arc<Broker>) -> ClosedReason {
+        loop {
+            let event = poll_fn(|cx| self.poll_event(cx)).await;
+            let mut progress = match event {
+                Event::Progress(progress) => progress,
+                Event::Woken => {
+                    let progress = self.session.woken(Instant::now());
+                    self.schedule();
+                    progress
+                }
+                Event::Writable => {
+                    self.write_on();
+                    continue;
+                }
+                Event::Ended(reason) => return reason,
+            };
+            loop {
+                match progress {
+                    Progress::Close => return ClosedReason::ClientClosed,
+                    Progress::Read(pause) => {
+                        if !pause.is_zero() {
+                            tokio::time::sleep(pause).await;
+                        }
+                        break;
+                    }
+                    Progress::Authenticate(credentials) => {
+                        let (credentials, verdict) = check_aside(broker, credentials).await;
+                        progress = self.session.authenticated(credentials, verdict, Instant::now());
+                    }
+                }
+            }
+        }
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        self.side.waker.register(cx.waker());
+        if self.client.closing().is_some() || self.client.is_flagged() {
+            return Poll::Ready(Event::Woken);
+        }
+        if self.side.broken.load(Ordering::Acquire) {
+            return Poll::Ready(Event::Ended(ClosedReason::WriteError));
+        }
+        if self.side.blocked.load(Ordering::Acquire) {
+            if self.session.blocked(Instant::now()) {
+                self.schedule();
+            }
+            if self.side.write.as_ref().poll_write_ready(cx).is_ready() {
+                return Poll::Ready(Event::Writable);
+            }
+        }
+        self.poll_read(cx)
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        BUFFER.with_borrow_mut(|buffer| match self.session.prepare(buffer) {
+            Some(start) => {
+                let mut into = ReadBuf::new(&mut buffer[start..]);
+                let result = Pin::new(&mut self.read).poll_read(cx, &mut into);
+                let filled = into.filled().len();
+                match self.arrived(result, filled) {
+                    Poll::Ready(None) => Poll::Ready(Event::Progress(
+                        self.session.ingest(&buffer[..start + filled], Instant::now()),
+                    )),
+                    Poll::Ready(Some(ended)) => Poll::Ready(ended),
+                    Poll::Pending => Poll::Pending,
+                }
+            }
+            None => {
+                let space = self.session.partial_space();
+                let len = space.len();
+                let mut into = ReadBuf::new(space);
+                let result = Pin::new(&mut self.read).poll_read(cx, &mut into);
+                let filled = into.filled().len();
+                let progress = self.session.partial_filled(len, filled, Instant::now());
+                match ready!(self.arrived(result, filled)) {
+                    None => Poll::Ready(Event::Progress(progress)),
+                    Some(ended) => Poll::Ready(ended),
+                }
+            }
+        })
+    }
+
+    /// What a read means: input, the end, or nothing yet.
+    fn arrived(&mut self, result: Poll<io::Result<()>>, filled: usize) -> Poll<Option<Event>> {
+        match result {
+            Poll::Pending => {
+                self.session.rest();
+                Poll::Pending
+            }
+            Poll::Ready(Ok(())) if filled > 0 => Poll::Ready(None),
+            Poll::Ready(Ok(())) => Poll::Ready(Some(Event::Ended(ClosedReason::ClientClosed))),
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+                Poll::Ready(Some(Event::Ended(ClosedReason::ClientClosed)))
+            }
+            Poll::Ready(Err(_)) => Poll::Ready(Some(Event::Ended(ClosedReason::ReadError))),
+        }
+    }
+
+    /// Goes on writing what a slow peer left.
+    fn write_on(&mut self) {
+        self.side.blocked.store(false, Ordering::Release);
+        self.client.outbound.unblock();
+        self.client.outbound.flush();
+        if !self.side.blocked.load(Ordering::Acquire) {
+            self.session.unblocked();
+        }
+    }
+
+    fn schedule(&self) {
+        self.ticker.schedule(self.session.deadline(), &self.client);
+    }
+
+    async fn close(mut self) {
+        let reason = self.client.closing().unwrap_or(ClosedReason::ClientClosed);
+        if !reason.is_abrupt() && !self.side.broken.load(Ordering::Acquire) {
+            // Both may fail: the peer may be gone.
+            let _ = tokio::time::timeout(LAST_WORDS, self.drain()).await;
+        }
+        self.session.close(reason);
+        self.discard_input();
+    }
+
+    async fn drain(&mut self) {
+        loop {
+            self.client.outbound.flush();
+            if self.client.outbound.progress().0 == 0 || self.side.broken.load(Ordering::Acquire) {
+                return;
+            }
+            if self.side.write.writable().await.is_err() {
+                return;
+            }
+            self.side.blocked.store(false, Ordering::Release);
+            self.client.outbound.unblock();
+        }
+    }
+
+    /// Reads what has already arrived: closing a socket with unread input resets it, and the peer would lose what was
+    /// sent last.
+    fn discard_input(&mut self) {
+        BUFFER.with_borrow_mut(|buffer| {
+            let mut total = 0;
+            while total < DISCARD_MAX {
+                match self.read.try_read(buffer) {
+                    Ok(n) if n > 0 => total += n,
+                    _ => return,
+                }
+            }
+        });
+    }
+}
+
+/// Hashing a password takes long: it is done where no other connection waits for it.
+async fn check_aside(broker: &Arc<Broker>, credentials: Credentials) -> (Credentials, Verdict) {
+    let authenticator = broker.authenticator();
+    let copy = credentials.clone();
+    let check = move || authenticator.check(&copy, ConnectionKind::Standard);
+    let verdict = tokio::task::spawn_blocking(check).await.unwrap_or(Verdict::Denied);
+    (credentials, verdict)
+}

@@ -1,0 +1,69 @@
+//! Listening sockets, and the loop that accepts connections.
+
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+use stonechat_broker::{Broker, PeerAddress};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tracing::error;
+
+use super::connection;
+use super::ticker::Ticker;
+
+const BACKLOG: i32 = 4096;
+/// After a failed accept (no file descriptor is left, say) the loop waits: at first and at most so long.
+const RETRY_MIN: Duration = Duration::from_millis(10);
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// Opens a listening socket; port 0 takes any free one.
+pub(crate) fn open(host: &str, port: u16) -> io::Result<StdListener> {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let host = if host.is_empty() { "0.0.0.0" } else { host };
+    let addr = (host, port)
+        .to_socket_addrs()?
+        .next()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, "the host has no address"))?;
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    // On Windows this option would let others take the port.
+    #[cfg(not(windows))]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Accepts clients until told to stop.
+pub(crate) async fn accept_clients(
+    listener: TcpListener,
+    broker: Arc<Broker>,
+    ticker: Arc<Ticker>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut retry = RETRY_MIN;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        match accepted {
+            Ok((stream, addr)) => {
+                retry = RETRY_MIN;
+                let peer = peer_address(addr);
+                tokio::spawn(connection::serve(stream, peer, broker.clone(), ticker.clone()));
+            }
+            Err(error) => {
+                error!("Temporary Client Accept Error ({error}), sleeping {}ms", retry.as_millis());
+                tokio::time::sleep(retry).await;
+                retry = (retry * 2).min(RETRY_MAX);
+            }
+        }
+    }
+}
+
+fn peer_address(addr: SocketAddr) -> PeerAddress {
+    PeerAddress { ip: addr.ip().to_canonical().to_string(), port: addr.port() }
+}

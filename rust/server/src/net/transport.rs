@@ -1,0 +1,71 @@
+//! How a plain TCP connection's bytes leave: written by whoever ends its batch, by the connection's own task only when
+//! the peer is slow.
+
+use atomic_waker::AtomicWaker;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use stonechat_broker::{Outbound, Transport};
+use tokio::net::tcp::OwnedWriteHalf;
+
+/// Vectored writes that one flush makes before it leaves the rest to the connection's task, so that a publisher is not
+/// kept by what others append meanwhile.
+const WRITES_MAX: usize = 16;
+
+/// The writing side of a connection, shared by all who deliver to it.
+#[derive(Debug)]
+pub(crate) struct TcpSide {
+    pub(crate) write: OwnedWriteHalf,
+    pub(crate) waker: AtomicWaker,
+    /// The peer takes no more: the task waits until it does.
+    pub(crate) blocked: AtomicBool,
+    /// A write failed.
+    pub(crate) broken: AtomicBool,
+}
+
+impl TcpSide {
+    pub(crate) fn new(write: OwnedWriteHalf) -> Self {
+        Self {
+            write,
+            waker: AtomicWaker::new(),
+            blocked: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+        }
+    }
+}
+
+/// The [`Transport`] of a plain connection.
+#[derive(Debug)]
+pub(crate) struct TcpTransport(pub(crate) Arc<TcpSide>);
+
+impl Transport for TcpTransport {
+    fn flush(&self, outbound: &Outbound) {
+        let side = &*self.0;
+        let Some(mut batch) = outbound.begin_write() else { return };
+        for round in 1.. {
+            let (written, blocked) = match batch.with_slices(|slices| side.write.try_write_vectored(slices)) {
+                Ok(n) => (n, round == WRITES_MAX),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => (0, true),
+                Err(error) if error.kind() == ErrorKind::Interrupted => (0, false),
+                Err(_) => {
+                    side.broken.store(true, Ordering::Release);
+                    (0, true)
+                }
+            };
+            if blocked {
+                side.blocked.store(true, Ordering::Release);
+            }
+            match outbound.end_write(batch, written, blocked) {
+                Some(more) => batch = more,
+                None => break,
+            }
+        }
+        if side.blocked.load(Ordering::Acquire) {
+            side.waker.wake();
+        }
+    }
+
+    fn wake(&self) {
+        self.0.waker.wake();
+    }
+}

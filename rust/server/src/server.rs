@@ -1,0 +1,486 @@
+//! A whole server: a broker, its listeners and its log on a runtime of its own.
+
+use crate::files::Companion;
+use crate::lame_duck;
+use crate::logging::{FATAL, LogTarget, Logger};
+use crate::monitor::{self, MonitorState};
+use crate::net::listener;
+use crate::net::ticker::Ticker;
+use crate::settings;
+use crate::usage::{UsageMeter, cores};
+use crate::version::{COMPATIBLE_VERSION, VERSION};
+use parking_lot::{Condvar, Mutex, RwLock};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+use stonechat_auth::ServerIdentity;
+use stonechat_broker::{Broker, BrokerSetup, ClosedReason};
+use stonechat_config::flags::FlagSet;
+use stonechat_config::{ConfigErrors, InvalidOptions, Options};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+/// How long a shutdown waits for connections to end by themselves.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address can't be listened on.
+    #[error("can't listen on {addr}: {source}")]
+    Listen {
+        /// `host:port` as asked for.
+        addr: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// The options contradict each other.
+    #[error("{0}")]
+    Invalid(#[from] InvalidOptions),
+    /// A file can't be used.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The configuration asks for what this server can't do yet, and going on without it would not be safe.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The runtime can't be made.
+    #[error("can't start threads: {0}")]
+    Runtime(io::Error),
+}
+
+/// Why a reload changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The server was started without a configuration file.
+    #[error("can only reload config when a file is provided using -c or --config")]
+    NoFile,
+    /// The file is wrong.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// The options contradict each other.
+    #[error("{0}")]
+    Invalid(#[from] InvalidOptions),
+    /// An option changed that can't change while the server runs.
+    #[error("{0}")]
+    NotReloadable(String),
+    /// A file can't be used.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// A running server. Dropping it shuts it down and waits.
+pub struct Server {
+    shared: Arc<Shared>,
+    runtime: Mutex<Option<Runtime>>,
+}
+
+struct Shared {
+    broker: Arc<Broker>,
+    identity: ServerIdentity,
+    options: RwLock<Arc<Options>>,
+    flags: FlagSet,
+    client_addr: SocketAddr,
+    monitor_addr: Option<SocketAddr>,
+    log: Logger,
+    /// No new clients are taken.
+    closed_to_clients: watch::Sender<bool>,
+    /// The server is to end.
+    stop: watch::Sender<bool>,
+    /// The server has ended.
+    stopped: watch::Sender<bool>,
+    done: (Mutex<bool>, Condvar),
+    lame_duck: AtomicBool,
+    companions: Mutex<Vec<Companion>>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("client_addr", &self.shared.client_addr).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Starts a server; it takes clients when this returns.
+    ///
+    /// # Errors
+    /// The options are wrong, an address is taken, a file can't be used.
+    pub fn start(options: Options, log: LogTarget) -> Result<Self, StartError> {
+        Self::start_with_flags(options, FlagSet::default(), log)
+    }
+
+    /// As [`Server::start`]; the flags are laid over the configuration file again on a reload.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_with_flags(options: Options, flags: FlagSet, log: LogTarget) -> Result<Self, StartError> {
+        options.validate()?;
+        if let Some(field) = options.unsupported.iter().find(|u| u.fatal) {
+            return Err(StartError::Unsupported(field.to_string()));
+        }
+        let log = Logger::open(&options, log).map_err(|(path, source)| StartError::Io { path, source })?;
+        let logger = log.clone();
+        logger.scope(|| {
+            let started = Self::start_logged(options, flags, log);
+            if let Err(StartError::Listen { addr, source }) = &started {
+                error!(target: FATAL, "Error listening on port: {addr}, {:?}", source.to_string());
+            }
+            started
+        })
+    }
+
+    fn start_logged(options: Options, flags: FlagSet, log: Logger) -> Result<Self, StartError> {
+        let start = SystemTime::now();
+        let identity = ServerIdentity::generate();
+        banner(&options, &identity);
+        let clients = listen(&options.host, options.port)?;
+        let client_addr = local_addr(&clients, &options.host)?;
+        let monitoring = match options.http_port {
+            0 => None,
+            port => Some(listen(options.http_host(), port)?),
+        };
+        let monitor_addr = monitoring.as_ref().map(|l| local_addr(l, options.http_host())).transpose()?;
+
+        let runtime = runtime(&log).map_err(StartError::Runtime)?;
+        let meter = UsageMeter::new();
+        let broker = Broker::new(BrokerSetup {
+            info: settings::info(&options, &identity, client_addr.port()),
+            options: settings::broker_options(&options),
+            authenticator: settings::authenticator(&options),
+            system_account: settings::system_account(&options).into(),
+            accounts: options.accounts.iter().map(|a| a.name.clone()).collect(),
+            seed: random_seed(),
+            start,
+            format_time: crate::time::rfc3339,
+            clock: SystemTime::now,
+            usage: Box::new(move || meter.measure()),
+        });
+        let shared = Arc::new(Shared {
+            broker,
+            identity,
+            options: RwLock::new(Arc::new(options)),
+            flags,
+            client_addr,
+            monitor_addr,
+            log,
+            closed_to_clients: watch::Sender::new(false),
+            stop: watch::Sender::new(false),
+            stopped: watch::Sender::new(false),
+            done: Default::default(),
+            lame_duck: AtomicBool::new(false),
+            companions: Mutex::default(),
+        });
+        runtime.block_on(shared.open(clients, monitoring))?;
+        Ok(Self { shared, runtime: Mutex::new(Some(runtime)) })
+    }
+
+    /// Where clients connect.
+    pub fn client_addr(&self) -> SocketAddr {
+        self.shared.client_addr
+    }
+
+    /// Where clients connect, as a URL.
+    pub fn client_url(&self) -> String {
+        format!("nats://{}", reachable(self.shared.client_addr))
+    }
+
+    /// Where monitoring answers, as a URL.
+    pub fn monitor_url(&self) -> Option<String> {
+        self.shared.monitor_addr.map(|addr| format!("http://{}", reachable(addr)))
+    }
+
+    /// The server's public nkey.
+    pub fn server_id(&self) -> &str {
+        self.shared.identity.id()
+    }
+
+    /// The configured name, or the id.
+    pub fn server_name(&self) -> String {
+        self.shared.broker.info().server_name.clone()
+    }
+
+    /// The server's figures, as `/varz` shows them.
+    pub fn varz(&self) -> serde_json::Value {
+        self.shared.monitor_state().varz()
+    }
+
+    /// Reads the configuration file again and takes over what can change while the server runs: all or nothing.
+    ///
+    /// # Errors
+    /// There is no file, it is wrong, or an option changed that can't.
+    pub fn reload(&self) -> Result<(), ReloadError> {
+        self.shared.log.scope(|| self.shared.reload())
+    }
+
+    /// Opens the log file anew, after it was moved away.
+    pub fn reopen_log(&self) {
+        self.shared.log.scope(|| match self.shared.log.reopen() {
+            Ok(()) => info!("File log re-opened"),
+            Err(error) => error!("Unable to re-open the log file: {error}"),
+        });
+    }
+
+    /// Enters lame duck mode; the server ends when its clients are gone.
+    pub fn lame_duck(&self) {
+        if self.shared.lame_duck.swap(true, Ordering::AcqRel) || !self.is_running() {
+            return;
+        }
+        let shared = self.shared.clone();
+        if let Some(runtime) = &*self.runtime.lock() {
+            runtime.spawn(async move {
+                shared.closed_to_clients.send_replace(true);
+                let options = shared.options.read().clone();
+                lame_duck::run(&shared.broker, options.lame_duck_duration, options.lame_duck_grace_period)
+                    .await;
+                shared.stop.send_replace(true);
+            });
+        }
+    }
+
+    /// Begins to shut the server down, and returns at once.
+    pub fn shutdown(&self) {
+        self.shared.stop.send_replace(true);
+    }
+
+    /// Waits until the server has ended, and frees its threads.
+    pub fn wait(&self) {
+        let (done, condition) = &self.shared.done;
+        let mut ended = done.lock();
+        while !*ended {
+            condition.wait(&mut ended);
+        }
+        drop(ended);
+        let Some(runtime) = self.runtime.lock().take() else { return };
+        let free = move || runtime.shutdown_timeout(CLOSE_WITHIN);
+        if tokio::runtime::Handle::try_current().is_ok() {
+            // A runtime can't be dropped inside another one's task; a thread of its own can.
+            drop(std::thread::spawn(free).join());
+        } else {
+            free();
+        }
+    }
+
+    /// Whether the server takes clients or still has some.
+    pub fn is_running(&self) -> bool {
+        !*self.shared.done.0.lock()
+    }
+
+    /// Becomes true when the server has ended.
+    pub(crate) fn stopped(&self) -> watch::Receiver<bool> {
+        self.shared.stopped.subscribe()
+    }
+
+    /// Runs `f` with the server's log.
+    pub(crate) fn log_scope<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.shared.log.scope(f)
+    }
+
+    /// Whether SIGTERM is to be ignored, as nats-server does in lame duck mode.
+    pub(crate) fn is_lame_duck(&self) -> bool {
+        self.shared.lame_duck.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shutdown();
+        self.wait();
+    }
+}
+
+impl Shared {
+    /// Starts all that runs, on the runtime.
+    async fn open(
+        self: &Arc<Self>,
+        clients: std::net::TcpListener,
+        monitoring: Option<std::net::TcpListener>,
+    ) -> Result<(), StartError> {
+        let options = self.options.read().clone();
+        if let (Some(listener), Some(addr)) = (monitoring, self.monitor_addr) {
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(StartError::Runtime)?;
+            info!("Starting http monitor on {addr}");
+            let stop = self.stop.subscribe();
+            tokio::spawn(monitor::serve(
+                listener,
+                self.monitor_state(),
+                options.http_base_path.clone(),
+                stop,
+            ));
+        }
+        for field in &options.unsupported {
+            warn!("{field}");
+        }
+        if options.jetstream {
+            warn!("JetStream is not supported yet by stonechat, the server runs without it");
+        }
+        if options.has_plain_passwords() {
+            warn!("Plaintext passwords detected, use nkeys or bcrypt");
+        }
+        let listener = tokio::net::TcpListener::from_std(clients).map_err(StartError::Runtime)?;
+        let ticker = Arc::new(Ticker::default());
+        let clock = ticker.clone();
+        tokio::spawn(async move { clock.run().await });
+        let stop = self.closed_to_clients.subscribe();
+        tokio::spawn(listener::accept_clients(listener, self.broker.clone(), ticker, stop));
+        info!("Listening for client connections on {}", self.client_addr);
+        self.write_files(&options)?;
+        info!("Server is ready");
+        let shared = self.clone();
+        tokio::spawn(async move { shared.supervise().await });
+        Ok(())
+    }
+
+    fn write_files(&self, options: &Options) -> Result<(), StartError> {
+        let mut companions = self.companions.lock();
+        if let Some(path) = &options.pid_file {
+            let file = Companion::pid_file(path);
+            companions.push(file.map_err(|source| StartError::Io { path: path.clone(), source })?);
+        }
+        if let Some(folder) = &options.ports_file_dir {
+            let clients = urls("nats", self.client_addr);
+            let monitoring = self.monitor_addr.map(|a| urls("http", a)).unwrap_or_default();
+            match Companion::ports_file(folder, &clients, &monitoring) {
+                Ok(file) => companions.push(file),
+                // As nats-server: a missing folder is no reason not to serve.
+                Err(error) => error!("Error writing ports file to {}: {error}", folder.display()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the order to stop, then ends everything.
+    async fn supervise(self: Arc<Self>) {
+        let mut stop = self.stop.subscribe();
+        let _ = stop.wait_for(|stop| *stop).await;
+        info!("Initiating Shutdown...");
+        self.closed_to_clients.send_replace(true);
+        for client in self.broker.clients() {
+            client.close(ClosedReason::ServerShutdown);
+        }
+        let deadline = Instant::now() + CLOSE_WITHIN;
+        while self.broker.client_count() > 0 && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.companions.lock().clear();
+        info!("Server Exiting..");
+        self.stopped.send_replace(true);
+        *self.done.0.lock() = true;
+        self.done.1.notify_all();
+    }
+
+    fn monitor_state(self: &Arc<Self>) -> MonitorState {
+        let options = self.options.read().clone();
+        let shared = self.clone();
+        MonitorState::new(
+            self.broker.clone(),
+            Arc::new(move || shared.options.read().clone()),
+            self.monitor_addr,
+            options.as_ref(),
+        )
+    }
+
+    fn reload(&self) -> Result<(), ReloadError> {
+        let old = self.options.read().clone();
+        let path = old.config_file.clone().ok_or(ReloadError::NoFile)?;
+        let loaded = stonechat_config::load(&path, &self.flags)?;
+        let mut new = loaded.options;
+        new.validate()?;
+        if let Some(field) = new.unsupported.iter().find(|u| u.fatal) {
+            return Err(ReloadError::NotReloadable(field.to_string()));
+        }
+        new.handle_signals = old.handle_signals;
+        let changes = stonechat_config::reload::diff(&old, &new)
+            .map_err(|e| ReloadError::NotReloadable(e.to_string()))?;
+        self.log.reload(&new).map_err(|(path, source)| ReloadError::Io { path, source })?;
+        let new = Arc::new(new);
+        *self.options.write() = new.clone();
+        for change in &changes {
+            info!("Reloaded: {change}");
+        }
+        self.broker.reload(
+            settings::info(&new, &self.identity, self.client_addr.port()),
+            settings::broker_options(&new),
+            settings::authenticator(&new),
+        );
+        info!("Reloaded server configuration ({})", new.config_digest.as_deref().unwrap_or_default());
+        Ok(())
+    }
+}
+
+fn banner(options: &Options, identity: &ServerIdentity) {
+    info!("Starting nats-server");
+    info!("  Version:  {COMPATIBLE_VERSION}");
+    info!("  Git:      [not set]");
+    info!("  Stonechat: {VERSION}");
+    info!("  Name:     {}", options.server_name.as_deref().unwrap_or(identity.id()));
+    info!("  ID:       {}", identity.id());
+    if let Some(path) = &options.config_file {
+        let digest = options.config_digest.as_deref().unwrap_or_default();
+        info!("Using configuration file: {} ({digest})", path.display());
+    }
+}
+
+fn runtime(log: &Logger) -> io::Result<Runtime> {
+    let log = log.clone();
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores())
+        .thread_name("stonechat")
+        .on_thread_start(move || log.adopt_thread())
+        .on_thread_stop(Logger::leave_thread)
+        .enable_all()
+        .build()
+}
+
+fn listen(host: &str, port: i32) -> Result<std::net::TcpListener, StartError> {
+    // -1 is nats-server's word for any free port.
+    let number = u16::try_from(port.max(0)).unwrap_or(0);
+    listener::open(host, number).map_err(|source| StartError::Listen { addr: join(host, port), source })
+}
+
+fn join(host: &str, port: i32) -> String {
+    match host.contains(':') && !host.starts_with('[') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}
+
+fn local_addr(listener: &std::net::TcpListener, host: &str) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|source| StartError::Listen { addr: host.into(), source })
+}
+
+/// An address that a client of this machine can connect to.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    match addr.ip() {
+        ip if !ip.is_unspecified() => addr,
+        std::net::IpAddr::V4(_) => (std::net::Ipv4Addr::LOCALHOST, addr.port()).into(),
+        std::net::IpAddr::V6(_) => (std::net::Ipv6Addr::LOCALHOST, addr.port()).into(),
+    }
+}
+
+/// The URLs of a listener; one on every address is reached at the machine's own.
+fn urls(scheme: &str, addr: SocketAddr) -> Vec<String> {
+    vec![format!("{scheme}://{}", reachable(addr))]
+}
+
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    // The standard library seeds its hasher from the system's random source.
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}

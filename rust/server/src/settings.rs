@@ -1,0 +1,71 @@
+//! From the configuration's options to what the broker is made of.
+
+use crate::version::{COMPATIBLE_VERSION, TOOLCHAIN, VERSION};
+use stonechat_auth::{Authenticator, ServerIdentity};
+use stonechat_broker::{BrokerOptions, SYSTEM_ACCOUNT};
+use stonechat_config::Options;
+use stonechat_wire::Info;
+
+/// Limits and switches of the client protocol.
+pub(crate) fn broker_options(options: &Options) -> BrokerOptions {
+    BrokerOptions {
+        max_control_line: options.max_control_line as usize,
+        max_payload: usize::try_from(options.max_payload).unwrap_or(0),
+        max_pending: options.max_pending as usize,
+        max_subscriptions: options.max_subscriptions as usize,
+        max_subscription_tokens: usize::from(options.max_subscription_tokens),
+        max_connections: options.max_connections as usize,
+        max_closed_clients: options.max_closed_clients,
+        ping_interval: options.ping_interval,
+        ping_max: options.ping_max,
+        disable_short_first_ping: false,
+        write_deadline: options.write_deadline,
+        auth_timeout: options.authorization.timeout(),
+        no_fast_producer_stall: options.no_fast_producer_stall,
+        headers: !options.no_header_support,
+        trace: options.trace || options.trace_verbose || options.trace_headers,
+        max_traced_msg_len: options.max_traced_msg_len,
+    }
+}
+
+/// Who lets clients in.
+pub(crate) fn authenticator(options: &Options) -> Authenticator {
+    Authenticator::new(&options.authorization, &options.accounts, system_account(options))
+}
+
+/// The account of the server's own services.
+pub(crate) fn system_account(options: &Options) -> &str {
+    options.system_account().unwrap_or(SYSTEM_ACCOUNT)
+}
+
+/// INFO as it is for everybody.
+pub(crate) fn info(options: &Options, identity: &ServerIdentity, port: u16) -> Info {
+    let (host, port) = advertised(options, port);
+    Info {
+        server_id: identity.id().into(),
+        server_name: options.server_name.clone().unwrap_or_else(|| identity.id().into()),
+        version: COMPATIBLE_VERSION.into(),
+        proto: 1,
+        go: TOOLCHAIN.into(),
+        host,
+        port,
+        headers: !options.no_header_support,
+        auth_required: authenticator(options).required(),
+        max_payload: usize::try_from(options.max_payload).unwrap_or(0),
+        xkey: identity.xkey_public().into(),
+        stonechat: VERSION.into(),
+        ..Info::default()
+    }
+}
+
+/// Where clients are told to connect: `client_advertise`, with the listener's port unless it names one.
+fn advertised(options: &Options, port: u16) -> (String, u16) {
+    let own = (options.host.clone(), port);
+    let Some(text) = options.client_advertise.as_deref().filter(|t| !t.is_empty()) else { return own };
+    let split = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+    match split {
+        Some((host, 0)) => (host.into(), port),
+        Some((host, port)) => (host.into(), port),
+        None => (text.into(), port),
+    }
+}
