@@ -11,7 +11,10 @@ const INDEX_FROM: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Members<S> {
     list: Vec<S>,
-    #[expect(clippy::box_collection, reason = "most sets have no index, and a pointer is smaller than a map")]
+    #[expect(
+        clippy::box_collection,
+        reason = "most sets have no index, and a pointer is smaller than a map"
+    )]
     positions: Option<Box<HashMap<S, usize, foldhash::fast::FixedState>>>,
 }
 

@@ -40,6 +40,18 @@ pub fn has_wildcard(subject: &[u8]) -> bool {
     tokens(subject).any(|t| t == b"*" || t == b">")
 }
 
+/// Whether some token is empty.
+pub(crate) fn has_empty_token(subject: &[u8]) -> bool {
+    let mut before = b'.';
+    for &byte in subject {
+        if byte == b'.' && before == b'.' {
+            return true;
+        }
+        before = byte;
+    }
+    before == b'.'
+}
+
 /// Whether a message on `subject`, whose tokens are taken literally, reaches a subscription on `pattern`.
 pub fn matches(subject: &[u8], pattern: &[u8]) -> bool {
     let mut subject = tokens(subject);

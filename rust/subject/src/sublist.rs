@@ -5,7 +5,7 @@
 //! tokens, which a large `max_control_line` allows, cannot exhaust a stack.
 
 use crate::members::Members;
-use crate::subject::{has_wildcard, tokens};
+use crate::subject::{has_empty_token, has_wildcard, tokens};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use std::hash::Hash;
@@ -151,8 +151,12 @@ impl<S: Clone + Eq + Hash> Sublist<S> {
         removed
     }
 
-    /// Adds to `found` all that a message on `subject` reaches. The tokens of `subject` are taken literally.
+    /// Adds to `found` all that a message on `subject` reaches. The tokens of `subject` are taken literally; one with an
+    /// empty token reaches nobody, as nats-server 2.15.
     pub fn collect(&self, subject: &[u8], found: &mut Matches<S>) {
+        if has_empty_token(subject) {
+            return;
+        }
         if let Some(subscribers) = self.literals.get(subject) {
             subscribers.collect(found);
         }
@@ -480,6 +484,16 @@ mod tests {
         assert!(list.remove(deep.as_bytes(), None, &1));
         assert!(list.insert(deep.as_bytes(), None, 3));
         drop(list);
+    }
+
+    #[test]
+    fn an_empty_token_reaches_nobody() {
+        let mut list = Sublist::new(1);
+        list.insert(b">", None, 1);
+        list.insert(b"*.*", None, 2);
+        for subject in ["", ".", "a.", ".a", "a..b"] {
+            assert_eq!(found(&list, subject), (vec![], vec![]), "{subject:?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@
 mod authenticate;
 mod publish;
 mod subscribe;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use crate::account::Account;
