@@ -63,7 +63,8 @@ impl Authenticator {
         let users = authorization.users.iter().flatten().chain(accounts.iter().flat_map(|a| &a.users));
         let users: HashMap<_, _> = users.map(Entry::of).collect();
 
-        let policy = if authorization.users.is_some() || !users.is_empty() || admits_anonymous {
+        // As with nats-server, an empty list of users asks for nothing.
+        let policy = if !users.is_empty() || admits_anonymous {
             Policy::Users(users)
         } else if let Some(token) = authorization.token.clone().filter(|t| !t.is_empty()) {
             Policy::Token(token)
@@ -84,10 +85,12 @@ impl Authenticator {
     }
 
     /// Whether clients must present credentials: what INFO says as `auth_required`. It is false where a
-    /// `no_auth_user` stands in for clients without any, although wrong ones are still denied.
+    /// `no_auth_user` stands in for clients without any, although wrong ones are still denied; and true
+    /// where only the system account has users, although others may come without any: so it is with
+    /// nats-server.
     #[must_use]
     pub fn required(&self) -> bool {
-        self.is_enforced() && self.no_auth_user.is_none() && !self.admits_anonymous
+        self.is_enforced() && self.no_auth_user.is_none()
     }
 
     /// Whether credentials are looked at at all.
@@ -119,12 +122,10 @@ impl Authenticator {
         let grant = match &self.policy {
             Policy::Open => Some(global_grant(credentials.display_name().map(Arc::from))),
             Policy::Users(users) => self.check_users(users, credentials, kind),
-            Policy::Token(token) => {
-                token.matches(&credentials.auth_token).then(|| global_grant(Some("[REDACTED]".into())))
-            }
+            Policy::Token(token) => token.matches(&credentials.auth_token).then(|| self.single_grant()),
             Policy::Single { user, password } => (**user == *credentials.user
                 && password.matches(&credentials.pass))
-            .then(|| global_grant(Some(user.clone()))),
+            .then(|| self.single_grant()),
         };
         grant.map_or(Verdict::Denied, Verdict::Granted)
     }
@@ -150,14 +151,44 @@ impl Authenticator {
         admitted.then(|| entry.grant.clone())
     }
 
-    /// Whether the connection of a client that was let in as `user` may go on under this configuration
-    /// without presenting its credentials again: its grant would be the same.
+    /// The grant of a user of this configuration, whatever its password.
     #[must_use]
     pub fn still_grants(&self, user: &str) -> Option<&Grant> {
         match &self.policy {
             Policy::Users(users) => users.get(user).map(|entry| &entry.grant),
             Policy::Open | Policy::Token(_) | Policy::Single { .. } => None,
         }
+    }
+
+    /// What a client that `previous` let in with these credentials is granted now, if the secret that it
+    /// matched is still the configured one; so a reload need not hash again. `None` calls for a
+    /// [`check`](Self::check).
+    #[must_use]
+    pub fn unchanged_grant(&self, previous: &Self, credentials: &Credentials) -> Option<Grant> {
+        let is_unchanged = match (&previous.policy, &self.policy) {
+            (Policy::Users(before), Policy::Users(now)) => {
+                let user = credentials.user.as_str();
+                let (before, now) = (before.get(user)?, now.get(user)?);
+                return (before.password == now.password && before.kinds == now.kinds)
+                    .then(|| now.grant.clone());
+            }
+            (Policy::Token(before), Policy::Token(now)) => before == now,
+            (
+                Policy::Single { user: user_before, password: before },
+                Policy::Single { user, password: now },
+            ) => user_before == user && before == now,
+            _ => false,
+        };
+        is_unchanged.then(|| self.single_grant())
+    }
+
+    /// What everyone gets whom a policy without a list of users lets in.
+    fn single_grant(&self) -> Grant {
+        global_grant(match &self.policy {
+            Policy::Open | Policy::Users(_) => None,
+            Policy::Token(_) => Some("[REDACTED]".into()),
+            Policy::Single { user, .. } => Some(user.clone()),
+        })
     }
 }
 
@@ -264,17 +295,46 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_of_users_lets_nobody_in() {
-        let nobody = build(users(vec![]), &[]);
-        assert!(nobody.required());
-        assert_eq!(granted(&nobody, &Credentials::default()), None);
+    fn an_empty_list_of_users_asks_for_nothing() {
+        let open = build(users(vec![]), &[]);
+        assert!(!open.required());
+        assert!(granted(&open, &Credentials::default()).is_some());
+    }
+
+    #[test]
+    fn an_unchanged_secret_need_not_be_hashed_again() {
+        let hash = bcrypt::hash("a", 4).unwrap();
+        let other = bcrypt::hash("a", 4).unwrap();
+        let ann = Credentials::user_password("ann", "a");
+        let list = |hash: &str, account: Option<&str>| {
+            let user = User { account: account.map(str::to_owned), ..User::new("ann", hash) };
+            build(users(vec![user]), &[])
+        };
+        let before = list(&hash, None);
+        assert!(list(&hash, None).unchanged_grant(&before, &ann).is_some());
+        assert_eq!(&*list(&hash, Some("A")).unchanged_grant(&before, &ann).unwrap().account, "A");
+        assert_eq!(list(&other, None).unchanged_grant(&before, &ann), None);
+        assert_eq!(Authenticator::open().unchanged_grant(&before, &ann), None);
+
+        let single = |hash: &str| {
+            let password = Some(Password::new(hash));
+            build(Authorization { user: Some("ann".into()), password, ..Authorization::default() }, &[])
+        };
+        let grant = single(&hash).unchanged_grant(&single(&hash), &ann).unwrap();
+        assert_eq!(grant.user.as_deref(), Some("ann"));
+        assert_eq!(single(&other).unchanged_grant(&single(&hash), &ann), None);
+
+        let token =
+            |text: &str| build(Authorization { token: Some(text.into()), ..Authorization::default() }, &[]);
+        assert!(token(&hash).unchanged_grant(&token(&hash), &Credentials::token("a")).is_some());
+        assert_eq!(token(&other).unchanged_grant(&token(&hash), &Credentials::token("a")), None);
     }
 
     #[test]
     fn with_only_system_users_others_are_anonymous() {
         let system = [account("$SYS", &[("admin", "s")])];
         let mixed = build(Authorization::default(), &system);
-        assert!(!mixed.required());
+        assert!(mixed.required());
         assert_eq!(granted(&mixed, &Credentials::default()), Some(("$G".into(), None)));
         let admin = granted(&mixed, &Credentials::user_password("admin", "s"));
         assert_eq!(admin.unwrap().0, "$SYS");

@@ -16,7 +16,7 @@ pub struct Authorization {
     pub password: Option<Password>,
     /// A token that lets in.
     pub token: Option<Password>,
-    /// Users of the global account; `None` if there is no list, while an empty list lets nobody in.
+    /// Users of the global account; `None` if there is no list. An empty list asks for nothing, either.
     pub users: Option<Vec<User>>,
     /// Permissions of users that have none of their own (already copied into `users`).
     pub default_permissions: Option<Arc<Permissions>>,

@@ -48,6 +48,8 @@ pub struct BrokerSetup {
     pub format_time: fn(SystemTime) -> String,
     /// The wall clock.
     pub clock: fn() -> SystemTime,
+    /// Feature flags and whether they are set.
+    pub feature_flags: BTreeMap<String, bool>,
     /// What the process uses.
     pub usage: Box<dyn Fn() -> ProcessUsage + Send + Sync>,
 }
@@ -72,6 +74,7 @@ pub struct Broker {
     start: SystemTime,
     format_time: fn(SystemTime) -> String,
     clock: fn() -> SystemTime,
+    feature_flags: BTreeMap<String, bool>,
     usage: Box<dyn Fn() -> ProcessUsage + Send + Sync>,
 }
 
@@ -93,7 +96,7 @@ impl Broker {
             accounts: RwLock::default(),
             clients: RwLock::default(),
             closed: Mutex::default(),
-            next_cid: AtomicU64::new(4),
+            next_cid: AtomicU64::new(5),
             next_seq: AtomicU64::new(0),
             lame_duck: AtomicBool::new(false),
             totals: Totals::default(),
@@ -101,9 +104,12 @@ impl Broker {
             start: setup.start,
             format_time: setup.format_time,
             clock: setup.clock,
+            feature_flags: setup.feature_flags,
             usage: setup.usage,
         };
-        for name in setup.accounts.iter().map(String::as_str).chain([crate::GLOBAL_ACCOUNT, &broker.system_account]) {
+        for name in
+            setup.accounts.iter().map(String::as_str).chain([crate::GLOBAL_ACCOUNT, &broker.system_account])
+        {
             broker.account(name);
         }
         Arc::new(broker)
@@ -210,7 +216,9 @@ impl Broker {
 
     /// Replaces what a reload changed, tells clients that listen, and has every session look at itself.
     pub fn reload(&self, info: Info, options: BrokerOptions, authenticator: Authenticator) {
-        let changed = *self.info() != info;
+        // Clients are told where to connect; other changes they meet, as with nats-server 2.15.
+        let old = self.info();
+        let moved = (&old.host, old.port, &old.connect_urls) != (&info.host, info.port, &info.connect_urls);
         *self.info.write() = Arc::new(info);
         *self.options.write() = Arc::new(options);
         *self.authenticator.write() = Arc::new(authenticator);
@@ -221,7 +229,7 @@ impl Broker {
             if i < too_many {
                 client.outbound.push(&stonechat_wire::error_line(stonechat_wire::texts::MAX_CONNECTIONS));
                 client.close(ClosedReason::MaxConnectionsExceeded);
-            } else if changed && client.takes_info() {
+            } else if moved && client.takes_info() {
                 self.send_info(client);
             }
             client.raise(Flag::Reload);
@@ -267,6 +275,7 @@ impl Broker {
             host: info.host.clone(),
             id: info.server_id.clone(),
             ver: info.version.clone(),
+            feature_flags: self.feature_flags.clone(),
             jetstream: false,
             flags: 0,
             seq: self.next_seq.fetch_add(1, Ordering::Relaxed) + 1,

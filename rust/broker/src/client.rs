@@ -179,10 +179,12 @@ impl Client {
 
     /// A snapshot for monitoring; its subscriptions only if asked for.
     pub fn facts(&self, with_subs: bool) -> ClientFacts {
-        let (subscriptions, subs) = {
+        let (subscriptions, mut subs) = {
             let subs = self.subs.lock();
             (subs.len(), if with_subs { subs.values().cloned().collect() } else { Vec::new() })
         };
+        // Most clients number their subscriptions: shorter ids are older.
+        subs.sort_by(|a: &Arc<Subscription>, b| (a.sid.len(), &a.sid).cmp(&(b.sid.len(), &b.sid)));
         let identity = self.identity.lock().clone();
         let rtt = self.rtt_ns.load(Ordering::Relaxed);
         ClientFacts {
@@ -210,7 +212,7 @@ impl Client {
     pub(crate) fn user_info(&self) -> Value {
         let identity = self.identity.lock();
         let account = identity.account.as_deref().unwrap_or_default();
-        let mut info = json!({ "user": identity.user.as_deref().unwrap_or_default(), "account": account });
+        let mut info = json!({ "user": identity.user.as_deref().unwrap_or_default(), "account": account, "account_name": account });
         if let (Some(permissions), Some(fields)) = (&identity.permissions, info.as_object_mut()) {
             let side = |p: &stonechat_auth::SubjectPermission| {
                 let mut side = serde_json::Map::new();

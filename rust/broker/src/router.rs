@@ -351,7 +351,9 @@ fn trace_delivery(options: &BrokerOptions, client: &Client, sub: &SubRef, messag
         None => ("MSG", message.payload.len().to_string()),
     };
     trace!("{label} - ->> [{op} {} {}{reply} {sizes}]", text(message.subject), text(&sub.sid));
-    trace!("{label} - ->> MSG_PAYLOAD: [{}]", traced_payload(options, message.payload));
+    if !message.payload.is_empty() {
+        trace!("{label} - ->> MSG_PAYLOAD: [{}]", traced_payload(options, message.payload));
+    }
 }
 
 /// A payload in a trace line: quoted, and cut at `max_traced_msg_len`.

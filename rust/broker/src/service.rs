@@ -4,6 +4,7 @@ use crate::broker::Broker;
 use crate::client::Client;
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// A service of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,9 @@ pub struct ServerInfo {
     pub id: String,
     /// The nats-server version that it is compatible with.
     pub ver: String,
+    /// Feature flags and whether they are set.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub feature_flags: BTreeMap<String, bool>,
     /// JetStream is on.
     pub jetstream: bool,
     /// Capabilities as bits.

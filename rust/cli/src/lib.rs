@@ -1,1 +1,62 @@
 //! The stonechat command: server, pub, sub, req, reply.
+//!
+//! [`run`] is the whole command. The native binary and the console script of the Python package both call it and
+//! exit with what it returns: 0 for success, 1 for a failure, 2 for wrong usage, 130 for an interrupted command.
+
+mod args;
+mod connection;
+mod error;
+mod interrupt;
+mod message;
+mod publish;
+mod reply;
+mod request;
+mod subscribe;
+
+use std::ffi::OsString;
+use std::future::Future;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+use crate::error::{CliError, EXIT_USAGE};
+
+/// Runs the `stonechat` command. `args` begins with the program's name; the result is the exit code.
+pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are "errors" of clap too; it knows the stream and the code. A closed pipe is no news.
+            let _ = error.print();
+            return if error.use_stderr() { EXIT_USAGE } else { 0 };
+        }
+    };
+    let result = match cli.command {
+        Command::Server { args } => return stonechat_server::run(server_args(args)),
+        Command::Pub(args) => block_on(publish::run(args)),
+        Command::Sub(args) => block_on(subscribe::run(args)),
+        Command::Req(args) => block_on(request::run(args)),
+        Command::Reply(args) => block_on(reply::run(args)),
+    };
+    match result {
+        Ok(()) => 0,
+        Err(error) => {
+            if error.is_worth_saying() {
+                eprintln!("stonechat: {error}");
+            }
+            error.exit_code()
+        }
+    }
+}
+
+/// The server expects its own name first, as any program does.
+fn server_args(args: Vec<OsString>) -> impl Iterator<Item = OsString> {
+    std::iter::once(OsString::from("stonechat-server")).chain(args)
+}
+
+/// Runs a command on one thread: none of them has work for two.
+fn block_on(command: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;
+    runtime.block_on(command)
+}

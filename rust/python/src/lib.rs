@@ -1,1 +1,58 @@
 //! The PyO3 module: a thin shim on the server and the command line.
+//!
+//! What users see is in `python/stonechat`; here is only what has to be Rust: a running server ([`Handle`]), the queue
+//! that its log lines take to Python ([`LogQueue`]), and the two commands. The interpreter is released wherever Rust
+//! waits, and no thread of a server ever attaches to it.
+
+mod errors;
+mod handle;
+mod log_queue;
+mod settings;
+
+use std::ffi::OsString;
+
+use pyo3::exceptions::PyImportError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use crate::handle::Handle;
+use crate::log_queue::LogQueue;
+
+/// Runs the `stonechat` command; `args` begins with its name. Returns the exit code.
+#[pyfunction]
+fn run_cli(py: Python<'_>, args: Vec<OsString>) -> i32 {
+    py.detach(|| stonechat_cli::run(args.into_iter()))
+}
+
+/// Runs the `stonechat-server` command; `args` begins with its name. Returns the exit code.
+#[pyfunction]
+fn run_server(py: Python<'_>, args: Vec<OsString>) -> i32 {
+    py.detach(|| stonechat_server::run(args))
+}
+
+/// Says no in a subinterpreter. From Python 3.12 on the interpreter itself does so; before that it would load the module
+/// with the main interpreter's objects inside.
+fn require_main_interpreter() -> PyResult<()> {
+    // SAFETY: a module is initialised by a thread that is attached to an interpreter, which both calls ask for; they
+    // read its number and change nothing.
+    let interpreter = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
+    match interpreter {
+        MAIN_INTERPRETER => Ok(()),
+        _ => Err(PyImportError::new_err("stonechat does not support loading in subinterpreters")),
+    }
+}
+
+/// The number of the interpreter that a process begins with.
+const MAIN_INTERPRETER: i64 = 0;
+
+/// The Rust side of the package; see `_stonechat.pyi`.
+#[pymodule]
+fn _stonechat(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    require_main_interpreter()?;
+    module.add("__version__", stonechat_server::VERSION)?;
+    module.add("NATS_VERSION", stonechat_server::COMPATIBLE_VERSION)?;
+    module.add_class::<Handle>()?;
+    module.add_class::<LogQueue>()?;
+    module.add_function(wrap_pyfunction!(run_cli, module)?)?;
+    module.add_function(wrap_pyfunction!(run_server, module)?)
+}

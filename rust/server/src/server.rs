@@ -28,6 +28,9 @@ use tracing::{error, info, warn};
 /// How long a shutdown waits for connections to end by themselves.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
+/// How long a reload waits for sessions to look at it.
+const RELOAD_WITHIN: Duration = Duration::from_secs(1);
+
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -140,7 +143,8 @@ impl Server {
         logger.scope(|| {
             let started = Self::start_logged(options, flags, log);
             if let Err(StartError::Listen { addr, source }) = &started {
-                error!(target: FATAL, "Error listening on port: {addr}, {:?}", source.to_string());
+                let text = format!("listen tcp {addr}: bind: {}", os_error(source));
+                error!(target: FATAL, "Error listening on port: {addr}, {text:?}");
             }
             started
         })
@@ -170,6 +174,7 @@ impl Server {
             start,
             format_time: crate::time::rfc3339,
             clock: SystemTime::now,
+            feature_flags: settings::feature_flags(&options),
             usage: Box::new(move || meter.measure()),
         });
         let shared = Arc::new(Shared {
@@ -232,7 +237,8 @@ impl Server {
     /// Opens the log file anew, after it was moved away.
     pub fn reopen_log(&self) {
         self.shared.log.scope(|| match self.shared.log.reopen() {
-            Ok(()) => info!("File log re-opened"),
+            Ok(true) => info!("File log re-opened"),
+            Ok(false) => info!("File log re-open ignored, not a file logger"),
             Err(error) => error!("Unable to re-open the log file: {error}"),
         });
     }
@@ -315,7 +321,7 @@ impl Shared {
         let options = self.options.read().clone();
         if let (Some(listener), Some(addr)) = (monitoring, self.monitor_addr) {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(StartError::Runtime)?;
-            info!("Starting http monitor on {addr}");
+            info!("Starting http monitor on {}", join(options.http_host(), addr.port().into()));
             let stop = self.stop.subscribe();
             tokio::spawn(monitor::serve(
                 listener,
@@ -339,7 +345,7 @@ impl Shared {
         tokio::spawn(async move { clock.run().await });
         let stop = self.closed_to_clients.subscribe();
         tokio::spawn(listener::accept_clients(listener, self.broker.clone(), ticker, stop));
-        info!("Listening for client connections on {}", self.client_addr);
+        info!("Listening for client connections on {}", join(&options.host, self.client_addr.port().into()));
         self.write_files(&options)?;
         info!("Server is ready");
         let shared = self.clone();
@@ -396,6 +402,14 @@ impl Shared {
         )
     }
 
+    /// Waits until every session has looked at a reload, so that who reads that it is done can rely on it.
+    fn await_sessions(&self) {
+        let deadline = Instant::now() + RELOAD_WITHIN;
+        while self.broker.clients().iter().any(|c| c.is_flagged()) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     fn reload(&self) -> Result<(), ReloadError> {
         let old = self.options.read().clone();
         let path = old.config_file.clone().ok_or(ReloadError::NoFile)?;
@@ -406,6 +420,15 @@ impl Shared {
             return Err(ReloadError::NotReloadable(field.to_string()));
         }
         new.handle_signals = old.handle_signals;
+        // A random port that was written into the file since is no change.
+        let mut bound = Options::clone(&old);
+        if new.port != old.port {
+            bound.port = self.client_addr.port().into();
+        }
+        if let (Some(addr), true) = (self.monitor_addr, new.http_port != old.http_port) {
+            bound.http_port = addr.port().into();
+        }
+        let old = bound;
         let changes = stonechat_config::reload::diff(&old, &new)
             .map_err(|e| ReloadError::NotReloadable(e.to_string()))?;
         self.log.reload(&new).map_err(|(path, source)| ReloadError::Io { path, source })?;
@@ -419,9 +442,18 @@ impl Shared {
             settings::broker_options(&new),
             settings::authenticator(&new),
         );
+        self.await_sessions();
         info!("Reloaded server configuration ({})", new.config_digest.as_deref().unwrap_or_default());
         Ok(())
     }
+}
+
+/// What the system says, in Go's manner: `no such file or directory`.
+pub(crate) fn os_error(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }
 
 fn banner(options: &Options, identity: &ServerIdentity) {
@@ -461,8 +493,13 @@ fn join(host: &str, port: i32) -> String {
     }
 }
 
+/// Where a listener is; one on every address is named as it was asked for.
 fn local_addr(listener: &std::net::TcpListener, host: &str) -> Result<SocketAddr, StartError> {
-    listener.local_addr().map_err(|source| StartError::Listen { addr: host.into(), source })
+    let addr = listener.local_addr().map_err(|source| StartError::Listen { addr: host.into(), source })?;
+    match host.parse::<std::net::IpAddr>() {
+        Ok(ip) if ip.is_unspecified() => Ok((ip, addr.port()).into()),
+        _ => Ok(addr),
+    }
 }
 
 /// An address that a client of this machine can connect to.

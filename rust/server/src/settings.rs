@@ -1,6 +1,7 @@
 //! From the configuration's options to what the broker is made of.
 
-use crate::version::{COMPATIBLE_VERSION, TOOLCHAIN, VERSION};
+use crate::version::{API_LEVEL, COMPATIBLE_VERSION, TOOLCHAIN, VERSION};
+use std::collections::BTreeMap;
 use stonechat_auth::{Authenticator, ServerIdentity};
 use stonechat_broker::{BrokerOptions, SYSTEM_ACCOUNT};
 use stonechat_config::Options;
@@ -38,6 +39,19 @@ pub(crate) fn system_account(options: &Options) -> &str {
     options.system_account().unwrap_or(SYSTEM_ACCOUNT)
 }
 
+/// nats-server's feature flags, all of JetStream, with its defaults under what the configuration sets.
+pub(crate) fn feature_flags(options: &Options) -> BTreeMap<String, bool> {
+    let known = [
+        ("js_ack_fc_v2", false),
+        ("js_api_reply_v2", false),
+        ("js_raft_delete_range", true),
+        ("js_snapshot_sources", false),
+    ];
+    let mut flags: BTreeMap<String, bool> = known.into_iter().map(|(k, v)| (k.into(), v)).collect();
+    flags.extend(options.feature_flags.clone());
+    flags
+}
+
 /// INFO as it is for everybody.
 pub(crate) fn info(options: &Options, identity: &ServerIdentity, port: u16) -> Info {
     let (host, port) = advertised(options, port);
@@ -52,6 +66,7 @@ pub(crate) fn info(options: &Options, identity: &ServerIdentity, port: u16) -> I
         headers: !options.no_header_support,
         auth_required: authenticator(options).required(),
         max_payload: usize::try_from(options.max_payload).unwrap_or(0),
+        api_lvl: API_LEVEL,
         xkey: identity.xkey_public().into(),
         stonechat: VERSION.into(),
         ..Info::default()

@@ -109,7 +109,9 @@ impl ConnectOptions {
     /// The text is not a JSON object, or a known field has the wrong type; the connection is to be closed.
     pub fn apply(&mut self, json: &[u8]) -> Result<(), ConnectError> {
         let text = String::from_utf8_lossy(json);
-        let fields: Map<String, Value> = serde_json::from_str(&text).map_err(ConnectError)?;
+        // `null` is an object without fields, as Go reads JSON.
+        let fields: Option<Map<String, Value>> = serde_json::from_str(&text).map_err(ConnectError)?;
+        let fields = fields.unwrap_or_default();
         let fields: Map<String, Value> = fields.into_iter().map(|(k, v)| (k.to_lowercase(), v)).collect();
         let f = Fields::deserialize(Value::Object(fields)).map_err(ConnectError)?;
         fn set<T>(field: &mut T, value: Option<T>) {

@@ -57,6 +57,9 @@ pub struct Info {
     /// With `connect_info`: that account is the system account.
     #[serde(skip_serializing_if = "is_false")]
     pub acc_is_sys: bool,
+    /// The JetStream API level, which nats-server names with JetStream off too.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub api_lvl: u64,
     /// The server's public curve key.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub xkey: String,

@@ -29,6 +29,8 @@ pub enum Parsed<'a> {
     Op(Op<'a>, usize),
     /// Not all of it is here; it will be no shorter than this many bytes in all.
     Incomplete(usize),
+    /// A publish whose line is here and whose payload is not: its subject, and the bytes it will take in all.
+    Announced(&'a [u8], usize),
 }
 
 /// Why the connection must end.
@@ -170,13 +172,20 @@ impl Parser {
         if !b"\r\n".starts_with(&terminator[..terminator.len().min(2)]) {
             return Err(ParseError::UnknownOperation);
         }
-        if input.len() < needed {
-            return Ok(Parsed::Incomplete(needed));
-        }
         let subject = parts[0];
+        if input.len() < needed {
+            return Ok(Parsed::Announced(subject, needed));
+        }
         let subject_end = offset(input, subject) + subject.len();
         let sizes_from = offset(input, if with_headers { header_text } else { total_text });
         let sizes = &input[sizes_from..offset(input, total_text) + total_text.len()];
+        if header_len == Some(0) {
+            // Headers of no bytes are no headers: nats-server 2.15 delivers such a message as MSG.
+            let payload = &input[body_from..body_from + total];
+            let message =
+                Publish { subject, reply, header_len: None, sizes: total_text, payload, tail: None };
+            return Ok(Parsed::Op(Op::Publish(message), needed));
+        }
         let spaces = usize::from(!reply.is_empty()) + usize::from(with_headers) + 1;
         let written = reply.len() + header_text.len() + total_text.len() + spaces + 2;
         let canonical = subject_end + written == body_from
@@ -287,7 +296,7 @@ mod tests {
                 assert_eq!(used, input.len(), "all of {input:?}");
                 Ok(op)
             }
-            Parsed::Incomplete(_) => panic!("{input:?} is incomplete"),
+            Parsed::Incomplete(_) | Parsed::Announced(..) => panic!("{input:?} is incomplete"),
         }
     }
 
@@ -309,6 +318,8 @@ mod tests {
         let p = message("hpub foo bar 12 14\r\nNATS/1.0\r\n\r\nhi\r\n");
         assert_eq!((p.reply, p.header_len, p.sizes), (&b"bar"[..], Some(12), &b"12 14"[..]));
         assert_eq!(p.tail, Some(&b" bar 12 14\r\nNATS/1.0\r\n\r\nhi\r\n"[..]));
+        let p = message("HPUB foo 0 2\r\nhi\r\n");
+        assert_eq!((p.header_len, p.sizes, p.tail), (None, &b"2"[..], None));
         for odd in [
             "PUB  foo\t bar  2 \r\nhi\r\n",
             "PUB foo bar  2\r\nhi\r\n",
@@ -378,7 +389,7 @@ mod tests {
             let text = format!("PUB foo{reply} {}\r\n{body}\r\n", body.len());
             let cut = cut % text.len();
             match PARSER.parse(&text.as_bytes()[..cut]) {
-                Ok(Parsed::Incomplete(needed)) => prop_assert!(needed > cut && needed <= text.len()),
+                Ok(Parsed::Incomplete(needed) | Parsed::Announced(_, needed)) => prop_assert!(needed > cut && needed <= text.len()),
                 other => prop_assert!(false, "{:?} of {:?}", other, text),
             }
         }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use stonechat_auth::{ConnectionKind, Credentials, Grant, Permissions, Verdict};
-use stonechat_wire::{ConnectOptions, Info, quote, redact_connect, texts};
+use stonechat_wire::{ConnectOptions, Info, quote, texts};
 use tracing::error;
 
 impl ClientSession {
@@ -24,6 +24,8 @@ impl ClientSession {
         let anonymous = Credentials::default();
         match self.broker.authenticator().check(&anonymous, ConnectionKind::Standard) {
             Verdict::Granted(grant) => {
+                // As if it had sent an empty CONNECT: a later one is its second.
+                self.connected = true;
                 self.grant(grant);
                 Ok(())
             }
@@ -32,7 +34,6 @@ impl ClientSession {
     }
 
     pub(super) fn connect(&mut self, json: &[u8], now: Instant) -> Result<Option<Credentials>, Ending> {
-        self.trace_in(|| format!("CONNECT {}", redact_connect(json)));
         if let Err(error) = self.connect.apply(json) {
             error!("{} - {error}", self.client.label());
             return Err(self.end(ClosedReason::ProtocolViolation));
@@ -49,11 +50,11 @@ impl ClientSession {
         self.parser.headers = headers;
         self.client.outbound.lock().headers = headers;
         let credentials = credentials(&self.connect);
-        let authenticator = self.broker.authenticator();
-        if authenticator.is_expensive(&credentials) {
+        self.authenticator = self.broker.authenticator();
+        if self.authenticator.is_expensive(&credentials) {
             return Ok(Some(credentials));
         }
-        let verdict = authenticator.check(&credentials, ConnectionKind::Standard);
+        let verdict = self.authenticator.check(&credentials, ConnectionKind::Standard);
         self.conclude(credentials, verdict)?;
         Ok(None)
     }
@@ -165,7 +166,7 @@ impl ClientSession {
             label += &format!(" - {}", quote(said.as_bytes()));
         }
         if let (Some(user), true) = (user, self.connected) {
-            label += &format!(" - {}", quote(format!("{account}/{user}").as_bytes()));
+            label += &format!(" - {}", quote(format!("{account}/user:{user}").as_bytes()));
         }
         label
     }
@@ -175,20 +176,28 @@ impl ClientSession {
         let authenticator = self.broker.authenticator();
         let Some(account) = self.account.clone() else { return };
         let credentials = self.credentials.clone().unwrap_or_default();
-        let grant = match &self.client.user() {
-            // Hashing again would take long; the user's own entry says whether anything changed.
-            Some(user) if authenticator.is_expensive(&credentials) => {
-                authenticator.still_grants(user).cloned()
+        // Hashing again would take long: a secret that is still configured is as good as presented again, and a hash that
+        // changed counts as changed.
+        let unchanged = authenticator.unchanged_grant(&self.authenticator, &credentials);
+        let grant = unchanged.or_else(|| {
+            if authenticator.is_expensive(&credentials) {
+                return None;
             }
-            _ => match authenticator.check(&credentials, ConnectionKind::Standard) {
+            match authenticator.check(&credentials, ConnectionKind::Standard) {
                 Verdict::Granted(grant) => Some(grant),
                 Verdict::Denied => None,
-            },
-        };
+            }
+        });
         let Some(grant) = grant.filter(|g| *g.account == **account.name()) else {
-            let _ = self.violation();
+            if credentials.user.is_empty() || authenticator.still_grants(&credentials.user).is_some() {
+                let _ = self.violation();
+            } else {
+                // nats-server 2.15 says nothing to users that are no longer there.
+                let _ = self.end(ClosedReason::AuthenticationFailure);
+            }
             return;
         };
+        self.authenticator = authenticator;
         let changed = self.client.identity.lock().permissions != grant.permissions;
         if changed {
             self.grant(grant);
@@ -219,7 +228,6 @@ impl ClientSession {
 
     /// PING: PONG, and behind the first one INFO with the account, as nats-server does since 2.14.
     pub(super) fn ping(&mut self, now: Instant) {
-        self.trace_in(|| "PING".into());
         self.timers.heard(now);
         if self.options.trace {
             tracing::trace!("{} - ->> [PONG]", self.client.label());
@@ -238,6 +246,8 @@ impl ClientSession {
                 connect_info: true,
                 remote_account: account.map(|a| a.name().to_string()).unwrap_or_default(),
                 acc_is_sys: account.is_some_and(|a| a.is_system()),
+                // Said even where a `no_auth_user` stands in, as by nats-server 2.15.
+                auth_required: self.broker.authenticator().is_enforced(),
                 ..self.broker.info_for(&self.client)
             };
             self.send(&info.line());
@@ -245,7 +255,6 @@ impl ClientSession {
     }
 
     pub(super) fn pong(&mut self, now: Instant) {
-        self.trace_in(|| "PONG".into());
         if let Some(rtt) = self.timers.answered(now) {
             self.client.rtt_ns.store(rtt.as_nanos().max(1) as u64, Relaxed);
         }

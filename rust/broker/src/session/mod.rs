@@ -20,7 +20,7 @@ use crate::subscription::SubRef;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
-use stonechat_auth::Credentials;
+use stonechat_auth::{Authenticator, Credentials};
 use stonechat_subject::MatchCache;
 use stonechat_wire::{ConnectOptions, Op, ParseError, Parsed, Parser, error_line, texts};
 use timers::Timers;
@@ -53,8 +53,12 @@ pub struct ClientSession {
     parser: Parser,
     connect: ConnectOptions,
     credentials: Option<Credentials>,
+    /// Who let it in.
+    authenticator: Arc<Authenticator>,
     connected: bool,
     first_pong_sent: bool,
+    /// The message whose payload is awaited was already called invalid.
+    warned: bool,
     account: Option<Arc<Account>>,
     permissions: Option<Box<CompiledPermissions>>,
     /// Input whose operation is not complete, and how much of it there will be at least.
@@ -102,8 +106,10 @@ impl ClientSession {
             parser,
             connect: ConnectOptions::default(),
             credentials: None,
+            authenticator: authenticator.clone(),
             connected: false,
             first_pong_sent: false,
+            warned: false,
             account: None,
             permissions: None,
             partial: Vec::new(),
@@ -224,8 +230,16 @@ impl ClientSession {
                 self.needed = needed;
                 return Ok(None);
             }
+            Ok(Parsed::Announced(subject, needed)) => {
+                self.needed = needed;
+                self.announced(subject);
+                return Ok(None);
+            }
             Err(error) => return Err(self.parse_failed(error, input)),
         };
+        if self.options.trace {
+            self.trace_in(&input[..used]);
+        }
         match op {
             Op::Publish(message) => self.publish(&message, now)?,
             Op::Subscribe { subject, queue, sid } => self.subscribe(subject, queue, sid),
@@ -252,15 +266,15 @@ impl ClientSession {
         let start = String::from_utf8_lossy(&input[..input.len().min(32)]).into_owned();
         match error {
             ParseError::UnknownOperation => {
+                let ending = self.fail(texts::UNKNOWN_OPERATION, ClosedReason::ProtocolViolation);
                 error!("{label} - Client parser ERROR, proto={start:?}");
-                self.fail(texts::UNKNOWN_OPERATION, ClosedReason::ProtocolViolation)
+                ending
             }
             ParseError::BadArguments => {
-                error!("{label} - processing arguments failed: {start:?}");
+                error!("{label} - {}", self.bad_arguments(input));
                 self.end(ClosedReason::ProtocolViolation)
             }
             ParseError::ControlLine => {
-                error!("{label} - maximum control line exceeded");
                 self.fail(texts::MAX_CONTROL_LINE, ClosedReason::MaxControlLineExceeded)
             }
             ParseError::Payload(size) => {
@@ -268,6 +282,21 @@ impl ClientSession {
                 self.fail(texts::MAX_PAYLOAD, ClosedReason::MaxPayloadExceeded)
             }
         }
+    }
+
+    /// What a log says of arguments that can't be read.
+    fn bad_arguments(&self, input: &[u8]) -> String {
+        let line = input.split(|&b| b == b'\n').next().unwrap_or_default().trim_ascii();
+        let verb_end = line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len());
+        let (verb, args) = line.split_at(verb_end);
+        let operation = match verb.to_ascii_uppercase().as_slice() {
+            b"PUB" => "processPub",
+            b"HPUB" if !self.parser.headers => return "message headers not supported".into(),
+            b"HPUB" => "processHeaderPub",
+            b"SUB" => "processSub",
+            _ => "processUnsub",
+        };
+        format!("{operation} Parse Error: {}", stonechat_wire::quote(args.trim_ascii()))
     }
 
     /// What the configuration says now, if it was reloaded.
@@ -348,10 +377,20 @@ impl ClientSession {
         }
     }
 
-    fn trace_in(&self, op: impl FnOnce() -> String) {
-        if self.options.trace {
-            trace!("{} - <<- [{}]", self.client.label(), op());
-        }
+    /// Traces an operation as it was written, but for secrets.
+    fn trace_in(&self, operation: &[u8]) {
+        let line = operation.split(|&b| b == b'\n').next().unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let verb_end = line.iter().position(|b| !b.is_ascii_alphabetic()).unwrap_or(line.len());
+        let verb = String::from_utf8_lossy(&line[..verb_end]).to_ascii_uppercase();
+        let args = line[verb_end..].trim_ascii_start();
+        let args = match verb.as_str() {
+            "CONNECT" => stonechat_wire::redact_connect(args),
+            "PING" | "PONG" => String::new(),
+            _ => String::from_utf8_lossy(args).into_owned(),
+        };
+        let gap = if args.is_empty() { "" } else { " " };
+        trace!("{} - <<- [{verb}{gap}{args}]", self.client.label());
     }
 
     /// Ends the session: its subscriptions go, and what is pending with them. Call it once the connection is closed.

@@ -15,9 +15,9 @@ impl ClientSession {
         if self.options.trace {
             self.trace_publish(message);
         }
-        if self.connect.pedantic && !is_valid_literal(message.subject) {
-            self.send_error(texts::INVALID_PUBLISH_SUBJECT);
-            self.router.touch(&self.client);
+        if self.connect.pedantic {
+            self.announced(message.subject);
+            self.warned = false;
         }
         if message.subject.first().is_some_and(|b| matches!(b, b'_' | b'$'))
             && self.is_reserved(message.subject)
@@ -79,6 +79,15 @@ impl ClientSession {
         Ok(())
     }
 
+    /// The line of a message: pedantic clients hear of an invalid subject before the payload, and once.
+    pub(super) fn announced(&mut self, subject: &[u8]) {
+        if self.connect.pedantic && !self.warned && !is_valid_literal(subject) {
+            self.warned = true;
+            self.send_error(texts::INVALID_PUBLISH_SUBJECT);
+            self.router.touch(&self.client);
+        }
+    }
+
     /// Subjects that belong to servers: gateway replies and Raft.
     fn is_reserved(&self, subject: &[u8]) -> bool {
         let longer = |prefix: &[u8]| subject.len() > prefix.len() && subject.starts_with(prefix);
@@ -113,7 +122,7 @@ impl ClientSession {
         }
         let Some(account) = &self.account else { return };
         let matched = account.matches(message.reply);
-        let mut subs = matched.plain.iter().chain(matched.queues.iter().flat_map(|q| &q.members));
+        let mut subs = matched.plain.iter();
         let Some(sub) = subs
             .find(|s| matches!(&s.sink, crate::subscription::Sink::Client(c) if c.cid == self.client.cid))
         else {
@@ -137,13 +146,10 @@ impl ClientSession {
     }
 
     fn trace_publish(&self, message: &Publish<'_>) {
-        let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
-        let op = if message.header_len.is_some() { "HPUB" } else { "PUB" };
-        let reply =
-            if message.reply.is_empty() { String::new() } else { format!(" {}", text(message.reply)) };
-        self.trace_in(|| format!("{op} {}{reply} {}", text(message.subject), text(message.sizes)));
-        let payload = traced_payload(&self.options, message.payload);
-        trace!("{} - <<- MSG_PAYLOAD: [{payload}]", self.client.label());
+        if !message.payload.is_empty() {
+            let payload = traced_payload(&self.options, message.payload);
+            trace!("{} - <<- MSG_PAYLOAD: [{payload}]", self.client.label());
+        }
     }
 }
 
@@ -152,5 +158,5 @@ impl ClientSession {
 fn is_reserved_reply(reply: &[u8]) -> bool {
     let longer = |prefix: &[u8]| reply.len() > prefix.len() && reply.starts_with(prefix);
     reply.first().is_some_and(|b| matches!(b, b'_' | b'$'))
-        && (longer(b"_R_.") || longer(b"$JS.ACK.") || longer(b"_GR_."))
+        && (reply.starts_with(b"_R_.") || longer(b"$JS.ACK.") || longer(b"_GR_."))
 }

@@ -14,11 +14,6 @@ const SYSTEM_QUEUE: &[u8] = b"_sys_";
 
 impl ClientSession {
     pub(super) fn subscribe(&mut self, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) {
-        let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
-        self.trace_in(|| match queue {
-            Some(queue) => format!("SUB {} {} {}", text(subject), text(queue), text(sid)),
-            None => format!("SUB {} {}", text(subject), text(sid)),
-        });
         self.router.touch(&self.client);
         if let Err(text) = self.check_subscription(subject, queue) {
             error!("{} - {text}", self.client.label());
@@ -67,11 +62,6 @@ impl ClientSession {
     }
 
     pub(super) fn unsubscribe(&mut self, sid: &[u8], max: Option<u64>) {
-        let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
-        self.trace_in(|| match max {
-            Some(max) => format!("UNSUB {} {max}", text(sid)),
-            None => format!("UNSUB {}", text(sid)),
-        });
         let sub = self.client.subs.lock().get(sid).cloned();
         if self.connect.verbose {
             self.send_ok();

@@ -81,6 +81,7 @@ fn broker_of(options: BrokerOptions, authorization: Authorization) -> Arc<Broker
         start: SystemTime::UNIX_EPOCH,
         format_time: |_| String::new(),
         clock: || SystemTime::UNIX_EPOCH,
+        feature_flags: std::collections::BTreeMap::new(),
         usage: Box::new(ProcessUsage::default),
     })
 }

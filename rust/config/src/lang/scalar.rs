@@ -188,7 +188,11 @@ fn number(cursor: &mut Cursor<'_>) -> Result<Value, ParseError> {
             Some(value) => Ok(value),
             None => text_from(cursor, start),
         },
-        _ => text_from(cursor, start),
+        _ => {
+            // Whatever comes right after the digits stands for itself, even a backslash.
+            cursor.bump();
+            text_from(cursor, start)
+        }
     }
 }
 
@@ -226,7 +230,8 @@ fn suffixed(cursor: &mut Cursor<'_>, start: usize) -> Result<Option<Value>, Pars
     cursor.bump();
     cursor.take_while(|c| matches!(c, 'b' | 'B' | 'i' | 'I'));
     let suffix = cursor.since(suffix_start).to_ascii_lowercase();
-    if !ends_bare(cursor.peek()) && !cursor.peek().is_some_and(|c| c.is_ascii_digit()) {
+    // Before `]` nats-server takes it for text, which tags like `5g` live on.
+    if !ends_bare(cursor.peek()) || cursor.peek() == Some(']') {
         return Ok(None);
     }
     let base: i64 = match suffix.get(1..) {
@@ -335,6 +340,9 @@ mod tests {
             ("truely", string("truely")),
             ("4kx", string("4kx")),
             ("10s", string("10s")),
+            ("1m30s", string("1m30s")),
+            (r"12\n\n", string("12\\n\n")),
+            ("12'x", string("12'x")),
             ("1yes", string("1yes")),
             ("1$x", string("1$x")),
             ("127.0.0.1:4222", string("127.0.0.1:4222")),
@@ -353,7 +361,7 @@ mod tests {
             ("$2y$10$abc", string("$2y$10$abc")),
             ("2016-02-29T23:59:59Z", Value::Datetime("2016-02-29T23:59:59Z".into())),
             ("1]", Value::Integer(1)),
-            ("1k]", Value::Integer(1000)),
+            ("1k]", string("1k")),
             ("", string("")),
         ];
         for (text, value) in cases {

@@ -60,20 +60,21 @@ impl Reader {
                 continue;
             };
             if self.is_free_account_name(name, node) {
-                let account = self.account(name, entries);
-                self.check_duplicates(&account.users, &mut taken, node);
-                accounts.push(account);
+                accounts.push(self.account(name, entries, &mut taken));
             }
         }
         accounts
     }
 
-    fn account(&mut self, name: &str, entries: &Map) -> AccountDef {
+    fn account(&mut self, name: &str, entries: &Map, taken: &mut HashSet<String>) -> AccountDef {
         let mut account = AccountDef { name: name.to_owned(), ..AccountDef::default() };
         let field = |key: &str| format!("accounts.{name}.{key}");
         for (key, written, node) in in_order(entries) {
             match key.as_str() {
-                "users" => account.users = self.users(node, &format!("accounts.{name}")).unwrap_or_default(),
+                "users" => {
+                    account.users = self.users(node, &format!("accounts.{name}")).unwrap_or_default();
+                    self.check_duplicates(&account.users, taken, node);
+                }
                 "default_permissions" => account.default_permissions = self.permissions(node),
                 "limits" => account.limits = self.account_limits(node).unwrap_or_default(),
                 "nkey" => {

@@ -162,11 +162,15 @@ impl Reader {
 
     fn connection_kinds(&mut self, node: &Node) -> ConnectionKinds {
         let mut kinds = ConnectionKinds::default();
+        let mut unknown = Vec::new();
         for name in self.strings(node).unwrap_or_default() {
             match ConnectionKind::from_name(&name) {
                 Some(kind) => kinds.insert(kind),
-                None => self.error(&node.position, format!("unknown connection type {name:?}")),
+                None => unknown.push(format!("{name:?}")),
             }
+        }
+        if !unknown.is_empty() {
+            self.error(&node.position, format!("invalid connection types [{}]", unknown.join(" ")));
         }
         kinds
     }

@@ -112,7 +112,7 @@ pub(super) static LEAFNODES: Schema = Schema(&[
         ])),
     ),
     field(&["remotes"], List(&Block(&LEAFNODE_REMOTE))),
-    field(&["reconnect", "reconnect_delay", "reconnect_interval"], Either(&[Integer, DurationText])),
+    field(&["reconnect", "reconnect_delay", "reconnect_interval"], Duration),
     field(&["dial_timeout"], Duration),
     TLS_BLOCK,
     field(&["leafnode_advertise", "advertise"], Text),

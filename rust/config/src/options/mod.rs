@@ -3,7 +3,6 @@
 mod accounts;
 mod authorization;
 mod blocks;
-
 mod file;
 mod permissions;
 mod reader;
@@ -273,3 +272,6 @@ impl Options {
             .any(|password| password.is_plain())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,6 +97,10 @@ impl Reader {
                     max => permission.max_msgs = u64::try_from(max).ok(),
                 },
                 "expires" | "expiration" | "ttl" => {
+                    if !matches!(node.value, Value::String(_)) {
+                        self.error(&node.position, "error parsing expires, not a duration string");
+                        return None;
+                    }
                     let expires = self.duration_text("expires", node)?;
                     if expires.nanos != 0 {
                         permission.expires = expires.to_std();

@@ -4,10 +4,12 @@ mod healthcheck;
 mod remote_signal;
 mod signals;
 
+use self::signals::Signals;
 use crate::LogTarget;
-use crate::server::{Server, StartError};
+use crate::server::{Server, StartError, os_error};
 use crate::version::{COMPATIBLE_VERSION, VERSION};
 use std::ffi::OsString;
+use stonechat_config::ConfigErrors;
 use stonechat_config::flags::{self, FlagSet, Invocation};
 
 /// Runs the command with these arguments, the program's name first; what the process is to exit with.
@@ -15,9 +17,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> i32 {
     let invocation = match flags::parse(args.into_iter().skip(1)) {
         Ok(invocation) => invocation,
         Err(error) => {
-            eprintln!("{error}");
             if error.shows_usage() {
+                eprintln!("{error}");
                 println!("{}", flags::usage());
+            } else {
+                eprintln!("nats-server: {error}");
             }
             return error.exit_code();
         }
@@ -54,14 +58,20 @@ fn test_config(flags: &FlagSet) -> i32 {
         }
         Ok(loaded) => {
             let lines: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
-            eprintln!("nats-server: {}", lines.join("\n"));
+            eprintln!("nats-server: {}\n", lines.join("\n"));
             1
         }
-        Err(errors) => {
-            eprintln!("nats-server: {errors}");
-            1
-        }
+        Err(errors) => complain(&errors),
     }
+}
+
+/// Prints what is wrong with a configuration. nats-server ends a list of findings, but not an error of the language, with
+/// an empty line.
+fn complain(errors: &ConfigErrors) -> i32 {
+    let of_language = ["Parse error", "variable reference", "error parsing include", "open "];
+    let is_list = !errors.errors.iter().any(|e| of_language.iter().any(|start| e.reason.starts_with(start)));
+    eprintln!("nats-server: {errors}{}", if is_list { "\n" } else { "" });
+    1
 }
 
 fn serve(flags: FlagSet) -> i32 {
@@ -69,21 +79,24 @@ fn serve(flags: FlagSet) -> i32 {
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let loaded = match stonechat_config::configure(&flags) {
         Ok(loaded) => loaded,
-        Err(errors) => {
-            eprintln!("nats-server: {errors}");
-            return 1;
-        }
+        Err(errors) => return complain(&errors),
     };
     for warning in &loaded.warnings {
         eprintln!("{warning}");
     }
+    // Before the server says that it is ready: whoever waits for that may signal at once.
+    let signals = Signals::install();
     match Server::start_with_flags(loaded.options, flags, LogTarget::Options) {
         Ok(server) => {
-            signals::serve(&server);
+            signals.serve(&server);
             0
         }
         // Already in the log, as nats-server has it there.
         Err(StartError::Listen { .. }) => 1,
+        Err(StartError::Io { path, source }) => {
+            eprintln!("error opening file: open {}: {}", path.display(), os_error(&source));
+            1
+        }
         Err(error) => {
             eprintln!("nats-server: {error}");
             1

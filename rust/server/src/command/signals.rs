@@ -1,63 +1,89 @@
 //! Signals of the standalone server, until it ends.
 
 use crate::server::Server;
+use std::io;
+use tokio::runtime::{Builder, Runtime};
+use tracing::warn;
 #[cfg(unix)]
-use tracing::{error, info, warn};
+use {
+    tokio::signal::unix::{Signal, SignalKind, signal},
+    tracing::{error, info},
+};
 
-/// Answers signals until the server has ended.
+/// The process's signals, caught from when this is made.
+pub(super) struct Signals(io::Result<(Runtime, Caught)>);
+
 #[cfg(unix)]
-pub(super) fn serve(server: &Server) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime {
-        Ok(runtime) => server.log_scope(|| runtime.block_on(answer(server))),
-        Err(error) => server.log_scope(|| warn!("Signals can't be answered: {error}")),
+struct Caught {
+    interrupt: Signal,
+    terminate: Signal,
+    reopen: Signal,
+    lame_duck: Signal,
+    reload: Signal,
+}
+
+#[cfg(not(unix))]
+struct Caught;
+
+impl Signals {
+    /// Catches signals from now on.
+    pub(super) fn install() -> Self {
+        Self(Builder::new_current_thread().enable_all().build().and_then(|runtime| {
+            let caught = runtime.block_on(async { Caught::new() })?;
+            Ok((runtime, caught))
+        }))
     }
-    server.wait();
+
+    /// Answers signals until the server has ended.
+    pub(super) fn serve(self, server: &Server) {
+        server.log_scope(|| match self.0 {
+            Ok((runtime, caught)) => runtime.block_on(caught.answer(server)),
+            Err(error) => warn!("Signals can't be answered: {error}"),
+        });
+        server.wait();
+    }
 }
 
 #[cfg(unix)]
-async fn answer(server: &Server) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut stopped = server.stopped();
-    let kinds = [
-        SignalKind::interrupt(),
-        SignalKind::terminate(),
-        SignalKind::user_defined1(),
-        SignalKind::user_defined2(),
-        SignalKind::hangup(),
-    ];
-    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut reopen), Ok(mut lame_duck), Ok(mut reload)] =
-        kinds.map(signal)
-    else {
-        warn!("Signals can't be answered");
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-        return;
-    };
-    loop {
-        tokio::select! {
-            _ = stopped.wait_for(|stopped| *stopped) => return,
-            _ = interrupt.recv() => {
-                trapped("interrupt");
-                server.shutdown();
-            }
-            _ = terminate.recv() => {
-                trapped("terminated");
-                if !server.is_lame_duck() {
+impl Caught {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            reopen: signal(SignalKind::user_defined1())?,
+            lame_duck: signal(SignalKind::user_defined2())?,
+            reload: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn answer(mut self, server: &Server) {
+        let mut stopped = server.stopped();
+        loop {
+            tokio::select! {
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+                _ = self.interrupt.recv() => {
+                    trapped("interrupt");
                     server.shutdown();
                 }
-            }
-            _ = reopen.recv() => {
-                trapped("user defined signal 1");
-                server.reopen_log();
-            }
-            _ = lame_duck.recv() => {
-                trapped("user defined signal 2");
-                server.lame_duck();
-            }
-            _ = reload.recv() => {
-                trapped("hangup");
-                if let Err(error) = server.reload() {
-                    error!("Failed to reload server configuration: {error}");
+                _ = self.terminate.recv() => {
+                    trapped("terminated");
+                    if !server.is_lame_duck() {
+                        server.shutdown();
+                    }
+                }
+                _ = self.reopen.recv() => {
+                    trapped("user defined signal 1");
+                    server.reopen_log();
+                }
+                _ = self.lame_duck.recv() => {
+                    trapped("user defined signal 2");
+                    server.lame_duck();
+                }
+                _ = self.reload.recv() => {
+                    trapped("hangup");
+                    if let Err(error) = server.reload() {
+                        error!("Failed to reload server configuration: {error}");
+                    }
                 }
             }
         }
@@ -69,17 +95,17 @@ fn trapped(name: &str) {
     info!("Trapped {name:?} signal");
 }
 
-/// Answers Ctrl-C until the server has ended.
 #[cfg(not(unix))]
-pub(super) fn serve(server: &Server) {
-    if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        runtime.block_on(async {
-            let mut stopped = server.stopped();
-            tokio::select! {
-                _ = stopped.wait_for(|stopped| *stopped) => {}
-                _ = tokio::signal::ctrl_c() => server.shutdown(),
-            }
-        });
+impl Caught {
+    fn new() -> io::Result<Self> {
+        Ok(Self)
     }
-    server.wait();
+
+    async fn answer(self, server: &Server) {
+        let mut stopped = server.stopped();
+        tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => {}
+            _ = tokio::signal::ctrl_c() => server.shutdown(),
+        }
+    }
 }

@@ -92,11 +92,11 @@ impl Logger {
         tracing::dispatcher::with_default(&self.dispatch, f)
     }
 
-    /// Opens the log file anew, after it was moved away.
-    pub(crate) fn reopen(&self) -> io::Result<()> {
+    /// Opens the log file anew, after it was moved away; false if the log is no file.
+    pub(crate) fn reopen(&self) -> io::Result<bool> {
         match &*self.inner.sink.read() {
-            Sink::File { file, .. } => file.reopen(),
-            _ => Ok(()),
+            Sink::File { file, .. } => file.reopen().map(|()| true),
+            _ => Ok(false),
         }
     }
 

@@ -5,7 +5,7 @@ use super::{MonitorState, time};
 use serde_json::{Map, Value, json};
 use std::cmp::Reverse;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use stonechat_broker::{ClientFacts, ClosedReason, Subscription};
 
 /// Connections that one answer holds unless asked otherwise.
@@ -143,7 +143,7 @@ fn connection(row: &Row, now: SystemTime, auth: bool, subs: Subs) -> Value {
         put("reason", json!(reason.to_string()));
     }
     if let Some(rtt) = facts.rtt {
-        put("rtt", json!(crate::time::go_duration(rtt)));
+        put("rtt", json!(crate::time::go_duration(precise_enough(rtt))));
     }
     put("uptime", json!(since(facts.start)));
     put("idle", json!(since(facts.last_activity)));
@@ -166,10 +166,12 @@ fn connection(row: &Row, now: SystemTime, auth: bool, subs: Subs) -> Value {
             put("authorized_user", json!(**user));
         }
         if let Some(account) = &facts.account {
-            put("account", json!(**account));
+            if **account != *stonechat_broker::GLOBAL_ACCOUNT {
+                put("account", json!(**account));
+            }
+            put("name_tag", json!(**account));
         }
     }
-    let account = facts.account.as_deref().unwrap_or_default();
     match subs {
         _ if facts.subs.is_empty() => {}
         Subs::No => {}
@@ -178,11 +180,21 @@ fn connection(row: &Row, now: SystemTime, auth: bool, subs: Subs) -> Value {
             put("subscriptions_list", json!(names));
         }
         Subs::Detail => {
-            let details: Vec<_> = facts.subs.iter().map(|s| subscription(s, account, facts.cid)).collect();
+            let details: Vec<_> = facts.subs.iter().map(|s| subscription(s, "", facts.cid)).collect();
             put("subscriptions_list_detail", json!(details));
         }
     }
     Value::Object(fields)
+}
+
+/// Below a millisecond whole microseconds, as nats-server 2.15.
+fn precise_enough(rtt: Duration) -> Duration {
+    match rtt {
+        rtt if rtt > Duration::from_micros(1) && rtt < Duration::from_millis(1) => {
+            Duration::from_micros(rtt.as_micros() as u64)
+        }
+        rtt => rtt,
+    }
 }
 
 /// A subscription as connz and subsz show it.
@@ -190,6 +202,7 @@ pub(super) fn subscription(sub: &Arc<Subscription>, account: &str, cid: u64) -> 
     let mut fields = Map::new();
     if !account.is_empty() {
         fields.insert("account".into(), json!(account));
+        fields.insert("account_tag".into(), json!(account));
     }
     fields.insert("subject".into(), json!(String::from_utf8_lossy(&sub.subject)));
     if let Some(queue) = &sub.queue {

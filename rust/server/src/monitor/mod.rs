@@ -69,7 +69,11 @@ pub(crate) async fn serve(
         };
         app = app.route(&full, axum::routing::any(handler));
     }
-    let app = app.with_state(state);
+    let app = app
+        .fallback(async || {
+            response(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "404 page not found\n".into())
+        })
+        .with_state(state);
     let server = axum::serve(listener, app).with_graceful_shutdown(async move {
         let _ = stop.wait_for(|stop| *stop).await;
     });
@@ -83,7 +87,7 @@ fn answer(state: &MonitorState, path: &'static str, request: &Request) -> Respon
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let value = match path {
         "/" => return html(&state.base),
-        "/healthz" => return json_response(StatusCode::OK, json!({ "status": "ok" }).to_string()),
+        "/healthz" => return healthz(&query),
         "/varz" => Ok(state.varz()),
         "/connz" => state.connz(&query),
         _ => state.subsz(&query),
@@ -91,6 +95,31 @@ fn answer(state: &MonitorState, path: &'static str, request: &Request) -> Respon
     match value {
         Ok(value) => json_response(StatusCode::OK, serde_json::to_string_pretty(&value).unwrap_or_default()),
         Err(BadQuery(text)) => response(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", text),
+    }
+}
+
+/// Whether the server is healthy, and the questions about JetStream that can be answered without it.
+fn healthz(query: &Query) -> Response {
+    if let Some(BadQuery(text)) =
+        ["js-enabled", "js-enabled-only", "js-server-only", "js-meta-only", "details"]
+            .iter()
+            .find_map(|k| query.boolean(k).err())
+    {
+        return response(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", text);
+    }
+    let missing = match (query.text("account"), query.text("stream"), query.text("consumer")) {
+        ("", "", "") => None,
+        ("", ..) => Some("\"account\" must not be empty when checking stream health"),
+        (_, "", consumer) if !consumer.is_empty() => {
+            Some("\"stream\" must not be empty when checking consumer health")
+        }
+        _ => None,
+    };
+    match missing {
+        None => json_response(StatusCode::OK, json!({ "status": "ok" }).to_string()),
+        Some(text) => {
+            json_response(StatusCode::BAD_REQUEST, json!({ "status": "error", "error": text }).to_string())
+        }
     }
 }
 

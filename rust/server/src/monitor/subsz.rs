@@ -21,7 +21,7 @@ impl MonitorState {
         };
         let (account, test) = (query.text("acc"), query.text("test"));
         if !test.is_empty() && !is_valid_literal(test.as_bytes()) {
-            return Err(BadQuery("invalid test subject, must not have wildcards".into()));
+            return Err(BadQuery(format!("invalid test subject, must be valid publish subject: {test}")));
         }
         let totals = &self.broker.totals;
         let n = |counter: &AtomicU64| counter.load(Relaxed);

@@ -95,6 +95,7 @@ impl MonitorState {
         if !options.server_metadata.is_empty() {
             put("metadata", json!(options.server_metadata));
         }
+        put("feature_flags", json!(crate::settings::feature_flags(&options)));
         if let Some(account) = options.system_account() {
             put("system_account", json!(account));
         }

@@ -111,7 +111,7 @@ impl Connection {
             if self.session.blocked(Instant::now()) {
                 self.schedule();
             }
-            if self.side.write.as_ref().poll_write_ready(cx).is_ready() {
+            if self.side.poll_writable(cx).is_ready() {
                 return Poll::Ready(Event::Writable);
             }
         }
@@ -185,6 +185,7 @@ impl Connection {
         }
         self.session.close(reason);
         self.discard_input();
+        self.side.close();
     }
 
     async fn drain(&mut self) {
@@ -193,9 +194,7 @@ impl Connection {
             if self.client.outbound.progress().0 == 0 || self.side.broken.load(Ordering::Acquire) {
                 return;
             }
-            if self.side.write.writable().await.is_err() {
-                return;
-            }
+            poll_fn(|cx| self.side.poll_writable(cx)).await;
             self.side.blocked.store(false, Ordering::Release);
             self.client.outbound.unblock();
         }

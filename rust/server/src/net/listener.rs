@@ -2,7 +2,7 @@
 
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 use stonechat_broker::{Broker, PeerAddress};
@@ -13,6 +13,8 @@ use tracing::error;
 use super::connection;
 use super::ticker::Ticker;
 
+/// Every address of the machine.
+const ANY: &str = "0.0.0.0";
 const BACKLOG: i32 = 4096;
 /// After a failed accept (no file descriptor is left, say) the loop waits: at first and at most so long.
 const RETRY_MIN: Duration = Duration::from_millis(10);
@@ -21,15 +23,28 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 /// Opens a listening socket; port 0 takes any free one.
 pub(crate) fn open(host: &str, port: u16) -> io::Result<StdListener> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    let host = if host.is_empty() { "0.0.0.0" } else { host };
+    if host.is_empty() || host == ANY {
+        // Go listens on IPv6 too when told 0.0.0.0; a machine without IPv6 has only the other.
+        if let Ok(listener) = open_at((Ipv6Addr::UNSPECIFIED, port).into()) {
+            return Ok(listener);
+        }
+        return open_at((Ipv4Addr::UNSPECIFIED, port).into());
+    }
     let addr = (host, port)
         .to_socket_addrs()?
         .next()
         .ok_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, "the host has no address"))?;
+    open_at(addr)
+}
+
+fn open_at(addr: SocketAddr) -> io::Result<StdListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // On Windows this option would let others take the port.
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
+    if addr.ip() == Ipv6Addr::UNSPECIFIED {
+        socket.set_only_v6(false)?;
+    }
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;

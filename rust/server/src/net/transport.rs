@@ -2,9 +2,11 @@
 //! the peer is slow.
 
 use atomic_waker::AtomicWaker;
-use std::io::ErrorKind;
+use parking_lot::RwLock;
+use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use stonechat_broker::{Outbound, Transport};
 use tokio::net::tcp::OwnedWriteHalf;
 
@@ -15,7 +17,9 @@ const WRITES_MAX: usize = 16;
 /// The writing side of a connection, shared by all who deliver to it.
 #[derive(Debug)]
 pub(crate) struct TcpSide {
-    pub(crate) write: OwnedWriteHalf,
+    /// `None` once the connection is closed: others may know the connection for longer, and the socket must not stay open
+    /// for them. Only its own task takes it out, so that readers never wait.
+    write: RwLock<Option<OwnedWriteHalf>>,
     pub(crate) waker: AtomicWaker,
     /// The peer takes no more: the task waits until it does.
     pub(crate) blocked: AtomicBool,
@@ -26,11 +30,33 @@ pub(crate) struct TcpSide {
 impl TcpSide {
     pub(crate) fn new(write: OwnedWriteHalf) -> Self {
         Self {
-            write,
+            write: RwLock::new(Some(write)),
             waker: AtomicWaker::new(),
             blocked: AtomicBool::new(false),
             broken: AtomicBool::new(false),
         }
+    }
+}
+
+impl TcpSide {
+    fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match &*self.write.read() {
+            Some(write) => write.try_write_vectored(slices),
+            None => Err(ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Whether the socket takes more.
+    pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &*self.write.read() {
+            Some(write) => write.as_ref().poll_write_ready(cx).map(|_| ()),
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// Ends the writing side.
+    pub(crate) fn close(&self) {
+        *self.write.write() = None;
     }
 }
 
@@ -43,7 +69,7 @@ impl Transport for TcpTransport {
         let side = &*self.0;
         let Some(mut batch) = outbound.begin_write() else { return };
         for round in 1.. {
-            let (written, blocked) = match batch.with_slices(|slices| side.write.try_write_vectored(slices)) {
+            let (written, blocked) = match batch.with_slices(|slices| side.write(slices)) {
                 Ok(n) => (n, round == WRITES_MAX),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => (0, true),
                 Err(error) if error.kind() == ErrorKind::Interrupted => (0, false),
@@ -52,16 +78,17 @@ impl Transport for TcpTransport {
                     (0, true)
                 }
             };
-            if blocked {
-                side.blocked.store(true, Ordering::Release);
-            }
             match outbound.end_write(batch, written, blocked) {
                 Some(more) => batch = more,
-                None => break,
+                None if blocked => {
+                    // Only after the buffer knows: the owner could otherwise unblock it before it is blocked, and nobody
+                    // would write again.
+                    side.blocked.store(true, Ordering::Release);
+                    side.waker.wake();
+                    return;
+                }
+                None => return,
             }
-        }
-        if side.blocked.load(Ordering::Acquire) {
-            side.waker.wake();
         }
     }
 

@@ -1,0 +1,327 @@
+//! The command line of `stonechat`, as clap sees it.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::time::Duration;
+
+use async_nats::{HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
+use clap::{Args, Parser, Subcommand};
+
+use crate::error::CliError;
+
+const EXAMPLES: &str = "\
+Examples:
+  stonechat server -p 4222 -m 8222          start a server, with monitoring
+  stonechat sub 'orders.>'                  print every message below orders
+  stonechat pub orders.new '{\"id\": 1}'      publish one message
+  stonechat reply time 'teatime'            answer requests
+  stonechat req time                        ask and print the answer";
+
+const PUB_EXAMPLES: &str = "\
+Examples:
+  stonechat pub greet.joe hello
+  stonechat pub greet.joe hello -H Trace-Id:42 -H Lang:en
+  stonechat pub load.test x --count 1000
+  cat photo.jpg | stonechat pub photos -";
+
+const SUB_EXAMPLES: &str = "\
+Examples:
+  stonechat sub greet.joe
+  stonechat sub 'greet.*' 'orders.>'
+  stonechat sub jobs --queue workers
+  stonechat sub events --raw --count 10 --timeout 5s
+
+Ends with Ctrl-C, after --count messages, or after --timeout. With --count, too few messages in time is exit code 1.";
+
+const REQ_EXAMPLES: &str = "\
+Examples:
+  stonechat req time
+  stonechat req sum '[1, 2]' --timeout 500ms --raw
+  stonechat req status --replies 3          gather from three responders
+  stonechat req status --replies 0          gather until the time is over
+
+Exit code 1 if nobody listens, or no answer comes in time.";
+
+const REPLY_EXAMPLES: &str = "\
+Examples:
+  stonechat reply time 'teatime'
+  stonechat reply echo --echo
+  stonechat reply jobs done --queue workers --count 10";
+
+/// Talks to a NATS server, or is one.
+#[derive(Debug, Parser)]
+#[command(name = "stonechat", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a server; takes the flags of stonechat-server (see: stonechat server --help)
+    #[command(disable_help_flag = true)]
+    Server {
+        /// Flags of stonechat-server, passed on as they are
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Publish a message
+    #[command(after_help = PUB_EXAMPLES)]
+    Pub(PubArgs),
+    /// Subscribe and print what comes
+    #[command(after_help = SUB_EXAMPLES)]
+    Sub(SubArgs),
+    /// Send a request and print the reply
+    #[command(after_help = REQ_EXAMPLES)]
+    Req(ReqArgs),
+    /// Answer requests
+    #[command(after_help = REPLY_EXAMPLES)]
+    Reply(ReplyArgs),
+}
+
+/// How to reach the server and who we are.
+#[derive(Debug, Args)]
+pub(crate) struct ConnectionArgs {
+    /// Server to talk to; several are separated by commas
+    #[arg(short, long, env = "NATS_URL", default_value = "nats://127.0.0.1:4222", value_name = "URL")]
+    pub(crate) server: String,
+    /// User name
+    #[arg(long, env = "NATS_USER", hide_env_values = true, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Password of the user
+    #[arg(long, env = "NATS_PASSWORD", hide_env_values = true, requires = "user")]
+    pub(crate) password: Option<String>,
+    /// Token, instead of a user and a password
+    #[arg(long, env = "NATS_TOKEN", hide_env_values = true, conflicts_with = "user")]
+    pub(crate) token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PayloadArgs {
+    /// Text of the message; "-" reads it from standard input, and without it the message is empty
+    payload: Option<String>,
+    /// Header, as Name:Value; may be given several times
+    #[arg(short = 'H', long = "header", value_name = "NAME:VALUE", value_parser = parse_header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl PayloadArgs {
+    /// The bytes to send; reads standard input if asked to.
+    pub(crate) fn payload(&self) -> Result<Bytes, CliError> {
+        match self.payload.as_deref() {
+            None => Ok(Bytes::new()),
+            Some("-") => {
+                let mut bytes = Vec::new();
+                std::io::stdin().lock().read_to_end(&mut bytes).map_err(CliError::Stdin)?;
+                Ok(bytes.into())
+            }
+            Some(text) => Ok(Bytes::copy_from_slice(text.as_bytes())),
+        }
+    }
+
+    /// The headers to send, if there are any: a message without headers is sent without a header block.
+    pub(crate) fn headers(&self) -> Option<HeaderMap> {
+        if self.headers.is_empty() {
+            return None;
+        }
+        let mut map = HeaderMap::new();
+        for (name, value) in &self.headers {
+            map.append(name.clone(), value.clone());
+        }
+        Some(map)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.payload.is_none()
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PubArgs {
+    /// Subject to publish to
+    #[arg(value_parser = parse_subject)]
+    pub(crate) subject: String,
+    #[command(flatten)]
+    pub(crate) message: PayloadArgs,
+    /// Subject that answers shall go to
+    #[arg(long, value_name = "SUBJECT", value_parser = parse_subject)]
+    pub(crate) reply: Option<String>,
+    /// How many times to publish the message
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) count: u64,
+    /// How long to wait for the server
+    #[arg(long, default_value = "5s", value_parser = parse_duration, value_name = "TIME")]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SubArgs {
+    /// Subjects to subscribe to; * stands for one token, > for the rest (quote them for your shell)
+    #[arg(required = true, value_parser = parse_subject)]
+    pub(crate) subjects: Vec<String>,
+    /// Queue group to join: each message goes to one member
+    #[arg(long, value_name = "GROUP", value_parser = parse_subject)]
+    pub(crate) queue: Option<String>,
+    /// End after that many messages
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// Print payloads only, one a line
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// End after that time, such as 10s, 500ms or 2m
+    #[arg(long, value_parser = parse_duration, value_name = "TIME")]
+    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReqArgs {
+    /// Subject to ask
+    #[arg(value_parser = parse_subject)]
+    pub(crate) subject: String,
+    #[command(flatten)]
+    pub(crate) message: PayloadArgs,
+    /// How many replies to wait for; 0 gathers until the time is over
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) replies: u64,
+    /// How many requests to send, one after the other
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) count: u64,
+    /// Print payloads only, one a line
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// How long to wait for replies, such as 2s or 500ms
+    #[arg(long, default_value = "5s", value_parser = parse_duration, value_name = "TIME")]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplyArgs {
+    /// Subject to listen on
+    #[arg(value_parser = parse_subject)]
+    pub(crate) subject: String,
+    #[command(flatten)]
+    pub(crate) message: PayloadArgs,
+    /// Answer with the payload of the request
+    #[arg(long)]
+    pub(crate) echo: bool,
+    /// Queue group to join: each request goes to one member
+    #[arg(long, value_name = "GROUP", value_parser = parse_subject)]
+    pub(crate) queue: Option<String>,
+    /// End after that many requests
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// Print payloads of requests only, one a line
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// End after that time, such as 10s, 500ms or 2m
+    #[arg(long, value_parser = parse_duration, value_name = "TIME")]
+    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+}
+
+/// Reads `250ms`, `5s`, `2m`, `1h`; a bare number counts seconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time; write it like 500ms, 2.5s or 1m");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: f64 = digits.parse().map_err(|_| wrong())?;
+    let seconds = match &text[digits.len()..] {
+        "ms" => number / 1000.0,
+        "" | "s" => number,
+        "m" => number * 60.0,
+        "h" => number * 3600.0,
+        _ => return Err(wrong()),
+    };
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err(wrong()),
+    }
+}
+
+/// Refuses what no server accepts as a subject; a space would even end it within the protocol.
+fn parse_subject(text: &str) -> Result<String, String> {
+    if text.split('.').any(str::is_empty) {
+        return Err("a subject is made of tokens with a dot between them; none may be empty".to_owned());
+    }
+    if text.split('.').rev().skip(1).any(|token| token == ">") {
+        return Err("> stands alone at the end of a subject".to_owned());
+    }
+    if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err("a subject holds no spaces".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Reads `Name:Value`; spaces around the value do not count.
+fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("write a header as Name:Value")?;
+    let name = name.parse::<HeaderName>().map_err(|error| error.to_string())?;
+    let value = value.trim().parse::<HeaderValue>().map_err(|error| error.to_string())?;
+    Ok((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations() {
+        for (text, ms) in
+            [("250ms", 250), ("5s", 5000), ("2.5s", 2500), ("3", 3000), ("2m", 120_000), ("1h", 3_600_000)]
+        {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "s", "0", "0ms", "-1s", "5 s", "5d", "1e400s", "nan", "infs", "5é"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn subjects() {
+        for text in ["a", "a.b", "a.*.c", ">", "$SYS.x", "grüße"] {
+            assert_eq!(parse_subject(text).as_deref(), Ok(text));
+        }
+        for text in ["", ".", "a..b", "a.", ".a", ">.a", "a.>.b", "a b", "a\tb", "a\r\nPUB x 0"] {
+            assert!(parse_subject(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn headers() {
+        let (name, value) = parse_header("Trace-Id: a:b ").unwrap();
+        assert_eq!((name.as_ref(), value.as_str()), ("Trace-Id", "a:b"));
+        for text in ["", "no colon", "two words:x", "A:line\r\nbreak"] {
+            assert!(parse_header(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_flags_of_the_server_pass_unread() {
+        let cli =
+            Cli::try_parse_from(["stonechat", "server", "-DV", "--help", "-sd=/x", "--port", "1"]).unwrap();
+        let Command::Server { args } = cli.command else { panic!("{cli:?}") };
+        assert_eq!(args, ["-DV", "--help", "-sd=/x", "--port", "1"]);
+    }
+
+    #[test]
+    fn credentials_exclude_each_other() {
+        for args in [&["--token", "t", "--user", "u"][..], &["--password", "p"]] {
+            let line = ["stonechat", "sub", "x"].iter().chain(args);
+            assert!(Cli::try_parse_from(line).is_err(), "{args:?}");
+        }
+    }
+}

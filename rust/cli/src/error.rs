@@ -1,0 +1,79 @@
+//! What can go wrong in a command, and the exit code that tells a script about it.
+
+use std::io;
+
+use thiserror::Error;
+
+/// Something failed: no server, no responder, no message in time.
+pub(crate) const EXIT_FAILURE: i32 = 1;
+/// The command line is wrong (clap's own code for it).
+pub(crate) const EXIT_USAGE: i32 = 2;
+/// Ended by Ctrl-C, as shells number it: 128 + SIGINT.
+pub(crate) const EXIT_INTERRUPTED: i32 = 130;
+
+/// An error of the command line tool.
+#[derive(Debug, Error)]
+pub(crate) enum CliError {
+    #[error("cannot connect to {server}: {reason}")]
+    Connect { server: String, reason: String },
+    #[error("the server says: {0}")]
+    Server(String),
+    #[error("no responders for {0:?}")]
+    NoResponders(String),
+    #[error("no reply from {subject:?} within {seconds} s")]
+    NoReply { subject: String, seconds: f64 },
+    #[error("{received} of {expected} messages came in time")]
+    TooFew { received: u64, expected: u64 },
+    #[error("{0}")]
+    Client(String),
+    #[error("the connection was lost")]
+    ConnectionLost,
+    #[error("cannot read the payload from standard input: {0}")]
+    Stdin(#[source] io::Error),
+    #[error("cannot write the output: {0}")]
+    Output(#[source] io::Error),
+    #[error("cannot start the runtime: {0}")]
+    Runtime(#[source] io::Error),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl CliError {
+    /// A reader that went away (`stonechat sub '>' | head -1`) ended the command as it wished.
+    fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    pub(crate) fn is_worth_saying(&self) -> bool {
+        !self.is_closed_pipe() && !matches!(self, Self::Interrupted)
+    }
+
+    pub(crate) fn exit_code(&self) -> i32 {
+        match self {
+            Self::Interrupted => EXIT_INTERRUPTED,
+            _ if self.is_closed_pipe() => 0,
+            _ => EXIT_FAILURE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_pipe_is_a_quiet_success() {
+        let error = CliError::Output(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!((error.exit_code(), error.is_worth_saying()), (0, false));
+        let error = CliError::Output(io::Error::from(io::ErrorKind::StorageFull));
+        assert_eq!((error.exit_code(), error.is_worth_saying()), (EXIT_FAILURE, true));
+    }
+
+    #[test]
+    fn an_interrupt_has_the_code_that_shells_give_it() {
+        assert_eq!(
+            (CliError::Interrupted.exit_code(), CliError::Interrupted.is_worth_saying()),
+            (130, false)
+        );
+    }
+}

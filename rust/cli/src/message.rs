@@ -1,0 +1,104 @@
+//! Prints messages to standard output.
+
+use std::io::{self, Write};
+
+use async_nats::Message;
+
+use crate::error::CliError;
+
+/// Bytes of a binary payload that are shown.
+const HEX_BYTES_MAX: usize = 32;
+
+/// How messages are shown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Format {
+    /// Number, subject, payload and headers.
+    Full,
+    /// The payload as it is, and a line feed.
+    Raw,
+}
+
+impl Format {
+    pub(crate) fn new(raw: bool) -> Self {
+        if raw { Self::Raw } else { Self::Full }
+    }
+
+    /// Prints one message at once: whoever reads the pipe shall not wait for a buffer to fill.
+    pub(crate) fn print(self, number: u64, message: &Message) -> Result<(), CliError> {
+        let mut text = Vec::with_capacity(message.payload.len() + 64);
+        let written = match self {
+            Self::Full => write_full(&mut text, number, message),
+            Self::Raw => text.write_all(&message.payload).and_then(|()| text.write_all(b"\n")),
+        };
+        let mut stdout = io::stdout().lock();
+        written.and_then(|()| stdout.write_all(&text)).and_then(|()| stdout.flush()).map_err(CliError::Output)
+    }
+}
+
+/// `[1] subject (reply to inbox): payload`, then the headers, indented.
+fn write_full(out: &mut impl Write, number: u64, message: &Message) -> io::Result<()> {
+    write!(out, "[{number}] {}", message.subject)?;
+    if let Some(reply) = &message.reply {
+        write!(out, " (reply to {reply})")?;
+    }
+    match std::str::from_utf8(&message.payload) {
+        Ok("") => writeln!(out, ": (empty)")?,
+        Ok(text) => writeln!(out, ": {text}")?,
+        Err(_) => {
+            write!(out, ": ({} bytes)", message.payload.len())?;
+            for byte in message.payload.iter().take(HEX_BYTES_MAX) {
+                write!(out, " {byte:02x}")?;
+            }
+            writeln!(out, "{}", if message.payload.len() > HEX_BYTES_MAX { " ..." } else { "" })?;
+        }
+    }
+    // The client keeps headers in a hash map; sorting them makes the output steady.
+    let mut headers: Vec<_> = message.headers.iter().flat_map(|map| map.iter()).collect();
+    headers.sort_by_key(|(name, _)| AsRef::<str>::as_ref(*name));
+    for (name, values) in headers {
+        for value in values {
+            writeln!(out, "    {name}: {value}")?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use async_nats::HeaderMap;
+
+    use super::*;
+
+    fn full(payload: &'static [u8], reply: Option<&str>, headers: Option<HeaderMap>) -> String {
+        let message = Message {
+            subject: "a.b".into(),
+            reply: reply.map(Into::into),
+            payload: payload.into(),
+            headers,
+            status: None,
+            description: None,
+            length: 0,
+        };
+        let mut out = Vec::new();
+        write_full(&mut out, 7, &message).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn text_binary_and_empty_payloads() {
+        assert_eq!(full(b"hi", None, None), "[7] a.b: hi\n");
+        assert_eq!(full(b"", Some("in.1"), None), "[7] a.b (reply to in.1): (empty)\n");
+        assert_eq!(full(b"\xff\x00", None, None), "[7] a.b: (2 bytes) ff 00\n");
+        let long = full(&[0xff; 40], None, None);
+        assert!(long.starts_with("[7] a.b: (40 bytes) ff ff") && long.ends_with(" ff ...\n"), "{long}");
+    }
+
+    #[test]
+    fn headers_are_sorted_and_indented() {
+        let mut map = HeaderMap::new();
+        map.append("Zoo", "1");
+        map.append("Ant", "2");
+        map.append("Ant", "3");
+        assert_eq!(full(b"x", None, Some(map)), "[7] a.b: x\n    Ant: 2\n    Ant: 3\n    Zoo: 1\n");
+    }
+}

@@ -1,0 +1,296 @@
+use std::time::Duration;
+
+use stonechat_auth::{ConnectionKind, ResponsePermission, SubjectPermission};
+
+use super::*;
+use crate::{flags, lang::MemorySource, load_text, load_with};
+
+fn read(text: &str) -> Options {
+    let loaded = load_text(text, "t").unwrap_or_else(|errors| panic!("{text}\n{errors}"));
+    loaded.options
+}
+
+fn errors(text: &str) -> String {
+    load_text(text, "t").unwrap_err().to_string()
+}
+
+#[test]
+fn every_simple_option_is_set() {
+    type Check = fn(&Options) -> bool;
+    let cases: [(&str, Check); 55] = [
+        ("host: h", |o| o.host == "h"),
+        ("net: h", |o| o.host == "h"),
+        ("port: 4333", |o| o.port == 4333),
+        ("listen: \"h:4333\"", |o| o.host == "h" && o.port == 4333),
+        ("listen: 4333", |o| o.host == "0.0.0.0" && o.port == 4333),
+        ("listen: \"[::1]:-1\"", |o| o.host == "::1" && o.port == RANDOM_PORT),
+        ("http: 8333", |o| o.http_host.is_none() && o.http_host() == "127.0.0.1" && o.http_port == 8333),
+        ("http: \"h:8333\"", |o| o.http_host() == "h" && o.http_port == 8333),
+        ("http_port: 8333", |o| o.http_port == 8333),
+        ("monitor_port: 8333", |o| o.http_port == 8333),
+        ("http_base_path: nats/", |o| o.http_base_path == "/nats"),
+        ("server_name: me", |o| o.server_name.as_deref() == Some("me")),
+        ("client_advertise: 'h:1'", |o| o.client_advertise.as_deref() == Some("h:1")),
+        ("server_tags: A", |o| o.server_tags == ["a"]),
+        ("server_tags: [a, 'B ', a]", |o| o.server_tags == ["a", "b"]),
+        ("server_metadata { K: v }", |o| o.server_metadata.get("K").is_some_and(|v| v == "v")),
+        ("feature_flags { x: yes }", |o| o.feature_flags.get("x") == Some(&true)),
+        ("max_connections: 7", |o| o.max_connections == 7),
+        ("max_conn: 0", |o| o.max_connections == 0),
+        ("max_conn: -1", |o| o.max_connections == 0),
+        ("max_control_line: 2k", |o| o.max_control_line == 2000),
+        ("max_payload: 2kb", |o| o.max_payload == 2048),
+        ("max_payload: -1", |o| o.max_payload == -1),
+        ("max_pending: 2mb", |o| o.max_pending == 2 << 20),
+        ("max_subs: 3", |o| o.max_subscriptions == 3),
+        ("max_sub_tokens: 255", |o| o.max_subscription_tokens == 255),
+        ("max_closed_clients: 3", |o| o.max_closed_clients == 3),
+        ("ping_interval: '3s'", |o| o.ping_interval == Duration::from_secs(3)),
+        ("ping_interval: 3", |o| o.ping_interval == Duration::from_secs(3)),
+        ("ping_max: 5", |o| o.ping_max == 5),
+        ("write_deadline: '3ms'", |o| o.write_deadline == Duration::from_millis(3)),
+        ("write_timeout: retry", |o| o.write_timeout == WriteTimeout::Retry),
+        ("no_fast_producer_stall: on", |o| o.no_fast_producer_stall),
+        ("no_header_support: on", |o| o.no_header_support),
+        ("no_sublist_cache: on", |o| o.disable_sublist_cache),
+        ("proxy_protocol: on", |o| o.proxy_protocol),
+        ("lame_duck_duration: '30s'", |o| o.lame_duck_duration == Duration::from_secs(30)),
+        ("lame_duck_grace_period: '3s'", |o| o.lame_duck_grace_period == Duration::from_secs(3)),
+        ("connect_error_reports: 3", |o| o.connect_error_reports == 3),
+        ("reconnect_error_reports: 3", |o| o.reconnect_error_reports == 3),
+        ("debug: on", |o| o.debug && !o.trace),
+        ("trace: on", |o| o.trace && !o.trace_verbose),
+        ("trace_verbose: on", |o| o.trace && o.trace_verbose),
+        ("trace_headers: on", |o| o.trace && o.trace_headers),
+        ("logtime: off, logtime_utc: on", |o| !o.logtime && o.logtime_utc),
+        ("logfile: x", |o| o.log_file.as_deref() == Some("x".as_ref())),
+        ("log_size_limit: 1k, log_max_num: 3", |o| o.logfile_size_limit == 1000 && o.logfile_max_num == 3),
+        ("syslog: on, remote_syslog: x", |o| o.syslog && o.remote_syslog.as_deref() == Some("x")),
+        ("pidfile: x", |o| o.pid_file.as_deref() == Some("x".as_ref())),
+        ("ports_file_dir: x", |o| o.ports_file_dir.as_deref() == Some("x".as_ref())),
+        ("max_traced_msg_len: 3", |o| o.max_traced_msg_len == 3),
+        ("jetstream: on, store_dir: x", |o| o.jetstream && o.store_dir.as_deref() == Some("x".as_ref())),
+        ("jetstream { storedir: x, enabled: no }", |o| !o.jetstream && o.store_dir.is_some()),
+        ("system: S, accounts: [S]", |o| o.system_account() == Some("S")),
+        ("no_system: on", |o| o.system_account().is_none()),
+    ];
+    for (text, check) in cases {
+        assert!(check(&read(text)), "{text}");
+        assert!(!check(&Options::embedded()), "{text} is the default");
+    }
+}
+
+#[test]
+fn zero_and_nothing_stand_for_the_default() {
+    let texts = [
+        "port: 0",
+        "http_base_path: ''",
+        "server_name: '', client_advertise: '', pid_file: '', log_file: ''",
+        "max_control_line: 0, max_payload: 0, max_pending: 0, max_closed_clients: 0",
+        "max_subscriptions: -1",
+        "ping_interval: '0s', ping_max: 0, write_deadline: '0s', lame_duck_grace_period: '0s'",
+        "connect_error_reports: 0, reconnect_error_reports: 0",
+        "host: ''",
+    ];
+    for text in texts {
+        let options = Options { config_digest: None, ..read(text) };
+        let port = if text == "port: 0" { DEFAULT_PORT } else { RANDOM_PORT };
+        let host = if text == "host: ''" { "0.0.0.0" } else { "127.0.0.1" }.into();
+        assert_eq!(options, Options { host, port, ..Options::embedded() }, "{text}");
+    }
+}
+
+#[test]
+fn the_last_of_several_aliases_counts() {
+    assert_eq!(read("port: 1, listen: 2").port, 2);
+    assert_eq!(read("listen: 2, port: 1").port, 1);
+    assert_eq!(read("max_subs: 1, max_subscriptions: 2").max_subscriptions, 2);
+}
+
+#[test]
+fn an_authorization_block_is_read_whole() {
+    let options = read(
+        "no_auth_user: b
+         authorization {
+            timeout: 1.5
+            default_permissions { publish: 'd.>' }
+            users: [
+                { user: a, password: x, permissions { publish { allow: [p, q], deny: r }, subscribe: 's w' } }
+                { user: b, pass: y, clients: [mqtt], permissions { allow_responses { max: -1, expires: '1s' } } }
+                { username: c }
+            ]
+         }",
+    );
+    let auth = &options.authorization;
+    assert_eq!(auth.timeout(), Duration::from_millis(1500));
+    assert_eq!(auth.no_auth_user.as_deref(), Some("b"));
+    let [a, b, c] = &auth.users.as_ref().unwrap()[..] else { panic!("{auth:?}") };
+    let permissions = a.permissions.as_ref().unwrap();
+    let allow = |subjects: &[&str]| Some(subjects.iter().map(|s| (*s).to_owned()).collect());
+    let publish = SubjectPermission { allow: allow(&["p", "q"]), deny: vec!["r".into()] };
+    assert_eq!(permissions.publish, Some(publish));
+    assert_eq!(permissions.subscribe, Some(SubjectPermission { allow: allow(&["s w"]), deny: vec![] }));
+    assert!(a.password.matches("x") && b.password.matches("y"));
+    assert!(b.allowed_connection_types.allows(ConnectionKind::Mqtt));
+    assert!(!b.allowed_connection_types.allows(ConnectionKind::Standard));
+    let responses = ResponsePermission { max_msgs: None, expires: Some(Duration::from_secs(1)) };
+    assert_eq!(b.permissions.as_ref().unwrap().responses, Some(responses));
+    let inherited = c.permissions.as_ref().unwrap().publish.as_ref().unwrap();
+    assert_eq!(inherited.allow, allow(&["d.>"]));
+}
+
+#[test]
+fn accounts_are_read_whole() {
+    let options = read(
+        "accounts {
+            B { limits { max_conn: 3, max_subs: -1, max_pay: 1kb, max_leafs: 0 } }
+            A { default_permissions { publish: x }, users: [ {user: a, password: b} ] }
+         }",
+    );
+    let [b, a] = &options.accounts[..] else { panic!() };
+    assert_eq!((b.name.as_str(), a.name.as_str()), ("B", "A"));
+    let limits = b.limits;
+    assert_eq!((limits.max_connections, limits.max_subscriptions), (Some(3), None));
+    assert_eq!((limits.max_payload, limits.max_leafnodes), (Some(1024), Some(0)));
+    assert_eq!(a.users[0].account.as_deref(), Some("A"));
+    assert_eq!(a.users[0].permissions, a.default_permissions);
+}
+
+#[test]
+fn users_exclude_each_other_across_blocks() {
+    let account = "accounts { A { users: [ {user: a, password: b} ] } }";
+    let cases = [
+        ("authorization { user: x, password: y }", "Can not have a single user/pass and accounts"),
+        ("authorization { token: x }", "Can not have a token and accounts"),
+        ("authorization { users: [ {user: a, password: c} ] }", "Duplicate user \"a\" detected"),
+    ];
+    for (block, message) in cases {
+        for text in [format!("{block}\n{account}"), format!("{account}\n{block}")] {
+            assert!(errors(&text).contains(message), "{text}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_supported_is_noted_and_security_is_fatal() {
+    let nkey = "UC6NLCN7AS34YOJVCYD4PJ3QB7QGLYG5B5IMBT25VW5K4TNUJODM7BOX";
+    let account = "AAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB776S";
+    let user = format!("authorization {{ users: [ {{nkey: {nkey}}} ] }}");
+    let cases = [
+        ("cluster { port: 1 }", "cluster", false),
+        ("gateway { name: g, port: 1 }", "gateway", false),
+        ("leaf { port: 1 }", "leafnodes", false),
+        ("ws { port: 1, no_tls: true }", "websocket", false),
+        ("mqtt { port: 1 }", "mqtt", false),
+        ("jetstream: enabled", "jetstream", false),
+        ("mappings { a: b }", "mappings", false),
+        ("prof_port: 1", "prof_port", false),
+        ("accounts { A { exports: [ {stream: a} ] } }", "accounts.A.exports", false),
+        ("accounts { A { imports: [ {stream: {account: B, subject: a}} ] } }", "accounts.A.imports", false),
+        ("tls { cert_file: c, key_file: k }", "tls", true),
+        ("https: 8443", "https", true),
+        ("https_port: 8443", "https_port", true),
+        ("operator: op.jwt", "operator", true),
+        ("resolver: MEMORY", "resolver", true),
+        ("resolver_preload { A: x }", "resolver_preload", true),
+        ("default_sentinel: x", "default_sentinel", true),
+        ("proxies { trusted: [ {key: x} ] }", "proxies", true),
+        ("authorization { auth_callout { issuer: x, auth_users: [a] } }", "authorization.auth_callout", true),
+        ("authorization { proxy_required: true }", "authorization.proxy_required", true),
+        (&user, "authorization.users.nkey", true),
+    ];
+    for (text, field, fatal) in cases {
+        let noted = read(text).unsupported;
+        let [noted] = &noted[..] else { panic!("{text}: {noted:?}") };
+        assert_eq!((noted.field.as_str(), noted.fatal), (field, fatal), "{text}");
+        assert!(noted.position.is_some());
+    }
+    let options = read(&format!("accounts {{ A {{ nkey: {account} }} }}"));
+    assert_eq!(
+        options.unsupported[0].to_string(),
+        "t:1:15: accounts.A.nkey is not supported yet by stonechat"
+    );
+    let options = read("cluster { port: 1 }");
+    assert_eq!(
+        options.unsupported[0].to_string(),
+        "t:1:0: cluster is not supported yet by stonechat, ignored"
+    );
+    for harmless in
+        ["jetstream: disabled", "https_port: 0", "prof_port: 0", "authorization { proxy_required: no }"]
+    {
+        assert_eq!(read(harmless).unsupported, [], "{harmless}");
+    }
+}
+
+#[test]
+fn all_errors_are_collected_with_their_places() {
+    let text = "port: x\nfoo: 1\nauthorization {\n users: [ {password: x}, {user: a, nope: 1} ]\n}\nping_interval: 1";
+    let expected = "t:6:1: invalid use of field \"ping_interval\": ping_interval should be converted to a duration\n\
+                    t:1:0: expected an integer, found a string\n\
+                    t:2:1: unknown field \"foo\"\n\
+                    t:4:11: User entry requires a user\n\
+                    t:4:36: unknown field \"nope\"";
+    assert_eq!(errors(text), expected);
+}
+
+#[test]
+fn options_that_contradict_each_other_are_invalid() {
+    let cases = [
+        ("", Ok(())),
+        ("max_payload: 9mb, max_pending: 9mb", Ok(())),
+        ("max_payload: -1, max_pending: 1", Ok(())),
+        ("max_payload: 100mb", Err("max_payload (104857600) cannot be higher than max_pending (67108864)")),
+        (
+            "lame_duck_duration: '30s', lame_duck_grace_period: '30s'",
+            Err("lame duck grace period (30s) should be strictly lower than lame duck duration (30s)"),
+        ),
+        ("no_auth_user: z", Err("no_auth_user: \"z\" present, but users/nkeys are not defined")),
+        (
+            "no_auth_user: z, accounts { A { users: [ {user: a} ] } }",
+            Err(
+                "no_auth_user: \"z\" not present as user or nkey in authorization block or account configuration",
+            ),
+        ),
+        ("no_auth_user: a, accounts { A { users: [ {user: a} ] } }", Ok(())),
+        ("system_account: X", Err("error resolving system account: account missing: \"X\"")),
+    ];
+    for (text, expected) in cases {
+        let validated = read(text).validate().map_err(|error| error.to_string());
+        assert_eq!(validated, expected.map_err(str::to_owned), "{text}");
+    }
+    let named = Options { server_name: Some("a b".into()), ..Options::default() };
+    assert_eq!(named.validate(), Err(InvalidOptions::ServerName));
+}
+
+#[test]
+fn flags_override_the_file() {
+    let text = "port: 1, debug: true, server_name: file, jetstream: on, logtime: false, max_conn: 5
+                authorization { user: u, password: p }, tls { cert_file: c, key_file: k }";
+    let source = MemorySource::default().with_file("f.conf", text);
+    let args = "-c f.conf -p 2 -D=false -n flag -js=false --user v --tls=false";
+    let invocation = flags::parse(args.split(' ').map(Into::into)).unwrap();
+    let flags::Invocation::Run(flags) = invocation else { panic!() };
+    let options = load_with(flags.config_file().unwrap(), &flags, &source).unwrap().options;
+    assert_eq!((options.port, options.debug, options.jetstream), (2, false, false));
+    assert_eq!(options.server_name.as_deref(), Some("flag"));
+    assert_eq!(options.authorization.user.as_deref(), Some("v"));
+    assert!(options.authorization.password.as_ref().unwrap().matches("p"));
+    assert_eq!((options.logtime, options.max_connections), (false, 5));
+    assert_eq!(options.unsupported, []);
+    assert_eq!(options.config_file.as_deref(), Some("f.conf".as_ref()));
+    assert!(options.config_digest.is_some());
+}
+
+#[test]
+fn plain_passwords_are_noticed() {
+    for (text, is_plain) in [
+        ("", false),
+        ("authorization { user: a, password: b }", true),
+        ("authorization { token: b }", true),
+        ("accounts { A { users: [ {user: a, password: b} ] } }", true),
+        ("authorization { users: [ {user: a, password: $2a$04$x} ] }", false),
+        ("authorization { users: [ {user: a} ] }", false),
+    ] {
+        assert_eq!(read(text).has_plain_passwords(), is_plain, "{text}");
+    }
+}

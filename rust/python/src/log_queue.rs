@@ -1,0 +1,125 @@
+//! The bounded queue between the threads of all servers and the one Python thread that drains it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+
+/// A line: key of its server, seconds since the epoch, level of Python's `logging`, text.
+pub(crate) type Line = (u64, f64, u8, String);
+
+/// The queue, as Python holds it.
+#[pyclass(frozen, module = "stonechat._stonechat")]
+pub(crate) struct LogQueue {
+    shared: Arc<Shared>,
+}
+
+/// The queue, as the servers hold it.
+pub(crate) struct Shared {
+    capacity: usize,
+    state: Mutex<State>,
+    /// Told of lines and of the end: the drain waits here.
+    filled: Condvar,
+    /// Told when lines have been handled: flushes wait here.
+    handled: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    lines: VecDeque<Line>,
+    dropped: u64,
+    closed: bool,
+    /// Lines ever taken in, without the dropped ones.
+    pushed: u64,
+    /// Lines ever given to the drain.
+    taken: u64,
+    /// Lines that the drain has done with: it came back for more.
+    handled: u64,
+}
+
+impl Shared {
+    /// Takes in a line, or counts it as dropped: a server never waits for its log.
+    pub(crate) fn push(&self, line: Line) {
+        let mut state = self.lock();
+        if state.closed {
+            return;
+        }
+        if state.lines.len() >= self.capacity {
+            state.dropped += 1;
+            return;
+        }
+        state.lines.push_back(line);
+        state.pushed += 1;
+        self.filled.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is consistent at every point where a holder could panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, limit: usize) -> Option<(Vec<Line>, u64)> {
+        let mut state = self.lock();
+        state.handled = state.taken;
+        self.handled.notify_all();
+        while state.lines.is_empty() && state.dropped == 0 {
+            if state.closed {
+                return None;
+            }
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let count = limit.min(state.lines.len());
+        let lines: Vec<_> = state.lines.drain(..count).collect();
+        state.taken += count as u64;
+        Some((lines, std::mem::take(&mut state.dropped)))
+    }
+
+    fn flush(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut state = self.lock();
+        let goal = state.pushed;
+        while state.handled < goal {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = self.handled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+impl LogQueue {
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+}
+
+#[pymethods]
+impl LogQueue {
+    /// An empty queue for that many lines.
+    #[new]
+    fn new(capacity: usize) -> Self {
+        let state = Mutex::new(State::default());
+        Self { shared: Arc::new(Shared { capacity, state, filled: Condvar::new(), handled: Condvar::new() }) }
+    }
+
+    /// Waits for lines; gives at most `limit` of them and the count of lines dropped since the last call. `None` is
+    /// the end: closed, and nothing left.
+    fn take(&self, py: Python<'_>, limit: usize) -> Option<(Vec<Line>, u64)> {
+        py.detach(|| self.shared.take(limit))
+    }
+
+    /// Waits until the lines of now have been handled; `False` if they were not within that many seconds.
+    fn flush(&self, py: Python<'_>, seconds: f64) -> bool {
+        let timeout = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        py.detach(|| self.shared.flush(timeout))
+    }
+
+    /// Takes in no more lines, and lets the drain end once it has the rest.
+    fn close(&self) {
+        self.shared.lock().closed = true;
+        self.shared.filled.notify_all();
+    }
+}
