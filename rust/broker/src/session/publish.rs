@@ -16,6 +16,8 @@ impl ClientSession {
             self.trace_publish(message);
         }
         if self.connect.pedantic {
+            // Said again when the payload came separately, as nats-server 2.15 does, which reads the line twice then.
+            self.warned = false;
             self.announced(message.subject);
             self.warned = false;
         }
@@ -79,7 +81,7 @@ impl ClientSession {
         Ok(())
     }
 
-    /// The line of a message: pedantic clients hear of an invalid subject before the payload, and once.
+    /// The line of a message: pedantic clients hear of an invalid subject before the payload.
     pub(super) fn announced(&mut self, subject: &[u8]) {
         if self.connect.pedantic && !self.warned && !is_valid_literal(subject) {
             self.warned = true;

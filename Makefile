@@ -1,0 +1,136 @@
+# The two commands: `make run` and `make test`. Both set up all they need; `make help` lists the rest.
+#
+# Cargo compiles the dependencies three times here, no more: for tests and lints (debug), for the wheel (release, shared
+# library) and for the server (release, static). Everything goes to one target folder, CARGO_TARGET_DIR where it is set.
+
+PYTHON ?= python3
+CARGO ?= cargo
+IMAGE ?= stonechat:latest
+ARGS ?=
+FUZZ_SECONDS ?= 5
+# Empty while dependencies are being changed: `make test LOCKED=`.
+LOCKED ?= --locked
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+venv := $(CURDIR)/.venv
+bin := $(venv)/bin
+wheels := $(CURDIR)/build/wheels
+host := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+server := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/$(host)/release/stonechat-server
+pytest := $(bin)/python -m pytest -rs
+
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+# One interpreter for every build that sees PyO3, or Cargo compiles it anew at each change.
+export PYO3_PYTHON := $(bin)/python
+# Tests of the wheel find its commands first; tests of the server get the native program.
+with_wheel := PATH="$(bin):$$PATH"
+with_server := STONECHAT_SERVER="$(server)"
+
+# Static on Linux, where the image needs it; elsewhere the platform's own way of linking.
+ifneq (,$(findstring linux-gnu,$(host)))
+static := -C target-feature=+crt-static
+endif
+
+##@ The two commands
+
+.PHONY: run
+run: binary ## Build the server and start it on its defaults (ARGS='-js -m 8222' passes arguments)
+	$(server) $(ARGS)
+
+.PHONY: test
+test: ## Run every check, go on after a failure, and say at the end what failed and what was skipped
+	@MAKE='$(MAKE)' scripts/test.sh
+
+##@ Single checks
+
+.PHONY: lint
+lint: venv ## Formatting, clippy, ruff, mypy, shellcheck; warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path rust/fuzz/Cargo.toml --check
+	$(CARGO) clippy --workspace --all-targets $(LOCKED) -- -D warnings
+	$(bin)/python -m ruff format --check .
+	$(bin)/python -m ruff check .
+	MYPYPATH=python $(bin)/python -m mypy
+	MYPYPATH=python $(bin)/python -m mypy tests
+	for lab in tutorials/labkit tutorials/0*; do MYPYPATH=python:tutorials $(bin)/python -m mypy "$$lab"; done
+	@if command -v shellcheck >/dev/null; then set -x; shellcheck scripts/*.sh .ci/run; \
+	  else echo "skipped: shellcheck is not installed, the shell scripts were not checked"; fi
+
+.PHONY: test-rust
+test-rust: venv ## Rust tests (the Python module is tested from Python: only Python can link it)
+	$(CARGO) test --workspace --exclude stonechat-python $(LOCKED)
+
+.PHONY: test-python
+test-python: wheel ## Stubs against the installed module, and the tests of the Python package
+	$(bin)/python -m mypy.stubtest stonechat
+	$(with_wheel) $(pytest) tests/python
+
+.PHONY: test-differential
+test-differential: venv binary ## The same bytes to our server and to the real nats-server
+	$(with_server) $(pytest) tests/differential
+
+.PHONY: test-clients
+test-clients: wheel binary ## Real clients against our server
+	$(with_wheel) $(with_server) $(pytest) tests/clients
+
+.PHONY: test-tutorials
+test-tutorials: wheel binary image-if-docker ## Every step of every tutorial (on Docker Compose where it is)
+	$(with_wheel) $(with_server) $(pytest) tutorials
+
+.PHONY: test-docker
+test-docker: venv image-if-docker ## The image and the Compose files
+	STONECHAT_IMAGE=$(IMAGE) $(pytest) tests/docker
+
+.PHONY: fuzz-short
+fuzz-short: ## Every fuzz target for FUZZ_SECONDS seconds (5)
+	@scripts/fuzz.sh $(FUZZ_SECONDS)
+
+.PHONY: docs
+docs: wheel ## Build the documentation into build/site, warnings are errors
+	$(bin)/python -m mkdocs build --strict --quiet --site-dir build/site
+
+##@ Things to build
+
+.PHONY: binary
+binary: ## The server as one native program (static on Linux)
+	RUSTFLAGS='$(strip $(RUSTFLAGS) $(static))' $(CARGO) build --release --target $(host) $(LOCKED) \
+	  --package stonechat-server --bin stonechat-server
+	@echo "server: $(server)"
+
+.PHONY: wheel
+wheel: venv ## The Python wheel, in build/wheels, installed into .venv
+	rm -rf $(wheels)
+	$(bin)/python -m maturin build --release $(LOCKED) --quiet --interpreter $(bin)/python --out $(wheels)
+	$(bin)/python -m pip install --quiet --force-reinstall --no-deps $(wheels)/*.whl
+
+.PHONY: image
+ifneq (,$(findstring linux,$(host)))
+image: binary ## The Docker image stonechat:latest (IMAGE=name:tag names it otherwise)
+	scripts/image.sh $(IMAGE) $(server)
+else
+image:
+	scripts/image.sh $(IMAGE)
+endif
+
+.PHONY: image-if-docker
+image-if-docker:
+	@if docker info >/dev/null 2>&1; then $(MAKE) --no-print-directory image; \
+	  else echo "no Docker engine answers: no image is built"; fi
+
+.PHONY: venv
+venv: ## The Python environment of the checks, in .venv
+	@PYTHON='$(PYTHON)' scripts/venv.sh $(venv)
+
+##@ Housekeeping
+
+.PHONY: clean
+clean: ## Remove what the build made inside the clone
+	rm -rf target build dist site .venv
+
+.PHONY: help
+help: ## Show this text
+	@awk -F':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' \
+	  $(firstword $(MAKEFILE_LIST))

@@ -1,0 +1,304 @@
+"""Fixtures that give tests a NATS server of their own, in the process of the test.
+
+The plugin is loaded in every pytest run of an environment that has this package. It imports the server only when a
+fixture needs one.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Generator, Iterator
+
+    from nats.aio.client import Client
+    from typing_extensions import Unpack
+
+    from stonechat import LogLine, Server, ServerOptions
+
+__all__ = ["ServerFactory"]
+
+_SHARED_FIXTURES = ("nats_server_module", "nats_server_session")
+_LOG_LINES = 100
+
+
+class ServerFactory(Protocol):
+    """The type of the fixture `nats_server_factory`."""
+
+    def __call__(self, **options: Unpack[ServerOptions]) -> Server:
+        """Start a server with these options on top of `nats_server_options`."""
+
+
+class _Used(NamedTuple):
+    """A server that a test uses, and what its log held before."""
+
+    server: Server
+    label: str
+    seen: tuple[LogLine, ...] = ()
+
+
+_used_key = pytest.StashKey[list[_Used]]()
+_shared_key = pytest.StashKey[dict[str, "Server"]]()
+
+
+# Options
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options, on the command line and in the configuration of pytest."""
+    group = parser.getgroup("stonechat", "NATS servers for tests (stonechat)")
+    group.addoption("--nats-config", metavar="FILE", help="configuration file of the servers that fixtures start")
+    group.addoption("--nats-host", metavar="HOST", help="address that they bind (default: 127.0.0.1)")
+    group.addoption("--nats-port", metavar="PORT", type=int, help="port of the server, instead of any free one")
+    group.addoption("--nats-monitor-port", metavar="PORT", type=int, help="port for monitoring (0: any free one)")
+    group.addoption("--nats-debug", action="store_true", default=None, help="log debug messages")
+    group.addoption("--nats-trace", action="store_true", default=None, help="log the protocol")
+    group.addoption("--nats-log-lines", metavar="N", type=int, help="log lines in the report of a failed test")
+    parser.addini("nats_config", "configuration file of the servers that fixtures start, below the root directory")
+    parser.addini("nats_host", "address that the servers of fixtures bind (default: 127.0.0.1)")
+    parser.addini("nats_debug", "servers of fixtures log debug messages", type="bool", default=False)
+    parser.addini("nats_trace", "servers of fixtures log the protocol", type="bool", default=False)
+    parser.addini("nats_log_lines", f"log lines in the report of a failed test (default: {_LOG_LINES}, 0: none)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker, and the fixtures that need pytest-asyncio if that is there."""
+    config.addinivalue_line(
+        "markers",
+        "nats_server(**options): options of the servers that nats_server and nats_server_factory start for this test",
+    )
+    config.stash[_shared_key] = {}
+    parallel = hasattr(config, "workerinput") or bool(config.getoption("numprocesses", None))
+    if parallel and config.getoption("nats_port"):
+        raise pytest.UsageError("--nats-port can't be used with several pytest-xdist workers: they would share a port")
+    if config.pluginmanager.hasplugin("asyncio"):
+        from stonechat import _pytest_asyncio
+
+        config.pluginmanager.register(_pytest_asyncio, "stonechat-asyncio")
+
+
+def _configured_options(config: pytest.Config) -> ServerOptions:
+    """The options of command line and configuration; the command line wins."""
+    options: ServerOptions = {}
+    if given := config.getoption("nats_config"):
+        options["config"] = config.invocation_params.dir / given
+    elif in_ini := config.getini("nats_config"):
+        options["config"] = config.rootpath / in_ini
+    if host := config.getoption("nats_host") or config.getini("nats_host"):
+        options["host"] = host
+    if (port := config.getoption("nats_port")) is not None:
+        options["port"] = port
+    elif "config" in options:
+        # Tests run side by side: the port of the file is for the server that the file is meant for.
+        options["port"] = 0
+    if (monitor_port := config.getoption("nats_monitor_port")) is not None:
+        options["monitor_port"] = monitor_port
+    if config.getoption("nats_debug") or config.getini("nats_debug"):
+        options["debug"] = True
+    if config.getoption("nats_trace") or config.getini("nats_trace"):
+        options["trace"] = True
+    return options
+
+
+def _log_lines(config: pytest.Config) -> int:
+    given = config.getoption("nats_log_lines")
+    return int(config.getini("nats_log_lines") or _LOG_LINES) if given is None else int(given)
+
+
+# Fixtures
+
+
+@pytest.fixture(scope="session")
+def nats_server_options(pytestconfig: pytest.Config) -> ServerOptions:
+    """Options of all servers that fixtures start. Override it in `conftest.py` to set your own.
+
+    They come from the command line and the configuration of pytest. An overriding fixture may take these and add to
+    them: `return {**nats_server_options, "max_payload": 1024}`.
+    """
+    return _configured_options(pytestconfig)
+
+
+@pytest.fixture
+def nats_server_factory(request: pytest.FixtureRequest, nats_server_options: ServerOptions) -> Iterator[ServerFactory]:
+    """A function that starts servers with options of their own; they are stopped after the test.
+
+    Options of the marker `nats_server` and of `nats_server_options` hold unless the call says otherwise.
+    """
+    from stonechat import Server
+
+    started: list[Server] = []
+    marked: dict[str, Any] = {}
+    for marker in reversed(list(request.node.iter_markers("nats_server"))):
+        marked.update(marker.kwargs)
+
+    def start(**options: Unpack[ServerOptions]) -> Server:
+        server = Server(**{**nats_server_options, **marked, **options})
+        server.start()
+        started.append(server)
+        label = "nats_server" if len(started) == 1 else f"nats_server {len(started)}"
+        request.node.stash.setdefault(_used_key, []).append(_Used(server, label))
+        return server
+
+    yield start
+    for server in reversed(started):
+        server.stop()
+
+
+@pytest.fixture
+def nats_server(nats_server_factory: ServerFactory) -> Server:
+    """A server for this test alone."""
+    return nats_server_factory()
+
+
+@pytest.fixture(scope="module")
+def nats_server_module(request: pytest.FixtureRequest, nats_server_options: ServerOptions) -> Iterator[Server]:
+    """One server for all tests of the module."""
+    yield from _shared_server(request, nats_server_options)
+
+
+@pytest.fixture(scope="session")
+def nats_server_session(request: pytest.FixtureRequest, nats_server_options: ServerOptions) -> Iterator[Server]:
+    """One server for all tests; with pytest-xdist one for those of each worker."""
+    yield from _shared_server(request, nats_server_options)
+
+
+def _shared_server(request: pytest.FixtureRequest, options: ServerOptions) -> Iterator[Server]:
+    from stonechat import Server
+
+    shared = request.config.stash[_shared_key]
+    name = str(request.fixturename)
+    with Server(**options) as server:
+        shared[name] = server
+        yield server
+        del shared[name]
+
+
+@pytest.fixture
+def nats_url(_nats_server_in_use: Server) -> str:
+    """Address of the server: of the shared one if the test uses that, else of `nats_server`."""
+    return _nats_server_in_use.url
+
+
+@pytest.fixture
+def nats_client_options() -> dict[str, Any]:
+    """Keyword arguments of `nats.connect()` for `nats_client`. Override it to set your own."""
+    return {}
+
+
+@pytest.fixture
+def nats_client(request: pytest.FixtureRequest) -> Client:
+    """A nats-py client connected to the server of `nats_url`; it is closed after the test.
+
+    Needs nats-py, and either pytest-asyncio or anyio's pytest plugin to run the test with.
+    """
+    try:
+        import nats  # noqa: F401 - asked for early, for a clear message
+    except ImportError:
+        pytest.fail("the fixture nats_client needs nats-py: pip install nats-py (or stonechat[client])", pytrace=False)
+    if "anyio_backend" in request.fixturenames:
+        name = "_nats_client_anyio"
+    elif request.config.pluginmanager.hasplugin("asyncio"):
+        name = f"_nats_client_asyncio_{_loop_scope(request)}"
+    else:
+        pytest.fail(
+            "the fixture nats_client needs an event loop: install pytest-asyncio, or mark the test for anyio",
+            pytrace=False,
+        )
+    client: Client = request.getfixturevalue(name)
+    return client
+
+
+@pytest.fixture
+def _nats_server_in_use(request: pytest.FixtureRequest) -> Server:
+    """The server that the test names; the most private one if it names several."""
+    names = [name for name in ("nats_server", *_SHARED_FIXTURES) if name in request.node.fixturenames]
+    server: Server = request.getfixturevalue(names[0] if names else "nats_server")
+    return server
+
+
+@pytest.fixture
+async def _nats_client_anyio(
+    anyio_backend: object, _nats_server_in_use: Server, nats_client_options: dict[str, Any]
+) -> AsyncIterator[Client]:
+    # The backend is a name, or a name and its options.
+    name = anyio_backend if isinstance(anyio_backend, str) else anyio_backend[0]  # type: ignore[index]
+    if name != "asyncio":
+        pytest.skip(f"nats-py runs on asyncio, not on {name}")
+    async with connected_client(_nats_server_in_use, nats_client_options) as client:
+        yield client
+
+
+def _loop_scope(request: pytest.FixtureRequest) -> str:
+    """The scope of the event loop that pytest-asyncio runs the test in: the client has to live in the same."""
+    marker = request.node.get_closest_marker("asyncio")
+    given = marker.kwargs.get("loop_scope") if marker else None
+    try:
+        default = request.config.getini("asyncio_default_test_loop_scope")
+    except ValueError:
+        # Added in pytest-asyncio 0.25.
+        default = "function"
+    return str(given or default or "function")
+
+
+@asynccontextmanager
+async def connected_client(server: Server, options: dict[str, Any]) -> AsyncIterator[Client]:
+    """Connect to a server with its credentials, and close the connection afterwards."""
+    import nats
+
+    client = await nats.connect(server.url, **{**server.credentials, **options})
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+# Reports
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Remember where the logs of shared servers stood before this test."""
+    shared = item.config.stash[_shared_key]
+    names = getattr(item, "fixturenames", ())
+    item.stash[_used_key] = [
+        _Used(server, name, tuple(server.logs)) for name, server in shared.items() if name in names
+    ]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the logs of the servers that a failed test used to its report."""
+    report = yield
+    limit = _log_lines(item.config)
+    if report.failed and limit > 0:
+        for used in _servers_of(item):
+            lines = _new_lines(used.server.logs, used.seen)
+            if lines:
+                title = f"NATS server log ({used.label}, {report.when})"
+                report.sections.append((title, "\n".join(str(line) for line in lines[-limit:])))
+    return report
+
+
+def _servers_of(item: pytest.Item) -> list[_Used]:
+    at_setup: list[_Used] = item.stash.get(_used_key, [])
+    used = [*at_setup]
+    known = {id(one.server) for one in used}
+    names = getattr(item, "fixturenames", ())
+    # A shared server that was started for this test was not there at its beginning.
+    for name, server in item.config.stash[_shared_key].items():
+        if name in names and id(server) not in known:
+            used.append(_Used(server, name))
+    return used
+
+
+def _new_lines(lines: list[LogLine], seen: tuple[LogLine, ...]) -> list[LogLine]:
+    """The lines after those that were seen; the log may have forgotten some of these in the meantime."""
+    last = seen[-1] if seen else None
+    for index in range(len(lines) - 1, -1, -1):
+        # The same object is not kept, but a line of the same time, level and text is the same line.
+        if lines[index] == last:
+            return lines[index + 1 :]
+    return lines

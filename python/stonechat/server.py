@@ -1,0 +1,383 @@
+"""A server inside this process."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import itertools
+import json
+import os
+import sys
+import threading
+import time
+import warnings
+import weakref
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from . import logs
+from ._stonechat import Handle
+from .errors import NotRunningError, WrongProcessError
+from .logs import LogLine
+from .options import Settings, settings_from
+from .stats import ServerStats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from .options import Config, Seconds
+
+__all__ = ["Server"]
+
+T = TypeVar("T")
+
+_KEPT_LINES = 1000
+_POLL_SECONDS = 0.02
+_keys = itertools.count(1)
+_servers: weakref.WeakSet[Server] = weakref.WeakSet()
+
+
+class Server:
+    """A server that lives in this process, as long as you want it to.
+
+        with stonechat.Server() as server:
+            print(server.url)
+
+    Starting takes a few milliseconds; when `start()` returns, clients can connect. Every server has its own threads,
+    its own port and its own log, so there may be many of them. It binds to loopback and to any free port unless told
+    otherwise. A server can be started again after it was stopped.
+
+    All methods may be called from any thread; those that wait release the GIL. In asynchronous code use `async with`
+    or the methods that end in `_async`: they wait without holding up the event loop (asyncio, or trio).
+
+    Args:
+        config: A configuration in nats-server's language, as text, or the path of such a file. The other
+            options win over it.
+        host: Address to bind, `127.0.0.1` by default.
+        port: Port for clients; 0 takes any free one, which is the default.
+        monitor_port: Port for the monitoring endpoints over HTTP; 0 takes any free one. There are none by default.
+        server_name: Name of the server; its id by default.
+        user: Name that clients must give; goes with `password`.
+        password: Password that clients must give.
+        token: Token that clients must give, instead of a name and a password.
+        users: Several users, names to passwords. Users with permissions go into `config`.
+        auth_timeout: Time for a client to log in.
+        client_advertise: `host[:port]` to tell clients instead of the bound address.
+        max_payload: Largest payload of a message in bytes, 1 MiB by default.
+        max_connections: Most clients at a time.
+        max_subscriptions: Most subscriptions of a client; 0 is no limit.
+        max_control_line: Longest line of the protocol in bytes.
+        max_pending: Bytes that may wait for a client before it counts as too slow and is closed.
+        ping_interval: Time between pings of a silent client.
+        ping_max: Unanswered pings before a client counts as gone.
+        write_deadline: Longest time for a write to a client.
+        lame_duck_duration: Time over which lame duck mode closes the clients.
+        lame_duck_grace_period: Time before it begins to.
+        debug: Log debug messages.
+        trace: Log the protocol, at the level [`TRACE`][stonechat.TRACE].
+        jetstream: Not there yet: `True` raises [`NotSupportedError`][stonechat.NotSupportedError].
+        store_dir: Directory for JetStream; unused until then.
+
+    Times are seconds or a `timedelta`.
+
+    Raises:
+        ConfigError: If an option is wrong. What is wrong in a configuration is raised by `start()`.
+        NotSupportedError: If an option asks for what this version can't do.
+    """
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        host: str | None = None,
+        port: int | None = None,
+        monitor_port: int | None = None,
+        server_name: str | None = None,
+        user: str | None = None,
+        password: str | None = None,
+        token: str | None = None,
+        users: Mapping[str, str] | None = None,
+        auth_timeout: Seconds | None = None,
+        client_advertise: str | None = None,
+        max_payload: int | None = None,
+        max_connections: int | None = None,
+        max_subscriptions: int | None = None,
+        max_control_line: int | None = None,
+        max_pending: int | None = None,
+        ping_interval: Seconds | None = None,
+        ping_max: int | None = None,
+        write_deadline: Seconds | None = None,
+        lame_duck_duration: Seconds | None = None,
+        lame_duck_grace_period: Seconds | None = None,
+        debug: bool | None = None,
+        trace: bool | None = None,
+        jetstream: bool = False,
+        store_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        # The arguments and nothing else are in locals() here; spelling them out again would only invite mistakes.
+        options: dict[str, Any] = {name: value for name, value in locals().items() if name != "self"}
+        self._handle: Handle | None = None
+        self._last_lines: list[tuple[float, int, str]] = []
+        self._settings: Settings = settings_from(options)
+        self._user, self._password, self._token = user, password, token
+        self._key = next(_keys)
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+    # Life
+
+    def start(self) -> Self:
+        """Start the server and return it, ready for clients. A running server is left alone.
+
+        Raises:
+            PortInUseError: If the port is taken.
+            ListenError: If the address can't be bound for another reason.
+            ConfigError: If the configuration is wrong, with the place in it.
+            ConfigFileNotFoundError: If the configuration file does not exist.
+            NotSupportedError: If the configuration asks for what this version must not start without.
+        """
+        return self._start(self._settings)
+
+    def _start(self, settings: Settings) -> Self:
+        self._check_process()
+        with self._lock:
+            if self._handle is not None:
+                if self._handle.is_running:
+                    return self
+                self._close()
+            dispatcher = logs.dispatcher
+            dispatcher.ensure_running()
+            dispatcher.names[self._key] = settings["server_name"] or ""
+            try:
+                self._handle = Handle.start(settings, dispatcher.queue, self._key, _KEPT_LINES)
+            except BaseException:
+                del dispatcher.names[self._key]
+                raise
+            dispatcher.names[self._key] = self._handle.server_name
+            _servers.add(self)
+        return self
+
+    def stop(self) -> None:
+        """Stop the server and wait until all of it is gone. A stopped server is left alone.
+
+        When this returns, the port is free, and all lines of the log have reached `logging`.
+        """
+        self._check_process()
+        with self._lock:
+            if self._handle is None:
+                return
+            self._close()
+        # Outside the lock: a logging handler may look at this server.
+        logs.dispatcher.flush()
+        logs.dispatcher.names.pop(self._key, None)
+
+    def restart(self) -> Self:
+        """Stop the server and start it on the same ports, so that clients find it again."""
+        settings = self._settings
+        handle = self._current()
+        settings = {**settings, "port": handle.port}
+        if handle.monitor_url is not None:
+            settings["monitor_port"] = int(handle.monitor_url.rpartition(":")[2])
+        self.stop()
+        return self._start(settings)
+
+    def lame_duck(self) -> None:
+        """Enter lame duck mode: no new clients, and the present ones are asked to go elsewhere.
+
+        Returns at once. The server ends by itself after `lame_duck_grace_period` and `lame_duck_duration`;
+        [`wait`][stonechat.Server.wait] waits for that.
+        """
+        self._current().lame_duck()
+
+    def reload(self) -> None:
+        """Read the configuration file again and apply what has changed.
+
+        Raises:
+            ReloadError: If there is no file, or it is wrong, or something changed that can't be changed while
+                running. The server goes on as before.
+        """
+        self._current().reload()
+
+    def wait(self, timeout: Seconds | None = None) -> bool:
+        """Wait until the server has ended by itself or was stopped by another thread.
+
+        Returns:
+            Whether it has; `False` when the timeout is over.
+        """
+        limit = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        deadline = None if limit is None else time.monotonic() + limit
+        # Polling lets Ctrl-C through, which waiting in Rust would not.
+        while self.ready:
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+        return True
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # A forked child may leave the block too; the server is its parent's, and goes on.
+        if self._is_ours():
+            self.stop()
+
+    # Life, in asynchronous code
+
+    async def start_async(self) -> Self:
+        """Like [`start`][stonechat.Server.start], without holding up the event loop."""
+        try:
+            return await _off_thread(self.start)
+        except BaseException:
+            # Cancelled, the thread may still be at it, and nobody would stop what it starts. stop() waits its turn.
+            threading.Thread(target=self.stop, name="stonechat-stop").start()
+            raise
+
+    async def stop_async(self) -> None:
+        """Like [`stop`][stonechat.Server.stop], without holding up the event loop."""
+        await _off_thread(self.stop)
+
+    async def restart_async(self) -> Self:
+        """Like [`restart`][stonechat.Server.restart], without holding up the event loop."""
+        return await _off_thread(self.restart)
+
+    async def reload_async(self) -> None:
+        """Like [`reload`][stonechat.Server.reload], without holding up the event loop."""
+        await _off_thread(self.reload)
+
+    async def __aenter__(self) -> Self:
+        return await self.start_async()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._is_ours():
+            await self.stop_async()
+
+    # Facts
+
+    @property
+    def ready(self) -> bool:
+        """Whether the server runs and takes clients."""
+        self._check_process()
+        handle = self._handle
+        return handle is not None and handle.is_running
+
+    @property
+    def url(self) -> str:
+        """Address for clients, such as `nats://127.0.0.1:4222`."""
+        return self._current().url
+
+    @property
+    def host(self) -> str:
+        """Address that clients can reach the server at."""
+        return self._current().host
+
+    @property
+    def port(self) -> int:
+        """Port for clients."""
+        return self._current().port
+
+    @property
+    def monitor_url(self) -> str | None:
+        """Address of the monitoring endpoints, or `None` if there are none."""
+        return self._current().monitor_url
+
+    @property
+    def server_id(self) -> str:
+        """The server's id, a public key that is new with every start."""
+        return self._current().server_id
+
+    @property
+    def name(self) -> str:
+        """The server's name."""
+        return self._current().server_name
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The credentials of the options, as `nats.connect()` takes them: `user` and `password`, `token`, or none."""
+        given = {"user": self._user, "password": self._password, "token": self._token}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def logs(self) -> list[LogLine]:
+        """The last lines of the log, at most 1000; after a stop those of the life that ended."""
+        self._check_process()
+        handle = self._handle
+        return [LogLine(*line) for line in (self._last_lines if handle is None else handle.logs())]
+
+    def stats(self) -> ServerStats:
+        """Count connections, subscriptions, messages and bytes."""
+        return ServerStats.from_varz(self.varz())
+
+    def varz(self) -> dict[str, Any]:
+        """All that the monitoring endpoint `/varz` tells; needs no monitoring port."""
+        document: dict[str, Any] = json.loads(self._current().varz())
+        return document
+
+    def __repr__(self) -> str:
+        handle = self._handle
+        if not self._is_ours():
+            state = "of another process"
+        elif handle is None:
+            state = "not running"
+        else:
+            state = handle.url if handle.is_running else "ended"
+        return f"<stonechat.Server {state}>"
+
+    # Helpers
+
+    def _is_ours(self) -> bool:
+        return self._pid == os.getpid()
+
+    def _check_process(self) -> None:
+        if not self._is_ours():
+            raise WrongProcessError(
+                f"this server lives in process {self._pid}, not in its forked child {os.getpid()}; "
+                "the child can connect to it, or start a server of its own"
+            )
+
+    def _current(self) -> Handle:
+        self._check_process()
+        if self._handle is None:
+            raise NotRunningError("the server is not running: call start() first, or use it in a with statement")
+        return self._handle
+
+    def _close(self) -> None:
+        if self._handle is not None:
+            self._handle.shutdown()
+            self._handle.wait()
+            self._last_lines = self._handle.logs()
+            self._handle = None
+
+    def __del__(self) -> None:
+        # Also called for a server whose options were refused, which has no handle yet.
+        handle = getattr(self, "_handle", None)
+        if handle is not None and self._is_ours() and handle.is_running:
+            warnings.warn(f"unclosed server {self!r}", ResourceWarning, source=self, stacklevel=1)
+            handle.shutdown()
+
+
+async def _off_thread(function: Callable[[], T]) -> T:
+    """Run a function that waits in a thread of the event loop's library."""
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        # Cancelled or not: what was begun is finished, as it is with asyncio's threads.
+        with trio.CancelScope(shield=True):
+            result: T = await trio.to_thread.run_sync(function)
+        return result
+    return await asyncio.to_thread(function)
+
+
+def _stop_all() -> None:
+    for server in list(_servers):
+        if server._is_ours():
+            server.stop()
+
+
+# Registered after the one of logs, so it runs before it: the last lines of the servers still find their way.
+atexit.register(_stop_all)

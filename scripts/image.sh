@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# image.sh TAG [BINARY]: builds the Docker image. With BINARY, a static stonechat-server, nothing is pulled or compiled;
+# without it the build stage compiles one in a Rust image.
+set -euo pipefail
+
+tag=${1:?usage: image.sh TAG [BINARY]}
+binary=${2:-}
+root=$(cd "$(dirname "$0")/.." && pwd)
+dockerfile=$root/deploy/docker/Dockerfile
+
+# The Dockerfile needs BuildKit: either the buildx plugin, or a client old enough to carry BuildKit itself.
+# On a machine with several clients the first that qualifies is taken.
+client=
+for candidate in docker /usr/bin/docker; do
+  major=$("$candidate" --version 2>/dev/null | sed -n 's/^Docker version \([0-9]*\)\..*/\1/p') || true
+  if [ -n "$major" ] && { [ "$major" -lt 23 ] || "$candidate" buildx version >/dev/null 2>&1; }; then
+    client=$candidate
+    break
+  fi
+done
+if [ -z "$client" ]; then
+  echo "image: no docker client with BuildKit here (install the buildx plugin)" >&2
+  exit 1
+fi
+
+version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")
+arguments=(--file "$dockerfile" --tag "$tag" --build-arg "VERSION=$version")
+context=$root
+if [ -n "$binary" ]; then
+  context=$(mktemp -d)
+  trap 'rm -rf "$context"' EXIT
+  cp "$binary" "$context/stonechat-server"
+  arguments+=(--build-arg BIN_FROM=prebuilt)
+fi
+
+DOCKER_BUILDKIT=1 "$client" build --progress=plain "${arguments[@]}" "$context"

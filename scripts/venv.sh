@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# venv.sh FOLDER: the Python environment of the checks: what pyproject.toml lists for development and what the
+# tutorials import. Installs again only when one of those lists or the interpreter has changed.
+set -euo pipefail
+
+folder=${1:?usage: venv.sh FOLDER}
+python=${PYTHON:-python3}
+cd "$(dirname "$0")/.."
+
+lists=(pyproject.toml)
+requirements=()
+for file in tutorials/*/requirements.txt; do
+  [ -f "$file" ] || continue
+  lists+=("$file")
+  requirements+=(-r "$file")
+done
+
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.12")'
+stamp=$("$python" -c 'import sys; print(sys.version)' | cat - scripts/venv.sh "${lists[@]}" | cksum)
+if [ "$(cat "$folder/stamp" 2>/dev/null)" = "$stamp" ]; then
+  exit 0
+fi
+
+echo "venv: setting up $folder"
+"$python" -m venv --clear "$folder"
+pip=("$folder/bin/python" -m pip install --quiet --disable-pip-version-check)
+# Dependency groups need pip 25.1, newer than what most interpreters bring along.
+"${pip[@]}" --upgrade 'pip>=25.1'
+"${pip[@]}" --group dev "${requirements[@]}"
+echo "$stamp" >"$folder/stamp"

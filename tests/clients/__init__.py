@@ -1,0 +1,1 @@
+"""NATS clients used as a user would, against our binary."""

@@ -1,0 +1,29 @@
+"""Fixtures of the client tests: servers under test, each test with its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.process import ServerProcess
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+StartServer = Callable[..., ServerProcess]
+
+
+@pytest.fixture
+def start_server(stonechat_program: Path) -> Iterator[StartServer]:
+    """Starts servers with configurations of the test's own, and stops them after it."""
+    with ExitStack() as stack:
+        yield lambda config="", **options: stack.enter_context(ServerProcess(stonechat_program, config, **options))
+
+
+@pytest.fixture
+def server(start_server: StartServer) -> ServerProcess:
+    """A server without any particular configuration."""
+    return start_server()

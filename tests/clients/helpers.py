@@ -1,0 +1,81 @@
+"""What client tests share: nats-py connections that note what happened to them."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import nats
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from nats.aio.client import Client
+    from nats.aio.subscription import Subscription
+
+    from tests.support.process import ServerProcess
+
+QUICK: dict[str, Any] = {"reconnect_time_wait": 0.01, "max_reconnect_attempts": 1000, "connect_timeout": 10}
+
+
+class Events:
+    """What the callbacks of a connection told: errors as texts, and how often it was lost and won back."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+        self.disconnected = 0
+        self.reconnected = 0
+        self.closed = 0
+        self.lame_duck = 0
+
+    def callbacks(self) -> dict[str, Any]:
+        """The callbacks as options of `nats.connect`."""
+
+        async def on_error(error: Exception) -> None:
+            self.errors.append(str(error))
+
+        def counter(name: str) -> Any:
+            async def count() -> None:
+                setattr(self, name, getattr(self, name) + 1)
+
+            return count
+
+        return {
+            "error_cb": on_error,
+            "disconnected_cb": counter("disconnected"),
+            "reconnected_cb": counter("reconnected"),
+            "closed_cb": counter("closed"),
+            "lame_duck_mode_cb": counter("lame_duck"),
+        }
+
+
+@asynccontextmanager
+async def client(server: ServerProcess, events: Events | None = None, **options: Any) -> AsyncIterator[Client]:
+    """A nats-py connection to the server, closed in the end."""
+    callbacks = (events or Events()).callbacks()
+    connection = await nats.connect(server.url, **{**QUICK, **callbacks, **options})
+    try:
+        yield connection
+    finally:
+        if not connection.is_closed:
+            await connection.close()
+
+
+def close_reasons(server: ServerProcess) -> list[str]:
+    """Why connections were closed, as monitoring tells."""
+    return [connection["reason"] for connection in server.get_json("/connz?state=closed")["connections"]]
+
+
+async def barrier(connection: Client) -> None:
+    """Returns when the server has handled what the client did before.
+
+    One flush is not enough: nats-py writes its PING at once, ahead of subscriptions and messages that still wait
+    to be written. The second PING comes after them.
+    """
+    await connection.flush()
+    await connection.flush()
+
+
+async def received(subscription: Subscription, count: int) -> list[bytes]:
+    """The payloads of the next messages."""
+    return [(await subscription.next_msg(timeout=20)).data for _ in range(count)]

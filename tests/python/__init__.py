@@ -1,0 +1,1 @@
+"""The Python package, installed from its wheel."""
