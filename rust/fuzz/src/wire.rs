@@ -64,7 +64,7 @@ impl<'p> Listener<'p> {
                     self.needed = 0;
                     used += len;
                 }
-                Ok(Parsed::Incomplete(needed)) => {
+                Ok(Parsed::Incomplete(needed) | Parsed::Announced(_, needed)) => {
                     assert!(needed > input.len(), "{needed} bytes are asked for, {} are there", input.len());
                     self.needed = self.needed.max(needed);
                     break;
