@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import nats
+
+from tests.support.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,7 +56,8 @@ class Events:
 async def client(server: ServerProcess, events: Events | None = None, **options: Any) -> AsyncIterator[Client]:
     """A nats-py connection to the server, closed in the end."""
     callbacks = (events or Events()).callbacks()
-    connection = await nats.connect(server.url, **{**QUICK, **callbacks, **options})
+    connecting = nats.connect(server.url, **{**QUICK, **callbacks, **options})
+    connection = await asyncio.wait_for(connecting, PATIENCE_S)
     try:
         yield connection
     finally:

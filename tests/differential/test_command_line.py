@@ -88,8 +88,9 @@ GO_WORDS = {
     "variable.conf": "UNDEFINED_VARIABLE",
     "include.conf": r"missing\.conf",
     "eof.conf": "Parse error on line 4: ",
+    "bad_subject.conf": 'subject "a..b" is not a valid subject',
 }
-"""Files whose errors nats-server words in terms of Go or of its own parser, and what any wording must contain."""
+"""Files whose errors nats-server words in terms of Go or without a place, and what any wording must contain."""
 
 SAME_ERROR = [
     ["extra"],

@@ -453,8 +453,8 @@ fn write_tail(out: &mut Vec<u8>, reply: &[u8], sizes: &[u8], payload: &[u8]) {
         out.extend_from_slice(reply);
         out.push(b' ');
     }
-    // Several spaces or a tab between the sizes become one space.
-    let mut parts = sizes.split(|b| matches!(b, b' ' | b'\t')).filter(|p| !p.is_empty());
+    // Whatever separates the sizes becomes one space.
+    let mut parts = sizes.split(|b| matches!(b, b' ' | b'\t' | b'\r')).filter(|p| !p.is_empty());
     if let Some(first) = parts.next() {
         out.extend_from_slice(first);
     }

@@ -1,5 +1,7 @@
 //! Small encoders that more than one place needs.
 
+use serde_json::{Map, Value};
+
 /// `-ERR '<text>'\r\n`.
 pub fn error_line(text: &str) -> Vec<u8> {
     format!("-ERR '{text}'\r\n").into_bytes()
@@ -50,47 +52,25 @@ pub fn quote(bytes: &[u8]) -> String {
     out
 }
 
-/// A CONNECT's JSON fit for a log: the values of secrets become `[REDACTED]`.
+/// A CONNECT's JSON fit for a log: the values of secrets become `[REDACTED]`, and what can't be read is not shown.
 pub fn redact_connect(json: &[u8]) -> String {
     let text = String::from_utf8_lossy(json);
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text.as_ref();
-    while let Some(open) = rest.find('"') {
-        let Some(close) = rest[open + 1..].find('"').map(|i| open + 1 + i) else { break };
-        let key = &rest[open + 1..close];
-        out.push_str(&rest[..=close]);
-        rest = &rest[close + 1..];
-        let secret = key.starts_with("pass")
+    let Ok(mut fields) = serde_json::from_str::<Map<String, Value>>(&text) else {
+        return "[unreadable]".into();
+    };
+    let mut redacted = false;
+    for (key, value) in &mut fields {
+        let key = key.to_lowercase();
+        if key.starts_with("pass")
             || key.starts_with("auth_token")
-            || matches!(key, "proxy_sig" | "nkey" | "sig");
-        let gap = rest.len() - rest.trim_start_matches([' ', '\t', ':']).len();
-        if !secret || !rest[..gap].contains(':') {
-            continue;
-        }
-        out.push_str(&rest[..gap]);
-        rest = &rest[gap..];
-        let end = match rest.strip_prefix('"') {
-            Some(value) => string_end(value) + 1,
-            None => rest.find([',', '}']).unwrap_or(rest.len()),
-        };
-        out.push_str("\"[REDACTED]\"");
-        rest = &rest[end.min(rest.len())..];
-    }
-    out.push_str(rest);
-    out
-}
-
-/// Behind the closing quote of a string whose opening quote is already gone.
-fn string_end(value: &str) -> usize {
-    let mut escaped = false;
-    for (i, c) in value.char_indices() {
-        match c {
-            '"' if !escaped => return i + 1,
-            '\\' => escaped = !escaped,
-            _ => escaped = false,
+            || matches!(key.as_str(), "proxy_sig" | "nkey" | "sig" | "jwt")
+        {
+            *value = Value::String("[REDACTED]".into());
+            redacted = true;
         }
     }
-    value.len()
+    // Without secrets the text stays as it was written.
+    if redacted { Value::Object(fields).to_string() } else { text.into_owned() }
 }
 
 #[cfg(test)]
@@ -115,11 +95,20 @@ mod tests {
 
     #[test]
     fn secrets_stay_out_of_logs() {
-        let json = br#"{"user":"u","pass":"p\"x","auth_token": "t","nkey":"N","sig":"S","name":"pass"}"#;
-        let text = redact_connect(json);
-        assert_eq!(
-            text,
-            r#"{"user":"u","pass":"[REDACTED]","auth_token": "[REDACTED]","nkey":"[REDACTED]","sig":"[REDACTED]","name":"pass"}"#
-        );
+        for json in [
+            r#"{"user":"u","pass":"sesame","name":"n"}"#,
+            r#"{"pass"  : "sesame"}"#,
+            r#"{"PASS":"sesame","pass":"sesame"}"#,
+            r#"{"name":"a\"","password":"sesame"}"#,
+            r#"{"pa\u0073s":"sesame"}"#,
+            r#"{"pass":{"a":"x,sesame"}}"#,
+            r#"{"auth_token":"sesame","sig":"sesame","nkey":"sesame"}"#,
+            r#"{"pass":"sesame""#,
+        ] {
+            let shown = redact_connect(json.as_bytes());
+            assert!(!shown.contains("sesame"), "{shown}");
+        }
+        assert_eq!(redact_connect(br#"{"name": "x"}"#), r#"{"name": "x"}"#);
+        assert_eq!(redact_connect(br#"{"user":"u","pass":"p"}"#), r#"{"user":"u","pass":"[REDACTED]"}"#);
     }
 }

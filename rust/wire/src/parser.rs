@@ -9,6 +9,8 @@ use memchr::{memchr, memchr2};
 
 /// Numbers of more digits are refused, as nats-server 2.15.
 const DIGITS_MAX: usize = 9;
+/// A line of which more than this has arrived, and `max_control_line`, must have ended.
+const LINE_MAX: usize = 64 << 10;
 const EMPTY: &[u8] = b"";
 
 /// Parses the client side of the protocol.
@@ -106,8 +108,8 @@ impl Parser {
             None => return Ok(Parsed::Incomplete(args_from + 1)),
         }
         let Some(line_len) = memchr(b'\n', &input[args_from..]) else {
-            let args = trim_start(&input[args_from..]);
-            if !verb.is_bare() && args.len() > self.max_control_line {
+            let args = trim_start(drop_return(&input[args_from..]));
+            if (!verb.is_bare() && args.len() > self.max_control_line) || input.len() > self.line_max() {
                 return Err(ParseError::ControlLine);
             }
             return Ok(Parsed::Incomplete(input.len() + 1));
@@ -137,6 +139,11 @@ impl Parser {
             },
         };
         Ok(Parsed::Op(op, line_end + 1))
+    }
+
+    /// Bytes of a line without end that are kept, whatever they are: blanks and the rest of a PING count in no other limit.
+    fn line_max(&self) -> usize {
+        self.max_control_line.max(LINE_MAX)
     }
 
     fn publish<'a>(
@@ -190,7 +197,7 @@ impl Parser {
         let written = reply.len() + header_text.len() + total_text.len() + spaces + 2;
         let canonical = subject_end + written == body_from
             && input[body_from - 2] == b'\r'
-            && memchr(b'\t', &input[subject_end..body_from]).is_none();
+            && memchr2(b'\t', b'\r', &input[subject_end..body_from - 2]).is_none();
         let message = Publish {
             subject,
             reply,
@@ -325,6 +332,7 @@ mod tests {
             "PUB foo bar  2\r\nhi\r\n",
             "PUB foo bar 2\nhi\r\n",
             "PUB foo\tbar 2\r\nhi\r\n",
+            "PUB foo\rbar 2\r\nhi\r\n",
         ] {
             let p = message(odd);
             assert_eq!((p.subject, p.reply, p.payload), (&b"foo"[..], &b"bar"[..], &b"hi"[..]), "{odd:?}");
@@ -369,6 +377,13 @@ mod tests {
         ] {
             assert_eq!(PARSER.parse(input.as_bytes()), Err(error), "{input:?}");
         }
+        let endless = format!("PING {}", "x".repeat(70_000));
+        assert_eq!(PARSER.parse(endless.as_bytes()), Err(ControlLine));
+        let exact = format!("SUB {} 1\r", "a".repeat(62));
+        assert!(
+            matches!(PARSER.parse(exact.as_bytes()), Ok(Parsed::Incomplete(_))),
+            "the return is no argument"
+        );
         let without = Parser { headers: false, ..PARSER };
         assert_eq!(without.parse(b"HPUB"), Err(BadArguments));
     }

@@ -158,7 +158,8 @@ impl ClientSession {
     /// Where the rest of large partial input goes.
     pub fn partial_space(&mut self) -> &mut [u8] {
         let len = self.partial.len();
-        let missing = self.needed.saturating_sub(len).clamp(1, GROW_MAX);
+        // A line's end may be anywhere: it is looked for in pieces, not byte by byte.
+        let missing = self.needed.saturating_sub(len).clamp(IN_PLACE_FROM, GROW_MAX);
         self.partial.resize(len + missing, 0);
         &mut self.partial[len..]
     }
