@@ -157,7 +157,7 @@ def test_secrets_are_not_logged(servers: Two) -> None:
     for server in servers:
         before = closed_so_far(server)
         with Wire(server.port) as wire:
-            wire.send_line('CONNECT {"user":"ann", ' + fields + "}")
+            wire.send_line('CONNECT {"user":"ann",' + fields + "}")
             wire.read_to_end()
             logs.append(client_lines(server, before, "[TRC]"))
         for secret in ("pw-1", "token-2", "sig-3", "psig-5"):

@@ -152,9 +152,9 @@ impl Broker {
             ClosedReason::StaleConnection => Totals::add(&self.totals.stale_connections, 1),
             _ => {}
         }
-        let was_there = self.clients.write().remove(&client.cid).is_some();
+        self.clients.write().remove(&client.cid);
         let max = self.options().max_closed_clients;
-        if !was_there || max == 0 {
+        if max == 0 {
             return;
         }
         let facts = client.facts(true);

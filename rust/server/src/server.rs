@@ -23,6 +23,7 @@ use stonechat_config::flags::FlagSet;
 use stonechat_config::{ConfigErrors, InvalidOptions, Options};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 /// How long a shutdown waits for connections to end by themselves.
@@ -112,6 +113,8 @@ struct Shared {
     done: (Mutex<bool>, Condvar),
     lame_duck: AtomicBool,
     companions: Mutex<Vec<Companion>>,
+    /// The task that accepts clients; when it has ended, the listener is closed.
+    accepting: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl fmt::Debug for Server {
@@ -191,6 +194,7 @@ impl Server {
             done: Default::default(),
             lame_duck: AtomicBool::new(false),
             companions: Mutex::default(),
+            accepting: Mutex::default(),
         });
         runtime.block_on(shared.open(clients, monitoring))?;
         Ok(Self { shared, runtime: Mutex::new(Some(runtime)) })
@@ -251,7 +255,7 @@ impl Server {
         let shared = self.shared.clone();
         if let Some(runtime) = &*self.runtime.lock() {
             runtime.spawn(async move {
-                shared.closed_to_clients.send_replace(true);
+                shared.close_listener().await;
                 let options = shared.options.read().clone();
                 lame_duck::run(&shared.broker, options.lame_duck_duration, options.lame_duck_grace_period)
                     .await;
@@ -344,13 +348,24 @@ impl Shared {
         let clock = ticker.clone();
         tokio::spawn(async move { clock.run().await });
         let stop = self.closed_to_clients.subscribe();
-        tokio::spawn(listener::accept_clients(listener, self.broker.clone(), ticker, stop));
+        let accepting = tokio::spawn(listener::accept_clients(listener, self.broker.clone(), ticker, stop));
+        *self.accepting.lock() = Some(accepting);
         info!("Listening for client connections on {}", join(&options.host, self.client_addr.port().into()));
         self.write_files(&options)?;
         info!("Server is ready");
         let shared = self.clone();
         tokio::spawn(async move { shared.supervise().await });
         Ok(())
+    }
+
+    /// Takes no more clients; when it returns, connecting is refused.
+    async fn close_listener(&self) {
+        self.closed_to_clients.send_replace(true);
+        let accepting = self.accepting.lock().take();
+        if let Some(task) = accepting {
+            // It only ends; a panic in it would already be in the log.
+            let _ = task.await;
+        }
     }
 
     fn write_files(&self, options: &Options) -> Result<(), StartError> {
@@ -376,7 +391,7 @@ impl Shared {
         let mut stop = self.stop.subscribe();
         let _ = stop.wait_for(|stop| *stop).await;
         info!("Initiating Shutdown...");
-        self.closed_to_clients.send_replace(true);
+        self.close_listener().await;
         for client in self.broker.clients() {
             client.close(ClosedReason::ServerShutdown);
         }

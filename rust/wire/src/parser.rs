@@ -9,7 +9,7 @@ use memchr::{memchr, memchr2};
 
 /// Numbers of more digits are refused, as nats-server 2.15.
 const DIGITS_MAX: usize = 9;
-/// A line of which more than this has arrived, and `max_control_line`, must have ended.
+/// A line of which more than this has arrived, and `max_control_line`, must have ended: blanks count in no other limit.
 const LINE_MAX: usize = 64 << 10;
 const EMPTY: &[u8] = b"";
 
@@ -31,6 +31,8 @@ pub enum Parsed<'a> {
     Op(Op<'a>, usize),
     /// Not all of it is here; it will be no shorter than this many bytes in all.
     Incomplete(usize),
+    /// A line of which only the verb counts has not ended: so many bytes of it are to be kept, the rest says nothing.
+    Ignored(usize),
     /// A publish whose line is here and whose payload is not: its subject, and the bytes it will take in all.
     Announced(&'a [u8], usize),
 }
@@ -108,8 +110,11 @@ impl Parser {
             None => return Ok(Parsed::Incomplete(args_from + 1)),
         }
         let Some(line_len) = memchr(b'\n', &input[args_from..]) else {
+            if verb.is_bare() {
+                return Ok(Parsed::Ignored(args_from + 1));
+            }
             let args = trim_start(drop_return(&input[args_from..]));
-            if (!verb.is_bare() && args.len() > self.max_control_line) || input.len() > self.line_max() {
+            if args.len() > self.max_control_line || input.len() > self.line_max() {
                 return Err(ParseError::ControlLine);
             }
             return Ok(Parsed::Incomplete(input.len() + 1));
@@ -141,7 +146,7 @@ impl Parser {
         Ok(Parsed::Op(op, line_end + 1))
     }
 
-    /// Bytes of a line without end that are kept, whatever they are: blanks and the rest of a PING count in no other limit.
+    /// Bytes of a line without end that are kept, whatever they are: blanks count in no other limit.
     fn line_max(&self) -> usize {
         self.max_control_line.max(LINE_MAX)
     }
@@ -303,7 +308,9 @@ mod tests {
                 assert_eq!(used, input.len(), "all of {input:?}");
                 Ok(op)
             }
-            Parsed::Incomplete(_) | Parsed::Announced(..) => panic!("{input:?} is incomplete"),
+            Parsed::Incomplete(_) | Parsed::Ignored(_) | Parsed::Announced(..) => {
+                panic!("{input:?} is incomplete")
+            }
         }
     }
 
@@ -377,8 +384,9 @@ mod tests {
         ] {
             assert_eq!(PARSER.parse(input.as_bytes()), Err(error), "{input:?}");
         }
-        let endless = format!("PING {}", "x".repeat(70_000));
+        let endless = format!("SUB {}", " ".repeat(70_000));
         assert_eq!(PARSER.parse(endless.as_bytes()), Err(ControlLine));
+        assert_eq!(PARSER.parse(b"PING and so on"), Ok(Parsed::Ignored(5)));
         let exact = format!("SUB {} 1\r", "a".repeat(62));
         assert!(
             matches!(PARSER.parse(exact.as_bytes()), Ok(Parsed::Incomplete(_))),

@@ -231,6 +231,11 @@ impl ClientSession {
                 self.needed = needed;
                 return Ok(None);
             }
+            Ok(Parsed::Ignored(keep)) => {
+                self.needed = keep + 1;
+                self.partial.extend_from_slice(&input[..keep]);
+                return Ok(Some((input.len(), None)));
+            }
             Ok(Parsed::Announced(subject, needed)) => {
                 self.needed = needed;
                 self.announced(subject);
@@ -329,6 +334,8 @@ impl ClientSession {
 
     fn finish_batch(&mut self, now: Instant) -> Duration {
         let stall = self.router.finish(&self.broker, &self.options);
+        // What the session itself said goes out with the batch too.
+        self.client.outbound.flush();
         let f = std::mem::take(&mut self.figures);
         if f.msgs > 0 {
             let add =

@@ -55,7 +55,7 @@ impl MonitorState {
         }
         let total = list.len();
         let page: Vec<Value> = list.into_iter().skip(offset).take(limit).collect();
-        put("total", json!(if with_subs { page.len().min(total) } else { 0 }));
+        put("total", json!(total));
         put("offset", json!(offset));
         put("limit", json!(limit));
         if !page.is_empty() {

@@ -184,8 +184,10 @@ impl Connection {
             let _ = tokio::time::timeout(LAST_WORDS, self.drain()).await;
         }
         self.session.close(reason);
-        self.discard_input();
         self.side.close();
+        if !reason.is_abrupt() && reason != ClosedReason::ClientClosed {
+            let _ = tokio::time::timeout(LAST_WORDS, self.discard_input()).await;
+        }
     }
 
     async fn drain(&mut self) {
@@ -200,18 +202,23 @@ impl Connection {
         }
     }
 
-    /// Reads what has already arrived: closing a socket with unread input resets it, and the peer would lose what was
-    /// sent last.
-    fn discard_input(&mut self) {
-        BUFFER.with_borrow_mut(|buffer| {
-            let mut total = 0;
-            while total < DISCARD_MAX {
-                match self.read.try_read(buffer) {
-                    Ok(n) if n > 0 => total += n,
-                    _ => return,
-                }
+    /// Reads until the peer has closed too: closing a socket with unread input resets it, and the peer would lose what
+    /// was sent last.
+    async fn discard_input(&mut self) {
+        let mut total = 0;
+        while total < DISCARD_MAX {
+            let read = poll_fn(|cx| {
+                BUFFER.with_borrow_mut(|buffer| {
+                    let mut into = ReadBuf::new(buffer);
+                    let result = ready!(Pin::new(&mut self.read).poll_read(cx, &mut into));
+                    Poll::Ready(result.map(|()| into.filled().len()))
+                })
+            });
+            match read.await {
+                Ok(n) if n > 0 => total += n,
+                _ => return,
             }
-        });
+        }
     }
 }
 
