@@ -60,9 +60,19 @@ impl<'p> Listener<'p> {
                     assert!(0 < len && len <= input.len(), "{len} of {} bytes were used", input.len());
                     assert!(len >= self.needed, "{} bytes were asked for, but {len} do", self.needed);
                     check(self.parser, &op, &input[..len]);
-                    self.heard.operations.push(format!("{op:?} {len}"));
+                    self.heard.operations.push(format!("{op:?}"));
                     self.needed = 0;
                     used += len;
+                }
+                Ok(Parsed::Ignored(keep)) => {
+                    assert!(
+                        0 < keep && keep <= input.len(),
+                        "{keep} of {} bytes are to be kept",
+                        input.len()
+                    );
+                    self.waiting.truncate(used + keep);
+                    self.needed = keep + 1;
+                    break;
                 }
                 Ok(Parsed::Incomplete(needed) | Parsed::Announced(_, needed)) => {
                     assert!(needed > input.len(), "{needed} bytes are asked for, {} are there", input.len());
