@@ -20,6 +20,16 @@ thread_local! {
     static POOL: RefCell<[Vec<Vec<u8>>; 3]> = const { RefCell::new([Vec::new(), Vec::new(), Vec::new()]) };
 }
 
+/// Empty memory with room for at least `needed`, of a class above a chunk of `before` bytes.
+pub(crate) fn borrow(needed: usize, before: usize) -> Vec<u8> {
+    let class = CLASSES.iter().position(|&c| c >= needed && c > before).unwrap_or(CLASSES.len() - 1);
+    let mut data = POOL.with(|pool| pool.borrow_mut()[class].pop()).unwrap_or_default();
+    if data.capacity() < needed {
+        data.reserve_exact(needed.max(CLASSES[class]));
+    }
+    data
+}
+
 /// A piece of pending output.
 #[derive(Debug)]
 pub struct Chunk {
@@ -34,34 +44,12 @@ enum Data {
 }
 
 impl Chunk {
-    /// An empty chunk with room for at least `needed`, of a class above a chunk of `before` bytes.
-    pub(crate) fn with_room(needed: usize, before: usize) -> Self {
-        let class = CLASSES.iter().position(|&c| c >= needed && c > before).unwrap_or(CLASSES.len() - 1);
-        let mut data = POOL.with(|pool| pool.borrow_mut()[class].pop()).unwrap_or_default();
-        if data.capacity() < needed {
-            data.reserve_exact(needed.max(CLASSES[class]));
-        }
+    pub(crate) fn own(data: Vec<u8>) -> Self {
         Self { data: Data::Own(data), start: 0 }
     }
 
     pub(crate) fn shared(bytes: Bytes) -> Self {
         Self { data: Data::Shared(bytes), start: 0 }
-    }
-
-    /// The vector to append to, if this chunk has one with so much room.
-    #[inline]
-    pub(crate) fn room(&mut self, needed: usize) -> Option<&mut Vec<u8>> {
-        match &mut self.data {
-            Data::Own(data) if data.capacity() - data.len() >= needed => Some(data),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn capacity(&self) -> usize {
-        match &self.data {
-            Data::Own(data) => data.capacity(),
-            Data::Shared(_) => 0,
-        }
     }
 
     /// What is left to write.

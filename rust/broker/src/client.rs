@@ -3,6 +3,7 @@
 
 use crate::closed::ClosedReason;
 use crate::outbound::{Outbound, OutboundCounts};
+use crate::sid::Sid;
 use crate::subscription::Subscription;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -52,7 +53,7 @@ pub struct Client {
     pub start: SystemTime,
     /// What waits to be written to it.
     pub outbound: Outbound,
-    pub(crate) subs: Mutex<HashMap<Box<[u8]>, Arc<Subscription>>>,
+    pub(crate) subs: Mutex<HashMap<Sid, Arc<Subscription>>>,
     pub(crate) identity: Mutex<Identity>,
     pub(crate) in_msgs: AtomicU64,
     pub(crate) in_bytes: AtomicU64,
@@ -184,7 +185,7 @@ impl Client {
             (subs.len(), if with_subs { subs.values().cloned().collect() } else { Vec::new() })
         };
         // Most clients number their subscriptions: shorter ids are older.
-        subs.sort_by(|a: &Arc<Subscription>, b| (a.sid.len(), &a.sid).cmp(&(b.sid.len(), &b.sid)));
+        subs.sort_by(|a: &Arc<Subscription>, b| (a.sid.len(), &*a.sid).cmp(&(b.sid.len(), &*b.sid)));
         let identity = self.identity.lock().clone();
         let rtt = self.rtt_ns.load(Ordering::Relaxed);
         ClientFacts {

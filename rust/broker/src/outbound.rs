@@ -3,7 +3,8 @@
 //! Anyone may append, under a short lock; one at a time takes the chunks out and writes them, outside the lock. Who
 //! appends and finds that nobody has noted this buffer yet must flush it at the end of its batch.
 
-use crate::chunk::{Chunk, WriteBatch};
+use crate::chunk::{self, Chunk, WriteBatch};
+use crate::sid::Sid;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
@@ -28,6 +29,8 @@ pub struct Outbound {
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     chunks: VecDeque<Chunk>,
+    /// What is appended to, behind the chunks.
+    open: Vec<u8>,
     /// Bytes appended and not yet written, those in a writer's hands included.
     bytes: usize,
     /// Bytes ever written.
@@ -97,25 +100,51 @@ impl Replies {
 }
 
 impl Pending {
-    /// Appends the parts as one frame.
+    /// Appends protocol bytes.
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len();
+        self.room(bytes.len()).extend_from_slice(bytes);
+    }
+
+    /// Appends a delivery: its head, the subscription's id, its tail.
     #[inline]
-    pub(crate) fn append(&mut self, parts: &[&[u8]]) {
-        let len = parts.iter().map(|p| p.len()).sum();
+    pub(crate) fn append_frame(&mut self, head: &[u8], sid: &Sid, tail: &[u8]) {
+        let len = head.len() + sid.len() + tail.len();
         self.bytes += len;
-        let has_room = self.chunks.back_mut().is_some_and(|c| c.room(len).is_some());
-        if !has_room {
-            let before = self.chunks.back().map_or(0, Chunk::capacity);
-            self.chunks.push_back(Chunk::with_room(len, before));
-        }
-        if let Some(out) = self.chunks.back_mut().and_then(|c| c.room(len)) {
-            parts.iter().for_each(|part| out.extend_from_slice(part));
-        }
+        let out = self.room(len + Sid::SLACK);
+        out.extend_from_slice(head);
+        sid.push_to(out);
+        out.extend_from_slice(tail);
     }
 
     /// Appends a part that other buffers hold too.
     pub(crate) fn append_shared(&mut self, bytes: &Bytes) {
         self.bytes += bytes.len();
+        self.seal();
         self.chunks.push_back(Chunk::shared(bytes.clone()));
+    }
+
+    /// The memory to append to, with room for so much.
+    #[inline]
+    fn room(&mut self, needed: usize) -> &mut Vec<u8> {
+        if self.open.capacity() - self.open.len() < needed {
+            self.open_another(needed);
+        }
+        &mut self.open
+    }
+
+    #[cold]
+    fn open_another(&mut self, needed: usize) {
+        let before = self.open.capacity();
+        self.seal();
+        self.open = chunk::borrow(needed, before);
+    }
+
+    /// Puts what was appended last behind the other chunks.
+    fn seal(&mut self) {
+        if !self.open.is_empty() {
+            self.chunks.push_back(Chunk::own(std::mem::take(&mut self.open)));
+        }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -148,7 +177,7 @@ impl Outbound {
     pub fn push(&self, bytes: &[u8]) {
         let mut pending = self.lock();
         if !pending.closed {
-            pending.append(&[bytes]);
+            pending.append(bytes);
         }
     }
 
@@ -168,7 +197,11 @@ impl Outbound {
     pub fn begin_write(&self) -> Option<WriteBatch> {
         let mut pending = self.lock();
         pending.noted = false;
-        if pending.chunks.is_empty() || pending.writing || pending.blocked {
+        if pending.writing || pending.blocked {
+            return None;
+        }
+        pending.seal();
+        if pending.chunks.is_empty() {
             return None;
         }
         pending.writing = true;
@@ -185,6 +218,9 @@ impl Outbound {
         if pending.closed {
             pending.writing = false;
             return None;
+        }
+        if !blocked {
+            pending.seal();
         }
         let mut later = std::mem::take(&mut pending.chunks);
         batch.chunks.append(&mut later);
@@ -219,6 +255,7 @@ impl Outbound {
         pending.closed = true;
         pending.bytes = 0;
         pending.chunks = VecDeque::new();
+        pending.open = Vec::new();
         pending.replies = None;
     }
 
@@ -256,8 +293,9 @@ mod tests {
                 sent.extend_from_slice(&frame);
                 let (a, b) = frame.split_at(len / 3);
                 match len % 5 {
-                    0 => { let mut p = outbound.lock(); p.append(&[a]); p.append_shared(&Bytes::copy_from_slice(b)); }
-                    _ => outbound.lock().append(&[a, b]),
+                    0 => { let mut p = outbound.lock(); p.append(a); p.append_shared(&Bytes::copy_from_slice(b)); }
+                    1 => { let mut p = outbound.lock(); p.append(a); p.append(b); }
+                    _ => outbound.lock().append_frame(a, &Sid::from(&b[..b.len() / 2]), &b[b.len() / 2..]),
                 }
                 outbound.unblock();
                 if let Some(batch) = outbound.begin_write() {

@@ -7,20 +7,20 @@ use crate::account::Account;
 use crate::broker::Broker;
 use crate::client::Client;
 use crate::closed::ClosedReason;
+use crate::frame::{Frames, Head, Scratch, write_tail};
 use crate::options::BrokerOptions;
 use crate::outbound::Pending;
 use crate::service::Service;
 use crate::subscription::{Quota, Sink, SubRef};
-use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use stonechat_subject::Matches;
-use stonechat_wire::{Publish, push_number};
+use stonechat_wire::Publish;
 use tracing::{info, trace};
 
 /// From this size on a message for several receivers is shared rather than copied to each.
-const SHARE_FROM: usize = 4096;
+pub(crate) const SHARE_FROM: usize = 4096;
 /// How long a publisher pauses for a receiver above 75% of its limit, above it, and at most in one batch.
 const STALL: Duration = Duration::from_millis(2);
 const STALL_FULL: Duration = Duration::from_millis(5);
@@ -67,37 +67,31 @@ pub(crate) struct Origin<'a> {
 /// The scratch memory and the open ends of a session's batch.
 #[derive(Debug)]
 pub struct Router {
-    touched: Vec<Arc<Client>>,
-    /// The frames of the current message: its head up to the sid, and what follows the sid.
-    head: Vec<u8>,
-    tail: Vec<u8>,
-    /// The tail for receivers that know no headers.
-    bare_tail: Vec<u8>,
+    pub(crate) touched: Vec<Arc<Client>>,
+    /// Services that the message at hand asks.
+    pub(crate) asked: Vec<Service>,
+    scratch: Scratch,
     random: u64,
     delivered_msgs: u64,
     delivered_bytes: u64,
 }
 
-/// What became of one delivery.
-enum Outcome {
-    Delivered,
-    Refused,
-}
-
-/// One message in the form in which receivers get it.
-struct Frame<'f> {
-    head: &'f [u8],
-    tail: &'f [u8],
-    size: usize,
+/// What is the same for all receivers of a message.
+pub(crate) struct Delivery<'d> {
+    pub(crate) options: &'d BrokerOptions,
+    pub(crate) account: &'d Account,
+    pub(crate) origin: Origin<'d>,
+    pub(crate) message: &'d Message<'d>,
+    /// Large enough to be shared, and for several receivers.
+    pub(crate) share: bool,
 }
 
 impl Router {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             touched: Vec::new(),
-            head: Vec::new(),
-            tail: Vec::new(),
-            bare_tail: Vec::new(),
+            asked: Vec::new(),
+            scratch: Scratch::default(),
             random: seed | 1,
             delivered_msgs: 0,
             delivered_bytes: 0,
@@ -111,7 +105,9 @@ impl Router {
         }
     }
 
-    /// Delivers a message to all that it matches; false if nobody took it.
+    /// Delivers a message to all that it matches; false if nobody took it. `head` is that of its subject, if it was kept.
+    #[expect(clippy::too_many_arguments, reason = "the session lends its parts one by one")]
+    #[inline]
     pub(crate) fn deliver(
         &mut self,
         broker: &Broker,
@@ -119,87 +115,99 @@ impl Router {
         account: &Account,
         origin: Origin<'_>,
         message: &Message<'_>,
+        head: Option<&Head>,
         matched: &Matches<SubRef>,
     ) -> bool {
         if matched.is_empty() {
             return false;
         }
-        let mut frames = Frames::new(self, message, matched.plain.len() + matched.queues.len() > 1);
-        let mut services = Vec::new();
-        let mut taken = false;
-        for sub in &matched.plain {
-            taken |= self.offer(options, account, origin, message, &mut frames, sub, &mut services);
-        }
-        for queue in &matched.queues {
-            let members = &queue.members;
-            let start = self.next_random() as usize % members.len().max(1);
-            let (after, first) = members.split_at(start);
-            // From a random member on; the next one, if one can't take it.
-            taken |= first
-                .iter()
-                .chain(after)
-                .any(|sub| self.offer(options, account, origin, message, &mut frames, sub, &mut services));
-        }
-        frames.give_back(self);
-        for service in services {
+        let share = message.payload.len() >= SHARE_FROM && matched.plain.len() + matched.queues.len() > 1;
+        let delivery = Delivery { options, account, origin, message, share };
+        let taken = match (head, message.tail) {
+            (Some(head), Some(tail)) => {
+                self.deliver_all(&delivery, &mut Frames::new(head, tail, message), matched)
+            }
+            _ => self.deliver_composed(&delivery, matched),
+        };
+        while let Some(service) = self.asked.pop() {
             self.serve(broker, options, account, origin, message, service);
         }
         taken
     }
 
-    /// Offers a message to one subscription; false if it can't take it.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the hot path passes borrowed parts, not a struct built per message"
-    )]
+    /// Delivers a message of which a part must be composed first.
+    fn deliver_composed(&mut self, delivery: &Delivery<'_>, matched: &Matches<SubRef>) -> bool {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.head.set(delivery.message.subject);
+        let tail = delivery.message.tail.unwrap_or_else(|| {
+            write_tail(&mut scratch.tail, delivery.message);
+            &scratch.tail
+        });
+        let mut frames = Frames::new(&scratch.head, tail, delivery.message);
+        let taken = self.deliver_all(delivery, &mut frames, matched);
+        scratch.trim();
+        self.scratch = scratch;
+        taken
+    }
+
     #[inline]
-    fn offer<'m>(
+    fn deliver_all(
         &mut self,
-        options: &BrokerOptions,
-        account: &Account,
-        origin: Origin<'_>,
-        message: &Message<'m>,
-        frames: &mut Frames<'m>,
-        sub: &SubRef,
-        services: &mut Vec<Service>,
+        delivery: &Delivery<'_>,
+        frames: &mut Frames<'_>,
+        matched: &Matches<SubRef>,
     ) -> bool {
+        let mut taken = false;
+        for sub in &matched.plain {
+            taken |= self.offer(delivery, frames, sub);
+        }
+        for queue in &matched.queues {
+            let members = &queue.members;
+            // From a random member on; the next one, if one can't take it.
+            let start = self.next_random() as usize % members.len().max(1);
+            let (after, first) = members.split_at(start);
+            taken |= first.iter().chain(after).any(|sub| self.offer(delivery, frames, sub));
+        }
+        taken
+    }
+
+    /// Offers a message to one subscription; false if it can't take it.
+    #[inline]
+    pub(crate) fn offer(&mut self, delivery: &Delivery<'_>, frames: &mut Frames<'_>, sub: &SubRef) -> bool {
+        let origin = &delivery.origin;
         let client = match &sub.sink {
             Sink::Client(client) => client,
             Sink::Service(service) => {
-                services.push(*service);
+                self.asked.push(*service);
                 return true;
             }
         };
         if !origin.echo && client.cid == origin.client.cid {
             return false;
         }
-        if sub.deny.as_ref().is_some_and(|d| d.denies(message.subject, sub.queue.as_deref())) {
+        if sub.deny.as_ref().is_some_and(|d| d.denies(delivery.message.subject, sub.queue.as_deref())) {
             return false;
         }
-        matches!(self.append(options, account, origin, message, frames, sub, client), Outcome::Delivered)
+        self.append(delivery, frames, sub, client)
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the hot path passes borrowed parts, not a struct built per message"
-    )]
+    /// Appends a message to a receiver's buffer; false if it was refused.
     #[inline]
-    fn append<'m>(
+    fn append(
         &mut self,
-        options: &BrokerOptions,
-        account: &Account,
-        origin: Origin<'_>,
-        message: &Message<'m>,
-        frames: &mut Frames<'m>,
+        delivery: &Delivery<'_>,
+        frames: &mut Frames<'_>,
         sub: &SubRef,
         client: &Arc<Client>,
-    ) -> Outcome {
+    ) -> bool {
+        let Delivery { options, account, message, .. } = *delivery;
         let mut pending = client.outbound.lock();
         if pending.is_closed() || sub.is_closed() {
-            return Outcome::Refused;
+            return false;
         }
-        let share = frames.share;
-        let frame = frames.frame(message, pending.headers);
+        let bare = message.header_len.is_some() && !pending.headers;
+        let frame = if bare { frames.bare(message) } else { frames.usual() };
+        let size = frame.size as u64;
         let len = frame.head.len() + sub.sid.len() + frame.tail.len();
         if pending.bytes() + len > options.max_pending {
             drop(pending);
@@ -209,31 +217,29 @@ impl Router {
             if pending.bytes() + len > options.max_pending {
                 drop(pending);
                 Self::close_slow(options, client);
-                return Outcome::Refused;
+                return false;
             }
         }
         if options.no_fast_producer_stall && pending.bytes() > options.max_pending / 4 * 3 {
-            return Outcome::Refused;
+            return false;
         }
         let quota = sub.count();
         if quota == Quota::Exceeded {
             drop(pending);
             end_subscription(account, client, sub);
-            return Outcome::Refused;
+            return false;
         }
         pending.counts.msgs += 1;
-        pending.counts.bytes += frame.size as u64;
-        self.delivered_msgs += 1;
-        self.delivered_bytes += frame.size as u64;
+        pending.counts.bytes += size;
+        self.delivered(1, size);
         if !message.reply.is_empty() {
-            note_request(&mut pending, client, message.reply, origin.now);
+            note_request(&mut pending, client, message.reply, delivery.origin.now);
         }
-        if share && frame.tail.len() >= SHARE_FROM {
-            pending.append(&[frame.head, &sub.sid]);
-            let shared = frames.shared(pending.headers);
-            pending.append_shared(&shared);
+        if delivery.share {
+            pending.append_frame(frame.head, &sub.sid, &[]);
+            pending.append_shared(&frames.shared(bare));
         } else {
-            pending.append(&[frame.head, &sub.sid, frame.tail]);
+            pending.append_frame(frame.head, &sub.sid, frame.tail);
         }
         let first = pending.note();
         drop(pending);
@@ -246,7 +252,14 @@ impl Router {
         if options.trace {
             trace_delivery(options, client, sub, message);
         }
-        Outcome::Delivered
+        true
+    }
+
+    /// Counts deliveries for the server's totals.
+    #[inline]
+    pub(crate) fn delivered(&mut self, msgs: u64, bytes: u64) {
+        self.delivered_msgs += msgs;
+        self.delivered_bytes += bytes;
     }
 
     fn close_slow(options: &BrokerOptions, client: &Client) {
@@ -289,7 +302,7 @@ impl Router {
             sizes: b"",
         };
         let origin = Origin { echo: true, ..origin };
-        self.deliver(broker, options, account, origin, &reply, &matched);
+        self.deliver(broker, options, account, origin, &reply, None, &matched);
     }
 
     /// Ends a batch: flushes every receiver once and adds up the figures. Returns how long the publisher is to pause
@@ -315,7 +328,7 @@ impl Router {
     }
 
     /// xorshift64*: fair enough to choose a queue member, and seeded, so that a simulation repeats.
-    fn next_random(&mut self) -> u64 {
+    pub(crate) fn next_random(&mut self) -> u64 {
         self.random ^= self.random >> 12;
         self.random ^= self.random << 25;
         self.random ^= self.random >> 27;
@@ -330,7 +343,7 @@ fn note_request(pending: &mut Pending, client: &Client, reply: &[u8], now: Insta
     }
     if pending.wants_rtt_ping && client.rtt_ns.load(Relaxed) == 0 {
         pending.wants_rtt_ping = false;
-        pending.append(&[b"PING\r\n"]);
+        pending.append(b"PING\r\n");
     }
 }
 
@@ -365,104 +378,4 @@ pub(crate) fn traced_payload(options: &BrokerOptions, payload: &[u8]) -> String 
         }
         _ => stonechat_wire::quote(payload),
     }
-}
-
-/// The forms of one message, made when the first receiver needs them.
-struct Frames<'m> {
-    head: Vec<u8>,
-    /// `None` while the publisher's own bytes serve.
-    tail: Vec<u8>,
-    own_tail: Option<&'m [u8]>,
-    bare_tail: Vec<u8>,
-    share: bool,
-    shared: [Option<Bytes>; 2],
-}
-
-impl<'m> Frames<'m> {
-    #[inline]
-    fn new(router: &mut Router, message: &Message<'m>, several: bool) -> Self {
-        let mut head = std::mem::take(&mut router.head);
-        head.clear();
-        head.extend_from_slice(if message.header_len.is_some() { b"HMSG " } else { b"MSG " });
-        head.extend_from_slice(message.subject);
-        head.push(b' ');
-        let mut tail = std::mem::take(&mut router.tail);
-        tail.clear();
-        let own_tail = message.tail;
-        if own_tail.is_none() {
-            let own_sizes;
-            let sizes = if message.sizes.is_empty() {
-                let mut text = Vec::new();
-                if let Some(header_len) = message.header_len {
-                    push_number(&mut text, header_len);
-                    text.push(b' ');
-                }
-                push_number(&mut text, message.payload.len());
-                own_sizes = text;
-                &own_sizes[..]
-            } else {
-                message.sizes
-            };
-            write_tail(&mut tail, message.reply, sizes, message.payload);
-        }
-        let mut bare_tail = std::mem::take(&mut router.bare_tail);
-        bare_tail.clear();
-        Self { head, tail, own_tail, bare_tail, share: several, shared: [None, None] }
-    }
-
-    /// The message for a receiver that does, or does not, take headers.
-    #[inline]
-    fn frame(&mut self, message: &Message<'m>, headers: bool) -> Frame<'_> {
-        match message.header_len {
-            Some(header_len) if !headers => {
-                let body = &message.payload[header_len..];
-                if self.bare_tail.is_empty() {
-                    let mut size = Vec::new();
-                    push_number(&mut size, body.len());
-                    write_tail(&mut self.bare_tail, message.reply, &size, body);
-                }
-                // "HMSG " without its H.
-                Frame { head: &self.head[1..], tail: &self.bare_tail, size: body.len() }
-            }
-            _ => Frame {
-                head: &self.head,
-                tail: self.own_tail.unwrap_or(&self.tail),
-                size: message.payload.len(),
-            },
-        }
-    }
-
-    /// The tail in memory that all receivers of its form share.
-    fn shared(&mut self, headers: bool) -> Bytes {
-        let bare = !headers && !self.bare_tail.is_empty();
-        let tail = if bare { &self.bare_tail } else { self.own_tail.unwrap_or(&self.tail) };
-        self.shared[usize::from(bare)].get_or_insert_with(|| Bytes::copy_from_slice(tail)).clone()
-    }
-
-    fn give_back(self, router: &mut Router) {
-        router.head = self.head;
-        router.tail = self.tail;
-        router.bare_tail = self.bare_tail;
-    }
-}
-
-fn write_tail(out: &mut Vec<u8>, reply: &[u8], sizes: &[u8], payload: &[u8]) {
-    out.reserve(reply.len() + sizes.len() + payload.len() + 6);
-    out.push(b' ');
-    if !reply.is_empty() {
-        out.extend_from_slice(reply);
-        out.push(b' ');
-    }
-    // Whatever separates the sizes becomes one space.
-    let mut parts = sizes.split(|b| matches!(b, b' ' | b'\t' | b'\r')).filter(|p| !p.is_empty());
-    if let Some(first) = parts.next() {
-        out.extend_from_slice(first);
-    }
-    for part in parts {
-        out.push(b' ');
-        out.extend_from_slice(part);
-    }
-    out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(payload);
-    out.extend_from_slice(b"\r\n");
 }

@@ -3,6 +3,7 @@
 use crate::client::Client;
 use crate::permissions::DenyFilter;
 use crate::service::Service;
+use crate::sid::Sid;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ pub(crate) enum Sink {
 pub struct Subscription {
     pub(crate) sink: Sink,
     /// The client's own name of it.
-    pub sid: Box<[u8]>,
+    pub sid: Sid,
     /// The subject, which may hold wildcards.
     pub subject: Box<[u8]>,
     /// The queue group.
@@ -86,6 +87,12 @@ impl Subscription {
     /// Ends it; true for the first to do so.
     pub(crate) fn close(&self) -> bool {
         !self.closed.swap(true, Relaxed)
+    }
+
+    /// Counts deliveries of a subscription without a limit. Called under the receiver's buffer lock.
+    #[inline]
+    pub(crate) fn count_unlimited(&self, n: u64) {
+        self.delivered.store(self.delivered.load(Relaxed) + n, Relaxed);
     }
 
     /// Counts a delivery. Called under the receiver's buffer lock, which is why no atomic addition is needed.

@@ -7,6 +7,7 @@
 
 mod connect;
 mod encode;
+mod fast;
 mod info;
 mod op;
 mod parser;
@@ -14,6 +15,7 @@ pub mod texts;
 
 pub use connect::{ConnectError, ConnectOptions};
 pub use encode::{error_line, push_number, quote, redact_connect};
+pub use fast::Repeat;
 pub use info::Info;
 pub use op::{Op, Publish};
 pub use parser::{ParseError, Parsed, Parser};

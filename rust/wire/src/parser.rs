@@ -4,11 +4,12 @@
 //! call: the number of bytes that the next operation needs at least, so that a large payload that trickles in is not
 //! looked at again with every packet.
 
+use crate::fast::{self, Repeat};
 use crate::op::{Op, Publish};
 use memchr::{memchr, memchr2};
 
 /// Numbers of more digits are refused, as nats-server 2.15.
-const DIGITS_MAX: usize = 9;
+pub(crate) const DIGITS_MAX: usize = 9;
 /// A line of which more than this has arrived, and `max_control_line`, must have ended: blanks count in no other limit.
 const LINE_MAX: usize = 64 << 10;
 const EMPTY: &[u8] = b"";
@@ -98,6 +99,21 @@ impl Parser {
     /// Parses the first operation of `input`.
     #[inline]
     pub fn parse<'a>(&self, input: &'a [u8]) -> Result<Parsed<'a>> {
+        if let Some((message, used)) = fast::publish(self, input) {
+            return Ok(Parsed::Op(Op::Publish(message), used));
+        }
+        self.parse_any(input)
+    }
+
+    /// The message at the start of `input`, if it goes on like the one before: `prefix` is that one's verb, subject and
+    /// the space behind it. `None` says nothing but that [`Parser::parse`] is to be asked.
+    #[inline]
+    pub fn parse_repeat<'a>(&self, input: &'a [u8], prefix: &[u8]) -> Option<Repeat<'a>> {
+        fast::repeat(self, input, prefix)
+    }
+
+    /// Parses an operation however it is written.
+    fn parse_any<'a>(&self, input: &'a [u8]) -> Result<Parsed<'a>> {
         let Some(verb) = verb(input)? else { return Ok(Parsed::Incomplete(input.len() + 1)) };
         let args_from = verb.text().len();
         if verb == Verb::HPub && !self.headers {
@@ -188,29 +204,14 @@ impl Parser {
         if input.len() < needed {
             return Ok(Parsed::Announced(subject, needed));
         }
-        let subject_end = offset(input, subject) + subject.len();
-        let sizes_from = offset(input, if with_headers { header_text } else { total_text });
-        let sizes = &input[sizes_from..offset(input, total_text) + total_text.len()];
+        let payload = &input[body_from..body_from + total];
+        let mut message = Publish { subject, reply, header_len, sizes: total_text, payload, tail: None };
         if header_len == Some(0) {
             // Headers of no bytes are no headers: nats-server 2.15 delivers such a message as MSG.
-            let payload = &input[body_from..body_from + total];
-            let message =
-                Publish { subject, reply, header_len: None, sizes: total_text, payload, tail: None };
-            return Ok(Parsed::Op(Op::Publish(message), needed));
+            message.header_len = None;
+        } else if with_headers {
+            message.sizes = &input[offset(input, header_text)..offset(input, total_text) + total_text.len()];
         }
-        let spaces = usize::from(!reply.is_empty()) + usize::from(with_headers) + 1;
-        let written = reply.len() + header_text.len() + total_text.len() + spaces + 2;
-        let canonical = subject_end + written == body_from
-            && input[body_from - 2] == b'\r'
-            && memchr2(b'\t', b'\r', &input[subject_end..body_from - 2]).is_none();
-        let message = Publish {
-            subject,
-            reply,
-            header_len,
-            sizes,
-            payload: &input[body_from..body_from + total],
-            tail: canonical.then(|| &input[subject_end..needed]),
-        };
         Ok(Parsed::Op(Op::Publish(message), needed))
     }
 }
@@ -288,7 +289,7 @@ fn split<const N: usize>(args: &[u8]) -> Option<([&[u8]; N], usize)> {
 
 /// An unsigned number of one to nine ASCII digits.
 #[inline]
-fn number(text: &[u8]) -> Option<usize> {
+pub(crate) fn number(text: &[u8]) -> Option<usize> {
     if text.is_empty() || text.len() > DIGITS_MAX {
         return None;
     }
@@ -329,12 +330,16 @@ mod tests {
             (&b"foo"[..], &b""[..], &b"5"[..], &b"hello"[..])
         );
         assert_eq!(p.tail, Some(&b" 5\r\nhello\r\n"[..]));
-        let p = message("hpub foo bar 12 14\r\nNATS/1.0\r\n\r\nhi\r\n");
-        assert_eq!((p.reply, p.header_len, p.sizes), (&b"bar"[..], Some(12), &b"12 14"[..]));
-        assert_eq!(p.tail, Some(&b" bar 12 14\r\nNATS/1.0\r\n\r\nhi\r\n"[..]));
+        for (verb, tail) in [("HPUB", Some(&b" bar 12 14\r\nNATS/1.0\r\n\r\nhi\r\n"[..])), ("hpub", None)] {
+            let input = format!("{verb} foo bar 12 14\r\nNATS/1.0\r\n\r\nhi\r\n");
+            let p = message(&input);
+            assert_eq!((p.reply, p.header_len, p.sizes), (&b"bar"[..], Some(12), &b"12 14"[..]));
+            assert_eq!(p.tail, tail);
+        }
         let p = message("HPUB foo 0 2\r\nhi\r\n");
         assert_eq!((p.header_len, p.sizes, p.tail), (None, &b"2"[..], None));
         for odd in [
+            "pub foo bar 2\r\nhi\r\n",
             "PUB  foo\t bar  2 \r\nhi\r\n",
             "PUB foo bar  2\r\nhi\r\n",
             "PUB foo bar 2\nhi\r\n",
@@ -403,6 +408,39 @@ mod tests {
             input.extend(bytes);
             if let Ok(Parsed::Op(_, used)) = PARSER.parse(&input) {
                 prop_assert!(used > 0 && used <= input.len());
+            }
+        }
+
+        /// The short way knows no message otherwise than the long one does.
+        #[test]
+        fn the_short_way_agrees_with_the_long_one(
+            verb in "(PUB|HPUB|pub)", args in "( {1,2}([a-z.]{1,5}|[0-9]{1,2})|\t[a-z]){1,5}", end in "(\r\n|\n|\r)",
+            body in "[ -~\r\n]{0,30}", at in 0usize..30,
+        ) {
+            let mut input = format!("{verb}{args}{end}{body}").into_bytes();
+            // Half of the inputs end their payload where the line says.
+            if let Some(size) = args.rsplit([' ', '\t']).next().and_then(|s| s.parse::<usize>().ok()).filter(|_| at % 2 == 0) {
+                input = format!("{verb}{args}{end}{}\r\n{body}", "x".repeat(size)).into_bytes();
+            }
+            if let Some((message, used)) = fast::publish(&PARSER, &input) {
+                let tail = message.tail.map(<[u8]>::to_vec).unwrap_or_default();
+                let mut written = b" ".to_vec();
+                if !message.reply.is_empty() {
+                    written.extend([message.reply, b" "].concat());
+                }
+                written.extend([message.sizes, b"\r\n", message.payload, b"\r\n"].concat());
+                prop_assert_eq!(tail, written);
+                let prefix_len = verb.len() + message.subject.len() + 2;
+                let again = PARSER.parse_repeat(&input, &input[..prefix_len]);
+                prop_assert_eq!(again.is_some(), message.reply.is_empty());
+                if let Some(again) = again {
+                    prop_assert_eq!((again.payload, Some(again.tail), again.used), (message.payload, message.tail, used));
+                    prop_assert_eq!(again.header_len, message.header_len.unwrap_or(0));
+                }
+                let plain = Publish { tail: None, ..message };
+                prop_assert_eq!(PARSER.parse_any(&input), Ok(Parsed::Op(Op::Publish(plain), used)));
+            } else if let Ok(Parsed::Op(Op::Publish(message), _)) = PARSER.parse(&input) {
+                prop_assert!(message.tail.is_none());
             }
         }
 

@@ -13,6 +13,7 @@ use crate::account::Account;
 use crate::broker::Broker;
 use crate::client::{Client, Flag};
 use crate::closed::ClosedReason;
+use crate::frame::Head;
 use crate::options::BrokerOptions;
 use crate::permissions::CompiledPermissions;
 use crate::router::Router;
@@ -64,12 +65,20 @@ pub struct ClientSession {
     /// Input whose operation is not complete, and how much of it there will be at least.
     partial: Vec<u8>,
     needed: usize,
-    cache: MatchCache<SubRef, bool>,
+    cache: MatchCache<SubRef, Verdict>,
     found: stonechat_subject::Matches<SubRef>,
     router: Router,
     timers: Timers,
     start: Instant,
     figures: Figures,
+}
+
+/// What a cached match knows besides its receivers.
+#[derive(Debug)]
+struct Verdict {
+    /// The session's permissions let it publish there.
+    allowed: bool,
+    head: Head,
 }
 
 /// Figures of the batch under way.
@@ -86,6 +95,22 @@ struct Figures {
 struct Ending;
 
 type Step = Result<(), Ending>;
+
+/// Why no further operation is taken from the input for now.
+#[derive(Debug)]
+enum Pause {
+    /// The next one is not complete.
+    Incomplete,
+    /// Credentials must be checked first; how much input the CONNECT took.
+    Authenticate(usize, Box<Credentials>),
+    Ending,
+}
+
+impl From<Ending> for Pause {
+    fn from(_: Ending) -> Self {
+        Self::Ending
+    }
+}
 
 impl ClientSession {
     /// A session for a connection that was just registered: INFO is already in its buffer.
@@ -195,19 +220,19 @@ impl ClientSession {
         let mut asked = None;
         while used < input.len() && self.client.closing().is_none() {
             match self.step(&input[used..], now) {
-                Ok(Some((n, None))) => used += n,
-                Ok(Some((n, Some(credentials)))) => {
+                Ok(n) => used += n,
+                Err(Pause::Incomplete) => {
+                    self.partial.extend_from_slice(&input[used..]);
+                    break;
+                }
+                Err(Pause::Authenticate(n, credentials)) => {
                     used += n;
-                    asked = Some(credentials);
+                    asked = Some(*credentials);
                     self.needed = 0;
                     self.partial.extend_from_slice(&input[used..]);
                     break;
                 }
-                Ok(None) => {
-                    self.partial.extend_from_slice(&input[used..]);
-                    break;
-                }
-                Err(Ending) => break,
+                Err(Pause::Ending) => break,
             }
         }
         let stall = self.finish_batch(now);
@@ -218,10 +243,9 @@ impl ClientSession {
         }
     }
 
-    /// One operation: how much input it took, and whether credentials must be checked before the next. `None` if it is
-    /// not complete.
+    /// One operation: how much input it took.
     #[inline]
-    fn step(&mut self, input: &[u8], now: Instant) -> Result<Option<(usize, Option<Credentials>)>, Ending> {
+    fn step(&mut self, input: &[u8], now: Instant) -> Result<usize, Pause> {
         if self.account.is_none() && !self.connected {
             self.admit_before_connect(input[0])?;
         }
@@ -229,42 +253,49 @@ impl ClientSession {
             Ok(Parsed::Op(op, used)) => (op, used),
             Ok(Parsed::Incomplete(needed)) => {
                 self.needed = needed;
-                return Ok(None);
+                return Err(Pause::Incomplete);
             }
             Ok(Parsed::Ignored(keep)) => {
                 self.needed = keep + 1;
                 self.partial.extend_from_slice(&input[..keep]);
-                return Ok(Some((input.len(), None)));
+                return Ok(input.len());
             }
             Ok(Parsed::Announced(subject, needed)) => {
                 self.needed = needed;
                 self.announced(subject);
-                return Ok(None);
+                return Err(Pause::Incomplete);
             }
-            Err(error) => return Err(self.parse_failed(error, input)),
+            Err(error) => return Err(self.parse_failed(error, input).into()),
         };
         if self.options.trace {
             self.trace_in(&input[..used]);
         }
         match op {
-            Op::Publish(message) => self.publish(&message, now)?,
+            Op::Publish(message) => match self.publish_run(&message, input, used, now) {
+                Some(all) => return Ok(all),
+                None => self.publish(&message, now)?,
+            },
             Op::Subscribe { subject, queue, sid } => self.subscribe(subject, queue, sid),
             Op::Unsubscribe { sid, max } => self.unsubscribe(sid, max),
             Op::Ping => self.ping(now),
             Op::Pong => self.pong(now),
-            Op::Connect(json) => return self.connect(json, now).map(|asked| Some((used, asked))),
+            Op::Connect(json) => {
+                if let Some(credentials) = self.connect(json, now)? {
+                    return Err(Pause::Authenticate(used, Box::new(credentials)));
+                }
+            }
             Op::Info(json) => {
                 if serde_json::from_slice::<serde_json::Value>(json).is_err() {
-                    return Err(self.end(ClosedReason::ProtocolViolation));
+                    return Err(self.end(ClosedReason::ProtocolViolation).into());
                 }
             }
             Op::Ok => {}
             Op::Err(text) => {
                 error!("{} - Client Error {}", self.client.label(), String::from_utf8_lossy(text));
-                return Err(self.end(ClosedReason::ParseError));
+                return Err(self.end(ClosedReason::ParseError).into());
             }
         }
-        Ok(Some((used, None)))
+        Ok(used)
     }
 
     fn parse_failed(&self, error: ParseError, input: &[u8]) -> Ending {

@@ -1,10 +1,12 @@
 //! PUB and HPUB: the way of a message from its publisher to the router.
 
-use super::{ClientSession, Step};
-use crate::router::{Message, Origin, traced_payload};
+use super::{ClientSession, Step, Verdict};
+use crate::frame::Head;
+use crate::router::{Message, Origin, SHARE_FROM, traced_payload};
+use crate::run::{RUN_MAX, Repeats, Run};
 use std::time::Instant;
 use stonechat_subject::is_valid_literal;
-use stonechat_wire::{Publish, quote, texts};
+use stonechat_wire::{Publish, Repeat, quote, texts};
 use tracing::{error, trace};
 
 impl ClientSession {
@@ -31,9 +33,9 @@ impl ClientSession {
         let msg = Message::from(message);
         self.figures.matches += 1;
         // Most messages end here: their subject is in the cache, with the verdict on it.
-        if let Some((matched, allowed)) = self.cache.get(message.subject, account.generations()) {
+        if let Some((matched, verdict)) = self.cache.get(message.subject, account.generations()) {
             self.figures.hits += 1;
-            if !*allowed && !self.may_reply_to(message.subject, now) {
+            if !verdict.allowed && !self.may_reply_to(message.subject, now) {
                 self.deny_publish(message.subject);
                 return Ok(());
             }
@@ -46,7 +48,9 @@ impl ClientSession {
                 self.router.touch(&self.client);
             }
             let origin = Origin { client: &self.client, echo: self.connect.echo, now };
-            let taken = self.router.deliver(&self.broker, &self.options, account, origin, &msg, matched);
+            let head = Some(&verdict.head);
+            let taken =
+                self.router.deliver(&self.broker, &self.options, account, origin, &msg, head, matched);
             if !taken && !message.reply.is_empty() {
                 self.no_responders(message);
             }
@@ -68,9 +72,10 @@ impl ClientSession {
         let mut found = std::mem::take(&mut self.found);
         let stamp = account.look_up(message.subject, &mut found);
         let origin = Origin { client: &self.client, echo: self.connect.echo, now };
-        let taken = self.router.deliver(&self.broker, &self.options, account, origin, &msg, &found);
+        let taken = self.router.deliver(&self.broker, &self.options, account, origin, &msg, None, &found);
         if self.cache.should_keep(message.subject) {
-            self.cache.keep(message.subject, stamp, found, allowed, account.generations());
+            let verdict = Verdict { allowed, head: Head::new(message.subject) };
+            self.cache.keep(message.subject, stamp, found, verdict, account.generations());
         } else {
             found.clear();
             self.found = found;
@@ -79,6 +84,58 @@ impl ClientSession {
             self.no_responders(message);
         }
         Ok(())
+    }
+
+    /// Publishes a message and those behind it that differ from it in their payloads only: how much input all of them
+    /// take. `None`, and nothing done, if there are none, or if they need a closer look.
+    #[inline]
+    pub(super) fn publish_run(
+        &mut self,
+        first: &Publish<'_>,
+        input: &[u8],
+        used: usize,
+        now: Instant,
+    ) -> Option<usize> {
+        let tail = first.tail?;
+        let prefix = &input[..used.checked_sub(tail.len())? + 1];
+        let plain = first.reply.is_empty() && first.payload.len() < SHARE_FROM;
+        if !plain || !input[used..].starts_with(prefix) {
+            return None;
+        }
+        if self.options.trace || self.connect.verbose || self.connect.pedantic {
+            return None;
+        }
+        let account = self.account.as_ref()?;
+        let (matched, verdict) = self.cache.get(first.subject, account.generations())?;
+        if !verdict.allowed || self.is_reserved(first.subject) {
+            return None;
+        }
+        let header_len = first.header_len.unwrap_or(0);
+        let mut messages = Repeats::new();
+        messages.push(Repeat { header_len, payload: first.payload, tail, used });
+        let (mut end, mut bytes) = (used, first.payload.len());
+        while messages.len() < RUN_MAX {
+            let next = self.parser.parse_repeat(&input[end..], prefix);
+            let Some(next) = next.filter(|next| next.payload.len() < SHARE_FROM) else { break };
+            end += next.used;
+            bytes += next.payload.len();
+            messages.push(next);
+        }
+        let count = messages.len() as u64;
+        self.figures.msgs += count;
+        self.figures.bytes += bytes as u64;
+        self.figures.matches += count;
+        self.figures.hits += count;
+        let run = Run {
+            options: &self.options,
+            account,
+            origin: Origin { client: &self.client, echo: self.connect.echo, now },
+            subject: first.subject,
+            head: &verdict.head,
+            messages: &messages,
+        };
+        self.router.deliver_run(&run, matched);
+        Some(end)
     }
 
     /// The line of a message: pedantic clients hear of an invalid subject before the payload.

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 
 /// Bytes that one read takes at most. The buffer belongs to the thread: idle connections own none.
-const READ_BUFFER: usize = 64 << 10;
+const READ_BUFFER: usize = 128 << 10;
 /// How long a closing connection may take to send what is pending, as nats-server 2.15.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Input that is thrown away on closing, so that the peer gets our last words rather than a reset.

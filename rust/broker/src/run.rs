@@ -1,0 +1,136 @@
+//! Runs: messages of one publisher on one subject that arrived together.
+//!
+//! Publishers that have much to say mostly say it on one subject at a time. Such messages share the look at interest and
+//! permissions, and each receiver's buffer is locked once for all of them.
+
+use crate::frame::{Frames, Head};
+use crate::router::{Delivery, Message, Origin, Router};
+use crate::subscription::{Sink, SubRef};
+use crate::{Account, BrokerOptions};
+use smallvec::SmallVec;
+use stonechat_subject::Matches;
+use stonechat_wire::Repeat;
+
+/// Messages that a run holds at most, so that no buffer is locked for long.
+pub(crate) const RUN_MAX: usize = 64;
+
+/// The messages of a run. It never outgrows its place on the stack.
+pub(crate) type Repeats<'m> = SmallVec<[Repeat<'m>; RUN_MAX]>;
+
+/// A run on its way: small messages without reply subject.
+pub(crate) struct Run<'r> {
+    pub(crate) options: &'r BrokerOptions,
+    pub(crate) account: &'r Account,
+    pub(crate) origin: Origin<'r>,
+    pub(crate) subject: &'r [u8],
+    pub(crate) head: &'r Head,
+    pub(crate) messages: &'r [Repeat<'r>],
+}
+
+impl Run<'_> {
+    fn with_headers(&self) -> bool {
+        self.messages.first().is_some_and(|m| m.header_len > 0)
+    }
+}
+
+impl Router {
+    /// Delivers a run to all that its subject matches.
+    pub(crate) fn deliver_run(&mut self, run: &Run<'_>, matched: &Matches<SubRef>) {
+        for sub in &matched.plain {
+            if !self.append_run(run, sub, run.messages.iter()) {
+                for message in run.messages {
+                    self.offer_one(run, message, std::iter::once(sub));
+                }
+            }
+        }
+        for queue in &matched.queues {
+            self.deliver_run_to_queue(run, &queue.members);
+        }
+        // Services answer requests only, and a run holds none.
+        self.asked.clear();
+    }
+
+    /// Chooses a member for each message, then gives each member its messages together.
+    fn deliver_run_to_queue(&mut self, run: &Run<'_>, members: &[SubRef]) {
+        let mut picks: SmallVec<[Option<usize>; RUN_MAX]> =
+            run.messages.iter().map(|_| Some(self.next_random() as usize % members.len().max(1))).collect();
+        for at in 0..picks.len() {
+            let Some(pick) = picks[at] else { continue };
+            let Some(member) = members.get(pick) else { continue };
+            let rest = run.messages[at..].iter().zip(&picks[at..]);
+            let chosen = rest.filter(|(_, p)| **p == Some(pick)).map(|(message, _)| message);
+            if !self.append_run(run, member, chosen.clone()) {
+                let (after, first) = members.split_at(pick);
+                for message in chosen {
+                    self.offer_one(run, message, first.iter().chain(after));
+                }
+            }
+            for p in picks.iter_mut().skip(at).filter(|p| **p == Some(pick)) {
+                *p = None;
+            }
+        }
+    }
+
+    /// Appends messages of a run to one receiver's buffer under one lock. False, and nothing done, if any of them needs
+    /// a closer look.
+    #[inline]
+    fn append_run<'m>(
+        &mut self,
+        run: &Run<'_>,
+        sub: &SubRef,
+        messages: impl Iterator<Item = &'m Repeat<'m>> + Clone,
+    ) -> bool {
+        let Sink::Client(client) = &sub.sink else { return false };
+        if sub.deny.is_some() || (!run.origin.echo && client.cid == run.origin.client.cid) {
+            return false;
+        }
+        let headers = run.with_headers();
+        let head = run.head.get(headers);
+        let fixed = head.len() + sub.sid.len();
+        let len: usize = messages.clone().map(|m| fixed + m.tail.len()).sum();
+        let max_pending = run.options.max_pending;
+        let limit = if run.options.no_fast_producer_stall { max_pending / 4 * 3 } else { max_pending };
+        let mut pending = client.outbound.lock();
+        let special = (headers && !pending.headers) || pending.bytes() + len > limit;
+        if special || pending.is_closed() || sub.is_closed() || sub.max() > 0 {
+            return false;
+        }
+        let (mut count, mut bytes) = (0, 0);
+        for message in messages {
+            pending.append_frame(head, &sub.sid, message.tail);
+            bytes += message.payload.len() as u64;
+            count += 1;
+        }
+        sub.count_unlimited(count);
+        pending.counts.msgs += count;
+        pending.counts.bytes += bytes;
+        let first = pending.note();
+        drop(pending);
+        self.delivered(count, bytes);
+        if first {
+            self.touched.push(client.clone());
+        }
+        true
+    }
+
+    /// Offers a message of a run to the first of these that takes it.
+    fn offer_one<'s>(
+        &mut self,
+        run: &Run<'_>,
+        message: &Repeat<'_>,
+        mut subs: impl Iterator<Item = &'s SubRef>,
+    ) {
+        let message = Message {
+            subject: run.subject,
+            reply: b"",
+            header_len: (message.header_len > 0).then_some(message.header_len),
+            payload: message.payload,
+            tail: Some(message.tail),
+            sizes: b"",
+        };
+        let mut frames = Frames::new(run.head, message.tail.unwrap_or_default(), &message);
+        let Run { options, account, origin, .. } = *run;
+        let delivery = Delivery { options, account, origin, message: &message, share: false };
+        subs.any(|sub| self.offer(&delivery, &mut frames, sub));
+    }
+}
