@@ -28,7 +28,8 @@ def draw(source: Path, target: Path) -> None:
         ideal = [rates[0] * number / workers[0] for number in workers]
         axes.plot(workers, rates, "o-", color=COLOURS[work], label=label)
         axes.plot(workers, ideal, ":", color=COLOURS[work], alpha=0.6)
-        axes.annotate(f"{rates[-1]:.0f}", (workers[-1], rates[-1]), xytext=(8, -4), textcoords="offset points")
+        last = (workers[-1], rates[-1])
+        axes.annotate(f"{rates[-1]:.0f}", last, xytext=(0, -16), textcoords="offset points", ha="center")
     cores = report["machine"]["cores"]
     if workers[0] <= cores <= workers[-1]:
         axes.axvline(cores, color="0.5", linestyle="--", linewidth=1)
