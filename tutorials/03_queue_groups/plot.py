@@ -16,7 +16,7 @@ UNDATED: dict[str, dict[str, str | None]] = {".svg": {"Date": None}, ".png": {}}
 
 
 def draw(source: Path, target: Path) -> None:
-    """Two curves, and for each the line of perfect scaling."""
+    """Two curves, for each the line of perfect scaling, and where the cores end."""
     text = source.read_text(encoding="utf-8")
     report = json.loads(text)
     workers = report["workers"]
@@ -28,13 +28,26 @@ def draw(source: Path, target: Path) -> None:
         ideal = [rates[0] * number / workers[0] for number in workers]
         axes.plot(workers, rates, "o-", color=COLOURS[work], label=label)
         axes.plot(workers, ideal, ":", color=COLOURS[work], alpha=0.6)
+        last = (workers[-1], rates[-1])
+        axes.annotate(f"{rates[-1]:.0f}", last, xytext=(0, -16), textcoords="offset points", ha="center")
+    cores = report["machine"]["cores"]
+    if workers[0] <= cores <= workers[-1]:
+        axes.axvline(cores, color="0.5", linestyle="--", linewidth=1)
+        axes.annotate(
+            f"a worker for each of the {cores} cores",
+            (cores, 0.03),
+            xycoords=("data", "axes fraction"),
+            xytext=(6, 0),
+            textcoords="offset points",
+            color="0.35",
+        )
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
     axes.set_xticks(workers, [str(number) for number in workers])
     axes.yaxis.set_major_formatter("{x:.0f}")
     axes.set_xlabel("worker processes")
     axes.set_ylabel("orders per second")
-    axes.set_title(f"One queue group on {report['machine']['cores']} cores (dotted: perfect)")
+    axes.set_title("One queue group, more and more workers (dotted: perfect scaling)")
     axes.grid(alpha=0.3)
     axes.legend()
     # The checksum of the figures, so that anyone can tell which figures a picture shows.
