@@ -262,7 +262,8 @@ impl Router {
         self.delivered_bytes += bytes;
     }
 
-    fn close_slow(options: &BrokerOptions, client: &Client) {
+    /// Ends a connection for which too much waits; it takes nothing more.
+    pub(crate) fn close_slow(options: &BrokerOptions, client: &Client) {
         if client.closing().is_none() {
             info!(
                 "{} - Slow Consumer Detected: MaxPending of {} Exceeded",

@@ -365,8 +365,12 @@ impl ClientSession {
 
     fn finish_batch(&mut self, now: Instant) -> Duration {
         let stall = self.router.finish(&self.broker, &self.options);
-        // What the session itself said goes out with the batch too.
+        // What the session itself said goes out with the batch too. A peer that asks and never reads the answers is as
+        // slow as one that never reads its messages.
         self.client.outbound.flush();
+        if self.client.outbound.progress().0 > self.options.max_pending {
+            Router::close_slow(&self.options, &self.client);
+        }
         let f = std::mem::take(&mut self.figures);
         if f.msgs > 0 {
             let add =

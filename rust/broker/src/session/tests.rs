@@ -239,6 +239,21 @@ fn a_receiver_that_never_reads_is_closed_and_stalls_its_publisher() {
 }
 
 #[test]
+fn a_client_that_never_reads_its_answers_is_closed() {
+    let options = BrokerOptions { max_pending: 10_000, ..BrokerOptions::default() };
+    let broker = broker_of(options, Authorization::default());
+    for (connect, asks) in [(QUIET, "PING\r\n"), ("CONNECT {\"verbose\":true}\r\n", "SUB a 1\r\nUNSUB 1\r\n")]
+    {
+        let mut deaf = Side::new(&broker);
+        deaf.says(connect);
+        deaf.peer.0.lock().1 = true;
+        assert!(matches!(deaf.send(&asks.repeat(900)), Progress::Read(_)), "below max_pending it goes on");
+        assert!(matches!(deaf.send(&asks.repeat(900)), Progress::Close));
+        assert_eq!(deaf.session.client().closing(), Some(ClosedReason::SlowConsumerPendingBytes));
+    }
+}
+
+#[test]
 fn pings_until_the_connection_is_stale() {
     let options =
         BrokerOptions { ping_interval: Duration::from_secs(10), ping_max: 2, ..BrokerOptions::default() };
