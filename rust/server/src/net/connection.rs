@@ -18,6 +18,8 @@ use tokio::net::tcp::OwnedReadHalf;
 
 /// Bytes that one read takes at most. The buffer belongs to the thread: idle connections own none.
 const READ_BUFFER: usize = 128 << 10;
+/// How long a connection whose input never ends keeps its thread before others get their turn.
+const TURN: Duration = Duration::from_millis(2);
 /// How long a closing connection may take to send what is pending, as nats-server 2.15.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Input that is thrown away on closing, so that the peer gets our last words rather than a reset.
@@ -66,8 +68,21 @@ struct Connection {
 
 impl Connection {
     async fn run(&mut self, broker: &Arc<Broker>) -> ClosedReason {
+        let mut turn = Instant::now();
         loop {
-            let event = poll_fn(|cx| self.poll_event(cx)).await;
+            let mut waited = false;
+            let next = poll_fn(|cx| {
+                let event = self.poll_event(cx);
+                waited |= event.is_pending();
+                event
+            });
+            let event = next.await;
+            if waited {
+                turn = Instant::now();
+            } else if turn.elapsed() > TURN {
+                tokio::task::yield_now().await;
+                turn = Instant::now();
+            }
             let mut progress = match event {
                 Event::Progress(progress) => progress,
                 Event::Woken => {
