@@ -327,12 +327,7 @@ impl Shared {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(StartError::Runtime)?;
             info!("Starting http monitor on {}", join(options.http_host(), addr.port().into()));
             let stop = self.stop.subscribe();
-            tokio::spawn(monitor::serve(
-                listener,
-                self.monitor_state(),
-                options.http_base_path.clone(),
-                stop,
-            ));
+            tokio::spawn(monitor::serve(listener, self.monitor_state(), stop));
         }
         for field in &options.unsupported {
             warn!("{field}");

@@ -10,21 +10,30 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
 use query::{BadQuery, Query};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use stonechat_broker::Broker;
 use stonechat_config::Options;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tracing::error;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tracing::{debug, error};
 
 /// The endpoints that there are.
 const PATHS: [&str; 6] = ["/", "/varz", "/connz", "/subsz", "/subscriptionsz", "/healthz"];
+
+/// How long a connection may take for the headers of a request, the first one or the next.
+const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+/// How long to wait after an accept failed: most often there are no file descriptors, and soon there may be.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
 /// What the endpoints look at.
 #[derive(Clone)]
@@ -35,6 +44,7 @@ pub(crate) struct MonitorState {
     base: Arc<str>,
     config_loaded: SystemTime,
     requests: Arc<Mutex<BTreeMap<String, u64>>>,
+    long_answers: Arc<Semaphore>,
 }
 
 impl MonitorState {
@@ -45,7 +55,15 @@ impl MonitorState {
         now: &Options,
     ) -> Self {
         let base = now.http_base_path.trim_end_matches('/').into();
-        Self { broker, options, addr, base, config_loaded: SystemTime::now(), requests: Arc::default() }
+        Self {
+            broker,
+            options,
+            addr,
+            base,
+            config_loaded: SystemTime::now(),
+            requests: Arc::default(),
+            long_answers: Arc::new(Semaphore::new(1)),
+        }
     }
 
     fn count(&self, path: &str) {
@@ -53,45 +71,77 @@ impl MonitorState {
     }
 }
 
-/// Answers until told to stop.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    state: MonitorState,
-    base: String,
-    mut stop: watch::Receiver<bool>,
-) {
-    let base = base.trim_end_matches('/').to_string();
-    let mut app = Router::new();
-    for path in PATHS {
-        let full = format!("{base}{path}");
-        let handler = move |State(state): State<MonitorState>, request: Request| async move {
-            answer(&state, path, &request)
-        };
-        app = app.route(&full, axum::routing::any(handler));
-    }
-    let app = app
-        .fallback(async || {
-            response(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "404 page not found\n".into())
-        })
-        .with_state(state);
-    let server = axum::serve(listener, app).with_graceful_shutdown(async move {
-        let _ = stop.wait_for(|stop| *stop).await;
-    });
-    if let Err(error) = server.await {
-        error!("Error on the http monitor: {error}");
+/// Answers until told to stop; requests under way are dropped then.
+pub(crate) async fn serve(listener: TcpListener, state: MonitorState, mut stop: watch::Receiver<bool>) {
+    let app = router(state);
+    let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
+    tokio::pin!(stopped);
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = &mut stopped => return,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(serve_connection(stream, app.clone(), HEADERS_WITHIN));
+                }
+                Err(error) => {
+                    error!("Error on the http monitor: {error}");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                }
+            },
+        }
     }
 }
 
-fn answer(state: &MonitorState, path: &'static str, request: &Request) -> Response {
+fn router(state: MonitorState) -> Router {
+    let mut app = Router::new();
+    for path in PATHS {
+        let full = format!("{}{path}", state.base);
+        let handler = move |State(state): State<MonitorState>, request: Request| {
+            answer(state, path, Query::parse(request.uri().query().unwrap_or_default()))
+        };
+        app = app.route(&full, axum::routing::any(handler));
+    }
+    app.fallback(async || {
+        response(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "404 page not found\n".into())
+    })
+    .with_state(state)
+}
+
+/// Serves one connection, which must ask in time.
+async fn serve_connection(stream: TcpStream, app: Router, headers_within: Duration) {
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(headers_within)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    if let Err(error) = served.await {
+        debug!("A connection to the http monitor failed: {error}");
+    }
+}
+
+async fn answer(state: MonitorState, path: &'static str, query: Query) -> Response {
     state.count(path);
-    let query = Query::parse(request.uri().query().unwrap_or_default());
-    let value = match path {
-        "/" => return html(&state.base),
-        "/healthz" => return healthz(&query),
-        "/varz" => Ok(state.varz()),
-        "/connz" => state.connz(&query),
-        _ => state.subsz(&query),
-    };
+    match path {
+        "/" => html(&state.base),
+        "/healthz" => healthz(&query),
+        "/varz" => pretty(Ok(state.varz())),
+        "/connz" => aside(state, move |state| pretty(state.connz(&query))).await,
+        _ => aside(state, move |state| pretty(state.subsz(&query))).await,
+    }
+}
+
+/// Makes a long answer where no client connection waits for it, one at a time.
+async fn aside(
+    state: MonitorState,
+    make: impl FnOnce(&MonitorState) -> Response + Send + 'static,
+) -> Response {
+    let _turn = state.long_answers.clone().acquire_owned().await;
+    let made = tokio::task::spawn_blocking(move || make(&state)).await;
+    made.unwrap_or_else(|_| response(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", String::new()))
+}
+
+fn pretty(value: Result<Value, BadQuery>) -> Response {
     match value {
         Ok(value) => json_response(StatusCode::OK, serde_json::to_string_pretty(&value).unwrap_or_default()),
         Err(BadQuery(text)) => response(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", text),
@@ -153,4 +203,28 @@ fn html(base: &str) -> Response {
 /// A time as monitoring shows it.
 fn time(time: SystemTime) -> Value {
     Value::String(crate::time::rfc3339(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// Who keeps a connection and asks nothing, or half of something, is let go.
+    #[tokio::test]
+    async fn a_connection_that_never_asks_is_closed() {
+        for said in ["", "GET /varz HTTP/1.1\r\nHost"] {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            peer.write_all(said.as_bytes()).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut got = Vec::new();
+            let ((), read) = tokio::join!(
+                serve_connection(stream, Router::new(), Duration::from_millis(20)),
+                peer.read_to_end(&mut got),
+            );
+            assert!(read.is_ok());
+        }
+    }
 }
