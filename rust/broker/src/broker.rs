@@ -269,12 +269,14 @@ impl Broker {
 
     /// Who answers, in the envelope of system replies.
     pub fn server_info(&self) -> ServerInfo {
-        let info = self.info();
+        let (info, options) = (self.info(), self.options());
         ServerInfo {
             name: info.server_name.clone(),
             host: info.host.clone(),
             id: info.server_id.clone(),
             ver: info.version.clone(),
+            tags: options.server_tags.clone(),
+            metadata: options.server_metadata.clone(),
             feature_flags: self.feature_flags.clone(),
             jetstream: false,
             flags: 0,

@@ -1,5 +1,6 @@
 //! What the configuration says that the broker must know. Immutable once made; a reload swaps the whole.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Limits and switches of the client protocol, with nats-server's defaults.
@@ -37,6 +38,10 @@ pub struct BrokerOptions {
     pub trace: bool,
     /// Bytes of a payload that a trace shows; 0 for all.
     pub max_traced_msg_len: usize,
+    /// Tags that the server gives of itself.
+    pub server_tags: Vec<String>,
+    /// What its operator says of it.
+    pub server_metadata: BTreeMap<String, String>,
 }
 
 impl Default for BrokerOptions {
@@ -58,6 +63,8 @@ impl Default for BrokerOptions {
             headers: true,
             trace: false,
             max_traced_msg_len: 0,
+            server_tags: Vec::new(),
+            server_metadata: BTreeMap::new(),
         }
     }
 }

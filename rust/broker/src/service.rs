@@ -3,7 +3,7 @@
 use crate::broker::Broker;
 use crate::client::Client;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// A service of the server.
@@ -30,6 +30,12 @@ pub struct ServerInfo {
     pub id: String,
     /// The nats-server version that it is compatible with.
     pub ver: String,
+    /// Its tags.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// What its operator says of it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
     /// Feature flags and whether they are set.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub feature_flags: BTreeMap<String, bool>,
@@ -65,30 +71,51 @@ impl Service {
     pub(crate) fn answer(self, broker: &Broker, client: &Client, payload: &[u8]) -> Option<Vec<u8>> {
         let body = match self {
             Self::UserInfo => json!({ "server": broker.server_info(), "data": client.user_info() }),
-            _ if !meant_for(broker, payload) => return None,
-            Self::ServerPing | Self::ServerPingStatsz => {
-                json!({ "server": broker.server_info(), "statsz": broker.statsz() })
-            }
-            Self::ServerPingIdz => {
-                let server = broker.server_info();
-                json!({ "name": server.name, "host": server.host, "id": server.id })
-            }
+            _ => match filter(payload) {
+                Ok(filter) if !admits(&filter, broker) => return None,
+                Ok(_) => self.of_server(broker),
+                Err(error) => {
+                    let error = json!({ "code": 400, "description": error.to_string() });
+                    json!({ "server": broker.server_info(), "error": error })
+                }
+            },
         };
         serde_json::to_vec(&body).ok()
     }
+
+    fn of_server(self, broker: &Broker) -> Value {
+        let server = broker.server_info();
+        match self {
+            Self::ServerPingIdz => json!({ "name": server.name, "host": server.host, "id": server.id }),
+            _ => json!({ "server": server, "statsz": broker.statsz() }),
+        }
+    }
 }
 
-/// Whether the filter in a request's body admits this server.
-fn meant_for(broker: &Broker, payload: &[u8]) -> bool {
-    let Ok(Value::Object(filter)) = serde_json::from_slice(payload) else { return true };
+/// What a request's body says of the servers that are meant; no body means all.
+fn filter(payload: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
+    match payload {
+        b"" => Ok(Map::new()),
+        payload => serde_json::from_slice(payload),
+    }
+}
+
+/// Whether a filter admits this server.
+fn admits(filter: &Map<String, Value>, broker: &Broker) -> bool {
     let exact = filter.get("exact_match").and_then(Value::as_bool).unwrap_or(false);
     let admits = |field: &str, own: &str| match filter.get(field).and_then(Value::as_str) {
         None | Some("") => true,
         Some(wanted) if exact => own == wanted,
         Some(wanted) => own.contains(wanted),
     };
-    let info = broker.server_info();
-    admits("server_name", &info.name)
+    let info = broker.info();
+    let tags = &broker.options().server_tags;
+    let tagged = filter.get("tags").and_then(Value::as_array).is_none_or(|wanted| {
+        let mut wanted = wanted.iter().filter_map(Value::as_str);
+        wanted.all(|wanted| tags.iter().any(|tag| tag.eq_ignore_ascii_case(wanted)))
+    });
+    tagged
+        && admits("server_name", &info.server_name)
         && admits("host", &info.host)
         && admits("cluster", "")
         && admits("domain", "")

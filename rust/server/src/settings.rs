@@ -26,6 +26,8 @@ pub(crate) fn broker_options(options: &Options) -> BrokerOptions {
         headers: !options.no_header_support,
         trace: options.trace || options.trace_verbose || options.trace_headers,
         max_traced_msg_len: options.max_traced_msg_len,
+        server_tags: options.server_tags.clone(),
+        server_metadata: options.server_metadata.clone(),
     }
 }
 

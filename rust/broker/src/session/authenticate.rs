@@ -102,6 +102,10 @@ impl ClientSession {
                 user => format!(" - User {}", quote(user.as_bytes())),
             }
         );
+        if !self.connect.user.is_empty() {
+            // Whom it claimed to be, for those who look at the closed connections.
+            self.client.identity.lock().user = Some(self.connect.user.as_str().into());
+        }
         self.fail(texts::AUTHORIZATION_VIOLATION, ClosedReason::AuthenticationFailure)
     }
 
