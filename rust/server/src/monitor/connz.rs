@@ -36,11 +36,13 @@ impl MonitorState {
         let auth = query.boolean("auth")?;
         let subs = subs(query)?;
         let offset = query.number("offset")?.max(0) as usize;
-        let limit = match query.number("limit")? {
+        let limit = query.number("limit")?;
+        let cid = query.id("cid")?;
+        let limit = match limit {
+            _ if cid > 0 => 1,
             n if n > 0 => n as usize,
             _ => LIMIT,
         };
-        let cid = query.id("cid")?;
         let state = match query.text("state").to_lowercase().as_str() {
             "" | "open" => State::Open,
             "closed" => State::Closed,
@@ -51,14 +53,17 @@ impl MonitorState {
         let sort = query.text("sort");
         check_sort(sort, state)?;
         let (user, account) = (query.text("user"), query.text("acc"));
+        // As in nats-server 2.15 only the account narrows the total.
+        rows.retain(|row| account.is_empty() || row.facts.account.as_deref() == Some(account));
+        let total = rows.len();
         rows.retain(|row| {
             (cid == 0 || row.facts.cid == cid)
-                && (user.is_empty() || row.facts.user.as_deref() == Some(user))
-                && (account.is_empty() || row.facts.account.as_deref() == Some(account))
+                && (cid > 0 || user.is_empty() || row.facts.user.as_deref() == Some(user))
+                // Nobody speaks MQTT yet.
+                && query.text("mqtt_client").is_empty()
         });
-        sort_rows(&mut rows, sort);
         let now = SystemTime::now();
-        let total = rows.len();
+        sort_rows(&mut rows, sort, now);
         let page: Vec<Value> =
             rows.iter().skip(offset).take(limit).map(|row| connection(row, now, auth, subs)).collect();
         Ok(json!({
@@ -104,8 +109,8 @@ fn check_sort(sort: &str, state: State) -> Result<(), BadQuery> {
     }
 }
 
-/// Figures descend, so that the busiest stand first; ids and times ascend.
-fn sort_rows(rows: &mut [Row], sort: &str) {
+/// Figures descend, so that the busiest stand first; ids, times and uptimes ascend.
+fn sort_rows(rows: &mut [Row], sort: &str, now: SystemTime) {
     let stop = |r: &Row| r.closed.map(|(_, at)| at);
     match sort {
         "start" => rows.sort_by_key(|r| r.facts.start),
@@ -117,7 +122,10 @@ fn sort_rows(rows: &mut [Row], sort: &str) {
         "bytes_from" => rows.sort_by_key(|r| Reverse(r.facts.in_bytes)),
         "last" => rows.sort_by_key(|r| Reverse(r.facts.last_activity)),
         "idle" => rows.sort_by_key(|r| r.facts.last_activity),
-        "uptime" => rows.sort_by_key(|r| r.facts.start),
+        "uptime" => {
+            let end = |r: &Row| stop(r).unwrap_or(now);
+            rows.sort_by_key(|r| end(r).duration_since(r.facts.start).unwrap_or_default());
+        }
         "rtt" => rows.sort_by_key(|r| Reverse(r.facts.rtt)),
         "stop" => rows.sort_by_key(|r| Reverse(stop(r))),
         "reason" => rows.sort_by_key(|r| r.closed.map(|(reason, _)| reason.to_string())),

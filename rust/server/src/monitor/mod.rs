@@ -157,20 +157,17 @@ fn healthz(query: &Query) -> Response {
     {
         return response(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", text);
     }
-    let missing = match (query.text("account"), query.text("stream"), query.text("consumer")) {
-        ("", "", "") => None,
-        ("", ..) => Some("\"account\" must not be empty when checking stream health"),
-        (_, "", consumer) if !consumer.is_empty() => {
-            Some("\"stream\" must not be empty when checking consumer health")
-        }
-        _ => None,
+    let (account, stream, consumer) = (query.text("account"), query.text("stream"), query.text("consumer"));
+    let missing = match (account.is_empty(), stream.is_empty(), consumer.is_empty()) {
+        (true, false, _) => "\"account\" must not be empty when checking stream health",
+        (_, true, false) => "\"stream\" must not be empty when checking consumer health",
+        _ => return json_response(StatusCode::OK, json!({ "status": "ok" }).to_string()),
     };
-    match missing {
-        None => json_response(StatusCode::OK, json!({ "status": "ok" }).to_string()),
-        Some(text) => {
-            json_response(StatusCode::BAD_REQUEST, json!({ "status": "error", "error": text }).to_string())
-        }
-    }
+    let body = match query.boolean("details") {
+        Ok(true) => json!({ "status": "error", "errors": [{ "type": "BAD_REQUEST", "error": missing }] }),
+        _ => json!({ "status": "error", "error": missing }),
+    };
+    json_response(StatusCode::BAD_REQUEST, body.to_string())
 }
 
 fn json_response(status: StatusCode, body: String) -> Response {
