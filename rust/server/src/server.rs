@@ -483,6 +483,8 @@ fn runtime(log: &Logger) -> io::Result<Runtime> {
     let log = log.clone();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores())
+        // Looks for new input after few tasks: those that have much to do would else keep the others waiting.
+        .event_interval(8)
         .thread_name("stonechat")
         .on_thread_start(move || log.adopt_thread())
         .on_thread_stop(Logger::leave_thread)

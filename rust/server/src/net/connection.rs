@@ -19,7 +19,7 @@ use tokio::net::tcp::OwnedReadHalf;
 /// Bytes that one read takes at most. The buffer belongs to the thread: idle connections own none.
 const READ_BUFFER: usize = 128 << 10;
 /// How long a connection whose input never ends keeps its thread before others get their turn.
-const TURN: Duration = Duration::from_millis(2);
+const TURN: Duration = Duration::from_millis(1);
 /// How long a closing connection may take to send what is pending, as nats-server 2.15.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Input that is thrown away on closing, so that the peer gets our last words rather than a reset.
