@@ -68,6 +68,12 @@ impl FlagSet {
         set(&mut options.syslog, self.boolean(Flag::Syslog));
         let remote = self.text(Flag::RemoteSyslog);
         set(&mut options.remote_syslog, remote.map(|url| (!url.is_empty()).then(|| url.to_owned())));
+        if self.boolean(Flag::Syslog) == Some(true) {
+            unsupported(options, "--syslog", false);
+        }
+        if remote.is_some_and(|url| !url.is_empty()) {
+            unsupported(options, "--remote_syslog", false);
+        }
         set(&mut options.debug, self.boolean(Flag::Debug));
         set(&mut options.trace, self.boolean(Flag::Trace));
         if let Some(on) = self.boolean(Flag::DebugTrace) {

@@ -41,7 +41,8 @@ fn the_flags_of_core_nats() {
     let auth = &all.authorization;
     assert_eq!(auth.user.as_deref(), Some("u"));
     assert!(auth.password.as_ref().unwrap().matches("p") && auth.token.as_ref().unwrap().matches("t"));
-    assert!(all.unsupported.is_empty());
+    let noted: Vec<_> = all.unsupported.iter().map(|u| (u.field.as_str(), u.fatal)).collect();
+    assert_eq!(noted, [("--syslog", false), ("--remote_syslog", false)]);
 }
 
 #[test]
@@ -137,6 +138,8 @@ fn what_later_versions_do_is_noted() {
         ("--cluster nats://u:p@h:-1 --routes nats://h:1", vec![("--cluster", false), ("--routes", false)]),
         ("--tls --tlscert c --tlskey k", vec![("--tls", true)]),
         ("--tls=false --tlscert c", vec![]),
+        ("-s -r udp://h:514", vec![("--syslog", false), ("--remote_syslog", false)]),
+        ("-s=false", vec![]),
         ("-ms 8443", vec![("--https_port", true)]),
     ];
     for (line, expected) in cases {

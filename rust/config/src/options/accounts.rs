@@ -76,7 +76,10 @@ impl Reader {
                     self.check_duplicates(&account.users, taken, node);
                 }
                 "default_permissions" => account.default_permissions = self.permissions(node),
-                "limits" => account.limits = self.account_limits(node).unwrap_or_default(),
+                "limits" => {
+                    account.limits = self.account_limits(node).unwrap_or_default();
+                    self.ignore(&field("limits"), node);
+                }
                 "nkey" => {
                     if self.string(node).is_some_and(|nkey| !is_public_nkey(nkey, 'A')) {
                         self.error(&node.position, "Not a valid public nkey for an account");

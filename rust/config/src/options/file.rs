@@ -102,7 +102,12 @@ impl File<'_> {
                 }
             }
             "prof_block_rate" => reader.check(key, node, &Kind::Integer),
-            "proxy_protocol" => set(&mut options.proxy_protocol, reader.boolean(node)),
+            "proxy_protocol" => {
+                set(&mut options.proxy_protocol, reader.boolean(node));
+                if options.proxy_protocol {
+                    reader.ignore("proxy_protocol", node);
+                }
+            }
             _ => return false,
         }
         true
@@ -128,8 +133,16 @@ impl File<'_> {
                 set(&mut options.logfile_size_limit, reader.natural(node));
             }
             "logfile_max_num" | "log_max_num" => set(&mut options.logfile_max_num, reader.natural(node)),
-            "syslog" => set(&mut options.syslog, reader.boolean(node)),
-            "remote_syslog" => set(&mut options.remote_syslog, reader.text(node)),
+            "syslog" => {
+                set(&mut options.syslog, reader.boolean(node));
+                if options.syslog {
+                    reader.ignore("syslog", node);
+                }
+            }
+            "remote_syslog" => {
+                set(&mut options.remote_syslog, reader.text(node));
+                reader.ignore("remote_syslog", node);
+            }
             "max_traced_msg_len" => set(&mut options.max_traced_msg_len, size(reader, node)),
             "pidfile" | "pid_file" => set(&mut options.pid_file, path(reader, node)),
             "ports_file_dir" => set(&mut options.ports_file_dir, path(reader, node)),

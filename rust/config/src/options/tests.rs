@@ -198,6 +198,10 @@ fn what_is_not_supported_is_noted_and_security_is_fatal() {
         ("authorization { auth_callout { issuer: x, auth_users: [a] } }", "authorization.auth_callout", true),
         ("authorization { proxy_required: true }", "authorization.proxy_required", true),
         (&user, "authorization.users.nkey", true),
+        ("proxy_protocol: on", "proxy_protocol", false),
+        ("syslog: on", "syslog", false),
+        ("remote_syslog: \"udp://127.0.0.1:514\"", "remote_syslog", false),
+        ("accounts { A { limits { max_conn: 1 } } }", "accounts.A.limits", false),
     ];
     for (text, field, fatal) in cases {
         let noted = read(text).unsupported;
@@ -215,9 +219,14 @@ fn what_is_not_supported_is_noted_and_security_is_fatal() {
         options.unsupported[0].to_string(),
         "t:1:0: cluster is not supported yet by stonechat, ignored"
     );
-    for harmless in
-        ["jetstream: disabled", "https_port: 0", "prof_port: 0", "authorization { proxy_required: no }"]
-    {
+    for harmless in [
+        "jetstream: disabled",
+        "https_port: 0",
+        "prof_port: 0",
+        "proxy_protocol: no",
+        "syslog: off",
+        "authorization { proxy_required: no }",
+    ] {
         assert_eq!(read(harmless).unsupported, [], "{harmless}");
     }
 }
