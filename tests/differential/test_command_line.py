@@ -142,6 +142,17 @@ def test_version(programs: Programs, tmp_path: Path, flag: str) -> None:
         assert result.err == ""
 
 
+def test_what_would_not_start_is_not_valid(programs: Programs, tmp_path: Path) -> None:
+    """Ours refuses to run without protection that is asked for, and its `-t` says so."""
+    (tmp_path / "nkey.conf").write_text(
+        "authorization { users: [ {nkey: UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4} ] }\n",
+        encoding="utf-8",
+    )
+    result = run(programs.ours, ["-t", "-c", "nkey.conf"], tmp_path)
+    assert result.code == 1
+    assert "authorization.users.nkey is not supported yet" in result.err
+
+
 @pytest.mark.parametrize("flag", ["--help", "-help", "-h", "--h", "help"])
 def test_help(programs: Programs, tmp_path: Path, flag: str) -> None:
     """Help goes to standard output and names the flags."""

@@ -47,10 +47,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> i32 {
     }
 }
 
-/// Checks the configuration file: warnings count as errors.
+/// Checks the configuration file: warnings count as errors, and so does what the server would not start with.
 fn test_config(flags: &FlagSet) -> i32 {
     let file = flags.config_file().map(|p| p.display().to_string()).unwrap_or_default();
     match stonechat_config::configure(flags) {
+        Ok(loaded) if loaded.options.unsupported.iter().any(|u| u.fatal) => {
+            let fatal = loaded.options.unsupported.iter().filter(|u| u.fatal);
+            let lines: Vec<String> = fatal.map(ToString::to_string).collect();
+            eprintln!("nats-server: {}\n", lines.join("\n"));
+            1
+        }
         Ok(loaded) if loaded.warnings.is_empty() => {
             let digest = loaded.digest.unwrap_or_default();
             eprintln!("nats-server: configuration file {file} is valid ({digest})");
