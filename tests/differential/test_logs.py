@@ -121,6 +121,23 @@ def test_traces(servers: Two, name: str) -> None:
     assert got == expected
 
 
+def test_ends_of_subscriptions(programs: Programs) -> None:
+    """The trace tells of each subscription that ends: by UNSUB, by its last message, with its connection."""
+    ended = []
+    with running(programs, "trace: true") as two:
+        for server in two:
+            with Wire(server.port) as wire:
+                wire.send_line('CONNECT {"verbose":false}')
+                wire.send(b"SUB a 1\r\nUNSUB 1\r\nSUB b 2\r\nUNSUB 2 1\r\nPUB b 0\r\n\r\nSUB c 3\r\nSUB d 4\r\n")
+                wire.sync()
+            server.wait_for_log_count("DELSUB", 4)
+            lines = server.log().splitlines()
+            ended.append([line.partition("<-> ")[2] for line in lines if "DELSUB" in line])
+    expected, got = ended
+    assert got[:2] == expected[:2]
+    assert sorted(got) == sorted(expected)
+
+
 @pytest.mark.parametrize("name", LAST_WORDS)
 def test_errors_and_reasons(servers: Two, name: str) -> None:
     """An error is logged in the same words, and the closing with the same reason."""

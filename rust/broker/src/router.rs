@@ -11,7 +11,7 @@ use crate::frame::{Frames, Head, Scratch, write_tail};
 use crate::options::BrokerOptions;
 use crate::outbound::Pending;
 use crate::service::Service;
-use crate::subscription::{Quota, Sink, SubRef};
+use crate::subscription::{Quota, Sink, SubRef, Subscription};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -226,7 +226,7 @@ impl Router {
         let quota = sub.count();
         if quota == Quota::Exceeded {
             drop(pending);
-            end_subscription(account, client, sub);
+            end_subscription(options, account, client, sub);
             return false;
         }
         pending.counts.msgs += 1;
@@ -246,11 +246,11 @@ impl Router {
         if first {
             self.touched.push(client.clone());
         }
-        if quota == Quota::Last {
-            end_subscription(account, client, sub);
-        }
         if options.trace {
             trace_delivery(options, client, sub, message);
+        }
+        if quota == Quota::Last {
+            end_subscription(options, account, client, sub);
         }
         true
     }
@@ -349,10 +349,18 @@ fn note_request(pending: &mut Pending, client: &Client, reply: &[u8], now: Insta
 }
 
 /// Removes a subscription that has had its last message.
-pub(crate) fn end_subscription(account: &Account, client: &Client, sub: &SubRef) {
+pub(crate) fn end_subscription(options: &BrokerOptions, account: &Account, client: &Client, sub: &SubRef) {
     if sub.close() {
+        trace_end(options, client, sub);
         client.subs.lock().remove(&sub.sid);
         account.unsubscribe(sub);
+    }
+}
+
+/// Traces that a subscription is no more, whatever ended it.
+pub(crate) fn trace_end(options: &BrokerOptions, client: &Client, sub: &Subscription) {
+    if options.trace {
+        trace!("{} - <-> [DELSUB {}]", client.label(), String::from_utf8_lossy(&sub.sid));
     }
 }
 

@@ -217,7 +217,7 @@ impl ClientSession {
             if permissions.may_subscribe(&sub.subject, sub.queue.as_deref()) {
                 continue;
             }
-            crate::router::end_subscription(account, &self.client, &sub);
+            crate::router::end_subscription(&self.options, account, &self.client, &sub);
             let queue =
                 sub.queue.as_deref().map(|q| format!(" using queue {}", quote(q))).unwrap_or_default();
             let text = format!(

@@ -1,13 +1,13 @@
 //! SUB and UNSUB.
 
 use super::ClientSession;
-use crate::router::end_subscription;
+use crate::router::{end_subscription, trace_end};
 use crate::subscription::{Sink, SubRef, Subscription};
 use crate::totals::Totals;
 use std::sync::Arc;
 use stonechat_subject::{is_valid_subject, token_count};
 use stonechat_wire::{quote, texts};
-use tracing::{error, trace};
+use tracing::error;
 
 /// The queue group that servers keep for themselves.
 const SYSTEM_QUEUE: &[u8] = b"_sys_";
@@ -75,11 +75,8 @@ impl ClientSession {
     }
 
     fn remove(&self, sub: SubRef) {
-        if self.options.trace {
-            trace!("{} - <-> [DELSUB {}]", self.client.label(), String::from_utf8_lossy(&sub.sid));
-        }
         if let Some(account) = &self.account {
-            end_subscription(account, &self.client, &sub);
+            end_subscription(&self.options, account, &self.client, &sub);
             Totals::add(&self.broker.totals.removes, 1);
         }
     }
@@ -91,6 +88,7 @@ impl ClientSession {
         Totals::add(&self.broker.totals.removes, subs.len() as u64);
         for sub in subs.into_values() {
             if sub.close() {
+                trace_end(&self.options, &self.client, &sub);
                 account.unsubscribe(&SubRef(sub));
             }
         }
