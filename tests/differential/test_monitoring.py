@@ -230,12 +230,13 @@ def test_connz_order(servers: Two, key: str) -> None:
 
 def test_who_was_refused(programs: Programs) -> None:
     """A connection that was not let in shows whom it claimed to be."""
-    with running(programs, "authorization { user: ann, password: x }") as two:
+    with running(programs, "debug: true\nauthorization { user: ann, password: x }") as two:
         for server in two:
             with Wire(server.port) as wire:
                 wire.send_line('CONNECT {"user":"eve","pass":"y"}')
                 wire.read_to_end()
-            wait_for(lambda server=server: server.get_json("/connz?state=closed")["total"] == 1, "the closing")
+            server.wait_for_log_count("authentication error", 1)
+            server.wait_for_log_count("Client connection closed", 1)
             closed = server.get_json("/connz?state=closed&auth=1&user=eve")["connections"]
             assert [(c["authorized_user"], c["reason"]) for c in closed] == [("eve", "Authentication Failure")]
 
