@@ -54,6 +54,10 @@ pub struct BrokerSetup {
     pub usage: Box<dyn Fn() -> ProcessUsage + Send + Sync>,
 }
 
+/// Subscriptions of a closed connection that monitoring remembers: without a bound, clients that come and go could fill
+/// the memory.
+const CLOSED_SUBSCRIPTIONS_MAX: usize = 1024;
+
 /// The broker, shared by all sessions.
 pub struct Broker {
     info: RwLock<Arc<Info>>,
@@ -157,7 +161,9 @@ impl Broker {
         if max == 0 {
             return;
         }
-        let facts = client.facts(true);
+        let mut facts = client.facts(true);
+        facts.subs.truncate(CLOSED_SUBSCRIPTIONS_MAX);
+        facts.subs.shrink_to_fit();
         let mut closed = self.closed.lock();
         while closed.len() >= max {
             closed.pop_front();

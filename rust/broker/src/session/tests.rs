@@ -254,6 +254,22 @@ fn a_client_that_never_reads_its_answers_is_closed() {
 }
 
 #[test]
+fn a_closed_connection_is_remembered_with_some_of_its_subscriptions() {
+    let broker = broker();
+    for (count, kept) in [(3, 3), (5000, 1024)] {
+        let mut side = Side::new(&broker);
+        side.says(QUIET);
+        for sid in 0..count {
+            side.says(&format!("SUB a.{sid} {sid}\r\n"));
+        }
+        side.session.close(ClosedReason::ClientClosed);
+        let closed = broker.closed_clients();
+        let facts = &closed.last().unwrap().facts;
+        assert_eq!((facts.subscriptions, facts.subs.len()), (count, kept));
+    }
+}
+
+#[test]
 fn pings_until_the_connection_is_stale() {
     let options =
         BrokerOptions { ping_interval: Duration::from_secs(10), ping_max: 2, ..BrokerOptions::default() };
