@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 use stonechat_auth::Permissions;
 
@@ -60,6 +60,7 @@ pub struct Client {
     /// Milliseconds from `start` to the last activity.
     pub(crate) last_activity_ms: AtomicU64,
     pub(crate) rtt_ns: AtomicU64,
+    tls: OnceLock<TlsFacts>,
     /// It takes INFO lines at any time (protocol 1, and it has its first PONG).
     pub(crate) takes_info: AtomicBool,
     flags: AtomicU8,
@@ -77,6 +78,17 @@ pub(crate) struct Identity {
     pub(crate) version: String,
     /// The connection in log lines.
     pub(crate) label: Arc<str>,
+}
+
+/// How a connection is encrypted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// `1.2` or `1.3`.
+    pub version: &'static str,
+    /// The cipher suite, by its IANA name.
+    pub cipher_suite: String,
+    /// The handshake came before INFO.
+    pub first: bool,
 }
 
 /// A snapshot of a connection for monitoring.
@@ -99,6 +111,7 @@ pub struct ClientFacts {
     pub name: String,
     pub lang: String,
     pub version: String,
+    pub tls: Option<TlsFacts>,
     pub subs: Vec<Arc<Subscription>>,
 }
 
@@ -116,6 +129,7 @@ impl Client {
             in_bytes: AtomicU64::new(0),
             last_activity_ms: AtomicU64::new(0),
             rtt_ns: AtomicU64::new(0),
+            tls: OnceLock::new(),
             takes_info: AtomicBool::new(false),
             flags: AtomicU8::new(0),
             reason: AtomicU8::new(0),
@@ -151,6 +165,12 @@ impl Client {
     pub fn take(&self, flag: Flag) -> bool {
         self.flags.load(Ordering::Acquire) & flag as u8 != 0
             && self.flags.fetch_and(!(flag as u8), Ordering::AcqRel) & flag as u8 != 0
+    }
+
+    /// The connection is encrypted from now on.
+    pub fn secured(&self, facts: TlsFacts) {
+        // It is only ever encrypted once.
+        let _ = self.tls.set(facts);
     }
 
     /// Whether INFO may be sent to it at any time.
@@ -205,6 +225,7 @@ impl Client {
             name: identity.name,
             lang: identity.lang,
             version: identity.version,
+            tls: self.tls.get().cloned(),
             subs,
         }
     }

@@ -29,10 +29,11 @@ pub enum ClosedReason {
     AuthenticationExpired,
     NoRespondersRequiresHeaders,
     Kicked,
+    TlsHandshakeFailure,
 }
 
 impl ClosedReason {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::ClientClosed,
         Self::AuthenticationTimeout,
         Self::AuthenticationFailure,
@@ -53,6 +54,7 @@ impl ClosedReason {
         Self::AuthenticationExpired,
         Self::NoRespondersRequiresHeaders,
         Self::Kicked,
+        Self::TlsHandshakeFailure,
     ];
 
     /// The reason with this discriminant; 0 is none.
@@ -60,7 +62,7 @@ impl ClosedReason {
         Self::ALL.get(usize::from(code).checked_sub(1)?).copied()
     }
 
-    /// Whether the peer has stopped reading, so that there is no point in sending what is pending.
+    /// Whether the peer has stopped reading or can't be spoken to, so that what is pending is not sent.
     pub fn is_abrupt(self) -> bool {
         matches!(
             self,
@@ -68,6 +70,7 @@ impl ClosedReason {
                 | Self::SlowConsumerWriteDeadline
                 | Self::WriteError
                 | Self::ReadError
+                | Self::TlsHandshakeFailure
         )
     }
 }
@@ -95,6 +98,7 @@ impl fmt::Display for ClosedReason {
             Self::AuthenticationExpired => "Authentication Expired",
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
             Self::Kicked => "Kicked",
+            Self::TlsHandshakeFailure => "TLS Handshake Failure",
         })
     }
 }
@@ -121,6 +125,6 @@ mod tests {
             assert_eq!(reason as usize, i + 1);
             assert_eq!(ClosedReason::from_code(reason as u8), Some(reason));
         }
-        assert_eq!(ClosedReason::from_code(21), None);
+        assert_eq!(ClosedReason::from_code(22), None);
     }
 }

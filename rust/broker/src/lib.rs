@@ -27,7 +27,7 @@ mod totals;
 pub use account::{Account, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
 pub use broker::{Broker, BrokerSetup, ProcessUsage};
 pub use chunk::{Chunk, WriteBatch};
-pub use client::{Client, ClientFacts, Flag, PeerAddress};
+pub use client::{Client, ClientFacts, Flag, PeerAddress, TlsFacts};
 pub use closed::{ClosedClient, ClosedReason};
 pub use options::BrokerOptions;
 pub use outbound::{Outbound, OutboundCounts, Transport};

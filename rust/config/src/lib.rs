@@ -18,4 +18,7 @@ pub mod reload;
 
 pub use error::{ConfigErrors, Issue};
 pub use load::{Loaded, configure, load, load_text, load_with};
-pub use options::{InvalidOptions, Options, RANDOM_PORT, Unsupported, WriteTimeout};
+pub use options::{
+    CertificateFiles, HandshakeFirst, InvalidOptions, Options, RANDOM_PORT, TlsOptions, Unsupported,
+    WriteTimeout,
+};

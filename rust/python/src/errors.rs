@@ -42,7 +42,7 @@ pub(crate) fn start(py: Python<'_>, error: &StartError) -> PyErr {
             exception(py, name, fields)
         }
         StartError::Config(errors) => config(py, errors),
-        StartError::Invalid(_) => exception(py, "ConfigError", (error.to_string(),)),
+        StartError::Invalid(_) | StartError::Tls(_) => exception(py, "ConfigError", (error.to_string(),)),
         StartError::Unsupported(_) => exception(py, "NotSupportedError", (error.to_string(),)),
         _ => exception(py, "ServerError", (error.to_string(),)),
     }

@@ -6,6 +6,7 @@ use crate::logging::{FATAL, LogTarget, Logger};
 use crate::monitor::{self, MonitorState};
 use crate::net::listener;
 use crate::net::ticker::Ticker;
+use crate::net::tls::{TlsContext, TlsError};
 use crate::settings;
 use crate::usage::{UsageMeter, cores};
 use crate::version::{COMPATIBLE_VERSION, VERSION};
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 use stonechat_auth::ServerIdentity;
 use stonechat_broker::{Broker, BrokerSetup, ClosedReason};
 use stonechat_config::flags::FlagSet;
+use stonechat_config::lang::Position;
 use stonechat_config::{ConfigErrors, InvalidOptions, Options};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -31,6 +33,24 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long a reload waits for sessions to look at it.
 const RELOAD_WITHIN: Duration = Duration::from_secs(1);
+
+/// Connections can't be encrypted as configured.
+#[derive(Debug)]
+pub struct InvalidTls {
+    position: Option<Position>,
+    source: Box<TlsError>,
+}
+
+impl fmt::Display for InvalidTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.position {
+            Some(position) => write!(f, "{position}: {}", self.source),
+            None => write!(f, "{}", self.source),
+        }
+    }
+}
+
+impl std::error::Error for InvalidTls {}
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +80,9 @@ pub enum StartError {
     /// The configuration asks for what this server can't do yet, and going on without it would not be safe.
     #[error("{0}")]
     Unsupported(String),
+    /// Connections can't be encrypted as configured.
+    #[error("{0}")]
+    Tls(#[from] InvalidTls),
     /// The runtime can't be made.
     #[error("can't start threads: {0}")]
     Runtime(io::Error),
@@ -77,6 +100,9 @@ pub enum ReloadError {
     /// The options contradict each other.
     #[error("{0}")]
     Invalid(#[from] InvalidOptions),
+    /// Connections can't be encrypted as configured.
+    #[error("{0}")]
+    Tls(#[from] InvalidTls),
     /// An option changed that can't change while the server runs.
     #[error("{0}")]
     NotReloadable(String),
@@ -99,6 +125,8 @@ pub struct Server {
 struct Shared {
     broker: Arc<Broker>,
     identity: ServerIdentity,
+    /// How connections that come now are encrypted.
+    tls: Arc<RwLock<Option<Arc<TlsContext>>>>,
     options: RwLock<Arc<Options>>,
     flags: FlagSet,
     client_addr: SocketAddr,
@@ -157,6 +185,7 @@ impl Server {
         let start = SystemTime::now();
         let identity = ServerIdentity::generate();
         banner(&options, &identity);
+        let tls = load_tls(&options)?;
         let clients = listen(&options.host, options.port)?;
         let client_addr = local_addr(&clients, &options.host)?;
         let monitoring = match options.http_port {
@@ -183,6 +212,7 @@ impl Server {
         let shared = Arc::new(Shared {
             broker,
             identity,
+            tls: Arc::new(RwLock::new(tls)),
             options: RwLock::new(Arc::new(options)),
             flags,
             client_addr,
@@ -343,9 +373,18 @@ impl Shared {
         let clock = ticker.clone();
         tokio::spawn(async move { clock.run().await });
         let stop = self.closed_to_clients.subscribe();
-        let accepting = tokio::spawn(listener::accept_clients(listener, self.broker.clone(), ticker, stop));
+        let accepting = tokio::spawn(listener::accept_clients(
+            listener,
+            self.broker.clone(),
+            ticker,
+            self.tls.clone(),
+            stop,
+        ));
         *self.accepting.lock() = Some(accepting);
         info!("Listening for client connections on {}", join(&options.host, self.client_addr.port().into()));
+        if options.tls.is_some() {
+            info!("TLS required for client connections");
+        }
         self.write_files(&options)?;
         info!("Server is ready");
         let shared = self.clone();
@@ -441,9 +480,11 @@ impl Shared {
         let old = bound;
         let changes = stonechat_config::reload::diff(&old, &new)
             .map_err(|e| ReloadError::NotReloadable(e.to_string()))?;
+        let tls = load_tls(&new)?;
         self.log.reload(&new).map_err(|(path, source)| ReloadError::Io { path, source })?;
         let new = Arc::new(new);
         *self.options.write() = new.clone();
+        *self.tls.write() = tls;
         for change in &changes {
             info!("Reloaded: {change}");
         }
@@ -456,6 +497,15 @@ impl Shared {
         info!("Reloaded server configuration ({})", new.config_digest.as_deref().unwrap_or_default());
         Ok(())
     }
+}
+
+/// Reads the certificates, if connections are to be encrypted.
+pub(crate) fn load_tls(options: &Options) -> Result<Option<Arc<TlsContext>>, InvalidTls> {
+    let Some(tls) = &options.tls else { return Ok(None) };
+    let context = TlsContext::load(tls, settings::plain_allowed(options));
+    let context =
+        context.map_err(|source| InvalidTls { position: tls.position.clone(), source: Box::new(source) })?;
+    Ok(Some(Arc::new(context)))
 }
 
 /// What the system says, in Go's manner: `no such file or directory`.

@@ -2,9 +2,10 @@
 
 use crate::version::{API_LEVEL, COMPATIBLE_VERSION, TOOLCHAIN, VERSION};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use stonechat_auth::{Authenticator, ServerIdentity};
 use stonechat_broker::{BrokerOptions, SYSTEM_ACCOUNT};
-use stonechat_config::Options;
+use stonechat_config::{HandshakeFirst, Options};
 use stonechat_wire::Info;
 
 /// Limits and switches of the client protocol.
@@ -21,7 +22,7 @@ pub(crate) fn broker_options(options: &Options) -> BrokerOptions {
         ping_max: options.ping_max,
         disable_short_first_ping: false,
         write_deadline: options.write_deadline,
-        auth_timeout: options.authorization.timeout(),
+        auth_timeout: auth_timeout(options),
         no_fast_producer_stall: options.no_fast_producer_stall,
         headers: !options.no_header_support,
         trace: options.trace || options.trace_verbose || options.trace_headers,
@@ -29,6 +30,20 @@ pub(crate) fn broker_options(options: &Options) -> BrokerOptions {
         server_tags: options.server_tags.clone(),
         server_metadata: options.server_metadata.clone(),
     }
+}
+
+/// The time for a client to authenticate; with TLS a second more than its handshake may take.
+fn auth_timeout(options: &Options) -> Duration {
+    match (&options.tls, options.authorization.timeout) {
+        (Some(tls), None) => tls.timeout + Duration::from_secs(1),
+        _ => options.authorization.timeout(),
+    }
+}
+
+/// Whether clients may stay unencrypted: not where the handshake comes before all else.
+pub(crate) fn plain_allowed(options: &Options) -> bool {
+    let first = options.tls.as_ref().map(|tls| tls.handshake_first);
+    options.allow_non_tls && first != Some(HandshakeFirst::Always)
 }
 
 /// Who lets clients in.
@@ -67,6 +82,9 @@ pub(crate) fn info(options: &Options, identity: &ServerIdentity, port: u16) -> I
         port,
         headers: !options.no_header_support,
         auth_required: authenticator(options).required(),
+        tls_required: options.tls.is_some() && !plain_allowed(options),
+        tls_verify: options.tls.as_ref().is_some_and(|tls| tls.verify),
+        tls_available: options.tls.is_some() && plain_allowed(options),
         max_payload: usize::try_from(options.max_payload).unwrap_or(0),
         api_lvl: API_LEVEL,
         xkey: identity.xkey_public().into(),

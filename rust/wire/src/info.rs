@@ -28,6 +28,15 @@ pub struct Info {
     /// CONNECT must carry credentials.
     #[serde(skip_serializing_if = "is_false")]
     pub auth_required: bool,
+    /// Connections must be encrypted.
+    #[serde(skip_serializing_if = "is_false")]
+    pub tls_required: bool,
+    /// Clients must show a certificate.
+    #[serde(skip_serializing_if = "is_false")]
+    pub tls_verify: bool,
+    /// Connections may be encrypted.
+    #[serde(skip_serializing_if = "is_false")]
+    pub tls_available: bool,
     /// Most bytes of headers and body together.
     pub max_payload: usize,
     /// The connection's id.

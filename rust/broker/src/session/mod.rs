@@ -205,6 +205,16 @@ impl ClientSession {
         progress
     }
 
+    /// Takes input that can't be read in place, behind large partial input of before.
+    pub fn ingest_more(&mut self, input: &[u8], now: Instant) -> Progress {
+        self.partial.extend_from_slice(input);
+        if self.partial.len() < self.needed {
+            return Progress::Read(Duration::ZERO);
+        }
+        let input = std::mem::take(&mut self.partial);
+        self.ingest(&input, now)
+    }
+
     /// Gives up memory that only a busy session needs.
     pub fn rest(&mut self) {
         if self.partial.is_empty() && self.partial.capacity() > 0 {

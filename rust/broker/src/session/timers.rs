@@ -46,6 +46,13 @@ impl Timers {
         self.ping = now + first_ping(options, self.seed);
     }
 
+    /// The connection is encrypted: the time to authenticate counts from here.
+    pub(super) fn secured(&mut self, options: &BrokerOptions, now: Instant) {
+        if self.authentication.is_some() {
+            self.authentication = Some(now + options.auth_timeout);
+        }
+    }
+
     pub(super) fn authenticated(&mut self) {
         self.authentication = None;
     }
@@ -73,6 +80,11 @@ fn first_ping(options: &BrokerOptions, seed: u64) -> Duration {
 }
 
 impl ClientSession {
+    /// The connection is encrypted from now on.
+    pub fn secured(&mut self, now: Instant) {
+        self.timers.secured(&self.options, now);
+    }
+
     /// When [`ClientSession::woken`] wants to be called with [`crate::Flag::Timer`] raised.
     pub fn deadline(&self) -> Instant {
         let t = &self.timers;

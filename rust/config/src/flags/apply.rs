@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use stonechat_auth::Password;
 
 use super::{FlagError, FlagSet, table::Flag};
-use crate::{Options, Unsupported};
+use crate::{Options, TlsOptions, Unsupported};
 
 impl FlagSet {
     /// Overrides the options that flags were given for.
@@ -118,21 +118,21 @@ impl FlagSet {
     /// Any TLS flag turns TLS on, unless `-tls=false` turns it off, also for the file.
     fn apply_tls(&self, options: &mut Options) -> Result<(), FlagError> {
         if self.boolean(Flag::Tls) == Some(false) {
-            options.unsupported.retain(|unsupported| unsupported.field != "tls");
+            options.tls = None;
+            options.unsupported.retain(|unsupported| !unsupported.field.starts_with("tls."));
             return Ok(());
         }
         let flags = [Flag::Tls, Flag::TlsVerify, Flag::TlsCert, Flag::TlsKey, Flag::TlsCaCert];
         if !flags.into_iter().any(|flag| self.is_given(flag)) {
             return Ok(());
         }
-        let is_empty = |flag| self.text(flag).is_none_or(str::is_empty);
-        if is_empty(Flag::TlsCert) {
-            return Err(FlagError::NoTlsCertificate);
-        }
-        if is_empty(Flag::TlsKey) {
-            return Err(FlagError::NoTlsKey);
-        }
-        unsupported(options, "--tls", true);
+        let file = |flag| self.text(flag).filter(|path| !path.is_empty());
+        let certificate = file(Flag::TlsCert).ok_or(FlagError::NoTlsCertificate)?;
+        let key = file(Flag::TlsKey).ok_or(FlagError::NoTlsKey)?;
+        let mut tls = TlsOptions::new(certificate.into(), key.into());
+        tls.verify = self.boolean(Flag::TlsVerify) == Some(true);
+        tls.ca_file = file(Flag::TlsCaCert).map(Into::into);
+        options.tls = Some(tls);
         Ok(())
     }
 

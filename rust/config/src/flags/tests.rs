@@ -136,7 +136,7 @@ fn what_later_versions_do_is_noted() {
         ("-sd /s", vec![("--store_dir", false)]),
         ("-js=false", vec![]),
         ("--cluster nats://u:p@h:-1 --routes nats://h:1", vec![("--cluster", false), ("--routes", false)]),
-        ("--tls --tlscert c --tlskey k", vec![("--tls", true)]),
+        ("--tls --tlscert c --tlskey k", vec![]),
         ("--tls=false --tlscert c", vec![]),
         ("-s -r udp://h:514", vec![("--syslog", false), ("--remote_syslog", false)]),
         ("-s=false", vec![]),

@@ -21,7 +21,7 @@ TLS is configured in the `tls` block of the configuration file:
 
 or for the client listener by the flags --tls, --tlscert, --tlskey, --tlsverify and --tlscacert.
 
-This version of stonechat does not encrypt yet: it refuses to start when TLS is configured.
+Other keys: certs, verify, min_version, cipher_suites, timeout, handshake_first; allow_non_tls beside the block.
 ";
 
 /// The usage: every flag with all its names, in groups.

@@ -102,6 +102,8 @@ impl File<'_> {
                 }
             }
             "prof_block_rate" => reader.check(key, node, &Kind::Integer),
+            "tls" => options.tls = reader.tls(node).or(options.tls.take()),
+            "allow_non_tls" => set(&mut options.allow_non_tls, reader.boolean(node)),
             "proxy_protocol" => {
                 set(&mut options.proxy_protocol, reader.boolean(node));
                 if options.proxy_protocol {

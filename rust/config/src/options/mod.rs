@@ -8,6 +8,7 @@ mod permissions;
 mod reader;
 mod schema;
 mod security;
+mod tls;
 mod unsupported;
 mod validate;
 
@@ -16,6 +17,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use stonechat_auth::{AccountDef, Authorization, SYSTEM_ACCOUNT};
 
 pub(crate) use file::read_tree;
+pub use tls::{CertificateFiles, HandshakeFirst, TlsOptions};
 pub use unsupported::Unsupported;
 pub use validate::InvalidOptions;
 
@@ -137,6 +139,10 @@ pub struct Options {
     /// Port for profiling; 0 for none.
     pub prof_port: i32,
 
+    /// How client connections are encrypted; `None` if they are not.
+    pub tls: Option<TlsOptions>,
+    /// Clients may stay unencrypted although there is TLS.
+    pub allow_non_tls: bool,
     /// Who may connect.
     pub authorization: Authorization,
     /// The accounts of the `accounts` block, in order of their appearance.
@@ -209,6 +215,8 @@ impl Default for Options {
             pid_file: None,
             ports_file_dir: None,
             prof_port: 0,
+            tls: None,
+            allow_non_tls: false,
             authorization: Authorization::default(),
             accounts: Vec::new(),
             system_account: None,

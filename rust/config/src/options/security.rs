@@ -17,7 +17,7 @@ impl Reader {
     /// Handles the key if it is one of these.
     pub(super) fn read_security(&mut self, key: &str, node: &Node) -> bool {
         let kind: &Kind = match key {
-            "tls" | "resolver_tls" => &Kind::Tls,
+            "resolver_tls" => &Kind::Tls,
             "operator" | "operators" | "roots" | "root" | "root_operators" | "root_operator" => &Kind::Texts,
             "trusted" | "trusted_keys" => {
                 self.check_trusted_keys(node);
@@ -41,7 +41,6 @@ impl Reader {
         let kind: &Kind = match key {
             "ocsp" => &OCSP,
             "ocsp_cache" => &OCSP_CACHE,
-            "allow_non_tls" => &Kind::Boolean,
             _ => return false,
         };
         self.check(key, node, kind);

@@ -17,6 +17,7 @@ pub enum Change {
     Logtime(bool),
     LogtimeUtc(bool),
     MaxConnections(u64),
+    Tls(bool),
     Users,
     Accounts,
     Username,
@@ -82,6 +83,8 @@ impl fmt::Display for Change {
             // None at all is -1 in nats-server.
             Self::MaxConnections(0) => f.write_str("max_connections = -1"),
             Self::MaxConnections(value) => write!(f, "max_connections = {value}"),
+            Self::Tls(true) => f.write_str("tls = enabled"),
+            Self::Tls(false) => f.write_str("tls = disabled"),
             Self::Users => f.write_str("authorization users"),
             Self::Accounts => f.write_str("accounts"),
             Self::Username => f.write_str("authorization username"),

@@ -89,6 +89,7 @@ pub(super) fn check(old: &Options, new: &Options) -> Result<(), NotReloadable> {
     check_system_account(old, new)?;
     same("NoSystemAccount", &old.no_system_account, &new.no_system_account)?;
     same("ProxyProtocol", &old.proxy_protocol, &new.proxy_protocol)?;
+    same("AllowNonTLS", &old.allow_non_tls, &new.allow_non_tls)?;
     same("HTTPHost", &old.http_host().to_owned(), &new.http_host().to_owned())?;
     same_port("HTTPPort", old.http_port, new.http_port)?;
     same("HTTPBasePath", &old.http_base_path, &new.http_base_path)?;

@@ -42,6 +42,8 @@ pub fn diff(old: &Options, new: &Options) -> Result<Vec<Change>, NotReloadable> 
         logtime_utc => LogtimeUtc,
         max_connections => MaxConnections,
     }
+    // Certificates may be new in files of the old names.
+    note(old.tls.is_some() || new.tls.is_some(), Change::Tls(new.tls.is_some()));
     let (old_auth, new_auth) = (&old.authorization, &new.authorization);
     note(!same_users(old_auth.users.as_deref(), new_auth.users.as_deref()), Change::Users);
     note(!same_accounts(&old.accounts, &new.accounts), Change::Accounts);

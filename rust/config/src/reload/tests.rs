@@ -122,6 +122,6 @@ fn what_needs_none_all_the_same() {
 
 #[test]
 fn security_that_is_missing_stops_a_reload() {
-    let error = reload("", "tls { cert_file: c, key_file: k }").unwrap_err();
-    assert_eq!(error, "t:1:0: tls is not supported yet by stonechat");
+    let error = reload("", "resolver_tls { cert_file: c, key_file: k }").unwrap_err();
+    assert_eq!(error, "t:1:0: resolver_tls is not supported yet by stonechat");
 }

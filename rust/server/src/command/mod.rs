@@ -6,7 +6,7 @@ mod signals;
 
 use self::signals::Signals;
 use crate::LogTarget;
-use crate::server::{Server, StartError, os_error};
+use crate::server::{Server, StartError, load_tls, os_error};
 use crate::version::{COMPATIBLE_VERSION, VERSION};
 use std::ffi::OsString;
 use stonechat_config::ConfigErrors;
@@ -55,6 +55,12 @@ fn test_config(flags: &FlagSet) -> i32 {
             let fatal = loaded.options.unsupported.iter().filter(|u| u.fatal);
             let lines: Vec<String> = fatal.map(ToString::to_string).collect();
             eprintln!("nats-server: {}\n", lines.join("\n"));
+            1
+        }
+        Ok(loaded) if load_tls(&loaded.options).is_err() => {
+            if let Err(error) = load_tls(&loaded.options) {
+                eprintln!("nats-server: {error}\n");
+            }
             1
         }
         Ok(loaded) if loaded.warnings.is_empty() => {

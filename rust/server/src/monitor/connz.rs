@@ -169,6 +169,13 @@ fn connection(row: &Row, now: SystemTime, auth: bool, subs: Subs) -> Value {
             put(key, json!(value));
         }
     }
+    if let Some(tls) = &facts.tls {
+        put("tls_version", json!(tls.version));
+        put("tls_cipher_suite", json!(tls.cipher_suite));
+        if tls.first {
+            put("tls_first", json!(true));
+        }
+    }
     if auth {
         if let Some(user) = &facts.user {
             put("authorized_user", json!(**user));

@@ -29,6 +29,12 @@ impl MonitorState {
         if info.auth_required {
             put("auth_required", json!(true));
         }
+        if info.tls_required {
+            put("tls_required", json!(true));
+        }
+        if info.tls_verify {
+            put("tls_verify", json!(true));
+        }
     }
 
     fn limits(&self, fields: &mut Map<String, Value>) {
@@ -51,7 +57,8 @@ impl MonitorState {
         for off in ["cluster", "gateway", "leaf", "mqtt", "websocket", "jetstream"] {
             put(off, json!({}));
         }
-        put("tls_timeout", json!(2));
+        let tls_timeout = options.tls.as_ref().map_or(2.0, |tls| tls.timeout.as_secs_f64());
+        put("tls_timeout", json!(number(tls_timeout)));
         put("write_deadline", json!(limits.write_deadline.as_nanos() as u64));
     }
 

@@ -1,6 +1,7 @@
 //! The task that owns a connection: it reads, drives the session, and writes when the peer was slow.
 
 use super::ticker::Ticker;
+use super::tls::{OwnedTransport, TlsContext, TlsSession};
 use super::transport::{TcpSide, TcpTransport};
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -11,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use stonechat_auth::{ConnectionKind, Credentials, Verdict};
-use stonechat_broker::{Broker, Client, ClientSession, ClosedReason, PeerAddress, Progress};
+use stonechat_broker::{Broker, Client, ClientSession, ClosedReason, PeerAddress, Progress, Transport};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
@@ -26,11 +27,11 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 const DISCARD_MAX: usize = 1 << 20;
 
 thread_local! {
-    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER].into());
+    pub(super) static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER].into());
 }
 
 /// Why the task woke up.
-enum Event {
+pub(super) enum Event {
     Progress(Progress),
     /// A flag was raised, or the connection is closing.
     Woken,
@@ -39,18 +40,45 @@ enum Event {
     Ended(ClosedReason),
 }
 
+/// How the bytes of a connection come and go.
+pub(super) enum Layer {
+    /// As they are; whoever delivers writes.
+    Plain,
+    /// As they are, but only the connection's task writes: they may yet be encrypted.
+    Owned,
+    /// Encrypted, by the connection's task.
+    Tls(Box<TlsSession>),
+}
+
 /// Serves a connection until it ends.
-pub(crate) async fn serve(stream: TcpStream, peer: PeerAddress, broker: Arc<Broker>, ticker: Arc<Ticker>) {
+pub(crate) async fn serve(
+    stream: TcpStream,
+    peer: PeerAddress,
+    broker: Arc<Broker>,
+    ticker: Arc<Ticker>,
+    tls: Option<Arc<TlsContext>>,
+) {
     // Small writes are batched by the broker, so waiting for more only adds delay.
     let _ = stream.set_nodelay(true);
     let (read, write) = stream.into_split();
     let side = Arc::new(TcpSide::new(write));
-    let (client, fits) = broker.add_client(peer, Box::new(TcpTransport(side.clone())));
+    let (layer, transport): (_, Box<dyn Transport>) = match tls {
+        Some(_) => (Layer::Owned, Box::new(OwnedTransport(side.clone()))),
+        None => (Layer::Plain, Box::new(TcpTransport(side.clone()))),
+    };
+    let (client, fits) = broker.add_client(peer, transport);
     let session = ClientSession::new(broker.clone(), client.clone(), Instant::now());
-    let mut connection = Connection { read, side, session, client, ticker };
+    let mut connection = Connection { read, side, layer, early: Vec::new(), session, client, ticker };
     if fits {
+        let secured = match tls {
+            Some(tls) => connection.secure(&tls).await,
+            None => Ok(()),
+        };
         connection.schedule();
-        let reason = connection.run(&broker).await;
+        let reason = match secured {
+            Ok(()) => connection.run(&broker).await,
+            Err(reason) => reason,
+        };
         connection.client.close(reason);
     } else {
         connection.session.refuse();
@@ -58,11 +86,14 @@ pub(crate) async fn serve(stream: TcpStream, peer: PeerAddress, broker: Arc<Brok
     connection.close().await;
 }
 
-struct Connection {
-    read: OwnedReadHalf,
-    side: Arc<TcpSide>,
-    session: ClientSession,
-    client: Arc<Client>,
+pub(super) struct Connection {
+    pub(super) read: OwnedReadHalf,
+    pub(super) side: Arc<TcpSide>,
+    pub(super) layer: Layer,
+    /// What came with the end of the handshake.
+    pub(super) early: Vec<u8>,
+    pub(super) session: ClientSession,
+    pub(super) client: Arc<Client>,
     ticker: Arc<Ticker>,
 }
 
@@ -129,11 +160,16 @@ impl Connection {
             if self.side.poll_writable(cx).is_ready() {
                 return Poll::Ready(Event::Writable);
             }
+        } else if self.side.output.load(Ordering::Acquire) {
+            return Poll::Ready(Event::Writable);
         }
         self.poll_read(cx)
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if matches!(self.layer, Layer::Tls(_)) {
+            return self.poll_read_secured(cx);
+        }
         BUFFER.with_borrow_mut(|buffer| match self.session.prepare(buffer) {
             Some(start) => {
                 let mut into = ReadBuf::new(&mut buffer[start..]);
@@ -163,10 +199,13 @@ impl Connection {
     }
 
     /// What a read means: input, the end, or nothing yet.
-    fn arrived(&mut self, result: Poll<io::Result<()>>, filled: usize) -> Poll<Option<Event>> {
+    pub(super) fn arrived(&mut self, result: Poll<io::Result<()>>, filled: usize) -> Poll<Option<Event>> {
         match result {
             Poll::Pending => {
                 self.session.rest();
+                if let Layer::Tls(tls) = &mut self.layer {
+                    tls.rest();
+                }
                 Poll::Pending
             }
             Poll::Ready(Ok(())) if filled > 0 => Poll::Ready(None),
@@ -178,13 +217,22 @@ impl Connection {
         }
     }
 
-    /// Goes on writing what a slow peer left.
+    /// Writes what is pending, or what a slow peer left.
     fn write_on(&mut self) {
         self.side.blocked.store(false, Ordering::Release);
         self.client.outbound.unblock();
-        self.client.outbound.flush();
+        self.write();
         if !self.side.blocked.load(Ordering::Acquire) {
             self.session.unblocked();
+        }
+    }
+
+    pub(super) fn write(&mut self) {
+        // Before the look at what is pending: what is appended later raises it again.
+        self.side.output.store(false, Ordering::SeqCst);
+        match &mut self.layer {
+            Layer::Plain | Layer::Owned => self.side.write_plain(&self.client.outbound),
+            Layer::Tls(tls) => self.side.write_secured(&self.client.outbound, tls),
         }
     }
 
@@ -207,13 +255,22 @@ impl Connection {
 
     async fn drain(&mut self) {
         loop {
-            self.client.outbound.flush();
-            if self.client.outbound.progress().0 == 0 || self.side.broken.load(Ordering::Acquire) {
-                return;
+            self.write();
+            let encrypted = match &self.layer {
+                Layer::Tls(tls) => tls.outgoing().len(),
+                _ => 0,
+            };
+            let pending = self.client.outbound.progress().0 + encrypted;
+            if pending == 0 || self.side.broken.load(Ordering::Acquire) {
+                break;
             }
             poll_fn(|cx| self.side.poll_writable(cx)).await;
             self.side.blocked.store(false, Ordering::Release);
             self.client.outbound.unblock();
+        }
+        if let Layer::Tls(tls) = &mut self.layer {
+            tls.say_goodbye();
+            self.side.write_secured(&self.client.outbound, tls);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Listening sockets, and the loop that accepts connections.
 
+use parking_lot::RwLock;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener, ToSocketAddrs};
@@ -12,6 +13,7 @@ use tracing::error;
 
 use super::connection;
 use super::ticker::Ticker;
+use super::tls::TlsContext;
 
 /// Every address of the machine.
 const ANY: &str = "0.0.0.0";
@@ -56,6 +58,7 @@ pub(crate) async fn accept_clients(
     listener: TcpListener,
     broker: Arc<Broker>,
     ticker: Arc<Ticker>,
+    tls: Arc<RwLock<Option<Arc<TlsContext>>>>,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut retry = RETRY_MIN;
@@ -68,7 +71,8 @@ pub(crate) async fn accept_clients(
             Ok((stream, addr)) => {
                 retry = RETRY_MIN;
                 let peer = peer_address(addr);
-                tokio::spawn(connection::serve(stream, peer, broker.clone(), ticker.clone()));
+                let tls = tls.read().clone();
+                tokio::spawn(connection::serve(stream, peer, broker.clone(), ticker.clone(), tls));
             }
             Err(error) => {
                 error!("Temporary Client Accept Error ({error}), sleeping {}ms", retry.as_millis());

@@ -2,5 +2,7 @@
 
 pub(crate) mod connection;
 pub(crate) mod listener;
+mod secured;
 pub(crate) mod ticker;
+pub(crate) mod tls;
 mod transport;

@@ -12,7 +12,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 
 /// Vectored writes that one flush makes before it leaves the rest to the connection's task, so that a publisher is not
 /// kept by what others append meanwhile.
-const WRITES_MAX: usize = 16;
+pub(crate) const WRITES_MAX: usize = 16;
 
 /// The writing side of a connection, shared by all who deliver to it.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(crate) struct TcpSide {
     pub(crate) blocked: AtomicBool,
     /// A write failed.
     pub(crate) broken: AtomicBool,
+    /// Something waits to be written by the task, where nobody else writes.
+    pub(crate) output: AtomicBool,
 }
 
 impl TcpSide {
@@ -34,15 +36,43 @@ impl TcpSide {
             waker: AtomicWaker::new(),
             blocked: AtomicBool::new(false),
             broken: AtomicBool::new(false),
+            output: AtomicBool::new(false),
         }
     }
 }
 
 impl TcpSide {
-    fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match &*self.write.read() {
             Some(write) => write.try_write_vectored(slices),
             None => Err(ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Writes what is pending as it is, until all is written or the peer takes no more.
+    pub(crate) fn write_plain(&self, outbound: &Outbound) {
+        let Some(mut batch) = outbound.begin_write() else { return };
+        for round in 1.. {
+            let (written, blocked) = match batch.with_slices(|slices| self.write(slices)) {
+                Ok(n) => (n, round == WRITES_MAX),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => (0, true),
+                Err(error) if error.kind() == ErrorKind::Interrupted => (0, false),
+                Err(_) => {
+                    self.broken.store(true, Ordering::Release);
+                    (0, true)
+                }
+            };
+            match outbound.end_write(batch, written, blocked) {
+                Some(more) => batch = more,
+                None if blocked => {
+                    // Only after the buffer knows: the owner could otherwise unblock it before it is blocked, and nobody
+                    // would write again.
+                    self.blocked.store(true, Ordering::Release);
+                    self.waker.wake();
+                    return;
+                }
+                None => return,
+            }
         }
     }
 
@@ -66,30 +96,7 @@ pub(crate) struct TcpTransport(pub(crate) Arc<TcpSide>);
 
 impl Transport for TcpTransport {
     fn flush(&self, outbound: &Outbound) {
-        let side = &*self.0;
-        let Some(mut batch) = outbound.begin_write() else { return };
-        for round in 1.. {
-            let (written, blocked) = match batch.with_slices(|slices| side.write(slices)) {
-                Ok(n) => (n, round == WRITES_MAX),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => (0, true),
-                Err(error) if error.kind() == ErrorKind::Interrupted => (0, false),
-                Err(_) => {
-                    side.broken.store(true, Ordering::Release);
-                    (0, true)
-                }
-            };
-            match outbound.end_write(batch, written, blocked) {
-                Some(more) => batch = more,
-                None if blocked => {
-                    // Only after the buffer knows: the owner could otherwise unblock it before it is blocked, and nobody
-                    // would write again.
-                    side.blocked.store(true, Ordering::Release);
-                    side.waker.wake();
-                    return;
-                }
-                None => return,
-            }
-        }
+        self.0.write_plain(outbound);
     }
 
     fn wake(&self) {

@@ -1,0 +1,195 @@
+//! What an encrypted connection does otherwise: it shakes hands first, and reads and writes through [`TlsSession`].
+
+use super::connection::{BUFFER, Connection, Event, Layer};
+use super::tls::{HANDSHAKE, TlsContext, TlsSession};
+use super::transport::{TcpSide, WRITES_MAX};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use stonechat_broker::{ClosedReason, Outbound, Progress, TlsFacts};
+use stonechat_config::HandshakeFirst;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::timeout;
+use tracing::{debug, error};
+
+/// Encrypted bytes that one read takes at most: what they decrypt to always fits into the plain buffer.
+const CIPHER_BUFFER: usize = 64 << 10;
+
+/// What is said of a client that does not encrypt, in Go's words, which programs look for.
+const NOT_TLS: &str = "tls: first record does not look like a TLS handshake";
+
+thread_local! {
+    static CIPHER: RefCell<Box<[u8]>> = RefCell::new(vec![0; CIPHER_BUFFER].into());
+}
+
+impl TcpSide {
+    /// Encrypts and writes what is pending, until all is written or the peer takes no more.
+    pub(super) fn write_secured(&self, outbound: &Outbound, tls: &mut TlsSession) {
+        for _ in 0..WRITES_MAX {
+            while !tls.outgoing().is_empty() {
+                match self.write(&[IoSlice::new(tls.outgoing())]) {
+                    Ok(n) => tls.sent(n),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) => {
+                        let flag =
+                            if error.kind() == ErrorKind::WouldBlock { &self.blocked } else { &self.broken };
+                        flag.store(true, Ordering::Release);
+                        return;
+                    }
+                }
+            }
+            let Some(batch) = outbound.begin_write() else { return };
+            let encrypted = tls.encrypt(&batch);
+            // Given back whole: only this task takes it out again.
+            outbound.end_write(batch, *encrypted.as_ref().unwrap_or(&0), true);
+            outbound.unblock();
+            if encrypted.is_err() {
+                self.broken.store(true, Ordering::Release);
+                return;
+            }
+        }
+        // Others have their turn first.
+        self.output.store(true, Ordering::Release);
+    }
+}
+
+impl Connection {
+    /// Brings the connection to where it may be spoken on: encrypted, or plain where that is allowed.
+    pub(super) async fn secure(&mut self, context: &TlsContext) -> Result<(), ClosedReason> {
+        let first = match context.first {
+            HandshakeFirst::Never => false,
+            HandshakeFirst::Always => true,
+            HandshakeFirst::Fallback(wait) => self.first_byte(wait).await.is_some(),
+        };
+        if !first {
+            // INFO fits into any socket's buffer.
+            self.write();
+        }
+        if context.optional && self.first_byte(context.timeout).await != Some(HANDSHAKE) {
+            return Ok(());
+        }
+        debug!("{} - Starting TLS client connection handshake", self.client.label());
+        let handshake = match TlsSession::new(context.config.clone()) {
+            Ok(tls) => timeout(context.timeout, self.handshake(tls)).await,
+            Err(error) => Ok(Err(error.to_string())),
+        };
+        let label = self.client.label();
+        match handshake {
+            Ok(Ok(mut facts)) => {
+                debug!("{label} - TLS handshake complete");
+                debug!("{label} - TLS version {}, cipher suite {}", facts.version, facts.cipher_suite);
+                facts.first = first;
+                self.client.secured(facts);
+                self.session.secured(Instant::now());
+                return Ok(());
+            }
+            // The server itself ended it.
+            _ if self.client.closing().is_some() => {}
+            Ok(Err(why)) if why == NOT_TLS => debug!("{label} - TLS handshake error: {why}"),
+            Ok(Err(why)) => error!("{label} - TLS handshake error: {why}"),
+            Err(_) => debug!("{label} - TLS handshake timeout"),
+        }
+        Err(self.client.closing().unwrap_or(ClosedReason::TlsHandshakeFailure))
+    }
+
+    /// The first byte that the client sends, if it comes in time.
+    async fn first_byte(&mut self, wait: Duration) -> Option<u8> {
+        let mut byte = [0];
+        match timeout(wait, self.read.peek(&mut byte)).await {
+            Ok(Ok(1)) => Some(byte[0]),
+            _ => None,
+        }
+    }
+
+    async fn handshake(&mut self, mut tls: TlsSession) -> Result<TlsFacts, String> {
+        let mut started = false;
+        while tls.is_handshaking() {
+            let read = poll_fn(|cx| self.poll_handshake(cx, &mut tls, &mut started)).await;
+            // What it came to is said even if it is a refusal.
+            while !tls.outgoing().is_empty() && !self.side.broken.load(Ordering::Acquire) {
+                match self.side.write(&[IoSlice::new(tls.outgoing())]) {
+                    Ok(n) => tls.sent(n),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        poll_fn(|cx| self.side.poll_writable(cx)).await;
+                    }
+                    Err(_) => self.side.broken.store(true, Ordering::Release),
+                }
+            }
+            read?;
+        }
+        let (version, cipher_suite) = tls.agreed();
+        self.layer = Layer::Tls(Box::new(tls));
+        // What is pending since before the handshake, INFO perhaps, is to be written now.
+        self.side.output.store(true, Ordering::Release);
+        Ok(TlsFacts { version, cipher_suite, first: false })
+    }
+
+    fn poll_handshake(
+        &mut self,
+        cx: &mut Context<'_>,
+        tls: &mut TlsSession,
+        started: &mut bool,
+    ) -> Poll<Result<(), String>> {
+        self.side.waker.register(cx.waker());
+        if self.client.closing().is_some() {
+            return Poll::Ready(Err("the connection is closing".into()));
+        }
+        CIPHER.with_borrow_mut(|cipher| {
+            let start = tls.prepare(cipher);
+            let mut into = ReadBuf::new(&mut cipher[start..]);
+            let result = ready!(Pin::new(&mut self.read).poll_read(cx, &mut into));
+            let filled = into.filled().len();
+            Poll::Ready(match result {
+                Ok(()) if filled == 0 => Err("EOF".into()),
+                Ok(()) if !std::mem::replace(started, true) && cipher[0] != HANDSHAKE => Err(NOT_TLS.into()),
+                Ok(()) => BUFFER.with_borrow_mut(|plain| {
+                    let received = tls.receive(&mut cipher[..start + filled], plain);
+                    let received = received.map_err(|error| error.to_string())?;
+                    self.early.extend_from_slice(&plain[..received.plain]);
+                    if received.ended { Err("EOF".into()) } else { Ok(()) }
+                }),
+                Err(error) => Err(error.to_string()),
+            })
+        })
+    }
+
+    pub(super) fn poll_read_secured(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if !self.early.is_empty() {
+            let early = std::mem::take(&mut self.early);
+            return Poll::Ready(Event::Progress(self.session.ingest_more(&early, Instant::now())));
+        }
+        CIPHER.with_borrow_mut(|cipher| {
+            let Layer::Tls(tls) = &mut self.layer else { return Poll::Pending };
+            let start = tls.prepare(cipher);
+            let mut into = ReadBuf::new(&mut cipher[start..]);
+            let result = Pin::new(&mut self.read).poll_read(cx, &mut into);
+            let filled = into.filled().len();
+            if let Some(ended) = ready!(self.arrived(result, filled)) {
+                return Poll::Ready(ended);
+            }
+            BUFFER.with_borrow_mut(|plain| self.ingest_secured(&mut cipher[..start + filled], plain))
+        })
+    }
+
+    fn ingest_secured(&mut self, cipher: &mut [u8], plain: &mut [u8]) -> Poll<Event> {
+        let Layer::Tls(tls) = &mut self.layer else { return Poll::Pending };
+        let front = self.session.prepare(plain);
+        let received = match tls.receive(cipher, &mut plain[front.unwrap_or(0)..]) {
+            Ok(received) => received,
+            Err(error) => {
+                debug!("{} - TLS read error: {error}", self.client.label());
+                return Poll::Ready(Event::Ended(ClosedReason::ReadError));
+            }
+        };
+        Poll::Ready(match (received.plain, front) {
+            (0, _) if received.ended => Event::Ended(ClosedReason::ClientClosed),
+            (0, _) => Event::Progress(Progress::Read(Duration::ZERO)),
+            (n, Some(front)) => Event::Progress(self.session.ingest(&plain[..front + n], Instant::now())),
+            (n, None) => Event::Progress(self.session.ingest_more(&plain[..n], Instant::now())),
+        })
+    }
+}

@@ -1,0 +1,152 @@
+//! What the `tls` block comes down to: certificates, authorities, versions.
+
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite, version};
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use stonechat_config::{CertificateFiles, HandshakeFirst, TlsOptions};
+
+/// Why connections can't be encrypted as configured.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    /// A file of the certificate or its key can't be used.
+    #[error("error parsing X509 certificate/key pair: {}: {reason}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The authorities of clients can't be used.
+    #[error("failed to parse root ca certificate {}: {reason}", path.display())]
+    Authorities {
+        /// The file; empty for the system's own.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No certificate is configured.
+    #[error("TLS needs a certificate: set cert_file and key_file")]
+    NoCertificate,
+    /// None of the configured cipher suites is there.
+    #[error("none of the configured cipher_suites is supported")]
+    NoCipherSuite,
+    /// rustls refuses the whole.
+    #[error("{0}")]
+    Rustls(#[from] rustls::Error),
+}
+
+/// How the client listener encrypts; a reload makes a new one for the connections that follow.
+#[derive(Debug, Clone)]
+pub(crate) struct TlsContext {
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) timeout: Duration,
+    pub(crate) first: HandshakeFirst,
+    /// Clients may stay unencrypted.
+    pub(crate) optional: bool,
+}
+
+impl TlsContext {
+    /// Reads the files that the options name.
+    pub(crate) fn load(options: &TlsOptions, optional: bool) -> Result<Self, TlsError> {
+        let provider = Arc::new(provider(&options.cipher_suites)?);
+        let versions: &[_] = match options.only_tls13 {
+            true => &[&version::TLS13],
+            false => &[&version::TLS13, &version::TLS12],
+        };
+        let builder =
+            ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions)?;
+        let builder = if options.verify {
+            let roots = Arc::new(authorities(options.ca_file.as_deref())?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build();
+            let verifier = verifier.map_err(|error| authorities_error(options.ca_file.as_deref(), error))?;
+            builder.with_client_cert_verifier(verifier)
+        } else {
+            builder.with_no_client_auth()
+        };
+        let mut certified = Vec::new();
+        for files in &options.certificates {
+            certified.push(Arc::new(certified_key(files, &provider)?));
+        }
+        if certified.is_empty() {
+            return Err(TlsError::NoCertificate);
+        }
+        let mut config = builder.with_cert_resolver(Arc::new(super::resolver::FirstThatSuits(certified)));
+        // Clients of NATS stay connected: what makes a second handshake cheaper is only memory and bytes.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        // The order of the suites is the server's, as in Go.
+        config.ignore_client_order = true;
+        let (timeout, first) = (options.timeout, options.handshake_first);
+        Ok(Self { config: Arc::new(config), timeout, first, optional })
+    }
+}
+
+/// Cryptography, with those of the named suites of TLS 1.2 that are there; TLS 1.3 keeps its own, as in Go.
+fn provider(names: &[String]) -> Result<CryptoProvider, TlsError> {
+    let mut provider = ring::default_provider();
+    // AES with 128 bits first: enough, and the faster.
+    provider.cipher_suites.sort_by_key(|suite| !format!("{:?}", suite.suite()).contains("AES_128"));
+    if names.is_empty() {
+        return Ok(provider);
+    }
+    let wanted = |suite: &SupportedCipherSuite| {
+        suite.tls13().is_some() || names.iter().any(|name| *name == format!("{:?}", suite.suite()))
+    };
+    provider.cipher_suites.retain(wanted);
+    match provider.cipher_suites.iter().any(|suite| suite.tls13().is_none()) {
+        true => Ok(provider),
+        false => Err(TlsError::NoCipherSuite),
+    }
+}
+
+fn certified_key(
+    files: &CertificateFiles,
+    provider: &CryptoProvider,
+) -> Result<rustls::sign::CertifiedKey, TlsError> {
+    let error = |path: &Path, reason: String| TlsError::Certificate { path: path.to_owned(), reason };
+    let chain = certificates(&files.certificate).map_err(|reason| error(&files.certificate, reason))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| error(&files.key, pem_reason(&e)))?;
+    rustls::sign::CertifiedKey::from_der(chain, key, provider)
+        .map_err(|reason| error(&files.certificate, reason.to_string()))
+}
+
+fn authorities(path: Option<&Path>) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    let Some(path) = path else {
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        return Ok(roots);
+    };
+    let error = |reason| TlsError::Authorities { path: path.to_owned(), reason };
+    for certificate in certificates(path).map_err(error)? {
+        roots.add(certificate).map_err(|reason| error(reason.to_string()))?;
+    }
+    Ok(roots)
+}
+
+fn authorities_error(path: Option<&Path>, reason: impl ToString) -> TlsError {
+    TlsError::Authorities { path: path.map(Path::to_owned).unwrap_or_default(), reason: reason.to_string() }
+}
+
+/// The certificates of a PEM file; at least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match found {
+        Ok(found) if found.is_empty() => Err("the file holds no certificate".into()),
+        Ok(found) => Ok(found),
+        Err(error) => Err(pem_reason(&error)),
+    }
+}
+
+fn pem_reason(error: &pem::Error) -> String {
+    match error {
+        pem::Error::Io(error) => crate::server::os_error(error),
+        pem::Error::NoItemsFound => "the file holds nothing of the kind".into(),
+        other => other.to_string(),
+    }
+}

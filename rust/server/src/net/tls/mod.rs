@@ -1,0 +1,13 @@
+//! Encryption of client connections through rustls.
+//!
+//! A connection's own task encrypts and decrypts; whoever delivers to it only wakes that task. [`TlsSession`] does no
+//! I/O: bytes of the socket go in and come out, as plain bytes do on the other side.
+
+mod context;
+mod resolver;
+mod session;
+mod transport;
+
+pub(crate) use context::{TlsContext, TlsError};
+pub(crate) use session::{HANDSHAKE, TlsSession};
+pub(crate) use transport::OwnedTransport;
