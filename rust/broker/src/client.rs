@@ -5,12 +5,11 @@ use crate::closed::ClosedReason;
 use crate::outbound::{Outbound, OutboundCounts};
 use crate::sid::Sid;
 use crate::subscription::Subscription;
-use parking_lot::Mutex;
+use crate::sync::{AtomicBool, AtomicU8, AtomicU64, Mutex, Ordering};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use stonechat_auth::Permissions;
 

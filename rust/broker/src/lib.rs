@@ -22,6 +22,7 @@ mod service;
 mod session;
 mod sid;
 mod subscription;
+mod sync;
 mod totals;
 
 pub use account::{Account, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};

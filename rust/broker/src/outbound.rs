@@ -5,8 +5,9 @@
 
 use crate::chunk::{self, Chunk, WriteBatch};
 use crate::sid::Sid;
+use crate::sync::{Mutex, MutexGuard};
 use bytes::Bytes;
-use parking_lot::{Mutex, MutexGuard};
+
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};

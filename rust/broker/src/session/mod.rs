@@ -18,8 +18,8 @@ use crate::options::BrokerOptions;
 use crate::permissions::CompiledPermissions;
 use crate::router::Router;
 use crate::subscription::SubRef;
+use crate::sync::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use stonechat_auth::{Authenticator, Credentials};
 use stonechat_subject::MatchCache;
@@ -373,8 +373,7 @@ impl ClientSession {
         }
         let f = std::mem::take(&mut self.figures);
         if f.msgs > 0 {
-            let add =
-                |counter: &std::sync::atomic::AtomicU64, n| counter.store(counter.load(Relaxed) + n, Relaxed);
+            let add = |counter: &AtomicU64, n| counter.store(counter.load(Relaxed) + n, Relaxed);
             // Only this session writes its connection's figures, so no atomic addition is needed for them.
             add(&self.client.in_msgs, f.msgs);
             add(&self.client.in_bytes, f.bytes);

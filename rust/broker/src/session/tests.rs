@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::outbound::{Outbound, Transport};
+use crate::sync::Mutex;
 use crate::{BrokerSetup, PeerAddress, ProcessUsage};
-use parking_lot::Mutex;
 use std::time::SystemTime;
 use stonechat_auth::{AccountDef, Authenticator, Authorization, User};
 use stonechat_wire::Info;
