@@ -7,7 +7,6 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use stonechat_auth::{ConnectionKind, Credentials, Verdict};
@@ -119,10 +118,10 @@ impl Connection {
         if self.client.closing().is_some() || self.client.is_flagged() {
             return Poll::Ready(Event::Woken);
         }
-        if self.side.broken.load(Ordering::Acquire) {
+        if self.client.outbound.is_broken() {
             return Poll::Ready(Event::Ended(ClosedReason::WriteError));
         }
-        if self.side.blocked.load(Ordering::Acquire) {
+        if self.client.outbound.is_blocked() {
             if self.session.blocked(Instant::now()) {
                 self.schedule();
             }
@@ -180,10 +179,7 @@ impl Connection {
 
     /// Goes on writing what a slow peer left.
     fn write_on(&mut self) {
-        self.side.blocked.store(false, Ordering::Release);
-        self.client.outbound.unblock();
-        self.client.outbound.flush();
-        if !self.side.blocked.load(Ordering::Acquire) {
+        if self.client.outbound.write_on() {
             self.session.unblocked();
         }
     }
@@ -194,7 +190,7 @@ impl Connection {
 
     async fn close(mut self) {
         let reason = self.client.closing().unwrap_or(ClosedReason::ClientClosed);
-        if !reason.is_abrupt() && !self.side.broken.load(Ordering::Acquire) {
+        if !reason.is_abrupt() && !self.client.outbound.is_broken() {
             // Both may fail: the peer may be gone.
             let _ = tokio::time::timeout(LAST_WORDS, self.drain()).await;
         }
@@ -208,11 +204,10 @@ impl Connection {
     async fn drain(&mut self) {
         loop {
             self.client.outbound.flush();
-            if self.client.outbound.progress().0 == 0 || self.side.broken.load(Ordering::Acquire) {
+            if self.client.outbound.progress().0 == 0 || self.client.outbound.is_broken() {
                 return;
             }
             poll_fn(|cx| self.side.poll_writable(cx)).await;
-            self.side.blocked.store(false, Ordering::Release);
             self.client.outbound.unblock();
         }
     }

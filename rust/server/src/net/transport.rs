@@ -5,13 +5,11 @@ use atomic_waker::AtomicWaker;
 use parking_lot::RwLock;
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use stonechat_broker::{Outbound, Transport};
 use tokio::net::tcp::OwnedWriteHalf;
 
-/// Vectored writes that one flush makes before it leaves the rest to the connection's task, so that a publisher is not
-/// kept by what others append meanwhile.
+/// Vectored writes that one flush makes before it leaves the rest to the connection's task.
 const WRITES_MAX: usize = 16;
 
 /// The writing side of a connection, shared by all who deliver to it.
@@ -21,20 +19,11 @@ pub(crate) struct TcpSide {
     /// for them. Only its own task takes it out, so that readers never wait.
     write: RwLock<Option<OwnedWriteHalf>>,
     pub(crate) waker: AtomicWaker,
-    /// The peer takes no more: the task waits until it does.
-    pub(crate) blocked: AtomicBool,
-    /// A write failed.
-    pub(crate) broken: AtomicBool,
 }
 
 impl TcpSide {
     pub(crate) fn new(write: OwnedWriteHalf) -> Self {
-        Self {
-            write: RwLock::new(Some(write)),
-            waker: AtomicWaker::new(),
-            blocked: AtomicBool::new(false),
-            broken: AtomicBool::new(false),
-        }
+        Self { write: RwLock::new(Some(write)), waker: AtomicWaker::new() }
     }
 }
 
@@ -66,30 +55,7 @@ pub(crate) struct TcpTransport(pub(crate) Arc<TcpSide>);
 
 impl Transport for TcpTransport {
     fn flush(&self, outbound: &Outbound) {
-        let side = &*self.0;
-        let Some(mut batch) = outbound.begin_write() else { return };
-        for round in 1.. {
-            let (written, blocked) = match batch.with_slices(|slices| side.write(slices)) {
-                Ok(n) => (n, round == WRITES_MAX),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => (0, true),
-                Err(error) if error.kind() == ErrorKind::Interrupted => (0, false),
-                Err(_) => {
-                    side.broken.store(true, Ordering::Release);
-                    (0, true)
-                }
-            };
-            match outbound.end_write(batch, written, blocked) {
-                Some(more) => batch = more,
-                None if blocked => {
-                    // Only after the buffer knows: the owner could otherwise unblock it before it is blocked, and nobody
-                    // would write again.
-                    side.blocked.store(true, Ordering::Release);
-                    side.waker.wake();
-                    return;
-                }
-                None => return,
-            }
-        }
+        outbound.write_out(WRITES_MAX, |slices| self.0.write(slices));
     }
 
     fn wake(&self) {
