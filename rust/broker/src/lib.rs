@@ -13,6 +13,8 @@ mod chunk;
 mod client;
 mod closed;
 mod frame;
+#[cfg(all(test, feature = "shuttle"))]
+mod interleavings;
 mod options;
 mod outbound;
 mod permissions;
