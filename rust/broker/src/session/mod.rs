@@ -3,9 +3,13 @@
 //! The session belongs to the connection's task alone. What others need of it lies in [`Client`].
 
 mod authenticate;
+#[cfg(test)]
+mod fixture;
+#[cfg(all(test, feature = "shuttle"))]
+mod interleavings;
 mod publish;
 mod subscribe;
-#[cfg(test)]
+#[cfg(all(test, not(feature = "shuttle")))]
 mod tests;
 mod timers;
 
