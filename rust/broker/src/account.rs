@@ -2,9 +2,8 @@
 
 use crate::service::Service;
 use crate::subscription::{Sink, SubRef, Subscription};
-use parking_lot::RwLock;
+use crate::sync::{AtomicU64, Ordering::Relaxed, RwLock};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use stonechat_subject::{Generations, Matches, Stamp, Sublist};
 
 /// The account of clients that authentication gives no other.

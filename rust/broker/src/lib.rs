@@ -13,6 +13,8 @@ mod chunk;
 mod client;
 mod closed;
 mod frame;
+#[cfg(all(test, feature = "shuttle"))]
+mod interleavings;
 mod options;
 mod outbound;
 mod permissions;
@@ -22,6 +24,7 @@ mod service;
 mod session;
 mod sid;
 mod subscription;
+mod sync;
 mod totals;
 
 pub use account::{Account, GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};

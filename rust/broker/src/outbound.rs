@@ -2,13 +2,18 @@
 //!
 //! Anyone may append, under a short lock; one at a time takes the chunks out and writes them, outside the lock. Who
 //! appends and finds that nobody has noted this buffer yet must flush it at the end of its batch.
+//!
+//! So somebody always answers for what is pending: who noted the buffer, until it flushes; then the writer, who looks
+//! again before it stops; and when the peer takes no more, the connection's own task, which is woken for it. The tests
+//! in `interleavings` try whether that holds.
 
 use crate::chunk::{self, Chunk, WriteBatch};
 use crate::sid::Sid;
+use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 use bytes::Bytes;
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::io::{self, ErrorKind, IoSlice};
 use std::time::{Duration, Instant};
 
 /// How a connection's bytes leave; brought by the layer that owns the socket.
@@ -23,6 +28,11 @@ pub trait Transport: Send + Sync {
 pub struct Outbound {
     transport: Box<dyn Transport>,
     pending: Mutex<Pending>,
+    /// The peer takes no more for now; the owner writes on when it does. Changed under the lock only; the owner looks
+    /// without it.
+    blocked: AtomicBool,
+    /// A write failed.
+    broken: AtomicBool,
 }
 
 /// The buffer's state, under its lock. Leaf of the lock order: nothing is called out from under it.
@@ -37,8 +47,6 @@ pub(crate) struct Pending {
     written: u64,
     /// Somebody is writing.
     writing: bool,
-    /// The peer takes no more for now; the owner writes on when it does.
-    blocked: bool,
     /// Somebody will flush at the end of a batch.
     noted: bool,
     closed: bool,
@@ -165,7 +173,12 @@ impl Pending {
 impl Outbound {
     /// An empty buffer.
     pub fn new(transport: Box<dyn Transport>) -> Self {
-        Self { transport, pending: Mutex::default() }
+        Self {
+            transport,
+            pending: Mutex::default(),
+            blocked: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+        }
     }
 
     #[inline]
@@ -192,12 +205,42 @@ impl Outbound {
         self.transport.wake();
     }
 
+    /// Writes what is pending with `write`, which takes what the peer takes and says [`ErrorKind::WouldBlock`] if that is
+    /// nothing. After so many `rounds` the rest is left to the owner, so that a publisher is not kept by what others
+    /// append meanwhile. The owner is woken if it must write on, or if the connection is broken.
+    #[inline]
+    pub fn write_out(&self, rounds: usize, mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) {
+        let Some(mut batch) = self.begin_write() else { return };
+        for round in 1.. {
+            let (written, blocked) = match batch.with_slices(&mut write) {
+                Ok(n) => (n, round >= rounds),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => (0, true),
+                Err(error) if error.kind() == ErrorKind::Interrupted => (0, false),
+                Err(_) => {
+                    self.broken.store(true, Ordering::Release);
+                    (0, true)
+                }
+            };
+            match self.end_write(batch, written, blocked) {
+                Some(more) => batch = more,
+                None if blocked => return self.wake(),
+                None => return,
+            }
+        }
+    }
+
+    /// A write failed outside of [`Outbound::write_out`]: the owner ends the connection.
+    pub fn fail(&self) {
+        self.broken.store(true, Ordering::Release);
+        self.wake();
+    }
+
     /// Takes all that is pending to write it. `None` if there is nothing, if somebody else is writing (and will find
     /// what was appended meanwhile), or if the peer takes no more.
     pub fn begin_write(&self) -> Option<WriteBatch> {
         let mut pending = self.lock();
         pending.noted = false;
-        if pending.writing || pending.blocked {
+        if pending.writing || self.blocked.load(Ordering::Relaxed) {
             return None;
         }
         pending.seal();
@@ -227,7 +270,7 @@ impl Outbound {
         if blocked || batch.is_empty() {
             pending.chunks = batch.chunks;
             pending.writing = false;
-            pending.blocked = blocked;
+            self.blocked.store(blocked, Ordering::Release);
             return None;
         }
         Some(batch)
@@ -235,12 +278,21 @@ impl Outbound {
 
     /// The peer takes more again.
     pub fn unblock(&self) {
-        self.lock().blocked = false;
+        // Under the lock: `begin_write` must not see it both ways.
+        let _pending = self.lock();
+        self.blocked.store(false, Ordering::Release);
     }
 
     /// Whether the peer takes no more for now.
+    #[inline]
     pub fn is_blocked(&self) -> bool {
-        self.lock().blocked
+        self.blocked.load(Ordering::Acquire)
+    }
+
+    /// Whether a write failed: then nothing more will go out.
+    #[inline]
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
     }
 
     /// Bytes that wait, and bytes ever written: together they tell whether the peer reads.
@@ -271,7 +323,10 @@ impl fmt::Debug for Outbound {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "shuttle"))]
+mod interleavings;
+
+#[cfg(all(test, not(feature = "shuttle")))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

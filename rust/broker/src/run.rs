@@ -37,7 +37,7 @@ impl Router {
     /// Delivers a run to all that its subject matches.
     pub(crate) fn deliver_run(&mut self, run: &Run<'_>, matched: &Matches<SubRef>) {
         for sub in &matched.plain {
-            if !self.append_run(run, sub, run.messages.iter()) {
+            if !self.append_run(run, sub, run.messages) {
                 for message in run.messages {
                     self.offer_one(run, message, std::iter::once(sub));
                 }
@@ -50,23 +50,26 @@ impl Router {
         self.asked.clear();
     }
 
-    /// Chooses a member for each message, then gives each member its messages together.
+    /// Draws a member for each message, then gives each its share in one piece: were the shares mixed, those of a member
+    /// that takes no more would reach another behind later messages.
     fn deliver_run_to_queue(&mut self, run: &Run<'_>, members: &[SubRef]) {
-        let mut picks: SmallVec<[Option<usize>; RUN_MAX]> =
-            run.messages.iter().map(|_| Some(self.next_random() as usize % members.len().max(1))).collect();
-        for at in 0..picks.len() {
-            let Some(pick) = picks[at] else { continue };
-            let Some(member) = members.get(pick) else { continue };
-            let rest = run.messages[at..].iter().zip(&picks[at..]);
-            let chosen = rest.filter(|(_, p)| **p == Some(pick)).map(|(message, _)| message);
-            if !self.append_run(run, member, chosen.clone()) {
-                let (after, first) = members.split_at(pick);
-                for message in chosen {
+        if members.is_empty() {
+            return;
+        }
+        let start = self.next_random() as usize;
+        let mut draws: SmallVec<[usize; RUN_MAX]> =
+            run.messages.iter().map(|_| self.next_random() as usize % members.len()).collect();
+        draws.sort_unstable();
+        let mut rest = run.messages;
+        for share in draws.chunk_by(|a, b| a == b) {
+            let (messages, later) = rest.split_at(share.len());
+            rest = later;
+            // From a random member on, so that none always gets the first ones.
+            let (after, first) = members.split_at((share[0] + start) % members.len());
+            if !first.first().is_some_and(|member| self.append_run(run, member, messages)) {
+                for message in messages {
                     self.offer_one(run, message, first.iter().chain(after));
                 }
-            }
-            for p in picks.iter_mut().skip(at).filter(|p| **p == Some(pick)) {
-                *p = None;
             }
         }
     }
@@ -74,12 +77,7 @@ impl Router {
     /// Appends messages of a run to one receiver's buffer under one lock. False, and nothing done, if any of them needs
     /// a closer look.
     #[inline]
-    fn append_run<'m>(
-        &mut self,
-        run: &Run<'_>,
-        sub: &SubRef,
-        messages: impl Iterator<Item = &'m Repeat<'m>> + Clone,
-    ) -> bool {
+    fn append_run(&mut self, run: &Run<'_>, sub: &SubRef, messages: &[Repeat<'_>]) -> bool {
         let Sink::Client(client) = &sub.sink else { return false };
         if sub.deny.is_some() || (!run.origin.echo && client.cid == run.origin.client.cid) {
             return false;
@@ -87,7 +85,7 @@ impl Router {
         let headers = run.with_headers();
         let head = run.head.get(headers);
         let fixed = head.len() + sub.sid.len();
-        let len: usize = messages.clone().map(|m| fixed + m.tail.len()).sum();
+        let len: usize = messages.iter().map(|m| fixed + m.tail.len()).sum();
         let max_pending = run.options.max_pending;
         let limit = if run.options.no_fast_producer_stall { max_pending / 4 * 3 } else { max_pending };
         let mut pending = client.outbound.lock();
@@ -95,11 +93,10 @@ impl Router {
         if special || pending.is_closed() || sub.is_closed() || sub.max() > 0 {
             return false;
         }
-        let (mut count, mut bytes) = (0, 0);
+        let (count, mut bytes) = (messages.len() as u64, 0);
         for message in messages {
             pending.append_frame(head, &sub.sid, message.tail);
             bytes += message.payload.len() as u64;
-            count += 1;
         }
         sub.count_unlimited(count);
         pending.counts.msgs += count;

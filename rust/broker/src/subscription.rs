@@ -4,10 +4,10 @@ use crate::client::Client;
 use crate::permissions::DenyFilter;
 use crate::service::Service;
 use crate::sid::Sid;
+use crate::sync::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// Where a subscription's messages go. Streams, imports, routes, gateways and leaf nodes will be further kinds.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Server-wide counters. Sessions add to them once a batch, not once a message.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::{AtomicU64, Ordering::Relaxed};
 
 /// What the server has carried since it started.
 #[derive(Debug, Default)]

@@ -6,9 +6,9 @@
 //! four counters that could concern it. Counters only grow, so their sum is unchanged if and only if none moved.
 //! Two subjects may share a counter by their hash: that costs a needless look-up, never a wrong answer.
 
+use crate::sync::{AtomicU64, Ordering};
 use foldhash::fast::FixedState;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters per table; a power of two. Index 0 is the counter of "everything".
 const COUNTERS: usize = 1024;

@@ -10,6 +10,7 @@ mod match_cache;
 mod members;
 mod subject;
 mod sublist;
+mod sync;
 
 pub use generations::{Generations, Stamp};
 pub use match_cache::MatchCache;

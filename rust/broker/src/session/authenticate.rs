@@ -6,9 +6,10 @@ use crate::closed::ClosedReason;
 use crate::outbound::Replies;
 use crate::permissions::CompiledPermissions;
 use crate::subscription::SubRef;
+use crate::sync::Ordering::Relaxed;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+
 use std::time::{Duration, Instant};
 use stonechat_auth::{ConnectionKind, Credentials, Grant, Permissions, Verdict};
 use stonechat_wire::{ConnectOptions, Info, quote, texts};

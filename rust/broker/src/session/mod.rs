@@ -3,9 +3,13 @@
 //! The session belongs to the connection's task alone. What others need of it lies in [`Client`].
 
 mod authenticate;
+#[cfg(test)]
+mod fixture;
+#[cfg(all(test, feature = "shuttle"))]
+mod interleavings;
 mod publish;
 mod subscribe;
-#[cfg(test)]
+#[cfg(all(test, not(feature = "shuttle")))]
 mod tests;
 mod timers;
 
@@ -18,8 +22,8 @@ use crate::options::BrokerOptions;
 use crate::permissions::CompiledPermissions;
 use crate::router::Router;
 use crate::subscription::SubRef;
+use crate::sync::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use stonechat_auth::{Authenticator, Credentials};
 use stonechat_subject::MatchCache;
@@ -383,8 +387,7 @@ impl ClientSession {
         }
         let f = std::mem::take(&mut self.figures);
         if f.msgs > 0 {
-            let add =
-                |counter: &std::sync::atomic::AtomicU64, n| counter.store(counter.load(Relaxed) + n, Relaxed);
+            let add = |counter: &AtomicU64, n| counter.store(counter.load(Relaxed) + n, Relaxed);
             // Only this session writes its connection's figures, so no atomic addition is needed for them.
             add(&self.client.in_msgs, f.msgs);
             add(&self.client.in_bytes, f.bytes);

@@ -3,7 +3,7 @@
 use super::ClientSession;
 use crate::closed::ClosedReason;
 use crate::options::BrokerOptions;
-use std::sync::atomic::Ordering::Relaxed;
+use crate::sync::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use stonechat_wire::texts;
 use tracing::{debug, info};

@@ -2,7 +2,7 @@
 
 use super::ticker::Ticker;
 use super::tls::{OwnedTransport, TlsContext, TlsSession};
-use super::transport::{TcpSide, TcpTransport};
+use super::transport::{TcpSide, TcpTransport, WRITES_MAX};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -150,10 +150,10 @@ impl Connection {
         if self.client.closing().is_some() || self.client.is_flagged() {
             return Poll::Ready(Event::Woken);
         }
-        if self.side.broken.load(Ordering::Acquire) {
+        if self.client.outbound.is_broken() {
             return Poll::Ready(Event::Ended(ClosedReason::WriteError));
         }
-        if self.side.blocked.load(Ordering::Acquire) {
+        if self.waits_for_peer() {
             if self.session.blocked(Instant::now()) {
                 self.schedule();
             }
@@ -219,20 +219,26 @@ impl Connection {
 
     /// Writes what is pending, or what a slow peer left.
     fn write_on(&mut self) {
-        self.side.blocked.store(false, Ordering::Release);
         self.client.outbound.unblock();
         self.write();
-        if !self.side.blocked.load(Ordering::Acquire) {
+        if !self.waits_for_peer() {
             self.session.unblocked();
         }
+    }
+
+    /// Whether something waits until the peer takes it.
+    fn waits_for_peer(&self) -> bool {
+        let encrypted = matches!(&self.layer, Layer::Tls(tls) if !tls.outgoing().is_empty());
+        encrypted || self.client.outbound.is_blocked()
     }
 
     pub(super) fn write(&mut self) {
         // Before the look at what is pending: what is appended later raises it again.
         self.side.output.store(false, Ordering::SeqCst);
         match &mut self.layer {
-            Layer::Plain | Layer::Owned => self.side.write_plain(&self.client.outbound),
-            Layer::Tls(tls) => self.side.write_secured(&self.client.outbound, tls),
+            Layer::Plain => self.client.outbound.flush(),
+            Layer::Owned => self.client.outbound.write_out(WRITES_MAX, |slices| self.side.write(slices)),
+            Layer::Tls(tls) => tls.write_out(&self.client.outbound, &self.side),
         }
     }
 
@@ -242,7 +248,7 @@ impl Connection {
 
     async fn close(mut self) {
         let reason = self.client.closing().unwrap_or(ClosedReason::ClientClosed);
-        if !reason.is_abrupt() && !self.side.broken.load(Ordering::Acquire) {
+        if !reason.is_abrupt() && !self.client.outbound.is_broken() {
             // Both may fail: the peer may be gone.
             let _ = tokio::time::timeout(LAST_WORDS, self.drain()).await;
         }
@@ -256,21 +262,16 @@ impl Connection {
     async fn drain(&mut self) {
         loop {
             self.write();
-            let encrypted = match &self.layer {
-                Layer::Tls(tls) => tls.outgoing().len(),
-                _ => 0,
-            };
-            let pending = self.client.outbound.progress().0 + encrypted;
-            if pending == 0 || self.side.broken.load(Ordering::Acquire) {
+            let pending = self.client.outbound.progress().0 > 0 || self.waits_for_peer();
+            if !pending || self.client.outbound.is_broken() {
                 break;
             }
             poll_fn(|cx| self.side.poll_writable(cx)).await;
-            self.side.blocked.store(false, Ordering::Release);
             self.client.outbound.unblock();
         }
         if let Layer::Tls(tls) = &mut self.layer {
             tls.say_goodbye();
-            self.side.write_secured(&self.client.outbound, tls);
+            tls.write_out(&self.client.outbound, &self.side);
         }
     }
 

@@ -5,7 +5,7 @@ use super::tls::{HANDSHAKE, TlsContext, TlsSession};
 use super::transport::{TcpSide, WRITES_MAX};
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io::{ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
@@ -26,34 +26,35 @@ thread_local! {
     static CIPHER: RefCell<Box<[u8]>> = RefCell::new(vec![0; CIPHER_BUFFER].into());
 }
 
-impl TcpSide {
-    /// Encrypts and writes what is pending, until all is written or the peer takes no more.
-    pub(super) fn write_secured(&self, outbound: &Outbound, tls: &mut TlsSession) {
-        for _ in 0..WRITES_MAX {
-            while !tls.outgoing().is_empty() {
-                match self.write(&[IoSlice::new(tls.outgoing())]) {
-                    Ok(n) => tls.sent(n),
-                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    Err(error) => {
-                        let flag =
-                            if error.kind() == ErrorKind::WouldBlock { &self.blocked } else { &self.broken };
-                        flag.store(true, Ordering::Release);
-                        return;
-                    }
-                }
+impl TlsSession {
+    /// Encrypts and writes what is pending. What the socket did not take is left in [`TlsSession::outgoing`].
+    pub(super) fn write_out(&mut self, outbound: &Outbound, side: &TcpSide) {
+        match self.write_outgoing(side) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(_) => return outbound.fail(),
+        }
+        outbound.write_out(WRITES_MAX, |slices| {
+            if !self.write_outgoing(side)? {
+                return Err(ErrorKind::WouldBlock.into());
             }
-            let Some(batch) = outbound.begin_write() else { return };
-            let encrypted = tls.encrypt(&batch);
-            // Given back whole: only this task takes it out again.
-            outbound.end_write(batch, *encrypted.as_ref().unwrap_or(&0), true);
-            outbound.unblock();
-            if encrypted.is_err() {
-                self.broken.store(true, Ordering::Release);
-                return;
+            let taken = self.encrypt(slices).map_err(io::Error::other)?;
+            self.write_outgoing(side)?;
+            Ok(taken)
+        });
+    }
+
+    /// Writes what is encrypted; false if the peer does not take all of it now.
+    fn write_outgoing(&mut self, side: &TcpSide) -> io::Result<bool> {
+        while !self.outgoing().is_empty() {
+            match side.write(&[IoSlice::new(self.outgoing())]) {
+                Ok(n) => self.sent(n),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
-        // Others have their turn first.
-        self.output.store(true, Ordering::Release);
+        Ok(true)
     }
 }
 
@@ -110,14 +111,8 @@ impl Connection {
         while tls.is_handshaking() {
             let read = poll_fn(|cx| self.poll_handshake(cx, &mut tls, &mut started)).await;
             // What it came to is said even if it is a refusal.
-            while !tls.outgoing().is_empty() && !self.side.broken.load(Ordering::Acquire) {
-                match self.side.write(&[IoSlice::new(tls.outgoing())]) {
-                    Ok(n) => tls.sent(n),
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        poll_fn(|cx| self.side.poll_writable(cx)).await;
-                    }
-                    Err(_) => self.side.broken.store(true, Ordering::Release),
-                }
+            while !tls.write_outgoing(&self.side).map_err(|error| error.to_string())? {
+                poll_fn(|cx| self.side.poll_writable(cx)).await;
             }
             read?;
         }

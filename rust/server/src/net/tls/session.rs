@@ -3,8 +3,8 @@
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncryptError, UnbufferedStatus, WriteTraffic};
 use rustls::{Error, ServerConfig};
+use std::io::IoSlice;
 use std::sync::Arc;
-use stonechat_broker::WriteBatch;
 
 /// Plain bytes that are encrypted into one piece before it is written.
 const PIECE: usize = 64 << 10;
@@ -129,36 +129,34 @@ impl TlsSession {
         }
     }
 
-    /// Encrypts from the front of a batch, a piece at most; how many of its bytes that took.
-    pub(crate) fn encrypt(&mut self, batch: &WriteBatch) -> Result<usize, Error> {
+    /// Encrypts from the front of these bytes, a piece at most; how many of them that took.
+    pub(crate) fn encrypt(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, Error> {
         let outgoing = &mut self.outgoing;
         with_traffic(&mut self.connection, outgoing, |traffic, outgoing| {
-            batch.with_slices(|slices| {
-                let mut taken = 0;
-                let mut gathered: Vec<u8> = Vec::new();
-                for slice in slices {
-                    let mut rest: &[u8] = slice;
-                    while !rest.is_empty() && taken < PIECE {
-                        if gathered.is_empty() && rest.len() >= RECORD {
-                            let n = rest.len().min(PIECE - taken);
-                            seal(traffic, &rest[..n], outgoing)?;
-                            (taken, rest) = (taken + n, &rest[n..]);
-                            continue;
-                        }
-                        let n = rest.len().min(RECORD - gathered.len()).min(PIECE - taken);
-                        gathered.extend_from_slice(&rest[..n]);
+            let mut taken = 0;
+            let mut gathered: Vec<u8> = Vec::new();
+            for slice in slices {
+                let mut rest: &[u8] = slice;
+                while !rest.is_empty() && taken < PIECE {
+                    if gathered.is_empty() && rest.len() >= RECORD {
+                        let n = rest.len().min(PIECE - taken);
+                        seal(traffic, &rest[..n], outgoing)?;
                         (taken, rest) = (taken + n, &rest[n..]);
-                        if gathered.len() == RECORD {
-                            seal(traffic, &gathered, outgoing)?;
-                            gathered.clear();
-                        }
+                        continue;
+                    }
+                    let n = rest.len().min(RECORD - gathered.len()).min(PIECE - taken);
+                    gathered.extend_from_slice(&rest[..n]);
+                    (taken, rest) = (taken + n, &rest[n..]);
+                    if gathered.len() == RECORD {
+                        seal(traffic, &gathered, outgoing)?;
+                        gathered.clear();
                     }
                 }
-                if !gathered.is_empty() {
-                    seal(traffic, &gathered, outgoing)?;
-                }
-                Ok(taken)
-            })
+            }
+            if !gathered.is_empty() {
+                seal(traffic, &gathered, outgoing)?;
+            }
+            Ok(taken)
         })
     }
 

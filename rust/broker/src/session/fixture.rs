@@ -1,0 +1,99 @@
+//! Sessions without sockets, and the broker that they belong to, for tests.
+
+use super::*;
+use crate::outbound::{Outbound, Transport};
+use crate::sync::Mutex;
+use crate::{BrokerSetup, PeerAddress, ProcessUsage};
+use std::io::ErrorKind;
+use std::time::SystemTime;
+use stonechat_auth::{AccountDef, Authenticator, Authorization};
+use stonechat_wire::Info;
+
+/// Takes every byte at once, unless it is told to stop.
+#[derive(Clone, Default)]
+pub(super) struct Peer(pub(super) Arc<Mutex<(Vec<u8>, bool)>>);
+
+impl Transport for Peer {
+    fn flush(&self, outbound: &Outbound) {
+        outbound.write_out(usize::MAX, |slices| {
+            let mut state = self.0.lock();
+            if state.1 {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            let before = state.0.len();
+            slices.iter().for_each(|slice| state.0.extend_from_slice(slice));
+            Ok(state.0.len() - before)
+        });
+    }
+
+    fn wake(&self) {}
+}
+
+/// A session, its peer, and the time as it knows it.
+pub(super) struct Side {
+    pub(super) session: ClientSession,
+    pub(super) peer: Peer,
+    pub(super) now: Instant,
+}
+
+impl Side {
+    pub(super) fn new(broker: &Arc<Broker>) -> Self {
+        let peer = Peer::default();
+        let address = PeerAddress { ip: "127.0.0.1".into(), port: 1 };
+        let (client, fits) = broker.add_client(address, Box::new(peer.clone()));
+        let now = Instant::now();
+        let mut session = ClientSession::new(broker.clone(), client, now);
+        if !fits {
+            session.refuse();
+        }
+        peer.0.lock().0.clear();
+        Self { session, peer, now }
+    }
+
+    pub(super) fn send(&mut self, text: &str) -> Progress {
+        let mut input = std::mem::take(&mut self.session.partial);
+        input.extend_from_slice(text.as_bytes());
+        self.session.ingest(&input, self.now)
+    }
+
+    pub(super) fn output(&self) -> String {
+        String::from_utf8(std::mem::take(&mut self.peer.0.lock().0)).unwrap()
+    }
+
+    pub(super) fn says(&mut self, text: &str) -> String {
+        let _ = self.send(text);
+        self.output()
+    }
+
+    #[cfg(not(feature = "shuttle"))]
+    pub(super) fn after(&mut self, wait: Duration) -> String {
+        self.now += wait;
+        self.session.client().raise(Flag::Timer);
+        let _ = self.session.woken(self.now);
+        self.output()
+    }
+}
+
+pub(super) fn broker_of(options: BrokerOptions, authorization: Authorization) -> Arc<Broker> {
+    Broker::new(BrokerSetup {
+        info: Info { server_name: "test".into(), ..Info::default() },
+        options,
+        authenticator: Authenticator::new(&authorization, &Vec::<AccountDef>::new(), "$SYS"),
+        system_account: "$SYS".into(),
+        accounts: Vec::new(),
+        seed: 7,
+        start: SystemTime::UNIX_EPOCH,
+        format_time: |_| String::new(),
+        clock: || SystemTime::UNIX_EPOCH,
+        feature_flags: std::collections::BTreeMap::new(),
+        usage: Box::new(ProcessUsage::default),
+    })
+}
+
+pub(super) fn broker() -> Arc<Broker> {
+    broker_of(BrokerOptions::default(), Authorization::default())
+}
+
+/// What clients say first that want no +OK.
+pub(super) const QUIET: &str =
+    "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true}\r\n";

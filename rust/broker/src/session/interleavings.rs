@@ -1,0 +1,273 @@
+//! Publishers, whose caches remember what a subject matched, beside clients that come and go: whatever the order of
+//! their steps, who has subscribed gets all that is published from then on, once and in order, and nothing that is
+//! published after it has unsubscribed.
+
+use super::fixture::{QUIET, Side, broker};
+use crate::broker::Broker;
+use crate::interleavings::explore;
+use crate::sync::{AtomicU64, Mutex, Ordering::SeqCst};
+use shuttle::rand::{Rng, thread_rng};
+use shuttle::thread;
+use std::sync::Arc;
+use stonechat_subject::matches;
+
+const ITERATIONS: usize = 3000;
+const PUBLISHERS: usize = 2;
+const BATCHES: usize = 4;
+const SUBJECTS: [&str; 2] = ["a.b", "a.c"];
+const PATTERNS: [&str; 6] = ["a.b", "a.c", "a.*", "*.b", "a.>", ">"];
+
+/// What a publisher has done. Its messages are numbered.
+#[derive(Default)]
+struct Log {
+    /// The subjects of the messages that it has published or is about to.
+    begun: Mutex<Vec<&'static str>>,
+    /// Messages that it is done with.
+    done: AtomicU64,
+}
+
+type Logs = Arc<[Log; PUBLISHERS]>;
+/// A number of messages of each publisher.
+type Count = [usize; PUBLISHERS];
+
+fn begun(logs: &Logs) -> Count {
+    std::array::from_fn(|p| logs[p].begun.lock().len())
+}
+
+fn done(logs: &Logs) -> Count {
+    std::array::from_fn(|p| logs[p].done.load(SeqCst) as usize)
+}
+
+fn choose(from: &[&'static str]) -> &'static str {
+    from[thread_rng().gen_range(0..from.len())]
+}
+
+/// A client that has said its first words.
+fn client(broker: &Arc<Broker>) -> Side {
+    let mut side = Side::new(broker);
+    side.says(QUIET);
+    side
+}
+
+/// A publisher at work. Mostly it stays with a subject for some messages, so that there are runs.
+fn publisher(broker: &Arc<Broker>, logs: &Logs, id: usize) -> thread::JoinHandle<()> {
+    let (mut side, logs) = (client(broker), logs.clone());
+    if thread_rng().gen_bool(0.5) {
+        // Its cache then knows already that nobody listens.
+        side.says(&SUBJECTS.map(|s| format!("PUB {s} 0\r\n\r\n").repeat(2)).concat());
+    }
+    thread::spawn(move || {
+        let (log, mut subject) = (&logs[id], choose(&SUBJECTS));
+        for _ in 0..BATCHES {
+            let mut text = String::new();
+            let end = {
+                let mut begun = log.begun.lock();
+                for _ in 0..thread_rng().gen_range(1..=5) {
+                    if thread_rng().gen_bool(0.2) {
+                        subject = choose(&SUBJECTS);
+                    }
+                    let payload = format!("{id} {}", begun.len());
+                    text += &format!("PUB {subject} {}\r\n{payload}\r\n", payload.len());
+                    begun.push(subject);
+                }
+                begun.len()
+            };
+            let _ = side.send(&text);
+            log.done.store(end as u64, SeqCst);
+        }
+    })
+}
+
+/// A subscription's life, and between which messages of each publisher it lay.
+#[derive(Debug, Clone)]
+struct Life {
+    sid: usize,
+    pattern: &'static str,
+    /// What UNSUB limited it to, and how many it may have had by then.
+    limit: Option<(usize, usize)>,
+    /// Messages done with when SUB was sent: it gets none of these.
+    before: Count,
+    /// Messages begun when SUB had been taken: it gets those from here on.
+    from: Count,
+    /// Messages done with when UNSUB was sent: it gets all until here.
+    to: Count,
+    /// Messages begun when UNSUB had been taken: it gets none of those from here on.
+    until: Count,
+}
+
+/// A message as it arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Arrival {
+    sid: usize,
+    publisher: usize,
+    number: usize,
+}
+
+impl Life {
+    /// Subscribes, and waits a little.
+    fn begin(side: &mut Side, logs: &Logs, sid: usize, pattern: &'static str, queue: &str) -> Self {
+        let before = done(logs);
+        let _ = side.send(&format!("SUB {pattern} {queue} {sid}\r\n"));
+        let from = begun(logs);
+        for _ in 0..thread_rng().gen_range(0..30) {
+            thread::yield_now();
+        }
+        let never = [usize::MAX; PUBLISHERS];
+        Self { sid, pattern, limit: None, before, from, to: never, until: never }
+    }
+
+    fn limit(&mut self, side: &mut Side, max: usize) {
+        let sid = self.sid.to_string();
+        let sub = side.session.client().subs.lock().get(sid.as_bytes()).cloned();
+        let _ = side.send(&format!("UNSUB {sid} {max}\r\n"));
+        self.limit = Some((max, sub.map_or(max, |sub| max.max(sub.delivered() as usize))));
+    }
+
+    fn end(&mut self, side: &mut Side, logs: &Logs) {
+        self.to = done(logs);
+        let _ = side.send(&format!("UNSUB {}\r\n", self.sid));
+        self.until = begun(logs);
+    }
+
+    /// The messages between two points that it matches.
+    fn between(&self, subjects: &[Vec<&str>], from: Count, to: Count) -> Vec<Arrival> {
+        let one = |publisher: usize| {
+            let range = from[publisher]..to[publisher].min(subjects[publisher].len());
+            range
+                .filter(move |&n| matches(subjects[publisher][n].as_bytes(), self.pattern.as_bytes()))
+                .map(move |number| Arrival { sid: self.sid, publisher, number })
+        };
+        (0..PUBLISHERS).flat_map(one).collect()
+    }
+}
+
+/// All that arrived, in its order.
+fn arrivals(side: &Side) -> Vec<Arrival> {
+    let output = side.output();
+    let mut lines = output.lines();
+    let mut arrivals = Vec::new();
+    while let (Some(line), Some(payload)) = (lines.next(), lines.next()) {
+        let sid = line.split(' ').nth(2).unwrap().parse().unwrap();
+        // The first ones, which only fill caches, are empty.
+        let Some((publisher, number)) = payload.split_once(' ') else { continue };
+        let (publisher, number) = (publisher.parse().unwrap(), number.parse().unwrap());
+        arrivals.push(Arrival { sid, publisher, number });
+    }
+    arrivals
+}
+
+/// Each publisher's messages on a subscription are in order, none twice.
+fn check_order(arrivals: &[Arrival]) {
+    let mut last = std::collections::HashMap::new();
+    for a in arrivals {
+        let before = last.insert((a.sid, a.publisher), a.number);
+        assert!(before.is_none_or(|before| before < a.number), "{a:?} after {before:?} in {arrivals:?}");
+    }
+}
+
+/// What arrived on a subscription name is what its lives allow, and all that they demand.
+fn check_lives(lives: &[Life], arrivals: &[Arrival], subjects: &[Vec<&str>]) {
+    let allowed: Vec<Arrival> = lives.iter().flat_map(|l| l.between(subjects, l.before, l.until)).collect();
+    for a in arrivals {
+        assert!(allowed.contains(a), "{a:?} is of no life: {lives:?}");
+    }
+    for life in lives {
+        let due = life.between(subjects, life.from, life.to);
+        match life.limit {
+            None => due.iter().for_each(|due| {
+                assert!(arrivals.contains(due), "{due:?} is missing: {lives:?} {arrivals:?}")
+            }),
+            // Under one name, nobody can say which life had which message.
+            Some(_) if lives.len() > 1 => {}
+            Some((max, most)) => {
+                let range = max.min(due.len())..=most;
+                assert!(range.contains(&arrivals.len()), "{} messages, not {range:?}", arrivals.len());
+            }
+        }
+    }
+}
+
+/// A client that subscribes again and again, then checks what it got when all is over.
+fn subscriber(broker: &Arc<Broker>, logs: &Logs) -> thread::JoinHandle<(Side, Vec<Life>)> {
+    let (mut side, logs) = (client(broker), logs.clone());
+    thread::spawn(move || {
+        let same_name = thread_rng().gen_bool(0.5);
+        let lives = (0..3).map(|n| {
+            let sid = if same_name { 1 } else { n + 1 };
+            let mut life = Life::begin(&mut side, &logs, sid, choose(&PATTERNS), "");
+            if thread_rng().gen_bool(0.4) {
+                life.limit(&mut side, thread_rng().gen_range(1..=4));
+            }
+            if n < 2 || thread_rng().gen_bool(0.5) {
+                life.end(&mut side, &logs);
+            }
+            life
+        });
+        let lives = lives.collect();
+        (side, lives)
+    })
+}
+
+/// What the publishers published.
+fn published(publishers: Vec<thread::JoinHandle<()>>, logs: &Logs) -> Vec<Vec<&'static str>> {
+    publishers.into_iter().for_each(|p| p.join().unwrap());
+    logs.iter().map(|log| log.begun.lock().clone()).collect()
+}
+
+#[test]
+fn subscribers_get_what_is_published_while_they_live() {
+    explore(ITERATIONS, || {
+        let (broker, logs) = (broker(), Logs::default());
+        let publishers: Vec<_> = (0..PUBLISHERS).map(|id| publisher(&broker, &logs, id)).collect();
+        let subscribers = [subscriber(&broker, &logs), subscriber(&broker, &logs)];
+        let subjects = published(publishers, &logs);
+        for subscriber in subscribers {
+            let (side, lives) = subscriber.join().unwrap();
+            let arrivals = arrivals(&side);
+            check_order(&arrivals);
+            for sid in 1..=3 {
+                let lives: Vec<Life> = lives.iter().filter(|l| l.sid == sid).cloned().collect();
+                let arrivals: Vec<Arrival> = arrivals.iter().filter(|a| a.sid == sid).copied().collect();
+                check_lives(&lives, &arrivals, &subjects);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_queue_message_goes_to_one_member_while_others_come_and_go() {
+    explore(ITERATIONS, || {
+        let (broker, logs) = (broker(), Logs::default());
+        let mut steady = client(&broker);
+        let _ = steady.send("SUB a.* q 9\r\n");
+        let publishers: Vec<_> = (0..PUBLISHERS).map(|id| publisher(&broker, &logs, id)).collect();
+        let members: Vec<_> = (0..2)
+            .map(|_| {
+                let (mut side, logs) = (client(&broker), logs.clone());
+                thread::spawn(move || {
+                    for sid in 1..=2 {
+                        let mut life = Life::begin(&mut side, &logs, sid, choose(&PATTERNS), "q");
+                        match thread_rng().gen_range(0..3) {
+                            0 => life.end(&mut side, &logs),
+                            1 => life.limit(&mut side, thread_rng().gen_range(1..=4)),
+                            _ => {}
+                        }
+                    }
+                    side
+                })
+            })
+            .collect();
+        let subjects = published(publishers, &logs);
+        let mut sides: Vec<Side> = members.into_iter().map(|m| m.join().unwrap()).collect();
+        sides.push(steady);
+        let mut got: Vec<(usize, usize)> = Vec::new();
+        for side in &sides {
+            let arrivals = arrivals(side);
+            check_order(&arrivals);
+            got.extend(arrivals.iter().map(|a| (a.publisher, a.number)));
+        }
+        got.sort_unstable();
+        let all = (0..PUBLISHERS).flat_map(|p| (0..subjects[p].len()).map(move |n| (p, n)));
+        assert!(all.eq(got.iter().copied()), "each once: {got:?}");
+    });
+}
