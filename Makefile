@@ -8,6 +8,10 @@ CARGO ?= cargo
 IMAGE ?= stonechat:latest
 ARGS ?=
 FUZZ_SECONDS ?= 5
+# What `make bench` measures, and how long: 5 runs of 2 s are what figures worth quoting take.
+BENCH ?= all
+BENCH_RUNS ?= 5
+BENCH_SECS ?= 2
 # Empty while dependencies are being changed: `make test LOCKED=`.
 LOCKED ?= --locked
 
@@ -91,6 +95,12 @@ fuzz-short: ## Every fuzz target for FUZZ_SECONDS seconds (5)
 .PHONY: docs
 docs: wheel ## Build the documentation into build/site, warnings are errors
 	$(bin)/python -m mkdocs build --strict --quiet --site-dir build/site
+
+##@ Benchmarks
+
+.PHONY: bench
+bench: wheel binary ## Measure against nats-server (BENCH=core, extra or a part; BENCH_RUNS, BENCH_SECS) into docs/benchmarks
+	$(with_wheel) $(with_server) $(bin)/python -m tests.bench $(BENCH) --runs $(BENCH_RUNS) --secs $(BENCH_SECS)
 
 ##@ Things to build
 

@@ -1,0 +1,113 @@
+"""`python -m tests.bench PART ...`: measures parts, then renders the page. `make bench` calls it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.support.binaries import BinaryNotFoundErrorError, nats_server, stonechat_server
+
+from . import churn, core, cores, instructions, interpreter, plot, render, startup
+from .part import BUILD, FULL_RUNS, FULL_SECS, ROOT, BenchError, Plan, say, urgent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DOCS = ROOT / "docs" / "benchmarks"
+
+_MEASURES: dict[str, Callable[[Plan], dict[str, Any]]] = {
+    "core": core.measure,
+    "churn": churn.measure,
+    "cores": cores.measure,
+    "interpreter": interpreter.measure,
+    "startup": startup.measure,
+}
+_EXTRA = [part for part in _MEASURES if part != "core"]
+_GROUPS = {"all": list(_MEASURES), "extra": _EXTRA, "report": []}
+
+
+def main() -> int:
+    """The command; its exit code tells whether all was measured."""
+    parser = argparse.ArgumentParser(prog="tests.bench", description="Measure our server against nats-server.")
+    choices = [*_GROUPS, *_MEASURES, "instructions"]
+    parser.add_argument("parts", nargs="+", choices=choices, metavar="PART", help=", ".join(choices))
+    parser.add_argument("--runs", type=int, default=FULL_RUNS, help="runs of each measurement")
+    parser.add_argument("--secs", type=float, default=FULL_SECS, help="length of a measured span")
+    parser.add_argument(
+        "--server",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="for instructions: our builds to compare, the oldest first",
+    )
+    given = parser.parse_args()
+    parts = list(dict.fromkeys(part for name in given.parts for part in _GROUPS.get(name, [name])))
+    began = time.monotonic()
+    try:
+        plan = Plan(given.runs, given.secs, stonechat_server(), nats_server())
+        failed = [part for part in parts if not _measured(part, plan, given.server)]
+    except (BenchError, BinaryNotFoundErrorError) as error:
+        sys.exit(f"bench: {error}")
+    report()
+    say(f"\nbench: {len(parts) - len(failed)} of {len(parts)} parts in {time.monotonic() - began:.0f} s")
+    if failed:
+        say(f"bench: not measured, or not all of it: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def report() -> None:
+    """Gathers what was measured in docs/benchmarks/core.json, and renders page and plot from it."""
+    store = DOCS / "core.json"
+    measured: dict[str, Any] = json.loads(store.read_text()) if store.exists() else {}
+    for name in render.PARTS:
+        file = BUILD / f"{name}.json"
+        if file.exists():
+            measured[name] = json.loads(file.read_text())
+    store.write_text(_compact(measured))
+    page = DOCS / "core.md"
+    page.write_text(render.fill(page.read_text(), measured))
+    if "core" in measured:
+        plot.draw(measured["core"], DOCS / "core.svg")
+    say(f"bench: rendered {page.relative_to(ROOT)}")
+
+
+def _measured(part: str, plan: Plan, builds: list[str]) -> bool:
+    """Measures a part and keeps its results; whether all of it could be measured."""
+    say(f"\n=== bench: {part} ===")
+    try:
+        if part == "instructions":
+            named = (build.partition("=") for build in builds or [f"ours={plan.ours}"])
+            result = instructions.measure({name: Path(path).resolve() for name, _, path in named})
+        else:
+            with urgent():
+                result = _MEASURES[part](plan)
+    except (BenchError, AssertionError, OSError) as error:
+        say(f"bench: {part}: {error}")
+        return False
+    taken = plan.taken()
+    if part == "instructions":
+        # Counted, not timed: runs and seconds play no role.
+        taken.update(rough=False, runs=1, secs=0)
+    BUILD.mkdir(parents=True, exist_ok=True)
+    (BUILD / f"{part}.json").write_text(_compact({"taken": taken, **result}))
+    return not any(scenario["errors"] for scenario in _scenarios(result))
+
+
+def _scenarios(result: dict[str, Any]) -> list[dict[str, Any]]:
+    found = result.get("scenarios", [])
+    return found if isinstance(found, list) else []
+
+
+def _compact(value: Any) -> str:
+    """JSON that reads well in a diff: a list of numbers takes one line."""
+    text = json.dumps(value, indent=1)
+    return re.sub(r"\[[\s\d.,e+-]*\]", lambda found: " ".join(found[0].split()), text) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

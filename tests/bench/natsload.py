@@ -1,0 +1,106 @@
+"""Finds or builds natsload, runs it, and brings its results into a short form."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .part import BUILD, ROOT, BenchError, may_be_urgent, say, spread
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .part import Plan
+
+_SOURCE = ROOT.parent / "shared" / "bench"
+
+
+def find() -> Path:
+    """The load generator: `$NATSLOAD`, else built from ../shared/bench."""
+    named = os.environ.get("NATSLOAD")
+    if named:
+        found = shutil.which(named)
+        if found is None:
+            raise BenchError(f"NATSLOAD={named} is not a program that can be run")
+        return Path(found).resolve()
+    if not (_SOURCE / "Cargo.toml").exists():
+        raise BenchError(
+            f"the load generator natsload is missing: there is no {_SOURCE}, and NATSLOAD does not name the program"
+        )
+    # Built from a copy: the source may be read-only, and Cargo writes its lock file beside it.
+    copy = BUILD / "natsload"
+    say(f"bench: building natsload from {_SOURCE}")
+    copy.mkdir(parents=True, exist_ok=True)
+    for file in ("Cargo.toml", "src"):
+        subprocess.run(["cp", "-r", "--no-preserve=mode", _SOURCE / file, copy], check=True)
+    target = copy / "target"
+    command = ["cargo", "build", "--release", "--quiet", "--features", "tls"]
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(target)}
+    if subprocess.run(command, cwd=copy, env=environment, check=False).returncode != 0:
+        raise BenchError("natsload could not be built")
+    return target / "release" / "natsload"
+
+
+def wrapper(name: str, command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> Path:
+    """A program that becomes `command`, with the arguments it is called with behind it."""
+    path = BUILD / "bin" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    exports = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in (environment or {}).items())
+    line = " ".join(shlex.quote(str(word)) for word in command)
+    path.write_text(f'#!/bin/sh\n{exports}exec {line} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def run(plan: Plan, servers: Mapping[str, Path], scenarios: Sequence[str], into: Path) -> dict[str, Any]:
+    """Runs scenarios against servers in turn; natsload's own JSON. Failed scenarios carry their errors in it."""
+    command: list[str | Path] = [find(), "run"]
+    for name, path in servers.items():
+        command += ["--server", f"{name}={path}"]
+    command += ["--scenario", ",".join(scenarios), "--runs", str(plan.runs), "--secs", str(plan.secs), "--json", into]
+    if may_be_urgent():
+        command += ["--nice", "-15"]
+    into.parent.mkdir(parents=True, exist_ok=True)
+    into.unlink(missing_ok=True)
+    ended = subprocess.run(command, check=False)
+    if not into.exists():
+        raise BenchError(f"natsload ended with {ended.returncode} and no results")
+    results: dict[str, Any] = json.loads(into.read_text())
+    return results
+
+
+def shorten(results: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """For each scenario the spread of each figure, and of the ratios of the pairs, run by run."""
+    return [_shorten_one(scenario, pairs) for scenario in results["scenarios"]]
+
+
+def _shorten_one(scenario: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    figures: dict[str, dict[str, list[float]]] = {}
+    ratios: dict[str, dict[str, list[float]]] = {}
+    for metric, item in scenario["metrics"].items():
+        runs: dict[str, list[float | None]] = {
+            name: value["values"] for name, value in item.items() if isinstance(value, dict) and "/" not in name
+        }
+        figures[metric] = {name: spread([x for x in values if x is not None]) for name, values in runs.items()}
+        ratios[metric] = {
+            f"{first}/{second}": spread([x / y for x, y in zip(runs[first], runs[second], strict=True) if x and y])
+            for first, second in pairs
+            if first in runs and second in runs
+        }
+    return {
+        "scenario": scenario["scenario"],
+        "about": scenario["about"],
+        "errors": [_reason(error) for error in scenario["errors"]],
+        "figures": figures,
+        "ratios": ratios,
+    }
+
+
+def _reason(error: str) -> str:
+    """The last line of an error: the log of the server comes before it."""
+    return error.strip().splitlines()[-1].strip()
