@@ -32,12 +32,12 @@ def find() -> Path:
         raise BenchError(
             f"the load generator natsload is missing: there is no {_SOURCE}, and NATSLOAD does not name the program"
         )
-    # Built from a copy: the source may be read-only, and Cargo writes its lock file beside it.
+    # Built from a copy, since Cargo writes its lock file beside the source, which may be read-only.
     copy = BUILD / "natsload"
     say(f"bench: building natsload from {_SOURCE}")
     copy.mkdir(parents=True, exist_ok=True)
     for file in ("Cargo.toml", "src"):
-        subprocess.run(["cp", "-r", "--no-preserve=mode", _SOURCE / file, copy], check=True)
+        subprocess.run(["cp", "-r", "--update", "--no-preserve=mode", _SOURCE / file, copy], check=True)
     target = copy / "target"
     command = ["cargo", "build", "--release", "--quiet", "--features", "tls"]
     environment = {**os.environ, "CARGO_TARGET_DIR": str(target)}

@@ -82,9 +82,9 @@ def machine() -> dict[str, Any]:
 
 
 def version(program: Path) -> str:
-    """All that a server says about its version, on one line."""
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
-    return ", ".join(line.strip() for line in said.splitlines() if line.strip())
+    """What a server says about its version. Ours says last what it is, after what it is compatible with."""
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.split("\n")
+    return next((line.strip() for line in reversed(said) if line.strip()), "unknown")
 
 
 def commit() -> str:

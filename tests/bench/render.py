@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _NONE = "-"
+_PACED = ("request-1", "request-64", "latency-50k")
+"""Loads that wait: for replies, or for the next moment that a message is due."""
 
 
 def fill(page: str, measured: Mapping[str, Any]) -> str:
@@ -36,7 +38,8 @@ def core(part: Mapping[str, Any]) -> str:
         ours = _amount(scenario, per_cpu, "ours")
         theirs = _amount(scenario, per_cpu, "theirs")
         ratio = _ratio(scenario, per_cpu)
-        rate = _ratio(scenario, RATE) + ("*" if client_limits(scenario) else "")
+        waited = scenario["scenario"] not in _PACED and client_limits(scenario)
+        rate = _ratio(scenario, RATE) + ("*" if waited else "")
         if scenario["scenario"] == "idle-10k":
             ours, theirs, ratio, rate = _NONE, _NONE, _NONE, _ratio(scenario, "connects/s")
         rows.append(
@@ -74,7 +77,7 @@ def churn(part: Mapping[str, Any]) -> str:
     ]
     kept = [f"{_ratio(scenario, PER_CPU, f'{name}-churn/{name}')} ({name})" for name in ("ours", "theirs")]
     met = scenario["ratios"].get(PER_CPU, {}).get("ours-churn/theirs-churn", [0.0])[0] >= CHURN_GOAL
-    done = ", ".join(f"{_number(rate[0])} ({name})" for name, rate in part["confirmed"].items())
+    done = ", ".join(f"{rate[0]:.0f} ({name})" for name, rate in part["confirmed"].items())
     table = _table(["churn", "ours", "theirs", "CPU", "rate"], rows)
     return (
         f"{table}\n\nMessages per CPU second, with churn over without: {', '.join(kept)}. SUBs a second, and as many "
