@@ -68,9 +68,9 @@ test-rust: venv ## Rust tests (the Python module is tested from Python: only Pyt
 	$(CARGO) test --workspace --exclude stonechat-python $(LOCKED)
 
 .PHONY: test-python
-test-python: wheel ## Stubs against the installed module, and the tests of the Python package
+test-python: wheel ## Stubs against the installed module, the tests of the Python package, and of the benchmark tool
 	$(bin)/python -m mypy.stubtest stonechat
-	$(with_wheel) $(pytest) tests/python
+	$(with_wheel) $(pytest) tests/python tests/bench
 
 .PHONY: test-differential
 test-differential: venv binary ## The same bytes to our server and to the real nats-server
