@@ -39,8 +39,8 @@ def secured(server: ServerProcess, certificates: Certificates, events: Events | 
 
 
 def encrypt(sock: socket.socket, certificates: Certificates) -> ssl.SSLSocket:
-    """Shakes hands on a connected socket."""
-    return certificates.context().wrap_socket(sock, server_hostname="127.0.0.1")
+    """Shakes hands on a connected socket, on which an end that is not announced is an error."""
+    return certificates.context().wrap_socket(sock, server_hostname="127.0.0.1", suppress_ragged_eofs=False)
 
 
 def bare(server: ServerProcess) -> socket.socket:
@@ -119,9 +119,7 @@ async def test_many_connections(start_server: StartServer, certificates: Certifi
 
 
 @pytest.mark.asyncio
-async def test_strangers_are_not_trusted(
-    start_server: StartServer, certificates: Certificates, tmp_path: Path
-) -> None:
+async def test_strangers_are_not_trusted(start_server: StartServer, certificates: Certificates, tmp_path: Path) -> None:
     """A client refuses a server of another authority, and the server one without encryption."""
     server = start_server(certificates.block())
     folder = tmp_path / "others"
@@ -137,9 +135,7 @@ async def test_strangers_are_not_trusted(
 
 
 @pytest.mark.asyncio
-async def test_clients_show_certificates(
-    start_server: StartServer, certificates: Certificates, tmp_path: Path
-) -> None:
+async def test_clients_show_certificates(start_server: StartServer, certificates: Certificates, tmp_path: Path) -> None:
     """With `verify` only clients with a certificate of the authority get in."""
     server = start_server(certificates.block(f'ca_file: "{certificates.authority_file}"', "verify: true"))
     async with secured(server, certificates, tls=certificates.context(client_certificate=True)) as nc:
@@ -173,15 +169,12 @@ def test_bytes_one_by_one(start_server: StartServer, certificates: Certificates)
             assert read_line(tls) == b"PONG\r\n"
 
 
-def test_last_words_are_encrypted_and_the_end_is_clean(
-    start_server: StartServer, certificates: Certificates
-) -> None:
+def test_last_words_are_encrypted_and_the_end_is_clean(start_server: StartServer, certificates: Certificates) -> None:
     """An error is read whole before the connection ends, and the end is announced as TLS asks for."""
     server = start_server(certificates.block() + "authorization { token: secret }")
     with bare(server) as sock:
         read_line(sock)
         with encrypt(sock, certificates) as tls:
-            tls.suppress_ragged_eofs = False
             tls.sendall(b'CONNECT {"auth_token":"wrong"}\r\n')
             assert read_line(tls) == b"-ERR 'Authorization Violation'\r\n"
             assert tls.recv(100) == b"", "no ragged end"

@@ -102,7 +102,8 @@ impl ClientSession {
         if !plain || !input[used..].starts_with(prefix) {
             return None;
         }
-        if self.options.trace || self.connect.verbose || self.connect.pedantic {
+        let invalid = || self.connect.pedantic && !is_valid_literal(first.subject);
+        if self.options.trace || self.connect.verbose || invalid() {
             return None;
         }
         let account = self.account.as_ref()?;
