@@ -353,10 +353,9 @@ fn note_request(pending: &mut Pending, client: &Client, reply: &[u8], now: Insta
 
 /// Removes a subscription that has had its last message.
 pub(crate) fn end_subscription(options: &BrokerOptions, account: &Account, client: &Client, sub: &SubRef) {
-    // Whoever comes second, too, must find the name free when it goes on.
-    client.forget(sub);
     if sub.close() {
         trace_end(options, client, sub);
+        client.forget(sub);
         account.unsubscribe(sub);
     }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use stonechat_auth::Authorization;
 use stonechat_subject::matches;
 
-const ITERATIONS: usize = 3000;
+const ITERATIONS: usize = 2000;
 const PUBLISHERS: usize = 2;
 const BATCHES: usize = 4;
 const SUBJECTS: [&str; 2] = ["a.b", "a.c"];
@@ -241,6 +241,19 @@ fn subscribers_get_what_is_published_while_they_live() {
 }
 
 #[test]
+fn a_limit_ends_a_subscription_whenever_it_is_set() {
+    explore(ITERATIONS, || {
+        let (broker, logs) = (broker(), Logs::default());
+        let publishers = vec![publisher(&broker, &logs, 0)];
+        let mut side = client(&broker);
+        let mut life = Life::begin(&mut side, &logs, 1, "a.*", "");
+        life.limit(&mut side, thread_rng().gen_range(1..=4));
+        let subjects = published(publishers, &logs);
+        check_lives(&side, &[life], &arrivals(&side), &subjects);
+    });
+}
+
+#[test]
 fn a_name_is_free_again_once_its_subscription_is_over() {
     explore(ITERATIONS, || {
         let (broker, logs) = (broker(), Logs::default());
@@ -255,11 +268,16 @@ fn a_name_is_free_again_once_its_subscription_is_over() {
             // It ends by itself: the client knows by its message.
             while side.peer.0.lock().0.is_empty() {
                 thread::yield_now();
+                side.session.client().outbound.flush();
             }
         }
         let second = Life::begin(&mut side, &logs, 1, "a.*", "");
         let subjects = published(publishers, &logs);
         let arrivals = arrivals(&side);
+        assert!(
+            side.session.client().subs.lock().contains_key(&b"1"[..]),
+            "the end of the first took the second's name"
+        );
         check_order(&arrivals);
         check_lives(&side, &[first, second], &arrivals, &subjects);
     });
