@@ -55,6 +55,7 @@ lint: venv ## Formatting, clippy, ruff, mypy, shellcheck; warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path rust/fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets $(LOCKED) -- -D warnings
+	$(CARGO) clippy --package stonechat-broker --all-targets --features shuttle $(LOCKED) -- -D warnings
 	$(bin)/python -m ruff format --check .
 	$(bin)/python -m ruff check .
 	MYPYPATH=python $(bin)/python -m mypy
@@ -66,6 +67,7 @@ lint: venv ## Formatting, clippy, ruff, mypy, shellcheck; warnings are errors
 .PHONY: test-rust
 test-rust: venv ## Rust tests (the Python module is tested from Python: only Python can link it)
 	$(CARGO) test --workspace --exclude stonechat-python $(LOCKED)
+	$(CARGO) test --package stonechat-broker --features shuttle $(LOCKED) interleavings
 
 .PHONY: test-python
 test-python: wheel ## Stubs against the installed module, the tests of the Python package, and of the benchmark tool

@@ -4,7 +4,7 @@
 use crate::closed::ClosedReason;
 use crate::outbound::{Outbound, OutboundCounts};
 use crate::sid::Sid;
-use crate::subscription::Subscription;
+use crate::subscription::{SubRef, Subscription};
 use crate::sync::{AtomicBool, AtomicU8, AtomicU64, Mutex, Ordering};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -195,6 +195,14 @@ impl Client {
     /// Subscriptions that it has.
     pub fn subscription_count(&self) -> usize {
         self.subs.lock().len()
+    }
+
+    /// Frees the name of a subscription, unless another has it by now.
+    pub(crate) fn forget(&self, sub: &SubRef) {
+        let mut subs = self.subs.lock();
+        if subs.get(&sub.sid).is_some_and(|current| Arc::ptr_eq(current, &sub.0)) {
+            subs.remove(&sub.sid);
+        }
     }
 
     /// A snapshot for monitoring; its subscriptions only if asked for.

@@ -13,7 +13,8 @@ mod chunk;
 mod client;
 mod closed;
 mod frame;
-#[cfg(all(test, feature = "shuttle"))]
+#[cfg(test)]
+#[cfg(feature = "shuttle")]
 mod interleavings;
 mod options;
 mod outbound;

@@ -214,6 +214,9 @@ impl Router {
             // What was appended in this very batch is not the receiver's fault: write first, then judge.
             client.outbound.flush();
             pending = client.outbound.lock();
+            if pending.is_closed() || sub.is_closed() {
+                return false;
+            }
             if pending.bytes() + len > options.max_pending {
                 drop(pending);
                 Self::close_slow(options, client);
@@ -352,7 +355,7 @@ fn note_request(pending: &mut Pending, client: &Client, reply: &[u8], now: Insta
 pub(crate) fn end_subscription(options: &BrokerOptions, account: &Account, client: &Client, sub: &SubRef) {
     if sub.close() {
         trace_end(options, client, sub);
-        client.subs.lock().remove(&sub.sid);
+        client.forget(sub);
         account.unsubscribe(sub);
     }
 }

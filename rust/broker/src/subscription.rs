@@ -76,12 +76,23 @@ impl Subscription {
         self.max.load(Relaxed)
     }
 
-    pub(crate) fn set_max(&self, max: u64) {
-        self.max.store(max, Relaxed);
+    /// Limits it to so many deliveries; false if it has had them. Called under the receiver's buffer lock.
+    pub(crate) fn limit(&self, max: u64) -> bool {
+        let open = max > self.delivered();
+        if open {
+            self.max.store(max, Relaxed);
+        }
+        open
     }
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Relaxed)
+    }
+
+    /// Whether it takes no more, though who delivered the last message may not have ended it yet.
+    pub(crate) fn is_over(&self) -> bool {
+        let max = self.max();
+        self.is_closed() || (max > 0 && self.delivered() >= max)
     }
 
     /// Ends it; true for the first to do so.
@@ -99,13 +110,14 @@ impl Subscription {
     #[inline]
     pub(crate) fn count(&self) -> Quota {
         let n = self.delivered.load(Relaxed) + 1;
-        self.delivered.store(n, Relaxed);
-        match self.max.load(Relaxed) {
+        let quota = match self.max.load(Relaxed) {
             0 => Quota::Open,
             max if n < max => Quota::Open,
             max if n == max => Quota::Last,
-            _ => Quota::Exceeded,
-        }
+            _ => return Quota::Exceeded,
+        };
+        self.delivered.store(n, Relaxed);
+        quota
     }
 }
 

@@ -2,16 +2,19 @@
 //! their steps, who has subscribed gets all that is published from then on, once and in order, and nothing that is
 //! published after it has unsubscribed.
 
-use super::fixture::{QUIET, Side, broker};
+use super::fixture::{QUIET, Side, broker, broker_of};
 use crate::broker::Broker;
+use crate::closed::ClosedReason;
 use crate::interleavings::explore;
+use crate::options::BrokerOptions;
 use crate::sync::{AtomicU64, Mutex, Ordering::SeqCst};
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 use std::sync::Arc;
+use stonechat_auth::Authorization;
 use stonechat_subject::matches;
 
-const ITERATIONS: usize = 3000;
+const ITERATIONS: usize = 2000;
 const PUBLISHERS: usize = 2;
 const BATCHES: usize = 4;
 const SUBJECTS: [&str; 2] = ["a.b", "a.c"];
@@ -166,7 +169,7 @@ fn check_order(arrivals: &[Arrival]) {
 }
 
 /// What arrived on a subscription name is what its lives allow, and all that they demand.
-fn check_lives(lives: &[Life], arrivals: &[Arrival], subjects: &[Vec<&str>]) {
+fn check_lives(side: &Side, lives: &[Life], arrivals: &[Arrival], subjects: &[Vec<&str>]) {
     let allowed: Vec<Arrival> = lives.iter().flat_map(|l| l.between(subjects, l.before, l.until)).collect();
     for a in arrivals {
         assert!(allowed.contains(a), "{a:?} is of no life: {lives:?}");
@@ -182,6 +185,9 @@ fn check_lives(lives: &[Life], arrivals: &[Arrival], subjects: &[Vec<&str>]) {
             Some((max, most)) => {
                 let range = max.min(due.len())..=most;
                 assert!(range.contains(&arrivals.len()), "{} messages, not {range:?}", arrivals.len());
+                let name = life.sid.to_string();
+                let lingers = side.session.client().subs.lock().contains_key(name.as_bytes());
+                assert!(arrivals.len() < max || !lingers, "it had its last message and is still there");
             }
         }
     }
@@ -228,9 +234,72 @@ fn subscribers_get_what_is_published_while_they_live() {
             for sid in 1..=3 {
                 let lives: Vec<Life> = lives.iter().filter(|l| l.sid == sid).cloned().collect();
                 let arrivals: Vec<Arrival> = arrivals.iter().filter(|a| a.sid == sid).copied().collect();
-                check_lives(&lives, &arrivals, &subjects);
+                check_lives(&side, &lives, &arrivals, &subjects);
             }
         }
+    });
+}
+
+#[test]
+fn a_limit_ends_a_subscription_whenever_it_is_set() {
+    explore(ITERATIONS, || {
+        let (broker, logs) = (broker(), Logs::default());
+        let publishers = vec![publisher(&broker, &logs, 0)];
+        let mut side = client(&broker);
+        let mut life = Life::begin(&mut side, &logs, 1, "a.*", "");
+        life.limit(&mut side, thread_rng().gen_range(1..=4));
+        let subjects = published(publishers, &logs);
+        check_lives(&side, &[life], &arrivals(&side), &subjects);
+    });
+}
+
+#[test]
+fn a_name_is_free_again_once_its_subscription_is_over() {
+    explore(ITERATIONS, || {
+        let (broker, logs) = (broker(), Logs::default());
+        let mut side = client(&broker);
+        let mut first = Life::begin(&mut side, &logs, 1, "a.*", "");
+        first.limit(&mut side, 1);
+        let publishers = vec![publisher(&broker, &logs, 0)];
+        let ended = thread_rng().gen_bool(0.5);
+        if ended {
+            first.end(&mut side, &logs);
+        } else {
+            // It ends by itself: the client knows by its message.
+            while side.peer.0.lock().0.is_empty() {
+                thread::yield_now();
+                side.session.client().outbound.flush();
+            }
+        }
+        let second = Life::begin(&mut side, &logs, 1, "a.*", "");
+        let subjects = published(publishers, &logs);
+        let arrivals = arrivals(&side);
+        assert!(
+            side.session.client().subs.lock().contains_key(&b"1"[..]),
+            "the end of the first took the second's name"
+        );
+        check_order(&arrivals);
+        check_lives(&side, &[first, second], &arrivals, &subjects);
+    });
+}
+
+#[test]
+fn a_closed_client_is_given_nothing_more() {
+    explore(ITERATIONS, || {
+        // So little may wait that a publisher writes first, and looks again.
+        let options = BrokerOptions { max_pending: 30, ..BrokerOptions::default() };
+        let (broker, logs) = (broker_of(options, Authorization::default()), Logs::default());
+        let mut side = client(&broker);
+        let _ = side.send("SUB a.* 1\r\n");
+        let publishers: Vec<_> = (0..PUBLISHERS).map(|id| publisher(&broker, &logs, id)).collect();
+        for _ in 0..thread_rng().gen_range(0..30) {
+            thread::yield_now();
+        }
+        side.session.close(ClosedReason::ClientClosed);
+        let given = side.session.client().outbound.counts().msgs;
+        published(publishers, &logs);
+        assert_eq!(side.session.client().outbound.counts().msgs, given);
+        check_order(&arrivals(&side));
     });
 }
 

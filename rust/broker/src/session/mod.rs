@@ -5,11 +5,13 @@
 mod authenticate;
 #[cfg(test)]
 mod fixture;
-#[cfg(all(test, feature = "shuttle"))]
+#[cfg(test)]
+#[cfg(feature = "shuttle")]
 mod interleavings;
 mod publish;
 mod subscribe;
-#[cfg(all(test, not(feature = "shuttle")))]
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
 mod tests;
 mod timers;
 

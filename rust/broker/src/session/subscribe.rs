@@ -26,7 +26,7 @@ impl ClientSession {
             self.send_error(texts::MAX_SUBSCRIPTIONS);
             return;
         }
-        if self.client.subs.lock().contains_key(sid) {
+        if self.client.subs.lock().get(sid).is_some_and(|sub| !sub.is_over()) {
             self.send_ok();
             return;
         }
@@ -68,9 +68,13 @@ impl ClientSession {
             self.router.touch(&self.client);
         }
         let Some(sub) = sub else { return };
-        match max {
-            Some(max) if max > sub.delivered() => sub.set_max(max),
-            _ => self.remove(SubRef(sub)),
+        let limited = max.is_some_and(|max| {
+            // Deliveries are counted under this lock: none comes between the look at their number and the limit.
+            let _pending = self.client.outbound.lock();
+            sub.limit(max)
+        });
+        if !limited {
+            self.remove(SubRef(sub));
         }
     }
 

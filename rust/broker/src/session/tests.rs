@@ -88,6 +88,25 @@ fn a_queue_group_gets_each_message_once_and_fairly() {
 }
 
 #[test]
+fn a_queue_member_that_takes_no_more_leaves_the_order_to_others() {
+    let broker = broker();
+    let (mut steady, mut limited, mut publisher) =
+        (Side::new(&broker), Side::new(&broker), Side::new(&broker));
+    publisher.says(QUIET);
+    publisher.says(&"PUB job 1\r\nx\r\n".repeat(2));
+    for (side, more) in [(&mut steady, ""), (&mut limited, "UNSUB 1 3\r\n")] {
+        side.says(QUIET);
+        side.says(&format!("SUB job workers 1\r\n{more}"));
+    }
+    // The first look finds them, the others are in the cache and make a run.
+    let batch: String = (100..160).map(|n| format!("PUB job 3\r\n{n}\r\n")).collect();
+    publisher.says("PUB job 2\r\n99\r\n");
+    publisher.says(&batch);
+    let numbers: Vec<u32> = steady.output().lines().filter_map(|l| l.parse().ok()).collect();
+    assert!(numbers.len() >= 58 && numbers.is_sorted(), "{numbers:?}");
+}
+
+#[test]
 fn any_fragmentation_gives_the_same_answers() {
     let text = format!(
         "{QUIET}SUB a.* 1\r\nPUB a.b re 5\r\nhello\r\nHPUB a.c 12 13\r\nNATS/1.0\r\n\r\nx\r\nPING\r\n"
