@@ -71,7 +71,8 @@ pub(crate) async fn serve(
     let mut connection = Connection { read, side, layer, early: Vec::new(), session, client, ticker };
     if fits {
         let secured = match tls {
-            Some(tls) => connection.secure(&tls).await,
+            // Boxed: plain connections, nearly all, would keep room for its state.
+            Some(tls) => Box::pin(connection.secure(&tls)).await,
             None => Ok(()),
         };
         connection.schedule();
