@@ -155,6 +155,15 @@ def test_a_silent_client_runs_out_of_time(start_server: StartServer, certificate
     wait_for(lambda: close_reasons(server) == ["TLS Handshake Failure"], "the end to be remembered")
 
 
+def test_nothing_is_said_in_the_clear_at_the_end(start_server: StartServer, certificates: Certificates) -> None:
+    """A server that ends before a handshake says nothing of what waits for it, INFO in this case."""
+    server = start_server(certificates.block("handshake_first: true"))
+    with bare(server) as waiting:
+        wait_for(lambda: server.get_json("/varz")["total_connections"] == 1, "the connection")
+        server.stop()
+        assert waiting.recv(1000) == b""
+
+
 def test_bytes_one_by_one(start_server: StartServer, certificates: Certificates) -> None:
     """Records of one byte are put together."""
     server = start_server(certificates.block())

@@ -78,7 +78,11 @@ pub(crate) async fn serve(
         connection.schedule();
         let reason = match secured {
             Ok(()) => connection.run(&broker).await,
-            Err(reason) => reason,
+            Err(reason) => {
+                // What was meant for an encrypted connection is not sent in the clear.
+                connection.client.outbound.close();
+                reason
+            }
         };
         connection.client.close(reason);
     } else {
