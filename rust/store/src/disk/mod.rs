@@ -1,0 +1,58 @@
+//! What the store asks of a file system, so that a simulated one can take its place.
+
+mod real;
+#[cfg(test)]
+pub(crate) mod sim;
+
+use std::fmt::Debug;
+use std::io;
+use std::sync::Arc;
+
+pub use real::{RealDisk, RealFile};
+
+/// A directory of files without folders.
+///
+/// Creation and removal of files survive a power cut only after [`Disk::sync_names`]; contents only after
+/// [`DiskFile::sync`].
+pub trait Disk: Send + Sync + 'static {
+    /// An open file.
+    type File: DiskFile;
+
+    /// Opens an existing file for reading and writing. An error of the kind `NotFound` if there is none.
+    fn open(&self, name: &str) -> io::Result<Arc<Self::File>>;
+
+    /// Creates a file, empty. An error of the kind `AlreadyExists` if it exists.
+    fn create(&self, name: &str) -> io::Result<Arc<Self::File>>;
+
+    /// Removes a file.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// The names of all files, in no order.
+    fn names(&self) -> io::Result<Vec<String>>;
+
+    /// Makes creations and removals durable.
+    fn sync_names(&self) -> io::Result<()>;
+}
+
+/// An open file, which several threads may use: one writes while another waits for a sync.
+#[expect(
+    clippy::len_without_is_empty,
+    reason = "a length that can fail to be read; nobody asks for emptiness"
+)]
+pub trait DiskFile: Debug + Send + Sync + 'static {
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Cuts the file or fills it up with zeros to `len` bytes.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Reads until `bytes` is full or the file ends; answers how many were read.
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes all `bytes` at `offset`.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Returns once all that was written before the call is durable. After an error it is unknown what is, and trying again
+    /// proves nothing: the kernel may have forgotten the pages (storage rule 6).
+    fn sync(&self) -> io::Result<()>;
+}

@@ -1,0 +1,262 @@
+//! A disk in memory that fails as real ones do: a power cut loses, keeps or tears whatever was not synced, bits rot, room
+//! runs out, a sync fails and forgets what it should have written.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Disk, DiskFile};
+
+/// What a device writes whole or not at all.
+const SECTOR: usize = 512;
+
+/// Numbers from a seed (splitmix64).
+#[derive(Debug, Clone)]
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `end`, which is not 0.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
+    pub(crate) fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+}
+
+/// A write that was not synced.
+#[derive(Debug, Clone)]
+enum Pending {
+    Write(usize, Vec<u8>),
+    Len(usize),
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    /// What a power cut leaves for sure.
+    durable: Vec<u8>,
+    /// What reads see.
+    seen: Vec<u8>,
+    pending: Vec<Pending>,
+}
+
+impl Content {
+    fn apply(bytes: &mut Vec<u8>, change: &Pending) {
+        match change {
+            Pending::Len(len) => bytes.resize(*len, 0),
+            Pending::Write(at, data) => {
+                if bytes.len() < at + data.len() {
+                    bytes.resize(at + data.len(), 0);
+                }
+                bytes[*at..at + data.len()].copy_from_slice(data);
+            }
+        }
+    }
+}
+
+/// Which faults strike from now on.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Faults {
+    /// Every sync fails, and what it should have written is lost in a power cut.
+    pub(crate) sync_fails: bool,
+    /// Files can't grow, nor be created.
+    pub(crate) full: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    files: BTreeMap<String, Arc<SimFile>>,
+    durable_names: BTreeMap<String, Arc<SimFile>>,
+}
+
+/// The disk; clones are the same disk.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SimDisk {
+    state: Arc<Mutex<State>>,
+    faults: Arc<Mutex<Faults>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct SimFile {
+    content: Mutex<Content>,
+    faults: Arc<Mutex<Faults>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SimDisk {
+    pub(crate) fn faults(&self, change: impl FnOnce(&mut Faults)) {
+        change(&mut lock(&self.faults));
+    }
+
+    /// The disk as it is found after a power cut: each unsynced write is there, or not, or in part, in any order; each
+    /// unsynced name likewise.
+    pub(crate) fn power_cut(&self, random: &mut Random) -> SimDisk {
+        let state = lock(&self.state);
+        let mut names = state.durable_names.clone();
+        for (name, file) in &state.files {
+            if !names.contains_key(name) && random.one_in(2) {
+                names.insert(name.clone(), Arc::clone(file));
+            }
+        }
+        for name in state.durable_names.keys() {
+            if !state.files.contains_key(name) && random.one_in(2) {
+                names.remove(name);
+            }
+        }
+        let after = SimDisk::default();
+        for (name, file) in names {
+            let content = lock(&file.content);
+            let mut bytes = content.durable.clone();
+            for change in &content.pending {
+                match change {
+                    Pending::Len(_) if random.one_in(2) => Content::apply(&mut bytes, change),
+                    Pending::Len(_) => {}
+                    Pending::Write(at, data) => tear(&mut bytes, *at, data, random),
+                }
+            }
+            after.put(&name, bytes);
+        }
+        after
+    }
+
+    /// The disk as it is found after the process was killed: all that was written is there.
+    pub(crate) fn kill(&self) -> SimDisk {
+        let after = SimDisk::default();
+        for (name, file) in &lock(&self.state).files {
+            after.put(name, lock(&file.content).seen.clone());
+        }
+        after
+    }
+
+    fn put(&self, name: &str, bytes: Vec<u8>) {
+        let content = Content { seen: bytes.clone(), durable: bytes, pending: Vec::new() };
+        let file = Arc::new(SimFile { content: Mutex::new(content), faults: Arc::clone(&self.faults) });
+        let mut state = lock(&self.state);
+        state.files.insert(name.to_owned(), Arc::clone(&file));
+        state.durable_names.insert(name.to_owned(), file);
+    }
+
+    /// The bytes of a file, to be looked at or damaged.
+    pub(crate) fn bytes<T>(&self, name: &str, change: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let file = Arc::clone(&lock(&self.state).files[name]);
+        let mut content = lock(&file.content);
+        let mut bytes = content.seen.clone();
+        let result = change(&mut bytes);
+        content.durable.clone_from(&bytes);
+        content.seen = bytes;
+        result
+    }
+}
+
+/// Puts some of the sectors of a write in place, mostly all or none.
+fn tear(bytes: &mut Vec<u8>, at: usize, data: &[u8], random: &mut Random) {
+    let whole = random.below(3);
+    if whole == 0 {
+        return;
+    }
+    let mut from = 0;
+    while from < data.len() {
+        let to = (((at + from) / SECTOR + 1) * SECTOR - at).min(data.len());
+        if whole == 1 || random.one_in(2) {
+            Content::apply(bytes, &Pending::Write(at + from, data[from..to].to_vec()));
+        }
+        from = to;
+    }
+}
+
+impl Disk for SimDisk {
+    type File = SimFile;
+
+    fn open(&self, name: &str) -> io::Result<Arc<SimFile>> {
+        lock(&self.state).files.get(name).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<SimFile>> {
+        if lock(&self.faults).full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let mut state = lock(&self.state);
+        if state.files.contains_key(name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let file = Arc::new(SimFile { content: Mutex::default(), faults: Arc::clone(&self.faults) });
+        state.files.insert(name.to_owned(), Arc::clone(&file));
+        Ok(file)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        lock(&self.state).files.remove(name).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        Ok(lock(&self.state).files.keys().cloned().collect())
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        if lock(&self.faults).sync_fails {
+            return Err(io::Error::other("simulated"));
+        }
+        let mut state = lock(&self.state);
+        state.durable_names = state.files.clone();
+        Ok(())
+    }
+}
+
+impl DiskFile for SimFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(lock(&self.content).seen.len() as u64)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut content = lock(&self.content);
+        if lock(&self.faults).full && len as usize > content.seen.len() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        content.seen.resize(len as usize, 0);
+        content.pending.push(Pending::Len(len as usize));
+        Ok(())
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let content = lock(&self.content);
+        let rest = content.seen.get(offset as usize..).unwrap_or_default();
+        let n = rest.len().min(bytes.len());
+        bytes[..n].copy_from_slice(&rest[..n]);
+        Ok(n)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut content = lock(&self.content);
+        if lock(&self.faults).full && offset as usize + bytes.len() > content.seen.len() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let change = Pending::Write(offset as usize, bytes.to_vec());
+        Content::apply(&mut content.seen, &change);
+        content.pending.push(change);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut content = lock(&self.content);
+        let pending = std::mem::take(&mut content.pending);
+        if lock(&self.faults).sync_fails {
+            return Err(io::Error::other("simulated"));
+        }
+        for change in &pending {
+            Content::apply(&mut content.durable, change);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,10 @@
+//! Storage of streams and consumers, over a [`disk::Disk`].
+//!
+//! Nothing here reads a clock, draws a random number or starts a thread: times and salts are arguments, and syncing is a job
+//! that the caller runs where it likes. So the same code runs in the server and in simulation.
+//!
+//! What is here so far: [`wal`], the log that all streams of a JetStream thread share.
+
+pub mod checksum;
+pub mod disk;
+pub mod wal;

@@ -1,0 +1,116 @@
+//! Files of the log: a header that says where in the log the file begins, then frames, then room.
+
+use std::sync::Arc;
+
+use super::{Error, frame};
+use crate::checksum::Checksum;
+use crate::disk::{Disk, DiskFile};
+
+/// Bytes before the first frame.
+pub(super) const HEADER_LEN: u64 = 64;
+const MAGIC: [u8; 8] = *b"STONELG1";
+const PREFIX: &str = "log-";
+
+/// One file.
+#[derive(Debug)]
+pub(super) struct LogFile<F> {
+    pub(super) number: u64,
+    /// Position in the log of the first frame.
+    pub(super) start: u64,
+    /// Bytes of the file.
+    pub(super) len: u64,
+    pub(super) file: Arc<F>,
+}
+
+impl<F: DiskFile> LogFile<F> {
+    /// Where in the file `position` lies.
+    pub(super) fn offset(&self, position: u64) -> u64 {
+        HEADER_LEN + (position - self.start)
+    }
+
+    /// The position behind the last byte.
+    pub(super) fn room_end(&self) -> u64 {
+        self.start + self.len.saturating_sub(HEADER_LEN)
+    }
+
+    /// Says in the file's header that it begins at `start`.
+    pub(super) fn begin(&mut self, salt: u64, start: u64) -> Result<(), Error> {
+        self.start = start;
+        let bytes = encode_header(salt, start);
+        self.file.write_at(&bytes, 0).map_err(Error::at("write", &name(self.number)))
+    }
+}
+
+fn encode_header(salt: u64, start: u64) -> [u8; 32] {
+    let mut out = [0; 32];
+    out[..8].copy_from_slice(&MAGIC);
+    out[16..24].copy_from_slice(&start.to_le_bytes());
+    out[24..32].copy_from_slice(&salt.to_le_bytes());
+    let crc = Checksum::new(salt, start).with(&out[16..]).finish();
+    out[8..12].copy_from_slice(&crc.to_le_bytes());
+    out
+}
+
+/// Start and salt, as the header says.
+pub(super) fn decode_header(bytes: &[u8]) -> Option<(u64, u64)> {
+    let bytes: &[u8; 32] = bytes.first_chunk()?;
+    let word = |i: usize| {
+        let mut word = [0; 8];
+        word.copy_from_slice(&bytes[i..i + 8]);
+        u64::from_le_bytes(word)
+    };
+    let (start, salt) = (word(16), word(24));
+    (encode_header(salt, start) == *bytes && start.is_multiple_of(8) && start < u64::MAX / 2)
+        .then_some((start, salt))
+}
+
+/// The start of a file whose header is damaged, from the first frame in it that is intact: frames know where they belong.
+pub(super) fn start_from_frames(bytes: &[u8], salt: u64) -> Option<u64> {
+    memchr::memmem::find_iter(bytes, &frame::MAGIC).find_map(|at| {
+        let (header, _) = frame::Header::decode_anywhere(&bytes[at..], salt)?;
+        header.position.checked_sub((at as u64).checked_sub(HEADER_LEN)?)
+    })
+}
+
+/// The name of file `number`.
+pub(super) fn name(number: u64) -> String {
+    format!("{PREFIX}{number:08}")
+}
+
+/// The number of a file of the log; `None` for other files.
+pub(super) fn number(name: &str) -> Option<u64> {
+    name.strip_prefix(PREFIX)?.parse().ok()
+}
+
+/// Creates a file of `len` bytes of zeros and syncs them, so that no later sync has to record where they lie.
+pub(super) fn create<D: Disk>(
+    disk: &D,
+    number: u64,
+    len: u64,
+    fill: bool,
+) -> Result<LogFile<D::File>, Error> {
+    static CHUNK: [u8; 64 << 10] = [0; 64 << 10];
+    let name = name(number);
+    let create = || {
+        let file = disk.create(&name)?;
+        let filled = (|| {
+            if !fill {
+                return file.set_len(len);
+            }
+            let mut at = 0;
+            while at < len {
+                let n = (len - at).min(CHUNK.len() as u64);
+                file.write_at(&CHUNK[..n as usize], at)?;
+                at += n;
+            }
+            file.sync()
+        })();
+        if filled.is_err() {
+            // What was taken from a full disk is given back; if that fails too, the first error tells.
+            let _ = disk.remove(&name);
+        }
+        filled.map(|()| file)
+    };
+    let file = create().map_err(Error::at("create", &name))?;
+    Ok(LogFile { number, start: 0, len, file })
+}

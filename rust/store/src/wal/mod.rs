@@ -1,0 +1,337 @@
+//! The write-ahead log that all streams and consumers of one JetStream thread share.
+//!
+//! [`Log::append`] gathers records, [`Log::write`] puts all that were gathered into the file as one frame, and a [`SyncJob`],
+//! run on a thread that may wait, makes all frames written so far durable: one sync for whatever queued while the one before
+//! ran.
+//!
+//! Positions count bytes since the log began and never repeat. On disk are files `log-N`, each holding the positions from the
+//! one its header names, and a `superblock`. Frames carry the position up to which the log was known to be durable when
+//! they were written, so that reading it again tells damage ([`Damage`]) from a tail that a power cut tore ([`Torn`]).
+
+mod file;
+mod frame;
+mod record;
+mod recovery;
+#[cfg(test)]
+mod simulation;
+mod superblock;
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use file::LogFile;
+pub use record::{GroupId, Record};
+pub use recovery::{Damage, Found, Recovery, Torn};
+use superblock::Superblock;
+
+use crate::disk::{Disk, DiskFile};
+
+/// The longest body of a record, in bytes.
+pub const BODY_LEN_MAX: usize = 1 << 30;
+
+/// Why the log can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The disk has no room. What was gathered is still there: [`Log::write`] again, or [`Log::discard`] it.
+    #[error("no room on the disk for {file}")]
+    Full {
+        /// The file that could not be made.
+        file: String,
+    },
+    /// The disk failed.
+    #[error("can't {action} {file}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        file: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// An earlier failure left unknown what is on disk; nothing can be written until the log is opened anew (storage rule 6).
+    #[error("the log failed before and takes no more")]
+    Failed,
+    /// The superblock and all headers are damaged, so that nothing in the log can be checked.
+    #[error("the superblock and the headers of all log files are damaged")]
+    Unreadable,
+}
+
+impl Error {
+    fn at(action: &'static str, file: &str) -> impl Fn(io::Error) -> Self {
+        move |source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { file: file.to_owned() },
+            _ => Self::Io { action, file: file.to_owned(), source },
+        }
+    }
+}
+
+/// How the log uses the disk.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Bytes of a file; a longer frame gets a file of its own length.
+    pub file_len: u64,
+    /// Write new files full of zeros beforehand: syncs are faster then, and the room is there. Off for throwaway stores.
+    pub fill: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { file_len: 64 << 20, fill: true }
+    }
+}
+
+/// The log, open for writing.
+#[derive(Debug)]
+pub struct Log<D: Disk> {
+    disk: Arc<D>,
+    options: Options,
+    superblock: Superblock,
+    superblock_file: Arc<D::File>,
+    files: VecDeque<LogFile<D::File>>,
+    /// Files that hold nothing needed, to be used again.
+    spares: Vec<LogFile<D::File>>,
+    next_number: u64,
+    /// The frame that is being gathered, with room for its header.
+    gathered: Vec<u8>,
+    records: u32,
+    /// Where the next frame goes.
+    end: u64,
+    /// Behind the last frame that holds records.
+    records_end: u64,
+    durable: u64,
+    /// What the newest frame or superblock says is durable.
+    marked: u64,
+    previous: u32,
+    unsynced: Vec<Arc<D::File>>,
+    names_unsynced: bool,
+    syncing: bool,
+    failed: bool,
+}
+
+impl<D: Disk> Log<D> {
+    /// Opens the log on `disk`, or begins one. All records that are there are given to `visit` in the order in which they
+    /// were written, and so is damage, where it lies.
+    ///
+    /// `salt` is a random number, used if the log is new. Returns when all that was found is durable.
+    pub fn open(
+        disk: Arc<D>,
+        options: Options,
+        salt: u64,
+        visit: impl FnMut(Found<'_>),
+    ) -> Result<(Self, Recovery), Error> {
+        recovery::open(disk, options, salt, visit)
+    }
+
+    /// Gathers a record, whose body is the `parts` in a row, [`BODY_LEN_MAX`] bytes at most.
+    pub fn append(&mut self, group: GroupId, kind: u8, parts: &[&[u8]]) {
+        debug_assert!(parts.iter().map(|p| p.len()).sum::<usize>() <= BODY_LEN_MAX);
+        if self.gathered.is_empty() {
+            self.gathered.resize(frame::HEADER_LEN, 0);
+        }
+        let position = self.end + self.gathered.len() as u64;
+        let seal = self.seal();
+        record::encode(&mut self.gathered, seal, position, group, kind, parts);
+        self.records += 1;
+    }
+
+    /// Bytes gathered and not yet written.
+    pub fn gathered_len(&self) -> usize {
+        self.gathered.len()
+    }
+
+    /// Forgets what was gathered since the last write.
+    pub fn discard(&mut self) {
+        self.gathered.clear();
+        self.records = 0;
+    }
+
+    /// Writes what was gathered. All of it is durable once [`Log::durable`] has reached the answer.
+    pub fn write(&mut self) -> Result<u64, Error> {
+        if self.gathered.is_empty() {
+            return Ok(self.records_end);
+        }
+        self.write_frame()?;
+        self.records_end = self.end;
+        Ok(self.end)
+    }
+
+    /// Everything before this position is durable.
+    pub fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    /// The position behind all that was written.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Says on disk what is durable, if it does not say so yet; for a log that has been idle for some milliseconds. Tells
+    /// whether there is something to sync.
+    pub fn mark(&mut self) -> Result<bool, Error> {
+        if self.marked >= self.records_end || self.durable < self.records_end || !self.gathered.is_empty() {
+            return Ok(false);
+        }
+        self.gathered.resize(frame::HEADER_LEN, 0);
+        self.write_frame()?;
+        self.write_superblock()?;
+        Ok(true)
+    }
+
+    /// A sync of all that was written so far; `None` if there is nothing to sync, or while another one runs: a later one that
+    /// ends well must not hide that the one before failed.
+    pub fn sync_job(&mut self) -> Option<SyncJob<D>> {
+        if self.failed || self.syncing || self.unsynced.is_empty() {
+            return None;
+        }
+        self.syncing = true;
+        Some(SyncJob {
+            disk: std::mem::take(&mut self.names_unsynced).then(|| Arc::clone(&self.disk)),
+            files: std::mem::take(&mut self.unsynced),
+            end: self.end,
+        })
+    }
+
+    /// Takes note of how a sync ended. After a failure the log takes no more.
+    pub fn synced(&mut self, done: Synced) -> Result<u64, Error> {
+        self.syncing = false;
+        match done.result {
+            Ok(()) => {
+                self.durable = self.durable.max(done.end);
+                Ok(self.durable)
+            }
+            Err(e) => {
+                self.failed = true;
+                Err(e)
+            }
+        }
+    }
+
+    /// Says that nothing before `position` is needed any more. Whole files before it are used again; this takes a sync of
+    /// the superblock, since a file in new use must not be taken for an old one.
+    pub fn trim(&mut self, position: u64) -> Result<(), Error> {
+        let keep = self.files.iter().skip(1).take_while(|f| f.start <= position).count();
+        if keep == 0 {
+            return Ok(());
+        }
+        self.superblock.trimmed = self.files[keep].start;
+        self.write_superblock()?;
+        if let Err(e) = self.superblock_file.sync() {
+            return Err(self.fail(Error::at("sync", superblock::NAME)(e)));
+        }
+        for spare in self.files.drain(..keep) {
+            if self.spares.is_empty() && spare.len == self.options.file_len {
+                self.spares.push(spare);
+            } else {
+                let name = file::name(spare.number);
+                self.disk.remove(&name).map_err(Error::at("remove", &name))?;
+                self.names_unsynced = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn seal(&self) -> record::Seal {
+        record::Seal { salt: self.superblock.salt, epoch: self.superblock.epoch }
+    }
+
+    fn fail(&mut self, error: Error) -> Error {
+        self.failed = true;
+        error
+    }
+
+    fn write_frame(&mut self) -> Result<(), Error> {
+        if self.failed {
+            return Err(Error::Failed);
+        }
+        let len = self.gathered.len() as u64;
+        if self.files.back().is_none_or(|f| self.end < f.start || f.room_end() < self.end + len) {
+            self.roll(len)?;
+        }
+        let header = frame::Header {
+            position: self.end,
+            durable: self.durable,
+            len: (self.gathered.len() - frame::HEADER_LEN) as u32,
+            records: self.records,
+            epoch: self.superblock.epoch,
+            previous: self.previous,
+        };
+        let (bytes, crc) = header.encode(self.superblock.salt);
+        self.gathered[..frame::HEADER_LEN].copy_from_slice(&bytes);
+        let Some(file) = self.files.back() else { return Err(self.fail(Error::Failed)) };
+        if let Err(e) = file.file.write_at(&self.gathered, file.offset(self.end)) {
+            // Part of it may be there. Only opening the log again can tell.
+            let error = Error::at("write", &file::name(file.number))(e);
+            return Err(self.fail(error));
+        }
+        note(&mut self.unsynced, &file.file);
+        self.end = header.end();
+        self.previous = crc;
+        self.marked = self.durable;
+        self.discard();
+        Ok(())
+    }
+
+    /// Begins a new file for a frame of `len` bytes.
+    fn roll(&mut self, len: u64) -> Result<(), Error> {
+        let needed = (len + file::HEADER_LEN).max(self.options.file_len);
+        let mut file = match self.spares.iter().position(|s| s.len >= needed) {
+            Some(i) => self.spares.swap_remove(i),
+            None => {
+                let file = file::create(&*self.disk, self.next_number, needed, self.options.fill)?;
+                self.next_number += 1;
+                self.names_unsynced = true;
+                file
+            }
+        };
+        file.begin(self.superblock.salt, self.end).map_err(|e| self.fail(e))?;
+        note(&mut self.unsynced, &file.file);
+        self.files.push_back(file);
+        Ok(())
+    }
+
+    fn write_superblock(&mut self) -> Result<(), Error> {
+        self.superblock.generation += 1;
+        self.superblock.durable = self.durable;
+        superblock::write(&*self.superblock_file, &self.superblock).map_err(|e| self.fail(e))?;
+        note(&mut self.unsynced, &self.superblock_file);
+        Ok(())
+    }
+}
+
+fn note<F>(files: &mut Vec<Arc<F>>, file: &Arc<F>) {
+    if !files.iter().any(|f| Arc::ptr_eq(f, file)) {
+        files.push(Arc::clone(file));
+    }
+}
+
+/// A sync to be run wherever waiting is allowed.
+#[derive(Debug)]
+pub struct SyncJob<D: Disk> {
+    /// There if names changed too.
+    disk: Option<Arc<D>>,
+    files: Vec<Arc<D::File>>,
+    end: u64,
+}
+
+impl<D: Disk> SyncJob<D> {
+    /// Waits until all is durable. Hand the answer to [`Log::synced`].
+    pub fn run(self) -> Synced {
+        let sync = || {
+            for file in &self.files {
+                file.sync().map_err(Error::at("sync", "the log"))?;
+            }
+            self.disk
+                .map_or(Ok(()), |disk| disk.sync_names().map_err(Error::at("sync", "the log's directory")))
+        };
+        Synced { end: self.end, result: sync() }
+    }
+}
+
+/// How a [`SyncJob`] ended.
+#[derive(Debug)]
+#[must_use]
+pub struct Synced {
+    end: u64,
+    result: Result<(), Error>,
+}

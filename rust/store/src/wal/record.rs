@@ -1,0 +1,119 @@
+//! A record: what one stream or consumer writes to the log, with a checksum of its own, so that damage costs no neighbour.
+
+use crate::checksum::Checksum;
+
+/// Bytes before the body: length, checksum, group, kind, three zeros.
+pub(super) const HEADER_LEN: usize = 16;
+
+/// A stream's or consumer's number within a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId(pub u32);
+
+/// One entry of the log, borrowed from where it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Where it begins in the log, in bytes since the log began; unique and rising.
+    pub position: u64,
+    /// Whose it is.
+    pub group: GroupId,
+    /// What the body is; the group knows.
+    pub kind: u8,
+    /// The content.
+    pub body: &'a [u8],
+}
+
+/// Length with the header and the padding to a multiple of 8.
+pub(super) fn padded_len(body_len: usize) -> usize {
+    HEADER_LEN + body_len.next_multiple_of(8)
+}
+
+/// Appends a record whose body is the `parts` in a row.
+pub(super) fn encode(
+    out: &mut Vec<u8>,
+    seal: Seal,
+    position: u64,
+    group: GroupId,
+    kind: u8,
+    parts: &[&[u8]],
+) {
+    let begin = out.len();
+    let body_len: usize = parts.iter().map(|p| p.len()).sum();
+    out.reserve(padded_len(body_len));
+    out.extend_from_slice(&(body_len as u32).to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&group.0.to_le_bytes());
+    out.extend_from_slice(&[kind, 0, 0, 0]);
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+    let crc = seal.of(position, &out[begin..]);
+    out[begin + 4..begin + 8].copy_from_slice(&crc.to_le_bytes());
+    out.resize(begin + padded_len(body_len), 0);
+}
+
+/// What goes into every checksum beside the bytes: the store's salt and the epoch of the writer, so that a record left over
+/// from a dropped tail does not pass in a frame written over it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seal {
+    pub(super) salt: u64,
+    pub(super) epoch: u32,
+}
+
+impl Seal {
+    /// The checksum of a record of `bytes`, header and body without padding.
+    fn of(self, position: u64, bytes: &[u8]) -> u32 {
+        Checksum::new(self.salt, position)
+            .with(&self.epoch.to_le_bytes())
+            .with(&bytes[..4])
+            .with(&bytes[8..])
+            .finish()
+    }
+}
+
+/// Reads the record at the start of `bytes`, which lies at `position`; `None` if it is not intact. Also tells its length with
+/// padding.
+pub(super) fn decode(bytes: &[u8], seal: Seal, position: u64) -> Option<(Record<'_>, usize)> {
+    let header: &[u8; HEADER_LEN] = bytes.first_chunk()?;
+    let [l0, l1, l2, l3, c0, c1, c2, c3, g0, g1, g2, g3, kind, zeros @ ..] = *header;
+    let body_len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+    let body = bytes.get(HEADER_LEN..HEADER_LEN.checked_add(body_len)?)?;
+    if zeros != [0; 3]
+        || seal.of(position, &bytes[..HEADER_LEN + body_len]) != u32::from_le_bytes([c0, c1, c2, c3])
+    {
+        return None;
+    }
+    let group = GroupId(u32::from_le_bytes([g0, g1, g2, g3]));
+    Some((Record { position, group, kind, body }, padded_len(body_len)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEAL: Seal = Seal { salt: 7, epoch: 3 };
+
+    #[test]
+    fn reads_what_was_written_and_nothing_else() {
+        for len in [0, 1, 7, 8, 9, 1000] {
+            let body = vec![0x5a; len];
+            let mut out = Vec::new();
+            encode(&mut out, SEAL, 4096, GroupId(9), 2, &[&body[..len / 2], &body[len / 2..]]);
+            assert_eq!(out.len(), padded_len(len));
+            let (record, used) = decode(&out, SEAL, 4096).expect("intact");
+            assert_eq!(
+                (record.position, record.group, record.kind, record.body),
+                (4096, GroupId(9), 2, &body[..])
+            );
+            assert_eq!(used, out.len());
+            assert!(decode(&out, SEAL, 4104).is_none());
+            assert!(decode(&out, Seal { salt: 8, ..SEAL }, 4096).is_none());
+            assert!(decode(&out, Seal { epoch: 4, ..SEAL }, 4096).is_none());
+            assert!(decode(&out[..out.len() - 8], SEAL, 4096).is_none());
+            for bit in 0..(HEADER_LEN + len) * 8 {
+                out[bit / 8] ^= 1 << (bit % 8);
+                assert!(decode(&out, SEAL, 4096).is_none(), "bit {bit}");
+                out[bit / 8] ^= 1 << (bit % 8);
+            }
+        }
+    }
+}

@@ -1,0 +1,508 @@
+//! Reading the log when it is opened: what is there, what is damaged, what was torn off.
+//!
+//! A place that can't be read is damage if the log is known to have been durable beyond it, by the superblock or by any
+//! later frame. Else it is where a power cut tore the tail, and nothing behind it was ever acknowledged.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::file::LogFile;
+use super::superblock::{self, Superblock};
+use super::{Error, Log, Options, Record, file, frame, record};
+use crate::disk::{Disk, DiskFile};
+
+/// A part of the log that was durable and can't be read any more. What it held is lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// Position where it begins.
+    pub from: u64,
+    /// Position behind it.
+    pub to: u64,
+    /// The file, or the one before it if the file itself is missing.
+    pub file: String,
+    /// Where in the file it begins, in bytes.
+    pub offset: u64,
+}
+
+/// A tail that was written, but not proven durable, and is not whole; it was dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Torn {
+    /// Position where the log was cut.
+    pub from: u64,
+    /// Bytes, as far as anything could be recognised.
+    pub len: u64,
+    /// Records in them that could be read.
+    pub records: u64,
+    /// The file.
+    pub file: String,
+    /// Where in the file it begins, in bytes.
+    pub offset: u64,
+}
+
+/// Something that was found, in the order of positions.
+#[derive(Debug)]
+pub enum Found<'a> {
+    /// An intact record.
+    Record(Record<'a>),
+    /// A place where records may be missing.
+    Damaged(&'a Damage),
+}
+
+/// How reading the log went.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    /// Intact records.
+    pub records: u64,
+    /// What was lost.
+    pub damaged: Vec<Damage>,
+    /// What was cut off at the end.
+    pub torn: Option<Torn>,
+    /// Headers and superblock copies that were damaged, at no loss.
+    pub mended: u64,
+}
+
+pub(super) fn open<D: Disk>(
+    disk: Arc<D>,
+    options: Options,
+    salt: u64,
+    mut visit: impl FnMut(Found<'_>),
+) -> Result<(Log<D>, Recovery), Error> {
+    let read = superblock::read(&*disk)?;
+    let mut numbers: Vec<u64> = disk
+        .names()
+        .map_err(Error::at("list", "the log's directory"))?
+        .iter()
+        .filter_map(|n| file::number(n))
+        .collect();
+    numbers.sort_unstable();
+    let next_number = numbers.last().map_or(1, |n| n + 1);
+
+    let mut superblock = match read.newest {
+        Some(found) => found,
+        None => {
+            // Files are made after the superblock is durable. Without any, this is a new store, or one that was never born.
+            let salt = if numbers.is_empty() {
+                salt
+            } else {
+                salt_of_files(&*disk, &numbers)?.ok_or(Error::Unreadable)?
+            };
+            Superblock { generation: 0, salt, epoch: 0, durable: 0, trimmed: 0 }
+        }
+    };
+    let mut files = Files::collect(&*disk, &numbers, &superblock, options.file_len)?;
+    let mut scan = Scan::new(&superblock, &mut visit);
+    scan.recovery.mended = files.mended + u64::from(read.damaged);
+    scan.at = match files.used.first() {
+        // An older copy of the superblock does not know what was trimmed since.
+        Some(first) if read.damaged > 0 || read.newest.is_none() => first.start.max(superblock.trimmed),
+        _ => superblock.trimmed,
+    };
+    let kept = scan.run(&files.used)?;
+    let Scan { at: end, epoch, records_end, recovery, .. } = scan;
+
+    for dropped in files.used.drain(kept..).chain(files.useless.drain(..)) {
+        let name = file::name(dropped.number);
+        disk.remove(&name).map_err(Error::at("remove", &name))?;
+    }
+    for file in &files.used {
+        // What a killed process wrote may be in memory only.
+        file.file.sync().map_err(Error::at("sync", &file::name(file.number)))?;
+    }
+    superblock.generation += 1;
+    superblock.epoch = superblock.epoch.max(epoch) + 1;
+    superblock.durable = end;
+    superblock::write(&*read.file, &superblock)?;
+    read.file.sync().map_err(Error::at("sync", superblock::NAME))?;
+    disk.sync_names().map_err(Error::at("sync", "the log's directory"))?;
+
+    let mut log = Log {
+        disk,
+        options,
+        superblock,
+        superblock_file: read.file,
+        files: VecDeque::from(files.used),
+        spares: files.spares,
+        next_number,
+        gathered: Vec::new(),
+        records: 0,
+        end,
+        records_end,
+        durable: end,
+        marked: end,
+        previous: 0,
+        unsynced: Vec::new(),
+        names_unsynced: false,
+        syncing: false,
+        failed: false,
+    };
+    // An empty frame of the new epoch covers whatever is left of a dropped tail.
+    log.gathered.resize(frame::HEADER_LEN, 0);
+    log.write_frame()?;
+    if let Some(job) = log.sync_job() {
+        log.synced(job.run())?;
+    }
+    Ok((log, recovery))
+}
+
+/// The salt, from the first file whose header is intact.
+fn salt_of_files<D: Disk>(disk: &D, numbers: &[u64]) -> Result<Option<u64>, Error> {
+    for &number in numbers {
+        let name = file::name(number);
+        let mut bytes = [0; file::HEADER_LEN as usize];
+        let file = disk.open(&name).map_err(Error::at("open", &name))?;
+        file.read_at(&mut bytes, 0).map_err(Error::at("read", &name))?;
+        if let Some((_, salt)) = file::decode_header(&bytes) {
+            return Ok(Some(salt));
+        }
+    }
+    Ok(None)
+}
+
+/// The log's files, sorted out.
+struct Files<F> {
+    /// Those with frames that count, in the order of the log.
+    used: Vec<LogFile<F>>,
+    /// One of the usual length whose content does not matter, to be used again.
+    spares: Vec<LogFile<F>>,
+    /// More of them.
+    useless: Vec<LogFile<F>>,
+    mended: u64,
+}
+
+impl<F: DiskFile> Files<F> {
+    fn collect<D: Disk<File = F>>(
+        disk: &D,
+        numbers: &[u64],
+        superblock: &Superblock,
+        file_len: u64,
+    ) -> Result<Self, Error> {
+        let mut files = Self { used: Vec::new(), spares: Vec::new(), useless: Vec::new(), mended: 0 };
+        for &number in numbers {
+            let name = file::name(number);
+            let file = disk.open(&name).map_err(Error::at("open", &name))?;
+            let len = file.len().map_err(Error::at("measure", &name))?;
+            let mut header = [0; file::HEADER_LEN as usize];
+            file.read_at(&mut header, 0).map_err(Error::at("read", &name))?;
+            let mut found = LogFile { number, start: 0, len, file };
+            let start = match file::decode_header(&header) {
+                Some((start, salt)) if salt == superblock.salt => Some(start),
+                _ => {
+                    let start = file::start_from_frames(&contents(&found)?, superblock.salt);
+                    files.mended += u64::from(start.is_some());
+                    start
+                }
+            };
+            match start {
+                Some(start) if start >= superblock.trimmed => {
+                    found.start = start;
+                    files.used.push(found);
+                }
+                _ if files.spares.is_empty() && len == file_len => files.spares.push(found),
+                _ => files.useless.push(found),
+            }
+        }
+        files.used.sort_by_key(|f| (f.start, f.number));
+        Ok(files)
+    }
+}
+
+fn contents<F: DiskFile>(file: &LogFile<F>) -> Result<Vec<u8>, Error> {
+    let name = file::name(file.number);
+    let mut bytes = vec![0; usize::try_from(file.len).map_err(|_| Error::Unreadable)?];
+    let n = file.file.read_at(&mut bytes, 0).map_err(Error::at("read", &name))?;
+    bytes.truncate(n);
+    Ok(bytes)
+}
+
+struct Scan<'v> {
+    salt: u64,
+    visit: &'v mut dyn FnMut(Found<'_>),
+    /// Where the next frame should be.
+    at: u64,
+    records_end: u64,
+    /// Of the last frame; later ones have no lower.
+    epoch: u32,
+    /// Checksum of the last header, unless something is missing since.
+    previous: Option<u32>,
+    /// Known to have been durable up to here.
+    proven: u64,
+    recovery: Recovery,
+}
+
+impl<'v> Scan<'v> {
+    fn new(superblock: &Superblock, visit: &'v mut dyn FnMut(Found<'_>)) -> Self {
+        Self {
+            salt: superblock.salt,
+            visit,
+            at: 0,
+            records_end: 0,
+            epoch: 0,
+            previous: None,
+            proven: superblock.durable,
+            recovery: Recovery::default(),
+        }
+    }
+
+    /// Reads all files; answers how many of them hold something that counts.
+    fn run<F: DiskFile>(&mut self, files: &[LogFile<F>]) -> Result<usize, Error> {
+        for (i, file) in files.iter().enumerate() {
+            let bytes = contents(file)?;
+            if file.start > self.at {
+                // The end of the file before is missing, or that file is.
+                self.look_ahead(files, i, &bytes)?;
+                if self.at >= self.proven {
+                    self.tear(files.get(i.wrapping_sub(1)), &[], file.start);
+                    return Ok(i);
+                }
+                self.lose(files.get(i.wrapping_sub(1)).unwrap_or(file), self.at, file.start);
+                self.at = file.start;
+                self.previous = None;
+            }
+            if !self.read_file(files, i, &bytes)? {
+                return Ok(i + 1);
+            }
+        }
+        if self.at < self.proven {
+            if let Some(last) = files.last() {
+                self.lose(last, self.at, self.proven);
+            } else {
+                let damage = Damage { from: self.at, to: self.proven, file: file::name(1), offset: 0 };
+                self.report(damage);
+            }
+            self.at = self.proven;
+        }
+        Ok(files.len())
+    }
+
+    /// Reads one file's frames. False if the log was cut in it.
+    fn read_file<F: DiskFile>(
+        &mut self,
+        files: &[LogFile<F>],
+        i: usize,
+        bytes: &[u8],
+    ) -> Result<bool, Error> {
+        let file = &files[i];
+        loop {
+            let offset = file.offset(self.at) as usize;
+            if let Some((header, crc)) = self.frame_at(bytes, offset) {
+                let end = offset + frame::HEADER_LEN + header.len as usize;
+                let Some(body) = bytes.get(offset + frame::HEADER_LEN..end) else {
+                    // The file was cut within the frame.
+                    return self.unreadable(files, i, bytes, offset, bytes.len(), header.end());
+                };
+                let seal = record::Seal { salt: self.salt, epoch: header.epoch };
+                if let Some(records) =
+                    intact(body, seal, header.position + frame::HEADER_LEN as u64, header.records)
+                {
+                    self.recovery.records += records.len() as u64;
+                    for record in &records {
+                        (self.visit)(Found::Record(*record));
+                    }
+                } else if !self.unreadable(files, i, bytes, offset, end, header.end())? {
+                    return Ok(false);
+                }
+                self.epoch = header.epoch;
+                self.previous = Some(crc);
+                self.proven = self.proven.max(header.durable);
+                self.at = header.end();
+                if header.records > 0 {
+                    self.records_end = self.at;
+                }
+                continue;
+            }
+            let next = self.next_frame(file, bytes, offset + 8);
+            let next_start = files.get(i + 1).map(|f| f.start);
+            match (next, next_start) {
+                (None, Some(start)) if start == self.at => return Ok(true),
+                (None, None) if self.at >= self.proven => {
+                    // The end, unless a frame was begun here.
+                    let begun = bytes
+                        .get(offset..offset + 16)
+                        .is_some_and(|b| b[..4] == frame::MAGIC && b[8..16] == self.at.to_le_bytes());
+                    if begun {
+                        let rest = bytes[offset..].iter().rposition(|b| *b != 0).map_or(0, |i| i as u64 + 1);
+                        self.tear(Some(file), &bytes[offset..], self.at + rest);
+                    }
+                    return Ok(!begun);
+                }
+                (None, None) => {
+                    let end = (offset as u64 + (self.proven - self.at)).min(bytes.len() as u64) as usize;
+                    let proven = self.proven;
+                    return self.unreadable(files, i, bytes, offset, end, proven);
+                }
+                (None, Some(start)) => return self.unreadable(files, i, bytes, offset, bytes.len(), start),
+                (Some((next, position)), _) => {
+                    if !self.unreadable(files, i, bytes, offset, next, position)? {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The frame at `offset`, if it is the one that follows.
+    fn frame_at(&self, bytes: &[u8], offset: usize) -> Option<(frame::Header, u32)> {
+        let (header, crc) = frame::Header::decode(bytes.get(offset..)?, self.salt, self.at)?;
+        let follows = header.epoch > self.epoch || self.previous.is_none_or(|p| header.previous == p);
+        (header.epoch >= self.epoch && follows).then_some((header, crc))
+    }
+
+    /// The next frame that may count, at `from` or behind: its offset and position.
+    fn next_frame<F>(&self, file: &LogFile<F>, bytes: &[u8], from: usize) -> Option<(usize, u64)> {
+        let from = from.min(bytes.len());
+        memchr::memmem::find_iter(&bytes[from..], &frame::MAGIC).find_map(|found| {
+            let offset = from + found;
+            let position = file.start + (offset as u64).checked_sub(file::HEADER_LEN)?;
+            let (header, _) = frame::Header::decode(&bytes[offset..], self.salt, position)?;
+            (header.epoch >= self.epoch).then_some((offset, position))
+        })
+    }
+
+    /// Learns from all frames that follow up to where the log was durable.
+    fn look_ahead<F: DiskFile>(&mut self, files: &[LogFile<F>], i: usize, bytes: &[u8]) -> Result<(), Error> {
+        for (j, file) in files.iter().enumerate().skip(i) {
+            let loaded;
+            let bytes = if j == i {
+                bytes
+            } else {
+                loaded = contents(file)?;
+                &loaded
+            };
+            let mut from = 0;
+            while let Some((offset, position)) = self.next_frame(file, bytes, from) {
+                if let Some((header, _)) = frame::Header::decode(&bytes[offset..], self.salt, position) {
+                    self.proven = self.proven.max(header.durable);
+                }
+                from = offset + 8;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deals with the bytes from `offset` to `end`, behind which the log goes on at `position`. False if the log ends here.
+    fn unreadable<F: DiskFile>(
+        &mut self,
+        files: &[LogFile<F>],
+        i: usize,
+        bytes: &[u8],
+        offset: usize,
+        end: usize,
+        position: u64,
+    ) -> Result<bool, Error> {
+        let file = &files[i];
+        if self.at >= self.proven {
+            self.look_ahead(files, i, bytes)?;
+        }
+        if self.at >= self.proven {
+            self.tear(Some(file), bytes.get(offset..).unwrap_or_default(), position);
+            return Ok(false);
+        }
+        // A file that was cut may end before the place where the log went on.
+        let end = end.min(bytes.len()).max(offset);
+        self.salvage(file, bytes.get(..end).unwrap_or_default(), offset);
+        let read_to = self.at + end.min(bytes.len()).saturating_sub(offset) as u64;
+        if read_to < position {
+            self.lose(file, read_to, position);
+        }
+        self.at = position;
+        self.records_end = position;
+        self.previous = None;
+        Ok(true)
+    }
+
+    /// Finds the records between `offset` and the end of `bytes` that are intact, and names the rest.
+    fn salvage<F: DiskFile>(&mut self, file: &LogFile<F>, bytes: &[u8], offset: usize) {
+        if offset >= bytes.len() {
+            return;
+        }
+        let position_of = |offset: usize| file.start + (offset as u64 - file::HEADER_LEN);
+        // Frames of one epoch follow each other, except across an opening; that one's frame is read as such.
+        let mut epochs = vec![self.epoch];
+        if let Some((header, _)) = frame::Header::decode(&bytes[offset..], self.salt, self.at) {
+            epochs = vec![header.epoch];
+        } else if self.epoch < u32::MAX {
+            epochs.push(self.epoch + 1);
+        }
+        // Clients choose what the bytes say, so that trying each place as a record must not take for ever.
+        let mut budget = 64 * (bytes.len() - offset) + (1 << 20);
+        let mut bad: Option<usize> = None;
+        let mut at = offset;
+        while at < bytes.len() {
+            let claimed =
+                bytes.get(at..at + 4).map_or(0, |l| u32::from_le_bytes([l[0], l[1], l[2], l[3]]) as usize);
+            let tried = if claimed < bytes.len() - at { claimed } else { 0 };
+            let found = budget.checked_sub(tried).and_then(|left| {
+                budget = left;
+                epochs.iter().find_map(|&epoch| {
+                    record::decode(&bytes[at..], record::Seal { salt: self.salt, epoch }, position_of(at))
+                })
+            });
+            let Some((record, len)) = found else {
+                bad.get_or_insert(at);
+                at += 8;
+                continue;
+            };
+            if let Some(from) = bad.take() {
+                self.bad_run(file, offset, from, at);
+            }
+            self.recovery.records += 1;
+            (self.visit)(Found::Record(record));
+            at += len;
+        }
+        if let Some(from) = bad {
+            self.bad_run(file, offset, from, bytes.len());
+        }
+    }
+
+    /// Bytes that are no record. Where a frame begins they are only its header, which holds nothing of anybody's.
+    fn bad_run<F: DiskFile>(&mut self, file: &LogFile<F>, frame: usize, from: usize, to: usize) {
+        if from == frame && to == frame + frame::HEADER_LEN {
+            self.recovery.mended += u64::from(self.recovery.damaged.is_empty());
+        } else {
+            let position_of = |offset: usize| file.start + (offset as u64 - file::HEADER_LEN);
+            self.lose(file, position_of(from), position_of(to));
+        }
+    }
+
+    fn lose<F: DiskFile>(&mut self, file: &LogFile<F>, from: u64, to: u64) {
+        // Before the start of the first file there, the place is in one that is missing.
+        let offset = if from < file.start { 0 } else { file.offset(from) };
+        self.report(Damage { from, to, file: file::name(file.number), offset });
+    }
+
+    fn report(&mut self, damage: Damage) {
+        (self.visit)(Found::Damaged(&damage));
+        self.recovery.damaged.push(damage);
+    }
+
+    /// Cuts the log here; `rest` is what lies behind in the file, and the log seems to go on to `to`.
+    fn tear<F: DiskFile>(&mut self, file: Option<&LogFile<F>>, rest: &[u8], to: u64) {
+        let mut records = 0;
+        for at in memchr::memmem::find_iter(rest, &frame::MAGIC) {
+            let position = self.at + at as u64;
+            if let Some((header, _)) = frame::Header::decode(&rest[at..], self.salt, position) {
+                records += u64::from(header.records);
+            }
+        }
+        self.recovery.torn = Some(Torn {
+            from: self.at,
+            len: to - self.at,
+            records,
+            file: file.map_or_else(|| file::name(1), |f| file::name(f.number)),
+            offset: file.map_or(0, |f| f.offset(self.at)),
+        });
+    }
+}
+
+/// The records of a frame, if all of them are intact.
+fn intact(mut bytes: &[u8], seal: record::Seal, mut position: u64, count: u32) -> Option<Vec<Record<'_>>> {
+    let mut records = Vec::new();
+    while !bytes.is_empty() {
+        let (record, len) = record::decode(bytes, seal, position)?;
+        records.push(record);
+        // The padding may be cut off in a damaged file only; then what is missing is no content.
+        bytes = bytes.get(len..)?;
+        position += len as u64;
+    }
+    (records.len() == count as usize).then_some(records)
+}

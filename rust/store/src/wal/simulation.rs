@@ -1,0 +1,289 @@
+//! The log on a disk that fails, seed by seed, against the list of what was written.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::disk::sim::{Random, SimDisk};
+
+const OPTIONS: Options = Options { file_len: 16 << 10, fill: true };
+
+/// The seeds to try: `default` many, or as many as `STONECHAT_SEEDS` says, from 0.
+fn seeds(default: u64) -> std::ops::Range<u64> {
+    0..std::env::var("STONECHAT_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
+/// What was read back: each record's body, and where it was.
+type Bodies = Vec<(u64, Vec<u8>)>;
+
+fn reopen(disk: &SimDisk, salt: u64) -> (Log<SimDisk>, Recovery, Bodies) {
+    let mut bodies = Vec::new();
+    let mut damaged = 0;
+    let (log, recovery) = Log::open(Arc::new(disk.clone()), OPTIONS, salt, |found| match found {
+        Found::Record(r) => bodies.push((r.position, r.body.to_vec())),
+        Found::Damaged(_) => damaged += 1,
+    })
+    .expect("the log opens");
+    assert_eq!(recovery.records, bodies.len() as u64);
+    assert_eq!(recovery.damaged.len(), damaged);
+    assert!(bodies.is_sorted_by(|a, b| a.0 < b.0));
+    (log, recovery, bodies)
+}
+
+/// A body that tells which record it is.
+fn body(number: u64, random: &mut Random) -> Vec<u8> {
+    let mut body = number.to_le_bytes().to_vec();
+    let len = if random.one_in(20) { random.below(20_000) } else { random.below(300) };
+    body.extend(std::iter::repeat_with(|| random.next() as u8).take(len));
+    body
+}
+
+/// The world: the log, and what it should hold.
+struct World {
+    disk: SimDisk,
+    log: Log<SimDisk>,
+    /// All that was written since the last opening, or read by it.
+    written: Vec<Vec<u8>>,
+    /// Positions behind each.
+    ends: Vec<u64>,
+    gathered: Vec<Vec<u8>>,
+    job: Option<SyncJob<SimDisk>>,
+    /// How many from the front may have been trimmed.
+    trimmed: usize,
+    next: u64,
+}
+
+impl World {
+    fn new(random: &mut Random) -> Self {
+        let disk = SimDisk::default();
+        let (log, _, bodies) = reopen(&disk, random.next());
+        assert!(bodies.is_empty());
+        Self { disk, log, written: vec![], ends: vec![], gathered: vec![], job: None, trimmed: 0, next: 0 }
+    }
+
+    fn acknowledged(&self) -> usize {
+        self.ends.partition_point(|end| *end <= self.log.durable())
+    }
+
+    fn append(&mut self, random: &mut Random) {
+        for _ in 0..=random.below(5) {
+            let body = body(self.next, random);
+            self.next += 1;
+            self.log.append(GroupId(random.below(9) as u32), 1, &[&body[..4], &body[4..]]);
+            self.gathered.push(body);
+        }
+    }
+
+    fn write(&mut self) {
+        let end = self.log.write().expect("room");
+        self.ends.extend(self.gathered.iter().map(|_| end));
+        self.written.append(&mut self.gathered);
+    }
+
+    fn sync(&mut self) {
+        if let Some(job) = self.job.take().or_else(|| self.log.sync_job()) {
+            self.log.synced(job.run()).expect("a sync");
+        }
+    }
+
+    fn step(&mut self, random: &mut Random) {
+        match random.below(12) {
+            0..=4 => self.append(random),
+            5..=7 => self.write(),
+            8 if self.job.is_none() => self.job = self.log.sync_job(),
+            8 | 9 => self.sync(),
+            10 => {
+                let gathered = !self.gathered.is_empty();
+                assert!(!(self.log.mark().expect("a mark") && gathered));
+            }
+            _ => {
+                let upto = random.below(self.acknowledged() + 1);
+                if upto > 0 {
+                    let position = self.ends[upto - 1];
+                    self.log.trim(position).expect("a trim");
+                    self.trimmed = self.trimmed.max(self.ends.partition_point(|end| *end <= position));
+                }
+            }
+        }
+    }
+
+    /// Restarts from `disk` and checks what is there.
+    fn restart(&mut self, disk: SimDisk, killed_only: bool, random: &mut Random) {
+        let acknowledged = self.acknowledged();
+        let (log, recovery, bodies) = reopen(&disk, random.next());
+        assert_eq!(recovery.damaged, [], "nothing was damaged");
+        // A record's own position is not behind it, but before the next one: good for trimming.
+        let (ends, bodies): (Vec<u64>, Vec<Vec<u8>>) = bodies.into_iter().unzip();
+        let first = bodies.first().map_or(self.written.len(), |b| {
+            self.written.iter().position(|w| w == b).expect("only what was written")
+        });
+        assert!(first <= self.trimmed || bodies.is_empty() && self.trimmed >= acknowledged, "lost the front");
+        assert!(bodies.is_empty() || first + bodies.len() >= acknowledged, "lost what was acknowledged");
+        assert!(!bodies.is_empty() || acknowledged <= self.trimmed);
+        assert_eq!(self.written[first..first + bodies.len()], bodies[..]);
+        assert!(!killed_only || first + bodies.len() == self.written.len());
+        *self = Self {
+            disk,
+            log,
+            ends,
+            written: bodies,
+            gathered: vec![],
+            job: None,
+            trimmed: self.trimmed.saturating_sub(first),
+            next: self.next,
+        };
+    }
+}
+
+#[test]
+fn power_cuts_and_kills_lose_nothing_acknowledged() {
+    for seed in seeds(400) {
+        let mut random = Random(seed);
+        let mut world = World::new(&mut random);
+        for _ in 0..random.below(8) + 1 {
+            for _ in 0..random.below(80) {
+                world.step(&mut random);
+            }
+            let kill = random.one_in(3);
+            let disk = if kill { world.disk.kill() } else { world.disk.power_cut(&mut random) };
+            world.restart(disk, kill, &mut random);
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_loses_at_most_what_is_named() {
+    let mut lost = 0;
+    for seed in seeds(1500) {
+        let mut random = Random(seed);
+        let mut world = World::new(&mut random);
+        for _ in 0..20 {
+            world.append(&mut random);
+            world.write();
+            world.sync();
+            if random.one_in(15) {
+                let disk = world.disk.kill();
+                world.restart(disk, true, &mut random);
+            }
+        }
+        world.log.mark().expect("a mark");
+        world.sync();
+        let (_, before, whole) = reopen(&world.disk.kill(), 0);
+        assert_eq!(before.damaged, []);
+
+        let disk = world.disk.kill();
+        let names = disk.names().expect("names");
+        let name = &names[random.below(names.len())];
+        disk.bytes(name, |bytes| {
+            let used = bytes.iter().rposition(|b| *b != 0).map_or(1, |i| i + 1);
+            let bit = random.below(used * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        });
+        let (log, after, found) = reopen(&disk, 0);
+        // The last frame, which holds nothing but the mark, may be taken for torn.
+        assert!(after.torn.as_ref().is_none_or(|t| t.records == 0), "seed {seed}: {after:?}");
+        for (position, body) in &whole {
+            let named = after.damaged.iter().any(|d| d.from <= *position && *position < d.to);
+            let there = found.iter().any(|(p, b)| p == position && b == body);
+            assert!(there || named, "seed {seed}: record at {position} vanished: {after:?}");
+            lost += usize::from(!there);
+        }
+        assert!(found.iter().all(|f| whole.contains(f)), "seed {seed}: a record that was never written");
+        assert!(whole.len() - found.len() <= 1, "seed {seed}: one bit, one record: {after:?}");
+
+        // Damage stays named, and what is written later is read.
+        drop(log);
+        let (mut log, again, _) = reopen(&disk, 0);
+        assert_eq!(again.damaged, after.damaged);
+        log.append(GroupId(1), 1, &[b"later"]);
+        log.write().expect("room");
+        let (_, _, later) = reopen(&disk, 0);
+        assert_eq!(later.len(), found.len() + 1);
+    }
+    assert!(lost > 100, "flips in records were among them: {lost}");
+}
+
+#[test]
+fn a_missing_or_cut_file_is_noticed() {
+    for seed in seeds(100) {
+        let mut random = Random(seed);
+        let mut world = World::new(&mut random);
+        while world.log.end() < 50_000 {
+            world.append(&mut random);
+            world.write();
+            world.sync();
+        }
+        world.log.mark().expect("a mark");
+        world.sync();
+        let (_, _, whole) = reopen(&world.disk.kill(), 0);
+        let disk = world.disk.kill();
+        let names: Vec<String> =
+            disk.names().expect("names").into_iter().filter(|n| n.starts_with("log-")).collect();
+        let name = &names[random.below(names.len())];
+        if random.one_in(2) {
+            disk.remove(name).expect("there");
+        } else {
+            disk.bytes(name, |bytes| bytes.truncate(random.below(bytes.len())));
+        }
+        let (_, after, found) = reopen(&disk, 0);
+        assert!(found.iter().all(|f| whole.contains(f)));
+        for (position, _) in &whole {
+            let named = after.damaged.iter().any(|d| d.from <= *position && *position < d.to);
+            assert!(
+                named || found.iter().any(|(p, _)| p == position),
+                "seed {seed}: {position} vanished: {after:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_failed_sync_ends_the_log_until_it_is_opened_anew() {
+    let mut random = Random(1);
+    let mut world = World::new(&mut random);
+    world.append(&mut random);
+    world.write();
+    world.sync();
+    world.append(&mut random);
+    world.write();
+    world.disk.faults(|f| f.sync_fails = true);
+    let job = world.log.sync_job().expect("something to sync");
+    assert!(matches!(world.log.synced(job.run()), Err(Error::Io { action: "sync", .. })));
+    world.disk.faults(|f| f.sync_fails = false);
+    world.log.append(GroupId(1), 1, &[b"x"]);
+    assert!(matches!(world.log.write(), Err(Error::Failed)));
+    assert!(world.log.sync_job().is_none());
+    let disk = world.disk.power_cut(&mut random);
+    world.restart(disk, false, &mut random);
+}
+
+#[test]
+fn a_full_disk_refuses_and_heals() {
+    let mut random = Random(2);
+    let mut world = World::new(&mut random);
+    world.disk.faults(|f| f.full = true);
+    let mut refused = false;
+    while !refused {
+        world.append(&mut random);
+        match world.log.write() {
+            Ok(end) => {
+                world.ends.extend(world.gathered.iter().map(|_| end));
+                world.written.append(&mut world.gathered);
+            }
+            Err(Error::Full { file }) => {
+                assert!(file.starts_with("log-"));
+                refused = true;
+            }
+            Err(e) => panic!("{e}"),
+        }
+    }
+    world.log.discard();
+    world.gathered.clear();
+    world.sync();
+    world.disk.faults(|f| f.full = false);
+    world.append(&mut random);
+    world.write();
+    world.sync();
+    assert_eq!(world.acknowledged(), world.written.len());
+    let disk = world.disk.power_cut(&mut random);
+    world.restart(disk, false, &mut random);
+}
