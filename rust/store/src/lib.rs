@@ -3,8 +3,10 @@
 //! Nothing here reads a clock, draws a random number or starts a thread: times and salts are arguments, and syncing is a job
 //! that the caller runs where it likes. So the same code runs in the server and in simulation.
 //!
-//! What is here so far: [`wal`], the log that all streams of a JetStream thread share.
+//! What is here so far: [`wal`], the log that all streams of a JetStream thread share, and [`index`], what a stream knows of its
+//! messages without reading them.
 
 pub mod checksum;
 pub mod disk;
+pub mod index;
 pub mod wal;

@@ -1,0 +1,127 @@
+//! Lists of a tree's children in a few large vectors, so that millions of them are no objects of the heap.
+
+/// Capacities are powers of two up to the number of bytes there are.
+const CLASSES: usize = 9;
+
+/// A node's children: their first bytes in order, and their numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Children {
+    block: u32,
+    count: u16,
+    class: u8,
+}
+
+/// All lists of one tree.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    classes: [Class; CLASSES],
+}
+
+#[derive(Debug, Default)]
+struct Class {
+    keys: Vec<u8>,
+    nodes: Vec<u32>,
+    free: Vec<u32>,
+}
+
+impl Children {
+    pub(super) fn len(self) -> usize {
+        usize::from(self.count)
+    }
+
+    fn range(self) -> std::ops::Range<usize> {
+        let begin = (self.block as usize) << self.class;
+        begin..begin + self.len()
+    }
+}
+
+impl Pool {
+    /// The first bytes, in order.
+    pub(super) fn keys(&self, children: Children) -> &[u8] {
+        self.classes[usize::from(children.class)].keys.get(children.range()).unwrap_or_default()
+    }
+
+    /// The nodes, in the order of their first bytes.
+    pub(super) fn nodes(&self, children: Children) -> &[u32] {
+        self.classes[usize::from(children.class)].nodes.get(children.range()).unwrap_or_default()
+    }
+
+    /// The child whose first byte is `key`.
+    pub(super) fn find(&self, children: Children, key: u8) -> Option<u32> {
+        memchr::memchr(key, self.keys(children)).map(|i| self.nodes(children)[i])
+    }
+
+    /// Puts `node` in the place of the child with the same first byte.
+    pub(super) fn replace(&mut self, children: Children, key: u8, node: u32) {
+        if let Some(i) = memchr::memchr(key, self.keys(children)) {
+            self.classes[usize::from(children.class)].nodes[children.range()][i] = node;
+        }
+    }
+
+    /// Adds a child whose first byte is not there yet.
+    pub(super) fn add(&mut self, children: &mut Children, key: u8, node: u32) {
+        if children.count == 0 {
+            *children = Children { count: 0, ..self.allocate(0) };
+        } else if children.len() == 1 << children.class {
+            let larger = Children { count: children.count, ..self.allocate(children.class + 1) };
+            self.copy(*children, larger);
+            self.free(*children);
+            *children = larger;
+        }
+        let at = self.keys(*children).partition_point(|k| *k < key);
+        children.count += 1;
+        let class = &mut self.classes[usize::from(children.class)];
+        let (keys, nodes) = (&mut class.keys[children.range()], &mut class.nodes[children.range()]);
+        let last = keys.len() - 1;
+        keys.copy_within(at..last, at + 1);
+        nodes.copy_within(at..last, at + 1);
+        (keys[at], nodes[at]) = (key, node);
+    }
+
+    /// Removes a child.
+    pub(super) fn remove(&mut self, children: &mut Children, key: u8) {
+        let Some(at) = memchr::memchr(key, self.keys(*children)) else { return };
+        let class = &mut self.classes[usize::from(children.class)];
+        class.keys[children.range()].copy_within(at + 1.., at);
+        class.nodes[children.range()].copy_within(at + 1.., at);
+        children.count -= 1;
+        if children.count == 0 {
+            self.free(*children);
+            *children = Children::default();
+        } else if children.class > 0 && children.len() <= 1 << (children.class - 1) >> 1 {
+            let smaller = Children { count: children.count, ..self.allocate(children.class - 1) };
+            self.copy(*children, smaller);
+            self.free(*children);
+            *children = smaller;
+        }
+    }
+
+    /// Bytes that the lists take.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.classes.iter().map(|c| c.keys.capacity() + 4 * (c.nodes.capacity() + c.free.capacity())).sum()
+    }
+
+    fn allocate(&mut self, class: u8) -> Children {
+        let list = &mut self.classes[usize::from(class)];
+        let block = list.free.pop().unwrap_or_else(|| {
+            let block = (list.keys.len() >> class) as u32;
+            list.keys.resize(list.keys.len() + (1 << class), 0);
+            list.nodes.resize(list.nodes.len() + (1 << class), 0);
+            block
+        });
+        Children { block, count: 0, class }
+    }
+
+    fn free(&mut self, children: Children) {
+        self.classes[usize::from(children.class)].free.push(children.block);
+    }
+
+    fn copy(&mut self, from: Children, to: Children) {
+        for i in 0..from.len() {
+            let (key, node) = (self.keys(from)[i], self.nodes(from)[i]);
+            let class = &mut self.classes[usize::from(to.class)];
+            class.keys[to.range()][i] = key;
+            class.nodes[to.range()][i] = node;
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! A subject with wildcards, matched byte by byte, so that a tree can give up on a branch at the first byte that fails.
+
+/// A filter subject: literal tokens, `*` for any one token, `>` at the end for one or more.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    bytes: Vec<u8>,
+}
+
+/// How far a subject has matched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// The byte at this place of the filter comes next.
+    At(usize),
+    /// Within the token of the `*` at this place.
+    InToken(usize),
+    /// Behind a `>`: whatever comes.
+    Rest,
+}
+
+impl Filter {
+    /// A filter of `subject`, which is valid.
+    pub fn new(subject: &[u8]) -> Self {
+        Self { bytes: subject.to_vec() }
+    }
+
+    /// The state before the first byte.
+    pub(super) fn start() -> State {
+        State::At(0)
+    }
+
+    /// The state behind one more byte of the subject, or `None` if no subject that begins so matches.
+    pub(super) fn advance(&self, state: State, byte: u8) -> Option<State> {
+        match state {
+            State::Rest => Some(State::Rest),
+            State::InToken(star) if byte != b'.' => Some(State::InToken(star)),
+            State::InToken(star) => (self.bytes.get(star + 1) == Some(&b'.')).then_some(State::At(star + 2)),
+            State::At(at) => match self.wildcard(at) {
+                Some(b'>') => (byte != b'.').then_some(State::Rest),
+                Some(_) => (byte != b'.').then_some(State::InToken(at)),
+                None => (self.bytes.get(at) == Some(&byte)).then_some(State::At(at + 1)),
+            },
+        }
+    }
+
+    /// Whether the subject may end here.
+    pub(super) fn accepts(&self, state: State) -> bool {
+        match state {
+            State::Rest => true,
+            State::InToken(star) => star + 1 == self.bytes.len(),
+            State::At(at) => at == self.bytes.len(),
+        }
+    }
+
+    /// The wildcard at `at`, if a token that is nothing else begins there.
+    fn wildcard(&self, at: usize) -> Option<u8> {
+        let begins = at == 0 || self.bytes[at - 1] == b'.';
+        match (self.bytes.get(at), self.bytes.get(at + 1)) {
+            (Some(b'>'), None) if begins => Some(b'>'),
+            (Some(b'*'), None | Some(b'.')) if begins => Some(b'*'),
+            _ => None,
+        }
+    }
+
+    /// Whether `subject` matches.
+    pub fn matches(&self, subject: &[u8]) -> bool {
+        let end = subject.iter().try_fold(Self::start(), |state, byte| self.advance(state, *byte));
+        end.is_some_and(|state| self.accepts(state))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Filter;
+
+    #[test]
+    fn wildcards_are_whole_tokens() {
+        for (filter, subject, matches) in [
+            ("a.b", "a.b", true),
+            ("a.b", "a.b.c", false),
+            ("a.b.c", "a.b", false),
+            ("*", "a", true),
+            ("*", "a.b", false),
+            ("a.*.c", "a.b.c", true),
+            ("a.*.c", "a.b.d", false),
+            ("a.*.c", "a.bcd.c", true),
+            (">", "a", true),
+            (">", "a.b.c", true),
+            ("a.>", "a", false),
+            ("a.>", "a.b", true),
+            ("a.>", "ab.c", false),
+            ("*.>", "a.b.c", true),
+            ("*.*", "a", false),
+            ("a*", "a*", true),
+            ("a*", "ab", false),
+            ("a.b>", "a.b>", true),
+            ("a.b>", "a.bc", false),
+            (">.a", ">.a", true),
+            (">.a", "b.a", false),
+        ] {
+            assert_eq!(
+                Filter::new(filter.as_bytes()).matches(subject.as_bytes()),
+                matches,
+                "{filter} {subject}"
+            );
+        }
+    }
+}

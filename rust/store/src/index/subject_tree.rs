@@ -1,0 +1,419 @@
+//! Subjects and what is known of each, in a radix tree without an object per subject: 10 million are a handful of vectors.
+//!
+//! A node stands for the bytes on the way to it. It may have a value, children, or both (`a` and `a.b`). Only the root may
+//! have neither, and no other node has one child and no value.
+
+use std::ops::ControlFlow;
+
+use super::Filter;
+use super::children::{Children, Pool};
+use super::filter::State;
+
+/// No value.
+const NONE: u32 = u32::MAX;
+const ROOT: u32 = 0;
+
+#[derive(Debug, Clone, Copy)]
+struct Node {
+    /// Where the bytes of this node begin, after those of its parents; the first one is its key among its siblings.
+    text: u32,
+    text_len: u32,
+    children: Children,
+    value: u32,
+}
+
+/// A map from subjects to values, in the order of bytes.
+#[derive(Debug)]
+pub struct SubjectTree<V> {
+    nodes: Vec<Node>,
+    free_nodes: Vec<u32>,
+    values: Vec<V>,
+    free_values: Vec<u32>,
+    pool: Pool,
+    texts: Vec<u8>,
+    /// Bytes of `texts` that no node uses.
+    garbage: usize,
+}
+
+impl<V: Copy> Default for SubjectTree<V> {
+    fn default() -> Self {
+        let root = Node { text: 0, text_len: 0, children: Children::default(), value: NONE };
+        Self {
+            nodes: vec![root],
+            free_nodes: Vec::new(),
+            values: Vec::new(),
+            free_values: Vec::new(),
+            pool: Pool::default(),
+            texts: Vec::new(),
+            garbage: 0,
+        }
+    }
+}
+
+impl<V: Copy> SubjectTree<V> {
+    /// How many subjects there are.
+    pub fn len(&self) -> usize {
+        self.values.len() - self.free_values.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of memory that the tree takes.
+    pub fn heap_bytes(&self) -> usize {
+        self.nodes.capacity() * size_of::<Node>()
+            + self.values.capacity() * size_of::<V>()
+            + 4 * (self.free_nodes.capacity() + self.free_values.capacity())
+            + self.pool.heap_bytes()
+            + self.texts.capacity()
+    }
+
+    /// The value of `subject`.
+    pub fn get(&self, subject: &[u8]) -> Option<&V> {
+        self.values.get(self.find(subject)? as usize)
+    }
+
+    /// The value of `subject`, to be changed.
+    pub fn get_mut(&mut self, subject: &[u8]) -> Option<&mut V> {
+        let value = self.find(subject)?;
+        self.values.get_mut(value as usize)
+    }
+
+    /// The value of `subject`, which is first set to `new` if there is none. `None` if the tree is full: at 4 GiB of text.
+    pub fn get_or_insert(&mut self, subject: &[u8], new: V) -> Option<&mut V> {
+        if self.texts.len() + subject.len() > u32::MAX as usize || self.nodes.len() + 2 > u32::MAX as usize {
+            return None;
+        }
+        let mut node = ROOT;
+        let mut rest = subject;
+        while let Some(&key) = rest.first() {
+            let Some(child) = self.pool.find(self.nodes[node as usize].children, key) else {
+                node = self.add_leaf(node, rest);
+                break;
+            };
+            let text = self.text(child);
+            let common = text.iter().zip(rest).take_while(|(a, b)| a == b).count();
+            node = if common < text.len() { self.split(node, child, common) } else { child };
+            rest = &rest[common..];
+        }
+        if self.nodes[node as usize].value == NONE {
+            let value = self.free_values.pop().unwrap_or_else(|| {
+                self.values.push(new);
+                (self.values.len() - 1) as u32
+            });
+            self.values[value as usize] = new;
+            self.nodes[node as usize].value = value;
+        }
+        self.values.get_mut(self.nodes[node as usize].value as usize)
+    }
+
+    /// Takes `subject` out.
+    pub fn remove(&mut self, subject: &[u8]) -> Option<V> {
+        let (mut parent, mut node) = (ROOT, ROOT);
+        let mut above = ROOT;
+        let mut rest = subject;
+        while let Some(&key) = rest.first() {
+            let child = self.pool.find(self.nodes[node as usize].children, key)?;
+            rest = rest.strip_prefix(self.text(child))?;
+            (above, parent, node) = (parent, node, child);
+        }
+        let value = std::mem::replace(&mut self.nodes[node as usize].value, NONE);
+        if value == NONE {
+            return None;
+        }
+        self.free_values.push(value);
+        if node != ROOT {
+            match self.nodes[node as usize].children.len() {
+                0 => {
+                    self.remove_leaf(parent, node);
+                    self.join_only_child(above, parent);
+                }
+                1 => self.join_only_child(parent, node),
+                _ => {}
+            }
+        }
+        if self.garbage > self.texts.len() / 2 + 4096 {
+            self.collect_garbage();
+        }
+        Some(self.values[value as usize])
+    }
+
+    /// Visits the subjects that match `filter` in the order of bytes, those behind `after` only, until `visit` breaks. A long
+    /// scan stops so and goes on later behind the last subject that it saw, whatever came and went meanwhile.
+    pub fn matches(
+        &self,
+        filter: &Filter,
+        after: Option<&[u8]>,
+        mut visit: impl FnMut(&[u8], &V) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let mut path = Vec::new();
+        let mut stack =
+            vec![Visit { node: ROOT, path_len: 0, state: Filter::start(), next: 0, entered: false }];
+        while let Some(top) = stack.last_mut() {
+            let node = &self.nodes[top.node as usize];
+            path.truncate(top.path_len);
+            if !top.entered {
+                top.entered = true;
+                if let Some(value) = self.values.get(node.value as usize)
+                    && filter.accepts(top.state)
+                    && after.is_none_or(|a| a < &path[..])
+                {
+                    visit(&path, value)?;
+                }
+                // Children whose paths are wholly before `after` are left out at once.
+                if let Some(key) = after.and_then(|a| a.strip_prefix(&path[..])).and_then(|rest| rest.first())
+                {
+                    top.next = self.pool.keys(node.children).partition_point(|k| k < key);
+                } else if after.is_some_and(|a| a > &path[..] && !a.starts_with(&path)) {
+                    top.next = node.children.len();
+                }
+            }
+            let Some(&child) = self.pool.nodes(node.children).get(top.next) else {
+                stack.pop();
+                continue;
+            };
+            top.next += 1;
+            let text = self.text(child);
+            let state = text.iter().try_fold(top.state, |state, byte| filter.advance(state, *byte));
+            if let Some(state) = state {
+                path.extend_from_slice(text);
+                stack.push(Visit { node: child, path_len: path.len(), state, next: 0, entered: false });
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn text(&self, node: u32) -> &[u8] {
+        let node = &self.nodes[node as usize];
+        &self.texts[node.text as usize..(node.text + node.text_len) as usize]
+    }
+
+    /// The number of the value of `subject`.
+    fn find(&self, subject: &[u8]) -> Option<u32> {
+        let mut node = ROOT;
+        let mut rest = subject;
+        while let Some(&key) = rest.first() {
+            node = self.pool.find(self.nodes[node as usize].children, key)?;
+            rest = rest.strip_prefix(self.text(node))?;
+        }
+        Some(self.nodes[node as usize].value)
+    }
+
+    fn new_node(&mut self, node: Node) -> u32 {
+        if let Some(free) = self.free_nodes.pop() {
+            self.nodes[free as usize] = node;
+            return free;
+        }
+        self.nodes.push(node);
+        (self.nodes.len() - 1) as u32
+    }
+
+    fn add_leaf(&mut self, parent: u32, text: &[u8]) -> u32 {
+        let begin = self.texts.len() as u32;
+        self.texts.extend_from_slice(text);
+        let leaf = self.new_node(Node {
+            text: begin,
+            text_len: text.len() as u32,
+            children: Children::default(),
+            value: NONE,
+        });
+        let mut children = self.nodes[parent as usize].children;
+        self.pool.add(&mut children, text[0], leaf);
+        self.nodes[parent as usize].children = children;
+        leaf
+    }
+
+    /// Puts a node between `parent` and `child`, which keeps what follows the first `at` bytes of its text.
+    fn split(&mut self, parent: u32, child: u32, at: usize) -> u32 {
+        let Node { text, text_len, .. } = self.nodes[child as usize];
+        let key = self.texts[text as usize];
+        let between =
+            self.new_node(Node { text, text_len: at as u32, children: Children::default(), value: NONE });
+        let lower = &mut self.nodes[child as usize];
+        (lower.text, lower.text_len) = (text + at as u32, text_len - at as u32);
+        let mut children = Children::default();
+        self.pool.add(&mut children, self.texts[text as usize + at], child);
+        self.nodes[between as usize].children = children;
+        self.pool.replace(self.nodes[parent as usize].children, key, between);
+        between
+    }
+
+    fn remove_leaf(&mut self, parent: u32, leaf: u32) {
+        let key = self.text(leaf)[0];
+        self.garbage += self.nodes[leaf as usize].text_len as usize;
+        let mut children = self.nodes[parent as usize].children;
+        self.pool.remove(&mut children, key);
+        self.nodes[parent as usize].children = children;
+        self.free_nodes.push(leaf);
+    }
+
+    /// Makes one node of `node` and its child, if it has one child and no value.
+    fn join_only_child(&mut self, parent: u32, node: u32) {
+        let joined = self.nodes[node as usize];
+        if node == ROOT || joined.value != NONE || joined.children.len() != 1 {
+            return;
+        }
+        let child = self.pool.nodes(joined.children)[0];
+        let lower = self.nodes[child as usize];
+        if joined.text + joined.text_len != lower.text {
+            let begin = self.texts.len() as u32;
+            for Node { text, text_len, .. } in [joined, lower] {
+                self.texts.extend_from_within(text as usize..(text + text_len) as usize);
+                self.garbage += text_len as usize;
+            }
+            self.nodes[child as usize].text = begin;
+        } else {
+            self.nodes[child as usize].text = joined.text;
+        }
+        self.nodes[child as usize].text_len = joined.text_len + lower.text_len;
+        let key = self.text(child)[0];
+        let mut children = joined.children;
+        let only = self.pool.keys(children)[0];
+        self.pool.remove(&mut children, only);
+        self.pool.replace(self.nodes[parent as usize].children, key, child);
+        self.free_nodes.push(node);
+    }
+
+    /// Writes all texts anew, those of parents before those of children.
+    fn collect_garbage(&mut self) {
+        let mut texts = Vec::with_capacity(self.texts.len().saturating_sub(self.garbage));
+        let mut todo = vec![ROOT];
+        while let Some(node) = todo.pop() {
+            let begin = texts.len() as u32;
+            texts.extend_from_slice(self.text(node));
+            self.nodes[node as usize].text = begin;
+            todo.extend_from_slice(self.pool.nodes(self.nodes[node as usize].children));
+        }
+        self.texts = texts;
+        self.garbage = 0;
+    }
+}
+
+/// A node on the way of a scan.
+struct Visit {
+    node: u32,
+    path_len: usize,
+    state: State,
+    /// The child to be looked at next.
+    next: usize,
+    entered: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn all(tree: &SubjectTree<u64>, filter: &str, after: Option<&[u8]>) -> Vec<(Vec<u8>, u64)> {
+        let mut found = Vec::new();
+        let flow = tree.matches(&Filter::new(filter.as_bytes()), after, |subject, value| {
+            found.push((subject.to_vec(), *value));
+            ControlFlow::Continue(())
+        });
+        assert_eq!(flow, ControlFlow::Continue(()));
+        found
+    }
+
+    fn subject() -> impl Strategy<Value = String> {
+        prop::collection::vec("[ab]{1,3}|[0-9]{1,2}|\u{e9}", 1..5).prop_map(|tokens| tokens.join("."))
+    }
+
+    fn filter() -> impl Strategy<Value = String> {
+        let tokens = prop::collection::vec("[ab]{1,2}|[0-9]|\\*", 0..4);
+        (tokens, any::<bool>()).prop_map(|(mut tokens, rest)| {
+            if rest || tokens.is_empty() {
+                tokens.push(">".to_owned());
+            }
+            tokens.join(".")
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn agrees_with_a_sorted_map(
+            steps in prop::collection::vec((subject(), 0..4u8), 1..300),
+            filters in prop::collection::vec(filter(), 1..5),
+            after in subject(),
+        ) {
+            let mut tree = SubjectTree::default();
+            let mut map: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
+            for (i, (subject, step)) in steps.iter().enumerate() {
+                let key = subject.as_bytes();
+                if *step == 0 {
+                    prop_assert_eq!(tree.remove(key), map.remove(key));
+                } else {
+                    *tree.get_or_insert(key, 0).expect("room") += i as u64;
+                    *map.entry(key.to_vec()).or_default() += i as u64;
+                }
+                prop_assert_eq!(tree.len(), map.len());
+            }
+            for (subject, _) in &steps {
+                prop_assert_eq!(tree.get(subject.as_bytes()), map.get(subject.as_bytes()));
+            }
+            tree.collect_garbage();
+            for text in &filters {
+                let filter = Filter::new(text.as_bytes());
+                let expected: Vec<_> = map.iter().filter(|(s, _)| filter.matches(s)).map(|(s, v)| (s.clone(), *v)).collect();
+                prop_assert_eq!(all(&tree, text, None), expected.clone());
+                let behind: Vec<_> = expected.into_iter().filter(|(s, _)| &s[..] > after.as_bytes()).collect();
+                prop_assert_eq!(all(&tree, text, Some(after.as_bytes())), behind);
+            }
+            // Whatever goes away leaves nothing behind.
+            for subject in map.keys() {
+                prop_assert!(tree.remove(subject).is_some());
+            }
+            prop_assert!(tree.is_empty());
+            prop_assert_eq!(tree.nodes.len(), tree.free_nodes.len() + 1);
+        }
+    }
+
+    #[test]
+    fn a_scan_stops_and_goes_on() {
+        let mut tree = SubjectTree::default();
+        for i in 0..1000u64 {
+            tree.get_or_insert(format!("a.{i}").as_bytes(), i);
+        }
+        let filter = Filter::new(b"a.*");
+        let (mut seen, mut last) = (Vec::new(), None::<Vec<u8>>);
+        loop {
+            let mut batch = 0;
+            let after = last.clone();
+            let flow = tree.matches(&filter, after.as_deref(), |subject, value| {
+                seen.push(*value);
+                last = Some(subject.to_vec());
+                batch += 1;
+                if batch == 7 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            if flow.is_continue() {
+                break;
+            }
+        }
+        seen.sort_unstable();
+        assert!(seen.into_iter().eq(0..1000));
+    }
+
+    #[test]
+    fn subjects_that_come_and_go_take_no_more_room() {
+        let mut tree = SubjectTree::default();
+        let mut after_first = 0;
+        for round in 0..20 {
+            for i in 0..2000u64 {
+                tree.get_or_insert(format!("orders.{round}.{i}").as_bytes(), i);
+            }
+            for i in 0..2000u64 {
+                assert_eq!(tree.remove(format!("orders.{round}.{i}").as_bytes()), Some(i));
+            }
+            if round == 3 {
+                after_first = tree.heap_bytes();
+            }
+        }
+        assert!(tree.heap_bytes() <= after_first * 2, "{} after {after_first}", tree.heap_bytes());
+    }
+}
