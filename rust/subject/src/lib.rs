@@ -11,6 +11,7 @@ mod members;
 mod subject;
 mod sublist;
 mod sync;
+mod transform;
 
 pub use generations::{Generations, Stamp};
 pub use match_cache::MatchCache;
@@ -19,3 +20,4 @@ pub use subject::{
     token_count, tokens,
 };
 pub use sublist::{Matches, QueueMatch, Sublist};
+pub use transform::{BadToken, Transform, TransformError, check_destination};
