@@ -1,0 +1,113 @@
+//! JSON as nats-server reads it: which errors come first, and in which words.
+//!
+//! A whole value is checked before any of it is used. It is kept as a flat list of places in the text, so that neither reading
+//! nor dropping it recurses, however deep a client nests it.
+
+mod decode;
+mod parse;
+mod quote;
+
+pub use decode::{DecodeError, Field, Fields, Path};
+pub use parse::{SyntaxError, parse};
+
+use std::borrow::Cow;
+
+/// What kind of value it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool,
+    /// A number, as it was written.
+    Number,
+    /// A string.
+    String,
+    /// `[...]`
+    Array,
+    /// `{...}`
+    Object,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Node {
+    kind: Kind,
+    begin: usize,
+    end: usize,
+    /// The first node that is not within this one.
+    next: usize,
+}
+
+/// A value that was read.
+#[derive(Debug)]
+pub struct Document<'t> {
+    text: &'t [u8],
+    nodes: Vec<Node>,
+}
+
+/// A value in a [`Document`].
+#[derive(Debug, Clone, Copy)]
+pub struct Value<'d> {
+    document: &'d Document<'d>,
+    index: usize,
+}
+
+impl<'t> Document<'t> {
+    /// The outermost value.
+    pub fn root(&self) -> Value<'_> {
+        Value { document: self, index: 0 }
+    }
+}
+
+impl<'d> Value<'d> {
+    fn node(self) -> Node {
+        self.document.nodes[self.index]
+    }
+
+    /// What it is.
+    pub fn kind(self) -> Kind {
+        self.node().kind
+    }
+
+    /// The text that it was read from.
+    pub fn raw(self) -> &'d [u8] {
+        &self.document.text[self.node().begin..self.node().end]
+    }
+
+    /// Whether it is `true`.
+    pub fn is_true(self) -> bool {
+        self.raw() == b"true"
+    }
+
+    /// The content of a string. What is no text becomes U+FFFD, as in Go.
+    pub fn text(self) -> Cow<'d, str> {
+        quote::unquote(self.raw())
+    }
+
+    /// The values of an array; none for others.
+    pub fn elements(self) -> impl Iterator<Item = Value<'d>> {
+        let array = if self.kind() == Kind::Array { self.within() } else { 0..0 };
+        self.siblings(array)
+    }
+
+    /// The members of an object, in the order in which they stand; none for others.
+    pub fn members(self) -> impl Iterator<Item = (Cow<'d, str>, Value<'d>)> {
+        let object = if self.kind() == Kind::Object { self.within() } else { 0..0 };
+        let mut values = self.siblings(object);
+        std::iter::from_fn(move || Some((values.next()?.text(), values.next()?)))
+    }
+
+    fn within(self) -> std::ops::Range<usize> {
+        self.index + 1..self.node().next
+    }
+
+    fn siblings(self, range: std::ops::Range<usize>) -> impl Iterator<Item = Value<'d>> {
+        let document = self.document;
+        let mut index = range.start;
+        std::iter::from_fn(move || {
+            let value = (index < range.end).then_some(Value { document, index })?;
+            index = value.node().next;
+            Some(value)
+        })
+    }
+}

@@ -1,0 +1,12 @@
+//! Streams: what they are configured to do.
+
+mod check;
+mod config;
+mod decode;
+
+pub use check::{Origins, check};
+pub use config::{
+    Compression, ConsumerLimits, Discard, External, PersistMode, Placement, Republish, Retention,
+    SourceConsumer, Storage, StreamConfig, StreamSource, SubjectTransform,
+};
+pub use decode::StreamRequest;
