@@ -2,10 +2,15 @@
 
 use serde_json::{Value, json};
 use stonechat_jetstream::error::{self, ApiError};
-use stonechat_jetstream::stream::{StreamConfig, StreamRequest, check};
+use stonechat_jetstream::stream::{StreamConfig, StreamRequest, check, update};
 
 /// As the API will go about it, as far as configurations matter.
 fn create(stream: &str, payload: &[u8]) -> Result<StreamConfig, ApiError> {
+    read(stream, payload, true)
+}
+
+/// Reads and checks a configuration, for a new stream or one that is there.
+fn read(stream: &str, payload: &[u8], new: bool) -> Result<StreamConfig, ApiError> {
     let request = StreamRequest::decode(payload, true).map_err(|e| error::INVALID_JSON.with("err", e))?;
     if request.config.name != stream {
         return Err(error::STREAM_MISMATCH.error());
@@ -13,12 +18,12 @@ fn create(stream: &str, payload: &[u8]) -> Result<StreamConfig, ApiError> {
     if request.config.name.contains(['/', '\\']) {
         return Err(error::STREAM_NAME_CONTAINS_PATH_SEPARATORS.error());
     }
-    if request.config.sealed {
+    if request.config.sealed && new {
         return Err(
             error::STREAM_INVALID_CONFIG.with("err", "stream configuration for create can not be sealed")
         );
     }
-    if request.config.mirror_direct && request.config.mirror.is_none() {
+    if request.config.mirror_direct && request.config.mirror.is_none() && new {
         return Err(
             error::STREAM_INVALID_CONFIG.with("err", "stream has no mirror but does have mirror direct")
         );
@@ -34,6 +39,37 @@ fn create(stream: &str, payload: &[u8]) -> Result<StreamConfig, ApiError> {
     Ok(config)
 }
 
+/// The answer as JSON, without what the server adds.
+fn answer(result: Result<StreamConfig, ApiError>) -> Value {
+    match result {
+        Ok(mut config) => {
+            config.metadata.retain(|name, _| !name.starts_with("_nats."));
+            json!({ "config": config })
+        }
+        Err(ApiError { code, err_code, description }) => {
+            json!({"error": {"code": code, "err_code": err_code, "description": description}})
+        }
+    }
+}
+
+/// What was recorded, without the request.
+fn expected(case: &Value) -> Value {
+    let name = if case["error"].is_null() { "config" } else { "error" };
+    json!({ name: case[name] })
+}
+
+#[test]
+fn updates_as_recorded() {
+    let recorded: Vec<Value> = serde_json::from_str(include_str!("data/stream_updates.json")).expect("JSON");
+    assert!(recorded.len() > 30);
+    for case in &recorded {
+        let (old, new) = (case["old"].as_str().expect("text"), case["new"].as_str().expect("text"));
+        let old = create("S", old.as_bytes()).expect("a stream");
+        let got = answer(read("S", new.as_bytes(), false).and_then(|new| update(&old, new)));
+        assert_eq!(got, expected(case), "{new}");
+    }
+}
+
 #[test]
 fn as_recorded() {
     let recorded: Vec<Value> = serde_json::from_str(include_str!("data/stream_configs.json")).expect("JSON");
@@ -42,16 +78,8 @@ fn as_recorded() {
     for case in &recorded {
         let (stream, request) =
             (case["stream"].as_str().expect("text"), case["request"].as_str().expect("text"));
-        let (got, expected) = match create(stream, request.as_bytes()) {
-            Ok(mut config) => {
-                config.metadata.retain(|name, _| !name.starts_with("_nats."));
-                (serde_json::to_value(config).expect("JSON"), &case["config"])
-            }
-            Err(ApiError { code, err_code, description }) => {
-                (json!({"code": code, "err_code": err_code, "description": description}), &case["error"])
-            }
-        };
-        if got != *expected {
+        let (got, expected) = (answer(create(stream, request.as_bytes())), expected(case));
+        if got != expected {
             wrong.push(format!("{request}\n  ours   {got}\n  theirs {expected}"));
         }
     }

@@ -3,6 +3,7 @@
 mod check;
 mod config;
 mod decode;
+mod update;
 
 pub use check::{Origins, check};
 pub use config::{
@@ -10,3 +11,4 @@ pub use config::{
     SourceConsumer, Storage, StreamConfig, StreamSource, SubjectTransform,
 };
 pub use decode::StreamRequest;
+pub use update::update;
