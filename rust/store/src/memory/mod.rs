@@ -1,0 +1,7 @@
+//! Streams in memory.
+
+mod messages;
+mod stream;
+
+pub use messages::Message;
+pub use stream::{MemoryStream, Progress, State};
