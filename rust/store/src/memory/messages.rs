@@ -2,23 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::messages::Message;
+
 /// Sequences to a block.
 const BLOCK_BITS: u32 = 8;
-
-/// A stored message, borrowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Message<'a> {
-    /// Its number in the stream.
-    pub sequence: u64,
-    /// When it was stored, in nanoseconds since 1970.
-    pub time: i64,
-    /// The subject.
-    pub subject: &'a [u8],
-    /// The block of headers; empty if there is none.
-    pub headers: &'a [u8],
-    /// The payload.
-    pub payload: &'a [u8],
-}
 
 /// A message with its place among those of its subject.
 #[derive(Debug)]
@@ -108,5 +95,20 @@ impl Messages {
             .range(sequence >> BLOCK_BITS..)
             .flat_map(|(_, block)| block)
             .filter(move |e| e.sequence >= sequence)
+    }
+
+    /// The first message that was stored at `time` or later; times never fall.
+    pub(super) fn at_time(&self, time: i64) -> Option<&Entry> {
+        // A search among block numbers, since a map of blocks can't be cut in half.
+        let (mut low, mut high) = (*self.blocks.first_key_value()?.0, *self.blocks.last_key_value()?.0 + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.blocks.range(middle..).next() {
+                Some((number, block)) if block.last().is_some_and(|e| e.time < time) => low = number + 1,
+                _ => high = middle,
+            }
+        }
+        let (_, block) = self.blocks.range(low..).next()?;
+        block.get(block.partition_point(|e| e.time < time))
     }
 }

@@ -3,5 +3,4 @@
 mod messages;
 mod stream;
 
-pub use messages::Message;
-pub use stream::{MemoryStream, Progress, State};
+pub use stream::MemoryStream;

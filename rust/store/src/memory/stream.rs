@@ -2,51 +2,15 @@
 
 use std::ops::{ControlFlow, RangeInclusive};
 
-use super::Message;
-use super::messages::{Entry, Messages};
+use super::messages::{Entry, Messages as Entries};
 use crate::index::{Filter, SubjectTree};
-
-/// What is known of a subject.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Subject {
-    first: u64,
-    last: u64,
-    count: u64,
-}
-
-/// What a stream holds, as its info tells.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct State {
-    /// How many messages there are.
-    pub messages: u64,
-    /// What they count against limits, in bytes.
-    pub bytes: u64,
-    /// The sequence of the first message; without any, of the next one. 0 in a stream that never had one.
-    pub first_sequence: u64,
-    /// When the first message was stored; 0 if there is none.
-    pub first_time: i64,
-    /// The last sequence that was given.
-    pub last_sequence: u64,
-    /// When that was; 0 in a stream that never had a message.
-    pub last_time: i64,
-    /// How many subjects the messages have.
-    pub subjects: u64,
-}
-
-/// How far a long piece of work has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress<T> {
-    /// It is done.
-    Done(T),
-    /// It would take too long at once. Go on from this sequence.
-    More(u64),
-}
+use crate::messages::{Lost, Message, Messages, Progress, State, SubjectState};
 
 /// A stream in memory. Sequences rise by one; times are given by the caller.
 #[derive(Debug, Default)]
 pub struct MemoryStream {
-    messages: Messages,
-    subjects: SubjectTree<Subject>,
+    messages: Entries,
+    subjects: SubjectTree<SubjectState>,
     bytes: u64,
     first: u64,
     last: u64,
@@ -58,9 +22,10 @@ impl MemoryStream {
     pub fn new(first: u64) -> Self {
         Self { first, last: first.saturating_sub(1), ..Self::default() }
     }
+}
 
-    /// What the stream holds.
-    pub fn state(&self) -> State {
+impl Messages for MemoryStream {
+    fn state(&self) -> State {
         State {
             messages: self.messages.len(),
             bytes: self.bytes,
@@ -72,10 +37,14 @@ impl MemoryStream {
         }
     }
 
-    /// Stores a message behind all others; answers its sequence. `None` if there are more subjects than can be known.
-    pub fn append(&mut self, time: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Option<u64> {
+    fn counted_bytes(&self, subject_len: usize, headers_len: usize, payload_len: usize) -> u64 {
+        (subject_len + headers_len + payload_len + 16) as u64
+    }
+
+    fn append(&mut self, time: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Option<u64> {
         let sequence = self.last + 1;
-        let known = self.subjects.get_or_insert(subject, Subject { first: sequence, last: 0, count: 0 })?;
+        let known =
+            self.subjects.get_or_insert(subject, SubjectState { first: sequence, last: 0, count: 0 })?;
         let before = known.last;
         (known.last, known.count) = (sequence, known.count + 1);
         let entry = Entry::new(Message { sequence, time, subject, headers, payload }, before);
@@ -91,8 +60,7 @@ impl MemoryStream {
         Some(sequence)
     }
 
-    /// Gives away the next sequence without a message, as for one that nobody is interested in.
-    pub fn skip(&mut self, time: i64) -> u64 {
+    fn skip(&mut self, time: i64) -> u64 {
         self.last += 1;
         self.last_time = time;
         if self.messages.len() == 0 {
@@ -101,79 +69,53 @@ impl MemoryStream {
         self.last
     }
 
-    /// The message of this sequence.
-    pub fn get(&self, sequence: u64) -> Option<Message<'_>> {
-        self.messages.get(sequence).map(Entry::message)
+    fn read<'a>(&'a self, sequence: u64, _buffer: &'a mut Vec<u8>) -> Result<Option<Message<'a>>, Lost> {
+        Ok(self.messages.get(sequence).map(Entry::message))
     }
 
-    /// The last message on `subject`, a literal one.
-    pub fn last_on(&self, subject: &[u8]) -> Option<Message<'_>> {
-        self.get(self.subjects.get(subject)?.last)
+    fn contains(&self, sequence: u64) -> bool {
+        self.messages.get(sequence).is_some()
     }
 
-    /// The last message on any subject that matches.
-    pub fn last_matching(&self, filter: &Filter) -> Option<Message<'_>> {
-        let mut last = 0;
-        let _ = self.subjects.matches(filter, None, |_, known| {
-            last = last.max(known.last);
-            ControlFlow::Continue(())
-        });
-        self.get(last)
+    fn subject(&self, subject: &[u8]) -> Option<SubjectState> {
+        self.subjects.get(subject).copied()
     }
 
-    /// The first message from `sequence` on that matches, among at most `budget` messages.
-    pub fn next_matching(
+    fn subjects(
         &self,
         filter: &Filter,
-        sequence: u64,
-        budget: usize,
-    ) -> Progress<Option<Message<'_>>> {
+        after: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], SubjectState) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        self.subjects.matches(filter, after, |subject, known| visit(subject, *known))
+    }
+
+    fn next_matching(&self, filter: Option<&Filter>, sequence: u64, budget: usize) -> Progress<Option<u64>> {
         let mut messages = self.messages.from(sequence).map(Entry::message);
         for message in messages.by_ref().take(budget) {
-            if filter.matches(message.subject) {
-                return Progress::Done(Some(message));
+            if filter.is_none_or(|f| f.matches(message.subject)) {
+                return Progress::Done(Some(message.sequence));
             }
         }
         messages.next().map_or(Progress::Done(None), |next| Progress::More(next.sequence))
     }
 
-    /// Subjects that match, behind `after` only, with the number of their messages, until `visit` breaks.
-    pub fn subjects(
-        &self,
-        filter: &Filter,
-        after: Option<&[u8]>,
-        mut visit: impl FnMut(&[u8], u64) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        self.subjects.matches(filter, after, |subject, known| visit(subject, known.count))
+    fn at_time(&self, time: i64) -> Option<u64> {
+        self.messages.at_time(time).map(|e| e.message().sequence)
     }
 
-    /// How many messages match, wherever they are.
-    pub fn count_matching(&self, filter: &Filter) -> u64 {
-        let mut count = 0;
-        let _ = self.subjects(filter, None, |_, messages| {
-            count += messages;
-            ControlFlow::Continue(())
-        });
-        count
-    }
-
-    /// Ranges of sequences between the first and the last message that hold none.
-    pub fn gaps(&self) -> impl Iterator<Item = RangeInclusive<u64>> {
+    fn gaps(&self, visit: &mut dyn FnMut(RangeInclusive<u64>) -> ControlFlow<()>) {
         let mut expected = self.first;
-        let ends = self
-            .messages
-            .from(self.first)
-            .map(|e| e.message().sequence)
-            .chain(std::iter::once(self.last + 1));
-        ends.filter_map(move |sequence| {
-            let gap = (expected < sequence).then(|| expected..=sequence - 1);
+        let sequences = self.messages.from(self.first).map(|e| e.message().sequence);
+        for sequence in sequences.chain(std::iter::once(self.last + 1)) {
+            if expected < sequence && visit(expected..=sequence - 1).is_break() {
+                return;
+            }
             expected = sequence + 1;
-            gap
-        })
+        }
     }
 
-    /// Takes a message out. False if there is none.
-    pub fn remove(&mut self, sequence: u64) -> bool {
+    fn remove(&mut self, sequence: u64) -> bool {
         let Some(entry) = self.messages.remove(sequence) else { return false };
         self.bytes -= entry.counted_bytes();
         let subject = entry.message().subject;
@@ -201,46 +143,12 @@ impl MemoryStream {
         true
     }
 
-    /// Takes out the first message; answers its sequence.
-    pub fn remove_first(&mut self) -> Option<u64> {
-        let first = self.first;
-        self.remove(first).then_some(first)
-    }
-
-    /// Takes out the first message on `subject` if there are more than `keep`; answers its sequence.
-    pub fn remove_first_on(&mut self, subject: &[u8], keep: u64) -> Option<u64> {
-        let known = *self.subjects.get(subject)?;
-        (known.count > keep && self.remove(known.first)).then_some(known.first)
-    }
-
-    /// Takes out messages from `sequence` on and before `below` that match, looking at `budget` of them, until `most` are gone.
-    /// Answers how many went, and how far it came.
-    pub fn purge(
-        &mut self,
-        filter: Option<&Filter>,
-        sequence: u64,
-        below: u64,
-        most: u64,
-        budget: usize,
-    ) -> (u64, Progress<()>) {
-        let looked =
-            self.messages.from(sequence).map(Entry::message).take_while(|m| m.sequence < below).take(budget);
-        let (mut matching, mut seen, mut behind) = (Vec::new(), 0, sequence);
-        for message in looked {
-            (seen, behind) = (seen + 1, message.sequence + 1);
-            if filter.is_none_or(|f| f.matches(message.subject)) {
-                matching.push(message.sequence);
-                if matching.len() as u64 == most {
-                    break;
-                }
-            }
-        }
-        let gone = matching.len() as u64;
-        for sequence in matching {
-            self.remove(sequence);
-        }
-        let done = seen < budget || gone == most;
-        (gone, if done { Progress::Done(()) } else { Progress::More(behind) })
+    fn clear(&mut self, next: u64) {
+        self.messages = Entries::default();
+        self.subjects = SubjectTree::default();
+        self.bytes = 0;
+        self.last = self.last.max(next.saturating_sub(1));
+        self.first = self.last + 1;
     }
 }
 
@@ -268,7 +176,7 @@ mod tests {
         Remove(u64),
         RemoveFirst,
         RemoveFirstOn(String, u64),
-        Purge(Option<String>, u64, u64, usize),
+        Clear(u64),
     }
 
     fn subject() -> impl Strategy<Value = String> {
@@ -286,8 +194,7 @@ mod tests {
             2 => (0..600u64).prop_map(Step::Remove),
             1 => Just(Step::RemoveFirst),
             1 => (subject(), 0..4u64).prop_map(|(s, n)| Step::RemoveFirstOn(s, n)),
-            1 => (prop::option::of(filter()), 0..600u64, 1..20u64, 1..50usize)
-                .prop_map(|(f, below, most, budget)| Step::Purge(f, below, most, budget)),
+            1 => (0..700u64).prop_map(Step::Clear),
         ]
     }
 
@@ -352,44 +259,37 @@ mod tests {
                         prop_assert_eq!(stream.remove_first_on(subject.as_bytes(), keep), goes);
                         goes.map(|g| model.remove(g));
                     }
-                    Step::Purge(filter, below, most, budget) => {
-                        let filter = filter.map(|f| Filter::new(f.as_bytes()));
-                        let (mut from, mut gone) = (0, 0);
-                        loop {
-                            let (n, progress) = stream.purge(filter.as_ref(), from, below, most - gone, budget);
-                            gone += n;
-                            match progress {
-                                Progress::More(next) if gone < most => from = next,
-                                _ => break,
-                            }
-                        }
-                        let matching: Vec<u64> = model.messages.iter()
-                            .filter(|(s, m)| **s < below && filter.as_ref().is_none_or(|f| f.matches(m.1.as_bytes())))
-                            .map(|(s, _)| *s).take(most as usize).collect();
-                        prop_assert_eq!(gone, matching.len() as u64);
-                        matching.into_iter().for_each(|s| { model.remove(s); });
+                    Step::Clear(next) => {
+                        stream.clear(next);
+                        model.messages.clear();
+                        model.last = model.last.max(next.saturating_sub(1));
+                        model.first_when_empty = model.last + 1;
                     }
                 }
                 prop_assert_eq!(stream.state(), model.state());
             }
             for (sequence, (time, subject, payload)) in &model.messages {
                 let message = Message { sequence: *sequence, time: *time, subject: subject.as_bytes(), headers: b"", payload };
-                prop_assert_eq!(stream.get(*sequence), Some(message));
+                let mut buffer = Vec::new();
+                prop_assert_eq!(stream.read(*sequence, &mut buffer), Ok(Some(message)));
+                prop_assert_eq!(stream.at_time(*time), Some(*sequence));
             }
             let state = stream.state();
             let absent: Vec<u64> = (state.first_sequence..=state.last_sequence)
                 .filter(|s| *s > 0 && !model.messages.contains_key(s)).collect();
-            prop_assert_eq!(stream.gaps().flatten().filter(|s| *s > 0).collect::<Vec<_>>(), absent);
+            let mut gaps = Vec::new();
+            stream.gaps(&mut |gap| { gaps.extend(gap.filter(|s| *s > 0)); ControlFlow::Continue(()) });
+            prop_assert_eq!(gaps, absent);
             for text in filters {
                 let filter = Filter::new(text.as_bytes());
                 let matching: Vec<u64> = model.messages.iter()
                     .filter(|(_, m)| filter.matches(m.1.as_bytes())).map(|(s, _)| *s).collect();
                 prop_assert_eq!(stream.count_matching(&filter), matching.len() as u64);
-                prop_assert_eq!(stream.last_matching(&filter).map(|m| m.sequence), matching.last().copied());
+                prop_assert_eq!(stream.last_matching(&filter), matching.last().copied().unwrap_or(0));
                 let (mut found, mut from) = (Vec::new(), 0);
                 loop {
-                    match stream.next_matching(&filter, from, 3) {
-                        Progress::Done(Some(m)) => { found.push(m.sequence); from = m.sequence + 1; }
+                    match stream.next_matching(Some(&filter), from, 3) {
+                        Progress::Done(Some(s)) => { found.push(s); from = s + 1; }
                         Progress::Done(None) => break,
                         Progress::More(next) => from = next,
                     }
@@ -405,7 +305,7 @@ mod tests {
         assert_eq!((stream.state().first_sequence, stream.state().last_sequence), (100, 99));
         assert_eq!(stream.append(1, b"a", b"NATS/1.0\r\n\r\n", b"x"), Some(100));
         assert_eq!(stream.state().bytes, 1 + 12 + 1 + 16);
-        assert_eq!(stream.last_on(b"a").map(|m| m.headers.len()), Some(12));
+        assert_eq!(stream.subject(b"a"), Some(SubjectState { first: 100, last: 100, count: 1 }));
         assert!(stream.remove(100));
         assert_eq!((stream.state().first_sequence, stream.state().last_sequence), (101, 100));
     }

@@ -1,0 +1,147 @@
+//! What a stream asks of the place where its messages are, in memory or on disk.
+
+use std::ops::{ControlFlow, RangeInclusive};
+
+use crate::index::Filter;
+
+/// A stored message, borrowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// Its number in the stream.
+    pub sequence: u64,
+    /// When it was stored, in nanoseconds since 1970.
+    pub time: i64,
+    /// The subject.
+    pub subject: &'a [u8],
+    /// The block of headers; empty if there is none.
+    pub headers: &'a [u8],
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+/// What is known of a subject that has messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SubjectState {
+    /// The sequence of its first message.
+    pub first: u64,
+    /// That of its last.
+    pub last: u64,
+    /// How many there are.
+    pub count: u64,
+}
+
+/// What a stream holds, as its info tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct State {
+    /// How many messages there are, those that can't be read any more included.
+    pub messages: u64,
+    /// What they count against limits, in bytes.
+    pub bytes: u64,
+    /// The sequence of the first message; without any, of the next one. 0 in a stream that never had one.
+    pub first_sequence: u64,
+    /// When the first message was stored; 0 if there is none.
+    pub first_time: i64,
+    /// The last sequence that was given.
+    pub last_sequence: u64,
+    /// When that was; 0 in a stream that never had a message.
+    pub last_time: i64,
+    /// How many subjects the messages have.
+    pub subjects: u64,
+}
+
+/// A message was stored and can't be read any more: its bytes are damaged or gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("message {sequence} is stored but can't be read: its bytes are damaged")]
+pub struct Lost {
+    /// Its sequence.
+    pub sequence: u64,
+}
+
+/// How far a long piece of work has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress<T> {
+    /// It is done.
+    Done(T),
+    /// It would take too long at once. Go on from this sequence.
+    More(u64),
+}
+
+/// The messages of one stream, by sequence and by subject. Sequences rise by one; times are given by the caller and never fall.
+pub trait Messages {
+    /// What the stream holds.
+    fn state(&self) -> State;
+
+    /// What a message of these lengths counts against limits, as nats-server 2.15 counts it.
+    fn counted_bytes(&self, subject_len: usize, headers_len: usize, payload_len: usize) -> u64;
+
+    /// Stores a message behind all others; answers its sequence. `None` if there are more subjects than can be known.
+    fn append(&mut self, time: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Option<u64>;
+
+    /// Gives away the next sequence without a message, as for one that nobody is interested in.
+    fn skip(&mut self, time: i64) -> u64;
+
+    /// The message of this sequence, `None` if there is none. It is borrowed from the stream or from `buffer`.
+    fn read<'a>(&'a self, sequence: u64, buffer: &'a mut Vec<u8>) -> Result<Option<Message<'a>>, Lost>;
+
+    /// Whether there is a message of this sequence, readable or not.
+    fn contains(&self, sequence: u64) -> bool;
+
+    /// What is known of `subject`, a literal one.
+    fn subject(&self, subject: &[u8]) -> Option<SubjectState>;
+
+    /// Subjects that match, behind `after` only, in the order of bytes, until `visit` breaks.
+    fn subjects(
+        &self,
+        filter: &Filter,
+        after: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], SubjectState) -> ControlFlow<()>,
+    ) -> ControlFlow<()>;
+
+    /// The sequence of the first message from `sequence` on that matches, among at most `budget` messages. What can't be read
+    /// matches every filter, so that nobody passes over it in silence.
+    fn next_matching(&self, filter: Option<&Filter>, sequence: u64, budget: usize) -> Progress<Option<u64>>;
+
+    /// The sequence of the first message that was stored at `time` or later.
+    fn at_time(&self, time: i64) -> Option<u64>;
+
+    /// Ranges of sequences between the first and the last message that hold none, until `visit` breaks.
+    fn gaps(&self, visit: &mut dyn FnMut(RangeInclusive<u64>) -> ControlFlow<()>);
+
+    /// Takes a message out. False if there is none.
+    fn remove(&mut self, sequence: u64) -> bool;
+
+    /// Takes out all messages; the next one gets the sequence that it would have got, or `next` if that is higher.
+    fn clear(&mut self, next: u64);
+
+    /// The sequence of the last message on any subject that matches; 0 without one.
+    fn last_matching(&self, filter: &Filter) -> u64 {
+        let mut last = 0;
+        let _ = self.subjects(filter, None, &mut |_, known| {
+            last = last.max(known.last);
+            ControlFlow::Continue(())
+        });
+        last
+    }
+
+    /// How many messages match, wherever they are.
+    fn count_matching(&self, filter: &Filter) -> u64 {
+        let mut count = 0;
+        let _ = self.subjects(filter, None, &mut |_, known| {
+            count += known.count;
+            ControlFlow::Continue(())
+        });
+        count
+    }
+
+    /// Takes out the first message; answers its sequence.
+    fn remove_first(&mut self) -> Option<u64> {
+        let first = self.state().first_sequence;
+        self.remove(first).then_some(first)
+    }
+
+    /// Takes out the first message on `subject` if there are more than `keep`; answers its sequence.
+    fn remove_first_on(&mut self, subject: &[u8], keep: u64) -> Option<u64> {
+        let known = self.subject(subject)?;
+        (known.count > keep && self.remove(known.first)).then_some(known.first)
+    }
+}
