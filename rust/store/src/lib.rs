@@ -5,11 +5,12 @@
 //!
 //! - [`wal`]: the log that all streams of a JetStream thread share;
 //! - [`messages`]: what a stream asks of the place where its messages are;
-//! - [`memory`]: that place in memory;
+//! - [`memory`], [`file`]: that place in memory and on disk;
 //! - [`index`]: what is known of messages without reading them.
 
 pub mod checksum;
 pub mod disk;
+pub mod file;
 pub mod index;
 pub mod memory;
 pub mod messages;

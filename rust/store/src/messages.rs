@@ -22,7 +22,7 @@ pub struct Message<'a> {
 /// What is known of a subject that has messages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SubjectState {
-    /// The sequence of its first message.
+    /// The sequence of its first message, or of one before it that is gone: see [`Messages::first_on`].
     pub first: u64,
     /// That of its last.
     pub last: u64,
@@ -88,6 +88,11 @@ pub trait Messages {
 
     /// What is known of `subject`, a literal one.
     fn subject(&self, subject: &[u8]) -> Option<SubjectState>;
+
+    /// The sequence of the first message on `subject`, a literal one.
+    fn first_on(&self, subject: &[u8]) -> Option<u64> {
+        self.subject(subject).map(|known| known.first)
+    }
 
     /// Subjects that match, behind `after` only, in the order of bytes, until `visit` breaks.
     fn subjects(

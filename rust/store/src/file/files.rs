@@ -1,0 +1,87 @@
+//! Open files, of which only so many stay open.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::disk::Disk;
+
+/// Files that stay open between uses.
+const OPEN_MAX: usize = 96;
+
+/// The files of all streams of a JetStream thread.
+#[derive(Debug)]
+pub struct Files<D: Disk> {
+    disk: Arc<D>,
+    open: Mutex<Open<D::File>>,
+}
+
+#[derive(Debug)]
+struct Open<F> {
+    files: HashMap<String, (Arc<F>, u64)>,
+    clock: u64,
+}
+
+impl<D: Disk> Files<D> {
+    /// Files of `disk`.
+    pub fn new(disk: Arc<D>) -> Self {
+        Self { disk, open: Mutex::new(Open { files: HashMap::new(), clock: 0 }) }
+    }
+
+    /// The disk.
+    pub fn disk(&self) -> &Arc<D> {
+        &self.disk
+    }
+
+    /// The file `name`, opened if it is not open.
+    pub(super) fn get(&self, name: &str) -> io::Result<Arc<D::File>> {
+        {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            open.clock += 1;
+            let now = open.clock;
+            if let Some((file, used)) = open.files.get_mut(name) {
+                *used = now;
+                return Ok(Arc::clone(file));
+            }
+        }
+        let file = self.disk.open(name)?;
+        self.keep(name, &file);
+        Ok(file)
+    }
+
+    /// Creates the file `name`; one that is left over from a creation that was never recorded is emptied.
+    pub(super) fn create(&self, name: &str) -> io::Result<Arc<D::File>> {
+        let file = match self.disk.create(name) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                self.disk.remove(name)?;
+                self.disk.create(name)?
+            }
+            other => other?,
+        };
+        self.keep(name, &file);
+        Ok(file)
+    }
+
+    /// Removes the file `name`; that it is gone already is fine.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).files.remove(name);
+        match self.disk.remove(name) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    fn keep(&self, name: &str, file: &Arc<D::File>) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.files.len() >= OPEN_MAX {
+            // A quarter goes at once, so that this is rare.
+            let mut ages: Vec<u64> = open.files.values().map(|(_, used)| *used).collect();
+            ages.sort_unstable();
+            let limit = ages[ages.len() / 4];
+            open.files.retain(|_, (_, used)| *used > limit);
+        }
+        open.clock += 1;
+        let now = open.clock;
+        open.files.insert(name.to_owned(), (Arc::clone(file), now));
+    }
+}

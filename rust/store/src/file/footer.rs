@@ -1,0 +1,205 @@
+//! The footer of a sealed segment: where its blocks begin, and which subjects it has.
+//!
+//! It holds nothing that could not be found by reading the records. If it is damaged, they are read.
+
+use std::ops::ControlFlow;
+
+use roaring::RoaringBitmap;
+
+use super::segment::Block;
+use super::varint;
+use crate::checksum::Checksum;
+use crate::messages::SubjectState;
+
+/// In place of a distance: no record could be read here.
+const NO_RECORD: u32 = u32::MAX;
+
+/// What is found by reading all records of a segment.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    pub(super) blocks: Vec<Block>,
+    /// For each slot, how many slots before it its subject was seen; 0 if not within the segment.
+    before: Vec<u32>,
+    /// Subjects in the order of their first slots.
+    subjects: Vec<First>,
+    texts: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct First {
+    slot: u32,
+    text: u32,
+    text_len: u32,
+    last: u32,
+    count: u32,
+}
+
+impl Contents {
+    /// Notes the record in `slot`; slots rise. `before` as the record has it.
+    pub(super) fn note(&mut self, slot: u32, before: u64, subject: &[u8]) {
+        // Slots between two records hold none.
+        self.before.resize(slot as usize, NO_RECORD);
+        let within = u32::try_from(before).ok().filter(|before| *before <= slot && *before > 0);
+        // A record whose predecessor can't be read begins anew.
+        let within = within.filter(|b| self.before.get((slot - b) as usize).is_some_and(|b| *b != NO_RECORD));
+        let within = within.unwrap_or(0);
+        self.before.push(within);
+        if within == 0 {
+            let (text, text_len) = (self.texts.len() as u32, subject.len() as u32);
+            self.subjects.push(First { slot, text, text_len, last: slot, count: 1 });
+            self.texts.extend_from_slice(subject);
+        }
+    }
+
+    /// For each slot the first slot of its subject.
+    fn heads(before: &[u32]) -> Vec<u32> {
+        let mut heads: Vec<u32> = Vec::with_capacity(before.len());
+        for (slot, before) in before.iter().enumerate() {
+            let at = slot.checked_sub(*before as usize).unwrap_or(slot);
+            let head = heads.get(at).copied().unwrap_or(slot as u32);
+            heads.push(head);
+        }
+        heads
+    }
+
+    /// The bytes of the footer.
+    pub(super) fn encode(mut self) -> Vec<u8> {
+        let heads = Self::heads(&self.before);
+        for (slot, head) in heads.iter().enumerate() {
+            if slot as u32 != *head
+                && let Ok(i) = self.subjects.binary_search_by_key(head, |s| s.slot)
+            {
+                (self.subjects[i].last, self.subjects[i].count) = (slot as u32, self.subjects[i].count + 1);
+            }
+        }
+        drop(heads);
+        let text = |s: &First| &self.texts[s.text as usize..(s.text + s.text_len) as usize];
+        self.subjects.sort_unstable_by(|a, b| text(a).cmp(text(b)));
+        let mut out = Vec::with_capacity(self.before.len() + 12 * self.subjects.len());
+        varint::put(&mut out, self.blocks.len() as u64);
+        let mut last = Block { slot: 0, offset: 0 };
+        for block in &self.blocks {
+            varint::put(&mut out, u64::from(block.slot - last.slot));
+            varint::put(&mut out, u64::from(block.offset - last.offset));
+            last = *block;
+        }
+        varint::put(&mut out, self.before.len() as u64);
+        for before in &self.before {
+            varint::put(&mut out, if *before == NO_RECORD { 0 } else { u64::from(*before) });
+        }
+        varint::put(&mut out, self.subjects.len() as u64);
+        let mut previous: &[u8] = b"";
+        for subject in &self.subjects {
+            let text = &self.texts[subject.text as usize..(subject.text + subject.text_len) as usize];
+            let common = previous.iter().zip(text).take_while(|(a, b)| a == b).count();
+            varint::put(&mut out, common as u64);
+            varint::put(&mut out, (text.len() - common) as u64);
+            out.extend_from_slice(&text[common..]);
+            varint::put(&mut out, u64::from(subject.slot));
+            varint::put(&mut out, u64::from(subject.last - subject.slot));
+            varint::put(&mut out, u64::from(subject.count));
+            previous = text;
+        }
+        out
+    }
+}
+
+/// The checksum of a footer.
+pub(super) fn crc(salt: u64, bytes: &[u8]) -> u32 {
+    Checksum::new(salt, u64::MAX).with(bytes).finish()
+}
+
+/// A footer as it was read.
+#[derive(Debug)]
+pub(super) struct Footer<'a> {
+    pub(super) blocks: Vec<Block>,
+    before: Vec<u32>,
+    subject_count: u64,
+    subjects: &'a [u8],
+}
+
+impl<'a> Footer<'a> {
+    /// Reads a footer; `None` if it is none. `wants_slots`: whether [`Footer::subjects`] will be asked for what is left of a
+    /// segment from which messages were taken.
+    pub(super) fn decode(mut bytes: &'a [u8], wants_slots: bool) -> Option<Self> {
+        let bytes = &mut bytes;
+        let count = usize::try_from(varint::take(bytes)?).ok().filter(|n| *n <= bytes.len())?;
+        let mut blocks = Vec::with_capacity(count);
+        let mut last = Block { slot: 0, offset: 0 };
+        for _ in 0..count {
+            let slot = u32::try_from(varint::take(bytes)?).ok()?;
+            let offset = u32::try_from(varint::take(bytes)?).ok()?;
+            last = Block { slot: last.slot.checked_add(slot)?, offset: last.offset.checked_add(offset)? };
+            blocks.push(last);
+        }
+        let count = usize::try_from(varint::take(bytes)?).ok().filter(|n| *n <= bytes.len())?;
+        let mut before = Vec::with_capacity(if wants_slots { count } else { 0 });
+        for slot in 0..count {
+            let distance = u32::try_from(varint::take(bytes)?).ok().filter(|d| *d as usize <= slot)?;
+            if wants_slots {
+                before.push(distance);
+            }
+        }
+        let subject_count = varint::take(bytes)?;
+        Some(Self { blocks, before, subject_count, subjects: bytes })
+    }
+
+    /// Visits what is left of each subject when the slots in `gone` are taken out; `base` is the sequence of slot 0. `None` if
+    /// the footer is no good.
+    pub(super) fn subjects(
+        &self,
+        base: u64,
+        gone: &RoaringBitmap,
+        visit: &mut dyn FnMut(&[u8], SubjectState) -> ControlFlow<()>,
+    ) -> Option<()> {
+        let left = if gone.is_empty() { Vec::new() } else { self.left(gone) };
+        let mut rest = self.subjects;
+        let mut text = Vec::new();
+        for _ in 0..self.subject_count {
+            let common = usize::try_from(varint::take(&mut rest)?).ok().filter(|n| *n <= text.len())?;
+            let len = usize::try_from(varint::take(&mut rest)?).ok()?;
+            text.truncate(common);
+            text.extend_from_slice(varint::take_bytes(&mut rest, len)?);
+            let first = varint::take(&mut rest)?;
+            let last = first.checked_add(varint::take(&mut rest)?)?;
+            let count = varint::take(&mut rest)?;
+            let state = if gone.is_empty() {
+                SubjectState { first: base + first, last: base + last, count }
+            } else {
+                let left = left.get(usize::try_from(first).ok()?)?;
+                let (first, last) = (base + u64::from(left.first), base + u64::from(left.last));
+                SubjectState { first, last, count: u64::from(left.count) }
+            };
+            if state.count > 0 && visit(&text, state).is_break() {
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    /// What is left of each subject, at the place of its first slot.
+    fn left(&self, gone: &RoaringBitmap) -> Vec<Left> {
+        let heads = Contents::heads(&self.before);
+        let mut left = vec![Left::default(); heads.len()];
+        let mut gone = gone.iter().peekable();
+        for (slot, head) in heads.iter().enumerate() {
+            let slot = slot as u32;
+            if gone.next_if_eq(&slot).is_some() {
+                continue;
+            }
+            let left = &mut left[*head as usize];
+            if left.count == 0 {
+                left.first = slot;
+            }
+            (left.last, left.count) = (slot, left.count + 1);
+        }
+        left
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Left {
+    first: u32,
+    last: u32,
+    count: u32,
+}

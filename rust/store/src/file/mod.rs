@@ -1,0 +1,24 @@
+//! Streams on disk.
+//!
+//! A stream's messages lie in segments, files of up to 16 MiB that are only appended to. What is new is gathered in memory (it is
+//! in the log, so that nothing is lost) and written in large pieces. A segment that is full gets a footer, so that
+//! it can be opened without being read. What was taken out of a segment is known by a bitmap; a segment without messages is
+//! removed.
+//!
+//! The list of segments, their lengths, counts and bitmaps are the stream's *manifest*, which the caller keeps
+//! ([`FileStream::manifest`]) and brings along when the stream is opened again: so a file that is missing or short is noticed.
+
+mod files;
+mod footer;
+mod record;
+mod scan;
+mod seal;
+mod segment;
+mod stream;
+#[cfg(test)]
+mod tests;
+pub(crate) mod varint;
+
+pub use files::Files;
+pub use seal::{SealJob, Sealed};
+pub use stream::{Damaged, FileStream};

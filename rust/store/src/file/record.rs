@@ -1,0 +1,141 @@
+//! A message in a segment: a checksum, a head of small numbers, and the bytes.
+
+use super::varint;
+use crate::checksum::Checksum;
+use crate::messages::Message;
+
+/// Bytes of the checksum before the head.
+const CRC_LEN: usize = 4;
+
+/// The head of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
+    /// Sequences between the segment's first one and this one.
+    pub(super) slot: u32,
+    /// When the message was stored.
+    pub(super) time: i64,
+    /// How many sequences ago its subject had its last message; 0 if it had none.
+    pub(super) before: u64,
+    subject_len: usize,
+    headers_len: usize,
+    /// Bytes before the subject.
+    head_len: usize,
+    /// Bytes of the whole record.
+    pub(super) len: usize,
+}
+
+/// What is the same for all records of a segment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame {
+    /// Goes into every checksum: the store's salt and the segment's own number.
+    pub(super) salt: u64,
+    /// The sequence of slot 0.
+    pub(super) base: u64,
+    /// Times count from here.
+    pub(super) base_time: i64,
+}
+
+impl Frame {
+    /// Appends a message, which will lie at `offset` in the segment's data.
+    pub(super) fn encode(self, out: &mut Vec<u8>, offset: u64, message: &Message<'_>, before: u64) {
+        let begin = out.len();
+        let bytes = message.subject.len() + message.headers.len() + message.payload.len();
+        out.reserve(bytes + 40);
+        out.extend_from_slice(&[0; CRC_LEN]);
+        for number in [
+            message.subject.len() as u64,
+            message.headers.len() as u64,
+            message.payload.len() as u64,
+            message.sequence - self.base,
+            message.time.saturating_sub(self.base_time).max(0) as u64,
+            before,
+        ] {
+            varint::put(out, number);
+        }
+        out.extend_from_slice(message.subject);
+        out.extend_from_slice(message.headers);
+        out.extend_from_slice(message.payload);
+        let crc = self.crc(offset, &out[begin + CRC_LEN..]);
+        out[begin..begin + CRC_LEN].copy_from_slice(&crc.to_le_bytes());
+    }
+
+    fn crc(self, offset: u64, bytes: &[u8]) -> u32 {
+        Checksum::new(self.salt, offset).with(bytes).finish()
+    }
+
+    /// Reads the head of the record at the start of `bytes`; `None` if there is no whole record. Nothing is checked yet.
+    pub(super) fn head(self, bytes: &[u8]) -> Option<Head> {
+        let mut rest = bytes.get(CRC_LEN..)?;
+        let subject_len = usize::try_from(varint::take(&mut rest)?).ok()?;
+        let headers_len = usize::try_from(varint::take(&mut rest)?).ok()?;
+        let payload_len = usize::try_from(varint::take(&mut rest)?).ok()?;
+        let slot = u32::try_from(varint::take(&mut rest)?).ok()?;
+        let time = self.base_time.checked_add_unsigned(varint::take(&mut rest)?)?;
+        let before = varint::take(&mut rest)?;
+        let head_len = bytes.len() - rest.len();
+        let len = head_len.checked_add(subject_len)?.checked_add(headers_len)?.checked_add(payload_len)?;
+        (len <= bytes.len()).then_some(Head { slot, time, before, subject_len, headers_len, head_len, len })
+    }
+
+    /// Whether the record with this head, at the start of `bytes` and at `offset` in the data, is what was written.
+    pub(super) fn is_intact(self, head: &Head, bytes: &[u8], offset: u64) -> bool {
+        let (Some(crc), Some(rest)) = (bytes.first_chunk::<CRC_LEN>(), bytes.get(CRC_LEN..head.len)) else {
+            return false;
+        };
+        self.crc(offset, rest) == u32::from_le_bytes(*crc)
+    }
+
+    /// The message of a record that is intact.
+    pub(super) fn message<'a>(self, head: &Head, bytes: &'a [u8]) -> Option<Message<'a>> {
+        let subject = bytes.get(head.head_len..)?.get(..head.subject_len)?;
+        let body = bytes.get(head.head_len + head.subject_len..head.len)?;
+        let (headers, payload) = body.split_at_checked(head.headers_len)?;
+        let sequence = self.base.checked_add(u64::from(head.slot))?;
+        Some(Message { sequence, time: head.time, subject, headers, payload })
+    }
+}
+
+impl Head {
+    /// What the message counts against limits: as nats-server 2.15 counts it in files.
+    pub(super) fn counted_bytes(&self) -> u64 {
+        let payload_len = self.len - self.head_len - self.subject_len - self.headers_len;
+        counted_bytes(self.subject_len, self.headers_len, payload_len)
+    }
+}
+
+/// What a message counts against limits: as nats-server 2.15 counts it in files.
+pub(super) fn counted_bytes(subject_len: usize, headers_len: usize, payload_len: usize) -> u64 {
+    let headers = if headers_len > 0 { 4 + headers_len } else { 0 };
+    (30 + subject_len + headers + payload_len) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRAME: Frame = Frame { salt: 5, base: 1000, base_time: 77 };
+
+    #[test]
+    fn what_was_written_is_read_and_every_bit_counts() {
+        let message = Message {
+            sequence: 1003,
+            time: 1 << 40,
+            subject: b"a.b",
+            headers: b"NATS/1.0\r\n\r\n",
+            payload: b"pay",
+        };
+        let mut bytes = Vec::new();
+        FRAME.encode(&mut bytes, 640, &message, 2);
+        let head = FRAME.head(&bytes).expect("a head");
+        assert_eq!((head.slot, head.before, head.len), (3, 2, bytes.len()));
+        assert!(FRAME.is_intact(&head, &bytes, 640) && !FRAME.is_intact(&head, &bytes, 641));
+        assert_eq!(FRAME.message(&head, &bytes), Some(message));
+        assert_eq!(head.counted_bytes(), 30 + 3 + 4 + 12 + 3);
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let intact = FRAME.head(&bytes).is_some_and(|head| FRAME.is_intact(&head, &bytes, 640));
+            assert!(!intact, "bit {bit}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+}

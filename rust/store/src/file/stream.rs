@@ -1,0 +1,869 @@
+//! A stream on disk.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::ops::{ControlFlow, RangeInclusive};
+use std::sync::Arc;
+
+use super::files::Files;
+use super::footer::{self, Footer};
+use super::record::{self, Frame, Head};
+use super::scan::{self, HEADER_LEN};
+use super::seal::{SealJob, Sealed};
+use super::segment::{Block, Segment, Stage};
+use super::varint;
+use crate::disk::{Disk, DiskFile};
+use crate::index::{Filter, SubjectTree};
+use crate::messages::{Lost, Message, Messages, Progress, State, SubjectState};
+
+/// Bytes gathered in memory before they are written to the segment.
+const TAIL_LEN: usize = if cfg!(test) { 500 } else { 256 << 10 };
+/// Up to so many messages of a subject, its first one is found by going back from its last one.
+const WALK_MAX: u64 = if cfg!(test) { 3 } else { 64 };
+/// A segment without messages is given up early if it has this much data.
+const GIVE_UP_LEN: u64 = if cfg!(test) { 1000 } else { 1 << 20 };
+const MANIFEST_VERSION: u64 = 1;
+const MAGIC: &[u8; 8] = b"stonesg1";
+
+/// Stored messages that can't be read any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damaged {
+    /// The file.
+    pub file: String,
+    /// About where in it, in bytes.
+    pub offset: u64,
+    /// The first and the last of them; all between them that were not removed are concerned.
+    pub sequences: RangeInclusive<u64>,
+}
+
+/// A stream whose messages are in files.
+#[derive(Debug)]
+pub struct FileStream<D: Disk> {
+    files: Arc<Files<D>>,
+    salt: u64,
+    group: u32,
+    subjects: SubjectTree<SubjectState>,
+    segments: VecDeque<Segment>,
+    /// Records of the last segment that are not in its file yet.
+    tail: Vec<u8>,
+    messages: u64,
+    bytes: u64,
+    first: u64,
+    last: u64,
+    last_time: i64,
+    first_time: Cell<Option<i64>>,
+    next_number: u32,
+    dirty: Vec<Arc<D::File>>,
+    names_changed: bool,
+    obsolete: Vec<String>,
+    damaged: RefCell<Vec<Damaged>>,
+    scratch: RefCell<Vec<u8>>,
+}
+
+impl<D: Disk> FileStream<D> {
+    /// An empty stream whose first message will have the sequence `first`, 1 if that is 0. `group` is its number in the
+    /// store, `salt` the store's.
+    pub fn new(files: Arc<Files<D>>, salt: u64, group: u32, first: u64) -> Self {
+        Self {
+            files,
+            salt,
+            group,
+            subjects: SubjectTree::default(),
+            segments: VecDeque::new(),
+            tail: Vec::new(),
+            messages: 0,
+            bytes: 0,
+            first,
+            last: first.saturating_sub(1),
+            last_time: 0,
+            first_time: Cell::new(None),
+            next_number: 1,
+            dirty: Vec::new(),
+            names_changed: false,
+            obsolete: Vec::new(),
+            damaged: RefCell::default(),
+            scratch: RefCell::default(),
+        }
+    }
+
+    /// What must be known to open the stream again as it is now. It holds once all files are synced that
+    /// [`FileStream::take_dirty`] names.
+    pub fn manifest(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for number in [
+            MANIFEST_VERSION,
+            self.first,
+            self.last,
+            self.last_time as u64,
+            u64::from(self.next_number),
+            self.segments.len() as u64,
+        ] {
+            varint::put(&mut out, number);
+        }
+        self.segments.iter().for_each(|segment| segment.encode(&mut out));
+        out
+    }
+
+    /// Opens a stream by its manifest; `None` if that is not one. What can't be read is in [`FileStream::take_damaged`].
+    pub fn open(
+        files: Arc<Files<D>>,
+        salt: u64,
+        group: u32,
+        mut manifest: &[u8],
+    ) -> Option<io::Result<Self>> {
+        let bytes = &mut manifest;
+        if varint::take(bytes)? != MANIFEST_VERSION {
+            return None;
+        }
+        let mut stream = Self::new(files, salt, group, varint::take(bytes)?);
+        (stream.last, stream.last_time) = (varint::take(bytes)?, varint::take(bytes)? as i64);
+        stream.next_number = u32::try_from(varint::take(bytes)?).ok()?;
+        for _ in 0..varint::take(bytes)? {
+            let segment = Segment::decode(bytes, |number| segment_salt(salt, group, number))?;
+            stream.messages += segment.live;
+            stream.bytes += segment.live_bytes;
+            stream.segments.push_back(segment);
+        }
+        for i in 0..stream.segments.len() {
+            if let Err(e) = stream.open_segment(i) {
+                return Some(Err(e));
+            }
+        }
+        Some(Ok(stream))
+    }
+
+    /// Learns which subjects a segment has.
+    fn open_segment(&mut self, i: usize) -> io::Result<()> {
+        let segment = &self.segments[i];
+        let name = self.name(segment.number);
+        let file = match self.files.get(&name) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            other => Some(other?),
+        };
+        if let (Some(file), Stage::Sealed { footer_len, footer_crc }) = (&file, segment.stage) {
+            let mut bytes = vec![0; footer_len as usize];
+            let read = file.read_at(&mut bytes, HEADER_LEN + segment.data_len)?;
+            if read == bytes.len() && footer::crc(segment.frame.salt, &bytes) == footer_crc {
+                let subjects = &mut self.subjects;
+                let known = Footer::decode(&bytes, !segment.gone.is_empty()).and_then(|footer| {
+                    footer.subjects(segment.frame.base, &segment.gone, &mut |subject, state| {
+                        merge(subjects, subject, state)
+                    })
+                });
+                if known.is_some() {
+                    return Ok(());
+                }
+            }
+        }
+        let segment = &mut self.segments[i];
+        let mut missing = roaring::RoaringBitmap::new();
+        missing.insert_range(0..segment.slots);
+        missing -= &segment.gone;
+        let mut offset = 0;
+        if let Some(file) = &file {
+            let (frame, subjects, gone) = (segment.frame, &mut self.subjects, &segment.gone);
+            let contents = scan::contents(&**file, frame, segment.data_len, |head, bytes| {
+                missing.remove(head.slot);
+                if let (false, Some(message)) = (gone.contains(head.slot), frame.message(head, bytes)) {
+                    let state = SubjectState { first: message.sequence, last: message.sequence, count: 1 };
+                    let _ = merge(subjects, message.subject, state);
+                }
+            })?;
+            if let Some(lost) = missing.min() {
+                let behind = contents.blocks.partition_point(|block| block.slot <= lost);
+                offset = behind.checked_sub(1).map_or(0, |i| u64::from(contents.blocks[i].offset));
+            }
+            segment.blocks = Arc::new(contents.blocks).into();
+        }
+        if let Stage::Sealed { .. } = segment.stage {
+            segment.stage = Stage::Closed;
+        }
+        let base = segment.frame.base;
+        missing -= &segment.lost;
+        if let (Some(first), Some(last)) = (missing.min(), missing.max()) {
+            let sequences = base + u64::from(first)..=base + u64::from(last);
+            segment.lost |= missing;
+            self.damaged.get_mut().push(Damaged { file: name, offset: HEADER_LEN + offset, sequences });
+        }
+        Ok(())
+    }
+
+    fn name(&self, number: u32) -> String {
+        format!("stream-{}-{number}", self.group)
+    }
+
+    /// Writes what is gathered in memory to the segment. After an error it is all still there.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if self.tail.is_empty() {
+            return Ok(());
+        }
+        let Some(segment) = self.segments.back() else { return Ok(()) };
+        let written = segment.data_len - self.tail.len() as u64;
+        let name = self.name(segment.number);
+        let file = if written == 0 {
+            let file = self.files.create(&name)?;
+            let mut header = [0; HEADER_LEN as usize];
+            header[..8].copy_from_slice(MAGIC);
+            header[8..12].copy_from_slice(&self.group.to_le_bytes());
+            header[12..16].copy_from_slice(&segment.number.to_le_bytes());
+            header[16..24].copy_from_slice(&segment.frame.base.to_le_bytes());
+            header[24..32].copy_from_slice(&segment.frame.base_time.to_le_bytes());
+            let crc = footer::crc(segment.frame.salt, &header[..32]);
+            header[32..36].copy_from_slice(&crc.to_le_bytes());
+            file.write_at(&header, 0)?;
+            self.names_changed = true;
+            file
+        } else {
+            self.files.get(&name)?
+        };
+        file.write_at(&self.tail, HEADER_LEN + written)?;
+        self.tail.clear();
+        if self.tail.capacity() > 2 * TAIL_LEN {
+            self.tail.shrink_to(TAIL_LEN);
+        }
+        self.note_dirty(file);
+        Ok(())
+    }
+
+    /// Gives up the memory for what is gathered, if nothing is.
+    pub fn rest(&mut self) {
+        if self.tail.is_empty() {
+            self.tail = Vec::new();
+        }
+        self.scratch.take();
+    }
+
+    /// Bytes gathered in memory.
+    pub fn gathered_len(&self) -> usize {
+        self.tail.len()
+    }
+
+    fn note_dirty(&mut self, file: Arc<D::File>) {
+        if !self.dirty.iter().any(|f| Arc::ptr_eq(f, &file)) {
+            self.dirty.push(file);
+        }
+    }
+
+    /// Files written since the last call, and whether names changed.
+    pub fn take_dirty(&mut self) -> (Vec<Arc<D::File>>, bool) {
+        (std::mem::take(&mut self.dirty), std::mem::take(&mut self.names_changed))
+    }
+
+    /// Files that hold nothing needed any more; they may be removed once a manifest that was made after this call is durable.
+    pub fn take_obsolete(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.obsolete)
+    }
+
+    /// Gives up all files, as the stream is to be no more.
+    pub fn into_obsolete(mut self) -> Vec<String> {
+        self.clear(0);
+        self.obsolete
+    }
+
+    /// What was found to be unreadable since the last call.
+    pub fn take_damaged(&mut self) -> Vec<Damaged> {
+        let mut damaged = std::mem::take(self.damaged.get_mut());
+        damaged.dedup();
+        for found in &damaged {
+            let Some(i) = self.segment_of(*found.sequences.start()) else { continue };
+            let segment = &mut self.segments[i];
+            if found.sequences.start() == found.sequences.end()
+                && let Some(slot) = segment.slot(*found.sequences.start())
+            {
+                segment.lost.insert(slot);
+            }
+        }
+        damaged
+    }
+
+    /// How many messages can't be read any more.
+    pub fn lost(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.lost.len()).sum()
+    }
+
+    /// Takes note that sequences up to `last` were given to messages that are lost.
+    pub fn lose_until(&mut self, last: u64, time: i64) {
+        while self.last < last {
+            let slot = self.slot_for(0, time);
+            let Some(segment) = self.segments.back_mut() else { return };
+            segment.slots = slot + 1;
+            segment.live += 1;
+            segment.lost.insert(slot);
+            self.messages += 1;
+            self.last += 1;
+            if self.messages == 1 {
+                self.first = self.last;
+            }
+        }
+    }
+
+    /// A segment that is full and waits for its footer, if there is one.
+    pub fn seal_job(&mut self) -> Option<io::Result<SealJob<D::File>>> {
+        let segment = self.segments.iter().find(|s| s.stage == Stage::Closed && s.data_len > 0)?;
+        let (number, frame, data_len) = (segment.number, segment.frame, segment.data_len);
+        let file = self.files.get(&self.name(number));
+        Some(file.map(|file| SealJob { file, number, frame, data_len }))
+    }
+
+    /// Takes note of how a seal ended. After an error the segment stays as it is.
+    pub fn sealed(&mut self, sealed: Sealed) -> io::Result<()> {
+        let footing = sealed.result?;
+        let name = self.name(sealed.number);
+        let Some(segment) = self.segments.iter_mut().find(|s| s.number == sealed.number) else {
+            return Ok(());
+        };
+        segment.stage = Stage::Sealed { footer_len: footing.len, footer_crc: footing.crc };
+        segment.blocks = Arc::new(footing.blocks).into();
+        let file = self.files.get(&name)?;
+        self.note_dirty(file);
+        Ok(())
+    }
+
+    /// Whether some message from `sequence` on may have a header that must be known after a restart.
+    pub fn special_from(&self, time: i64) -> Option<u64> {
+        let segment = self.segments.iter().find(|s| s.special && s.last_time >= time)?;
+        Some(segment.frame.base)
+    }
+
+    fn segment_of(&self, sequence: u64) -> Option<usize> {
+        let behind = self.segments.partition_point(|segment| segment.frame.base <= sequence);
+        let i = behind.checked_sub(1)?;
+        (sequence < self.segments[i].end()).then_some(i)
+    }
+
+    /// A slot for the next sequence, in the last segment or a new one.
+    fn slot_for(&mut self, len: usize, time: i64) -> u32 {
+        let sequence = self.last + 1;
+        let fits = self.segments.back().is_some_and(|segment| {
+            let distance = sequence - segment.end();
+            segment.stage == Stage::Active && !segment.is_full(len, distance + 1)
+        });
+        if !fits {
+            self.begin_segment(sequence, time);
+        }
+        let Some(segment) = self.segments.back_mut() else { return 0 };
+        let slot = (sequence - segment.frame.base) as u32;
+        // Sequences that were given away meanwhile.
+        segment.gone.insert_range(segment.slots..slot);
+        slot
+    }
+
+    fn begin_segment(&mut self, sequence: u64, time: i64) {
+        // What can't be written now stays in memory, and its segment goes on growing.
+        if !self.close_active() {
+            return;
+        }
+        let number = self.next_number;
+        self.next_number += 1;
+        let frame =
+            Frame { salt: segment_salt(self.salt, self.group, number), base: sequence, base_time: time };
+        self.segments.push_back(Segment::new(number, frame));
+    }
+
+    /// Ends the last segment. What could not be written of it keeps it active, and growing beyond its size.
+    fn close_active(&mut self) -> bool {
+        if self.flush().is_err() {
+            return false;
+        }
+        if let Some(segment) = self.segments.back_mut() {
+            segment.stage = Stage::Closed;
+            if segment.live == 0 {
+                self.give_up(self.segments.len() - 1);
+            }
+        }
+        true
+    }
+
+    /// Removes a segment.
+    fn give_up(&mut self, i: usize) {
+        let Some(segment) = self.segments.remove(i) else { return };
+        let in_memory =
+            if i == self.segments.len() { std::mem::take(&mut self.tail).len() as u64 } else { 0 };
+        if segment.data_len > in_memory {
+            self.obsolete.push(self.name(segment.number));
+        }
+    }
+
+    fn blocks<'s>(&self, segment: &'s Segment) -> Option<&'s [Block]> {
+        if let Some(blocks) = segment.blocks.get() {
+            return Some(blocks);
+        }
+        let file = self.files.get(&self.name(segment.number)).ok()?;
+        let footer = || {
+            let Stage::Sealed { footer_len, footer_crc } = segment.stage else { return None };
+            let mut bytes = vec![0; footer_len as usize];
+            let read = file.read_at(&mut bytes, HEADER_LEN + segment.data_len).ok()?;
+            let good = read == bytes.len() && footer::crc(segment.frame.salt, &bytes) == footer_crc;
+            Footer::decode(&bytes, false).filter(|_| good).map(|footer| footer.blocks)
+        };
+        let blocks = match footer() {
+            Some(blocks) => blocks,
+            None => scan::contents(&*file, segment.frame, segment.data_len, |_, _| {}).ok()?.blocks,
+        };
+        Some(segment.blocks.get_or_init(|| Arc::new(blocks)))
+    }
+
+    /// Reads the block that has this slot into `buffer`; answers where in the data it begins.
+    fn load(&self, i: usize, slot: u32, buffer: &mut Vec<u8>) -> Option<u64> {
+        let segment = &self.segments[i];
+        let (begin, end) = segment.block_of(self.blocks(segment)?, slot);
+        let in_memory = if i + 1 == self.segments.len() { self.tail.len() as u64 } else { 0 };
+        let written = segment.data_len - in_memory;
+        buffer.clear();
+        if begin < written {
+            let file = self.files.get(&self.name(segment.number)).ok()?;
+            buffer.resize(usize::try_from(end.min(written) - begin).ok()?, 0);
+            let read = file.read_at(buffer, HEADER_LEN + begin).ok()?;
+            buffer.truncate(read);
+        }
+        if end > written {
+            let from = begin.max(written) - written;
+            buffer.extend_from_slice(self.tail.get(from as usize..(end - written) as usize)?);
+        }
+        Some(begin)
+    }
+
+    /// Reads the record in a slot, whether its message is gone or not: its head and where it lies in `buffer`.
+    fn record(&self, i: usize, slot: u32, buffer: &mut Vec<u8>) -> Option<(Head, usize)> {
+        let frame = self.segments[i].frame;
+        let begin = self.load(i, slot, buffer)?;
+        let found = |at: usize| {
+            let bytes = buffer.get(at..)?;
+            let head = frame.head(bytes).filter(|head| head.slot == slot)?;
+            frame.is_intact(&head, bytes, begin + at as u64).then_some((head, at))
+        };
+        let mut at = 0;
+        while let Some(head) = buffer.get(at..).and_then(|bytes| frame.head(bytes)) {
+            if head.slot >= slot {
+                break;
+            }
+            at += head.len;
+        }
+        // If a head on the way is damaged, the record may still lie at any byte.
+        found(at).or_else(|| (0..buffer.len()).find_map(found))
+    }
+
+    fn lost_here(&self, i: usize, slot: u32) -> Lost {
+        let segment = &self.segments[i];
+        let sequence = segment.frame.base + u64::from(slot);
+        if !segment.lost.contains(slot) {
+            let offset = segment.blocks.get().map_or(0, |blocks| segment.block_of(blocks, slot).0);
+            self.damaged.borrow_mut().push(Damaged {
+                file: self.name(segment.number),
+                offset: HEADER_LEN + offset,
+                sequences: sequence..=sequence,
+            });
+        }
+        Lost { sequence }
+    }
+
+    /// Walks through messages from `sequence` on: those that can be read, and `None` for those that can't.
+    fn walk(&self, sequence: u64, mut visit: impl FnMut(u64, Option<Message<'_>>) -> ControlFlow<()>) {
+        let mut buffer = self.scratch.take();
+        let _ = self.walk_with(&mut buffer, sequence, &mut visit);
+        self.scratch.replace(buffer);
+    }
+
+    fn walk_with(
+        &self,
+        buffer: &mut Vec<u8>,
+        sequence: u64,
+        visit: &mut dyn FnMut(u64, Option<Message<'_>>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let behind = self.segments.partition_point(|segment| segment.end() <= sequence);
+        for i in behind..self.segments.len() {
+            let segment = &self.segments[i];
+            let frame = segment.frame;
+            let mut slot = segment.slot(sequence).unwrap_or(0);
+            while let Some(next) = segment.next_held(slot) {
+                slot = next;
+                // As many as possible from one block.
+                let begin = if segment.lost.contains(slot) { None } else { self.load(i, slot, buffer) };
+                let mut at = 0;
+                while let (Some(begin), Some(bytes)) = (begin, buffer.get(at..)) {
+                    let Some(head) = frame.head(bytes) else { break };
+                    if head.slot >= slot {
+                        if head.slot > slot || !frame.is_intact(&head, bytes, begin + at as u64) {
+                            break;
+                        }
+                        let Some(message) = frame.message(&head, bytes) else { break };
+                        visit(message.sequence, Some(message))?;
+                        match segment.next_held(slot + 1) {
+                            Some(next) => slot = next,
+                            None => {
+                                slot = segment.slots;
+                                break;
+                            }
+                        }
+                    }
+                    at += head.len;
+                }
+                if slot == next {
+                    // This one did not come by itself.
+                    let found = if segment.lost.contains(slot) { None } else { self.record(i, slot, buffer) };
+                    let message = found.and_then(|(head, at)| frame.message(&head, &buffer[at..]));
+                    if message.is_none() {
+                        let _ = self.lost_here(i, slot);
+                    }
+                    visit(frame.base + u64::from(slot), message)?;
+                    slot += 1;
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Visits all messages in order; `None` stands for one that can't be read.
+    pub fn walk_all(&self, visit: &mut dyn FnMut(Option<Message<'_>>)) {
+        self.walk(self.first, |_, message| {
+            visit(message);
+            ControlFlow::Continue(())
+        });
+    }
+
+    /// The message before `sequence` on its subject that is still there.
+    fn previous_on(&self, sequence: u64) -> Option<u64> {
+        let mut buffer = self.scratch.take();
+        let mut at = sequence;
+        let found = loop {
+            let before = self
+                .segment_of(at)
+                .and_then(|i| self.record(i, self.segments[i].slot(at)?, &mut buffer))
+                .map_or(0, |(head, _)| head.before);
+            at = match at.checked_sub(before) {
+                Some(previous) if before > 0 => previous,
+                _ => break None,
+            };
+            if self.contains(at) {
+                break Some(at);
+            }
+        };
+        self.scratch.replace(buffer);
+        found
+    }
+
+    /// The last message on `subject` before `sequence`, which is on it too.
+    fn last_before(&self, sequence: u64, subject: &[u8]) -> Option<u64> {
+        // The way back is cut where a whole segment is gone.
+        self.previous_on(sequence).or_else(|| {
+            let mut found = None;
+            self.walk(self.subjects.get(subject)?.first, |at, message| {
+                if at >= sequence {
+                    return ControlFlow::Break(());
+                }
+                if message.is_some_and(|message| message.subject == subject) {
+                    found = Some(at);
+                }
+                ControlFlow::Continue(())
+            });
+            found
+        })
+    }
+
+    /// The first message on `subject`, of which `known` is true but that its first one may be gone.
+    fn resolve_first(&self, subject: &[u8], known: SubjectState) -> u64 {
+        if known.count == 1 || self.contains(known.first) {
+            return if known.count == 1 { known.last } else { known.first };
+        }
+        if known.count <= WALK_MAX {
+            let mut first = Some(known.last);
+            for _ in 1..known.count {
+                first = first.and_then(|first| self.previous_on(first));
+            }
+            if let Some(first) = first {
+                return first;
+            }
+        }
+        let mut first = known.last;
+        self.walk(known.first, |sequence, message| match message {
+            Some(message) if message.subject == subject => {
+                first = sequence;
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        });
+        first
+    }
+
+    /// Takes the subject of a removed message note of it.
+    fn forget(&mut self, subject: &[u8], sequence: u64, before: Option<u64>) {
+        let Some(known) = self.subjects.get_mut(subject) else { return };
+        known.count = known.count.saturating_sub(1);
+        match known.count {
+            0 => drop(self.subjects.remove(subject)),
+            // A first one that is gone is looked for when it is asked for.
+            _ if known.last == sequence => {
+                if let Some(before) = before {
+                    known.last = before;
+                }
+            }
+            1 => known.first = known.last,
+            _ => {}
+        }
+    }
+
+    /// The first sequence from `sequence` on that holds a message.
+    fn next_held(&self, sequence: u64) -> Option<u64> {
+        let behind = self.segments.partition_point(|segment| segment.end() <= sequence);
+        self.segments.range(behind..).find_map(|segment| {
+            let slot = segment.slot(sequence).unwrap_or(0);
+            segment.next_held(slot).map(|slot| segment.frame.base + u64::from(slot))
+        })
+    }
+}
+
+impl<D: Disk> Messages for FileStream<D> {
+    fn state(&self) -> State {
+        let first_time = self.first_time.get().unwrap_or_else(|| {
+            let mut time = 0;
+            if self.messages > 0 {
+                self.walk(self.first, |_, message| {
+                    time = message.map_or(0, |m| m.time);
+                    if time == 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                });
+            }
+            self.first_time.set(Some(time));
+            time
+        });
+        State {
+            messages: self.messages,
+            bytes: self.bytes,
+            first_sequence: self.first,
+            first_time,
+            last_sequence: self.last,
+            last_time: self.last_time,
+            subjects: self.subjects.len() as u64,
+        }
+    }
+
+    fn counted_bytes(&self, subject_len: usize, headers_len: usize, payload_len: usize) -> u64 {
+        record::counted_bytes(subject_len, headers_len, payload_len)
+    }
+
+    fn append(&mut self, time: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Option<u64> {
+        let sequence = self.last + 1;
+        let new = SubjectState { first: sequence, last: 0, count: 0 };
+        let known = self.subjects.get_or_insert(subject, new)?;
+        let before = if known.last == 0 { 0 } else { sequence - known.last };
+        (known.last, known.count) = (sequence, known.count + 1);
+        let len = subject.len() + headers.len() + payload.len() + 40;
+        let slot = self.slot_for(len, time);
+        let segment = self.segments.back_mut()?;
+        segment.note_record(slot);
+        let begin = self.tail.len();
+        let message = Message { sequence, time, subject, headers, payload };
+        segment.frame.encode(&mut self.tail, segment.data_len, &message, before);
+        segment.data_len += (self.tail.len() - begin) as u64;
+        let counted = record::counted_bytes(subject.len(), headers.len(), payload.len());
+        segment.slots = slot + 1;
+        segment.live += 1;
+        segment.live_bytes += counted;
+        segment.last_time = time;
+        segment.special |= is_special(headers);
+        self.bytes += counted;
+        self.messages += 1;
+        if self.messages == 1 {
+            self.first = sequence;
+            self.first_time.set(Some(time));
+        }
+        (self.last, self.last_time) = (sequence, time);
+        if self.tail.len() >= TAIL_LEN {
+            // Should it fail, it is tried again at the next checkpoint, and what was acknowledged is in the log.
+            let _ = self.flush();
+        }
+        Some(sequence)
+    }
+
+    fn skip(&mut self, time: i64) -> u64 {
+        self.last += 1;
+        self.last_time = time;
+        if self.messages == 0 {
+            self.first = self.last + 1;
+        }
+        self.last
+    }
+
+    fn read<'a>(&'a self, sequence: u64, buffer: &'a mut Vec<u8>) -> Result<Option<Message<'a>>, Lost> {
+        let Some(i) = self.segment_of(sequence) else { return Ok(None) };
+        let segment = &self.segments[i];
+        let Some(slot) = segment.slot(sequence).filter(|slot| segment.holds(*slot)) else { return Ok(None) };
+        if segment.lost.contains(slot) {
+            return Err(Lost { sequence });
+        }
+        let found = self.record(i, slot, buffer);
+        let message = found.and_then(|(head, at)| segment.frame.message(&head, buffer.get(at..)?));
+        match message {
+            Some(message) => Ok(Some(message)),
+            None => Err(self.lost_here(i, slot)),
+        }
+    }
+
+    fn contains(&self, sequence: u64) -> bool {
+        self.segment_of(sequence).is_some_and(|i| {
+            let segment = &self.segments[i];
+            segment.slot(sequence).is_some_and(|slot| segment.holds(slot))
+        })
+    }
+
+    fn subject(&self, subject: &[u8]) -> Option<SubjectState> {
+        self.subjects.get(subject).copied()
+    }
+
+    fn first_on(&self, subject: &[u8]) -> Option<u64> {
+        self.subjects.get(subject).map(|known| self.resolve_first(subject, *known))
+    }
+
+    fn subjects(
+        &self,
+        filter: &Filter,
+        after: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], SubjectState) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        self.subjects.matches(filter, after, |subject, known| visit(subject, *known))
+    }
+
+    fn next_matching(&self, filter: Option<&Filter>, sequence: u64, budget: usize) -> Progress<Option<u64>> {
+        let Some(filter) = filter else { return Progress::Done(self.next_held(sequence)) };
+        let (mut progress, mut looked) = (Progress::Done(None), 0);
+        self.walk(sequence, |sequence, message| {
+            if looked == budget {
+                progress = Progress::More(sequence);
+                return ControlFlow::Break(());
+            }
+            looked += 1;
+            if message.is_none_or(|message| filter.matches(message.subject)) {
+                progress = Progress::Done(Some(sequence));
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        progress
+    }
+
+    fn at_time(&self, time: i64) -> Option<u64> {
+        let behind = self.segments.partition_point(|segment| segment.last_time < time);
+        let segment = self.segments.get(behind)?;
+        // The block before the first one that begins at this time or later.
+        let blocks = self.blocks(segment).unwrap_or_default();
+        let mut buffer = self.scratch.take();
+        let early = blocks.partition_point(|block| {
+            let time_of =
+                self.record(behind, block.slot, &mut buffer).map_or(i64::MIN, |(head, _)| head.time);
+            time_of < time
+        });
+        self.scratch.replace(buffer);
+        let slot = early.checked_sub(1).map_or(0, |i| blocks[i].slot);
+        let mut found = None;
+        self.walk(segment.frame.base + u64::from(slot), |sequence, message| {
+            if message.is_some_and(|message| message.time >= time) {
+                found = Some(sequence);
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        found
+    }
+
+    fn gaps(&self, visit: &mut dyn FnMut(RangeInclusive<u64>) -> ControlFlow<()>) {
+        let mut expected = self.first;
+        while expected <= self.last {
+            let held = self.next_held(expected).unwrap_or(self.last + 1);
+            if held > expected && visit(expected..=held - 1).is_break() {
+                return;
+            }
+            // To the next one that is gone.
+            expected = match self.segment_of(held) {
+                Some(i) => {
+                    let segment = &self.segments[i];
+                    let slot = (held - segment.frame.base) as u32;
+                    let gone = segment.gone.range(slot..).next().unwrap_or(segment.slots);
+                    segment.frame.base + u64::from(gone)
+                }
+                None => return,
+            };
+        }
+    }
+
+    fn remove(&mut self, sequence: u64) -> bool {
+        let Some(i) = self.segment_of(sequence) else { return false };
+        let Some(slot) = self.segments[i].slot(sequence) else { return false };
+        if !self.segments[i].holds(slot) {
+            return false;
+        }
+        let mut buffer = self.scratch.take();
+        let frame = self.segments[i].frame;
+        let found =
+            if self.segments[i].lost.contains(slot) { None } else { self.record(i, slot, &mut buffer) };
+        let message = found.and_then(|(head, at)| Some((head, frame.message(&head, buffer.get(at..)?)?)));
+        // What can't be read counts as the average of its segment.
+        let average = self.segments[i].live_bytes / self.segments[i].live.max(1);
+        let counted = message.map_or(average, |(head, _)| head.counted_bytes());
+        if let Some((_, message)) = message {
+            let is_last =
+                self.subjects.get(message.subject).is_some_and(|k| k.last == sequence && k.count > 1);
+            let before = if is_last { self.last_before(sequence, message.subject) } else { None };
+            self.forget(message.subject, sequence, before);
+        }
+        self.scratch.replace(buffer);
+        let segment = &mut self.segments[i];
+        segment.gone.insert(slot);
+        segment.lost.remove(slot);
+        segment.live -= 1;
+        let counted = counted.min(segment.live_bytes);
+        segment.live_bytes -= counted;
+        self.bytes -= counted.min(self.bytes);
+        self.messages -= 1;
+        let give_up =
+            segment.live == 0 && (segment.stage != Stage::Active || segment.data_len >= GIVE_UP_LEN);
+        if give_up {
+            self.give_up(i);
+        }
+        if sequence == self.first {
+            self.first = self.next_held(sequence).unwrap_or(self.last + 1);
+            self.first_time.set(None);
+        }
+        true
+    }
+
+    fn remove_first_on(&mut self, subject: &[u8], keep: u64) -> Option<u64> {
+        let known = *self.subjects.get(subject)?;
+        if known.count <= keep {
+            return None;
+        }
+        let first = self.resolve_first(subject, known);
+        self.remove(first).then_some(first)
+    }
+
+    fn clear(&mut self, next: u64) {
+        while !self.segments.is_empty() {
+            self.give_up(self.segments.len() - 1);
+        }
+        self.subjects = SubjectTree::default();
+        (self.messages, self.bytes) = (0, 0);
+        self.last = self.last.max(next.saturating_sub(1));
+        self.first = self.last + 1;
+        self.first_time.set(None);
+    }
+}
+
+/// Adds what a later segment knows of a subject.
+fn merge(subjects: &mut SubjectTree<SubjectState>, subject: &[u8], state: SubjectState) -> ControlFlow<()> {
+    match subjects.get_or_insert(subject, SubjectState { count: 0, ..state }) {
+        Some(known) => {
+            (known.last, known.count) = (state.last, known.count + state.count);
+            ControlFlow::Continue(())
+        }
+        None => ControlFlow::Break(()),
+    }
+}
+
+/// Goes into the checksums of a segment, so that one file does not pass for another.
+fn segment_salt(salt: u64, group: u32, number: u32) -> u64 {
+    salt ^ (u64::from(group) << 32 | u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// Whether the headers say something that must be known after a restart.
+fn is_special(headers: &[u8]) -> bool {
+    !headers.is_empty() && memchr::memmem::find(headers, b"\r\nNats-").is_some()
+}

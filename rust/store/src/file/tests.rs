@@ -1,0 +1,307 @@
+//! Streams on disk against streams in memory, on a disk that fails.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::{FileStream, Files};
+use crate::disk::Disk;
+use crate::disk::sim::{Random, SimDisk};
+use crate::index::Filter;
+use crate::memory::MemoryStream;
+use crate::messages::{Messages, Progress, State};
+
+const SALT: u64 = 11;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Append(String, usize),
+    Skip,
+    Remove(u64),
+    RemoveFirst,
+    RemoveFirstOn(String, u64),
+    Clear(u64),
+    Seal,
+    Flush,
+    Reopen,
+}
+
+fn subject() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["a", "b", "a.b", "a.c", "a.b.c", "x.y"]).prop_map(str::to_owned)
+}
+
+fn filter() -> impl Strategy<Value = String> {
+    prop::sample::select(vec![">", "*", "a.*", "a.>", "a.b", "nobody", "*.*"]).prop_map(str::to_owned)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        20 => (subject(), 0..60usize).prop_map(|(s, n)| Step::Append(s, n)),
+        2 => Just(Step::Skip),
+        5 => (0..900u64).prop_map(Step::Remove),
+        2 => Just(Step::RemoveFirst),
+        3 => (subject(), 0..4u64).prop_map(|(s, n)| Step::RemoveFirstOn(s, n)),
+        1 => (0..1000u64).prop_map(Step::Clear),
+        2 => Just(Step::Seal),
+        1 => Just(Step::Flush),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+fn seal_all(stream: &mut FileStream<SimDisk>) {
+    while let Some(job) = stream.seal_job() {
+        stream.sealed(job.expect("a job").run()).expect("sealed");
+    }
+}
+
+/// What a checkpoint does.
+fn checkpoint(stream: &mut FileStream<SimDisk>, disk: &SimDisk) -> Vec<u8> {
+    use crate::disk::DiskFile;
+    stream.flush().expect("room");
+    let obsolete = stream.take_obsolete();
+    let manifest = stream.manifest();
+    let (files, names) = stream.take_dirty();
+    files.iter().for_each(|file| file.sync().expect("a sync"));
+    if names {
+        disk.sync_names().expect("a sync");
+    }
+    for name in obsolete {
+        stream_files(disk).remove(&name).expect("removed");
+    }
+    disk.sync_names().expect("a sync");
+    manifest
+}
+
+fn stream_files(disk: &SimDisk) -> Files<SimDisk> {
+    Files::new(Arc::new(disk.clone()))
+}
+
+fn open(disk: &SimDisk, manifest: &[u8]) -> FileStream<SimDisk> {
+    FileStream::open(Arc::new(stream_files(disk)), SALT, 3, manifest).expect("a manifest").expect("opened")
+}
+
+fn state_without_bytes(state: State) -> State {
+    State { bytes: 0, ..state }
+}
+
+fn check(
+    stream: &FileStream<SimDisk>,
+    model: &MemoryStream,
+    filters: &[String],
+) -> Result<(), TestCaseError> {
+    prop_assert_eq!(state_without_bytes(stream.state()), state_without_bytes(model.state()));
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    let mut bytes = 0;
+    for sequence in 0..=model.state().last_sequence + 1 {
+        let message = model.read(sequence, &mut b).expect("in memory");
+        prop_assert_eq!(stream.read(sequence, &mut a), Ok(message));
+        prop_assert_eq!(stream.contains(sequence), message.is_some());
+        if let Some(m) = message {
+            bytes += stream.counted_bytes(m.subject.len(), m.headers.len(), m.payload.len());
+            prop_assert_eq!(stream.at_time(m.time), model.at_time(m.time));
+        }
+    }
+    prop_assert_eq!(stream.state().bytes, bytes);
+    let gaps = |messages: &dyn Messages| {
+        let mut gaps = Vec::new();
+        messages.gaps(&mut |gap| {
+            gaps.push(gap);
+            ControlFlow::Continue(())
+        });
+        gaps
+    };
+    prop_assert_eq!(gaps(stream), gaps(model));
+    for text in filters {
+        let filter = Filter::new(text.as_bytes());
+        let subjects = |messages: &dyn Messages| {
+            let mut found = BTreeMap::new();
+            let _ = messages.subjects(&filter, None, &mut |subject, state| {
+                found.insert(subject.to_vec(), (messages.first_on(subject), state.last, state.count));
+                ControlFlow::Continue(())
+            });
+            found
+        };
+        prop_assert_eq!(subjects(stream), subjects(model));
+        for budget in [1, 1000] {
+            let all = |messages: &dyn Messages| {
+                let (mut found, mut from) = (Vec::new(), 0);
+                loop {
+                    match messages.next_matching(Some(&filter), from, budget) {
+                        Progress::Done(Some(s)) => {
+                            found.push(s);
+                            from = s + 1;
+                        }
+                        Progress::Done(None) => break found,
+                        Progress::More(next) => from = next,
+                    }
+                }
+            };
+            prop_assert_eq!(all(stream), all(model));
+        }
+    }
+    Ok(())
+}
+
+/// Plays steps; answers the disk, what a checkpoint at the end left, and the model.
+fn play(steps: Vec<Step>, first: u64) -> Result<(SimDisk, Vec<u8>, MemoryStream), TestCaseError> {
+    let disk = SimDisk::default();
+    let mut stream = FileStream::new(Arc::new(stream_files(&disk)), SALT, 3, first);
+    let mut model = MemoryStream::new(first);
+    for (i, step) in steps.into_iter().enumerate() {
+        let time = i as i64 * 10 + 1;
+        match step {
+            Step::Append(subject, n) => {
+                let payload = vec![i as u8; n];
+                let headers: &[u8] = if n % 3 == 0 { b"NATS/1.0\r\nNats-Msg-Id: 1\r\n\r\n" } else { b"" };
+                let sequence = stream.append(time, subject.as_bytes(), headers, &payload);
+                prop_assert_eq!(sequence, model.append(time, subject.as_bytes(), headers, &payload));
+            }
+            Step::Skip => prop_assert_eq!(stream.skip(time), model.skip(time)),
+            Step::Remove(sequence) => prop_assert_eq!(stream.remove(sequence), model.remove(sequence)),
+            Step::RemoveFirst => prop_assert_eq!(stream.remove_first(), model.remove_first()),
+            Step::RemoveFirstOn(subject, keep) => {
+                let removed = stream.remove_first_on(subject.as_bytes(), keep);
+                prop_assert_eq!(removed, model.remove_first_on(subject.as_bytes(), keep));
+            }
+            Step::Clear(next) => {
+                stream.clear(next);
+                model.clear(next);
+            }
+            Step::Seal => seal_all(&mut stream),
+            Step::Flush => stream.flush().expect("room"),
+            Step::Reopen => {
+                let manifest = checkpoint(&mut stream, &disk);
+                stream = open(&disk, &manifest);
+            }
+        }
+        prop_assert_eq!(state_without_bytes(stream.state()), state_without_bytes(model.state()));
+        prop_assert!(stream.take_damaged().is_empty());
+    }
+    let manifest = checkpoint(&mut stream, &disk);
+    Ok((disk, manifest, model))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn agrees_with_a_stream_in_memory(
+        steps in prop::collection::vec(step(), 1..900),
+        first in prop::sample::select(vec![0u64, 50]),
+        filters in prop::collection::vec(filter(), 2),
+        seed in any::<u64>(),
+    ) {
+        let (disk, manifest, model) = play(steps, first)?;
+        // What a checkpoint says is there after a power cut.
+        let disk = disk.power_cut(&mut Random(seed));
+        let mut stream = open(&disk, &manifest);
+        prop_assert!(stream.take_damaged().is_empty());
+        check(&stream, &model, &filters)?;
+        // And all files are needed.
+        stream.clear(0);
+        let mut files = stream.take_obsolete();
+        files.sort();
+        let mut names = disk.names().expect("names");
+        names.sort();
+        prop_assert_eq!(files, names);
+    }
+
+    /// One flipped bit costs at most one message, which is named; nothing else changes.
+    #[test]
+    fn a_flipped_bit_is_found(
+        steps in prop::collection::vec(step(), 1..700),
+        seed in any::<u64>(),
+    ) {
+        let (disk, manifest, model) = play(steps, 0)?;
+        let mut random = Random(seed);
+        let names = disk.names().expect("names");
+        prop_assume!(!names.is_empty());
+        for opened_before in [false, true] {
+            let disk = disk.kill();
+            let before = opened_before.then(|| open(&disk, &manifest));
+            let name = &names[random.below(names.len())];
+            disk.bytes(name, |bytes| {
+                let bit = random.below(bytes.len() * 8);
+                bytes[bit / 8] ^= 1 << (bit % 8);
+            });
+            let mut stream = before.unwrap_or_else(|| open(&disk, &manifest));
+            let state = stream.state();
+            prop_assert_eq!((state.messages, state.last_sequence), (model.state().messages, model.state().last_sequence));
+            let (mut a, mut b) = (Vec::new(), Vec::new());
+            let mut lost = Vec::new();
+            for sequence in 0..=state.last_sequence + 1 {
+                match stream.read(sequence, &mut a) {
+                    Ok(message) => prop_assert_eq!(Ok(message), model.read(sequence, &mut b)),
+                    Err(l) => lost.push(l.sequence),
+                }
+            }
+            prop_assert!(lost.len() <= 1, "{:?}", lost);
+            let damaged = stream.take_damaged();
+            prop_assert_eq!(damaged.iter().map(|d| *d.sequences.start()).collect::<Vec<_>>(), lost.clone());
+            prop_assert_eq!(stream.lost(), lost.len() as u64);
+            // Passing by, nobody skips it in silence, and whatever is done goes on.
+            let mut seen = 0;
+            stream.walk_all(&mut |_| seen += 1);
+            prop_assert_eq!(seen, model.state().messages);
+            while stream.remove_first().is_some() {}
+            prop_assert_eq!(stream.state().messages, 0);
+        }
+    }
+
+    #[test]
+    fn any_manifest_is_harmless(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut manifest = vec![1];
+        manifest.extend(bytes);
+        let _ = FileStream::open(Arc::new(stream_files(&SimDisk::default())), SALT, 3, &manifest);
+    }
+}
+
+#[test]
+fn a_missing_or_short_file_is_named() {
+    let steps = (0..200).map(|_| Step::Append("a.b".into(), 30)).collect();
+    let (disk, manifest, model) = play(steps, 0).expect("played");
+    let names = disk.names().expect("names");
+    assert!(names.len() > 3, "{names:?}");
+    for name in names {
+        for cut in [None, Some(100usize), Some(700)] {
+            let disk = disk.kill();
+            match cut {
+                None => disk.remove(&name).expect("removed"),
+                Some(len) => disk.bytes(&name, |bytes| bytes.truncate(len)),
+            }
+            let mut stream = open(&disk, &manifest);
+            assert_eq!(stream.state().messages, model.state().messages);
+            let damaged = stream.take_damaged();
+            if cut != Some(700) {
+                assert!(!damaged.is_empty(), "{name} {cut:?}");
+            }
+            let (mut a, mut b) = (Vec::new(), Vec::new());
+            for sequence in 1..=200 {
+                if let Ok(message) = stream.read(sequence, &mut a) {
+                    assert_eq!(Ok(message), model.read(sequence, &mut b));
+                } else {
+                    assert!(damaged.iter().any(|d| d.file == name && d.sequences.contains(&sequence)));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_keeps_all_in_memory() {
+    let disk = SimDisk::default();
+    let mut stream = FileStream::new(Arc::new(stream_files(&disk)), SALT, 3, 0);
+    disk.faults(|f| f.full = true);
+    for i in 0..300 {
+        assert_eq!(stream.append(i, b"a", b"", &[7; 30]), Some(i as u64 + 1));
+    }
+    assert!(stream.flush().is_err());
+    let mut buffer = Vec::new();
+    assert!((1..=300).all(|s| stream.read(s, &mut buffer).is_ok_and(|m| m.is_some())));
+    disk.faults(|f| f.full = false);
+    let manifest = checkpoint(&mut stream, &disk);
+    let stream = open(&disk, &manifest);
+    assert!((1..=300).all(|s| stream.read(s, &mut buffer).is_ok_and(|m| m.is_some())));
+}
