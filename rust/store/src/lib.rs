@@ -8,6 +8,7 @@
 //! - [`memory`], [`file`]: that place in memory and on disk;
 //! - [`index`]: what is known of messages without reading them.
 
+pub mod catalogue;
 pub mod checksum;
 pub mod disk;
 pub mod file;

@@ -17,6 +17,8 @@ pub(super) struct LogFile<F> {
     pub(super) number: u64,
     /// Position in the log of the first frame.
     pub(super) start: u64,
+    /// Of the first frame, or less: what is looked for if that frame's header is damaged.
+    pub(super) epoch: u32,
     /// Bytes of the file.
     pub(super) len: u64,
     pub(super) file: Arc<F>,
@@ -34,34 +36,35 @@ impl<F: DiskFile> LogFile<F> {
     }
 
     /// Says in the file's header that it begins at `start`.
-    pub(super) fn begin(&mut self, salt: u64, start: u64) -> Result<(), Error> {
-        self.start = start;
-        let bytes = encode_header(salt, start);
+    pub(super) fn begin(&mut self, salt: u64, start: u64, epoch: u32) -> Result<(), Error> {
+        (self.start, self.epoch) = (start, epoch);
+        let bytes = encode_header(salt, start, epoch);
         self.file.write_at(&bytes, 0).map_err(Error::at("write", &name(self.number)))
     }
 }
 
-fn encode_header(salt: u64, start: u64) -> [u8; 32] {
+fn encode_header(salt: u64, start: u64, epoch: u32) -> [u8; 32] {
     let mut out = [0; 32];
     out[..8].copy_from_slice(&MAGIC);
+    out[12..16].copy_from_slice(&epoch.to_le_bytes());
     out[16..24].copy_from_slice(&start.to_le_bytes());
     out[24..32].copy_from_slice(&salt.to_le_bytes());
-    let crc = Checksum::new(salt, start).with(&out[16..]).finish();
+    let crc = Checksum::new(salt, start).with(&out[12..]).finish();
     out[8..12].copy_from_slice(&crc.to_le_bytes());
     out
 }
 
-/// Start and salt, as the header says.
-pub(super) fn decode_header(bytes: &[u8]) -> Option<(u64, u64)> {
+/// Start, salt and epoch, as the header says.
+pub(super) fn decode_header(bytes: &[u8]) -> Option<(u64, u64, u32)> {
     let bytes: &[u8; 32] = bytes.first_chunk()?;
     let word = |i: usize| {
         let mut word = [0; 8];
         word.copy_from_slice(&bytes[i..i + 8]);
         u64::from_le_bytes(word)
     };
-    let (start, salt) = (word(16), word(24));
-    (encode_header(salt, start) == *bytes && start.is_multiple_of(8) && start < u64::MAX / 2)
-        .then_some((start, salt))
+    let (start, salt, epoch) = (word(16), word(24), (word(8) >> 32) as u32);
+    (encode_header(salt, start, epoch) == *bytes && start.is_multiple_of(8) && start < u64::MAX / 2)
+        .then_some((start, salt, epoch))
 }
 
 /// The start of a file whose header is damaged, from the first frame in it that is intact: frames know where they belong.
@@ -112,5 +115,5 @@ pub(super) fn create<D: Disk>(
         filled.map(|()| file)
     };
     let file = create().map_err(Error::at("create", &name))?;
-    Ok(LogFile { number, start: 0, len, file })
+    Ok(LogFile { number, start: 0, epoch: 0, len, file })
 }

@@ -284,7 +284,7 @@ impl<D: Disk> Log<D> {
                 file
             }
         };
-        file.begin(self.superblock.salt, self.end).map_err(|e| self.fail(e))?;
+        file.begin(self.superblock.salt, self.end, self.superblock.epoch).map_err(|e| self.fail(e))?;
         note(&mut self.unsynced, &file.file);
         self.files.push_back(file);
         Ok(())

@@ -151,7 +151,7 @@ fn salt_of_files<D: Disk>(disk: &D, numbers: &[u64]) -> Result<Option<u64>, Erro
         let mut bytes = [0; file::HEADER_LEN as usize];
         let file = disk.open(&name).map_err(Error::at("open", &name))?;
         file.read_at(&mut bytes, 0).map_err(Error::at("read", &name))?;
-        if let Some((_, salt)) = file::decode_header(&bytes) {
+        if let Some((_, salt, _)) = file::decode_header(&bytes) {
             return Ok(Some(salt));
         }
     }
@@ -183,9 +183,12 @@ impl<F: DiskFile> Files<F> {
             let len = file.len().map_err(Error::at("measure", &name))?;
             let mut header = [0; file::HEADER_LEN as usize];
             file.read_at(&mut header, 0).map_err(Error::at("read", &name))?;
-            let mut found = LogFile { number, start: 0, len, file };
+            let mut found = LogFile { number, start: 0, epoch: 0, len, file };
             let start = match file::decode_header(&header) {
-                Some((start, salt)) if salt == superblock.salt => Some(start),
+                Some((start, salt, epoch)) if salt == superblock.salt => {
+                    found.epoch = epoch;
+                    Some(start)
+                }
                 _ => {
                     let start = file::start_from_frames(&contents(&found)?, superblock.salt);
                     files.mended += u64::from(start.is_some());
@@ -417,11 +420,12 @@ impl<'v> Scan<'v> {
         }
         let position_of = |offset: usize| file.start + (offset as u64 - file::HEADER_LEN);
         // Frames of one epoch follow each other, except across an opening; that one's frame is read as such.
-        let mut epochs = vec![self.epoch];
+        let epoch = self.epoch.max(file.epoch);
+        let mut epochs = vec![epoch];
         if let Some((header, _)) = frame::Header::decode(&bytes[offset..], self.salt, self.at) {
             epochs = vec![header.epoch];
-        } else if self.epoch < u32::MAX {
-            epochs.push(self.epoch + 1);
+        } else if epoch < u32::MAX {
+            epochs.push(epoch + 1);
         }
         // Clients choose what the bytes say, so that trying each place as a record must not take for ever.
         let mut budget = 64 * (bytes.len() - offset) + (1 << 20);

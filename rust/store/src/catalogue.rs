@@ -1,0 +1,270 @@
+//! What a store knows of itself at its last checkpoint: small texts by number, replaced all at once or not at all.
+//!
+//! It is a log of its own. A *commit* is one frame with what changed, each entry twice, so that damage to one copy costs nothing,
+//! and a list of what it changed, so that the loss of both is noticed. When most of the log is out of date, all
+//! entries are written anew and the files before are given up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::checksum::Checksum;
+use crate::disk::Disk;
+use crate::file::varint;
+use crate::wal::{Damage, Error, Found, GroupId, Log, Options, SyncJob, Synced};
+
+const PUT: u8 = 1;
+const REMOVE: u8 = 2;
+const COMMITTED: u8 = 3;
+/// The log is written anew when it is so many times longer than what it says.
+const REWRITE_FACTOR: u64 = 4;
+/// But not before it has this many bytes.
+const REWRITE_LEN: u64 = 1 << 20;
+
+/// How opening a catalogue went.
+#[derive(Debug, Default)]
+pub struct CatalogueRecovery {
+    /// Entries of which no copy of the last version can be read; what is said of them is older, or nothing.
+    pub lost: Vec<u64>,
+    /// What was damaged, whether something was lost by it or not.
+    pub damaged: Vec<Damage>,
+}
+
+/// Entries by number.
+#[derive(Debug)]
+pub struct Catalogue<D: Disk> {
+    log: Log<D>,
+    entries: BTreeMap<u64, Vec<u8>>,
+    /// Bytes of all entries.
+    live: u64,
+    /// Where the log could begin, once that is durable.
+    rewritten: Option<u64>,
+    /// Where it begins.
+    start: u64,
+}
+
+/// A commit while it is read.
+#[derive(Default)]
+struct Reading {
+    entries: BTreeMap<u64, Vec<u8>>,
+    changes: BTreeMap<u64, Option<Vec<u8>>>,
+    committed: bool,
+    start: Option<u64>,
+    lost: Vec<u64>,
+}
+
+impl Reading {
+    fn take(&mut self, found: &Found<'_>) {
+        let Found::Record(record) = found else { return };
+        self.start.get_or_insert(record.position);
+        if record.kind != COMMITTED {
+            if self.committed {
+                self.apply();
+            }
+            let Some((key, value)) = record.body.split_first_chunk() else { return };
+            let value = (record.kind == PUT).then(|| value.to_vec());
+            self.changes.insert(u64::from_le_bytes(*key), value);
+            return;
+        }
+        self.committed = true;
+        let mut rest = record.body;
+        while let (Some(key), Some(crc)) = (varint::take(&mut rest), varint::take(&mut rest)) {
+            let found = self.changes.get(&key).is_some_and(|value| crc_of(key, value.as_deref()) == crc);
+            self.lost.retain(|lost| *lost != key);
+            if !found {
+                self.lost.push(key);
+            }
+        }
+    }
+
+    fn apply(&mut self) {
+        self.committed = false;
+        for (key, value) in std::mem::take(&mut self.changes) {
+            match value {
+                Some(value) => drop(self.entries.insert(key, value)),
+                None => drop(self.entries.remove(&key)),
+            }
+        }
+    }
+}
+
+fn crc_of(key: u64, value: Option<&[u8]>) -> u64 {
+    match value {
+        Some(value) => u64::from(Checksum::new(0, key).with(value).finish()),
+        None => u64::MAX,
+    }
+}
+
+impl<D: Disk> Catalogue<D> {
+    /// Opens the catalogue on `disk`, or begins one. `salt` is a random number, used if it is new.
+    pub fn open(disk: Arc<D>, salt: u64) -> Result<(Self, CatalogueRecovery), Error> {
+        let options = Options { file_len: REWRITE_LEN, fill: false };
+        let mut reading = Reading::default();
+        let (log, recovery) = Log::open(disk, options, salt, |found| reading.take(&found))?;
+        // Records that no commit follows were damaged with it: they are part of a frame that is there.
+        reading.apply();
+        let live = reading.entries.values().map(|v| v.len() as u64).sum();
+        let start = reading.start.unwrap_or_else(|| log.end());
+        let catalogue = Self { log, entries: reading.entries, live, rewritten: None, start };
+        Ok((catalogue, CatalogueRecovery { lost: reading.lost, damaged: recovery.damaged }))
+    }
+
+    /// All entries, in the order of their numbers.
+    pub fn entries(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.entries.iter().map(|(key, value)| (*key, &value[..]))
+    }
+
+    /// The entry of this number.
+    pub fn get(&self, key: u64) -> Option<&[u8]> {
+        self.entries.get(&key).map(|value| &value[..])
+    }
+
+    /// Changes entries; `None` removes one. It holds once a sync that begins after this has ended.
+    pub fn commit(&mut self, changes: Vec<(u64, Option<Vec<u8>>)>) -> Result<(), Error> {
+        let mut list = Vec::new();
+        for (key, value) in &changes {
+            self.put(*key, value.as_deref(), &mut list);
+        }
+        self.finish(&list)?;
+        for (key, value) in changes {
+            let (len, old) = match value {
+                Some(value) => (value.len() as u64, self.entries.insert(key, value)),
+                None => (0, self.entries.remove(&key)),
+            };
+            self.live = self.live + len - old.map_or(0, |v| v.len() as u64);
+        }
+        if self.rewritten.is_none()
+            && self.log.end() - self.start > (REWRITE_FACTOR * self.live).max(REWRITE_LEN)
+        {
+            self.rewrite()?;
+        }
+        Ok(())
+    }
+
+    fn rewrite(&mut self) -> Result<(), Error> {
+        let start = self.log.end();
+        let entries = std::mem::take(&mut self.entries);
+        let mut list = Vec::new();
+        entries.iter().for_each(|(key, value)| self.put(*key, Some(value), &mut list));
+        self.entries = entries;
+        self.finish(&list)?;
+        self.rewritten = Some(start);
+        Ok(())
+    }
+
+    fn put(&mut self, key: u64, value: Option<&[u8]>, list: &mut Vec<u8>) {
+        let kind = if value.is_some() { PUT } else { REMOVE };
+        varint::put(list, key);
+        varint::put(list, crc_of(key, value));
+        for _ in 0..2 {
+            self.log.append(GroupId(0), kind, &[&key.to_le_bytes(), value.unwrap_or_default()]);
+        }
+    }
+
+    fn finish(&mut self, list: &[u8]) -> Result<(), Error> {
+        self.log.append(GroupId(0), COMMITTED, &[list]);
+        self.log.append(GroupId(0), COMMITTED, &[list]);
+        match self.log.write() {
+            Ok(_) => Ok(()),
+            Err(e) => {
+                self.log.discard();
+                Err(e)
+            }
+        }
+    }
+
+    /// A sync of all commits so far; `None` if there is nothing to sync, or while another one runs.
+    pub fn sync_job(&mut self) -> Option<SyncJob<D>> {
+        self.log.sync_job()
+    }
+
+    /// Takes note of how a sync ended. Tells whether all commits are durable.
+    pub fn synced(&mut self, done: Synced) -> Result<bool, Error> {
+        let durable = self.log.synced(done)?;
+        if let Some(start) = self.rewritten.filter(|start| durable > *start) {
+            self.rewritten = None;
+            self.log.trim(start)?;
+            self.start = start;
+        }
+        // Without this mark, damage to the last commit would pass for a tail that a power cut tore.
+        let marked = self.log.mark()?;
+        Ok(durable >= self.log.end() || marked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::sim::{Random, SimDisk};
+
+    fn sync(catalogue: &mut Catalogue<SimDisk>) {
+        while let Some(job) = catalogue.sync_job() {
+            catalogue.synced(job.run()).expect("synced");
+        }
+    }
+
+    fn content(catalogue: &Catalogue<SimDisk>) -> BTreeMap<u64, Vec<u8>> {
+        catalogue.entries().map(|(k, v)| (k, v.to_vec())).collect()
+    }
+
+    #[test]
+    fn what_was_synced_survives_cuts_and_a_flipped_bit() {
+        for seed in 0..200 {
+            let mut random = Random(seed);
+            let mut disk = SimDisk::default();
+            let mut expected = BTreeMap::new();
+            let mut note = String::new();
+            for _ in 0..4 {
+                let (mut catalogue, recovery) =
+                    Catalogue::open(Arc::new(disk.clone()), seed).expect("opened");
+                assert_eq!(recovery.lost, Vec::<u64>::new(), "seed {seed}");
+                let keys = |m: &BTreeMap<u64, Vec<u8>>| {
+                    m.iter().map(|(k, v)| (*k, v.len(), v.first().copied())).collect::<Vec<_>>()
+                };
+                assert_eq!(keys(&content(&catalogue)), keys(&expected), "seed {seed} {recovery:?} {note}");
+                for _ in 0..random.below(40) {
+                    let mut changes = Vec::new();
+                    for _ in 0..random.below(5) + 1 {
+                        let key = random.below(20) as u64;
+                        let len = if random.one_in(10) { 100_000 } else { random.below(300) };
+                        let value = (!random.one_in(4)).then(|| vec![random.next() as u8; len]);
+                        changes.retain(|(k, _)| *k != key);
+                        changes.push((key, value));
+                    }
+                    for (key, value) in &changes {
+                        match value {
+                            Some(value) => drop(expected.insert(*key, value.clone())),
+                            None => drop(expected.remove(key)),
+                        }
+                    }
+                    catalogue.commit(changes).expect("room");
+                    sync(&mut catalogue);
+                }
+                // A commit that was never synced is there whole or not at all.
+                let mut more = expected.clone();
+                more.extend([(100, vec![1; 50]), (101, vec![2; 700])]);
+                let changes =
+                    more.iter().filter(|(k, _)| **k >= 100).map(|(k, v)| (*k, Some(v.clone()))).collect();
+                catalogue.commit(changes).expect("room");
+                disk = disk.power_cut(&mut random);
+                let (after, _) = Catalogue::open(Arc::new(disk.clone()), seed).expect("opened");
+                let found = content(&after);
+                assert!(found == expected || found == more, "seed {seed}");
+                expected = found;
+                // One bit anywhere.
+                let (mut again, _) = Catalogue::open(Arc::new(disk.clone()), seed).expect("opened");
+                again.commit(vec![(7, Some(vec![9; 9]))]).expect("room");
+                sync(&mut again);
+                expected.insert(7, vec![9; 9]);
+                let mut names = disk.names().expect("names");
+                names.sort();
+                let name = &names[random.below(names.len())];
+                disk.bytes(name, |bytes| {
+                    let bit = random.below(bytes.len().min(3000) * 8);
+                    bytes[bit / 8] ^= 1 << (bit % 8);
+                    note = format!("{name} {bit} {} of {names:?}", bit / 8);
+                });
+                disk = disk.kill();
+            }
+        }
+    }
+}
