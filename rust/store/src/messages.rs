@@ -71,6 +71,16 @@ pub trait Messages {
     /// What the stream holds.
     fn state(&self) -> State;
 
+    /// How many messages there are.
+    fn count(&self) -> u64 {
+        self.state().messages
+    }
+
+    /// What they count against limits.
+    fn bytes(&self) -> u64 {
+        self.state().bytes
+    }
+
     /// What a message of these lengths counts against limits, as nats-server 2.15 counts it.
     fn counted_bytes(&self, subject_len: usize, headers_len: usize, payload_len: usize) -> u64;
 

@@ -1,14 +1,23 @@
-//! Streams: what they are configured to do.
+//! Streams: what they are configured to do, and what they do with messages.
 
 mod check;
 mod config;
+mod core;
 mod decode;
+mod dedupe;
+mod entry;
+pub mod headers;
+mod ttl;
 mod update;
 
+pub use self::core::{Expiry, Publish, StreamCore, Verdict};
 pub use check::{Origins, check};
 pub use config::{
     Compression, ConsumerLimits, Discard, External, PersistMode, Placement, Republish, Retention,
     SourceConsumer, Storage, StreamConfig, StreamSource, SubjectTransform,
 };
 pub use decode::StreamRequest;
+pub use dedupe::Dedupe;
+pub use entry::Entry;
+pub use ttl::Ttl;
 pub use update::update;

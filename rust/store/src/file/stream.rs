@@ -637,6 +637,14 @@ impl<D: Disk> Messages for FileStream<D> {
         }
     }
 
+    fn count(&self) -> u64 {
+        self.messages
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     fn counted_bytes(&self, subject_len: usize, headers_len: usize, payload_len: usize) -> u64 {
         record::counted_bytes(subject_len, headers_len, payload_len)
     }

@@ -1,0 +1,525 @@
+//! A stream as a state machine: what is published is judged, what was decided is applied.
+//!
+//! [`StreamCore::judge`] looks and changes nothing; [`StreamCore::apply`] carries out an [`Entry`] of the log, live and when the log is
+//! read again, and asks neither a clock nor anybody else.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use stonechat_store::index::Filter;
+use stonechat_store::messages::{Messages, Progress};
+use stonechat_subject::Transform;
+
+use super::config::{Discard, Retention, StreamConfig};
+use super::dedupe::Dedupe;
+use super::entry::Entry;
+use super::headers::{self, PublishHeaders};
+use super::ttl::{self, Ttl};
+use crate::error::{self, ApiError};
+
+/// The longest header block that is stored, in bytes.
+const HEADERS_LEN_MAX: usize = 65_535;
+
+/// A message that was published.
+#[derive(Debug, Clone, Copy)]
+pub struct Publish<'a> {
+    /// Its subject.
+    pub subject: &'a [u8],
+    /// Its header block, or nothing.
+    pub headers: &'a [u8],
+    /// Its payload.
+    pub payload: &'a [u8],
+}
+
+/// What is to be done with a published message.
+#[derive(Debug)]
+pub enum Verdict<'a> {
+    /// Store it so.
+    Append {
+        /// The subject under which it is stored.
+        subject: Cow<'a, [u8]>,
+        /// Its header block.
+        headers: Cow<'a, [u8]>,
+    },
+    /// Only use up a sequence.
+    Skip {
+        /// The message's id, or nothing.
+        id: &'a [u8],
+    },
+    /// It was stored before.
+    Duplicate {
+        /// Under this sequence.
+        sequence: u64,
+    },
+}
+
+/// What has to go because its time is over.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Expiry {
+    /// Messages, in the order of their sequences.
+    pub remove: Vec<u64>,
+    /// Subjects whose last message is among them and of which that is to be told.
+    pub markers: Vec<Vec<u8>>,
+    /// When to look again, in nanoseconds since 1970; `None` if there is nothing to wait for.
+    pub next: Option<i64>,
+}
+
+/// A stream.
+#[derive(Debug)]
+pub struct StreamCore<M> {
+    config: StreamConfig,
+    messages: M,
+    transform: Option<Transform>,
+    dedupe: Dedupe,
+    /// The id of the last message that was stored.
+    last_id: Vec<u8>,
+    /// When messages with a time to live of their own go.
+    ttls: BTreeSet<(i64, u64)>,
+    /// Messages that outlive `max_age`.
+    forever: BTreeSet<u64>,
+}
+
+impl<M: Messages> StreamCore<M> {
+    /// A stream with these messages; `config` was checked.
+    pub fn new(config: StreamConfig, messages: M) -> Self {
+        let mut core = Self {
+            transform: None,
+            dedupe: Dedupe::new(config.duplicate_window),
+            last_id: Vec::new(),
+            ttls: BTreeSet::new(),
+            forever: BTreeSet::new(),
+            messages,
+            config,
+        };
+        core.read_transform();
+        core
+    }
+
+    fn read_transform(&mut self) {
+        let transform = self.config.subject_transform.as_ref();
+        self.transform =
+            transform.and_then(|t| Transform::new(t.src.as_bytes(), t.dest.as_bytes()).ok().flatten());
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &StreamConfig {
+        &self.config
+    }
+
+    /// The messages.
+    pub fn messages(&self) -> &M {
+        &self.messages
+    }
+
+    /// The messages, for what concerns their storage only.
+    pub fn messages_mut(&mut self) -> &mut M {
+        &mut self.messages
+    }
+
+    /// Gives the messages back.
+    pub fn into_messages(self) -> M {
+        self.messages
+    }
+
+    /// Takes a new configuration, which was checked; what exceeds its limits goes.
+    pub fn set_config(&mut self, config: StreamConfig) {
+        self.dedupe.set_window(config.duplicate_window);
+        let fewer = config.max_msgs_per_subject > 0
+            && (self.config.max_msgs_per_subject <= 0
+                || config.max_msgs_per_subject < self.config.max_msgs_per_subject);
+        self.config = config;
+        self.read_transform();
+        if fewer {
+            self.enforce_all_subjects();
+        }
+        self.enforce();
+    }
+
+    fn enforce_all_subjects(&mut self) {
+        let keep = self.config.max_msgs_per_subject as u64;
+        let mut over = Vec::new();
+        let _ = self.messages.subjects(&Filter::new(b">"), None, &mut |subject, known| {
+            if known.count > keep {
+                over.push(subject.to_vec());
+            }
+            std::ops::ControlFlow::Continue(())
+        });
+        for subject in over {
+            while self.messages.remove_first_on(&subject, keep).is_some() {}
+        }
+    }
+
+    /// Takes out what is too much, from the front.
+    fn enforce(&mut self) {
+        let (max_msgs, max_bytes) = (self.config.max_msgs, self.config.max_bytes);
+        if max_msgs <= 0 && max_bytes <= 0 {
+            return;
+        }
+        let too_much = |messages: &M| {
+            (max_msgs > 0 && messages.count() > max_msgs as u64)
+                || (max_bytes > 0 && messages.bytes() > max_bytes as u64)
+        };
+        while too_much(&self.messages) && self.messages.remove_first().is_some() {}
+    }
+
+    /// What is to be done with a message that was published at `now`. `is_wanted`: some consumer wants its subject, or the
+    /// stream keeps messages without being asked.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not stored, in the order of nats-server 2.15.
+    pub fn judge<'a>(
+        &self,
+        now: i64,
+        message: &Publish<'a>,
+        is_wanted: bool,
+    ) -> Result<Verdict<'a>, ApiError> {
+        let mut subject = Cow::Borrowed(message.subject);
+        if let Some(transform) = &self.transform
+            && transform.matches(message.subject)
+        {
+            // The last bits of a clock that counts nanoseconds are random enough for what chooses among partitions.
+            let mut seed = now as u64;
+            let random = || {
+                seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                (seed >> 33) as u32
+            };
+            subject = Cow::Owned(transform.apply(message.subject, random));
+        }
+        if message.headers.is_empty() {
+            self.check_size(message)?;
+            self.check_counter(None)?;
+            self.check_room(&subject, message, false)?;
+            if !is_wanted && self.config.retention == Retention::Interest {
+                return Ok(Verdict::Skip { id: b"" });
+            }
+            return Ok(Verdict::Append { subject, headers: Cow::Borrowed(b"") });
+        }
+        self.judge_headers(now, message, subject, is_wanted)
+    }
+
+    fn check_size(&self, message: &Publish<'_>) -> Result<(), ApiError> {
+        if self.config.sealed {
+            return Err(error::STREAM_SEALED.error());
+        }
+        let max = self.config.max_msg_size;
+        if max > 0 && message.headers.len() + message.payload.len() > max as usize {
+            return Err(error::STREAM_MESSAGE_EXCEEDS_MAXIMUM.error());
+        }
+        if message.headers.len() > HEADERS_LEN_MAX {
+            return Err(error::STREAM_HEADER_EXCEEDS_MAXIMUM.error());
+        }
+        Ok(())
+    }
+
+    fn check_counter(&self, incr: Option<&[u8]>) -> Result<(), ApiError> {
+        match (incr, self.config.allow_msg_counter) {
+            (Some(_), false) => Err(error::MESSAGE_INCR_DISABLED.error()),
+            (None, true) => Err(error::MESSAGE_INCR_MISSING.error()),
+            _ => Ok(()),
+        }
+    }
+
+    fn judge_headers<'a>(
+        &self,
+        now: i64,
+        message: &Publish<'a>,
+        subject: Cow<'a, [u8]>,
+        is_wanted: bool,
+    ) -> Result<Verdict<'a>, ApiError> {
+        let config = &self.config;
+        let h = PublishHeaders::parse(message.headers);
+        if h.batch_id.is_some() && !config.allow_atomic {
+            return Err(error::ATOMIC_PUBLISH_DISABLED.error());
+        }
+        self.check_size(message)?;
+        self.check_counter(h.incr)?;
+        if h.expected_stream.is_some_and(|name| name != config.name.as_bytes()) {
+            return Err(error::STREAM_NOT_MATCH.error());
+        }
+        let ttl = match h.ttl {
+            Some(text) => Some(Ttl::parse(text).ok_or_else(|| error::MESSAGE_TTL_INVALID.error())?),
+            None => None,
+        };
+        if ttl.is_some() && !config.allow_msg_ttl {
+            return Err(error::MESSAGE_TTL_DISABLED.error());
+        }
+        self.check_expected(&h, &subject)?;
+        if h.schedule.is_some() && !config.allow_msg_schedules {
+            return Err(error::MESSAGE_SCHEDULES_DISABLED.error());
+        }
+        if h.stream_source.is_some() {
+            return Err(error::MESSAGE_SOURCE_HDR_NOT_ALLOWED.error());
+        }
+        if let Some(sequence) = h.msg_id.and_then(|id| self.dedupe.find(id, now)) {
+            return Ok(Verdict::Duplicate { sequence });
+        }
+        if let Some(id) = h.expected_last_msg_id
+            && id != self.last_id
+        {
+            let last = String::from_utf8_lossy(&self.last_id);
+            return Err(error::STREAM_WRONG_LAST_MSG_ID.with("id", last));
+        }
+        if let Some(rollup) = h.rollup {
+            let failed = |text: String| Err(error::STREAM_ROLLUP_FAILED.with("err", text));
+            if !config.allow_rollup_hdrs || config.deny_purge {
+                return failed("rollup not permitted".to_owned());
+            }
+            if !rollup.eq_ignore_ascii_case(b"sub") && !rollup.eq_ignore_ascii_case(b"all") {
+                return failed(format!(
+                    "rollup value invalid: {:?}",
+                    String::from_utf8_lossy(rollup).to_lowercase()
+                ));
+            }
+        }
+        self.check_room(&subject, message, h.rollup.is_some())?;
+        if !is_wanted && config.retention == Retention::Interest {
+            return Ok(Verdict::Skip { id: h.msg_id.unwrap_or_default() });
+        }
+        let mut headers = Cow::Borrowed(message.headers);
+        if h.request_info.is_some() {
+            headers = Cow::Owned(headers::without(&headers, |name| name == b"Nats-Request-Info"));
+        }
+        // A message that went before its subject's delete marker would come back to life in the reader's eyes.
+        if let Some(Ttl::For(time)) = ttl
+            && time < config.subject_delete_marker_ttl
+            && config.max_msgs_per_subject != 1
+        {
+            let mut raised = headers::without(&headers, |name| name == b"Nats-TTL");
+            headers::push(
+                &mut raised,
+                "Nats-TTL",
+                ttl::show_seconds(config.subject_delete_marker_ttl).as_bytes(),
+            );
+            headers = Cow::Owned(raised);
+        }
+        Ok(Verdict::Append { subject, headers })
+    }
+
+    /// The expected last sequences, of a subject and of the stream.
+    fn check_expected(&self, h: &PublishHeaders<'_>, subject: &[u8]) -> Result<(), ApiError> {
+        let wrong = |last: u64| Err(error::STREAM_WRONG_LAST_SEQUENCE.with("seq", last));
+        match (h.expected_last_subject_sequence, h.expected_last_subject_sequence_subject) {
+            (Some(expected), filter) => {
+                let last = match filter {
+                    None => self.messages.subject(subject).map_or(0, |known| known.last),
+                    Some(filter) if stonechat_subject::has_wildcard(filter) => {
+                        self.messages.last_matching(&Filter::new(filter))
+                    }
+                    Some(filter) => self.messages.subject(filter).map_or(0, |known| known.last),
+                };
+                if number(expected) != Some(last) {
+                    return wrong(last);
+                }
+            }
+            (None, Some(_)) => return Err(error::STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_INVALID.error()),
+            (None, None) => {}
+        }
+        if let Some(expected) = h.expected_last_sequence {
+            let last = self.messages.state().last_sequence;
+            if number(expected) != Some(last) {
+                return wrong(last);
+            }
+        }
+        Ok(())
+    }
+
+    /// Limits that refuse new messages.
+    fn check_room(&self, subject: &[u8], message: &Publish<'_>, is_rollup: bool) -> Result<(), ApiError> {
+        let config = &self.config;
+        if config.discard != Discard::New {
+            return Ok(());
+        }
+        let full = |text: &str| Err(error::STREAM_STORE_FAILED.with("err", text));
+        let known = if config.max_msgs_per_subject > 0 { self.messages.subject(subject) } else { None };
+        let replaces = known.is_some_and(|known| known.count >= config.max_msgs_per_subject as u64);
+        if replaces && config.discard_new_per_subject && !is_rollup {
+            return full("maximum messages per subject exceeded");
+        }
+        if config.max_msgs > 0 && self.messages.count() >= config.max_msgs as u64 && !replaces {
+            return full("maximum messages exceeded");
+        }
+        if config.max_bytes > 0 {
+            let size =
+                self.messages.counted_bytes(subject.len(), message.headers.len(), message.payload.len());
+            if self.messages.bytes() + size > config.max_bytes as u64 {
+                let replaced = self.messages.first_on(subject).filter(|_| replaces).map_or(0, |first| {
+                    let mut buffer = Vec::new();
+                    let first = self.messages.read(first, &mut buffer).ok().flatten();
+                    first.map_or(0, |m| {
+                        self.messages.counted_bytes(m.subject.len(), m.headers.len(), m.payload.len())
+                    })
+                });
+                if replaced < size {
+                    return full("maximum bytes exceeded");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries out a change. Answers the sequence that a message got, else the last one.
+    ///
+    /// # Errors
+    ///
+    /// The stream can't know more subjects.
+    pub fn apply(&mut self, entry: &Entry<'_>) -> Result<u64, ApiError> {
+        match *entry {
+            Entry::Append { time, subject, headers, payload } => {
+                return self.append(time, subject, headers, payload);
+            }
+            Entry::Skip { time, id } => {
+                let sequence = self.messages.skip(time);
+                if !id.is_empty() {
+                    self.dedupe.note(id, sequence, time);
+                }
+                return Ok(sequence);
+            }
+            Entry::Remove { sequences } => sequences.iter().for_each(|sequence| {
+                self.messages.remove(*sequence);
+            }),
+            Entry::Clear { next } => {
+                self.messages.clear(next);
+                self.ttls.clear();
+                self.forever.clear();
+            }
+        }
+        Ok(self.messages.state().last_sequence)
+    }
+
+    fn append(&mut self, time: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Result<u64, ApiError> {
+        let h = if headers.is_empty() { PublishHeaders::default() } else { PublishHeaders::parse(headers) };
+        match h.rollup {
+            Some(rollup) if rollup.eq_ignore_ascii_case(b"all") => self.messages.clear(0),
+            Some(rollup) if rollup.eq_ignore_ascii_case(b"sub") => {
+                while self.messages.remove_first_on(subject, 0).is_some() {}
+            }
+            _ => {}
+        }
+        let sequence = self
+            .messages
+            .append(time, subject, headers, payload)
+            .ok_or_else(|| error::STREAM_STORE_FAILED.with("err", "too many subjects"))?;
+        self.note_headers(&h, sequence, time);
+        if self.config.max_msgs_per_subject > 0 {
+            let keep = self.config.max_msgs_per_subject as u64;
+            while self.messages.remove_first_on(subject, keep).is_some() {}
+        }
+        self.enforce();
+        Ok(sequence)
+    }
+
+    /// What a stored message's headers mean for later.
+    fn note_headers(&mut self, h: &PublishHeaders<'_>, sequence: u64, time: i64) {
+        self.last_id.clear();
+        if let Some(id) = h.msg_id {
+            self.last_id.extend_from_slice(id);
+            self.dedupe.note(id, sequence, time);
+        }
+        match h.ttl.filter(|_| self.config.allow_msg_ttl).and_then(Ttl::parse) {
+            Some(Ttl::For(ttl)) => drop(self.ttls.insert((time.saturating_add(ttl), sequence))),
+            Some(Ttl::Never) => drop(self.forever.insert(sequence)),
+            None => {}
+        }
+    }
+
+    /// Learns from stored messages, from `sequence` on, what is not in any index: ids, and times to live. Looks at `budget`
+    /// messages; answers where to go on.
+    pub fn recover(&mut self, sequence: u64, budget: usize) -> Option<u64> {
+        let mut buffer = Vec::new();
+        let mut at = sequence;
+        for _ in 0..budget {
+            let Progress::Done(Some(next)) = self.messages.next_matching(None, at, 1) else { return None };
+            let found = match self.messages.read(next, &mut buffer) {
+                Ok(Some(message)) => Some((message.time, message.headers.to_vec())),
+                _ => None,
+            };
+            if let Some((time, headers)) = found {
+                self.note_headers(&PublishHeaders::parse(&headers), next, time);
+            }
+            at = next + 1;
+        }
+        Some(at)
+    }
+
+    /// What has to go at `now`, at most `budget` messages.
+    pub fn expire(&mut self, now: i64, budget: usize) -> Expiry {
+        let mut expiry = Expiry::default();
+        self.dedupe.forget_before(now);
+        while let Some(&(time, sequence)) = self.ttls.first() {
+            if time > now || expiry.remove.len() == budget {
+                break;
+            }
+            self.ttls.pop_first();
+            if self.messages.contains(sequence) {
+                expiry.remove.push(sequence);
+            }
+        }
+        self.expire_old(now, budget, &mut expiry);
+        expiry.remove.sort_unstable();
+        expiry.remove.dedup();
+        if self.config.subject_delete_marker_ttl > 0 {
+            self.find_markers(&mut expiry);
+        }
+        expiry.next = self.next_expiry(now, expiry.remove.len() == budget);
+        expiry
+    }
+
+    fn expire_old(&self, now: i64, budget: usize, expiry: &mut Expiry) {
+        let max_age = self.config.max_age;
+        let state = self.messages.state();
+        if max_age == 0 || state.messages == 0 || state.first_time.saturating_add(max_age) > now {
+            return;
+        }
+        let young = self.messages.at_time(now - max_age + 1).unwrap_or(state.last_sequence + 1);
+        let mut at = state.first_sequence;
+        while let Progress::Done(Some(sequence)) = self.messages.next_matching(None, at, 1) {
+            if sequence >= young || expiry.remove.len() >= budget {
+                break;
+            }
+            if !self.forever.contains(&sequence) {
+                expiry.remove.push(sequence);
+            }
+            at = sequence + 1;
+        }
+    }
+
+    /// Subjects that lose their last message.
+    fn find_markers(&self, expiry: &mut Expiry) {
+        let mut buffer = Vec::new();
+        for sequence in &expiry.remove {
+            let Ok(Some(message)) = self.messages.read(*sequence, &mut buffer) else { continue };
+            let is_last = self.messages.subject(message.subject).is_some_and(|known| known.last == *sequence);
+            let is_marker = headers::value(message.headers, b"Nats-Marker-Reason").is_some();
+            if is_last && !is_marker {
+                expiry.markers.push(message.subject.to_vec());
+            }
+        }
+    }
+
+    fn next_expiry(&self, now: i64, more: bool) -> Option<i64> {
+        if more {
+            return Some(now);
+        }
+        let ttl = self.ttls.first().map(|(time, _)| *time);
+        let state = self.messages.state();
+        let age = (self.config.max_age > 0 && state.messages > 0)
+            .then(|| state.first_time.saturating_add(self.config.max_age).max(now + 1_000_000));
+        [ttl, age].into_iter().flatten().min()
+    }
+
+    /// The header block of a marker that says that a subject's last message is too old.
+    pub fn marker_headers(&self) -> Vec<u8> {
+        let ttl = ttl::show_seconds(self.config.subject_delete_marker_ttl);
+        format!("NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\nNats-TTL: {ttl}\r\n\r\n").into_bytes()
+    }
+}
+
+/// A sequence in a header.
+fn number(text: &[u8]) -> Option<u64> {
+    // Go's parser takes no sign.
+    if !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}

@@ -1,0 +1,151 @@
+//! The headers of a published message that a stream looks at.
+
+/// What the header block of a published message says to the stream. An empty value counts as none.
+#[derive(Debug, Clone, Copy, Default)]
+#[allow(missing_docs, reason = "the fields are the headers: jetstream-api.md, section 9")]
+pub struct PublishHeaders<'a> {
+    pub msg_id: Option<&'a [u8]>,
+    pub expected_stream: Option<&'a [u8]>,
+    pub expected_last_sequence: Option<&'a [u8]>,
+    pub expected_last_subject_sequence: Option<&'a [u8]>,
+    pub expected_last_subject_sequence_subject: Option<&'a [u8]>,
+    pub expected_last_msg_id: Option<&'a [u8]>,
+    pub rollup: Option<&'a [u8]>,
+    pub ttl: Option<&'a [u8]>,
+    pub incr: Option<&'a [u8]>,
+    pub schedule: Option<&'a [u8]>,
+    pub batch_id: Option<&'a [u8]>,
+    pub stream_source: Option<&'a [u8]>,
+    pub marker_reason: Option<&'a [u8]>,
+    pub required_api_level: Option<&'a [u8]>,
+    pub request_info: Option<&'a [u8]>,
+}
+
+impl<'a> PublishHeaders<'a> {
+    /// Reads a header block: the first header of a name counts, its case matters (as nats-server 2.15).
+    pub fn parse(block: &'a [u8]) -> Self {
+        let mut found = Self::default();
+        for (name, value) in lines(block) {
+            let Some(name) = name.strip_prefix(b"Nats-") else { continue };
+            let field = match name {
+                b"Msg-Id" => &mut found.msg_id,
+                b"Expected-Stream" => &mut found.expected_stream,
+                b"Expected-Last-Sequence" => &mut found.expected_last_sequence,
+                b"Expected-Last-Subject-Sequence" => &mut found.expected_last_subject_sequence,
+                b"Expected-Last-Subject-Sequence-Subject" => {
+                    &mut found.expected_last_subject_sequence_subject
+                }
+                b"Expected-Last-Msg-Id" => &mut found.expected_last_msg_id,
+                b"Rollup" => &mut found.rollup,
+                b"TTL" => &mut found.ttl,
+                b"Incr" => &mut found.incr,
+                b"Schedule" => &mut found.schedule,
+                b"Batch-Id" => &mut found.batch_id,
+                b"Stream-Source" => &mut found.stream_source,
+                b"Marker-Reason" => &mut found.marker_reason,
+                b"Required-Api-Level" => &mut found.required_api_level,
+                b"Request-Info" => &mut found.request_info,
+                _ => continue,
+            };
+            if field.is_none() {
+                *field = Some(value);
+            }
+        }
+        for field in [
+            &mut found.msg_id,
+            &mut found.expected_stream,
+            &mut found.expected_last_sequence,
+            &mut found.expected_last_subject_sequence,
+            &mut found.expected_last_subject_sequence_subject,
+            &mut found.expected_last_msg_id,
+            &mut found.rollup,
+            &mut found.ttl,
+            &mut found.incr,
+            &mut found.schedule,
+            &mut found.batch_id,
+            &mut found.stream_source,
+            &mut found.required_api_level,
+        ] {
+            *field = field.filter(|value| !value.is_empty());
+        }
+        found
+    }
+}
+
+/// The headers of a block, without the spaces before values.
+pub fn lines(block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut rest = block;
+    std::iter::from_fn(move || {
+        let end = memchr::memmem::find(rest, b"\r\n")?;
+        let line = &rest[..end];
+        rest = &rest[end + 2..];
+        Some(line)
+    })
+    .skip(1)
+    .filter_map(|line| {
+        let colon = memchr::memchr(b':', line)?;
+        let value = &line[colon + 1..];
+        let spaces = value.iter().take_while(|b| **b == b' ').count();
+        Some((&line[..colon], &value[spaces..]))
+    })
+}
+
+/// The value of the first header of this name; `None` if there is none or it is empty.
+pub fn value<'a>(block: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    lines(block).find(|(n, _)| *n == name).map(|(_, value)| value).filter(|value| !value.is_empty())
+}
+
+/// A block without the headers that `drop` names; empty if none is left.
+pub fn without(block: &[u8], drop: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(block.len());
+    let mut rest = block;
+    let mut kept = false;
+    for i in 0.. {
+        let Some(end) = memchr::memmem::find(rest, b"\r\n") else { break };
+        let (line, behind) = rest.split_at(end + 2);
+        let name = memchr::memchr(b':', line).map(|colon| &line[..colon]);
+        if i == 0 || !name.is_some_and(&drop) {
+            out.extend_from_slice(line);
+            kept |= i > 0 && name.is_some();
+        }
+        rest = behind;
+    }
+    if kept { out } else { Vec::new() }
+}
+
+/// A block with one more header at its end; `block` may be empty.
+pub fn push(block: &mut Vec<u8>, name: &str, value: &[u8]) {
+    if block.is_empty() {
+        block.extend_from_slice(b"NATS/1.0\r\n\r\n");
+    }
+    block.truncate(block.len() - 2);
+    for part in [name.as_bytes(), b": ", value, b"\r\n\r\n"] {
+        block.extend_from_slice(part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLOCK: &[u8] =
+        b"NATS/1.0\r\nA: b\r\nNats-Msg-Id:  x y\r\nnats-ttl: 1\r\nNats-Msg-Id: z\r\nNats-TTL: \r\n\r\n";
+
+    #[test]
+    fn the_first_of_a_name_counts() {
+        let headers = PublishHeaders::parse(BLOCK);
+        assert_eq!(headers.msg_id, Some(&b"x y"[..]));
+        assert_eq!(headers.ttl, None);
+        assert_eq!(value(BLOCK, b"A"), Some(&b"b"[..]));
+    }
+
+    #[test]
+    fn headers_come_and_go() {
+        assert_eq!(without(b"NATS/1.0\r\nA: b\r\nC: d\r\n\r\n", |n| n == b"A"), b"NATS/1.0\r\nC: d\r\n\r\n");
+        assert_eq!(without(b"NATS/1.0\r\nA: b\r\n\r\n", |n| n == b"A"), b"");
+        let mut block = Vec::new();
+        push(&mut block, "A", b"b");
+        push(&mut block, "C", b"d");
+        assert_eq!(block, b"NATS/1.0\r\nA: b\r\nC: d\r\n\r\n");
+    }
+}
