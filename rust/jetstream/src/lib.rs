@@ -1,9 +1,16 @@
-//! JetStream without I/O. What is here so far: [`json`], which reads requests as nats-server does, down to the texts of its
-//! errors, [`error`], all errors of the API, and
-//! [`stream`], the configuration of streams with its checks. Nothing uses it yet.
+//! JetStream without I/O: the state of streams, the log they are kept in, the API.
+//!
+//! - [`engine`]: all that belongs to one JetStream thread: streams, their log, what leaves and what waits for the disk;
+//! - [`api`]: requests on `$JS.API.>` and their answers;
+//! - [`stream`]: configurations with their checks, and what a stream does with messages;
+//! - [`json`]: requests read as nats-server reads them, down to the texts of its errors;
+//! - [`error`]: all errors of the API.
 
 #![forbid(unsafe_code)]
 
+pub mod api;
+pub mod engine;
 pub mod error;
 pub mod json;
 pub mod stream;
+pub mod time;

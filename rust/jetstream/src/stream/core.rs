@@ -461,7 +461,7 @@ impl<M: Messages> StreamCore<M> {
         if self.config.subject_delete_marker_ttl > 0 {
             self.find_markers(&mut expiry);
         }
-        expiry.next = self.next_expiry(now, expiry.remove.len() == budget);
+        expiry.next = if expiry.remove.len() == budget { Some(now) } else { self.next_expiry(now) };
         expiry
     }
 
@@ -497,11 +497,9 @@ impl<M: Messages> StreamCore<M> {
         }
     }
 
-    fn next_expiry(&self, now: i64, more: bool) -> Option<i64> {
-        if more {
-            return Some(now);
-        }
-        let ttl = self.ttls.first().map(|(time, _)| *time);
+    /// When something will be too old, at least a millisecond after `now`.
+    pub fn next_expiry(&self, now: i64) -> Option<i64> {
+        let ttl = self.ttls.first().map(|(time, _)| (*time).max(now + 1_000_000));
         let state = self.messages.state();
         let age = (self.config.max_age > 0 && state.messages > 0)
             .then(|| state.first_time.saturating_add(self.config.max_age).max(now + 1_000_000));

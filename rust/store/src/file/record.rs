@@ -96,6 +96,11 @@ impl Frame {
 }
 
 impl Head {
+    /// Where in the record subject, headers and payload lie.
+    pub(super) fn content(&self) -> (usize, usize) {
+        (self.head_len, self.len)
+    }
+
     /// What the message counts against limits: as nats-server 2.15 counts it in files.
     pub(super) fn counted_bytes(&self) -> u64 {
         let payload_len = self.len - self.head_len - self.subject_len - self.headers_len;

@@ -37,6 +37,14 @@ pub struct Damaged {
     pub sequences: RangeInclusive<u64>,
 }
 
+/// Bytes of a segment's data to be overwritten.
+#[derive(Debug)]
+struct Erasure {
+    number: u32,
+    offset: u64,
+    len: usize,
+}
+
 /// A stream whose messages are in files.
 #[derive(Debug)]
 pub struct FileStream<D: Disk> {
@@ -58,6 +66,7 @@ pub struct FileStream<D: Disk> {
     names_changed: bool,
     obsolete: Vec<String>,
     damaged: RefCell<Vec<Damaged>>,
+    erasures: Vec<Erasure>,
     scratch: RefCell<Vec<u8>>,
 }
 
@@ -83,6 +92,7 @@ impl<D: Disk> FileStream<D> {
             names_changed: false,
             obsolete: Vec::new(),
             damaged: RefCell::default(),
+            erasures: Vec::new(),
             scratch: RefCell::default(),
         }
     }
@@ -226,12 +236,55 @@ impl<D: Disk> FileStream<D> {
         Ok(())
     }
 
-    /// Gives up the memory for what is gathered, if nothing is.
+    /// Sees to it that the bytes of a message are overwritten at the next [`FileStream::rest`]; it is to be removed now.
+    pub fn erase(&mut self, sequence: u64) {
+        let Some(i) = self.segment_of(sequence) else { return };
+        let Some(slot) = self.segments[i].slot(sequence) else { return };
+        let mut buffer = self.scratch.take();
+        if let Some((head, at)) = self.record(i, slot, &mut buffer) {
+            let begin = self.blocks(&self.segments[i]).map_or(0, |b| self.segments[i].block_of(b, slot).0);
+            let (from, to) = head.content();
+            self.erasures.push(Erasure {
+                number: self.segments[i].number,
+                offset: begin + (at + from) as u64,
+                len: to - from,
+            });
+        }
+        self.scratch.replace(buffer);
+    }
+
+    /// Overwrites what is to be erased. The heads of records stay, so that those behind them are found.
+    fn run_erasures(&mut self) {
+        for Erasure { number, offset, len } in std::mem::take(&mut self.erasures) {
+            if !self.segments.iter().any(|segment| segment.number == number) {
+                continue;
+            }
+            // Where it can't be written, the message is as removed as any other.
+            if let Ok(file) = self.files.get(&self.name(number))
+                && file.write_at(&vec![0; len], HEADER_LEN + offset).is_ok()
+            {
+                self.note_dirty(file);
+            }
+        }
+    }
+
+    /// Does what can wait until a checkpoint: overwrites what is to be erased, gives up memory that is not needed.
     pub fn rest(&mut self) {
+        self.run_erasures();
         if self.tail.is_empty() {
             self.tail = Vec::new();
         }
         self.scratch.take();
+    }
+
+    /// The last sequence that was given.
+    pub fn last_sequence(&self) -> u64 {
+        self.last
+    }
+
+    /// The names of its files.
+    pub fn file_names(&self) -> Vec<String> {
+        self.segments.iter().map(|segment| self.name(segment.number)).collect()
     }
 
     /// Bytes gathered in memory.
@@ -280,6 +333,14 @@ impl<D: Disk> FileStream<D> {
     /// How many messages can't be read any more.
     pub fn lost(&self) -> u64 {
         self.segments.iter().map(|segment| segment.lost.len()).sum()
+    }
+
+    /// The sequences of the messages that can't be read any more.
+    pub fn lost_sequences(&self) -> Vec<u64> {
+        let of = |segment: &Segment| {
+            segment.lost.iter().map(|s| segment.frame.base + u64::from(s)).collect::<Vec<_>>()
+        };
+        self.segments.iter().flat_map(of).collect()
     }
 
     /// Takes note that sequences up to `last` were given to messages that are lost.

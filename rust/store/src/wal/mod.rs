@@ -30,6 +30,9 @@ use crate::disk::{Disk, DiskFile};
 /// The longest body of a record, in bytes.
 pub const BODY_LEN_MAX: usize = 1 << 30;
 
+/// Room that [`Log::reserve`] sees to.
+pub const RESERVE_LEN: u64 = 8 << 20;
+
 /// Why the log can't go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -161,9 +164,45 @@ impl<D: Disk> Log<D> {
         self.durable
     }
 
+    /// The position behind the last record that was written.
+    pub fn records_end(&self) -> u64 {
+        self.records_end
+    }
+
     /// The position behind all that was written.
     pub fn end(&self) -> u64 {
         self.end
+    }
+
+    /// A random number of this log, for checksums elsewhere.
+    pub fn salt(&self) -> u64 {
+        self.superblock.salt
+    }
+
+    /// Whether something was written that no sync has covered.
+    pub fn is_unsynced(&self) -> bool {
+        !self.unsynced.is_empty()
+    }
+
+    /// Whether [`Log::mark`] would have something to say.
+    pub fn wants_mark(&self) -> bool {
+        !self.failed
+            && self.marked < self.records_end
+            && self.durable >= self.records_end
+            && self.gathered.is_empty()
+    }
+
+    /// Sees to it that there is room for [`RESERVE_LEN`] bytes more, so that what is gathered can be written.
+    pub fn reserve(&mut self) -> Result<(), Error> {
+        let left = self.files.back().map_or(0, |f| f.room_end().saturating_sub(self.end));
+        if self.failed || left >= RESERVE_LEN || !self.spares.is_empty() {
+            return Ok(());
+        }
+        let file = file::create(&*self.disk, self.next_number, self.options.file_len, self.options.fill)?;
+        self.next_number += 1;
+        self.names_unsynced = true;
+        self.spares.push(file);
+        Ok(())
     }
 
     /// Says on disk what is durable, if it does not say so yet; for a log that has been idle for some milliseconds. Tells

@@ -1,0 +1,282 @@
+//! The JetStream API: requests on `$JS.API.>` and their answers.
+
+mod account;
+mod direct;
+mod info;
+mod messages;
+mod purge;
+mod requests;
+mod streams;
+
+use serde_json::{Map, Value, json};
+use stonechat_store::disk::Disk;
+
+use crate::engine::{Engine, Outgoing};
+use crate::error::{self, ApiError};
+use crate::json::DecodeError;
+use crate::stream::headers;
+use crate::time::rfc3339;
+
+/// The level of the API that this server has (ADR-44).
+pub const API_LEVEL: u32 = 5;
+const PREFIX: &str = "$JS.API.";
+/// Types of answers begin so.
+const TYPE: &str = "io.nats.jetstream.api.v1.";
+
+/// A request.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// The number of the account that asks.
+    pub account: u32,
+    /// What it asks.
+    pub subject: &'a [u8],
+    /// Where the answer goes.
+    pub reply: &'a [u8],
+    /// Its header block, or nothing.
+    pub headers: &'a [u8],
+    /// Its payload.
+    pub payload: &'a [u8],
+    /// Who asks, for those who watch.
+    pub client: &'a dyn Fn() -> Value,
+}
+
+/// What an answer says, behind its type.
+pub(crate) type Answer = Map<String, Value>;
+
+/// An answer, and the fields that are there when it is an error.
+pub(crate) struct Reply {
+    kind: &'static str,
+    result: Result<Answer, ApiError>,
+    on_error: Option<Value>,
+}
+
+impl Reply {
+    pub(crate) fn new(kind: &'static str, result: Result<Answer, ApiError>) -> Self {
+        Self { kind, result, on_error: None }
+    }
+
+    /// Adds fields to an error.
+    pub(crate) fn or(mut self, fields: Value) -> Self {
+        self.on_error = Some(fields);
+        self
+    }
+}
+
+/// An error as answers carry it.
+pub(crate) fn error_json(e: &ApiError) -> Value {
+    let mut error = json!({"code": e.code});
+    if e.err_code != 0 {
+        error["err_code"] = e.err_code.into();
+    }
+    if !e.description.is_empty() {
+        error["description"] = e.description.as_ref().into();
+    }
+    error
+}
+
+impl From<DecodeError> for ApiError {
+    fn from(e: DecodeError) -> Self {
+        error::INVALID_JSON.with("err", e)
+    }
+}
+
+/// Whether the API answers requests on this subject. Others of its subjects belong to streams and consumers of their own.
+pub fn is_request(subject: &[u8]) -> bool {
+    !subject.starts_with(b"$JS.API.CONSUMER.MSG.NEXT.") && !subject.starts_with(b"$JS.API.DIRECT.GET.")
+}
+
+/// Fields of an answer.
+pub(crate) fn fields(value: Value) -> Answer {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
+impl<D: Disk> Engine<D> {
+    /// Answers a request; those that nobody understands get no answer, as with nats-server 2.15.
+    pub fn request(&mut self, request: &Request<'_>) {
+        let Ok(subject) = std::str::from_utf8(request.subject) else { return };
+        let Some(path) = subject.strip_prefix(PREFIX) else { return };
+        if request.reply.is_empty() {
+            return;
+        }
+        let tokens: Vec<&str> = path.split('.').collect();
+        let Some(account) = self.accounts.get(request.account as usize) else { return };
+        let is_enabled = account.limits.is_some();
+        let Some(kind) = answer_kind(&tokens) else { return };
+        let checked = if !is_enabled {
+            Err(error::NOT_ENABLED_FOR_ACCOUNT.error())
+        } else if !is_level_met(request.headers) {
+            Err(error::REQUIRED_API_LEVEL.error())
+        } else {
+            Ok(())
+        };
+        let reply = match checked {
+            Ok(()) => match self.dispatch(&tokens, request) {
+                Some(reply) => reply,
+                None => return,
+            },
+            Err(e) => Reply::new(kind, Err(e)),
+        };
+        self.answer(request, reply);
+    }
+
+    fn dispatch(&mut self, tokens: &[&str], request: &Request<'_>) -> Option<Reply> {
+        let Request { account, payload, .. } = *request;
+        let clustered = |kind| Some(Reply::new(kind, Err(error::CLUSTER_REQUIRED.error())));
+        match *tokens {
+            ["INFO"] => Some(self.account_info(account)),
+            ["STREAM", "CREATE", name] => Some(self.create_stream(account, name, payload)),
+            ["STREAM", "UPDATE", name] => Some(self.update_stream(account, name, payload)),
+            ["STREAM", "INFO", name] => Some(self.stream_info(account, name, payload)),
+            ["STREAM", "NAMES"] => Some(self.stream_names(account, payload)),
+            ["STREAM", "LIST"] => Some(self.stream_list(account, payload)),
+            ["STREAM", "DELETE", name] => Some(self.delete_stream(account, name, payload)),
+            ["STREAM", "PURGE", name] => Some(self.purge_stream(account, name, payload)),
+            ["STREAM", "MSG", "GET", name] => Some(self.get_message(account, name, payload)),
+            ["STREAM", "MSG", "DELETE", name] => Some(self.delete_message(account, name, payload)),
+            ["STREAM", "LEADER", "STEPDOWN", _] => clustered("stream_leader_stepdown_response"),
+            ["STREAM", "PEER", "REMOVE", _] => clustered("stream_remove_peer_response"),
+            ["STREAM", "PEER", "EVACUATE", _] => clustered("stream_evacuate_peer_response"),
+            ["STREAM", "CANCEL_MOVE", _] => clustered("stream_cancel_move_response"),
+            ["CONSUMER", "NAMES", name] => {
+                Some(self.no_consumers(account, name, "consumer_names_response", 1024))
+            }
+            ["CONSUMER", "LIST", name] => {
+                Some(self.no_consumers(account, name, "consumer_list_response", 256))
+            }
+            ["CONSUMER", "INFO", name, _] => Some(self.no_consumer(account, name, "consumer_info_response")),
+            ["CONSUMER", "DELETE", name, _] => {
+                Some(self.no_consumer(account, name, "consumer_delete_response"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Sends an answer, and tells those who watch the API.
+    fn answer(&mut self, request: &Request<'_>, reply: Reply) {
+        let mut body = Map::new();
+        body.insert("type".to_owned(), format!("{TYPE}{}", reply.kind).into());
+        let failed = reply.result.is_err();
+        match reply.result {
+            Ok(fields) => body.extend(fields),
+            Err(e) => {
+                body.insert("error".to_owned(), error_json(&e));
+                if let Some(Value::Object(fields)) = reply.on_error {
+                    body.extend(fields);
+                }
+            }
+        }
+        let account = request.account;
+        if let Some(account) = self.accounts.get_mut(account as usize) {
+            account.api_total += 1;
+            account.api_errors += u64::from(failed);
+        }
+        let body = Value::Object(body).to_string();
+        let waits = self.is_ahead();
+        let message =
+            Outgoing { account, subject: request.reply, reply: b"", headers: b"", payload: body.as_bytes() };
+        self.outbox.push(waits, &message);
+        // Reads of single messages are too many to be told, as nats-server 2.15 has it.
+        let is_get = request.subject.starts_with(b"$JS.API.STREAM.MSG.GET.") && !failed;
+        if !is_get && self.is_watched(account, "$JS.EVENT.ADVISORY.API") {
+            let mut fields = fields(json!({
+                "server": self.options.server_id,
+                "client": (request.client)(),
+                "subject": String::from_utf8_lossy(request.subject),
+            }));
+            if !request.payload.is_empty() {
+                fields.insert("request".to_owned(), String::from_utf8_lossy(request.payload).into());
+            }
+            fields.insert("response".to_owned(), body.into());
+            self.advise(account, "$JS.EVENT.ADVISORY.API", "advisory.v1.api_audit", fields);
+        }
+    }
+
+    fn is_watched(&self, account: u32, subject: &str) -> bool {
+        self.accounts
+            .get(account as usize)
+            .is_some_and(|account| self.host.is_wanted(&account.name, subject.as_bytes()))
+    }
+
+    /// Publishes an advisory, if somebody listens.
+    pub(crate) fn advise(&mut self, account: u32, subject: &str, kind: &str, fields: Answer) {
+        if !self.is_watched(account, subject) {
+            return;
+        }
+        let mut body = Map::new();
+        body.insert("type".to_owned(), format!("io.nats.jetstream.{kind}").into());
+        body.insert("id".to_owned(), self.host.unique_id().into());
+        body.insert("timestamp".to_owned(), rfc3339(self.now).into());
+        body.extend(fields);
+        if let Some(domain) = &self.options.domain {
+            body.insert("domain".to_owned(), domain.as_str().into());
+        }
+        let body = Value::Object(body).to_string();
+        let message = Outgoing {
+            account,
+            subject: subject.as_bytes(),
+            reply: b"",
+            headers: b"",
+            payload: body.as_bytes(),
+        };
+        let waits = self.is_ahead();
+        self.outbox.push(waits, &message);
+    }
+
+    pub(crate) fn find(&self, account: u32, name: &str) -> Result<u32, ApiError> {
+        let account = self.accounts.get(account as usize);
+        let group = account.and_then(|account| account.streams.get(name));
+        group.copied().ok_or_else(|| error::STREAM_NOT_FOUND.error())
+    }
+
+    fn no_consumers(&self, account: u32, name: &str, kind: &'static str, limit: u32) -> Reply {
+        let found = self.find(account, name);
+        let answer = |_| fields(json!({"total": 0, "offset": 0, "limit": limit, "consumers": []}));
+        Reply::new(kind, found.map(answer)).or(json!({"total": 0, "offset": 0, "limit": 0, "consumers": []}))
+    }
+
+    fn no_consumer(&self, account: u32, name: &str, kind: &'static str) -> Reply {
+        let found = self.find(account, name).and_then(|_| Err(error::CONSUMER_NOT_FOUND.error()));
+        Reply::new(kind, found)
+    }
+}
+
+/// Whether the level that a request asks for is one that this server has.
+fn is_level_met(block: &[u8]) -> bool {
+    if block.is_empty() {
+        return true;
+    }
+    headers::value(block, b"Nats-Required-Api-Level").is_none_or(|level| {
+        std::str::from_utf8(level)
+            .ok()
+            .and_then(|l| l.parse::<i64>().ok())
+            .is_some_and(|l| l <= i64::from(API_LEVEL))
+    })
+}
+
+/// The type of the answer to a request; `None` for those that get none.
+fn answer_kind(tokens: &[&str]) -> Option<&'static str> {
+    Some(match *tokens {
+        ["INFO"] => "account_info_response",
+        ["STREAM", "CREATE", _] => "stream_create_response",
+        ["STREAM", "UPDATE", _] => "stream_update_response",
+        ["STREAM", "INFO", _] => "stream_info_response",
+        ["STREAM", "NAMES"] => "stream_names_response",
+        ["STREAM", "LIST"] => "stream_list_response",
+        ["STREAM", "DELETE", _] => "stream_delete_response",
+        ["STREAM", "PURGE", _] => "stream_purge_response",
+        ["STREAM", "MSG", "GET", _] => "stream_msg_get_response",
+        ["STREAM", "MSG", "DELETE", _] => "stream_msg_delete_response",
+        ["STREAM", "LEADER", "STEPDOWN", _] => "stream_leader_stepdown_response",
+        ["STREAM", "PEER", "REMOVE", _] => "stream_remove_peer_response",
+        ["STREAM", "PEER", "EVACUATE", _] => "stream_evacuate_peer_response",
+        ["STREAM", "CANCEL_MOVE", _] => "stream_cancel_move_response",
+        ["CONSUMER", "NAMES", _] => "consumer_names_response",
+        ["CONSUMER", "LIST", _] => "consumer_list_response",
+        ["CONSUMER", "INFO", _, _] => "consumer_info_response",
+        ["CONSUMER", "DELETE", _, _] => "consumer_delete_response",
+        _ => return None,
+    })
+}

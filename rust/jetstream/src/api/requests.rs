@@ -1,0 +1,190 @@
+//! What requests say.
+
+use crate::error::{self, ApiError};
+use crate::json::{DecodeError, Field, parse};
+use crate::time::parse_rfc3339;
+
+/// Reads an object with `set`, which answers false for a name that it does not know.
+fn decode<T: Default>(
+    payload: &[u8],
+    name: &'static str,
+    wanted: &'static str,
+    strict: bool,
+    set: impl Fn(&mut T, &str, &Field<'_>) -> Result<bool, DecodeError>,
+) -> Result<T, ApiError> {
+    let mut value = T::default();
+    let mut at = 0;
+    while let Some((document, end)) = parse(payload, at).map_err(DecodeError::from)? {
+        let root = Field::root(document.root(), name);
+        for (name, field) in root.request(wanted)? {
+            if !set(&mut value, &name.to_lowercase(), &field)? && strict {
+                return Err(DecodeError::UnknownField(name.into_owned()).into());
+            }
+        }
+        at = end;
+    }
+    Ok(value)
+}
+
+/// Whether a payload is taken for JSON: others count as none (as nats-server 2.15).
+pub(super) fn is_json(payload: &[u8]) -> bool {
+    matches!(payload.trim_ascii_start().first(), Some(b'{' | b'['))
+}
+
+#[derive(Debug, Default)]
+pub(super) struct InfoRequest {
+    pub(super) offset: i64,
+    pub(super) deleted_details: bool,
+    pub(super) subjects_filter: String,
+}
+
+impl InfoRequest {
+    pub(super) fn decode(payload: &[u8], strict: bool) -> Result<Self, ApiError> {
+        if !is_json(payload) {
+            return Ok(Self::default());
+        }
+        decode(
+            payload,
+            "JSApiStreamInfoRequest",
+            "server.JSApiStreamInfoRequest",
+            strict,
+            |r: &mut Self, name, f| {
+                match name {
+                    "offset" => r.offset = f.integer("int")?,
+                    "deleted_details" => r.deleted_details = f.bool()?,
+                    "subjects_filter" => r.subjects_filter = f.string()?,
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            },
+        )
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct ListRequest {
+    pub(super) offset: i64,
+    pub(super) subject: String,
+}
+
+impl ListRequest {
+    pub(super) fn decode(payload: &[u8], strict: bool) -> Result<Self, ApiError> {
+        if !is_json(payload) {
+            return Ok(Self::default());
+        }
+        decode(
+            payload,
+            "JSApiStreamNamesRequest",
+            "server.JSApiStreamNamesRequest",
+            strict,
+            |r: &mut Self, name, f| {
+                match name {
+                    "offset" => r.offset = f.integer("int")?,
+                    "subject" => r.subject = f.string()?,
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            },
+        )
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct PurgeRequest {
+    pub(super) sequence: u64,
+    pub(super) filter: String,
+    pub(super) keep: u64,
+}
+
+impl PurgeRequest {
+    pub(super) fn decode(payload: &[u8], strict: bool) -> Result<Self, ApiError> {
+        if !is_json(payload) {
+            return Ok(Self::default());
+        }
+        let name = "server.JSApiStreamPurgeRequest";
+        let request = decode(payload, "JSApiStreamPurgeRequest", name, strict, |r: &mut Self, name, f| {
+            match name {
+                "seq" => r.sequence = f.integer("uint64")?,
+                "filter" => r.filter = f.string()?,
+                "keep" => r.keep = f.integer("uint64")?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        if request.sequence > 0 && request.keep > 0 {
+            return Err(error::BAD_REQUEST.error());
+        }
+        Ok(request)
+    }
+}
+
+/// What is asked of [`get_message`](crate::engine::Engine) and of direct gets.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct GetRequest {
+    pub(super) sequence: u64,
+    pub(super) last_for: String,
+    pub(super) next_for: String,
+    pub(super) start_time: Option<i64>,
+    pub(super) batch: i64,
+    pub(super) max_bytes: i64,
+    pub(super) multi_last: Vec<String>,
+    pub(super) up_to_sequence: u64,
+    pub(super) up_to_time: Option<i64>,
+    pub(super) no_headers: bool,
+}
+
+impl GetRequest {
+    pub(super) fn decode(payload: &[u8], strict: bool) -> Result<Self, ApiError> {
+        decode(payload, "JSApiMsgGetRequest", "server.JSApiMsgGetRequest", strict, |r: &mut Self, name, f| {
+            match name {
+                "seq" => r.sequence = f.integer("uint64")?,
+                "last_by_subj" => r.last_for = f.string()?,
+                "next_by_subj" => r.next_for = f.string()?,
+                "start_time" => r.start_time = time(f)?,
+                "batch" => r.batch = f.integer("int")?,
+                "max_bytes" => r.max_bytes = f.integer("int")?,
+                "multi_last" => {
+                    r.multi_last = f.list("[]string")?.iter().map(Field::string).collect::<Result<_, _>>()?;
+                }
+                "up_to_seq" => r.up_to_sequence = f.integer("uint64")?,
+                "up_to_time" => r.up_to_time = time(f)?,
+                "no_hdr" => r.no_headers = f.bool()?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })
+    }
+}
+
+fn time(field: &Field<'_>) -> Result<Option<i64>, DecodeError> {
+    if field.is_null() {
+        return Ok(None);
+    }
+    let text = field.string()?;
+    let bad = || {
+        DecodeError::Other(format!(
+            "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\""
+        ))
+    };
+    parse_rfc3339(&text).map(Some).ok_or_else(bad)
+}
+
+#[derive(Debug, Default)]
+pub(super) struct DeleteRequest {
+    pub(super) sequence: u64,
+    pub(super) no_erase: bool,
+}
+
+impl DeleteRequest {
+    pub(super) fn decode(payload: &[u8], strict: bool) -> Result<Self, ApiError> {
+        let name = "server.JSApiMsgDeleteRequest";
+        decode(payload, "JSApiMsgDeleteRequest", name, strict, |r: &mut Self, name, f| {
+            match name {
+                "seq" => r.sequence = f.integer("uint64")?,
+                "no_erase" => r.no_erase = f.bool()?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })
+    }
+}

@@ -1,0 +1,424 @@
+//! Jobs that wait for the disk: syncs of the log, checkpoints, footers.
+//!
+//! A checkpoint writes what streams gathered in memory to their segments, syncs those, commits to the catalogue what the streams
+//! are now, and gives up the log before it. It runs beside everything else, in steps.
+
+use std::sync::Arc;
+
+use stonechat_store::disk::{Disk, DiskFile};
+use stonechat_store::file::{Files, SealJob, Sealed};
+use stonechat_store::messages::Messages;
+use stonechat_store::wal::{SyncJob, Synced};
+
+use super::{Durability, Engine, Storage};
+
+/// Bytes of the log after which a checkpoint is made.
+const LOG_LEN: u64 = 24 << 20;
+/// Nanoseconds after the last change until a checkpoint is made.
+const IDLE: i64 = 2_000_000_000;
+/// Nanoseconds without a write after which the log says on disk what is durable.
+const MARK_AFTER: i64 = 10_000_000;
+
+/// Something that waits for the disk; to be [run](Job::run) on a thread that may.
+#[derive(Debug)]
+pub enum Job<D: Disk> {
+    /// Makes the log durable. Nothing else should wait behind it.
+    Sync(SyncJob<D>),
+    /// Makes segments durable.
+    Files {
+        /// The files.
+        files: Vec<Arc<D::File>>,
+        /// There if names changed.
+        disk: Option<Arc<D>>,
+    },
+    /// Makes the catalogue durable.
+    Catalogue(SyncJob<D>),
+    /// Removes files.
+    Remove {
+        /// The disk's open files.
+        files: Arc<Files<D>>,
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// Writes a footer.
+    Seal {
+        /// The stream's number.
+        group: u32,
+        /// What is to be done.
+        job: SealJob<D::File>,
+    },
+}
+
+/// How a [`Job`] ended; for [`Engine::job_done`].
+#[derive(Debug)]
+#[must_use]
+pub enum Done {
+    /// See [`Job::Sync`].
+    Sync(Synced),
+    /// See [`Job::Files`].
+    Files(std::io::Result<()>),
+    /// See [`Job::Catalogue`].
+    Catalogue(Synced),
+    /// See [`Job::Remove`].
+    Remove,
+    /// See [`Job::Seal`].
+    Seal(u32, Sealed),
+}
+
+impl<D: Disk> Job<D> {
+    /// Waits until it is done.
+    pub fn run(self) -> Done {
+        match self {
+            Self::Sync(job) => Done::Sync(job.run()),
+            Self::Catalogue(job) => Done::Catalogue(job.run()),
+            Self::Seal { group, job } => Done::Seal(group, job.run()),
+            Self::Files { files, disk } => {
+                let synced = files.iter().try_for_each(|file| file.sync());
+                Done::Files(synced.and_then(|()| disk.map_or(Ok(()), |disk| disk.sync_names())))
+            }
+            Self::Remove { files, names } => {
+                // What stays behind is removed when the store is opened the next time.
+                names.iter().for_each(|name| drop(files.remove(name)));
+                Done::Remove
+            }
+        }
+    }
+
+    /// Whether acknowledgements wait for it.
+    pub fn is_urgent(&self) -> bool {
+        matches!(self, Self::Sync(_))
+    }
+}
+
+#[derive(Debug, Default)]
+enum Phase {
+    #[default]
+    Idle,
+    /// Segments are being synced.
+    Files { position: u64, changes: Vec<(u64, Option<Vec<u8>>)>, obsolete: Vec<String>, running: bool },
+    /// The log must be durable up to where the streams were taken down: what comes behind a cut must not be taken for known.
+    Log { position: u64, changes: Vec<(u64, Option<Vec<u8>>)>, obsolete: Vec<String> },
+    /// The catalogue is being synced.
+    Catalogue { position: u64, obsolete: Vec<String>, running: bool },
+    /// Files are being removed.
+    Remove { obsolete: Vec<String>, running: bool },
+}
+
+/// Where the current checkpoint stands, and what the next one is for.
+#[derive(Debug, Default)]
+pub(super) struct Checkpoint {
+    phase: Phase,
+    /// Entries of streams that were deleted, and their files.
+    pub(super) deleted: Vec<u64>,
+    pub(super) obsolete: Vec<String>,
+    /// Position of the last one.
+    pub(super) position: u64,
+    /// Since when something waits for one.
+    waiting_since: Option<i64>,
+    sync_running: bool,
+    /// When the last sync of the log ended.
+    last_sync: i64,
+    seal_running: bool,
+    wants_now: bool,
+    no_room: bool,
+}
+
+impl Checkpoint {
+    pub(super) fn has_room(&self) -> bool {
+        !self.no_room
+    }
+}
+
+/// The catalogue's entry for a stream.
+pub(super) fn key(group: u32) -> u64 {
+    u64::from(group)
+}
+
+impl<D: Disk> Engine<D> {
+    /// The next job to be run, if there is one. Several may run at once.
+    pub fn next_job(&mut self) -> Option<Job<D>> {
+        if let Some(job) = self.sync_job() {
+            return Some(Job::Sync(job));
+        }
+        let files = Arc::clone(&self.files);
+        match &mut self.checkpoint.phase {
+            Phase::Remove { obsolete, running } if !*running => {
+                *running = true;
+                return Some(Job::Remove { files, names: std::mem::take(obsolete) });
+            }
+            Phase::Files { running, .. } if !*running => {
+                *running = true;
+                return Some(self.files_job());
+            }
+            Phase::Catalogue { running, .. } if !*running => {
+                *running = true;
+                return self.catalogue.sync_job().map(Job::Catalogue);
+            }
+            _ => {}
+        }
+        self.seal_job()
+    }
+
+    fn sync_job(&mut self) -> Option<SyncJob<D>> {
+        let due = match self.options.durability {
+            Durability::Synced => true,
+            Durability::Within(interval) => self.now - self.checkpoint.last_sync >= interval,
+            Durability::None => false,
+        };
+        if self.checkpoint.sync_running || !(due || self.checkpoint.wants_now) {
+            return None;
+        }
+        let job = self.log.sync_job()?;
+        self.checkpoint.sync_running = true;
+        Some(job)
+    }
+
+    fn files_job(&mut self) -> Job<D> {
+        let (mut files, mut names) = (Vec::new(), false);
+        for stream in self.streams.values_mut() {
+            if let Storage::File(file) = stream.core.messages_mut() {
+                let (dirty, changed) = file.take_dirty();
+                files.extend(dirty);
+                names |= changed;
+            }
+        }
+        // A store that is thrown away needs no sync.
+        if self.options.durability == Durability::None {
+            files.clear();
+            names = false;
+        }
+        Job::Files { files, disk: names.then(|| Arc::clone(self.files.disk())) }
+    }
+
+    fn seal_job(&mut self) -> Option<Job<D>> {
+        if self.checkpoint.seal_running {
+            return None;
+        }
+        for (group, stream) in &mut self.streams {
+            let Storage::File(file) = stream.core.messages_mut() else { continue };
+            if stream.is_sealing {
+                continue;
+            }
+            if let Some(Ok(job)) = file.seal_job() {
+                self.checkpoint.seal_running = true;
+                return Some(Job::Seal { group: *group, job });
+            }
+        }
+        None
+    }
+
+    /// Takes note of how a job ended.
+    pub fn job_done(&mut self, done: Done) {
+        match done {
+            Done::Sync(synced) => {
+                self.checkpoint.sync_running = false;
+                self.checkpoint.last_sync = self.now;
+                if let Err(e) = self.log.synced(synced) {
+                    self.log_failed(&e);
+                }
+                self.log_caught_up();
+            }
+            Done::Files(result) => self.files_synced(result),
+            Done::Catalogue(synced) => self.catalogue_synced(synced),
+            Done::Remove => self.checkpoint.phase = Phase::Idle,
+            Done::Seal(group, sealed) => {
+                self.checkpoint.seal_running = false;
+                let Some(stream) = self.streams.get_mut(&group) else { return };
+                stream.is_dirty = true;
+                if let Storage::File(file) = stream.core.messages_mut() {
+                    // Without its footer a segment is as good, only slower to open.
+                    stream.is_sealing = file.sealed(sealed).is_err();
+                }
+            }
+        }
+    }
+
+    /// Whether a checkpoint is wanted, and begins one.
+    pub(super) fn checkpoint_tick(&mut self) {
+        let idle_log = !self.checkpoint.sync_running && self.now - self.checkpoint.last_sync >= MARK_AFTER;
+        if idle_log && self.options.durability == Durability::Synced {
+            // An error here would come again at the next write, and be told then.
+            let _ = self.log.mark();
+        }
+        if !matches!(self.checkpoint.phase, Phase::Idle) {
+            return;
+        }
+        if !self.is_anything_dirty() {
+            self.checkpoint.waiting_since = None;
+            return;
+        }
+        let since = *self.checkpoint.waiting_since.get_or_insert(self.now);
+        let log_len = self.log.end().saturating_sub(self.checkpoint.position);
+        if self.now - since >= IDLE || log_len >= LOG_LEN {
+            self.begin_checkpoint();
+        }
+    }
+
+    fn is_anything_dirty(&self) -> bool {
+        !self.checkpoint.deleted.is_empty()
+            || self.log.end() > self.checkpoint.position
+                && self.streams.values().any(|stream| stream.is_dirty)
+    }
+
+    pub(super) fn checkpoint_deadline(&self) -> Option<i64> {
+        let mark = (self.options.durability == Durability::Synced && self.log.wants_mark())
+            .then(|| self.checkpoint.last_sync + MARK_AFTER);
+        let sync = match self.options.durability {
+            Durability::Within(interval) if self.log.is_unsynced() => {
+                Some(self.checkpoint.last_sync + interval)
+            }
+            _ => None,
+        };
+        let idle = match self.checkpoint.phase {
+            Phase::Idle => self.checkpoint.waiting_since.map(|since| since + IDLE),
+            _ => None,
+        };
+        [mark, sync, idle].into_iter().flatten().min()
+    }
+
+    /// Writes what streams gathered, and takes down what they are.
+    fn begin_checkpoint(&mut self) {
+        self.checkpoint.waiting_since = None;
+        let position = self.log.end();
+        let mut changes = Vec::new();
+        let mut obsolete = std::mem::take(&mut self.checkpoint.obsolete);
+        let mut full = false;
+        let accounts: Vec<_> = self.accounts.iter().map(|account| Arc::clone(&account.name)).collect();
+        for (group, stream) in &mut self.streams {
+            if !stream.is_dirty {
+                continue;
+            }
+            if let Storage::File(file) = stream.core.messages_mut() {
+                if file.flush().is_err() {
+                    full = true;
+                    continue;
+                }
+                file.rest();
+                obsolete.extend(file.take_obsolete());
+            }
+            stream.is_dirty = false;
+            stream.is_sealing = false;
+            let account = accounts.get(stream.account as usize).map_or("", |name| name);
+            changes.push((key(*group), Some(super::recovery::encode_stream(account, stream, position))));
+        }
+        self.checkpoint.no_room = full;
+        if full {
+            // The log must stay, so that nothing is lost that could not be written.
+            self.checkpoint.obsolete = obsolete;
+            for stream in self.streams.values_mut() {
+                stream.is_dirty = true;
+            }
+            return self.disk_full();
+        }
+        let deleted = std::mem::take(&mut self.checkpoint.deleted);
+        changes.extend(deleted.into_iter().map(|key| (key, None)));
+        changes.push((
+            key(super::journal::STORE),
+            Some(super::recovery::encode_store(self.next_group, position)),
+        ));
+        self.checkpoint.phase = Phase::Files { position, changes, obsolete, running: false };
+    }
+
+    fn files_synced(&mut self, result: std::io::Result<()>) {
+        let Phase::Files { position, changes, obsolete, .. } = std::mem::take(&mut self.checkpoint.phase)
+        else {
+            return;
+        };
+        if let Err(e) = result {
+            // What is on disk is unknown: the log must stay as it is, and no more may be built on these files.
+            self.complain(format!("JetStream can't sync its files, checkpoints end until a restart: {e}"));
+            self.checkpoint.phase = Phase::Catalogue { position: 0, obsolete: Vec::new(), running: true };
+            return;
+        }
+        self.checkpoint.phase = Phase::Log { position, changes, obsolete };
+        self.log_caught_up();
+    }
+
+    /// Goes on with a checkpoint that waited for the log.
+    fn log_caught_up(&mut self) {
+        let Phase::Log { position, .. } = &self.checkpoint.phase else { return };
+        let is_durable = self.log.durable() >= *position || self.options.durability == Durability::None;
+        self.checkpoint.wants_now = !is_durable;
+        if !is_durable {
+            return;
+        }
+        let Phase::Log { position, changes, obsolete } = std::mem::take(&mut self.checkpoint.phase) else {
+            return;
+        };
+        match self.catalogue.commit(changes) {
+            Ok(()) => {
+                let running = false;
+                self.checkpoint.phase = Phase::Catalogue { position, obsolete, running };
+            }
+            Err(_) => {
+                self.checkpoint.obsolete.extend(obsolete);
+                self.streams.values_mut().for_each(|stream| stream.is_dirty = true);
+                self.disk_full();
+            }
+        }
+    }
+
+    fn catalogue_synced(&mut self, synced: Synced) {
+        let all = match self.catalogue.synced(synced) {
+            Ok(all) => all,
+            Err(e) => {
+                self.complain(format!(
+                    "JetStream can't sync its catalogue, checkpoints end until a restart: {e}"
+                ));
+                return;
+            }
+        };
+        let _ = all;
+        let Phase::Catalogue { position, obsolete, running } = &mut self.checkpoint.phase else { return };
+        let (position, obsolete) = (*position, std::mem::take(obsolete));
+        *running = false;
+        // The catalogue's own mark wants a sync too; it may run on with the next one.
+        if let Some(job) = self.catalogue.sync_job() {
+            *running = true;
+            let _ = self.catalogue.synced(job.run());
+        }
+        self.checkpoint.position = position;
+        self.checkpoint.phase = Phase::Remove { obsolete, running: false };
+        if let Err(e) = self.log.trim(position) {
+            self.log_failed(&e);
+        }
+    }
+
+    /// Writes and syncs all there is, and makes a checkpoint, waiting for the disk. For the end.
+    pub fn close(&mut self) {
+        self.commit();
+        self.checkpoint.wants_now = self.options.durability != Durability::None;
+        let mut begun = false;
+        loop {
+            while let Some(job) = self.next_job() {
+                self.job_done(job.run());
+            }
+            if begun || self.refuses.is_some() {
+                break;
+            }
+            begun = true;
+            if matches!(self.checkpoint.phase, Phase::Idle) && self.is_anything_dirty() {
+                self.begin_checkpoint();
+            }
+        }
+    }
+
+    /// Messages that can't be read any more, of all streams.
+    pub fn lost(&self) -> u64 {
+        let lost = |storage: &Storage<D>| match storage {
+            Storage::File(file) => file.lost(),
+            Storage::Memory(_) => 0,
+        };
+        self.streams.values().map(|stream| lost(stream.core.messages())).sum()
+    }
+
+    /// Bytes of messages in memory and on disk.
+    pub fn usage(&self) -> (u64, u64) {
+        (self.memory, self.storage)
+    }
+
+    /// Messages of all streams.
+    pub fn message_count(&self) -> u64 {
+        self.streams.values().map(|stream| stream.core.messages().count()).sum()
+    }
+}

@@ -1,0 +1,186 @@
+//! What the log's records say.
+
+use stonechat_store::wal::Record;
+
+use crate::stream::Entry;
+
+/// The group of what concerns the store as a whole: creations and deletions.
+pub(super) const STORE: u32 = 0;
+
+const APPEND: u8 = 1;
+const SKIP: u8 = 2;
+const REMOVE: u8 = 3;
+const CLEAR: u8 = 4;
+const CONFIG: u8 = 5;
+const CREATE: u8 = 16;
+const DELETE: u8 = 17;
+
+/// A record of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Event<'a> {
+    /// A message, with the sequence that it got.
+    Append { sequence: u64, time: i64, subject: &'a [u8], headers: &'a [u8], payload: &'a [u8] },
+    /// A sequence that was used up.
+    Skip { sequence: u64, time: i64, id: &'a [u8] },
+    /// Messages that went.
+    Remove { sequences: Vec<u64> },
+    /// All messages went.
+    Clear { next: u64 },
+    /// The stream got this configuration.
+    Config { json: &'a [u8] },
+    /// A stream came to be.
+    Create { group: u32, created: i64, account: &'a str, json: &'a [u8] },
+    /// A stream was deleted.
+    Delete { group: u32 },
+}
+
+/// The parts of a record's body, in a row.
+pub(super) struct Body<'a> {
+    pub(super) kind: u8,
+    head: [u8; 24],
+    head_len: usize,
+    owned: Vec<u8>,
+    parts: [&'a [u8]; 3],
+}
+
+impl<'a> Body<'a> {
+    fn new(kind: u8, numbers: &[&[u8]], parts: [&'a [u8]; 3]) -> Self {
+        let (mut head, mut head_len) = ([0; 24], 0);
+        for number in numbers {
+            head[head_len..head_len + number.len()].copy_from_slice(number);
+            head_len += number.len();
+        }
+        Self { kind, head, head_len, owned: Vec::new(), parts }
+    }
+
+    /// The body of a change that gave its message this sequence.
+    pub(super) fn of(entry: &Entry<'a>, sequence: u64) -> Self {
+        match *entry {
+            Entry::Append { time, subject, headers, payload } => {
+                let numbers: [&[u8]; 4] = [
+                    &sequence.to_le_bytes(),
+                    &time.to_le_bytes(),
+                    &(subject.len() as u32).to_le_bytes(),
+                    &(headers.len() as u32).to_le_bytes(),
+                ];
+                Self::new(APPEND, &numbers, [subject, headers, payload])
+            }
+            Entry::Skip { time, id } => {
+                Self::new(SKIP, &[&sequence.to_le_bytes(), &time.to_le_bytes()], [id, b"", b""])
+            }
+            Entry::Remove { sequences } => {
+                let mut body = Self::new(REMOVE, &[], [b"", b"", b""]);
+                body.owned = sequences.iter().flat_map(|s| s.to_le_bytes()).collect();
+                body
+            }
+            Entry::Clear { next } => Self::new(CLEAR, &[&next.to_le_bytes()], [b"", b"", b""]),
+        }
+    }
+
+    pub(super) fn config(json: &'a [u8]) -> Self {
+        Self::new(CONFIG, &[], [json, b"", b""])
+    }
+
+    pub(super) fn create(group: u32, created: i64, account: &'a str, json: &'a [u8]) -> Self {
+        let len = (account.len() as u32).to_le_bytes();
+        Self::new(
+            CREATE,
+            &[&group.to_le_bytes(), &created.to_le_bytes(), &len],
+            [account.as_bytes(), json, b""],
+        )
+    }
+
+    pub(super) fn delete(group: u32) -> Self {
+        Self::new(DELETE, &[&group.to_le_bytes()], [b"", b"", b""])
+    }
+
+    pub(super) fn parts(&self) -> [&[u8]; 5] {
+        [&self.head[..self.head_len], &self.owned, self.parts[0], self.parts[1], self.parts[2]]
+    }
+}
+
+fn number<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*head)
+}
+
+fn split<'a>(bytes: &mut &'a [u8], len: u32) -> Option<&'a [u8]> {
+    let (head, rest) = bytes.split_at_checked(len as usize)?;
+    *bytes = rest;
+    Some(head)
+}
+
+impl<'a> Event<'a> {
+    /// Reads a record; `None` if it is of a kind or form that nobody wrote.
+    pub(super) fn decode(record: &Record<'a>) -> Option<Self> {
+        let mut body = record.body;
+        let bytes = &mut body;
+        Some(match record.kind {
+            APPEND => {
+                let (sequence, time) =
+                    (u64::from_le_bytes(number(bytes)?), i64::from_le_bytes(number(bytes)?));
+                let (subject, headers) =
+                    (u32::from_le_bytes(number(bytes)?), u32::from_le_bytes(number(bytes)?));
+                let (subject, headers) = (split(bytes, subject)?, split(bytes, headers)?);
+                Self::Append { sequence, time, subject, headers, payload: bytes }
+            }
+            SKIP => {
+                let (sequence, time) =
+                    (u64::from_le_bytes(number(bytes)?), i64::from_le_bytes(number(bytes)?));
+                Self::Skip { sequence, time, id: bytes }
+            }
+            REMOVE => {
+                let (sequences, rest) = bytes.as_chunks();
+                if !rest.is_empty() {
+                    return None;
+                }
+                Self::Remove { sequences: sequences.iter().map(|s| u64::from_le_bytes(*s)).collect() }
+            }
+            CLEAR => Self::Clear { next: u64::from_le_bytes(number(bytes)?) },
+            CONFIG => Self::Config { json: bytes },
+            CREATE => {
+                let group = u32::from_le_bytes(number(bytes)?);
+                let created = i64::from_le_bytes(number(bytes)?);
+                let len = u32::from_le_bytes(number(bytes)?);
+                let account = std::str::from_utf8(split(bytes, len)?).ok()?;
+                Self::Create { group, created, account, json: bytes }
+            }
+            DELETE => Self::Delete { group: u32::from_le_bytes(number(bytes)?) },
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stonechat_store::wal::GroupId;
+
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read() {
+        let read = |body: &Body<'_>, expected: Event<'_>| {
+            let bytes = body.parts().concat();
+            let record = Record { position: 0, group: GroupId(1), kind: body.kind, body: &bytes };
+            assert_eq!(Event::decode(&record), Some(expected));
+        };
+        let append = Entry::Append { time: 5, subject: b"a.b", headers: b"H", payload: b"pay" };
+        read(
+            &Body::of(&append, 7),
+            Event::Append { sequence: 7, time: 5, subject: b"a.b", headers: b"H", payload: b"pay" },
+        );
+        read(
+            &Body::of(&Entry::Skip { time: 5, id: b"i" }, 7),
+            Event::Skip { sequence: 7, time: 5, id: b"i" },
+        );
+        read(&Body::of(&Entry::Remove { sequences: &[3, 9] }, 0), Event::Remove { sequences: vec![3, 9] });
+        read(&Body::of(&Entry::Clear { next: 4 }, 0), Event::Clear { next: 4 });
+        read(&Body::config(b"{}"), Event::Config { json: b"{}" });
+        read(
+            &Body::create(3, 6, "$G", b"{}"),
+            Event::Create { group: 3, created: 6, account: "$G", json: b"{}" },
+        );
+        read(&Body::delete(3), Event::Delete { group: 3 });
+    }
+}

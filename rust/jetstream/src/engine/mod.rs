@@ -1,0 +1,592 @@
+//! JetStream on one thread: its streams, their log, and the requests about them.
+//!
+//! The engine reads no clock and starts no thread. It is given messages and times, gathers what must be written, and hands out jobs
+//! that may wait for the disk ([`Engine::next_job`]) and messages that may leave ([`Engine::take_ready`]). What acknowledges
+//! something leaves only when the log is durable up to what it acknowledges.
+
+mod checkpoint;
+mod journal;
+mod outbox;
+mod recovery;
+mod storage;
+mod stream;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use stonechat_store::catalogue::Catalogue;
+use stonechat_store::disk::Disk;
+use stonechat_store::file::Files;
+use stonechat_store::messages::Messages;
+use stonechat_store::wal::{self, GroupId, Log};
+
+pub use checkpoint::{Done, Job};
+use journal::Body;
+pub(crate) use outbox::Outbox;
+pub use outbox::Outgoing;
+pub use recovery::{Disks, OpenError, Opened};
+pub use storage::Storage;
+pub(crate) use stream::Stream;
+
+use crate::error::{self, ApiError};
+use crate::stream::{Entry, Publish, Retention, StreamConfig, Verdict, headers};
+
+/// When what is acknowledged is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Before it is acknowledged.
+    Synced,
+    /// So many nanoseconds later at most.
+    Within(i64),
+    /// Nobody cares: the store is thrown away.
+    None,
+}
+
+/// What a server allows and says of itself.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The server's name, as the leader of all streams.
+    pub server_name: String,
+    /// Its id.
+    pub server_id: String,
+    /// The nats-server version that it is compatible with.
+    pub version: String,
+    /// The domain, if there is one.
+    pub domain: Option<String>,
+    /// Fields of requests that nobody knows are errors.
+    pub strict: bool,
+    /// Bytes of all streams in memory.
+    pub max_memory: i64,
+    /// Bytes of all streams on disk.
+    pub max_storage: i64,
+    /// The longest duplicate window in nanoseconds; 0 for no limit.
+    pub duplicate_window_max: i64,
+    /// When what is acknowledged is on disk.
+    pub durability: Durability,
+}
+
+/// What an account may use; -1 for no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are those of the API: account info")]
+pub struct AccountLimits {
+    pub max_memory: i64,
+    pub max_storage: i64,
+    pub max_streams: i64,
+    pub max_consumers: i64,
+    pub max_ack_pending: i64,
+    pub memory_max_stream_bytes: i64,
+    pub storage_max_stream_bytes: i64,
+    pub max_bytes_required: bool,
+}
+
+impl Default for AccountLimits {
+    fn default() -> Self {
+        Self {
+            max_memory: -1,
+            max_storage: -1,
+            max_streams: -1,
+            max_consumers: -1,
+            max_ack_pending: -1,
+            memory_max_stream_bytes: -1,
+            storage_max_stream_bytes: -1,
+            max_bytes_required: false,
+        }
+    }
+}
+
+/// What the engine asks of the world around it.
+pub trait Host: Send {
+    /// Whether somebody in `account` would get a message on `subject`.
+    fn is_wanted(&self, account: &str, subject: &[u8]) -> bool;
+    /// A unique text of 22 letters and digits.
+    fn unique_id(&mut self) -> String;
+}
+
+/// An account's part.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) name: Arc<str>,
+    /// Its streams by name.
+    pub(crate) streams: BTreeMap<String, u32>,
+    /// `None` if it may not use JetStream.
+    pub(crate) limits: Option<AccountLimits>,
+    /// Bytes in memory and on disk.
+    pub(crate) memory: u64,
+    pub(crate) storage: u64,
+    /// Requests and errors.
+    pub(crate) api_total: u64,
+    pub(crate) api_errors: u64,
+}
+
+/// What of the broker's messages belongs to a stream.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Interest {
+    /// Messages to be stored.
+    Publish,
+    /// Requests that read without going through the API.
+    DirectGet,
+}
+
+/// A change of what streams listen to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InterestChange {
+    /// The account's number.
+    pub account: u32,
+    /// The stream's number.
+    pub group: u32,
+    /// What for.
+    pub interest: Interest,
+    /// The subject, which may hold wildcards.
+    pub subject: String,
+    /// It begins, or ends.
+    pub begins: bool,
+}
+
+/// Something to be told to whoever runs the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// A warning.
+    Warning(String),
+    /// Something is wrong.
+    Error(String),
+}
+
+/// JetStream.
+pub struct Engine<D: Disk> {
+    pub(crate) options: Options,
+    pub(crate) host: Box<dyn Host>,
+    pub(crate) accounts: Vec<Account>,
+    account_numbers: HashMap<Arc<str>, u32>,
+    pub(crate) streams: HashMap<u32, Stream<D>>,
+    next_group: u32,
+    salt: u64,
+    files: Arc<Files<D>>,
+    log: Log<D>,
+    catalogue: Catalogue<D>,
+    checkpoint: checkpoint::Checkpoint,
+    pub(crate) outbox: Outbox,
+    interest_changes: Vec<InterestChange>,
+    notices: Vec<Notice>,
+    /// The last time that was given.
+    pub(crate) now: i64,
+    /// The disk has no room, or the log failed.
+    pub(crate) refuses: Option<ApiError>,
+    /// When streams have something that will be too old.
+    expiries: std::collections::BTreeSet<(i64, u32)>,
+    pub(crate) memory: u64,
+    pub(crate) storage: u64,
+    scratch: Vec<u8>,
+    pub(crate) read_buffer: Vec<u8>,
+    pub(crate) block: Vec<u8>,
+}
+
+impl<D: Disk> std::fmt::Debug for Engine<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("streams", &self.streams.len()).finish_non_exhaustive()
+    }
+}
+
+impl<D: Disk> Engine<D> {
+    /// The number of an account, which begins to be known.
+    pub fn account(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.account_numbers.get(name) {
+            return *number;
+        }
+        let number = self.accounts.len() as u32;
+        let name: Arc<str> = name.into();
+        self.accounts.push(Account {
+            name: Arc::clone(&name),
+            streams: BTreeMap::new(),
+            limits: None,
+            memory: 0,
+            storage: 0,
+            api_total: 0,
+            api_errors: 0,
+        });
+        self.account_numbers.insert(name, number);
+        number
+    }
+
+    /// Says what an account may use; `None` for no JetStream at all.
+    pub fn set_limits(&mut self, account: &str, limits: Option<AccountLimits>) {
+        let number = self.account(account);
+        self.accounts[number as usize].limits = limits;
+    }
+
+    /// The name of an account.
+    pub fn account_name(&self, number: u32) -> Option<&Arc<str>> {
+        self.accounts.get(number as usize).map(|account| &account.name)
+    }
+
+    /// Changes of what streams listen to, since the last call.
+    pub fn take_interest_changes(&mut self) -> Vec<InterestChange> {
+        std::mem::take(&mut self.interest_changes)
+    }
+
+    /// What is to be told, since the last call.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    pub(crate) fn warn(&mut self, text: String) {
+        self.notices.push(Notice::Warning(text));
+    }
+
+    pub(crate) fn complain(&mut self, text: String) {
+        self.notices.push(Notice::Error(text));
+    }
+
+    /// Sets the time, in nanoseconds since 1970. It never falls.
+    pub fn set_time(&mut self, now: i64) {
+        self.now = self.now.max(now);
+    }
+
+    /// A message for a stream.
+    pub fn publish(&mut self, group: u32, reply: &[u8], message: &Publish<'_>) {
+        let Some(stream) = self.streams.get(&group) else { return };
+        let (account, no_ack) = (stream.account, stream.core.config().no_ack);
+        let waits = stream.is_logged();
+        let result = self.ingest(group, message);
+        if reply.is_empty() || no_ack {
+            return;
+        }
+        let Some(stream) = self.streams.get(&group) else { return };
+        let mut ack = std::mem::take(&mut self.scratch);
+        ack.clear();
+        match result {
+            Ok((sequence, duplicate)) => {
+                ack.extend_from_slice(&stream.ack_head);
+                push_number(&mut ack, sequence);
+                ack.extend_from_slice(&stream.ack_tail);
+                if duplicate {
+                    ack.extend_from_slice(b",\"duplicate\":true");
+                }
+                ack.push(b'}');
+            }
+            Err(e) => {
+                let name = &stream.core.config().name;
+                let error = crate::api::error_json(&e);
+                let body = serde_json::json!({"error": error, "stream": name, "seq": 0});
+                ack.extend_from_slice(body.to_string().as_bytes());
+            }
+        }
+        self.outbox
+            .push(waits, &Outgoing { account, subject: reply, reply: b"", headers: b"", payload: &ack });
+        self.scratch = ack;
+    }
+
+    /// Judges a message and stores it; answers its sequence, and whether it was there already.
+    fn ingest(&mut self, group: u32, message: &Publish<'_>) -> Result<(u64, bool), ApiError> {
+        let now = self.now;
+        let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
+        // Without consumers nobody can want a message.
+        let is_wanted = stream.core.config().retention != Retention::Interest;
+        let verdict = stream.core.judge(now, message, is_wanted)?;
+        match verdict {
+            Verdict::Duplicate { sequence } => Ok((sequence, true)),
+            Verdict::Skip { id } => self.change(group, &Entry::Skip { time: now, id }).map(|s| (s, false)),
+            Verdict::Append { subject, headers } => {
+                self.check_resources(group, subject.len() + headers.len() + message.payload.len())?;
+                let entry = Entry::Append {
+                    time: now,
+                    subject: &subject,
+                    headers: &headers,
+                    payload: message.payload,
+                };
+                let last = stream_last(&self.streams, group, &subject);
+                let sequence = self.change(group, &entry)?;
+                self.republish(group, sequence, last, &subject, &headers, message.payload);
+                Ok((sequence, false))
+            }
+        }
+    }
+
+    fn check_resources(&self, group: u32, len: usize) -> Result<(), ApiError> {
+        let Some(stream) = self.streams.get(&group) else { return Ok(()) };
+        let Some(account) = self.accounts.get(stream.account as usize) else { return Ok(()) };
+        let over = |used: u64, max: i64| max >= 0 && used + len as u64 > max as u64;
+        let limits = account.limits.unwrap_or_default();
+        let (server, of_account) = match stream.is_logged() {
+            true => (over(self.storage, self.options.max_storage), over(account.storage, limits.max_storage)),
+            false => (over(self.memory, self.options.max_memory), over(account.memory, limits.max_memory)),
+        };
+        if server {
+            return Err(error::INSUFFICIENT_RESOURCES.error());
+        }
+        if of_account {
+            return Err(error::ACCOUNT_RESOURCES_EXCEEDED.error());
+        }
+        Ok(())
+    }
+
+    /// Logs a change of a stream and carries it out.
+    pub(crate) fn change(&mut self, group: u32, entry: &Entry<'_>) -> Result<u64, ApiError> {
+        let Some(stream) = self.streams.get_mut(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
+        if stream.is_logged() {
+            if let (Some(refusal), Entry::Append { .. }) = (&self.refuses, entry) {
+                return Err(refusal.clone());
+            }
+            let body = Body::of(entry, stream.core.messages().state_last() + 1);
+            self.log.append(GroupId(group), body.kind, &body.parts());
+            stream.is_dirty = true;
+        }
+        let before = stream.core.messages().bytes();
+        let result = stream.core.apply(entry);
+        self.account_bytes(group, before);
+        let Some(stream) = self.streams.get_mut(&group) else { return result };
+        if stream.may_expire() {
+            let due = stream.core.next_expiry(self.now);
+            self.plan_expiry(group, due);
+        }
+        result
+    }
+
+    /// Takes note of how many bytes a stream has now, which had `before`.
+    fn account_bytes(&mut self, group: u32, before: u64) {
+        let Some(stream) = self.streams.get(&group) else { return };
+        let after = stream.core.messages().bytes();
+        let Some(account) = self.accounts.get_mut(stream.account as usize) else { return };
+        let (total, of_account) = match stream.is_logged() {
+            true => (&mut self.storage, &mut account.storage),
+            false => (&mut self.memory, &mut account.memory),
+        };
+        *total = (*total + after).saturating_sub(before);
+        *of_account = (*of_account + after).saturating_sub(before);
+    }
+
+    /// Publishes a stored message again, if its stream is to (ADR-28).
+    fn republish(
+        &mut self,
+        group: u32,
+        sequence: u64,
+        last: u64,
+        subject: &[u8],
+        headers: &[u8],
+        payload: &[u8],
+    ) {
+        let Some(stream) = self.streams.get(&group) else { return };
+        let (Some(transform), Some(republish)) = (&stream.republish, &stream.core.config().republish) else {
+            return;
+        };
+        if !transform.matches(subject) {
+            return;
+        }
+        let to = transform.apply(subject, || 0);
+        let mut block = headers.to_vec();
+        let mut push = |name: &str, value: &[u8]| headers::push(&mut block, name, value);
+        push("Nats-Stream", stream.core.config().name.as_bytes());
+        push("Nats-Subject", subject);
+        push("Nats-Sequence", sequence.to_string().as_bytes());
+        push("Nats-Time-Stamp", crate::time::rfc3339(self.now).as_bytes());
+        push("Nats-Last-Sequence", last.to_string().as_bytes());
+        let mut body = payload;
+        if republish.headers_only {
+            push("Nats-Msg-Size", payload.len().to_string().as_bytes());
+            body = b"";
+        }
+        let message =
+            Outgoing { account: stream.account, subject: &to, reply: b"", headers: &block, payload: body };
+        self.outbox.push(stream.is_logged(), &message);
+    }
+
+    /// Creates a stream whose configuration was checked; answers its number.
+    pub(crate) fn create(&mut self, account: u32, config: StreamConfig) -> u32 {
+        let group = self.next_group;
+        let json = serde_json::to_vec(&config).unwrap_or_default();
+        let name = self.accounts.get(account as usize).map(|account| Arc::clone(&account.name));
+        let body = Body::create(group, self.now, name.as_deref().unwrap_or_default(), &json);
+        self.log.append(GroupId(journal::STORE), body.kind, &body.parts());
+        let storage = self.new_storage(group, &config);
+        self.add_stream(group, account, self.now, config, storage);
+        self.announce(group, true);
+        group
+    }
+
+    /// Gives a stream another configuration, which was checked.
+    pub(crate) fn reconfigure(&mut self, group: u32, config: StreamConfig) {
+        let json = serde_json::to_vec(&config).unwrap_or_default();
+        let body = Body::config(&json);
+        self.log.append(GroupId(group), body.kind, &body.parts());
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        let before = stream.core.messages().bytes();
+        stream.is_dirty = true;
+        stream.set_config(config);
+        self.account_bytes(group, before);
+        let due = self.streams.get(&group).and_then(|stream| stream.core.next_expiry(self.now));
+        self.plan_expiry(group, due);
+    }
+
+    /// Deletes a stream.
+    pub(crate) fn delete(&mut self, group: u32) {
+        let body = Body::delete(group);
+        self.log.append(GroupId(journal::STORE), body.kind, &body.parts());
+        self.drop_stream(group);
+    }
+
+    /// Overwrites a message before it is removed, as far as it lies in a segment.
+    pub(crate) fn erase(&mut self, group: u32, sequence: u64) {
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        if let Storage::File(file) = stream.core.messages_mut() {
+            file.erase(sequence);
+        }
+    }
+
+    /// Whether something was logged that is not durable yet, so that what tells of it must wait.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.options.durability == Durability::Synced
+            && (self.log.gathered_len() > 0 || self.log.durable() < self.log.records_end())
+    }
+
+    /// When the engine wants to be called again though nothing happens.
+    pub fn next_deadline(&self) -> Option<i64> {
+        let expiry = self.expiries.first().map(|(time, _)| *time);
+        [expiry, self.checkpoint_deadline()].into_iter().flatten().min()
+    }
+
+    pub(crate) fn plan_expiry(&mut self, group: u32, due: Option<i64>) {
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        if stream.expiry == due {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut stream.expiry, due) {
+            self.expiries.remove(&(old, group));
+        }
+        if let Some(due) = due {
+            self.expiries.insert((due, group));
+        }
+    }
+
+    /// Does what time asks for.
+    pub fn tick(&mut self) {
+        // So many streams at a time.
+        for _ in 0..64 {
+            let Some(&(due, group)) = self.expiries.first() else { break };
+            if due > self.now {
+                break;
+            }
+            self.expiries.pop_first();
+            self.expire(group);
+        }
+        self.checkpoint_tick();
+    }
+
+    fn expire(&mut self, group: u32) {
+        const BUDGET: usize = 2048;
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        stream.expiry = None;
+        let expiry = stream.core.expire(self.now, BUDGET);
+        let marker = stream.core.marker_headers();
+        if !expiry.remove.is_empty() {
+            let _ = self.change(group, &Entry::Remove { sequences: &expiry.remove });
+        }
+        for subject in &expiry.markers {
+            let entry = Entry::Append { time: self.now, subject, headers: &marker, payload: b"" };
+            let _ = self.change(group, &entry);
+        }
+        let Some(stream) = self.streams.get(&group) else { return };
+        let next =
+            if expiry.next == Some(self.now) { expiry.next } else { stream.core.next_expiry(self.now) };
+        self.plan_expiry(group, next);
+    }
+
+    /// Writes what was gathered to the log. Call it when a batch of messages is done.
+    pub fn commit(&mut self) {
+        self.take_damage();
+        match self.log.write() {
+            Ok(end) => {
+                let after = if self.options.durability == Durability::Synced { end } else { 0 };
+                self.outbox.close(after);
+            }
+            Err(e) => self.log_failed(&e),
+        }
+        self.reserve();
+    }
+
+    /// Makes sure that the next batch finds room, or refuses messages until it does.
+    fn reserve(&mut self) {
+        match self.log.reserve() {
+            Ok(()) => {
+                if self
+                    .refuses
+                    .as_ref()
+                    .is_some_and(|e| e.err_code == error::STORAGE_RESOURCES_EXCEEDED.error().err_code)
+                    && self.checkpoint.has_room()
+                {
+                    self.refuses = None;
+                    self.warn("JetStream has room on the disk again, publishing goes on".to_owned());
+                }
+            }
+            Err(wal::Error::Full { .. }) => self.disk_full(),
+            Err(e) => self.log_failed(&e),
+        }
+    }
+
+    pub(crate) fn disk_full(&mut self) {
+        if self.refuses.is_none() {
+            self.complain("JetStream out of space: no room on the disk, publishing is refused".to_owned());
+            self.refuses = Some(error::STORAGE_RESOURCES_EXCEEDED.error());
+        }
+    }
+
+    fn log_failed(&mut self, e: &wal::Error) {
+        if matches!(e, wal::Error::Full { .. }) {
+            return self.disk_full();
+        }
+        let failed = error::STREAM_STORE_FAILED.with("err", format_args!("the log failed: {e}"));
+        if self.refuses.as_ref() != Some(&failed) {
+            self.complain(format!(
+                "JetStream can't write its log and takes nothing more until a restart: {e}"
+            ));
+        }
+        self.refuses = Some(failed);
+    }
+
+    /// Hands out what may leave.
+    pub fn take_ready(&mut self, send: impl FnMut(Outgoing<'_>)) {
+        let durable = self.log.durable();
+        self.outbox.take_ready(durable, send);
+    }
+
+    /// Whether messages wait for the disk.
+    pub fn is_waiting(&self) -> bool {
+        self.outbox.is_waiting()
+    }
+
+    /// Names what was found damaged.
+    fn take_damage(&mut self) {
+        let mut texts = Vec::new();
+        for stream in self.streams.values_mut() {
+            if let Storage::File(file) = stream.core.messages_mut() {
+                let damaged = file.take_damaged();
+                let name = &stream.core.config().name;
+                texts.extend(damaged.iter().map(|d| {
+                    format!(
+                        "JetStream stream '{name}': messages can't be read any more: file {}, offset {}, sequences {} to {}",
+                        d.file, d.offset, d.sequences.start(), d.sequences.end()
+                    )
+                }));
+            }
+        }
+        texts.into_iter().for_each(|text| self.complain(text));
+    }
+}
+
+fn stream_last<D: Disk>(streams: &HashMap<u32, Stream<D>>, group: u32, subject: &[u8]) -> u64 {
+    let Some(stream) = streams.get(&group).filter(|stream| stream.republish.is_some()) else { return 0 };
+    stream.core.messages().subject(subject).map_or(0, |known| known.last)
+}
+
+fn push_number(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}

@@ -1,0 +1,115 @@
+//! Messages that leave: at once, or when what they tell of is durable.
+
+use std::collections::VecDeque;
+
+/// A message on its way out.
+#[derive(Debug, Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// The number of the account, see [`Engine::account_name`](super::Engine::account_name).
+    pub account: u32,
+    /// Where it goes.
+    pub subject: &'a [u8],
+    /// Where replies to it go; empty for nowhere.
+    pub reply: &'a [u8],
+    /// Its header block, or nothing.
+    pub headers: &'a [u8],
+    /// Its payload.
+    pub payload: &'a [u8],
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Item {
+    account: u32,
+    subject_len: u32,
+    reply_len: u32,
+    headers_len: u32,
+    payload_len: u32,
+}
+
+/// Messages that leave together.
+#[derive(Debug, Default)]
+struct Batch {
+    /// When the log is durable up to here.
+    after: u64,
+    items: Vec<Item>,
+    bytes: Vec<u8>,
+}
+
+/// Bytes of a batch that are kept for the next one.
+const KEPT: usize = 1 << 20;
+
+/// All that waits to leave.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    now: Batch,
+    open: Batch,
+    waiting: VecDeque<Batch>,
+    spare: Vec<Batch>,
+}
+
+impl Outbox {
+    /// Adds a message; `waits`: it may leave only when all that was logged before is durable.
+    pub(crate) fn push(&mut self, waits: bool, message: &Outgoing<'_>) {
+        let batch = if waits { &mut self.open } else { &mut self.now };
+        batch.items.push(Item {
+            account: message.account,
+            subject_len: message.subject.len() as u32,
+            reply_len: message.reply.len() as u32,
+            headers_len: message.headers.len() as u32,
+            payload_len: message.payload.len() as u32,
+        });
+        for part in [message.subject, message.reply, message.headers, message.payload] {
+            batch.bytes.extend_from_slice(part);
+        }
+    }
+
+    /// What was added since the last call waits until the log is durable up to `position`.
+    pub(crate) fn close(&mut self, position: u64) {
+        if !self.open.items.is_empty() {
+            let fresh = self.spare.pop().unwrap_or_default();
+            let mut batch = std::mem::replace(&mut self.open, fresh);
+            batch.after = position;
+            self.waiting.push_back(batch);
+        }
+    }
+
+    /// Hands out what may leave now that the log is durable up to `durable`.
+    pub(crate) fn take_ready(&mut self, durable: u64, mut send: impl FnMut(Outgoing<'_>)) {
+        Self::drain(&mut self.now, &mut send);
+        while self.waiting.front().is_some_and(|batch| batch.after <= durable) {
+            let Some(mut batch) = self.waiting.pop_front() else { return };
+            Self::drain(&mut batch, &mut send);
+            if self.spare.len() < 4 {
+                self.spare.push(batch);
+            }
+        }
+    }
+
+    /// Whether something waits for the log.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty() || !self.open.items.is_empty()
+    }
+
+    fn drain(batch: &mut Batch, send: &mut impl FnMut(Outgoing<'_>)) {
+        let mut rest = &batch.bytes[..];
+        let mut part = |len: u32| {
+            let (part, behind) = rest.split_at_checked(len as usize).unwrap_or_default();
+            rest = behind;
+            part
+        };
+        for item in &batch.items {
+            send(Outgoing {
+                account: item.account,
+                subject: part(item.subject_len),
+                reply: part(item.reply_len),
+                headers: part(item.headers_len),
+                payload: part(item.payload_len),
+            });
+        }
+        batch.items.clear();
+        batch.bytes.clear();
+        if batch.bytes.capacity() > KEPT {
+            (batch.bytes, batch.items) = (Vec::new(), Vec::new());
+        }
+    }
+}

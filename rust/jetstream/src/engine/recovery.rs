@@ -1,0 +1,427 @@
+//! Opening a store: the catalogue's streams, then what the log says since.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use stonechat_store::catalogue::Catalogue;
+use stonechat_store::disk::Disk;
+use stonechat_store::file::{FileStream, Files};
+use stonechat_store::memory::MemoryStream;
+use stonechat_store::messages::Messages;
+use stonechat_store::wal::{self, Found, Log};
+
+use super::checkpoint::{Checkpoint, key};
+use super::journal::{Event, STORE};
+use super::{Durability, Engine, Host, Interest, InterestChange, Notice, Options, Outbox, Storage, Stream};
+use crate::stream::{Entry, Storage as StorageType, StreamConfig, StreamCore, StreamRequest};
+
+/// Why a store can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The log or the catalogue can't be used.
+    #[error(transparent)]
+    Log(#[from] wal::Error),
+    /// A file can't be read.
+    #[error("can't read a stream: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// How opening went.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// Records of the log that were read.
+    pub records: u64,
+    /// Streams.
+    pub streams: usize,
+}
+
+/// The disks of a store: each a directory.
+#[derive(Debug)]
+pub struct Disks<D> {
+    /// For the log.
+    pub log: Arc<D>,
+    /// For the catalogue.
+    pub catalogue: Arc<D>,
+    /// For streams.
+    pub streams: Arc<D>,
+}
+
+const VERSION: u32 = 1;
+
+fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (len, rest) = bytes.split_first_chunk()?;
+    let (part, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+    *bytes = rest;
+    Some(part)
+}
+
+fn word(bytes: &mut &[u8]) -> Option<u64> {
+    let (word, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(u64::from_le_bytes(*word))
+}
+
+/// The catalogue's entry of a stream: what it is when the log was read up to `position`.
+pub(super) fn encode_stream<D: Disk>(account: &str, stream: &Stream<D>, position: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    out.extend_from_slice(&u64::from(VERSION).to_le_bytes());
+    out.extend_from_slice(&position.to_le_bytes());
+    out.extend_from_slice(&stream.created.to_le_bytes());
+    put(&mut out, account.as_bytes());
+    put(&mut out, &serde_json::to_vec(stream.core.config()).unwrap_or_default());
+    let manifest = match stream.core.messages() {
+        Storage::File(file) => file.manifest(),
+        Storage::Memory(_) => Vec::new(),
+    };
+    put(&mut out, &manifest);
+    out
+}
+
+/// The catalogue's entry of the store itself.
+pub(super) fn encode_store(next_group: u32, position: u64) -> Vec<u8> {
+    [u64::from(VERSION).to_le_bytes(), position.to_le_bytes(), u64::from(next_group).to_le_bytes()].concat()
+}
+
+struct Described<'a> {
+    position: u64,
+    created: i64,
+    account: &'a str,
+    config: StreamConfig,
+    manifest: &'a [u8],
+}
+
+fn decode_stream(mut bytes: &[u8]) -> Option<Described<'_>> {
+    let bytes = &mut bytes;
+    if word(bytes)? != u64::from(VERSION) {
+        return None;
+    }
+    let (position, created) = (word(bytes)?, word(bytes)? as i64);
+    let account = std::str::from_utf8(take(bytes)?).ok()?;
+    let config = StreamRequest::decode(take(bytes)?, false).ok()?.config;
+    Some(Described { position, created, account, config, manifest: take(bytes)? })
+}
+
+impl<D: Disk> Engine<D> {
+    /// Opens a store, or begins one. `salt` is a random number, used if it is new; `now` in nanoseconds since 1970.
+    pub fn open(
+        disks: &Disks<D>,
+        options: Options,
+        host: Box<dyn Host>,
+        salt: u64,
+        now: i64,
+    ) -> Result<(Self, Opened), OpenError> {
+        let (catalogue, found) = Catalogue::open(Arc::clone(&disks.catalogue), salt)?;
+        let files = Arc::new(Files::new(Arc::clone(&disks.streams)));
+        let fill = options.durability == Durability::Synced;
+        let log_options = wal::Options { file_len: 32 << 20, fill };
+        // The log is read before streams are made, since only opening it tells the salt: its records wait meanwhile.
+        let mut replay = Replay::default();
+        let (log, recovery) =
+            Log::open(Arc::clone(&disks.log), log_options, salt, |found| replay.note(&found))?;
+        let mut engine = Self {
+            salt: log.salt(),
+            options,
+            host,
+            accounts: Vec::new(),
+            account_numbers: HashMap::new(),
+            streams: HashMap::new(),
+            next_group: STORE + 1,
+            files,
+            log,
+            catalogue,
+            checkpoint: Checkpoint::default(),
+            outbox: Outbox::default(),
+            interest_changes: Vec::new(),
+            notices: Vec::new(),
+            now,
+            refuses: None,
+            expiries: std::collections::BTreeSet::new(),
+            memory: 0,
+            storage: 0,
+            scratch: Vec::new(),
+            read_buffer: Vec::new(),
+            block: Vec::new(),
+        };
+        for damage in found.damaged.iter().chain(&recovery.damaged) {
+            engine.notices.push(Notice::Error(format!(
+                "JetStream store: {} is damaged at offset {}, {} bytes",
+                damage.file,
+                damage.offset,
+                damage.to - damage.from
+            )));
+        }
+        for group in &found.lost {
+            engine.complain(format!("JetStream store: what is known of stream number {group} is damaged"));
+        }
+        if let Some(torn) = &recovery.torn {
+            engine.warn(format!(
+                "JetStream store: the end of the log was not whole and never acknowledged, {} bytes of {} were dropped",
+                torn.len, torn.file
+            ));
+        }
+        let applied = engine.open_streams()?;
+        let opened = Opened { records: recovery.records, streams: 0 };
+        engine.replay(replay, applied);
+        engine.remove_strays()?;
+        let groups: Vec<u32> = engine.streams.keys().copied().collect();
+        for group in &groups {
+            engine.finish_stream(*group);
+        }
+        engine.take_damage();
+        engine.reserve();
+        Ok((engine, Opened { streams: groups.len(), ..opened }))
+    }
+
+    /// Makes the streams of the catalogue; answers up to where in the log each is known.
+    fn open_streams(&mut self) -> Result<BTreeMap<u32, u64>, OpenError> {
+        let mut applied = BTreeMap::new();
+        let entries: Vec<(u64, Vec<u8>)> = self.catalogue.entries().map(|(k, v)| (k, v.to_vec())).collect();
+        for (number, bytes) in entries {
+            let Ok(group) = u32::try_from(number) else { continue };
+            if group == STORE {
+                let mut rest = &bytes[..];
+                if let (Some(_), Some(position), Some(next)) =
+                    (word(&mut rest), word(&mut rest), word(&mut rest))
+                {
+                    applied.insert(STORE, position);
+                    self.checkpoint.position = position;
+                    self.next_group = self.next_group.max(u32::try_from(next).unwrap_or(u32::MAX));
+                }
+                continue;
+            }
+            let Some(described) = decode_stream(&bytes) else {
+                self.complain(format!(
+                    "JetStream store: stream number {group} can't be read and is left alone"
+                ));
+                continue;
+            };
+            let storage = match described.config.storage {
+                StorageType::Memory => Storage::Memory(MemoryStream::new(described.config.first_seq)),
+                StorageType::File => {
+                    let files = Arc::clone(&self.files);
+                    match FileStream::open(files, self.salt, group, described.manifest) {
+                        Some(file) => Storage::File(file?),
+                        None => {
+                            self.complain(format!(
+                                "JetStream store: the manifest of stream number {group} is not one"
+                            ));
+                            continue;
+                        }
+                    }
+                }
+            };
+            applied.insert(group, described.position);
+            let (account, created) = (self.account(described.account), described.created);
+            self.add_stream(group, account, created, described.config, storage);
+            if let Some(stream) = self.streams.get_mut(&group) {
+                stream.is_dirty = false;
+            }
+        }
+        Ok(applied)
+    }
+
+    /// Puts a stream in its place.
+    pub(crate) fn add_stream(
+        &mut self,
+        group: u32,
+        account: u32,
+        created: i64,
+        config: StreamConfig,
+        storage: Storage<D>,
+    ) {
+        let name = config.name.clone();
+        let stream =
+            Stream::new(account, created, StreamCore::new(config, storage), self.options.domain.as_deref());
+        self.streams.insert(group, stream);
+        if let Some(account) = self.accounts.get_mut(account as usize) {
+            account.streams.insert(name, group);
+        }
+        self.next_group = self.next_group.max(group.saturating_add(1));
+    }
+
+    /// Messages for a new stream.
+    pub(crate) fn new_storage(&self, group: u32, config: &StreamConfig) -> Storage<D> {
+        match config.storage {
+            StorageType::Memory => Storage::Memory(MemoryStream::new(config.first_seq)),
+            StorageType::File => {
+                Storage::File(FileStream::new(Arc::clone(&self.files), self.salt, group, config.first_seq))
+            }
+        }
+    }
+
+    /// Takes a stream out of its place.
+    pub(crate) fn drop_stream(&mut self, group: u32) {
+        self.plan_expiry(group, None);
+        let Some(stream) = self.streams.remove(&group) else { return };
+        if let Some(account) = self.accounts.get_mut(stream.account as usize) {
+            account.streams.remove(&stream.core.config().name);
+        }
+        let bytes = stream.core.messages().bytes();
+        let (total, account) = (stream.is_logged(), stream.account);
+        if let Some(account) = self.accounts.get_mut(account as usize) {
+            let (used, of_account) = match total {
+                true => (&mut self.storage, &mut account.storage),
+                false => (&mut self.memory, &mut account.memory),
+            };
+            *used = used.saturating_sub(bytes);
+            *of_account = of_account.saturating_sub(bytes);
+        }
+        self.checkpoint.deleted.push(key(group));
+        if let Storage::File(file) = stream.core.into_messages() {
+            self.checkpoint.obsolete.extend(file.into_obsolete());
+        }
+    }
+
+    /// Carries out what the log says, each stream from where the catalogue knows it.
+    fn replay(&mut self, replay: Replay, applied: BTreeMap<u32, u64>) {
+        let from = |group: u32| applied.get(&group).copied().unwrap_or(0);
+        for (position, group, kind, body) in replay.records {
+            if position < from(group) {
+                continue;
+            }
+            let record = wal::Record { position, group: wal::GroupId(group), kind, body: &body };
+            let Some(event) = Event::decode(&record) else {
+                self.complain(format!(
+                    "JetStream store: the log has a record at {position} that nobody knows"
+                ));
+                continue;
+            };
+            match event {
+                Event::Create { group, created, account, json } => {
+                    if self.streams.contains_key(&group) {
+                        continue;
+                    }
+                    let Ok(request) = StreamRequest::decode(json, false) else { continue };
+                    let account = self.account(account);
+                    let storage = self.new_storage(group, &request.config);
+                    self.add_stream(group, account, created, request.config, storage);
+                }
+                Event::Delete { group } => self.drop_stream(group),
+                event => self.replay_change(group, &event),
+            }
+        }
+    }
+
+    fn replay_change(&mut self, group: u32, event: &Event<'_>) {
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        stream.is_dirty = true;
+        let (entry, sequence) = match event {
+            Event::Append { sequence, time, subject, headers, payload } => {
+                (Entry::Append { time: *time, subject, headers, payload }, *sequence)
+            }
+            Event::Skip { sequence, time, id } => (Entry::Skip { time: *time, id }, *sequence),
+            Event::Remove { sequences } => (Entry::Remove { sequences }, 0),
+            Event::Clear { next } => (Entry::Clear { next: *next }, 0),
+            Event::Config { json } => {
+                if let Ok(request) = StreamRequest::decode(json, false) {
+                    stream.set_config(request.config);
+                }
+                return;
+            }
+            Event::Create { .. } | Event::Delete { .. } => return,
+        };
+        let last = stream.core.messages().state_last();
+        if sequence > last + 1 {
+            // Records before this one were damaged: the messages that they held are missing, and stay counted.
+            let name = stream.core.config().name.clone();
+            if let Storage::File(file) = stream.core.messages_mut() {
+                file.lose_until(sequence - 1, self.now);
+            }
+            self.complain(format!(
+                "JetStream stream '{name}': messages {} to {} were in a damaged part of the log and can't be read any more",
+                last + 1,
+                sequence - 1
+            ));
+        }
+        if let Some(stream) = self.streams.get_mut(&group) {
+            // It could be applied when it was logged.
+            let _ = stream.core.apply(&entry);
+        }
+    }
+
+    /// What a stream needs when all of it is there: ids within the window, times to live, bytes, interest.
+    fn finish_stream(&mut self, group: u32) {
+        let now = self.now;
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        let config = stream.core.config();
+        let since = if config.allow_msg_ttl { i64::MIN } else { now - config.duplicate_window };
+        let from = match stream.core.messages() {
+            Storage::File(file) => file.special_from(since),
+            Storage::Memory(_) => None,
+        };
+        if let Some(from) = from {
+            let mut at = Some(from);
+            while let Some(from) = at {
+                at = stream.core.recover(from, 1024);
+            }
+        }
+        self.account_bytes(group, 0);
+        self.announce(group, true);
+        let due = self.streams.get(&group).and_then(|stream| stream.core.next_expiry(now));
+        self.plan_expiry(group, due);
+    }
+
+    /// Says what a stream listens to, or that it does no more.
+    pub(crate) fn announce(&mut self, group: u32, begins: bool) {
+        let Some(stream) = self.streams.get(&group) else { return };
+        let account = stream.account;
+        let change = |interest, subject: String| InterestChange { account, group, interest, subject, begins };
+        let mut changes: Vec<_> =
+            stream.subjects().iter().map(|subject| change(Interest::Publish, subject.clone())).collect();
+        let config = stream.core.config();
+        if config.allow_direct {
+            let subject = format!("$JS.API.DIRECT.GET.{}", config.name);
+            changes.push(change(Interest::DirectGet, format!("{subject}.>")));
+            changes.push(change(Interest::DirectGet, subject));
+        }
+        self.interest_changes.extend(changes);
+    }
+
+    /// Removes files that no stream knows: they were made after the last checkpoint, or should have gone before.
+    fn remove_strays(&mut self) -> Result<(), OpenError> {
+        let known: std::collections::HashSet<String> = self
+            .streams
+            .values()
+            .filter_map(|stream| match stream.core.messages() {
+                Storage::File(file) => Some(file.file_names()),
+                Storage::Memory(_) => None,
+            })
+            .flatten()
+            .collect();
+        let obsolete: std::collections::HashSet<&String> = self.checkpoint.obsolete.iter().collect();
+        let unreadable: Vec<u64> = self.catalogue.entries().map(|(key, _)| key).collect();
+        for name in self.files.disk().names()? {
+            let Some(group) =
+                name.strip_prefix("stream-").and_then(|n| n.split('-').next()?.parse::<u32>().ok())
+            else {
+                continue;
+            };
+            // Never from absence alone: the files of a stream that can't be read stay.
+            let is_left_alone = unreadable.contains(&key(group)) && !self.streams.contains_key(&group);
+            if !known.contains(&name) && !obsolete.contains(&name) && !is_left_alone {
+                self.files.remove(&name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the log holds, while it is read.
+#[derive(Default)]
+struct Replay {
+    records: Vec<(u64, u32, u8, Box<[u8]>)>,
+}
+
+impl Replay {
+    fn note(&mut self, found: &Found<'_>) {
+        if let Found::Record(record) = found {
+            self.records.push((record.position, record.group.0, record.kind, record.body.into()));
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! A stream as the engine keeps it.
+
+use stonechat_store::disk::Disk;
+use stonechat_store::messages::Messages;
+use stonechat_subject::Transform;
+
+use super::Storage;
+use crate::stream::{StreamConfig, StreamCore};
+
+/// A stream and what belongs to it.
+#[derive(Debug)]
+pub(crate) struct Stream<D: Disk> {
+    pub(crate) account: u32,
+    /// When it was created, in nanoseconds since 1970.
+    pub(crate) created: i64,
+    pub(crate) core: StreamCore<Storage<D>>,
+    pub(crate) republish: Option<Transform>,
+    /// What an acknowledgement says before and behind the sequence.
+    pub(super) ack_head: Vec<u8>,
+    pub(super) ack_tail: Vec<u8>,
+    /// When something in it may be too old.
+    pub(super) expiry: Option<i64>,
+    /// It changed since the last checkpoint.
+    pub(super) is_dirty: bool,
+    /// Its footers could not be written; it is tried again at the next checkpoint.
+    pub(super) is_sealing: bool,
+}
+
+impl<D: Disk> Stream<D> {
+    pub(super) fn new(
+        account: u32,
+        created: i64,
+        core: StreamCore<Storage<D>>,
+        domain: Option<&str>,
+    ) -> Self {
+        let mut stream = Self {
+            account,
+            created,
+            core,
+            republish: None,
+            ack_head: Vec::new(),
+            ack_tail: Vec::new(),
+            expiry: None,
+            is_dirty: true,
+            is_sealing: false,
+        };
+        let name = serde_json::Value::from(stream.core.config().name.as_str());
+        stream.ack_head = format!("{{\"stream\":{name},\"seq\":").into_bytes();
+        if let Some(domain) = domain {
+            stream.ack_tail = format!(",\"domain\":{}", serde_json::Value::from(domain)).into_bytes();
+        }
+        stream.learn_config();
+        stream
+    }
+
+    pub(super) fn set_config(&mut self, config: StreamConfig) {
+        self.core.set_config(config);
+        self.learn_config();
+    }
+
+    fn learn_config(&mut self) {
+        let republish = self.core.config().republish.as_ref();
+        self.republish =
+            republish.and_then(|r| Transform::new(r.src.as_bytes(), r.dest.as_bytes()).ok()).flatten();
+    }
+
+    /// Whether its changes go to the log.
+    pub(crate) fn is_logged(&self) -> bool {
+        matches!(self.core.messages(), Storage::File(_))
+    }
+
+    pub(super) fn may_expire(&self) -> bool {
+        let config = self.core.config();
+        config.max_age > 0 || config.allow_msg_ttl || self.expiry.is_some()
+    }
+
+    /// The subjects to which it listens.
+    pub(crate) fn subjects(&self) -> &[String] {
+        &self.core.config().subjects
+    }
+}
+
+impl<D: Disk> Storage<D> {
+    /// The last sequence that was given.
+    pub(crate) fn state_last(&self) -> u64 {
+        match self {
+            Storage::Memory(m) => m.state().last_sequence,
+            Storage::File(f) => f.last_sequence(),
+        }
+    }
+}
