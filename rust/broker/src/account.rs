@@ -1,5 +1,6 @@
 //! An account: a world of subjects of its own.
 
+use crate::inlet::Inlet;
 use crate::service::Service;
 use crate::subscription::{Sink, SubRef, Subscription};
 use crate::sync::{AtomicU64, Ordering::Relaxed, RwLock};
@@ -68,6 +69,26 @@ impl Account {
         let mut found = Matches::default();
         self.interest.read().collect(subject, &mut found);
         found
+    }
+
+    /// Whether somebody but the server's own services would get a message on `subject`.
+    pub fn is_wanted(&self, subject: &[u8]) -> bool {
+        let found = self.matches(subject);
+        !found.queues.is_empty() || found.plain.iter().any(|sub| !matches!(sub.sink, Sink::Service(_)))
+    }
+
+    /// Lets messages on `subject` out through an inlet, under a tag of its own.
+    pub fn attach(&self, inlet: Arc<dyn Inlet>, tag: u64, subject: &[u8]) -> SubRef {
+        let sub = SubRef(Arc::new(Subscription::new(Sink::Inlet(inlet, tag), subject, None, b"", None)));
+        self.subscribe(&sub);
+        sub
+    }
+
+    /// Ends what [`Account::attach`] began.
+    pub fn detach(&self, sub: &SubRef) {
+        if sub.close() {
+            self.unsubscribe(sub);
+        }
     }
 
     pub(crate) fn generations(&self) -> &Generations {

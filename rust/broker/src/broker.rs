@@ -283,8 +283,10 @@ impl Broker {
             tags: options.server_tags.clone(),
             metadata: options.server_metadata.clone(),
             feature_flags: self.feature_flags.clone(),
-            jetstream: false,
-            flags: 0,
+            jetstream: info.jetstream,
+            // JetStream, binary snapshots, and account-wide Raft traffic, as nats-server 2.15.
+            flags: if info.jetstream { 7 } else { 0 },
+            domain: info.domain.clone(),
             seq: self.next_seq.fetch_add(1, Ordering::Relaxed) + 1,
             time: (self.format_time)((self.clock)()),
         }

@@ -12,7 +12,9 @@ mod broker;
 mod chunk;
 mod client;
 mod closed;
+mod courier;
 mod frame;
+mod inlet;
 #[cfg(test)]
 #[cfg(feature = "shuttle")]
 mod interleavings;
@@ -33,6 +35,8 @@ pub use broker::{Broker, BrokerSetup, ProcessUsage};
 pub use chunk::{Chunk, WriteBatch};
 pub use client::{Client, ClientFacts, Flag, PeerAddress, TlsFacts};
 pub use closed::{ClosedClient, ClosedReason};
+pub use courier::Courier;
+pub use inlet::Inlet;
 pub use options::BrokerOptions;
 pub use outbound::{Outbound, OutboundCounts, Transport};
 pub use router::{Message, Router};

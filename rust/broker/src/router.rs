@@ -8,6 +8,7 @@ use crate::broker::Broker;
 use crate::client::Client;
 use crate::closed::ClosedReason;
 use crate::frame::{Frames, Head, Scratch, write_tail};
+use crate::inlet::Inlet;
 use crate::options::BrokerOptions;
 use crate::outbound::Pending;
 use crate::service::Service;
@@ -68,6 +69,8 @@ pub(crate) struct Origin<'a> {
 #[derive(Debug)]
 pub struct Router {
     pub(crate) touched: Vec<Arc<Client>>,
+    /// Inlets that something was pushed into: hardly ever more than one.
+    inlets: Vec<Arc<dyn Inlet>>,
     /// Services that the message at hand asks.
     pub(crate) asked: Vec<Service>,
     scratch: Scratch,
@@ -90,6 +93,7 @@ impl Router {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             touched: Vec::new(),
+            inlets: Vec::new(),
             asked: Vec::new(),
             scratch: Scratch::default(),
             random: seed | 1,
@@ -181,6 +185,7 @@ impl Router {
                 self.asked.push(*service);
                 return true;
             }
+            Sink::Inlet(inlet, tag) => return self.push(inlet, *tag, delivery, sub),
         };
         if !origin.echo && client.cid == origin.client.cid {
             return false;
@@ -189,6 +194,17 @@ impl Router {
             return false;
         }
         self.append(delivery, frames, sub, client)
+    }
+
+    /// Lets a message out of the broker; false if it is not wanted there.
+    fn push(&mut self, inlet: &Arc<dyn Inlet>, tag: u64, delivery: &Delivery<'_>, sub: &SubRef) -> bool {
+        if sub.is_closed() || !inlet.push(tag, delivery.origin.client, delivery.message) {
+            return false;
+        }
+        if !self.inlets.iter().any(|known| Arc::ptr_eq(known, inlet)) {
+            self.inlets.push(Arc::clone(inlet));
+        }
+        true
     }
 
     /// Appends a message to a receiver's buffer; false if it was refused.
@@ -296,7 +312,7 @@ impl Router {
         let mut matched = Matches::default();
         account.look_up(message.reply, &mut matched);
         // A service can't be asked through the reply subject of another: that would never end.
-        matched.plain.retain(|sub| matches!(sub.sink, Sink::Client(_)));
+        matched.plain.retain(|sub| !matches!(sub.sink, Sink::Service(_)));
         let reply = Message {
             subject: message.reply,
             reply: b"",
@@ -320,6 +336,9 @@ impl Router {
                 stall += if bytes >= options.max_pending { STALL_FULL } else { STALL };
                 client.outbound.lock().counts.stalls += 1;
             }
+        }
+        while let Some(inlet) = self.inlets.pop() {
+            stall += inlet.flush();
         }
         if self.delivered_msgs > 0 {
             broker.totals.out_msgs.fetch_add(std::mem::take(&mut self.delivered_msgs), Relaxed);

@@ -28,6 +28,9 @@ pub struct ServerInfo {
     pub host: String,
     /// Its public nkey.
     pub id: String,
+    /// The JetStream domain.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub domain: String,
     /// The nats-server version that it is compatible with.
     pub ver: String,
     /// Its tags.

@@ -1,6 +1,7 @@
 //! One subscription: whose it is, on what, and how much of it is left.
 
 use crate::client::Client;
+use crate::inlet::Inlet;
 use crate::permissions::DenyFilter;
 use crate::service::Service;
 use crate::sid::Sid;
@@ -9,13 +10,15 @@ use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// Where a subscription's messages go. Streams, imports, routes, gateways and leaf nodes will be further kinds.
+/// Where a subscription's messages go. Imports, routes, gateways and leaf nodes will be further kinds.
 #[derive(Debug)]
 pub(crate) enum Sink {
     /// A connection of this server.
     Client(Arc<Client>),
     /// A service of the server itself.
     Service(Service),
+    /// Out of the broker, under a tag that the inlet knows.
+    Inlet(Arc<dyn Inlet>, u64),
 }
 
 /// A subscription of an account.

@@ -19,6 +19,6 @@ pub mod reload;
 pub use error::{ConfigErrors, Issue};
 pub use load::{Loaded, configure, load, load_text, load_with};
 pub use options::{
-    CertificateFiles, HandshakeFirst, InvalidOptions, Options, RANDOM_PORT, TlsOptions, Unsupported,
-    WriteTimeout,
+    AccountJetStream, CertificateFiles, HandshakeFirst, InvalidOptions, JetStreamOptions, Options,
+    RANDOM_PORT, SyncInterval, TlsOptions, Unsupported, WriteTimeout,
 };

@@ -7,6 +7,7 @@
 
 mod command;
 mod files;
+mod jetstream;
 mod lame_duck;
 mod logging;
 mod monitor;
@@ -19,6 +20,7 @@ mod usage;
 mod version;
 
 pub use command::run;
+pub use jetstream::JetStreamError;
 pub use logging::{LogLevel, LogRecord, LogTarget};
 pub use server::{ReloadError, Server, StartError};
 pub use version::{COMPATIBLE_VERSION, VERSION};

@@ -1,6 +1,7 @@
 //! A whole server: a broker, its listeners and its log on a runtime of its own.
 
 use crate::files::Companion;
+use crate::jetstream::{JetStream, JetStreamError};
 use crate::lame_duck;
 use crate::logging::{FATAL, LogTarget, Logger};
 use crate::monitor::{self, MonitorState};
@@ -83,6 +84,9 @@ pub enum StartError {
     /// Connections can't be encrypted as configured.
     #[error("{0}")]
     Tls(#[from] InvalidTls),
+    /// JetStream can't start.
+    #[error("{0}")]
+    JetStream(#[from] JetStreamError),
     /// The runtime can't be made.
     #[error("can't start threads: {0}")]
     Runtime(io::Error),
@@ -141,6 +145,8 @@ struct Shared {
     done: (Mutex<bool>, Condvar),
     lame_duck: AtomicBool,
     companions: Mutex<Vec<Companion>>,
+    /// JetStream, while it runs.
+    jetstream: Mutex<Option<Arc<JetStream>>>,
     /// The task that accepts clients; when it has ended, the listener is closed.
     accepting: Mutex<Option<JoinHandle<()>>>,
 }
@@ -224,6 +230,7 @@ impl Server {
             done: Default::default(),
             lame_duck: AtomicBool::new(false),
             companions: Mutex::default(),
+            jetstream: Mutex::default(),
             accepting: Mutex::default(),
         });
         runtime.block_on(shared.open(clients, monitoring))?;
@@ -363,7 +370,8 @@ impl Shared {
             warn!("{field}");
         }
         if options.jetstream {
-            warn!("JetStream is not supported yet by stonechat, the server runs without it");
+            let jetstream = JetStream::start(&self.broker, &options, &self.log)?;
+            *self.jetstream.lock() = Some(Arc::new(jetstream));
         }
         if options.has_plain_passwords() {
             warn!("Plaintext passwords detected, use nkeys or bcrypt");
@@ -432,6 +440,13 @@ impl Shared {
         let deadline = Instant::now() + CLOSE_WITHIN;
         while self.broker.client_count() > 0 && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let jetstream = self.jetstream.lock().take();
+        if let Some(jetstream) = jetstream {
+            info!("Initiating JetStream Shutdown...");
+            // It waits for the disk.
+            let _ = tokio::task::spawn_blocking(move || jetstream.stop()).await;
+            info!("JetStream Shutdown");
         }
         self.companions.lock().clear();
         info!("Server Exiting..");
@@ -578,7 +593,7 @@ fn urls(scheme: &str, addr: SocketAddr) -> Vec<String> {
     vec![format!("{scheme}://{}", reachable(addr))]
 }
 
-fn random_seed() -> u64 {
+pub(crate) fn random_seed() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     // The standard library seeds its hasher from the system's random source.
     std::collections::hash_map::RandomState::new().build_hasher().finish()

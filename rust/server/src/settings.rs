@@ -86,6 +86,8 @@ pub(crate) fn info(options: &Options, identity: &ServerIdentity, port: u16) -> I
         tls_verify: options.tls.as_ref().is_some_and(|tls| tls.verify),
         tls_available: options.tls.is_some() && plain_allowed(options),
         max_payload: usize::try_from(options.max_payload).unwrap_or(0),
+        jetstream: options.jetstream,
+        domain: options.jetstream_options.domain.clone().filter(|_| options.jetstream).unwrap_or_default(),
         api_lvl: API_LEVEL,
         xkey: identity.xkey_public().into(),
         stonechat: VERSION.into(),

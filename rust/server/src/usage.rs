@@ -52,3 +52,16 @@ fn processor_time() -> Duration {
 fn processor_time() -> Duration {
     Duration::ZERO
 }
+
+/// Bytes that are free for this process on the disk of `path`; `None` where that can't be asked.
+#[cfg(unix)]
+pub(crate) fn free_space(path: &std::path::Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    stat.f_bavail.checked_mul(stat.f_frsize)
+}
+
+/// Bytes that are free for this process on the disk of `path`; `None` where that can't be asked.
+#[cfg(not(unix))]
+pub(crate) fn free_space(_path: &std::path::Path) -> Option<u64> {
+    None
+}

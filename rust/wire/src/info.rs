@@ -39,6 +39,9 @@ pub struct Info {
     pub tls_available: bool,
     /// Most bytes of headers and body together.
     pub max_payload: usize,
+    /// JetStream is on.
+    #[serde(skip_serializing_if = "is_false")]
+    pub jetstream: bool,
     /// The connection's id.
     #[serde(skip_serializing_if = "is_zero")]
     pub client_id: u64,
@@ -51,6 +54,9 @@ pub struct Info {
     /// The cluster's name.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub cluster: String,
+    /// The JetStream domain.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub domain: String,
     /// Where else the cluster takes clients.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub connect_urls: Vec<String>,

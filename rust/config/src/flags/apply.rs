@@ -102,16 +102,9 @@ impl FlagSet {
     fn apply_jetstream(&self, options: &mut Options) {
         if let Some(on) = self.boolean(Flag::JetStream) {
             options.jetstream = on;
-            options.unsupported.retain(|unsupported| unsupported.field != "jetstream");
-            if on {
-                unsupported(options, "--jetstream", false);
-            }
         }
         if let Some(directory) = self.text(Flag::StoreDir) {
             options.store_dir = (!directory.is_empty()).then(|| directory.into());
-            if !options.jetstream {
-                unsupported(options, "--store_dir", false);
-            }
         }
     }
 

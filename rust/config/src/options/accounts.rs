@@ -96,7 +96,9 @@ impl Reader {
                 }
                 "jetstream" => {
                     self.check(&key, node, &ACCOUNT_JETSTREAM);
-                    self.ignore(&field("jetstream"), node);
+                    if let Some(limits) = self.account_jetstream(node) {
+                        self.jetstream_accounts.insert(name.to_owned(), limits);
+                    }
                 }
                 "mappings" | "maps" => {
                     self.check_mappings(node);

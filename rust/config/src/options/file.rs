@@ -296,6 +296,7 @@ impl File<'_> {
             }
             "accounts" => {
                 options.accounts = reader.accounts(node);
+                options.jetstream_accounts = std::mem::take(&mut reader.jetstream_accounts);
                 self.users = Some(node.position.clone());
             }
             "no_auth_user" => set(&mut options.authorization.no_auth_user, reader.text(node)),
@@ -359,14 +360,12 @@ impl File<'_> {
                         _ => {}
                     }
                 }
+                self.reader.jetstream_block(map, &mut self.options.jetstream_options);
                 is_enabled
             }
             _ => return self.reader.wrong_type(node, "a block, a boolean or a string"),
         };
         self.options.jetstream = is_enabled;
-        if is_enabled {
-            self.reader.ignore("jetstream", node);
-        }
     }
 
     fn store_dir(&mut self, node: &Node) {

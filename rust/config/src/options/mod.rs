@@ -4,6 +4,7 @@ mod accounts;
 mod authorization;
 mod blocks;
 mod file;
+mod jetstream;
 mod permissions;
 mod reader;
 mod schema;
@@ -17,6 +18,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use stonechat_auth::{AccountDef, Authorization, SYSTEM_ACCOUNT};
 
 pub(crate) use file::read_tree;
+pub use jetstream::{AccountJetStream, JetStreamAccounts, JetStreamOptions, SyncInterval};
 pub use tls::{CertificateFiles, HandshakeFirst, TlsOptions};
 pub use unsupported::Unsupported;
 pub use validate::InvalidOptions;
@@ -156,6 +158,10 @@ pub struct Options {
     pub jetstream: bool,
     /// Directory for JetStream.
     pub store_dir: Option<PathBuf>,
+    /// The rest of the `jetstream` block.
+    pub jetstream_options: JetStreamOptions,
+    /// Accounts of the `accounts` block that may use JetStream.
+    pub jetstream_accounts: JetStreamAccounts,
 
     /// Signals are handled (never for a server embedded in another program).
     pub handle_signals: bool,
@@ -223,6 +229,8 @@ impl Default for Options {
             no_system_account: false,
             jetstream: false,
             store_dir: None,
+            jetstream_options: JetStreamOptions::default(),
+            jetstream_accounts: JetStreamAccounts::new(),
             handle_signals: true,
             config_file: None,
             config_digest: None,

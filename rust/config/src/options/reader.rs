@@ -16,6 +16,8 @@ pub(super) struct Reader {
     pub(super) errors: Vec<Issue>,
     pub(super) warnings: Vec<Issue>,
     pub(super) unsupported: Vec<Unsupported>,
+    /// Accounts that may use JetStream: no part of an account's definition, which `auth` owns.
+    pub(super) jetstream_accounts: super::JetStreamAccounts,
 }
 
 impl Reader {

@@ -219,6 +219,41 @@ impl<D: Disk> Engine<D> {
         self.accounts.get(number as usize).map(|account| &account.name)
     }
 
+    /// The account of a stream.
+    pub fn account_of(&self, group: u32) -> u32 {
+        self.streams.get(&group).map_or(u32::MAX, |stream| stream.account)
+    }
+
+    /// How many accounts may use JetStream.
+    pub fn account_count(&self) -> usize {
+        self.accounts.iter().filter(|account| account.limits.is_some()).count()
+    }
+
+    /// How many streams there are.
+    pub fn stream_count(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Requests and errors of all accounts.
+    pub fn api_counts(&self) -> (u64, u64) {
+        self.accounts.iter().fold((0, 0), |(total, errors), a| (total + a.api_total, errors + a.api_errors))
+    }
+
+    /// Refuses a message for a stream for which there was no room in memory.
+    pub fn refuse(&mut self, group: u32, reply: &[u8]) {
+        let Some(stream) = self.streams.get(&group) else { return };
+        if reply.is_empty() || stream.core.config().no_ack {
+            return;
+        }
+        let error = crate::api::error_json(&error::STREAM_TOO_MANY_REQUESTS.error());
+        let body =
+            serde_json::json!({"error": error, "stream": stream.core.config().name, "seq": 0}).to_string();
+        let headers = b"NATS/1.0 429 Too Many Requests\r\n\r\n";
+        let account = stream.account;
+        let message = Outgoing { account, subject: reply, reply: b"", headers, payload: body.as_bytes() };
+        self.outbox.push(false, &message);
+    }
+
     /// Changes of what streams listen to, since the last call.
     pub fn take_interest_changes(&mut self) -> Vec<InterestChange> {
         std::mem::take(&mut self.interest_changes)

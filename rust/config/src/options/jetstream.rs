@@ -1,0 +1,191 @@
+//! What the configuration says of JetStream.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::reader::Reader;
+use super::reader::in_order;
+use crate::lang::{Map, Node, Value};
+
+/// When what was acknowledged is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncInterval {
+    /// Before it is acknowledged.
+    Always,
+    /// So long after at most.
+    Every(Duration),
+}
+
+/// The `jetstream` block. `None` is the default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JetStreamOptions {
+    /// Bytes that all streams in memory may have.
+    pub max_memory: Option<i64>,
+    /// Bytes that all streams on disk may have.
+    pub max_file: Option<i64>,
+    /// The domain.
+    pub domain: Option<String>,
+    /// When what was acknowledged is on disk; without it before it is acknowledged.
+    pub sync_interval: Option<SyncInterval>,
+    /// Unknown fields of requests are errors.
+    pub strict: bool,
+    /// The longest duplicate window.
+    pub duplicate_window: Option<Duration>,
+    /// The store is thrown away with the server: nothing is synced. No option of the file; for servers within a program.
+    pub is_throwaway: bool,
+}
+
+impl Default for JetStreamOptions {
+    fn default() -> Self {
+        Self {
+            max_memory: None,
+            max_file: None,
+            domain: None,
+            sync_interval: None,
+            strict: true,
+            duplicate_window: None,
+            is_throwaway: false,
+        }
+    }
+}
+
+/// What an account may use of JetStream; -1 is without limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are those of the configuration")]
+pub struct AccountJetStream {
+    pub max_memory: i64,
+    pub max_store: i64,
+    pub max_streams: i64,
+    pub max_consumers: i64,
+    pub max_ack_pending: i64,
+    pub memory_max_stream_bytes: i64,
+    pub store_max_stream_bytes: i64,
+    pub max_bytes_required: bool,
+}
+
+impl Default for AccountJetStream {
+    fn default() -> Self {
+        Self {
+            max_memory: -1,
+            max_store: -1,
+            max_streams: -1,
+            max_consumers: -1,
+            max_ack_pending: -1,
+            memory_max_stream_bytes: -1,
+            store_max_stream_bytes: -1,
+            max_bytes_required: false,
+        }
+    }
+}
+
+/// Accounts that may use JetStream, by name.
+pub type JetStreamAccounts = BTreeMap<String, AccountJetStream>;
+
+/// Bytes, written as a number or with a unit (`1G`, `512MB`, `64kib`): powers of 1024, as nats-server 2.15 but for the
+/// units that end in `b` without `i`.
+fn size(node: &Node) -> Option<i64> {
+    match &node.value {
+        Value::Integer(number) => Some(*number),
+        Value::String(text) => {
+            let text = text.trim();
+            let digits = text.bytes().take_while(|b| b.is_ascii_digit() || *b == b'-').count();
+            let (number, unit) = text.split_at(digits);
+            let shift = match unit.trim().to_ascii_uppercase().trim_end_matches('B').trim_end_matches('I') {
+                "" => 0,
+                "K" => 10,
+                "M" => 20,
+                "G" => 30,
+                "T" => 40,
+                "P" => 50,
+                _ => return None,
+            };
+            number.parse::<i64>().ok()?.checked_mul(1 << shift)
+        }
+        _ => None,
+    }
+}
+
+impl Reader {
+    fn size(&mut self, node: &Node) -> Option<i64> {
+        let size = size(node);
+        if size.is_none() {
+            self.error(&node.position, "expected a number of bytes, such as 512MB");
+        }
+        size
+    }
+
+    /// Reads the block's fields, whose forms were checked; the store's directory and whether it is on are read elsewhere.
+    pub(super) fn jetstream_block(&mut self, map: &Map, options: &mut JetStreamOptions) {
+        for (key, written, node) in in_order(map) {
+            match key.as_str() {
+                "store" | "store_dir" | "storedir" | "enable" | "enabled" => {}
+                "strict" => options.strict = self.boolean(node).unwrap_or(true),
+                "sync" | "sync_interval" => {
+                    options.sync_interval = match &node.value {
+                        Value::String(word) if word.eq_ignore_ascii_case("always") => {
+                            Some(SyncInterval::Always)
+                        }
+                        _ => self.positive_duration(written, node).map(SyncInterval::Every),
+                    };
+                }
+                "max_memory_store" | "max_mem_store" | "max_mem" => options.max_memory = self.size(node),
+                "max_file_store" | "max_file" => options.max_file = self.size(node),
+                "domain" => options.domain = self.text(node).flatten(),
+                "key"
+                | "ek"
+                | "encryption_key"
+                | "prev_key"
+                | "prev_ek"
+                | "prev_encryption_key"
+                | "cipher"
+                | "tpm" => {
+                    self.refuse(&format!("jetstream.{key}"), node);
+                }
+                "limits" => self.jetstream_limits(node, options),
+                _ => self.ignore(&format!("jetstream.{key}"), node),
+            }
+        }
+    }
+
+    fn jetstream_limits(&mut self, node: &Node, options: &mut JetStreamOptions) {
+        let Some(map) = self.map(node) else { return };
+        for (key, written, node) in in_order(map) {
+            match key.as_str() {
+                "duplicate_window" => options.duplicate_window = self.positive_duration(written, node),
+                _ => self.ignore(&format!("jetstream.limits.{key}"), node),
+            }
+        }
+    }
+
+    /// What an account's `jetstream` says, whose form was checked: `None` for off.
+    pub(super) fn account_jetstream(&mut self, node: &Node) -> Option<AccountJetStream> {
+        let mut account = AccountJetStream::default();
+        let map = match &node.value {
+            Value::Bool(is_enabled) => return is_enabled.then_some(account),
+            Value::String(word) => return word.to_ascii_lowercase().starts_with("enable").then_some(account),
+            Value::Map(map) => map,
+            _ => return None,
+        };
+        for (key, _, node) in in_order(map) {
+            let a = &mut account;
+            let field = match key.as_str() {
+                "max_memory" | "max_mem" | "mem" | "memory" => &mut a.max_memory,
+                "max_store" | "max_file" | "max_disk" | "store" | "disk" => &mut a.max_store,
+                "max_streams" | "streams" => &mut a.max_streams,
+                "max_consumers" | "consumers" => &mut a.max_consumers,
+                "max_ack_pending" => &mut a.max_ack_pending,
+                "memory_max_stream_bytes" | "mem_max_stream_bytes" => &mut a.memory_max_stream_bytes,
+                "store_max_stream_bytes" | "disk_max_stream_bytes" => &mut a.store_max_stream_bytes,
+                "max_bytes_required" | "max_stream_bytes" | "max_bytes" => {
+                    a.max_bytes_required = self.boolean(node).unwrap_or(false);
+                    continue;
+                }
+                _ => continue,
+            };
+            if let Some(size) = size(node) {
+                *field = size;
+            }
+        }
+        Some(account)
+    }
+}

@@ -1,0 +1,71 @@
+//! The store's directory: whose it is, and that only one server uses it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::JetStreamError;
+
+/// Tells a store of this server from others.
+const MARKER: &str = "STONECHAT";
+const LOCK: &str = "LOCK";
+const CONTENT: &str = "stonechat jetstream store, format 1\n";
+
+/// The directory, locked as long as this lives.
+#[derive(Debug)]
+pub(super) struct Directory {
+    _lock: File,
+}
+
+impl Directory {
+    /// Makes the directory if there is none, and locks it.
+    pub(super) fn open(path: &Path) -> Result<Self, JetStreamError> {
+        let failed = |source: io::Error| JetStreamError::Directory { path: path.to_owned(), source };
+        std::fs::create_dir_all(path).map_err(failed)?;
+        let is_ours = path.join(MARKER).exists();
+        if !is_ours && has_foreign_content(path).map_err(failed)? {
+            return Err(JetStreamError::Foreign(path.to_owned()));
+        }
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join(LOCK))
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => return Err(JetStreamError::InUse(path.to_owned())),
+            Err(std::fs::TryLockError::Error(e)) => return Err(failed(e)),
+        }
+        if !is_ours {
+            let mut marker = File::create(path.join(MARKER)).map_err(failed)?;
+            marker.write_all(CONTENT.as_bytes()).and_then(|()| marker.sync_all()).map_err(failed)?;
+        }
+        Ok(Self { _lock: lock })
+    }
+}
+
+/// Whether there is something that another server may have written: nats-server keeps a directory for each account.
+fn has_foreign_content(path: &Path) -> io::Result<bool> {
+    for entry in std::fs::read_dir(path)? {
+        let name = entry?.file_name();
+        if name != LOCK {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Bytes that are free on the disk of `path`.
+pub(super) fn free_space(path: &Path) -> i64 {
+    crate::usage::free_space(path).map_or(1 << 40, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX))
+}
+
+/// Bytes of memory of the machine.
+pub(super) fn total_memory() -> i64 {
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = info
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok());
+    total.map_or(256 << 20, |kilobytes: i64| kilobytes << 10)
+}

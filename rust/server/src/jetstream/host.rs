@@ -1,0 +1,36 @@
+//! What the engine asks of the broker.
+
+use std::sync::Arc;
+
+use stonechat_broker::Broker;
+use stonechat_jetstream::engine::Host;
+
+/// The broker, as the engine sees it.
+#[derive(Debug)]
+pub(super) struct BrokerHost {
+    broker: Arc<Broker>,
+    random: u64,
+}
+
+impl BrokerHost {
+    pub(super) fn new(broker: Arc<Broker>) -> Self {
+        Self { broker, random: crate::server::random_seed() | 1 }
+    }
+}
+
+impl Host for BrokerHost {
+    fn is_wanted(&self, account: &str, subject: &[u8]) -> bool {
+        self.broker.account(account).is_wanted(subject)
+    }
+
+    fn unique_id(&mut self) -> String {
+        const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+        let mut letter = || {
+            self.random ^= self.random << 13;
+            self.random ^= self.random >> 7;
+            self.random ^= self.random << 17;
+            char::from(LETTERS[(self.random >> 32) as usize % LETTERS.len()])
+        };
+        (0..22).map(|_| letter()).collect()
+    }
+}

@@ -1,0 +1,235 @@
+//! JetStream on threads of its own: what the broker's messages go into, who waits for the disk, where the store is.
+
+mod directory;
+mod host;
+mod inbox;
+mod thread;
+mod workers;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+use stonechat_broker::Broker;
+use stonechat_config::{AccountJetStream, Options, SyncInterval};
+use stonechat_jetstream::engine::{self, AccountLimits, Disks, Durability, Engine};
+use stonechat_store::disk::RealDisk;
+use tracing::info;
+
+use crate::logging::Logger;
+use crate::version::COMPATIBLE_VERSION;
+use directory::Directory;
+use inbox::Inbox;
+
+/// Why JetStream did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum JetStreamError {
+    /// The directory can't be used.
+    #[error("can't use {} for JetStream: {source}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Another server uses it.
+    #[error("another server uses the JetStream store in {}: stop it, or give this one a store_dir of its own", .0.display())]
+    InUse(PathBuf),
+    /// nats-server wrote it.
+    #[error(
+        "{} was written by nats-server and is left alone: give stonechat a store_dir of its own, and move streams over with \
+         `nats stream backup` and `nats stream restore`", .0.display()
+    )]
+    Foreign(PathBuf),
+    /// What is there can't be read.
+    #[error("can't open the JetStream store in {}: {source}", path.display())]
+    Open {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong.
+        source: engine::OpenError,
+    },
+    /// A thread can't be started.
+    #[error("can't start JetStream's threads: {0}")]
+    Thread(std::io::Error),
+}
+
+/// JetStream's figures.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Figures {
+    pub(crate) memory: u64,
+    pub(crate) storage: u64,
+    pub(crate) streams: usize,
+    pub(crate) messages: u64,
+    pub(crate) api_total: u64,
+    pub(crate) api_errors: u64,
+    pub(crate) accounts: usize,
+    pub(crate) lost: u64,
+}
+
+/// JetStream, running.
+#[derive(Debug)]
+pub(crate) struct JetStream {
+    inbox: Arc<Inbox>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    pub(crate) store_dir: PathBuf,
+    pub(crate) max_memory: i64,
+    pub(crate) max_storage: i64,
+}
+
+impl JetStream {
+    /// Opens the store and starts the threads. What streams listen to is attached when this returns.
+    pub(crate) fn start(
+        broker: &Arc<Broker>,
+        options: &Options,
+        log: &Logger,
+    ) -> Result<Self, JetStreamError> {
+        let began = std::time::Instant::now();
+        info!("Starting JetStream");
+        let root = options.store_dir.clone().unwrap_or_else(|| std::env::temp_dir().join("nats"));
+        let path = root.join("jetstream");
+        let directory = Directory::open(&path)?;
+        let open_error = |source| JetStreamError::Directory { path: path.clone(), source };
+        let disk = |name: &str| RealDisk::new(path.join(name)).map(Arc::new).map_err(open_error);
+        let disks = Disks { log: disk("log")?, catalogue: disk("catalogue")?, streams: disk("streams")? };
+        let (max_memory, max_storage) = limits(options, &path);
+        let js = &options.jetstream_options;
+        let server = broker.info();
+        let settings = engine::Options {
+            server_name: server.server_name.clone(),
+            server_id: server.server_id.clone(),
+            version: COMPATIBLE_VERSION.to_owned(),
+            domain: js.domain.clone(),
+            strict: js.strict,
+            max_memory,
+            max_storage,
+            duplicate_window_max: js
+                .duplicate_window
+                .map_or(0, |d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX)),
+            durability: match js.sync_interval {
+                _ if js.is_throwaway => Durability::None,
+                None | Some(SyncInterval::Always) => Durability::Synced,
+                Some(SyncInterval::Every(d)) => {
+                    Durability::Within(i64::try_from(d.as_nanos()).unwrap_or(i64::MAX))
+                }
+            },
+        };
+        banner(&settings, &path, options);
+        let host = Box::new(host::BrokerHost::new(broker.clone()));
+        let salt = crate::server::random_seed();
+        let (mut engine, opened) = Engine::open(&disks, settings, host, salt, now())
+            .map_err(|source| JetStreamError::Open { path: path.clone(), source })?;
+        for (name, limits) in accounts(options) {
+            engine.set_limits(&name, limits);
+        }
+        let inbox = Arc::new(Inbox::default());
+        let thread =
+            thread::JetStreamThread::new(engine, broker.clone(), inbox.clone(), directory, log.clone());
+        let thread = thread.start().map_err(JetStreamError::Thread)?;
+        if opened.streams > 0 {
+            info!(
+                "  Restored {} streams in {:?}, {} records of the log",
+                opened.streams,
+                began.elapsed(),
+                opened.records
+            );
+        }
+        Ok(Self { inbox, thread: Mutex::new(Some(thread)), store_dir: path, max_memory, max_storage })
+    }
+
+    /// Ends it: all is written when this returns.
+    pub(crate) fn stop(&self) {
+        self.inbox.stop();
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic there is in the log.
+            let _ = thread.join();
+        }
+    }
+
+    /// Its figures, as of now; `None` if it does not answer.
+    pub(crate) fn figures(&self) -> Option<Figures> {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        self.inbox.command(Box::new(move |engine| {
+            let (memory, storage) = engine.usage();
+            let (api_total, api_errors) = engine.api_counts();
+            let figures = Figures {
+                memory,
+                storage,
+                streams: engine.stream_count(),
+                messages: engine.message_count(),
+                api_total,
+                api_errors,
+                accounts: engine.account_count(),
+                lost: engine.lost(),
+            };
+            // Who asked may have gone.
+            let _ = sender.send(figures);
+        }));
+        receiver.recv_timeout(Duration::from_secs(2)).ok()
+    }
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn now() -> i64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// Which accounts may use JetStream, and how much of it; `None` for those that may not.
+fn accounts(options: &Options) -> Vec<(String, Option<AccountLimits>)> {
+    let limits = |a: &AccountJetStream| AccountLimits {
+        max_memory: a.max_memory,
+        max_storage: a.max_store,
+        max_streams: a.max_streams,
+        max_consumers: a.max_consumers,
+        max_ack_pending: a.max_ack_pending,
+        memory_max_stream_bytes: a.memory_max_stream_bytes,
+        storage_max_stream_bytes: a.store_max_stream_bytes,
+        max_bytes_required: a.max_bytes_required,
+    };
+    let named = options
+        .accounts
+        .iter()
+        .map(|a| (a.name.clone(), options.jetstream_accounts.get(&a.name).map(limits)));
+    let mut accounts: Vec<_> = named.collect();
+    // Where no account is said to have it, the global one has.
+    let global = options.jetstream_accounts.is_empty().then(AccountLimits::default);
+    accounts.push((stonechat_broker::GLOBAL_ACCOUNT.to_owned(), global));
+    accounts.push((crate::settings::system_account(options).to_owned(), None));
+    accounts
+}
+
+/// Three quarters of the memory and of the room on the disk, unless configured (as nats-server 2.15).
+fn limits(options: &Options, path: &std::path::Path) -> (i64, i64) {
+    let js = &options.jetstream_options;
+    let memory = js.max_memory.unwrap_or_else(|| directory::total_memory() / 4 * 3);
+    let file = js.max_file.unwrap_or_else(|| directory::free_space(path) / 4 * 3);
+    (memory, file)
+}
+
+fn banner(settings: &engine::Options, path: &std::path::Path, options: &Options) {
+    let size = |bytes: i64| match bytes {
+        b if b >= 1 << 40 => format!("{:.2} TB", b as f64 / (1i64 << 40) as f64),
+        b if b >= 1 << 30 => format!("{:.2} GB", b as f64 / (1 << 30) as f64),
+        b if b >= 1 << 20 => format!("{:.2} MB", b as f64 / (1 << 20) as f64),
+        b => format!("{b} B"),
+    };
+    info!("---------------- JETSTREAM ----------------");
+    info!("  Strict:          {}", settings.strict);
+    info!("  Max Memory:      {}", size(settings.max_memory));
+    info!("  Max Storage:     {}", size(settings.max_storage));
+    info!("  Store Directory: {:?}", path.display().to_string());
+    if let Some(domain) = &settings.domain {
+        info!("  Domain:          {domain}");
+    }
+    let sync = match options.jetstream_options.sync_interval {
+        _ if options.jetstream_options.is_throwaway => "never, the store is thrown away".to_owned(),
+        None | Some(SyncInterval::Always) => "always".to_owned(),
+        Some(SyncInterval::Every(d)) => crate::time::go_duration(d),
+    };
+    info!("  Sync Interval:   {sync}");
+    info!("  API Level:       {}", stonechat_jetstream::api::API_LEVEL);
+    info!("-------------------------------------------");
+}
