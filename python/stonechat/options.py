@@ -81,6 +81,7 @@ class Settings(TypedDict):
     lame_duck_grace_period: float | None
     debug: bool | None
     trace: bool | None
+    jetstream: bool
     store_dir: str | None
 
 
@@ -90,11 +91,6 @@ def settings_from(options: Mapping[str, Any]) -> Settings:
     `options` holds all names of `ServerOptions`; an option that is `None` leaves the matter to the configuration,
     or to the default if that says nothing.
     """
-    if options["jetstream"]:
-        raise NotSupportedError(
-            "jetstream=True: this version of stonechat has no JetStream yet, only core NATS (publish, subscribe, "
-            "request and reply, queue groups). Leave the option out, or use another server for streams."
-        )
     _check_credentials(options)
     text, path = _split_config(options["config"])
     users = options["users"]
@@ -124,6 +120,7 @@ def settings_from(options: Mapping[str, Any]) -> Settings:
         "lame_duck_grace_period": _seconds("lame_duck_grace_period", options["lame_duck_grace_period"]),
         "debug": _optional("debug", options["debug"], bool),
         "trace": _optional("trace", options["trace"], bool),
+        "jetstream": bool(options["jetstream"]),
         "store_dir": None if options["store_dir"] is None else os.fspath(options["store_dir"]),
     }
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator
 
     from nats.aio.client import Client
+    from nats.js import JetStreamContext
     from typing_extensions import Unpack
 
     from stonechat import LogLine, Server, ServerOptions
@@ -130,12 +131,13 @@ def nats_server_factory(request: pytest.FixtureRequest, nats_server_options: Ser
     from stonechat import Server
 
     started: list[Server] = []
+    implied: ServerOptions = {"jetstream": True} if "nats_js" in request.fixturenames else {}
     marked: dict[str, Any] = {}
     for marker in reversed(list(request.node.iter_markers("nats_server"))):
         marked.update(marker.kwargs)
 
     def start(**options: Unpack[ServerOptions]) -> Server:
-        server = Server(**{**nats_server_options, **marked, **options})
+        server = Server(**{**implied, **nats_server_options, **marked, **options})
         server.start()
         started.append(server)
         label = "nats_server" if len(started) == 1 else f"nats_server {len(started)}"
@@ -209,6 +211,19 @@ def nats_client(request: pytest.FixtureRequest) -> Client:
         )
     client: Client = request.getfixturevalue(name)
     return client
+
+
+@pytest.fixture
+def nats_js(nats_client: Client) -> JetStreamContext:
+    """JetStream of `nats_client`. The server of the test has it on; a shared one must (`nats_server_options`).
+
+    What is stored goes with the server: each test begins with no streams.
+    """
+    if nats_client.connected_url is not None and not nats_client._server_info.get("jetstream"):
+        pytest.fail(
+            "the fixture nats_js needs a server with JetStream: add jetstream=True to nats_server_options", pytrace=False
+        )
+    return nats_client.jetstream()
 
 
 @pytest.fixture

@@ -224,9 +224,9 @@ def test_a_port_in_use_is_an_os_error() -> None:
     assert caught.value.errno == errno.EADDRINUSE
 
 
-def test_jetstream_is_refused_clearly() -> None:
-    with pytest.raises(NotSupportedError, match="no JetStream yet") as caught:
-        Server(jetstream=True)
+def test_encryption_at_rest_is_refused_clearly() -> None:
+    with pytest.raises(NotSupportedError, match="not supported yet") as caught:
+        Server("jetstream { key: secret }").start()
     assert isinstance(caught.value, NotImplementedError)
     assert isinstance(caught.value, ServerError)
 

@@ -263,3 +263,4 @@ def test_repr() -> None:
 def test_store_dir_is_accepted(tmp_path: Path) -> None:
     with Server(store_dir=tmp_path) as server:
         assert server.ready
+    assert list(tmp_path.iterdir()) == []

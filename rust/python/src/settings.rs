@@ -42,6 +42,7 @@ pub(crate) struct Settings {
     lame_duck_grace_period: Option<f64>,
     debug: Option<bool>,
     trace: Option<bool>,
+    jetstream: bool,
     store_dir: Option<String>,
 }
 
@@ -67,6 +68,9 @@ impl Settings {
         set(&mut options.debug, self.debug);
         set(&mut options.trace, self.trace);
         set_some(&mut options.store_dir, self.store_dir.as_ref().map(PathBuf::from));
+        options.jetstream |= self.jetstream;
+        // Without a directory of its own, what it stores goes with it.
+        options.jetstream_options.is_throwaway = options.jetstream && options.store_dir.is_none();
         if self.user.is_some() || self.token.is_some() || self.users.is_some() {
             // Given credentials replace the configured ones: a mixture would let in whoever one forgot.
             let login = &mut options.authorization;
@@ -97,6 +101,8 @@ impl Settings {
             ("user", self.user.clone()),
             ("pass", self.password.clone()),
             ("auth", self.token.clone()),
+            ("jetstream", self.jetstream.then(|| "true".to_owned())),
+            ("store_dir", self.store_dir.clone()),
             ("debug", self.debug.map(|on| on.to_string())),
             ("trace", self.trace.map(|on| on.to_string())),
         ];

@@ -457,10 +457,11 @@ impl Shared {
 
     fn monitor_state(self: &Arc<Self>) -> MonitorState {
         let options = self.options.read().clone();
-        let shared = self.clone();
+        let (shared, running) = (self.clone(), self.clone());
         MonitorState::new(
             self.broker.clone(),
             Arc::new(move || shared.options.read().clone()),
+            Arc::new(move || running.jetstream.lock().clone()),
             self.monitor_addr,
             options.as_ref(),
         )

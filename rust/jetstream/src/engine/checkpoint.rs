@@ -7,13 +7,10 @@ use std::sync::Arc;
 
 use stonechat_store::disk::{Disk, DiskFile};
 use stonechat_store::file::{Files, SealJob, Sealed};
-use stonechat_store::messages::Messages;
 use stonechat_store::wal::{SyncJob, Synced};
 
 use super::{Durability, Engine, Storage};
 
-/// Bytes of the log after which a checkpoint is made.
-const LOG_LEN: u64 = 24 << 20;
 /// Nanoseconds after the last change until a checkpoint is made.
 const IDLE: i64 = 2_000_000_000;
 /// Nanoseconds without a write after which the log says on disk what is durable.
@@ -249,7 +246,7 @@ impl<D: Disk> Engine<D> {
         }
         let since = *self.checkpoint.waiting_since.get_or_insert(self.now);
         let log_len = self.log.end().saturating_sub(self.checkpoint.position);
-        if self.now - since >= IDLE || log_len >= LOG_LEN {
+        if self.now - since >= IDLE || log_len >= self.options.sizes.checkpoint {
             self.begin_checkpoint();
         }
     }
@@ -410,15 +407,5 @@ impl<D: Disk> Engine<D> {
             Storage::Memory(_) => 0,
         };
         self.streams.values().map(|stream| lost(stream.core.messages())).sum()
-    }
-
-    /// Bytes of messages in memory and on disk.
-    pub fn usage(&self) -> (u64, u64) {
-        (self.memory, self.storage)
-    }
-
-    /// Messages of all streams.
-    pub fn message_count(&self) -> u64 {
-        self.streams.values().map(|stream| stream.core.messages().count()).sum()
     }
 }

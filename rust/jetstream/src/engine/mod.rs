@@ -5,6 +5,7 @@
 //! something leaves only when the log is durable up to what it acknowledges.
 
 mod checkpoint;
+mod figures;
 mod journal;
 mod outbox;
 mod recovery;
@@ -22,6 +23,7 @@ use stonechat_store::messages::Messages;
 use stonechat_store::wal::{self, GroupId, Log};
 
 pub use checkpoint::{Done, Job};
+pub use figures::Detail;
 use journal::Body;
 pub(crate) use outbox::Outbox;
 pub use outbox::Outgoing;
@@ -64,6 +66,25 @@ pub struct Options {
     pub duplicate_window_max: i64,
     /// When what is acknowledged is on disk.
     pub durability: Durability,
+    /// How large files are.
+    pub sizes: Sizes,
+}
+
+/// How large a store's files are, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    /// Files of the log.
+    pub log_file: u64,
+    /// What the log may hold before a checkpoint is made.
+    pub checkpoint: u64,
+    /// Segments of streams.
+    pub segment: u64,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { log_file: 32 << 20, checkpoint: 24 << 20, segment: stonechat_store::file::SEGMENT_LEN }
+    }
 }
 
 /// What an account may use; -1 for no limit.
@@ -503,7 +524,6 @@ impl<D: Disk> Engine<D> {
             self.expiries.pop_first();
             self.expire(group);
         }
-        self.checkpoint_tick();
     }
 
     fn expire(&mut self, group: u32) {
@@ -536,6 +556,10 @@ impl<D: Disk> Engine<D> {
             Err(e) => self.log_failed(&e),
         }
         self.reserve();
+        // Now that the log has all that streams have: a checkpoint says up to where in the log they are.
+        if self.log.gathered_len() == 0 {
+            self.checkpoint_tick();
+        }
     }
 
     /// Makes sure that the next batch finds room, or refuses messages until it does.

@@ -117,9 +117,9 @@ impl<D: Disk> Engine<D> {
         now: i64,
     ) -> Result<(Self, Opened), OpenError> {
         let (catalogue, found) = Catalogue::open(Arc::clone(&disks.catalogue), salt)?;
-        let files = Arc::new(Files::new(Arc::clone(&disks.streams)));
+        let files = Arc::new(Files::new(Arc::clone(&disks.streams), options.sizes.segment));
         let fill = options.durability == Durability::Synced;
-        let log_options = wal::Options { file_len: 32 << 20, fill };
+        let log_options = wal::Options { file_len: options.sizes.log_file, fill };
         // The log is read before streams are made, since only opening it tells the salt: its records wait meanwhile.
         let mut replay = Replay::default();
         let (log, recovery) =
@@ -327,6 +327,11 @@ impl<D: Disk> Engine<D> {
             Event::Create { .. } | Event::Delete { .. } => return,
         };
         let last = stream.core.messages().state_last();
+        // It can't be known already: the catalogue says up to where the log was read.
+        debug_assert!(sequence == 0 || sequence > last, "{sequence} behind {last}");
+        if sequence > 0 && sequence <= last {
+            return;
+        }
         if sequence > last + 1 {
             // Records before this one were damaged: the messages that they held are missing, and stay counted.
             let name = stream.core.config().name.clone();

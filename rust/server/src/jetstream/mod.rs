@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use parking_lot::Mutex;
 use stonechat_broker::Broker;
 use stonechat_config::{AccountJetStream, Options, SyncInterval};
-use stonechat_jetstream::engine::{self, AccountLimits, Disks, Durability, Engine};
+use stonechat_jetstream::engine::{self, AccountLimits, Detail, Disks, Durability, Engine};
 use stonechat_store::disk::RealDisk;
 use tracing::info;
 
@@ -21,6 +21,9 @@ use crate::logging::Logger;
 use crate::version::COMPATIBLE_VERSION;
 use directory::Directory;
 use inbox::Inbox;
+
+/// How long monitoring waits for an answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why JetStream did not start.
 #[derive(Debug, thiserror::Error)]
@@ -55,24 +58,12 @@ pub enum JetStreamError {
     Thread(std::io::Error),
 }
 
-/// JetStream's figures.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Figures {
-    pub(crate) memory: u64,
-    pub(crate) storage: u64,
-    pub(crate) streams: usize,
-    pub(crate) messages: u64,
-    pub(crate) api_total: u64,
-    pub(crate) api_errors: u64,
-    pub(crate) accounts: usize,
-    pub(crate) lost: u64,
-}
-
 /// JetStream, running.
 #[derive(Debug)]
 pub(crate) struct JetStream {
     inbox: Arc<Inbox>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    throwaway: Mutex<Option<tempfile::TempDir>>,
     pub(crate) store_dir: PathBuf,
     pub(crate) max_memory: i64,
     pub(crate) max_storage: i64,
@@ -87,14 +78,19 @@ impl JetStream {
     ) -> Result<Self, JetStreamError> {
         let began = std::time::Instant::now();
         info!("Starting JetStream");
-        let root = options.store_dir.clone().unwrap_or_else(|| std::env::temp_dir().join("nats"));
+        let js = &options.jetstream_options;
+        let throwaway = Self::throwaway(options)?;
+        let root = match (&throwaway, &options.store_dir) {
+            (Some(dir), _) => dir.path().to_owned(),
+            (None, Some(dir)) => dir.clone(),
+            (None, None) => std::env::temp_dir().join("nats"),
+        };
         let path = root.join("jetstream");
         let directory = Directory::open(&path)?;
         let open_error = |source| JetStreamError::Directory { path: path.clone(), source };
         let disk = |name: &str| RealDisk::new(path.join(name)).map(Arc::new).map_err(open_error);
         let disks = Disks { log: disk("log")?, catalogue: disk("catalogue")?, streams: disk("streams")? };
         let (max_memory, max_storage) = limits(options, &path);
-        let js = &options.jetstream_options;
         let server = broker.info();
         let settings = engine::Options {
             server_name: server.server_name.clone(),
@@ -114,6 +110,7 @@ impl JetStream {
                     Durability::Within(i64::try_from(d.as_nanos()).unwrap_or(i64::MAX))
                 }
             },
+            sizes: engine::Sizes::default(),
         };
         banner(&settings, &path, options);
         let host = Box::new(host::BrokerHost::new(broker.clone()));
@@ -135,7 +132,23 @@ impl JetStream {
                 opened.records
             );
         }
-        Ok(Self { inbox, thread: Mutex::new(Some(thread)), store_dir: path, max_memory, max_storage })
+        Ok(Self {
+            inbox,
+            thread: Mutex::new(Some(thread)),
+            throwaway: Mutex::new(throwaway),
+            store_dir: path,
+            max_memory,
+            max_storage,
+        })
+    }
+
+    /// A directory that goes with the server, if it is to have one.
+    fn throwaway(options: &Options) -> Result<Option<tempfile::TempDir>, JetStreamError> {
+        if !options.jetstream_options.is_throwaway {
+            return Ok(None);
+        }
+        let failed = |source| JetStreamError::Directory { path: std::env::temp_dir(), source };
+        tempfile::Builder::new().prefix("stonechat-").tempdir().map(Some).map_err(failed)
     }
 
     /// Ends it: all is written when this returns.
@@ -145,28 +158,31 @@ impl JetStream {
             // A panic there is in the log.
             let _ = thread.join();
         }
+        // What can't be removed stays for the system's own cleaning.
+        drop(self.throwaway.lock().take());
     }
 
     /// Its figures, as of now; `None` if it does not answer.
-    pub(crate) fn figures(&self) -> Option<Figures> {
+    pub(crate) fn figures(&self, detail: Detail) -> Option<serde_json::Value> {
+        self.ask(move |engine| engine.figures(&detail))
+    }
+
+    /// Whether an account may use JetStream, and whether it has this stream.
+    pub(crate) fn find(&self, account: &str, stream: &str) -> Option<(bool, bool)> {
+        let (account, stream) = (account.to_owned(), stream.to_owned());
+        self.ask(move |engine| engine.has(&account, &stream))
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Engine<RealDisk>) -> T + Send + 'static,
+    ) -> Option<T> {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         self.inbox.command(Box::new(move |engine| {
-            let (memory, storage) = engine.usage();
-            let (api_total, api_errors) = engine.api_counts();
-            let figures = Figures {
-                memory,
-                storage,
-                streams: engine.stream_count(),
-                messages: engine.message_count(),
-                api_total,
-                api_errors,
-                accounts: engine.account_count(),
-                lost: engine.lost(),
-            };
             // Who asked may have gone.
-            let _ = sender.send(figures);
+            let _ = sender.send(question(engine));
         }));
-        receiver.recv_timeout(Duration::from_secs(2)).ok()
+        receiver.recv_timeout(ANSWER_WITHIN).ok()
     }
 }
 

@@ -1,10 +1,12 @@
 //! Monitoring over HTTP: what the server is, has and does.
 
 mod connz;
+mod jsz;
 mod query;
 mod subsz;
 mod varz;
 
+use crate::jetstream::JetStream;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -28,7 +30,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, error};
 
 /// The endpoints that there are.
-const PATHS: [&str; 6] = ["/", "/varz", "/connz", "/subsz", "/subscriptionsz", "/healthz"];
+const PATHS: [&str; 7] = ["/", "/varz", "/connz", "/subsz", "/subscriptionsz", "/jsz", "/healthz"];
 
 /// How long a connection may take for the headers of a request, the first one or the next.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
@@ -40,6 +42,8 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 pub(crate) struct MonitorState {
     broker: Arc<Broker>,
     options: Arc<dyn Fn() -> Arc<Options> + Send + Sync>,
+    /// JetStream, if it runs.
+    jetstream: Arc<dyn Fn() -> Option<Arc<JetStream>> + Send + Sync>,
     addr: Option<SocketAddr>,
     base: Arc<str>,
     config_loaded: SystemTime,
@@ -51,6 +55,7 @@ impl MonitorState {
     pub(crate) fn new(
         broker: Arc<Broker>,
         options: Arc<dyn Fn() -> Arc<Options> + Send + Sync>,
+        jetstream: Arc<dyn Fn() -> Option<Arc<JetStream>> + Send + Sync>,
         addr: Option<SocketAddr>,
         now: &Options,
     ) -> Self {
@@ -58,6 +63,7 @@ impl MonitorState {
         Self {
             broker,
             options,
+            jetstream,
             addr,
             base,
             config_loaded: SystemTime::now(),
@@ -124,8 +130,9 @@ async fn answer(state: MonitorState, path: &'static str, query: Query) -> Respon
     state.count(path);
     match path {
         "/" => html(&state.base),
-        "/healthz" => healthz(&query),
-        "/varz" => pretty(Ok(state.varz())),
+        "/healthz" => aside(state, move |state| healthz(state, &query)).await,
+        "/varz" => aside(state, move |state| pretty(Ok(state.varz()))).await,
+        "/jsz" => aside(state, move |state| pretty(state.jsz(&query))).await,
         "/connz" => aside(state, move |state| pretty(state.connz(&query))).await,
         _ => aside(state, move |state| pretty(state.subsz(&query))).await,
     }
@@ -149,7 +156,7 @@ fn pretty(value: Result<Value, BadQuery>) -> Response {
 }
 
 /// Whether the server is healthy, and the questions about JetStream that can be answered without it.
-fn healthz(query: &Query) -> Response {
+fn healthz(state: &MonitorState, query: &Query) -> Response {
     if let Some(BadQuery(text)) =
         ["js-enabled", "js-enabled-only", "js-server-only", "js-meta-only", "details"]
             .iter()
@@ -161,13 +168,41 @@ fn healthz(query: &Query) -> Response {
     let missing = match (account.is_empty(), stream.is_empty(), consumer.is_empty()) {
         (true, false, _) => "\"account\" must not be empty when checking stream health",
         (_, true, false) => "\"stream\" must not be empty when checking consumer health",
-        _ => return json_response(StatusCode::OK, json!({ "status": "ok" }).to_string()),
+        _ => return jetstream_health(state, query),
     };
     let body = match query.boolean("details") {
         Ok(true) => json!({ "status": "error", "errors": [{ "type": "BAD_REQUEST", "error": missing }] }),
         _ => json!({ "status": "error", "error": missing }),
     };
     json_response(StatusCode::BAD_REQUEST, body.to_string())
+}
+
+/// Whether what is asked for of JetStream is there.
+fn jetstream_health(state: &MonitorState, query: &Query) -> Response {
+    let (account, stream, consumer) = (query.text("account"), query.text("stream"), query.text("consumer"));
+    let Some(error) = state.jetstream_health(account, stream, consumer) else {
+        return json_response(StatusCode::OK, json!({ "status": "ok" }).to_string());
+    };
+    let kind = match (stream.is_empty(), consumer.is_empty()) {
+        (true, _) => "ACCOUNT",
+        (_, true) => "STREAM",
+        _ => "CONSUMER",
+    };
+    let body = match query.boolean("details") {
+        Ok(true) => {
+            let mut item = json!({ "type": kind, "account": account });
+            if !stream.is_empty() {
+                item["stream"] = json!(stream);
+            }
+            if !consumer.is_empty() {
+                item["consumer"] = json!(consumer);
+            }
+            item["error"] = json!(error);
+            json!({ "status": "error", "errors": [item] })
+        }
+        _ => json!({ "status": "unavailable", "error": error }),
+    };
+    json_response(StatusCode::NOT_FOUND, body.to_string())
 }
 
 fn json_response(status: StatusCode, body: String) -> Response {

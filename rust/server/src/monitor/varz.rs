@@ -54,9 +54,10 @@ impl MonitorState {
         put("max_control_line", json!(limits.max_control_line));
         put("max_payload", json!(limits.max_payload));
         put("max_pending", json!(limits.max_pending));
-        for off in ["cluster", "gateway", "leaf", "mqtt", "websocket", "jetstream"] {
+        for off in ["cluster", "gateway", "leaf", "mqtt", "websocket"] {
             put(off, json!({}));
         }
+        put("jetstream", self.jetstream_varz());
         let tls_timeout = options.tls.as_ref().map_or(2.0, |tls| tls.timeout.as_secs_f64());
         put("tls_timeout", json!(number(tls_timeout)));
         put("write_deadline", json!(limits.write_deadline.as_nanos() as u64));

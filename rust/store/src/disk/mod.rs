@@ -1,8 +1,8 @@
 //! What the store asks of a file system, so that a simulated one can take its place.
 
 mod real;
-#[cfg(test)]
-pub(crate) mod sim;
+#[cfg(any(test, feature = "simulation"))]
+pub mod sim;
 
 use std::fmt::Debug;
 use std::io;

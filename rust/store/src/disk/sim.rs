@@ -12,10 +12,11 @@ const SECTOR: usize = 512;
 
 /// Numbers from a seed (splitmix64).
 #[derive(Debug, Clone)]
-pub(crate) struct Random(pub(crate) u64);
+pub struct Random(pub u64);
 
 impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -24,11 +25,12 @@ impl Random {
     }
 
     /// A number below `end`, which is not 0.
-    pub(crate) fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 
-    pub(crate) fn one_in(&mut self, n: usize) -> bool {
+    /// True once in `n` times.
+    pub fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 }
@@ -65,11 +67,11 @@ impl Content {
 
 /// Which faults strike from now on.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Faults {
+pub struct Faults {
     /// Every sync fails, and what it should have written is lost in a power cut.
-    pub(crate) sync_fails: bool,
+    pub sync_fails: bool,
     /// Files can't grow, nor be created.
-    pub(crate) full: bool,
+    pub full: bool,
 }
 
 #[derive(Debug, Default)]
@@ -80,13 +82,14 @@ struct State {
 
 /// The disk; clones are the same disk.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct SimDisk {
+pub struct SimDisk {
     state: Arc<Mutex<State>>,
     faults: Arc<Mutex<Faults>>,
 }
 
+/// A file of it.
 #[derive(Debug)]
-pub(crate) struct SimFile {
+pub struct SimFile {
     content: Mutex<Content>,
     faults: Arc<Mutex<Faults>>,
 }
@@ -96,13 +99,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl SimDisk {
-    pub(crate) fn faults(&self, change: impl FnOnce(&mut Faults)) {
+    /// Changes which faults strike.
+    pub fn faults(&self, change: impl FnOnce(&mut Faults)) {
         change(&mut lock(&self.faults));
     }
 
     /// The disk as it is found after a power cut: each unsynced write is there, or not, or in part, in any order; each
     /// unsynced name likewise.
-    pub(crate) fn power_cut(&self, random: &mut Random) -> SimDisk {
+    pub fn power_cut(&self, random: &mut Random) -> SimDisk {
         let state = lock(&self.state);
         let mut names = state.durable_names.clone();
         for (name, file) in &state.files {
@@ -132,7 +136,7 @@ impl SimDisk {
     }
 
     /// The disk as it is found after the process was killed: all that was written is there.
-    pub(crate) fn kill(&self) -> SimDisk {
+    pub fn kill(&self) -> SimDisk {
         let after = SimDisk::default();
         for (name, file) in &lock(&self.state).files {
             after.put(name, lock(&file.content).seen.clone());
@@ -149,7 +153,7 @@ impl SimDisk {
     }
 
     /// The bytes of a file, to be looked at or damaged.
-    pub(crate) fn bytes<T>(&self, name: &str, change: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    pub fn bytes<T>(&self, name: &str, change: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let file = Arc::clone(&lock(&self.state).files[name]);
         let mut content = lock(&file.content);
         let mut bytes = content.seen.clone();

@@ -13,6 +13,8 @@ const OPEN_MAX: usize = 96;
 #[derive(Debug)]
 pub struct Files<D: Disk> {
     disk: Arc<D>,
+    /// Bytes of data at which a segment ends.
+    pub(super) segment_len: u64,
     open: Mutex<Open<D::File>>,
 }
 
@@ -23,9 +25,9 @@ struct Open<F> {
 }
 
 impl<D: Disk> Files<D> {
-    /// Files of `disk`.
-    pub fn new(disk: Arc<D>) -> Self {
-        Self { disk, open: Mutex::new(Open { files: HashMap::new(), clock: 0 }) }
+    /// Files of `disk`, for segments of up to `segment_len` bytes.
+    pub fn new(disk: Arc<D>, segment_len: u64) -> Self {
+        Self { disk, segment_len, open: Mutex::new(Open { files: HashMap::new(), clock: 0 }) }
     }
 
     /// The disk.

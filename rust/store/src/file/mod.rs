@@ -22,3 +22,6 @@ pub(crate) mod varint;
 pub use files::Files;
 pub use seal::{SealJob, Sealed};
 pub use stream::{Damaged, FileStream};
+
+/// The usual length of a segment, in bytes.
+pub const SEGMENT_LEN: u64 = 16 << 20;

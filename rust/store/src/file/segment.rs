@@ -13,8 +13,6 @@ use super::varint;
 
 /// Bytes after which a new block begins.
 pub(super) const BLOCK_LEN: u32 = if cfg!(test) { 256 } else { 4096 };
-/// Bytes of data at which a segment ends.
-pub(super) const SEGMENT_LEN: u64 = if cfg!(test) { 2048 } else { 16 << 20 };
 /// Slots at which a segment ends.
 const SLOTS_MAX: u32 = 1 << 18;
 
@@ -111,8 +109,8 @@ impl Segment {
     }
 
     /// Whether one more message of `len` bytes belongs in another segment, `slots` further on.
-    pub(super) fn is_full(&self, len: usize, slots: u64) -> bool {
-        let full = self.data_len + len as u64 > SEGMENT_LEN && self.data_len > 0;
+    pub(super) fn is_full(&self, len: usize, slots: u64, segment_len: u64) -> bool {
+        let full = self.data_len + len as u64 > segment_len && self.data_len > 0;
         full || u64::from(self.slots) + slots > u64::from(SLOTS_MAX)
     }
 

@@ -18,7 +18,7 @@ use crate::index::{Filter, SubjectTree};
 use crate::messages::{Lost, Message, Messages, Progress, State, SubjectState};
 
 /// Bytes gathered in memory before they are written to the segment.
-const TAIL_LEN: usize = if cfg!(test) { 500 } else { 256 << 10 };
+const TAIL_LEN: usize = 256 << 10;
 /// Up to so many messages of a subject, its first one is found by going back from its last one.
 const WALK_MAX: u64 = if cfg!(test) { 3 } else { 64 };
 /// A segment without messages is given up early if it has this much data.
@@ -282,9 +282,10 @@ impl<D: Disk> FileStream<D> {
         self.last
     }
 
-    /// The names of its files.
+    /// The names of its files, those included that will not be needed after the next checkpoint.
     pub fn file_names(&self) -> Vec<String> {
-        self.segments.iter().map(|segment| self.name(segment.number)).collect()
+        let needed = self.segments.iter().map(|segment| self.name(segment.number));
+        needed.chain(self.obsolete.iter().cloned()).collect()
     }
 
     /// Bytes gathered in memory.
@@ -398,7 +399,7 @@ impl<D: Disk> FileStream<D> {
         let sequence = self.last + 1;
         let fits = self.segments.back().is_some_and(|segment| {
             let distance = sequence - segment.end();
-            segment.stage == Stage::Active && !segment.is_full(len, distance + 1)
+            segment.stage == Stage::Active && !segment.is_full(len, distance + 1, self.files.segment_len)
         });
         if !fits {
             self.begin_segment(sequence, time);
@@ -737,7 +738,7 @@ impl<D: Disk> Messages for FileStream<D> {
             self.first_time.set(Some(time));
         }
         (self.last, self.last_time) = (sequence, time);
-        if self.tail.len() >= TAIL_LEN {
+        if self.tail.len() >= TAIL_LEN.min(self.files.segment_len as usize / 4) {
             // Should it fail, it is tried again at the next checkpoint, and what was acknowledged is in the log.
             let _ = self.flush();
         }

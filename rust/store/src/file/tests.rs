@@ -75,7 +75,7 @@ fn checkpoint(stream: &mut FileStream<SimDisk>, disk: &SimDisk) -> Vec<u8> {
 }
 
 fn stream_files(disk: &SimDisk) -> Files<SimDisk> {
-    Files::new(Arc::new(disk.clone()))
+    Files::new(Arc::new(disk.clone()), 2048)
 }
 
 fn open(disk: &SimDisk, manifest: &[u8]) -> FileStream<SimDisk> {

@@ -192,10 +192,10 @@ impl<D: Disk> Log<D> {
             && self.gathered.is_empty()
     }
 
-    /// Sees to it that there is room for [`RESERVE_LEN`] bytes more, so that what is gathered can be written.
+    /// Sees to it that there is room for [`RESERVE_LEN`] bytes more, or a quarter of a file, so that what is gathered can be written.
     pub fn reserve(&mut self) -> Result<(), Error> {
         let left = self.files.back().map_or(0, |f| f.room_end().saturating_sub(self.end));
-        if self.failed || left >= RESERVE_LEN || !self.spares.is_empty() {
+        if self.failed || left >= RESERVE_LEN.min(self.options.file_len / 4) || !self.spares.is_empty() {
             return Ok(());
         }
         let file = file::create(&*self.disk, self.next_number, self.options.file_len, self.options.fill)?;

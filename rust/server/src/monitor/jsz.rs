@@ -1,0 +1,134 @@
+//! `/jsz`: JetStream, and what `/varz` and `/healthz` say of it.
+
+use super::query::{BadQuery, Query};
+use super::{MonitorState, time};
+use crate::jetstream::JetStream;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use std::time::SystemTime;
+use stonechat_config::SyncInterval;
+use stonechat_jetstream::engine::Detail;
+
+/// Accounts that one answer holds unless asked otherwise.
+const LIMIT: i64 = 1024;
+
+impl MonitorState {
+    fn jetstream(&self) -> Option<Arc<JetStream>> {
+        (self.jetstream)()
+    }
+
+    /// JetStream's configuration, as it is in force.
+    fn jetstream_config(&self, jetstream: &JetStream) -> Value {
+        let options = (self.options)();
+        let js = &options.jetstream_options;
+        let mut config = json!({
+            "max_memory": jetstream.max_memory,
+            "max_storage": jetstream.max_storage,
+            "store_dir": jetstream.store_dir.display().to_string(),
+        });
+        match js.sync_interval {
+            Some(SyncInterval::Every(interval)) => {
+                config["sync_interval"] = json!(interval.as_nanos() as u64)
+            }
+            _ if js.is_throwaway => {}
+            _ => {
+                config["sync_interval"] = json!(120_000_000_000_u64);
+                config["sync_always"] = json!(true);
+            }
+        }
+        if let Some(domain) = &js.domain {
+            config["domain"] = json!(domain);
+        }
+        if js.strict {
+            config["strict"] = json!(true);
+        }
+        config
+    }
+
+    /// The part of `/varz`.
+    pub(super) fn jetstream_varz(&self) -> Value {
+        let Some(jetstream) = self.jetstream() else { return json!({}) };
+        let stats = jetstream.figures(Detail::default());
+        let mut stats = stats.unwrap_or_else(|| json!({}));
+        if let Value::Object(fields) = &mut stats {
+            fields.retain(|key, _| {
+                !["streams", "consumers", "messages", "bytes", "account_details"].contains(&key.as_str())
+            });
+        }
+        json!({ "config": self.jetstream_config(&jetstream), "stats": stats, "limits": limits() })
+    }
+
+    /// `/jsz`.
+    pub(super) fn jsz(&self, query: &Query) -> Result<Value, BadQuery> {
+        let switch = |key: &str| query.boolean(key);
+        for key in ["consumers", "leader-only", "raft", "stream-leader-only", "direct-consumers"] {
+            switch(key)?;
+        }
+        let (offset, limit) = (query.number("offset")?.max(0), query.number("limit")?);
+        let account = query.text("acc");
+        let detail = Detail {
+            accounts: switch("accounts")?
+                || switch("streams")?
+                || switch("consumers")?
+                || !account.is_empty(),
+            account: account.to_owned(),
+            streams: switch("streams")? || switch("consumers")?,
+            config: switch("config")?,
+            offset: offset as usize,
+            limit: if limit > 0 { limit } else { LIMIT } as usize,
+        };
+        let mut fields = Map::new();
+        let Some(jetstream) = self.jetstream() else {
+            let none = json!({
+                "memory": 0, "storage": 0, "reserved_memory": 0, "reserved_storage": 0, "accounts": 0, "ha_assets": 0,
+                "api": { "level": 0, "total": 0, "errors": 0 },
+                "server_id": self.broker.info().server_id, "now": time(SystemTime::now()), "disabled": true,
+                "config": { "max_memory": 0, "max_storage": 0 },
+                "streams": 0, "consumers": 0, "messages": 0, "bytes": 0, "total": 0,
+            });
+            return Ok(none);
+        };
+        let figures = jetstream.figures(detail).unwrap_or_else(|| json!({}));
+        let take = |key: &str| figures.get(key).cloned().unwrap_or_else(|| json!(0));
+        for key in
+            ["memory", "storage", "reserved_memory", "reserved_storage", "accounts", "ha_assets", "api"]
+        {
+            fields.insert(key.to_owned(), take(key));
+        }
+        fields.insert("server_id".to_owned(), json!(self.broker.info().server_id));
+        fields.insert("now".to_owned(), time(SystemTime::now()));
+        fields.insert("config".to_owned(), self.jetstream_config(&jetstream));
+        fields.insert("limits".to_owned(), limits());
+        for key in ["streams", "consumers", "messages", "bytes"] {
+            fields.insert(key.to_owned(), take(key));
+        }
+        if let Some(accounts) = figures.get("account_details") {
+            fields.insert("account_details".to_owned(), accounts.clone());
+        }
+        fields.insert("total".to_owned(), take("accounts"));
+        Ok(Value::Object(fields))
+    }
+
+    /// What is wrong with what `/healthz` asks for of JetStream; `None` if nothing is.
+    pub(super) fn jetstream_health(&self, account: &str, stream: &str, consumer: &str) -> Option<String> {
+        let jetstream = self.jetstream()?;
+        if account.is_empty() {
+            return None;
+        }
+        let found = jetstream.find(account, stream);
+        match found {
+            Some((false, _)) => Some(format!("JetStream account {account:?} not found")),
+            Some((true, false)) if !stream.is_empty() => {
+                Some(format!("JetStream stream {stream:?} not found on account {account:?}"))
+            }
+            _ if !consumer.is_empty() => Some(format!(
+                "JetStream consumer {consumer:?} not found for stream {stream:?} on account {account:?}"
+            )),
+            _ => None,
+        }
+    }
+}
+
+fn limits() -> Value {
+    json!({ "default_max_consumers": 1000 })
+}
