@@ -2,6 +2,8 @@
 //!
 //! `STONECHAT_SEEDS=10000` tries more.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that can't go on may panic")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! Publishes to streams in memory, compared with what nats-server 2.15 answered (`data/publishes.json`).
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that can't go on may panic")]
+
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
 use stonechat_jetstream::stream::{Entry, Publish, StreamCore, StreamRequest, Verdict, check};

@@ -226,7 +226,7 @@ mod tests {
                     for _ in 0..random.below(5) + 1 {
                         let key = random.below(20) as u64;
                         let len = if random.one_in(10) { 100_000 } else { random.below(300) };
-                        let value = (!random.one_in(4)).then(|| vec![random.next() as u8; len]);
+                        let value = (!random.one_in(4)).then(|| vec![random.draw() as u8; len]);
                         changes.retain(|(k, _)| *k != key);
                         changes.push((key, value));
                     }

@@ -202,11 +202,13 @@ impl<D: Disk> Engine<D> {
                 continue;
             };
             let storage = match described.config.storage {
-                StorageType::Memory => Storage::Memory(MemoryStream::new(described.config.first_seq)),
+                StorageType::Memory => {
+                    Storage::Memory(Box::new(MemoryStream::new(described.config.first_seq)))
+                }
                 StorageType::File => {
                     let files = Arc::clone(&self.files);
                     match FileStream::open(files, self.salt, group, described.manifest) {
-                        Some(file) => Storage::File(file?),
+                        Some(file) => Storage::File(Box::new(file?)),
                         None => {
                             self.complain(format!(
                                 "JetStream store: the manifest of stream number {group} is not one"
@@ -248,10 +250,13 @@ impl<D: Disk> Engine<D> {
     /// Messages for a new stream.
     pub(crate) fn new_storage(&self, group: u32, config: &StreamConfig) -> Storage<D> {
         match config.storage {
-            StorageType::Memory => Storage::Memory(MemoryStream::new(config.first_seq)),
-            StorageType::File => {
-                Storage::File(FileStream::new(Arc::clone(&self.files), self.salt, group, config.first_seq))
-            }
+            StorageType::Memory => Storage::Memory(Box::new(MemoryStream::new(config.first_seq))),
+            StorageType::File => Storage::File(Box::new(FileStream::new(
+                Arc::clone(&self.files),
+                self.salt,
+                group,
+                config.first_seq,
+            ))),
         }
     }
 

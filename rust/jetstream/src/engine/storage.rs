@@ -12,9 +12,9 @@ use stonechat_store::messages::{Lost, Message, Messages, Progress, State, Subjec
 #[derive(Debug)]
 pub enum Storage<D: Disk> {
     /// In memory only.
-    Memory(MemoryStream),
+    Memory(Box<MemoryStream>),
     /// On disk.
-    File(FileStream<D>),
+    File(Box<FileStream<D>>),
 }
 
 macro_rules! both {

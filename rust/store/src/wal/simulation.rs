@@ -33,7 +33,7 @@ fn reopen(disk: &SimDisk, salt: u64) -> (Log<SimDisk>, Recovery, Bodies) {
 fn body(number: u64, random: &mut Random) -> Vec<u8> {
     let mut body = number.to_le_bytes().to_vec();
     let len = if random.one_in(20) { random.below(20_000) } else { random.below(300) };
-    body.extend(std::iter::repeat_with(|| random.next() as u8).take(len));
+    body.extend(std::iter::repeat_with(|| random.draw() as u8).take(len));
     body
 }
 
@@ -55,7 +55,7 @@ struct World {
 impl World {
     fn new(random: &mut Random) -> Self {
         let disk = SimDisk::default();
-        let (log, _, bodies) = reopen(&disk, random.next());
+        let (log, _, bodies) = reopen(&disk, random.draw());
         assert!(bodies.is_empty());
         Self { disk, log, written: vec![], ends: vec![], gathered: vec![], job: None, trimmed: 0, next: 0 }
     }
@@ -109,7 +109,7 @@ impl World {
     /// Restarts from `disk` and checks what is there.
     fn restart(&mut self, disk: SimDisk, killed_only: bool, random: &mut Random) {
         let acknowledged = self.acknowledged();
-        let (log, recovery, bodies) = reopen(&disk, random.next());
+        let (log, recovery, bodies) = reopen(&disk, random.draw());
         assert_eq!(recovery.damaged, [], "nothing was damaged");
         // A record's own position is not behind it, but before the next one: good for trimming.
         let (ends, bodies): (Vec<u64>, Vec<Vec<u8>>) = bodies.into_iter().unzip();
