@@ -30,9 +30,8 @@ impl<D: Disk> Engine<D> {
             if !request.subjects_filter.is_empty() {
                 let (total, found) = subjects_of(stream, &request);
                 if total > 0 {
-                    let offset = request.offset.clamp(0, total as i64);
-                    page = json!({"total": total, "offset": offset, "limit": SUBJECTS_MAX});
-                    subjects = Some(found);
+                    page = json!({"total": total, "offset": request.offset.max(0), "limit": SUBJECTS_MAX});
+                    subjects = Some(found).filter(|found| !found.is_empty());
                 }
             }
             let mut answer = fields(page);

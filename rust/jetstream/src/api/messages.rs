@@ -7,7 +7,7 @@ use stonechat_store::disk::Disk;
 use stonechat_store::index::Filter;
 use stonechat_store::messages::{Lost, Messages, Progress};
 
-use super::requests::{DeleteRequest, GetRequest};
+use super::requests::{DeleteRequest, GetRequest, is_empty};
 use super::{Answer, Reply, fields};
 use crate::engine::Engine;
 use crate::error::{self, ApiError};
@@ -17,7 +17,7 @@ use crate::time::rfc3339;
 impl<D: Disk> Engine<D> {
     pub(super) fn get_message(&mut self, account: u32, name: &str, payload: &[u8]) -> Reply {
         let get = || -> Result<Answer, ApiError> {
-            if payload.is_empty() {
+            if is_empty(payload) {
                 return Err(error::BAD_REQUEST.error());
             }
             let request = GetRequest::decode(payload, self.options.strict)?;
@@ -64,7 +64,7 @@ impl<D: Disk> Engine<D> {
     }
 
     fn try_delete_message(&mut self, account: u32, name: &str, payload: &[u8]) -> Result<Answer, ApiError> {
-        if payload.is_empty() {
+        if is_empty(payload) {
             return Err(error::BAD_REQUEST.error());
         }
         let request = DeleteRequest::decode(payload, self.options.strict)?;
@@ -80,7 +80,7 @@ impl<D: Disk> Engine<D> {
         }
         let sequence = request.sequence;
         if sequence == 0 {
-            return Err(error::BAD_REQUEST.error());
+            return Err(failed("no message found"));
         }
         let messages = stream.core.messages();
         if !messages.contains(sequence) {

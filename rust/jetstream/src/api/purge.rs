@@ -38,6 +38,9 @@ impl<D: Disk> Engine<D> {
         };
         if filter.is_none() && request.keep == 0 && request.sequence == 0 {
             self.change(group, &Entry::Clear { next: 0 })?;
+        } else if filter.is_none() && request.sequence > stream.core.messages().state().last_sequence {
+            // The next message gets this sequence, though there was none before it.
+            self.change(group, &Entry::Clear { next: request.sequence })?;
         } else {
             self.purge_matching(group, filter.as_ref(), &request)?;
         }

@@ -31,6 +31,16 @@ pub(super) fn is_json(payload: &[u8]) -> bool {
     matches!(payload.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
+/// Whether a payload asks for nothing.
+pub(super) fn is_empty(payload: &[u8]) -> bool {
+    let text = payload.trim_ascii();
+    text.is_empty()
+        || text
+            .strip_prefix(b"{")
+            .and_then(|t| t.strip_suffix(b"}"))
+            .is_some_and(|t| t.trim_ascii().is_empty())
+}
+
 #[derive(Debug, Default)]
 pub(super) struct InfoRequest {
     pub(super) offset: i64,

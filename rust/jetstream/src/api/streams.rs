@@ -28,17 +28,29 @@ impl<D: Disk> Origins for AccountStreams<'_, D> {
 
 impl<D: Disk> Engine<D> {
     /// Reads a configuration and checks what can be checked without the stream itself.
-    fn read_config(&self, account: u32, name: &str, payload: &[u8]) -> Result<StreamConfig, ApiError> {
+    fn read_config(
+        &self,
+        account: u32,
+        name: &str,
+        payload: &[u8],
+        is_new: bool,
+    ) -> Result<StreamConfig, ApiError> {
         let request = StreamRequest::decode(payload, self.options.strict)?;
-        if request.config.name != name {
-            return Err(error::STREAM_MISMATCH.error());
-        }
-        if name.contains(['/', '\\']) {
-            return Err(error::STREAM_NAME_CONTAINS_PATH_SEPARATORS.error());
+        let is_named = |config: &StreamConfig| match config.name == name {
+            true => Ok(()),
+            false => Err(error::STREAM_MISMATCH.error()),
+        };
+        // An update looks at the name last, as with nats-server 2.15.
+        if is_new {
+            is_named(&request.config)?;
+            if name.contains(['/', '\\']) {
+                return Err(error::STREAM_NAME_CONTAINS_PATH_SEPARATORS.error());
+            }
         }
         let origins = AccountStreams { engine: self, account };
         let mut config =
             check(request.config, request.pedantic, self.options.duplicate_window_max, &origins)?;
+        is_named(&config)?;
         config.metadata.retain(|key, _| key != VERSION_KEY && key != LEVEL_KEY);
         config.metadata.insert(REQUIRED_KEY.to_owned(), required_level(&config).to_string());
         Ok(config)
@@ -130,7 +142,7 @@ impl<D: Disk> Engine<D> {
     }
 
     fn try_create(&mut self, account: u32, name: &str, payload: &[u8]) -> Result<Answer, ApiError> {
-        let config = self.read_config(account, name, payload)?;
+        let config = self.read_config(account, name, payload, true)?;
         if let Ok(group) = self.find(account, name) {
             let same = self.streams.get(&group).is_some_and(|stream| is_same(stream.core.config(), &config));
             return if same { Ok(self.created(group)) } else { Err(error::STREAM_NAME_EXIST.error()) };
@@ -173,7 +185,7 @@ impl<D: Disk> Engine<D> {
     }
 
     fn try_update(&mut self, account: u32, name: &str, payload: &[u8]) -> Result<Answer, ApiError> {
-        let config = self.read_config(account, name, payload)?;
+        let config = self.read_config(account, name, payload, false)?;
         let group = self.find(account, name)?;
         let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
         let old = stream.core.config().clone();

@@ -127,8 +127,14 @@ impl<M: Messages> StreamCore<M> {
         let fewer = config.max_msgs_per_subject > 0
             && (self.config.max_msgs_per_subject <= 0
                 || config.max_msgs_per_subject < self.config.max_msgs_per_subject);
+        let loses_interest =
+            config.retention == Retention::Interest && self.config.retention != Retention::Interest;
         self.config = config;
         self.read_transform();
+        // Nobody consumes, so nobody wants what is there.
+        if loses_interest {
+            let _ = self.apply(&Entry::Clear { next: 0 });
+        }
         if fewer {
             self.enforce_all_subjects();
         }
@@ -509,7 +515,7 @@ impl<M: Messages> StreamCore<M> {
     /// The header block of a marker that says that a subject's last message is too old.
     pub fn marker_headers(&self) -> Vec<u8> {
         let ttl = ttl::show_seconds(self.config.subject_delete_marker_ttl);
-        format!("NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\nNats-TTL: {ttl}\r\n\r\n").into_bytes()
+        format!("NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\nNats-TTL: {ttl}\r\nNats-Rollup: sub\r\n\r\n").into_bytes()
     }
 }
 

@@ -1,0 +1,1 @@
+"""JetStream's API and publishes, against the real server."""

@@ -1,0 +1,302 @@
+"""What is asked of both servers: scripts by name. Each cleans up after itself by deleting its streams."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .player import Ask, Gather, Listen, Step, Until, api, create, publish
+
+E = "Nats-Expected-"
+_RECORDED = Path(__file__).parents[3] / "rust" / "jetstream" / "tests" / "data" / "publishes.json"
+
+FILLED: list[Step] = [
+    create("S", subjects=["s.>"], allow_direct=True),
+    publish("s.a", "1"),
+    publish("s.b", "22", A="b"),
+    publish("s.a", "333"),
+    publish("s.c", ""),
+    publish("s.a.b", "x" * 300, A="b", C="d"),
+]
+DELETE: list[Step] = [api("STREAM.DELETE.S")]
+
+
+def _gets() -> list[Step]:
+    bodies: list[Any] = [
+        {"seq": 2}, {"seq": 99}, {"last_by_subj": "s.a"}, {"last_by_subj": "s.*"}, {"last_by_subj": "nope"},
+        {"next_by_subj": "s.*", "seq": 2}, {"next_by_subj": "s.a", "seq": 2}, {"next_by_subj": "s.a", "seq": 4},
+        {"next_by_subj": "s.b"}, {"seq": 2, "no_hdr": True}, b"", {}, {"seq": 1, "last_by_subj": "s.a"},
+        {"start_time": "2020-01-01T00:00:00Z"}, {"start_time": "2099-01-01T00:00:00Z"},
+        {"start_time": "2020-01-01T00:00:00Z", "next_by_subj": "s.b"}, {"batch": 2, "seq": 1}, b"{x", {"seq": -1},
+        {"seq": "1"}, {"foo": 1}, {"last_by_subj": "s.a", "next_by_subj": "s.b"},
+        {"start_time": "2020-01-01T00:00:00Z", "seq": 2},
+    ]  # fmt: skip
+    return [api("STREAM.MSG.GET.S", body) for body in bodies] + [api("STREAM.MSG.GET.NONE", {"seq": 1})]
+
+
+def _direct() -> list[Step]:
+    subject = "$JS.API.DIRECT.GET.S"
+    single: list[Step] = [
+        Ask(subject, body)
+        for body in (
+            {"seq": 1}, {"seq": 2}, {"seq": 99}, {"last_by_subj": "s.a"}, {"last_by_subj": "nope"}, b"", b"{x", {},
+            {"next_by_subj": "s.b"}, {"next_by_subj": "s.a", "seq": 2}, {"seq": 2, "no_hdr": True},
+            {"seq": 1, "last_by_subj": "s.a"}, {"start_time": "2020-01-01T00:00:00Z"},
+            {"start_time": "2099-01-01T00:00:00Z"}, {"batch": 2}, {"batch": 2, "seq": 99},
+            {"last_by_subj": "s.a", "batch": 2}, {"multi_last": []}, {"multi_last": ["nope"]},
+            {"multi_last": ["s.>"], "up_to_seq": 1, "up_to_time": "2030-01-01T00:00:00Z"},
+            {"multi_last": ["s.>"], "up_to_time": "2020-01-01T00:00:00Z"},
+        )
+    ]  # fmt: skip
+    by_subject: list[Step] = [
+        Ask(f"{subject}.s.a"), Ask(f"{subject}.s.zz"), Ask(f"{subject}.s.a", {"no_hdr": True}),
+        Ask(f"{subject}.s.b", b"x"), Ask(f"{subject}.s.a.b"), Ask("$JS.API.DIRECT.GET.NONE", {"seq": 1}),
+        Ask(subject, {"seq": 1}, {"Nats-Required-Api-Level": "99"}),
+        Ask(subject, {"seq": 1}, {"Nats-Required-Api-Level": "5"}),
+    ]  # fmt: skip
+    several: list[Step] = [
+        Gather(subject, body)
+        for body in (
+            {"batch": 2, "seq": 1}, {"batch": 10, "seq": 1}, {"batch": 10, "seq": 3}, {"multi_last": ["s.>"]},
+            {"multi_last": ["s.a", "s.b"]}, {"multi_last": ["s.a", "zz"], "batch": 1},
+            {"multi_last": ["s.>"], "batch": 2}, {"batch": 3, "next_by_subj": "s.a", "seq": 1},
+            {"batch": 3, "max_bytes": 1, "seq": 1}, {"multi_last": ["s.>"], "up_to_seq": 1},
+            {"multi_last": ["s.>"], "up_to_seq": 3}, {"batch": 2, "start_time": "2020-01-01T00:00:00Z"},
+            {"multi_last": ["s.>"], "seq": 2}, {"multi_last": ["s.>"], "up_to_time": "2099-01-01T00:00:00Z"},
+            {"multi_last": ["s.*"], "max_bytes": 5}, {"batch": 1, "seq": 2},
+        )
+    ]  # fmt: skip
+    return single + by_subject + several
+
+
+def _infos() -> list[Step]:
+    bodies: list[Any] = [
+        b"", {"deleted_details": True}, {"subjects_filter": ">"}, {"subjects_filter": ">", "offset": 1},
+        {"subjects_filter": ">", "offset": 99}, {"subjects_filter": "zz"}, {"subjects_filter": "s.*"}, b"xx", b"{xx",
+        {"foo": 1}, {"offset": "a"}, {"offset": -1, "subjects_filter": ">"}, b"[]", b" {}", b"null",
+    ]  # fmt: skip
+    return [api("STREAM.INFO.S", body) for body in bodies] + [api("STREAM.INFO.NONE"), api("STREAM.INFO.NONE", b"{x")]
+
+
+def _lists() -> list[Step]:
+    bodies: list[Any] = [
+        b"", {}, {"subject": "s.a"}, {"subject": "zzz"}, {"subject": ">"}, {"subject": "t"}, {"offset": 1},
+        {"offset": 5}, {"offset": -1}, b"{x", b"xx",
+    ]  # fmt: skip
+    return [api(f"STREAM.{what}", body) for what in ("NAMES", "LIST") for body in bodies]
+
+
+def _deletes() -> list[Step]:
+    bodies: list[Any] = [
+        {"seq": 2}, {"seq": 2}, b"", {"seq": 1, "no_erase": True}, {"seq": 77}, {}, {"seq": 0}, b"{x", {"foo": 1},
+    ]  # fmt: skip
+    steps: list[Step] = [api("STREAM.MSG.DELETE.S", body) for body in bodies]
+    return [*steps, api("STREAM.MSG.DELETE.NONE", {"seq": 1}), api("STREAM.INFO.S", {"deleted_details": True})]
+
+
+def _purges() -> list[Step]:
+    steps: list[Step] = []
+    bodies: list[Any] = [
+        {"seq": 1, "keep": 1}, {"filter": "zz"}, {"filter": "s.a"}, {"seq": 3}, {"keep": 1}, {"filter": "s.*", "keep": 1},
+        {"filter": "s.*", "seq": 3}, b"x", b"{x", {"foo": 1}, {"keep": 0}, {"seq": 99}, {"keep": 99}, b"",
+    ]  # fmt: skip
+    for body in bodies:
+        info = api("STREAM.INFO.S", {"deleted_details": True})
+        steps += [*FILLED, api("STREAM.PURGE.S", body), info, publish("s.z"), info, *DELETE]
+    return [*steps, api("STREAM.PURGE.NONE")]
+
+
+def _updates() -> list[Step]:
+    base = {"name": "S", "subjects": ["s.>"], "allow_direct": True}
+    changes: list[dict[str, Any]] = [
+        {}, {"subjects": ["s.>", "u"]}, {"max_msgs": 2}, {"max_msgs_per_subject": 1}, {"max_bytes": 60},
+        {"storage": "memory"}, {"retention": "interest"}, {"retention": "workqueue"}, {"num_replicas": 3},
+        {"description": "d"}, {"metadata": {"a": "b"}}, {"allow_direct": False}, {"deny_delete": True},
+        {"deny_delete": False}, {"deny_purge": True}, {"duplicate_window": 1}, {"max_age": 1}, {"discard": "new"},
+        {"mirror": {"name": "X"}}, {"name": "T"}, {"sealed": True}, {"sealed": False}, {"republish": {"dest": "s.x"}},
+        {"subject_transform": {"src": "s.*", "dest": "t.{{wildcard(1)}}"}}, {"foo": 1},
+    ]  # fmt: skip
+    steps: list[Step] = []
+    for change in changes:
+        steps += [
+            *FILLED,
+            api("STREAM.UPDATE.S", {**base, **change}),
+            api("STREAM.INFO.S", {"deleted_details": True}),
+            publish("s.a", "again"),
+            *DELETE,
+        ]
+    return [*steps, api("STREAM.UPDATE.NONE", {"name": "NONE"}), api("STREAM.UPDATE.S", b""), api("STREAM.UPDATE.S", b"{")]
+
+
+def _creates() -> list[Step]:
+    return [
+        create("S", subjects=["s.>"]),
+        create("S", subjects=["s.>"]),
+        create("S", subjects=["q.>"]),
+        create("S", subjects=["s.>"], description="other"),
+        api("STREAM.CREATE.T", {"name": "S"}),
+        create("T", subjects=["s.a"]),
+        create("T", subjects=["s.a", "s.a"]),
+        create("T", subjects=["a..b"]),
+        create("T", num_replicas=3),
+        create("T", sealed=True),
+        create("T", subjects=["$JS.API.x"]),
+        create("T", subjects=[">"]),
+        create("T", retention="nonsense"),
+        create("T", max_age=1),
+        create("T", pedantic=True, max_msgs=-5),
+        create("T", unknown=1),
+        api("STREAM.CREATE.T", b""),
+        api("STREAM.CREATE.T", b"{x"),
+        api("STREAM.CREATE.a/b", {"name": "a/b"}),
+        create("T", first_seq=10, storage="memory"),
+        publish("T"),
+        api("STREAM.INFO.T"),
+        api("STREAM.DELETE.T", b"x"),
+        api("STREAM.DELETE.T"),
+        api("STREAM.DELETE.T"),
+        *DELETE,
+    ]
+
+
+def _sealed() -> list[Step]:
+    return [
+        *FILLED,
+        api("STREAM.UPDATE.S", {"name": "S", "subjects": ["s.>"], "allow_direct": True, "sealed": True}),
+        publish("s.a"),
+        api("STREAM.PURGE.S"),
+        api("STREAM.MSG.DELETE.S", {"seq": 1}),
+        api("STREAM.MSG.GET.S", {"seq": 1}),
+        *DELETE,
+        create("S", subjects=["s.>"], deny_delete=True, deny_purge=True),
+        publish("s.a"),
+        api("STREAM.PURGE.S"),
+        api("STREAM.MSG.DELETE.S", {"seq": 1}),
+        *DELETE,
+    ]
+
+
+def _others() -> list[Step]:
+    silent = [
+        "FOO", "STREAM.FOO.S", "STREAM.INFO.S.T", "STREAM.INFO", "META.LEADER.STEPDOWN", "SERVER.REMOVE",
+        "ACCOUNT.PURGE.X",
+    ]  # fmt: skip
+    return [
+        *FILLED,
+        api("STREAM.LEADER.STEPDOWN.S"),
+        api("STREAM.PEER.REMOVE.S", {"peer": "x"}),
+        api("STREAM.PEER.EVACUATE.S", {"peer": "x"}),
+        api("STREAM.CANCEL_MOVE.S"),
+        *[Ask(f"$JS.API.{path}", silent=True) for path in silent],
+        api("INFO", b"", Nats_Required_Api_Level="99"),
+        api("INFO", b"", Nats_Required_Api_Level="x"),
+        api("INFO", b"", Nats_Required_Api_Level="5"),
+        api("INFO", b"xx"),
+        api("CONSUMER.INFO.S.C"),
+        api("CONSUMER.NAMES.S"),
+        api("CONSUMER.LIST.S"),
+        api("CONSUMER.LIST.NONE"),
+        api("CONSUMER.DELETE.S.C"),
+        Ask("$JS.API.CONSUMER.MSG.NEXT.S.C"),
+        *DELETE,
+        api("INFO"),
+    ]
+
+
+def _advisories() -> list[Step]:
+    return [
+        Listen("$JS.EVENT.ADVISORY.STREAM.>"),
+        Listen("$JS.EVENT.ADVISORY.API"),
+        create("S", subjects=["s"]),
+        create("S", subjects=["t"]),
+        api("STREAM.UPDATE.S", {"name": "S", "subjects": ["s", "u"]}),
+        api("STREAM.INFO.S"),
+        publish("s"),
+        api("STREAM.MSG.GET.S", {"seq": 1}),
+        api("STREAM.MSG.GET.S", {"seq": 9}),
+        api("STREAM.NAMES"),
+        *DELETE,
+    ]
+
+
+def _republish() -> list[Step]:
+    steps: list[Step] = [Listen("rp.>")]
+    for headers_only in (False, True):
+        republish = {"src": "s.*", "dest": "rp.{{wildcard(1)}}", "headers_only": headers_only}
+        steps += [
+            create("S", subjects=["s.>"], republish=republish),
+            publish("s.a", "1"),
+            publish("s.b", "22", A="b"),
+            publish("s.a", "333"),
+            publish("s.a.b", "not this one"),
+            publish("s.a", "wrong", Nats_Expected_Last_Sequence="99"),
+            *DELETE,
+        ]
+    return steps
+
+
+def _times() -> list[Step]:
+    one_s = 1_000_000_000
+    steps: list[Step] = []
+    for storage in ("file", "memory"):
+        gone = Until("$JS.API.STREAM.INFO.S", "state.messages", 0)
+        steps += [
+            create("S", subjects=["s.>"], max_age=one_s // 5, duplicate_window=one_s // 5, storage=storage),
+            publish("s.a"),
+            publish("s.b", Nats_Msg_Id="1"),
+            gone,
+            publish("s.b", Nats_Msg_Id="1"),
+            *DELETE,
+            create("S", subjects=["s.>"], allow_msg_ttl=True, storage=storage),
+            publish("s.a", Nats_TTL="1s"),
+            publish("s.b", Nats_TTL="1"),
+            gone,
+            *DELETE,
+            create("S", subjects=["s.>"], max_age=one_s, subject_delete_marker_ttl=60 * one_s, storage=storage),
+            publish("s.a"),
+            publish("s.a"),
+            publish("s.b", Nats_TTL="2s"),
+            Until("$JS.API.STREAM.INFO.S", "state.last_seq", 5),
+            api("STREAM.MSG.GET.S", {"last_by_subj": "s.a"}),
+            api("STREAM.INFO.S", {"subjects_filter": ">", "deleted_details": True}),
+            *DELETE,
+        ]
+    return steps
+
+
+def _recorded(storage: str) -> dict[str, list[Step]]:
+    scripts = {}
+    for number, scenario in enumerate(json.loads(_RECORDED.read_text())):
+        config = {**scenario["config"], "storage": storage}
+        steps: list[Step] = [api("STREAM.CREATE.S", config)]
+        for subject, headers, payload, answer in scenario["publishes"]:
+            if answer is not None:
+                headers = {name: _text(value) for name, value in headers.items()}
+                steps.append(Ask(subject, _text(payload).encode(), headers))
+        info = api("STREAM.INFO.S", {"subjects_filter": ">", "deleted_details": True})
+        scripts[f"publishes-{number}-{storage}"] = [*steps, info, *DELETE]
+    return scripts
+
+
+def _text(value: Any) -> str:
+    return value["repeat"] * value["times"] if isinstance(value, dict) else value
+
+
+SCRIPTS: dict[str, list[Step]] = {
+    "get": [*FILLED, *_gets(), *DELETE],
+    "direct-get": [*FILLED, *_direct(), *DELETE],
+    "info": [*FILLED, *_infos(), *DELETE],
+    "list": [*FILLED, create("T"), *_lists(), api("STREAM.DELETE.T"), *DELETE],
+    "delete-message": [*FILLED, *_deletes(), *DELETE],
+    "purge": _purges(),
+    "update": _updates(),
+    "create": _creates(),
+    "sealed": _sealed(),
+    "others": _others(),
+    "advisories": _advisories(),
+    "republish": _republish(),
+    "times": _times(),
+    **_recorded("file"),
+    **_recorded("memory"),
+}

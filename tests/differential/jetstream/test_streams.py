@@ -1,0 +1,51 @@
+"""Streams of both servers answer alike."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.differential.servers import Programs, Two, running
+
+from .player import play
+from .scripts import SCRIPTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CONFIG = 'jetstream { store_dir: "js" }'
+
+
+@pytest.fixture(scope="module")
+def servers(programs: Programs) -> Iterator[Two]:
+    """Both servers with JetStream; the scripts leave them without streams."""
+    with running(programs, CONFIG) as two:
+        yield two
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_answers_agree(servers: Two, name: str) -> None:
+    steps = SCRIPTS[name]
+    urls = [f"nats://127.0.0.1:{server.port}" for server in servers]
+    with ThreadPoolExecutor(2) as threads:
+        theirs, ours = threads.map(lambda url: play(url, steps), urls)
+    told = [
+        f"{step}\n    {difference}"
+        for step, expected, got in zip([*steps, "what was heard"], theirs, ours, strict=True)
+        for difference in differences(expected, got)
+    ]
+    assert not told, "\n".join(told)
+
+
+def differences(expected: Any, got: Any, path: str = "") -> Iterator[str]:
+    """Where two answers differ."""
+    if isinstance(expected, dict) and isinstance(got, dict):
+        for key in sorted({*expected, *got}):
+            yield from differences(expected.get(key, "absent"), got.get(key, "absent"), f"{path}.{key}")
+    elif isinstance(expected, list) and isinstance(got, list) and len(expected) == len(got):
+        for index, (one, other) in enumerate(zip(expected, got, strict=True)):
+            yield from differences(one, other, f"{path}[{index}]")
+    elif expected != got:
+        yield f"{path}: the real server says {expected!r}, ours {got!r}"
