@@ -41,8 +41,8 @@ endif
 ##@ The two commands
 
 .PHONY: run
-run: binary ## Build the server and start it on its defaults (ARGS='-js -m 8222' passes arguments)
-	$(server) $(ARGS)
+run: binary ## Build the server and start it with JetStream on its defaults (ARGS='-m 8222' passes more arguments)
+	$(server) -js $(ARGS)
 
 .PHONY: test
 test: ## Run every check, go on after a failure, and say at the end what failed and what was skipped
@@ -77,6 +77,15 @@ test-python: wheel ## Stubs against the installed module, the tests of the Pytho
 .PHONY: test-differential
 test-differential: venv binary ## The same bytes to our server and to the real nats-server
 	$(with_server) $(pytest) tests/differential
+
+.PHONY: test-durability
+test-durability: venv binary ## Kills and damage: what JetStream acknowledged is there (STONECHAT_KILLS, STONECHAT_FLIPS)
+	$(with_server) $(pytest) tests/durability
+
+.PHONY: soak
+soak: venv binary ## The same for hours: 5000 kills, 500 flips of 60,000 messages, 20,000 seeds of the simulation
+	STONECHAT_SEEDS=20000 $(CARGO) test --release --package stonechat-store --package stonechat-jetstream $(LOCKED)
+	STONECHAT_KILLS=5000 STONECHAT_FLIPS=1000 STONECHAT_FLIP_MESSAGES=60000 $(with_server) $(pytest) -s tests/durability
 
 .PHONY: test-clients
 test-clients: wheel binary ## Real clients against our server

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-steps=(lint test-rust test-python test-differential test-clients test-docker test-tutorials docs fuzz-short)
+steps=(lint test-rust test-python test-differential test-durability test-clients test-docker test-tutorials docs fuzz-short)
 logs=build/logs
 mkdir -p "$logs"
 rm -f "$logs"/*.log

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
-from .errors import ConfigError, NotSupportedError
+from .errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -221,7 +221,8 @@ def nats_js(nats_client: Client) -> JetStreamContext:
     """
     if nats_client.connected_url is not None and not nats_client._server_info.get("jetstream"):
         pytest.fail(
-            "the fixture nats_js needs a server with JetStream: add jetstream=True to nats_server_options", pytrace=False
+            "the fixture nats_js needs a server with JetStream: add jetstream=True to nats_server_options",
+            pytrace=False,
         )
     return nats_client.jetstream()
 

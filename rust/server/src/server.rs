@@ -475,6 +475,27 @@ impl Shared {
         }
     }
 
+    /// Turns JetStream on or off, or tells it what accounts may use.
+    fn reload_jetstream(&self, old: &Options, new: &Options) -> Result<(), ReloadError> {
+        let running = self.jetstream.lock().clone();
+        match (running, new.jetstream) {
+            (None, true) => {
+                let started = JetStream::start(&self.broker, new, &self.log);
+                *self.jetstream.lock() =
+                    Some(Arc::new(started.map_err(|e| ReloadError::NotReloadable(e.to_string()))?));
+            }
+            (Some(running), false) => {
+                *self.jetstream.lock() = None;
+                running.stop();
+            }
+            (Some(running), true) if old.jetstream_accounts != new.jetstream_accounts => {
+                running.set_accounts(new)
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     fn reload(&self) -> Result<(), ReloadError> {
         let old = self.options.read().clone();
         let path = old.config_file.clone().ok_or(ReloadError::NoFile)?;
@@ -504,6 +525,7 @@ impl Shared {
         for change in &changes {
             info!("Reloaded: {change}");
         }
+        self.reload_jetstream(&old, &new)?;
         self.broker.reload(
             settings::info(&new, &self.identity, self.client_addr.port()),
             settings::broker_options(&new),

@@ -86,8 +86,7 @@ async def _play(url: str, steps: Sequence[Step]) -> list[Any]:
         heard.append([message.subject, _message(message)])
 
     try:
-        for step in steps:
-            results.append(await _step(client, step, hear))
+        results += [await _step(client, step, hear) for step in steps]
         # What was sent before this answer has come.
         await client.request("$JS.API.INFO", b"", timeout=PATIENCE_S)
         # Which of two advisories about one request comes first is nobody's promise.
@@ -117,10 +116,12 @@ async def _try(client: Client, step: Step, hear: Any) -> Any:
     payload = step.payload if isinstance(step.payload, bytes) else json.dumps(step.payload).encode()
     headers = step.headers if isinstance(step, Ask) else {}
     # By hand, so that the header block is the same whatever the client's version.
-    block = ("NATS/1.0\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items()) + "\r\n").encode() if headers else b""
+    block = (
+        ("NATS/1.0\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items()) + "\r\n").encode() if headers else b""
+    )
     size = f"{len(block)} {len(block) + len(payload)}" if block else f"{len(payload)}"
     line = f"{'HPUB' if block else 'PUB'} {step.subject} {inbox} {size}\r\n".encode()
-    await client._send_command(line + block + payload + b"\r\n")  # type: ignore[no-untyped-call]
+    await client._send_command(line + block + payload + b"\r\n")
     await client.flush()
     got: list[Any] = []
     try:

@@ -32,14 +32,12 @@ def _gets() -> list[Step]:
         {"seq": "1"}, {"foo": 1}, {"last_by_subj": "s.a", "next_by_subj": "s.b"},
         {"start_time": "2020-01-01T00:00:00Z", "seq": 2},
     ]  # fmt: skip
-    return [api("STREAM.MSG.GET.S", body) for body in bodies] + [api("STREAM.MSG.GET.NONE", {"seq": 1})]
+    return [*[api("STREAM.MSG.GET.S", body) for body in bodies], api("STREAM.MSG.GET.NONE", {"seq": 1})]
 
 
 def _direct() -> list[Step]:
     subject = "$JS.API.DIRECT.GET.S"
-    single: list[Step] = [
-        Ask(subject, body)
-        for body in (
+    bodies: tuple[Any, ...] = (
             {"seq": 1}, {"seq": 2}, {"seq": 99}, {"last_by_subj": "s.a"}, {"last_by_subj": "nope"}, b"", b"{x", {},
             {"next_by_subj": "s.b"}, {"next_by_subj": "s.a", "seq": 2}, {"seq": 2, "no_hdr": True},
             {"seq": 1, "last_by_subj": "s.a"}, {"start_time": "2020-01-01T00:00:00Z"},
@@ -47,17 +45,15 @@ def _direct() -> list[Step]:
             {"last_by_subj": "s.a", "batch": 2}, {"multi_last": []}, {"multi_last": ["nope"]},
             {"multi_last": ["s.>"], "up_to_seq": 1, "up_to_time": "2030-01-01T00:00:00Z"},
             {"multi_last": ["s.>"], "up_to_time": "2020-01-01T00:00:00Z"},
-        )
-    ]  # fmt: skip
+    )  # fmt: skip
+    single: list[Step] = [Ask(subject, body) for body in bodies]
     by_subject: list[Step] = [
         Ask(f"{subject}.s.a"), Ask(f"{subject}.s.zz"), Ask(f"{subject}.s.a", {"no_hdr": True}),
         Ask(f"{subject}.s.b", b"x"), Ask(f"{subject}.s.a.b"), Ask("$JS.API.DIRECT.GET.NONE", {"seq": 1}),
         Ask(subject, {"seq": 1}, {"Nats-Required-Api-Level": "99"}),
         Ask(subject, {"seq": 1}, {"Nats-Required-Api-Level": "5"}),
     ]  # fmt: skip
-    several: list[Step] = [
-        Gather(subject, body)
-        for body in (
+    gathered: tuple[Any, ...] = (
             {"batch": 2, "seq": 1}, {"batch": 10, "seq": 1}, {"batch": 10, "seq": 3}, {"multi_last": ["s.>"]},
             {"multi_last": ["s.a", "s.b"]}, {"multi_last": ["s.a", "zz"], "batch": 1},
             {"multi_last": ["s.>"], "batch": 2}, {"batch": 3, "next_by_subj": "s.a", "seq": 1},
@@ -65,8 +61,8 @@ def _direct() -> list[Step]:
             {"multi_last": ["s.>"], "up_to_seq": 3}, {"batch": 2, "start_time": "2020-01-01T00:00:00Z"},
             {"multi_last": ["s.>"], "seq": 2}, {"multi_last": ["s.>"], "up_to_time": "2099-01-01T00:00:00Z"},
             {"multi_last": ["s.*"], "max_bytes": 5}, {"batch": 1, "seq": 2},
-        )
-    ]  # fmt: skip
+    )  # fmt: skip
+    several: list[Step] = [Gather(subject, body) for body in gathered]
     return single + by_subject + several
 
 
@@ -76,7 +72,7 @@ def _infos() -> list[Step]:
         {"subjects_filter": ">", "offset": 99}, {"subjects_filter": "zz"}, {"subjects_filter": "s.*"}, b"xx", b"{xx",
         {"foo": 1}, {"offset": "a"}, {"offset": -1, "subjects_filter": ">"}, b"[]", b" {}", b"null",
     ]  # fmt: skip
-    return [api("STREAM.INFO.S", body) for body in bodies] + [api("STREAM.INFO.NONE"), api("STREAM.INFO.NONE", b"{x")]
+    return [*[api("STREAM.INFO.S", body) for body in bodies], api("STREAM.INFO.NONE"), api("STREAM.INFO.NONE", b"{x")]
 
 
 def _lists() -> list[Step]:
@@ -98,7 +94,8 @@ def _deletes() -> list[Step]:
 def _purges() -> list[Step]:
     steps: list[Step] = []
     bodies: list[Any] = [
-        {"seq": 1, "keep": 1}, {"filter": "zz"}, {"filter": "s.a"}, {"seq": 3}, {"keep": 1}, {"filter": "s.*", "keep": 1},
+        {"seq": 1, "keep": 1}, {"filter": "zz"}, {"filter": "s.a"}, {"seq": 3}, {"keep": 1},
+        {"filter": "s.*", "keep": 1},
         {"filter": "s.*", "seq": 3}, b"x", b"{x", {"foo": 1}, {"keep": 0}, {"seq": 99}, {"keep": 99}, b"",
     ]  # fmt: skip
     for body in bodies:
@@ -126,7 +123,12 @@ def _updates() -> list[Step]:
             publish("s.a", "again"),
             *DELETE,
         ]
-    return [*steps, api("STREAM.UPDATE.NONE", {"name": "NONE"}), api("STREAM.UPDATE.S", b""), api("STREAM.UPDATE.S", b"{")]
+    return [
+        *steps,
+        api("STREAM.UPDATE.NONE", {"name": "NONE"}),
+        api("STREAM.UPDATE.S", b""),
+        api("STREAM.UPDATE.S", b"{"),
+    ]
 
 
 def _creates() -> list[Step]:
@@ -280,7 +282,7 @@ def _recorded(storage: str) -> dict[str, list[Step]]:
 
 
 def _text(value: Any) -> str:
-    return value["repeat"] * value["times"] if isinstance(value, dict) else value
+    return str(value["repeat"] * value["times"] if isinstance(value, dict) else value)
 
 
 SCRIPTS: dict[str, list[Step]] = {

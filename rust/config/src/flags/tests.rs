@@ -131,10 +131,8 @@ fn what_is_wrong_with_a_line() {
 #[test]
 fn what_later_versions_do_is_noted() {
     let cases = [
-        ("-js", vec![("--jetstream", false)]),
-        ("-js -sd /s", vec![("--jetstream", false)]),
-        ("-sd /s", vec![("--store_dir", false)]),
-        ("-js=false", vec![]),
+        ("-js", vec![]),
+        ("-sd /s", vec![]),
         ("--cluster nats://u:p@h:-1 --routes nats://h:1", vec![("--cluster", false), ("--routes", false)]),
         ("--tls --tlscert c --tlskey k", vec![]),
         ("--tls=false --tlscert c", vec![]),

@@ -207,7 +207,8 @@ pub(super) static JETSTREAM: Schema = Schema(&[
     field(&["store", "store_dir", "storedir"], Text),
     field(&["enable", "enabled"], Boolean),
     field(&["strict"], Boolean),
-    field(&["sync", "sync_interval"], Either(&[Integer, Word(&["always"]), DurationText])),
+    // `always`, or a duration; whoever reads it says what is wrong.
+    field(&["sync", "sync_interval"], Any),
     field(&["max_memory_store", "max_mem_store", "max_mem"], Size),
     field(&["max_file_store", "max_file"], Size),
     field(&["domain"], Text),

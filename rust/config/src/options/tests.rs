@@ -182,7 +182,9 @@ fn what_is_not_supported_is_noted_and_security_is_fatal() {
         ("leaf { port: 1 }", "leafnodes", false),
         ("ws { port: 1, no_tls: true }", "websocket", false),
         ("mqtt { port: 1 }", "mqtt", false),
-        ("jetstream: enabled", "jetstream", false),
+        ("jetstream { unique_tag: x }", "jetstream.unique_tag", false),
+        ("jetstream { limits { max_ha_assets: 1 } }", "jetstream.limits.max_ha_assets", false),
+        ("jetstream { key: x }", "jetstream.key", true),
         ("mappings { a: b }", "mappings", false),
         ("prof_port: 1", "prof_port", false),
         ("accounts { A { exports: [ {stream: a} ] } }", "accounts.A.exports", false),
@@ -222,6 +224,7 @@ fn what_is_not_supported_is_noted_and_security_is_fatal() {
     );
     for harmless in [
         "jetstream: disabled",
+        "jetstream: enabled",
         "https_port: 0",
         "prof_port: 0",
         "proxy_protocol: no",
@@ -303,4 +306,26 @@ fn plain_passwords_are_noticed() {
     ] {
         assert_eq!(read(text).has_plain_passwords(), is_plain, "{text}");
     }
+}
+
+#[test]
+fn jetstream_is_read() {
+    let text = "jetstream { store_dir: /s, max_mem: 1G, max_file: 512MB, domain: hub, sync_interval: 10s, strict: no,
+        limits { duplicate_window: 60s } }
+        accounts { A { jetstream: enabled }, B { jetstream { max_mem: 1K, max_streams: 3 } }, C {} }";
+    let options = read(text);
+    let js = &options.jetstream_options;
+    assert!(options.jetstream && !js.strict);
+    assert_eq!((js.max_memory, js.max_file), (Some(1_000_000_000), Some(512 << 20)));
+    assert_eq!(js.domain.as_deref(), Some("hub"));
+    assert_eq!(js.sync_interval, Some(crate::SyncInterval::Every(std::time::Duration::from_secs(10))));
+    assert_eq!(js.duplicate_window, Some(std::time::Duration::from_secs(60)));
+    let accounts: Vec<_> = options
+        .jetstream_accounts
+        .iter()
+        .map(|(name, a)| (name.as_str(), a.max_memory, a.max_streams))
+        .collect();
+    assert_eq!(accounts, [("A", -1, -1), ("B", 1000, 3)]);
+    let always = read("jetstream { sync: always }").jetstream_options;
+    assert_eq!(always.sync_interval, Some(crate::SyncInterval::Always));
 }

@@ -17,6 +17,9 @@ pub enum NotReloadable {
         /// The value that was asked for.
         new: String,
     },
+    /// Something has another value that can't be told in a word.
+    #[error("config reload not supported for {0}")]
+    Fixed(&'static str),
     /// The new configuration asks for security that this version lacks.
     #[error("{0}")]
     Unsupported(Unsupported),
@@ -101,7 +104,30 @@ pub(super) fn check(old: &Options, new: &Options) -> Result<(), NotReloadable> {
     same("MaxClosedClients", &old.max_closed_clients, &new.max_closed_clients)?;
     same("LameDuckDuration", &old.lame_duck_duration, &new.lame_duck_duration)?;
     same("LameDuckGracePeriod", &old.lame_duck_grace_period, &new.lame_duck_grace_period)?;
-    same("FeatureFlags", &old.feature_flags, &new.feature_flags)
+    same("FeatureFlags", &old.feature_flags, &new.feature_flags)?;
+    check_jetstream(old, new)
+}
+
+/// JetStream can be turned on and off; while it runs, its store stays where and as it is.
+fn check_jetstream(old: &Options, new: &Options) -> Result<(), NotReloadable> {
+    if !(old.jetstream && new.jetstream) {
+        return Ok(());
+    }
+    if old.store_dir != new.store_dir {
+        return Err(NotReloadable::Fixed("jetstream storage directory"));
+    }
+    let (before, after) = (&old.jetstream_options, &new.jetstream_options);
+    if (before.max_memory, before.max_file) != (after.max_memory, after.max_file) {
+        return Err(NotReloadable::Fixed("jetstream max memory and max store"));
+    }
+    same("JetStreamDomain", &before.domain, &after.domain)?;
+    if before.sync_interval != after.sync_interval {
+        return Err(NotReloadable::Fixed("SyncInterval"));
+    }
+    if before.duplicate_window != after.duplicate_window || before.strict != after.strict {
+        return Err(NotReloadable::Fixed("JetStreamLimits"));
+    }
+    Ok(())
 }
 
 /// A random port is whatever it is already.

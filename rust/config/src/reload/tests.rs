@@ -125,3 +125,16 @@ fn security_that_is_missing_stops_a_reload() {
     let error = reload("", "resolver_tls { cert_file: c, key_file: k }").unwrap_err();
     assert_eq!(error, "t:1:0: resolver_tls is not supported yet by stonechat");
 }
+
+#[test]
+fn a_store_stays_where_it_is() {
+    for (old, new, what) in [
+        ("jetstream { store_dir: a }", "jetstream { store_dir: b }", "jetstream storage directory"),
+        ("jetstream { max_mem: 1 }", "jetstream { max_mem: 2 }", "jetstream max memory and max store"),
+        ("jetstream { sync: always }", "jetstream { sync: 1m }", "SyncInterval"),
+        ("jetstream { domain: a }", "jetstream { domain: b }", "JetStreamDomain: old=a, new=b"),
+    ] {
+        assert_eq!(reload(old, new).unwrap_err(), format!("config reload not supported for {what}"));
+    }
+    assert!(reload("jetstream { store_dir: a }", "jetstream: off").is_ok());
+}

@@ -161,8 +161,9 @@ impl<D: Disk> Engine<D> {
         }
         if let Some(torn) = &recovery.torn {
             engine.warn(format!(
-                "JetStream store: the end of the log was not whole and never acknowledged, {} bytes of {} were dropped",
-                torn.len, torn.file
+                "JetStream store: the end of the log can't be read and was dropped: {}, offset {}, {} bytes, about {} \
+                 records that were not known to be on disk yet",
+                torn.file, torn.offset, torn.len, torn.records
             ));
         }
         let applied = engine.open_streams()?;

@@ -515,7 +515,8 @@ impl<M: Messages> StreamCore<M> {
     /// The header block of a marker that says that a subject's last message is too old.
     pub fn marker_headers(&self) -> Vec<u8> {
         let ttl = ttl::show_seconds(self.config.subject_delete_marker_ttl);
-        format!("NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\nNats-TTL: {ttl}\r\nNats-Rollup: sub\r\n\r\n").into_bytes()
+        format!("NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\nNats-TTL: {ttl}\r\nNats-Rollup: sub\r\n\r\n")
+            .into_bytes()
     }
 }
 

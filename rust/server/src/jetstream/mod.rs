@@ -173,6 +173,14 @@ impl JetStream {
         self.ask(move |engine| engine.has(&account, &stream))
     }
 
+    /// Takes over what accounts may use.
+    pub(crate) fn set_accounts(&self, options: &Options) {
+        let accounts = accounts(options);
+        self.inbox.command(Box::new(move |engine| {
+            accounts.into_iter().for_each(|(name, limits)| engine.set_limits(&name, limits));
+        }));
+    }
+
     fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Engine<RealDisk>) -> T + Send + 'static,

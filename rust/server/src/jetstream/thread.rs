@@ -30,6 +30,8 @@ pub(super) struct JetStreamThread {
     courier: Courier,
     accounts: Vec<Arc<Account>>,
     attached: HashMap<(u32, Interest, String), SubRef>,
+    /// The API of each account.
+    api: Vec<SubRef>,
     /// Unlocked when the thread ends.
     directory: Directory,
     log: Logger,
@@ -51,6 +53,7 @@ impl JetStreamThread {
             courier,
             accounts: Vec::new(),
             attached: HashMap::new(),
+            api: Vec::new(),
             directory,
             log,
         }
@@ -79,7 +82,7 @@ impl JetStreamThread {
             let Some(name) = self.engine.account_name(number) else { break };
             let account = self.broker.account(name);
             let inlet: Arc<dyn Inlet> = self.inbox.clone();
-            account.attach(inlet, tag(Kind::Api, number), b"$JS.API.>");
+            self.api.push(account.attach(inlet, tag(Kind::Api, number), b"$JS.API.>"));
             self.accounts.push(account);
         }
     }
@@ -97,6 +100,7 @@ impl JetStreamThread {
             }
             for command in arrived.commands.drain(..) {
                 command(&mut self.engine);
+                self.learn_accounts();
             }
             let stop = std::mem::take(&mut arrived.stop);
             arrived.for_each(|i, item, waiting| {
@@ -214,8 +218,21 @@ impl JetStreamThread {
         }
     }
 
+    /// Ends what streams and the API listen to.
+    fn detach_all(&mut self) {
+        for ((group, ..), sub) in self.attached.drain() {
+            if let Some(account) = self.accounts.get(self.engine.account_of(group) as usize) {
+                account.detach(&sub);
+            }
+        }
+        for (account, sub) in self.accounts.iter().zip(self.api.drain(..)) {
+            account.detach(&sub);
+        }
+    }
+
     /// Writes all there is; nothing comes in any more.
     fn close(mut self) {
+        self.detach_all();
         let mut arrived = Arrived::default();
         self.inbox.take(&mut arrived, Some(Duration::ZERO));
         for done in arrived.done.drain(..) {

@@ -1,0 +1,1 @@
+"""What JetStream acknowledged, through crashes and damage."""

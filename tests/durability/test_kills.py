@@ -1,0 +1,62 @@
+"""kill -9 at random points under load: whatever was acknowledged is there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .store import ask, connected, publish_until, started, verify
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KILLS = int(os.environ.get("STONECHAT_KILLS", "100"))
+
+
+@pytest.mark.parametrize("sync", ["", 'sync_interval: "2m"'], ids=["always", "lazy"])
+def test_what_was_acknowledged_survives_kills(stonechat_program: Path, tmp_path: Path, sync: str) -> None:
+    asyncio.run(_kill_again_and_again(stonechat_program, tmp_path / "store", sync, KILLS // 2))
+
+
+async def _kill_again_and_again(program: Path, store: Path, sync: str, kills: int) -> None:
+    chance = random.Random(kills)
+    acked: dict[int, int] = {}
+    number = 0
+    for round_ in range(kills + 1):
+        before = dict(acked)
+        server = started(program, store, sync)
+        try:
+            async with connected(server) as client:
+                if round_ == 0:
+                    config = {"name": "S", "subjects": ["s.>"], "duplicate_window": 10**8}
+                    assert "error" not in await ask(client, "STREAM.CREATE.S", config)
+                state = (await ask(client, "STREAM.INFO.S"))["state"]
+                assert state["messages"] >= len(before)
+                assert state["last_seq"] >= max(before, default=0)
+                # All of them in the end; the newest and some others each time.
+                sample = before if round_ == kills else _sample(before, chance)
+                verdict = await verify(client, sample)
+                assert (verdict.missing, verdict.wrong, verdict.corrupt) == ([], [], []), f"after kill {round_}"
+                loop = asyncio.get_running_loop()
+                until = loop.time() + chance.choice([0.002, 0.02, 0.05])
+                loop.call_at(until, server.process.kill)
+                number = await publish_until(client, number, acked, partial(_is_past, loop, until))
+            server.process.wait()
+        finally:
+            server.close()
+    assert len(acked) > kills
+
+
+def _is_past(loop: asyncio.AbstractEventLoop, moment: float) -> bool:
+    return loop.time() > moment
+
+
+def _sample(acked: dict[int, int], chance: random.Random) -> dict[int, int]:
+    newest = sorted(acked)[-300:]
+    others = chance.sample(sorted(acked), min(100, len(acked)))
+    return {sequence: acked[sequence] for sequence in {*newest, *others}}
