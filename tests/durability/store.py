@@ -7,7 +7,7 @@ import base64
 import hashlib
 import json
 import shutil
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import nats
@@ -43,7 +43,8 @@ async def connected(server: ServerProcess) -> AsyncIterator[Client]:
     try:
         yield client
     finally:
-        await client.close()
+        with suppress(OSError):
+            await client.close()
 
 
 def started(program: Path, store: Path, sync: str = "") -> ServerProcess:
@@ -56,8 +57,10 @@ def started(program: Path, store: Path, sync: str = "") -> ServerProcess:
         raise
 
 
-async def publish_until(client: Client, first: int, acked: dict[int, int], enough: Callable[[], bool]) -> int:
-    """Publishes messages from `first` on, a thousand unacknowledged at most, until it is enough or the server is gone.
+async def publish_until(
+    client: Client, first: int, end: int, acked: dict[int, int], enough: Callable[[], bool] = lambda: False
+) -> int:
+    """Publishes messages from `first` to `end`, unless it is enough or the server is gone; a thousand wait at most.
 
     Notes in `acked` which number each acknowledged sequence has; answers the next number.
     """
@@ -72,11 +75,15 @@ async def publish_until(client: Client, first: int, acked: dict[int, int], enoug
 
     await client.subscribe(f"{inbox}.*", cb=note)
     number = first
-    while not enough() and client.is_connected:
-        await waiting.acquire()
+    while number < end and not enough() and client.is_connected:
+        # An answer may never come: then it is over too.
+        try:
+            await asyncio.wait_for(waiting.acquire(), 1)
+        except TimeoutError:
+            continue
         try:
             await client.publish(f"s.{number % 500}", body(number), reply=f"{inbox}.{number}")
-        except nats.errors.Error:
+        except (nats.errors.Error, OSError):
             break
         number += 1
         if number % 50 == 0:

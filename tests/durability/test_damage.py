@@ -28,14 +28,7 @@ async def _fill(program: Path, store: Path, delay_s: float) -> dict[int, int]:
     try:
         async with connected(server) as client:
             await ask(client, "STREAM.CREATE.S", {"name": "S", "subjects": ["s.>"], "duplicate_window": 10**8})
-            sent = 0
-
-            def enough() -> bool:
-                nonlocal sent
-                sent += 1
-                return sent > MESSAGES
-
-            await publish_until(client, 0, acked, enough)
+            await publish_until(client, 0, MESSAGES, acked)
             # All of them: the server answers in order.
             while len(acked) < MESSAGES:
                 await client.flush()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KILLS = int(os.environ.get("STONECHAT_KILLS", "100"))
+MESSAGES_MAX = 1500
+"""Messages between two kills."""
 
 
 @pytest.mark.parametrize("sync", ["", 'sync_interval: "2m"'], ids=["always", "lazy"])
@@ -45,8 +47,10 @@ async def _kill_again_and_again(program: Path, store: Path, sync: str, kills: in
                 loop = asyncio.get_running_loop()
                 until = loop.time() + chance.choice([0.002, 0.02, 0.05])
                 loop.call_at(until, server.process.kill)
-                number = await publish_until(client, number, acked, partial(_is_past, loop, until))
-            server.process.wait()
+                number = await publish_until(
+                    client, number, number + MESSAGES_MAX, acked, partial(_is_past, loop, until)
+                )
+            server.kill()
         finally:
             server.close()
     assert len(acked) > kills

@@ -123,6 +123,7 @@ impl<D: Disk> Engine<D> {
             }
             Ok(None) => self.direct_status(request, "404 Message Not Found", &[]),
             Err(lost) => {
+                self.note_news(group);
                 let status = format!("500 {}", lost_error(&lost).description);
                 self.direct_status(request, &status, &[]);
             }

@@ -55,7 +55,13 @@ impl<D: Disk> Engine<D> {
             fields_.insert("time".to_owned(), rfc3339(message.time).into());
             Ok(fields(json!({"message": Value::Object(fields_)})))
         };
-        Reply::new("stream_msg_get_response", get())
+        let result = get();
+        if result.as_ref().is_err_and(|e| e.err_code == LOST)
+            && let Ok(group) = self.find(account, name)
+        {
+            self.note_news(group);
+        }
+        Reply::new("stream_msg_get_response", result)
     }
 
     pub(super) fn delete_message(&mut self, account: u32, name: &str, payload: &[u8]) -> Reply {
@@ -127,7 +133,10 @@ pub(super) fn next<M: Messages>(messages: &M, filter: &Filter, mut sequence: u64
     }
 }
 
+/// The code of what can't be read any more, ours alone.
+const LOST: u16 = 10_900;
+
 /// What is said of a message that can't be read any more. nats-server has no such error: it says that there is no message.
 pub(super) fn lost_error(lost: &Lost) -> ApiError {
-    ApiError { code: 500, err_code: 10_900, description: lost.to_string().into() }
+    ApiError { code: 500, err_code: LOST, description: lost.to_string().into() }
 }

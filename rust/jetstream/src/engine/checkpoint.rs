@@ -107,6 +107,8 @@ pub(super) struct Checkpoint {
     phase: Phase,
     /// Entries of streams that were deleted, and their files.
     pub(super) deleted: Vec<u64>,
+    /// Those of them that are part of the current checkpoint.
+    deleting: Vec<u64>,
     pub(super) obsolete: Vec<String>,
     /// Position of the last one.
     pub(super) position: u64,
@@ -116,6 +118,10 @@ pub(super) struct Checkpoint {
     /// When the last sync of the log ended.
     last_sync: i64,
     seal_running: bool,
+    /// Streams with full segments.
+    pub(super) to_seal: std::collections::VecDeque<u32>,
+    /// Streams that are part of the current checkpoint.
+    groups: Vec<u32>,
     wants_now: bool,
     no_room: bool,
 }
@@ -172,7 +178,8 @@ impl<D: Disk> Engine<D> {
 
     fn files_job(&mut self) -> Job<D> {
         let (mut files, mut names) = (Vec::new(), false);
-        for stream in self.streams.values_mut() {
+        for group in &self.checkpoint.groups {
+            let Some(stream) = self.streams.get_mut(group) else { continue };
             if let Storage::File(file) = stream.core.messages_mut() {
                 let (dirty, changed) = file.take_dirty();
                 files.extend(dirty);
@@ -191,14 +198,15 @@ impl<D: Disk> Engine<D> {
         if self.checkpoint.seal_running {
             return None;
         }
-        for (group, stream) in &mut self.streams {
+        while let Some(group) = self.checkpoint.to_seal.pop_front() {
+            let Some(stream) = self.streams.get_mut(&group) else { continue };
             let Storage::File(file) = stream.core.messages_mut() else { continue };
             if stream.is_sealing {
                 continue;
             }
             if let Some(Ok(job)) = file.seal_job() {
                 self.checkpoint.seal_running = true;
-                return Some(Job::Seal { group: *group, job });
+                return Some(Job::Seal { group, job });
             }
         }
         None
@@ -220,12 +228,13 @@ impl<D: Disk> Engine<D> {
             Done::Remove => self.checkpoint.phase = Phase::Idle,
             Done::Seal(group, sealed) => {
                 self.checkpoint.seal_running = false;
+                self.note_dirty(group);
                 let Some(stream) = self.streams.get_mut(&group) else { return };
-                stream.is_dirty = true;
                 if let Storage::File(file) = stream.core.messages_mut() {
                     // Without its footer a segment is as good, only slower to open.
                     stream.is_sealing = file.sealed(sealed).is_err();
                 }
+                self.note_news(group);
             }
         }
     }
@@ -252,9 +261,7 @@ impl<D: Disk> Engine<D> {
     }
 
     fn is_anything_dirty(&self) -> bool {
-        !self.checkpoint.deleted.is_empty()
-            || self.log.end() > self.checkpoint.position
-                && self.streams.values().any(|stream| stream.is_dirty)
+        !self.checkpoint.deleted.is_empty() || !self.dirty.is_empty()
     }
 
     pub(super) fn checkpoint_deadline(&self) -> Option<i64> {
@@ -281,10 +288,11 @@ impl<D: Disk> Engine<D> {
         let mut obsolete = std::mem::take(&mut self.checkpoint.obsolete);
         let mut full = false;
         let accounts: Vec<_> = self.accounts.iter().map(|account| Arc::clone(&account.name)).collect();
-        for (group, stream) in &mut self.streams {
-            if !stream.is_dirty {
-                continue;
-            }
+        let groups = std::mem::take(&mut self.dirty);
+        for group in &groups {
+            let Some(stream) = self.streams.get_mut(group) else { continue };
+            stream.is_dirty = false;
+            stream.is_sealing = false;
             if let Storage::File(file) = stream.core.messages_mut() {
                 if file.flush().is_err() {
                     full = true;
@@ -293,8 +301,6 @@ impl<D: Disk> Engine<D> {
                 file.rest();
                 obsolete.extend(file.take_obsolete());
             }
-            stream.is_dirty = false;
-            stream.is_sealing = false;
             let account = accounts.get(stream.account as usize).map_or("", |name| name);
             changes.push((key(*group), Some(super::recovery::encode_stream(account, stream, position))));
         }
@@ -302,18 +308,22 @@ impl<D: Disk> Engine<D> {
         if full {
             // The log must stay, so that nothing is lost that could not be written.
             self.checkpoint.obsolete = obsolete;
-            for stream in self.streams.values_mut() {
-                stream.is_dirty = true;
-            }
+            self.dirty_again(groups);
             return self.disk_full();
         }
-        let deleted = std::mem::take(&mut self.checkpoint.deleted);
-        changes.extend(deleted.into_iter().map(|key| (key, None)));
+        self.checkpoint.groups = groups;
+        self.checkpoint.deleting = std::mem::take(&mut self.checkpoint.deleted);
+        changes.extend(self.checkpoint.deleting.iter().map(|key| (*key, None)));
         changes.push((
             key(super::journal::STORE),
             Some(super::recovery::encode_store(self.next_group, position)),
         ));
         self.checkpoint.phase = Phase::Files { position, changes, obsolete, running: false };
+    }
+
+    /// What a checkpoint that failed had taken down is to be taken down again.
+    fn dirty_again(&mut self, groups: Vec<u32>) {
+        groups.into_iter().for_each(|group| self.note_dirty(group));
     }
 
     fn files_synced(&mut self, result: std::io::Result<()>) {
@@ -349,7 +359,10 @@ impl<D: Disk> Engine<D> {
             }
             Err(_) => {
                 self.checkpoint.obsolete.extend(obsolete);
-                self.streams.values_mut().for_each(|stream| stream.is_dirty = true);
+                let groups = std::mem::take(&mut self.checkpoint.groups);
+                self.dirty_again(groups);
+                let mut deleting = std::mem::take(&mut self.checkpoint.deleting);
+                self.checkpoint.deleted.append(&mut deleting);
                 self.disk_full();
             }
         }
@@ -376,6 +389,14 @@ impl<D: Disk> Engine<D> {
         }
         self.checkpoint.position = position;
         self.checkpoint.phase = Phase::Remove { obsolete, running: false };
+        for group in std::mem::take(&mut self.checkpoint.groups) {
+            let Some(stream) = self.streams.get_mut(&group) else { continue };
+            if let Storage::File(file) = stream.core.messages_mut()
+                && file.run_erasures()
+            {
+                self.note_dirty(group);
+            }
+        }
         if let Err(e) = self.log.trim(position) {
             self.log_failed(&e);
         }

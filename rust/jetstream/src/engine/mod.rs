@@ -193,6 +193,10 @@ pub struct Engine<D: Disk> {
     pub(crate) now: i64,
     /// The disk has no room, or the log failed.
     pub(crate) refuses: Option<ApiError>,
+    /// Streams that changed since the last checkpoint.
+    dirty: Vec<u32>,
+    /// Streams that have something to tell: a full segment, or damage that was found.
+    noted: Vec<u32>,
     /// When streams have something that will be too old.
     expiries: std::collections::BTreeSet<(i64, u32)>,
     pub(crate) memory: u64,
@@ -385,17 +389,36 @@ impl<D: Disk> Engine<D> {
             }
             let body = Body::of(entry, stream.core.messages().state_last() + 1);
             self.log.append(GroupId(group), body.kind, &body.parts());
-            stream.is_dirty = true;
+            if !std::mem::replace(&mut stream.is_dirty, true) {
+                self.dirty.push(group);
+            }
         }
         let before = stream.core.messages().bytes();
         let result = stream.core.apply(entry);
         self.account_bytes(group, before);
+        self.note_news(group);
         let Some(stream) = self.streams.get_mut(&group) else { return result };
         if stream.may_expire() {
             let due = stream.core.next_expiry(self.now);
             self.plan_expiry(group, due);
         }
         result
+    }
+
+    /// Takes note of a stream that has something to tell.
+    pub(crate) fn note_news(&mut self, group: u32) {
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        let has_news = matches!(stream.core.messages(), Storage::File(file) if file.has_news());
+        if has_news && !std::mem::replace(&mut stream.is_noted, true) {
+            self.noted.push(group);
+        }
+    }
+
+    fn note_dirty(&mut self, group: u32) {
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        if !std::mem::replace(&mut stream.is_dirty, true) {
+            self.dirty.push(group);
+        }
     }
 
     /// Takes note of how many bytes a stream has now, which had `before`.
@@ -455,6 +478,7 @@ impl<D: Disk> Engine<D> {
         self.log.append(GroupId(journal::STORE), body.kind, &body.parts());
         let storage = self.new_storage(group, &config);
         self.add_stream(group, account, self.now, config, storage);
+        self.note_dirty(group);
         self.announce(group, true);
         group
     }
@@ -464,9 +488,9 @@ impl<D: Disk> Engine<D> {
         let json = serde_json::to_vec(&config).unwrap_or_default();
         let body = Body::config(&json);
         self.log.append(GroupId(group), body.kind, &body.parts());
+        self.note_dirty(group);
         let Some(stream) = self.streams.get_mut(&group) else { return };
         let before = stream.core.messages().bytes();
-        stream.is_dirty = true;
         stream.set_config(config);
         self.account_bytes(group, before);
         let due = self.streams.get(&group).and_then(|stream| stream.core.next_expiry(self.now));
@@ -547,7 +571,7 @@ impl<D: Disk> Engine<D> {
 
     /// Writes what was gathered to the log. Call it when a batch of messages is done.
     pub fn commit(&mut self) {
-        self.take_damage();
+        self.take_news();
         match self.log.write() {
             Ok(end) => {
                 let after = if self.options.durability == Durability::Synced { end } else { 0 };
@@ -612,22 +636,27 @@ impl<D: Disk> Engine<D> {
         self.outbox.is_waiting()
     }
 
-    /// Names what was found damaged.
-    fn take_damage(&mut self) {
-        let mut texts = Vec::new();
-        for stream in self.streams.values_mut() {
-            if let Storage::File(file) = stream.core.messages_mut() {
-                let damaged = file.take_damaged();
-                let name = &stream.core.config().name;
-                texts.extend(damaged.iter().map(|d| {
-                    format!(
-                        "JetStream stream '{name}': messages can't be read any more: file {}, offset {}, sequences {} to {}",
-                        d.file, d.offset, d.sequences.start(), d.sequences.end()
-                    )
-                }));
+    /// Names what was found damaged, and sees to it that full segments get their footers.
+    fn take_news(&mut self) {
+        for group in std::mem::take(&mut self.noted) {
+            let Some(stream) = self.streams.get_mut(&group) else { continue };
+            stream.is_noted = false;
+            let name = stream.core.config().name.clone();
+            let Storage::File(file) = stream.core.messages_mut() else { continue };
+            let damaged = file.take_damaged();
+            if file.has_news() {
+                self.checkpoint.to_seal.push_back(group);
+            }
+            for d in damaged {
+                self.complain(format!(
+                    "JetStream stream '{name}': messages can't be read any more: file {}, offset {}, sequences {} to {}",
+                    d.file,
+                    d.offset,
+                    d.sequences.start(),
+                    d.sequences.end()
+                ));
             }
         }
-        texts.into_iter().for_each(|text| self.complain(text));
     }
 }
 

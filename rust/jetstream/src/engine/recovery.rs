@@ -141,6 +141,8 @@ impl<D: Disk> Engine<D> {
             notices: Vec::new(),
             now,
             refuses: None,
+            dirty: Vec::new(),
+            noted: Vec::new(),
             expiries: std::collections::BTreeSet::new(),
             memory: 0,
             storage: 0,
@@ -174,7 +176,7 @@ impl<D: Disk> Engine<D> {
         for group in &groups {
             engine.finish_stream(*group);
         }
-        engine.take_damage();
+        engine.take_news();
         engine.reserve();
         Ok((engine, Opened { streams: groups.len(), ..opened }))
     }
@@ -222,9 +224,7 @@ impl<D: Disk> Engine<D> {
             applied.insert(group, described.position);
             let (account, created) = (self.account(described.account), described.created);
             self.add_stream(group, account, created, described.config, storage);
-            if let Some(stream) = self.streams.get_mut(&group) {
-                stream.is_dirty = false;
-            }
+            self.note_news(group);
         }
         Ok(applied)
     }
@@ -307,6 +307,7 @@ impl<D: Disk> Engine<D> {
                     let account = self.account(account);
                     let storage = self.new_storage(group, &request.config);
                     self.add_stream(group, account, created, request.config, storage);
+                    self.note_dirty(group);
                 }
                 Event::Delete { group } => self.drop_stream(group),
                 event => self.replay_change(group, &event),
@@ -315,8 +316,8 @@ impl<D: Disk> Engine<D> {
     }
 
     fn replay_change(&mut self, group: u32, event: &Event<'_>) {
+        self.note_dirty(group);
         let Some(stream) = self.streams.get_mut(&group) else { return };
-        stream.is_dirty = true;
         let (entry, sequence) = match event {
             Event::Append { sequence, time, subject, headers, payload } => {
                 (Entry::Append { time: *time, subject, headers, payload }, *sequence)
@@ -354,6 +355,7 @@ impl<D: Disk> Engine<D> {
             // It could be applied when it was logged.
             let _ = stream.core.apply(&entry);
         }
+        self.note_news(group);
     }
 
     /// What a stream needs when all of it is there: ids within the window, times to live, bytes, interest.

@@ -22,6 +22,8 @@ pub(crate) struct Stream<D: Disk> {
     pub(super) expiry: Option<i64>,
     /// It changed since the last checkpoint.
     pub(super) is_dirty: bool,
+    /// It has something to tell that the engine knows of.
+    pub(super) is_noted: bool,
     /// Its footers could not be written; it is tried again at the next checkpoint.
     pub(super) is_sealing: bool,
 }
@@ -41,7 +43,8 @@ impl<D: Disk> Stream<D> {
             ack_head: Vec::new(),
             ack_tail: Vec::new(),
             expiry: None,
-            is_dirty: true,
+            is_dirty: false,
+            is_noted: false,
             is_sealing: false,
         };
         let name = serde_json::Value::from(stream.core.config().name.as_str());

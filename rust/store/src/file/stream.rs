@@ -65,8 +65,12 @@ pub struct FileStream<D: Disk> {
     dirty: Vec<Arc<D::File>>,
     names_changed: bool,
     obsolete: Vec<String>,
+    /// Segments that wait for their footers.
+    closed: usize,
     damaged: RefCell<Vec<Damaged>>,
     erasures: Vec<Erasure>,
+    /// Those that the last checkpoint made certain, once it is durable.
+    due_erasures: Vec<Erasure>,
     scratch: RefCell<Vec<u8>>,
 }
 
@@ -91,8 +95,10 @@ impl<D: Disk> FileStream<D> {
             dirty: Vec::new(),
             names_changed: false,
             obsolete: Vec::new(),
+            closed: 0,
             damaged: RefCell::default(),
             erasures: Vec::new(),
+            due_erasures: Vec::new(),
             scratch: RefCell::default(),
         }
     }
@@ -140,6 +146,7 @@ impl<D: Disk> FileStream<D> {
                 return Some(Err(e));
             }
         }
+        stream.closed = stream.segments.iter().filter(|segment| segment.stage == Stage::Closed).count();
         Some(Ok(stream))
     }
 
@@ -236,7 +243,8 @@ impl<D: Disk> FileStream<D> {
         Ok(())
     }
 
-    /// Sees to it that the bytes of a message are overwritten at the next [`FileStream::rest`]; it is to be removed now.
+    /// Sees to it that the bytes of a message are overwritten when it is certain that it is gone: it is to be removed now, and
+    /// [`FileStream::run_erasures`] does it once a manifest that was made after the next [`FileStream::rest`] is durable.
     pub fn erase(&mut self, sequence: u64) {
         let Some(i) = self.segment_of(sequence) else { return };
         let Some(slot) = self.segments[i].slot(sequence) else { return };
@@ -253,9 +261,12 @@ impl<D: Disk> FileStream<D> {
         self.scratch.replace(buffer);
     }
 
-    /// Overwrites what is to be erased. The heads of records stay, so that those behind them are found.
-    fn run_erasures(&mut self) {
-        for Erasure { number, offset, len } in std::mem::take(&mut self.erasures) {
+    /// Overwrites what was to be erased at the last [`FileStream::rest`], whose manifest is durable now. The heads of records
+    /// stay, so that those behind them are found. Tells whether something was written.
+    pub fn run_erasures(&mut self) -> bool {
+        let due = std::mem::take(&mut self.due_erasures);
+        let any = !due.is_empty();
+        for Erasure { number, offset, len } in due {
             if !self.segments.iter().any(|segment| segment.number == number) {
                 continue;
             }
@@ -266,11 +277,12 @@ impl<D: Disk> FileStream<D> {
                 self.note_dirty(file);
             }
         }
+        any
     }
 
-    /// Does what can wait until a checkpoint: overwrites what is to be erased, gives up memory that is not needed.
+    /// Does what can wait until a checkpoint, before its manifest is made.
     pub fn rest(&mut self) {
-        self.run_erasures();
+        self.due_erasures.append(&mut self.erasures);
         if self.tail.is_empty() {
             self.tail = Vec::new();
         }
@@ -313,6 +325,11 @@ impl<D: Disk> FileStream<D> {
     pub fn into_obsolete(mut self) -> Vec<String> {
         self.clear(0);
         self.obsolete
+    }
+
+    /// Whether [`FileStream::take_damaged`] or [`FileStream::seal_job`] has something.
+    pub fn has_news(&self) -> bool {
+        self.closed > 0 || !self.damaged.borrow().is_empty()
     }
 
     /// What was found to be unreadable since the last call.
@@ -362,6 +379,9 @@ impl<D: Disk> FileStream<D> {
 
     /// A segment that is full and waits for its footer, if there is one.
     pub fn seal_job(&mut self) -> Option<io::Result<SealJob<D::File>>> {
+        if self.closed == 0 {
+            return None;
+        }
         let segment = self.segments.iter().find(|s| s.stage == Stage::Closed && s.data_len > 0)?;
         let (number, frame, data_len) = (segment.number, segment.frame, segment.data_len);
         let file = self.files.get(&self.name(number));
@@ -375,6 +395,9 @@ impl<D: Disk> FileStream<D> {
         let Some(segment) = self.segments.iter_mut().find(|s| s.number == sealed.number) else {
             return Ok(());
         };
+        if segment.stage == Stage::Closed {
+            self.closed -= 1;
+        }
         segment.stage = Stage::Sealed { footer_len: footing.len, footer_crc: footing.crc };
         segment.blocks = Arc::new(footing.blocks).into();
         let file = self.files.get(&name)?;
@@ -430,6 +453,7 @@ impl<D: Disk> FileStream<D> {
         }
         if let Some(segment) = self.segments.back_mut() {
             segment.stage = Stage::Closed;
+            self.closed += 1;
             if segment.live == 0 {
                 self.give_up(self.segments.len() - 1);
             }
@@ -440,6 +464,7 @@ impl<D: Disk> FileStream<D> {
     /// Removes a segment.
     fn give_up(&mut self, i: usize) {
         let Some(segment) = self.segments.remove(i) else { return };
+        self.closed -= usize::from(segment.stage == Stage::Closed);
         let in_memory =
             if i == self.segments.len() { std::mem::take(&mut self.tail).len() as u64 } else { 0 };
         if segment.data_len > in_memory {
