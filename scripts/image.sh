@@ -30,6 +30,8 @@ if [ -n "$binary" ]; then
   context=$(mktemp -d)
   trap 'rm -rf "$context"' EXIT
   cp "$binary" "$context/stonechat-server"
+  mkdir "$context/data"
+  touch "$context/data/.keep"
   arguments+=(--build-arg BIN_FROM=prebuilt)
 fi
 

@@ -152,6 +152,10 @@ impl<D: Disk> Engine<D> {
                 error::STREAM_INVALID_CONFIG.with("err", "stream configuration for create can not be sealed")
             );
         }
+        if config.mirror.is_none() && config.mirror_direct {
+            let text = "stream has no mirror but does have mirror direct";
+            return Err(error::STREAM_INVALID_CONFIG.with("err", text));
+        }
         self.check_limits(account, &config, None)?;
         self.check_overlap(account, &config)?;
         Self::check_supported(&config)?;

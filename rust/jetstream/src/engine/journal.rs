@@ -14,6 +14,7 @@ const CLEAR: u8 = 4;
 const CONFIG: u8 = 5;
 const CREATE: u8 = 16;
 const DELETE: u8 = 17;
+const ENDS: u8 = 18;
 
 /// A record of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,9 @@ pub(super) enum Event<'a> {
     Create { group: u32, created: i64, account: &'a str, json: &'a [u8] },
     /// A stream was deleted.
     Delete { group: u32 },
+    /// The last sequences of streams, by their numbers, behind the records of one write: so the damage of the last record
+    /// of a stream is noticed too.
+    Ends { ends: Vec<(u32, u64)> },
 }
 
 /// The parts of a record's body, in a row.
@@ -94,6 +98,15 @@ impl<'a> Body<'a> {
         Self::new(DELETE, &[&group.to_le_bytes()], [b"", b"", b""])
     }
 
+    pub(super) fn ends(ends: &[(u32, u64)]) -> Self {
+        let mut body = Self::new(ENDS, &[], [b"", b"", b""]);
+        for (group, last) in ends {
+            body.owned.extend_from_slice(&group.to_le_bytes());
+            body.owned.extend_from_slice(&last.to_le_bytes());
+        }
+        body
+    }
+
     pub(super) fn parts(&self) -> [&[u8]; 5] {
         [&self.head[..self.head_len], &self.owned, self.parts[0], self.parts[1], self.parts[2]]
     }
@@ -146,6 +159,13 @@ impl<'a> Event<'a> {
                 let account = std::str::from_utf8(split(bytes, len)?).ok()?;
                 Self::Create { group, created, account, json: bytes }
             }
+            ENDS => {
+                let mut ends = Vec::new();
+                while !bytes.is_empty() {
+                    ends.push((u32::from_le_bytes(number(bytes)?), u64::from_le_bytes(number(bytes)?)));
+                }
+                Self::Ends { ends }
+            }
             DELETE => Self::Delete { group: u32::from_le_bytes(number(bytes)?) },
             _ => return None,
         })
@@ -182,5 +202,6 @@ mod tests {
             Event::Create { group: 3, created: 6, account: "$G", json: b"{}" },
         );
         read(&Body::delete(3), Event::Delete { group: 3 });
+        read(&Body::ends(&[(3, 9), (4, 0)]), Event::Ends { ends: vec![(3, 9), (4, 0)] });
     }
 }

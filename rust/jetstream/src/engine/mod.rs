@@ -195,6 +195,8 @@ pub struct Engine<D: Disk> {
     pub(crate) refuses: Option<ApiError>,
     /// Streams that changed since the last checkpoint.
     dirty: Vec<u32>,
+    /// Streams with records in what is gathered.
+    gathered: Vec<u32>,
     /// Streams that have something to tell: a full segment, or damage that was found.
     noted: Vec<u32>,
     /// When streams have something that will be too old.
@@ -392,6 +394,9 @@ impl<D: Disk> Engine<D> {
             if !std::mem::replace(&mut stream.is_dirty, true) {
                 self.dirty.push(group);
             }
+            if !std::mem::replace(&mut stream.is_gathered, true) {
+                self.gathered.push(group);
+            }
         }
         let before = stream.core.messages().bytes();
         let result = stream.core.apply(entry);
@@ -572,6 +577,7 @@ impl<D: Disk> Engine<D> {
     /// Writes what was gathered to the log. Call it when a batch of messages is done.
     pub fn commit(&mut self) {
         self.take_news();
+        self.log_ends();
         match self.log.write() {
             Ok(end) => {
                 let after = if self.options.durability == Durability::Synced { end } else { 0 };
@@ -584,6 +590,22 @@ impl<D: Disk> Engine<D> {
         if self.log.gathered_len() == 0 {
             self.checkpoint_tick();
         }
+    }
+
+    /// Ends what is gathered with the last sequences of the streams in it.
+    fn log_ends(&mut self) {
+        if self.gathered.is_empty() {
+            return;
+        }
+        let mut ends = Vec::with_capacity(self.gathered.len());
+        for group in self.gathered.drain(..) {
+            if let Some(stream) = self.streams.get_mut(&group) {
+                stream.is_gathered = false;
+                ends.push((group, stream.core.messages().state_last()));
+            }
+        }
+        let body = Body::ends(&ends);
+        self.log.append(GroupId(journal::STORE), body.kind, &body.parts());
     }
 
     /// Makes sure that the next batch finds room, or refuses messages until it does.

@@ -142,6 +142,7 @@ impl<D: Disk> Engine<D> {
             now,
             refuses: None,
             dirty: Vec::new(),
+            gathered: Vec::new(),
             noted: Vec::new(),
             expiries: std::collections::BTreeSet::new(),
             memory: 0,
@@ -310,6 +311,11 @@ impl<D: Disk> Engine<D> {
                     self.note_dirty(group);
                 }
                 Event::Delete { group } => self.drop_stream(group),
+                Event::Ends { ends } => {
+                    for (group, last) in ends.into_iter().filter(|(group, _)| position >= from(*group)) {
+                        self.lose_until(group, last);
+                    }
+                }
                 event => self.replay_change(group, &event),
             }
         }
@@ -331,7 +337,7 @@ impl<D: Disk> Engine<D> {
                 }
                 return;
             }
-            Event::Create { .. } | Event::Delete { .. } => return,
+            Event::Create { .. } | Event::Delete { .. } | Event::Ends { .. } => return,
         };
         let last = stream.core.messages().state_last();
         // It can't be known already: the catalogue says up to where the log was read.
@@ -340,22 +346,30 @@ impl<D: Disk> Engine<D> {
             return;
         }
         if sequence > last + 1 {
-            // Records before this one were damaged: the messages that they held are missing, and stay counted.
-            let name = stream.core.config().name.clone();
-            if let Storage::File(file) = stream.core.messages_mut() {
-                file.lose_until(sequence - 1, self.now);
-            }
-            self.complain(format!(
-                "JetStream stream '{name}': messages {} to {} were in a damaged part of the log and can't be read any more",
-                last + 1,
-                sequence - 1
-            ));
+            self.lose_until(group, sequence - 1);
         }
         if let Some(stream) = self.streams.get_mut(&group) {
             // It could be applied when it was logged.
             let _ = stream.core.apply(&entry);
         }
         self.note_news(group);
+    }
+
+    /// Records up to this sequence were damaged: the messages that they held are missing, and stay counted.
+    fn lose_until(&mut self, group: u32, last: u64) {
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        let known = stream.core.messages().state_last();
+        if last <= known {
+            return;
+        }
+        let name = stream.core.config().name.clone();
+        if let Storage::File(file) = stream.core.messages_mut() {
+            file.lose_until(last, self.now);
+        }
+        self.complain(format!(
+            "JetStream stream '{name}': messages {} to {last} were in a damaged part of the log and can't be read any more",
+            known + 1
+        ));
     }
 
     /// What a stream needs when all of it is there: ids within the window, times to live, bytes, interest.

@@ -22,6 +22,8 @@ pub(crate) struct Stream<D: Disk> {
     pub(super) expiry: Option<i64>,
     /// It changed since the last checkpoint.
     pub(super) is_dirty: bool,
+    /// It has records in what is gathered for the log.
+    pub(super) is_gathered: bool,
     /// It has something to tell that the engine knows of.
     pub(super) is_noted: bool,
     /// Its footers could not be written; it is tried again at the next checkpoint.
@@ -44,6 +46,7 @@ impl<D: Disk> Stream<D> {
             ack_tail: Vec::new(),
             expiry: None,
             is_dirty: false,
+            is_gathered: false,
             is_noted: false,
             is_sealing: false,
         };

@@ -397,9 +397,7 @@ impl<M: Messages> StreamCore<M> {
         let h = if headers.is_empty() { PublishHeaders::default() } else { PublishHeaders::parse(headers) };
         match h.rollup {
             Some(rollup) if rollup.eq_ignore_ascii_case(b"all") => self.messages.clear(0),
-            Some(rollup) if rollup.eq_ignore_ascii_case(b"sub") => {
-                while self.messages.remove_first_on(subject, 0).is_some() {}
-            }
+            Some(rollup) if rollup.eq_ignore_ascii_case(b"sub") => self.remove_all_on(subject),
             _ => {}
         }
         let sequence = self
@@ -413,6 +411,20 @@ impl<M: Messages> StreamCore<M> {
         }
         self.enforce();
         Ok(sequence)
+    }
+
+    /// Takes out all messages on `subject`; wildcards in it are wildcards (as nats-server 2.15).
+    fn remove_all_on(&mut self, subject: &[u8]) {
+        let mut subjects = vec![subject.to_vec()];
+        if stonechat_subject::has_wildcard(subject) {
+            let _ = self.messages.subjects(&Filter::new(subject), None, &mut |subject, _| {
+                subjects.push(subject.to_vec());
+                std::ops::ControlFlow::Continue(())
+            });
+        }
+        for subject in subjects {
+            while self.messages.remove_first_on(&subject, 0).is_some() {}
+        }
     }
 
     /// What a stored message's headers mean for later.

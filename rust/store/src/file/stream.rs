@@ -68,6 +68,8 @@ pub struct FileStream<D: Disk> {
     /// Segments that wait for their footers.
     closed: usize,
     damaged: RefCell<Vec<Damaged>>,
+    /// A message was removed that could not be read, so that nobody knows which subject has one less.
+    is_miscounted: bool,
     erasures: Vec<Erasure>,
     /// Those that the last checkpoint made certain, once it is durable.
     due_erasures: Vec<Erasure>,
@@ -97,6 +99,7 @@ impl<D: Disk> FileStream<D> {
             obsolete: Vec::new(),
             closed: 0,
             damaged: RefCell::default(),
+            is_miscounted: false,
             erasures: Vec::new(),
             due_erasures: Vec::new(),
             scratch: RefCell::default(),
@@ -690,6 +693,21 @@ impl<D: Disk> FileStream<D> {
         }
     }
 
+    /// Counts all messages that can be read anew by their subjects. Else a limit would take one more than it should.
+    fn recount(&mut self) {
+        self.is_miscounted = false;
+        let mut subjects = SubjectTree::default();
+        self.walk(self.first, |sequence, message| match message {
+            Some(message) => merge(
+                &mut subjects,
+                message.subject,
+                SubjectState { first: sequence, last: sequence, count: 1 },
+            ),
+            None => ControlFlow::Continue(()),
+        });
+        self.subjects = subjects;
+    }
+
     /// The first sequence from `sequence` on that holds a message.
     fn next_held(&self, sequence: u64) -> Option<u64> {
         let behind = self.segments.partition_point(|segment| segment.end() <= sequence);
@@ -894,6 +912,7 @@ impl<D: Disk> Messages for FileStream<D> {
         // What can't be read counts as the average of its segment.
         let average = self.segments[i].live_bytes / self.segments[i].live.max(1);
         let counted = message.map_or(average, |(head, _)| head.counted_bytes());
+        self.is_miscounted |= message.is_none();
         if let Some((_, message)) = message {
             let is_last =
                 self.subjects.get(message.subject).is_some_and(|k| k.last == sequence && k.count > 1);
@@ -922,6 +941,9 @@ impl<D: Disk> Messages for FileStream<D> {
     }
 
     fn remove_first_on(&mut self, subject: &[u8], keep: u64) -> Option<u64> {
+        if self.is_miscounted {
+            self.recount();
+        }
         let known = *self.subjects.get(subject)?;
         if known.count <= keep {
             return None;
