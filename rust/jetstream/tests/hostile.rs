@@ -1,0 +1,188 @@
+//! Whatever is sent to the API or published to a stream: the engine answers or stays silent, and goes on.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that can't go on may panic")]
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use stonechat_jetstream::api::Request;
+use stonechat_jetstream::engine::{AccountLimits, Disks, Durability, Engine, Host, Options, Sizes};
+use stonechat_jetstream::stream::Publish;
+use stonechat_store::disk::sim::SimDisk;
+
+struct Everybody;
+
+impl Host for Everybody {
+    fn is_wanted(&self, _account: &str, _subject: &[u8]) -> bool {
+        true
+    }
+
+    fn unique_id(&mut self) -> String {
+        "id".to_owned()
+    }
+}
+
+fn engine() -> (Engine<SimDisk>, u32) {
+    let disk = || Arc::new(SimDisk::default());
+    let options = Options {
+        server_name: "hostile".into(),
+        server_id: "hostile".into(),
+        version: "2.15.2".into(),
+        domain: Some("d".into()),
+        strict: true,
+        max_memory: 1 << 20,
+        max_storage: 1 << 20,
+        duplicate_window_max: 0,
+        durability: Durability::None,
+        sizes: Sizes { log_file: 64 << 10, checkpoint: 32 << 10, segment: 8 << 10 },
+    };
+    let disks = Disks { log: disk(), catalogue: disk(), streams: disk() };
+    let (mut engine, _) = Engine::open(&disks, options, Box::new(Everybody), 1, 1).expect("opens");
+    engine.set_limits("$G", Some(AccountLimits::default()));
+    let account = engine.account("$G");
+    (engine, account)
+}
+
+fn path() -> impl Strategy<Value = String> {
+    let words = [
+        "STREAM", "CREATE", "UPDATE", "INFO", "NAMES", "LIST", "DELETE", "PURGE", "MSG", "GET", "DIRECT",
+        "CONSUMER", "S", "T", "", "*", ">", "\u{e9}", "PEER", "REMOVE",
+    ];
+    let usual = [
+        "STREAM.CREATE.S",
+        "STREAM.UPDATE.S",
+        "STREAM.INFO.S",
+        "STREAM.PURGE.S",
+        "STREAM.MSG.GET.S",
+        "STREAM.MSG.DELETE.S",
+        "STREAM.LIST",
+        "STREAM.NAMES",
+        "INFO",
+        "STREAM.DELETE.S",
+    ];
+    prop_oneof![
+        3 => prop::sample::select(usual.to_vec()).prop_map(str::to_owned),
+        1 => prop::collection::vec(prop::sample::select(words.to_vec()), 0..6).prop_map(|tokens| tokens.join(".")),
+    ]
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        (-3i64..20).prop_map(Value::from),
+        "[a-z.*>$ \u{0}\u{e9}]{0,8}".prop_map(Value::from),
+        Just(Value::from("2020-01-01T00:00:00Z")),
+    ];
+    leaf.prop_recursive(2, 8, 3, |inner| prop::collection::vec(inner, 0..3).prop_map(Value::from))
+}
+
+fn body() -> impl Strategy<Value = Vec<u8>> {
+    let fields = [
+        "name",
+        "subjects",
+        "seq",
+        "keep",
+        "filter",
+        "last_by_subj",
+        "next_by_subj",
+        "start_time",
+        "batch",
+        "max_bytes",
+        "multi_last",
+        "up_to_seq",
+        "up_to_time",
+        "no_hdr",
+        "offset",
+        "subject",
+        "subjects_filter",
+        "deleted_details",
+        "max_msgs",
+        "max_age",
+        "max_msgs_per_subject",
+        "storage",
+        "retention",
+        "discard",
+        "first_seq",
+        "republish",
+        "duplicate_window",
+        "allow_msg_ttl",
+        "subject_delete_marker_ttl",
+        "sealed",
+        "metadata",
+        "no_erase",
+    ];
+    let object = prop::collection::btree_map(prop::sample::select(fields.to_vec()), value(), 0..5);
+    prop_oneof![
+        4 => object.prop_map(|fields| serde_json::to_vec(&fields).expect("JSON")),
+        1 => prop::collection::vec(any::<u8>(), 0..60),
+    ]
+}
+
+fn headers() -> impl Strategy<Value = Vec<u8>> {
+    let names = [
+        "Nats-Msg-Id",
+        "Nats-Rollup",
+        "Nats-TTL",
+        "Nats-Expected-Last-Sequence",
+        "Nats-Expected-Last-Subject-Sequence",
+        "Nats-Expected-Last-Subject-Sequence-Subject",
+        "Nats-Incr",
+        "A",
+    ];
+    let line = (prop::sample::select(names.to_vec()), "[a-z0-9.*>: ]{0,8}")
+        .prop_map(|(n, v)| format!("{n}: {v}\r\n"));
+    prop_oneof![
+        2 => Just(Vec::new()),
+        3 => prop::collection::vec(line, 0..4).prop_map(|l| format!("NATS/1.0\r\n{}\r\n", l.concat()).into_bytes()),
+        1 => prop::collection::vec(any::<u8>(), 1..40),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn nothing_brings_it_down(
+        steps in prop::collection::vec((path(), body(), headers(), 0..4u8, "[a-c.*>]{1,5}"), 1..60),
+    ) {
+        let (mut engine, account) = engine();
+        let config = json!({"name": "S", "subjects": ["s.>"], "allow_rollup_hdrs": true, "allow_msg_ttl": true, "allow_direct": true});
+        let request = |subject: &str, payload: &[u8], headers: &[u8], engine: &mut Engine<SimDisk>| {
+            engine.request(&Request {
+                account, subject: subject.as_bytes(), reply: b"r", headers, payload, client: &|| Value::Null,
+            });
+        };
+        request("$JS.API.STREAM.CREATE.S", config.to_string().as_bytes(), b"", &mut engine);
+        for (i, (path, body, headers, what, subject)) in steps.iter().enumerate() {
+            engine.set_time(i as i64 * 700_000_000);
+            match what {
+                0 => engine.publish(1, b"r", &Publish { subject: format!("s.{subject}").as_bytes(), headers, payload: body }),
+                1 => engine.direct_get(1, &Request {
+                    account, subject: format!("$JS.API.DIRECT.GET.S.{subject}").as_bytes(), reply: b"r", headers, payload: b"",
+                    client: &|| Value::Null,
+                }),
+                2 => engine.direct_get(1, &Request {
+                    account, subject: b"$JS.API.DIRECT.GET.S", reply: b"r", headers, payload: body, client: &|| Value::Null,
+                }),
+                _ => request(&format!("$JS.API.{path}"), body, headers, &mut engine),
+            }
+            engine.tick();
+            engine.commit();
+            if let Some(job) = engine.next_job() {
+                let done = job.run();
+                engine.job_done(done);
+            }
+            engine.take_ready(|_| {});
+        }
+        // And it still answers.
+        let mut answers = 0;
+        request("$JS.API.INFO", b"", b"", &mut engine);
+        engine.commit();
+        engine.take_ready(|_| answers += 1);
+        prop_assert!(answers > 0);
+    }
+}
