@@ -23,9 +23,9 @@ def varz(container: Container) -> dict[str, Any]:
     return variables
 
 
-def test_image_is_the_binary_alone(image: str) -> None:
+def test_image_is_the_binary_and_an_empty_folder(image: str) -> None:
     facts = inspect(image)
-    assert len(facts["RootFS"]["Layers"]) == 1
+    assert len(facts["RootFS"]["Layers"]) == 2
     assert facts["Size"] < 15_000_000
 
 

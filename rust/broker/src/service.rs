@@ -74,6 +74,8 @@ impl Service {
     pub(crate) fn answer(self, broker: &Broker, client: &Client, payload: &[u8]) -> Option<Vec<u8>> {
         let body = match self {
             Self::UserInfo => json!({ "server": broker.server_info(), "data": client.user_info() }),
+            // This one every server answers, whatever the filter says (as nats-server 2.15).
+            Self::ServerPingIdz => self.of_server(broker),
             _ => match filter(payload) {
                 Ok(filter) if !admits(&filter, broker) => return None,
                 Ok(_) => self.of_server(broker),
