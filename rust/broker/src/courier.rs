@@ -46,8 +46,13 @@ impl Courier {
     /// Delivers a message to all who are interested; false if nobody took it. `header_len` and `payload` of the message are
     /// as a client would have sent them.
     pub fn deliver(&mut self, account: &Account, message: &Message<'_>, now: Instant) -> bool {
+        self.deliver_to(account, message.subject, message, now)
+    }
+
+    /// The same, to those who are interested in `to` whatever the message's own subject is.
+    pub fn deliver_to(&mut self, account: &Account, to: &[u8], message: &Message<'_>, now: Instant) -> bool {
         let mut found = std::mem::take(&mut self.found);
-        account.look_up(message.subject, &mut found);
+        account.look_up(to, &mut found);
         let origin = Origin { client: &self.client, echo: true, now };
         let taken = self.router.deliver(&self.broker, &self.options, account, origin, message, None, &found);
         found.clear();

@@ -3,12 +3,14 @@
 //! - [`engine`]: all that belongs to one JetStream thread: streams, their log, what leaves and what waits for the disk;
 //! - [`api`]: requests on `$JS.API.>` and their answers;
 //! - [`stream`]: configurations with their checks, and what a stream does with messages;
+//! - [`consumer`]: their configurations, where they stand, and who waits for their messages;
 //! - [`json`]: requests read as nats-server reads them, down to the texts of its errors;
 //! - [`error`]: all errors of the API.
 
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod consumer;
 pub mod engine;
 pub mod error;
 pub mod json;

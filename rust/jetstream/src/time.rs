@@ -18,3 +18,43 @@ pub fn parse_rfc3339(text: &str) -> Option<i64> {
     let time: Timestamp = text.parse().ok()?;
     i64::try_from(time.as_nanosecond()).ok()
 }
+
+/// A duration in nanoseconds as Go shows it: `1m30s`, `1.5s`, `100ms`.
+pub fn show_duration(nanoseconds: i64) -> String {
+    let sign = if nanoseconds < 0 { "-" } else { "" };
+    let n = nanoseconds.unsigned_abs();
+    let fraction = |value: u64, unit: u64, name: &str| {
+        let rest = format!("{:09}", value % unit * (1_000_000_000 / unit));
+        let rest = rest.trim_end_matches('0');
+        let point = if rest.is_empty() { "" } else { "." };
+        format!("{}{point}{rest}{name}", value / unit)
+    };
+    let text = match n {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{n}ns"),
+        1_000..1_000_000 => fraction(n, 1_000, "µs"),
+        1_000_000..1_000_000_000 => fraction(n, 1_000_000, "ms"),
+        _ => {
+            let seconds = fraction(n % 60_000_000_000, 1_000_000_000, "s");
+            match (n / 3_600_000_000_000, n / 60_000_000_000 % 60) {
+                (0, 0) => seconds,
+                (0, minutes) => format!("{minutes}m{seconds}"),
+                (hours, minutes) => format!("{hours}h{minutes}m{seconds}"),
+            }
+        }
+    };
+    format!("{sign}{text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::show_duration;
+
+    #[test]
+    fn durations_as_go_shows_them() {
+        let shown: Vec<String> = [0, 5, 1_500, 100_000_000, 1_500_000_000, 60_000_000_000, 3_661_000_000_000]
+            .map(show_duration)
+            .to_vec();
+        assert_eq!(shown, ["0s", "5ns", "1.5µs", "100ms", "1.5s", "1m0s", "1h1m1s"]);
+    }
+}

@@ -232,7 +232,7 @@ impl World {
     fn collect(&mut self) {
         let mut answers = Vec::new();
         self.engine.take_ready(|out| {
-            answers.push((String::from_utf8_lossy(out.subject).into_owned(), out.payload.to_vec()));
+            answers.push((String::from_utf8_lossy(out.subject).into_owned(), out.payload().to_vec()));
         });
         for (reply, payload) in answers {
             let answer: Value = serde_json::from_slice(&payload).expect("JSON");
@@ -295,7 +295,7 @@ impl World {
         let mut answer = Value::Null;
         self.engine.take_ready(|out| {
             if out.subject == b"check" {
-                answer = serde_json::from_slice(out.payload).expect("JSON");
+                answer = serde_json::from_slice(out.payload()).expect("JSON");
             }
         });
         while answer.is_null() {
@@ -304,7 +304,7 @@ impl World {
             self.engine.job_done(done);
             self.engine.take_ready(|out| {
                 if out.subject == b"check" {
-                    answer = serde_json::from_slice(out.payload).expect("JSON");
+                    answer = serde_json::from_slice(out.payload()).expect("JSON");
                 }
             });
         }

@@ -122,6 +122,12 @@ pub trait Messages {
     /// Ranges of sequences between the first and the last message that hold none, until `visit` breaks.
     fn gaps(&self, visit: &mut dyn FnMut(RangeInclusive<u64>) -> ControlFlow<()>);
 
+    /// Visits messages from `sequence` on in order, until `visit` breaks; `None` stands for one that can't be read.
+    fn scan(&self, sequence: u64, visit: &mut dyn FnMut(u64, Option<Message<'_>>) -> ControlFlow<()>);
+
+    /// How many messages there are from `sequence` on.
+    fn count_from(&self, sequence: u64) -> u64;
+
     /// Takes a message out. False if there is none.
     fn remove(&mut self, sequence: u64) -> bool;
 

@@ -23,7 +23,7 @@ impl<D: Disk> Engine<D> {
             "reserved_memory": reserved_memory,
             "reserved_storage": reserved_storage,
             "streams": account.streams.len(),
-            "consumers": 0,
+            "consumers": account.consumers,
             "limits": {
                 "max_memory": l.max_memory,
                 "max_storage": l.max_storage,

@@ -93,9 +93,9 @@ impl<D: Disk> Engine<D> {
     }
 
     fn direct_send(&mut self, request: &Request<'_>, headers: &[u8], payload: &[u8]) {
-        let waits = self.is_ahead();
+        let waits = self.must_wait();
         let (account, subject) = (request.account, request.reply);
-        self.outbox.push(waits, &Outgoing { account, subject, reply: b"", headers, payload });
+        self.outbox.push(waits, &Outgoing { account, subject, headers, payload, ..Outgoing::default() });
     }
 
     fn direct_message(&mut self, group: u32, request: &Request<'_>, sequence: u64, no_headers: bool) {
@@ -103,7 +103,7 @@ impl<D: Disk> Engine<D> {
         let mut block = std::mem::take(&mut self.block);
         let Some(stream) = self.streams.get(&group) else { return };
         let found = stream.core.messages().read(sequence, &mut buffer);
-        let waits = stream.is_logged() && self.is_ahead();
+        let waits = stream.is_logged() && self.must_wait();
         match found {
             Ok(Some(message)) => {
                 if no_headers {
@@ -115,9 +115,9 @@ impl<D: Disk> Engine<D> {
                 let out = Outgoing {
                     account: request.account,
                     subject: request.reply,
-                    reply: b"",
                     headers: &block,
                     payload: message.payload,
+                    ..Outgoing::default()
                 };
                 self.outbox.push(waits, &out);
             }

@@ -162,6 +162,7 @@ fn state<D: Disk>(stream: &Stream<D>, deleted_details: bool, subjects: Option<Ma
     {
         state["lost"] = json!({"msgs": file.lost_sequences(), "bytes": 0});
     }
-    state["consumer_count"] = 0.into();
+    let consumers = stream.consumers.len();
+    state["consumer_count"] = consumers.into();
     state
 }

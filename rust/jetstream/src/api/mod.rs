@@ -1,6 +1,7 @@
 //! The JetStream API: requests on `$JS.API.>` and their answers.
 
 mod account;
+mod consumers;
 mod direct;
 mod info;
 mod messages;
@@ -101,6 +102,8 @@ impl<D: Disk> Engine<D> {
         if request.reply.is_empty() {
             return;
         }
+        // What was acknowledged before is gone before it is asked for.
+        self.remove_released();
         let tokens: Vec<&str> = path.split('.').collect();
         let Some(account) = self.accounts.get(request.account as usize) else { return };
         let is_enabled = account.limits.is_some();
@@ -140,16 +143,29 @@ impl<D: Disk> Engine<D> {
             ["STREAM", "PEER", "REMOVE", _] => clustered("stream_remove_peer_response"),
             ["STREAM", "PEER", "EVACUATE", _] => clustered("stream_evacuate_peer_response"),
             ["STREAM", "CANCEL_MOVE", _] => clustered("stream_cancel_move_response"),
-            ["CONSUMER", "NAMES", name] => {
-                Some(self.no_consumers(account, name, "consumer_names_response", 1024))
+            ["CONSUMER", "NAMES", name] => Some(self.consumer_names(account, name, payload)),
+            ["CONSUMER", "LIST", name] => Some(self.consumer_list(account, name, payload)),
+            ["CONSUMER", "INFO", name, consumer] => {
+                Some(self.consumer_info(account, name, consumer, payload))
             }
-            ["CONSUMER", "LIST", name] => {
-                Some(self.no_consumers(account, name, "consumer_list_response", 256))
+            ["CONSUMER", "DELETE", name, consumer] => {
+                Some(self.consumer_delete(account, name, consumer, payload))
             }
-            ["CONSUMER", "INFO", name, _] => Some(self.no_consumer(account, name, "consumer_info_response")),
-            ["CONSUMER", "DELETE", name, _] => {
-                Some(self.no_consumer(account, name, "consumer_delete_response"))
+            ["CONSUMER", "PAUSE", name, consumer] => {
+                Some(self.consumer_pause(account, name, consumer, payload))
             }
+            ["CONSUMER", "UNPIN", name, consumer] => {
+                Some(self.consumer_unpin(account, name, consumer, payload))
+            }
+            ["CONSUMER", "RESET", name, consumer] => {
+                Some(self.consumer_reset(account, name, consumer, payload))
+            }
+            ["CONSUMER", ref rest @ ..] if is_create(rest) => {
+                Some(self.create_consumer_request(account, rest, payload))
+            }
+            ["CONSUMER", "LEADER", "STEPDOWN", _, _] => clustered("consumer_leader_stepdown_response"),
+            ["CONSUMER", "PEER", "REMOVE", _, _] => clustered("consumer_remove_peer_response"),
+            ["CONSUMER", "PEER", "EVACUATE", _, _] => clustered("consumer_evacuate_peer_response"),
             _ => None,
         }
     }
@@ -176,7 +192,7 @@ impl<D: Disk> Engine<D> {
         let body = Value::Object(body).to_string();
         let waits = self.is_ahead();
         let message =
-            Outgoing { account, subject: request.reply, reply: b"", headers: b"", payload: body.as_bytes() };
+            Outgoing { account, subject: request.reply, payload: body.as_bytes(), ..Outgoing::default() };
         self.outbox.push(waits, &message);
         // Reads of single messages are too many to be told, as nats-server 2.15 has it.
         let is_get = request.subject.starts_with(b"$JS.API.STREAM.MSG.GET.") && !failed;
@@ -217,9 +233,8 @@ impl<D: Disk> Engine<D> {
         let message = Outgoing {
             account,
             subject: subject.as_bytes(),
-            reply: b"",
-            headers: b"",
             payload: body.as_bytes(),
+            ..Outgoing::default()
         };
         let waits = self.is_ahead();
         self.outbox.push(waits, &message);
@@ -230,21 +245,15 @@ impl<D: Disk> Engine<D> {
         let group = account.and_then(|account| account.streams.get(name));
         group.copied().ok_or_else(|| error::STREAM_NOT_FOUND.error())
     }
+}
 
-    fn no_consumers(&self, account: u32, name: &str, kind: &'static str, limit: u32) -> Reply {
-        let found = self.find(account, name);
-        let answer = |_| fields(json!({"total": 0, "offset": 0, "limit": limit, "consumers": []}));
-        Reply::new(kind, found.map(answer)).or(json!({"total": 0, "offset": 0, "limit": 0, "consumers": []}))
-    }
-
-    fn no_consumer(&self, account: u32, name: &str, kind: &'static str) -> Reply {
-        let found = self.find(account, name).and_then(|_| Err(error::CONSUMER_NOT_FOUND.error()));
-        Reply::new(kind, found)
-    }
+/// Whether a request creates a consumer; `tokens` are those behind `CONSUMER`.
+fn is_create(tokens: &[&str]) -> bool {
+    matches!(tokens, ["CREATE", _, ..] | ["DURABLE", "CREATE", _, _])
 }
 
 /// Whether the level that a request asks for is one that this server has.
-fn is_level_met(block: &[u8]) -> bool {
+pub(crate) fn is_level_met(block: &[u8]) -> bool {
     if block.is_empty() {
         return true;
     }
@@ -277,6 +286,13 @@ fn answer_kind(tokens: &[&str]) -> Option<&'static str> {
         ["CONSUMER", "LIST", _] => "consumer_list_response",
         ["CONSUMER", "INFO", _, _] => "consumer_info_response",
         ["CONSUMER", "DELETE", _, _] => "consumer_delete_response",
+        ["CONSUMER", "PAUSE", _, _] => "consumer_pause_response",
+        ["CONSUMER", "UNPIN", _, _] => "consumer_unpin_response",
+        ["CONSUMER", "RESET", _, _] => "consumer_reset_response",
+        ["CONSUMER", "LEADER", "STEPDOWN", _, _] => "consumer_leader_stepdown_response",
+        ["CONSUMER", "PEER", "REMOVE", _, _] => "consumer_remove_peer_response",
+        ["CONSUMER", "PEER", "EVACUATE", _, _] => "consumer_evacuate_peer_response",
+        ["CONSUMER", ref rest @ ..] if is_create(rest) => "consumer_create_response",
         _ => return None,
     })
 }

@@ -32,6 +32,21 @@ impl<D: Disk> Engine<D> {
             return Err(error::STREAM_PURGE_FAILED.with("err", "stream purge not permitted"));
         }
         let before = stream.core.messages().count();
+        // Consumers are told of the whole, not of every message.
+        if let Some(stream) = self.streams.get_mut(&group) {
+            stream.core.watch_removals(false, u64::MAX);
+        }
+        let result = self.purge(group, &request);
+        let filter = Some(request.filter.as_str()).filter(|filter| !filter.is_empty());
+        self.purge_consumers(group, filter);
+        self.watch_removals(group);
+        result?;
+        let after = self.streams.get(&group).map_or(0, |stream| stream.core.messages().count());
+        Ok(fields(json!({"success": true, "purged": before - after})))
+    }
+
+    fn purge(&mut self, group: u32, request: &PurgeRequest) -> Result<(), ApiError> {
+        let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
         let filter = match request.filter.as_str() {
             "" | ">" => None,
             filter => Some(Filter::new(filter.as_bytes())),
@@ -42,10 +57,9 @@ impl<D: Disk> Engine<D> {
             // The next message gets this sequence, though there was none before it.
             self.change(group, &Entry::Clear { next: request.sequence })?;
         } else {
-            self.purge_matching(group, filter.as_ref(), &request)?;
+            self.purge_matching(group, filter.as_ref(), request)?;
         }
-        let after = self.streams.get(&group).map_or(0, |stream| stream.core.messages().count());
-        Ok(fields(json!({"success": true, "purged": before - after})))
+        Ok(())
     }
 
     fn purge_matching(

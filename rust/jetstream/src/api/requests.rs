@@ -99,6 +99,85 @@ impl ListRequest {
     }
 }
 
+impl ListRequest {
+    /// Where a page begins, of a request that has nothing else.
+    pub(super) fn decode_offset(payload: &[u8], name: &'static str, strict: bool) -> Result<i64, ApiError> {
+        if !is_json(payload) {
+            return Ok(0);
+        }
+        decode(payload, name, name, strict, |offset: &mut i64, name, f| {
+            if name == "offset" {
+                *offset = f.integer("int")?;
+            }
+            Ok(name == "offset")
+        })
+    }
+}
+
+/// When a consumer is to go on.
+#[derive(Debug, Default)]
+pub(super) struct PauseRequest {
+    pub(super) pause_until: Option<i64>,
+}
+
+impl PauseRequest {
+    pub(super) fn decode(payload: &[u8], strict: bool) -> Result<Self, ApiError> {
+        if !is_json(payload) {
+            return Ok(Self::default());
+        }
+        let name = "server.JSApiConsumerPauseRequest";
+        decode(payload, "JSApiConsumerPauseRequest", name, strict, |r: &mut Self, name, f| {
+            if name == "pause_until" {
+                r.pause_until = time(f)?;
+            }
+            Ok(name == "pause_until")
+        })
+    }
+}
+
+/// Which priority group is meant.
+#[derive(Debug, Default)]
+pub(super) struct GroupRequest {
+    pub(super) group: String,
+}
+
+impl GroupRequest {
+    pub(super) fn decode(payload: &[u8]) -> Result<Self, ApiError> {
+        if is_blank(payload) {
+            return Err(error::INVALID_JSON.with("err", "unexpected end of JSON input"));
+        }
+        let name = "server.JSApiConsumerUnpinRequest";
+        decode(payload, "JSApiConsumerUnpinRequest", name, false, |r: &mut Self, name, f| {
+            if name == "group" {
+                r.group = f.string()?;
+            }
+            Ok(name == "group")
+        })
+    }
+}
+
+/// Where a consumer is to begin anew; 0 for where it stands.
+#[derive(Debug, Default)]
+pub(super) struct ResetRequest {
+    pub(super) sequence: u64,
+}
+
+impl ResetRequest {
+    pub(super) fn decode(payload: &[u8]) -> Result<Self, ApiError> {
+        let name = "server.JSApiConsumerResetRequest";
+        decode(payload, "JSApiConsumerResetRequest", name, false, |r: &mut Self, name, f| {
+            if name == "seq" {
+                r.sequence = f.integer("uint64")?;
+            }
+            Ok(name == "seq")
+        })
+    }
+}
+
+fn is_blank(payload: &[u8]) -> bool {
+    payload.trim_ascii().is_empty()
+}
+
 #[derive(Debug, Default)]
 pub(super) struct PurgeRequest {
     pub(super) sequence: u64,

@@ -290,6 +290,11 @@ impl<D: Disk> Engine<D> {
         let accounts: Vec<_> = self.accounts.iter().map(|account| Arc::clone(&account.name)).collect();
         let groups = std::mem::take(&mut self.dirty);
         for group in &groups {
+            if let Some(consumer) = self.consumers.get_mut(group) {
+                consumer.is_dirty = false;
+                changes.push((key(*group), Some(super::recovery::encode_consumer(consumer, position))));
+                continue;
+            }
             let Some(stream) = self.streams.get_mut(group) else { continue };
             stream.is_dirty = false;
             stream.is_sealing = false;
@@ -404,6 +409,11 @@ impl<D: Disk> Engine<D> {
 
     /// Writes and syncs all there is, and makes a checkpoint, waiting for the disk. For the end.
     pub fn close(&mut self) {
+        let waiting: Vec<u32> =
+            self.consumers.iter().filter(|(_, c)| !c.requests.is_empty()).map(|(id, _)| *id).collect();
+        for id in waiting {
+            self.end_all_requests(id, "409 Server Shutdown");
+        }
         self.commit();
         self.checkpoint.wants_now = self.options.durability != Durability::None;
         let mut begun = false;

@@ -42,7 +42,7 @@ impl<D: Disk> Engine<D> {
             "ha_assets": 0,
             "api": { "level": API_LEVEL, "total": total, "errors": errors },
             "streams": self.streams.len(),
-            "consumers": 0,
+            "consumers": self.consumers.len(),
             "messages": self.message_count(),
             "bytes": self.memory + self.storage,
         });

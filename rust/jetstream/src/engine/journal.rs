@@ -15,6 +15,10 @@ const CONFIG: u8 = 5;
 const CREATE: u8 = 16;
 const DELETE: u8 = 17;
 const ENDS: u8 = 18;
+const CREATE_CONSUMER: u8 = 19;
+const DELETE_CONSUMER: u8 = 20;
+/// What changed in a consumer's state.
+pub(super) const CONSUMER_CHANGES: u8 = 21;
 
 /// A record of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,12 +40,18 @@ pub(super) enum Event<'a> {
     /// The last sequences of streams, by their numbers, behind the records of one write: so the damage of the last record
     /// of a stream is noticed too.
     Ends { ends: Vec<(u32, u64)> },
+    /// A consumer came to be, whose first message can have the sequence `start`.
+    CreateConsumer { id: u32, group: u32, created: i64, start: u64, name: &'a str, json: &'a [u8] },
+    /// A consumer was deleted.
+    DeleteConsumer { id: u32 },
+    /// A consumer's state changed.
+    ConsumerChanges { changes: &'a [u8] },
 }
 
 /// The parts of a record's body, in a row.
 pub(super) struct Body<'a> {
     pub(super) kind: u8,
-    head: [u8; 24],
+    head: [u8; 32],
     head_len: usize,
     owned: Vec<u8>,
     parts: [&'a [u8]; 3],
@@ -49,7 +59,7 @@ pub(super) struct Body<'a> {
 
 impl<'a> Body<'a> {
     fn new(kind: u8, numbers: &[&[u8]], parts: [&'a [u8]; 3]) -> Self {
-        let (mut head, mut head_len) = ([0; 24], 0);
+        let (mut head, mut head_len) = ([0; 32], 0);
         for number in numbers {
             head[head_len..head_len + number.len()].copy_from_slice(number);
             head_len += number.len();
@@ -96,6 +106,28 @@ impl<'a> Body<'a> {
 
     pub(super) fn delete(group: u32) -> Self {
         Self::new(DELETE, &[&group.to_le_bytes()], [b"", b"", b""])
+    }
+
+    pub(super) fn create_consumer(
+        id: u32,
+        group: u32,
+        created: i64,
+        start: u64,
+        name: &'a str,
+        json: &'a [u8],
+    ) -> Self {
+        let numbers: [&[u8]; 5] = [
+            &id.to_le_bytes(),
+            &group.to_le_bytes(),
+            &created.to_le_bytes(),
+            &start.to_le_bytes(),
+            &(name.len() as u32).to_le_bytes(),
+        ];
+        Self::new(CREATE_CONSUMER, &numbers, [name.as_bytes(), json, b""])
+    }
+
+    pub(super) fn delete_consumer(id: u32) -> Self {
+        Self::new(DELETE_CONSUMER, &[&id.to_le_bytes()], [b"", b"", b""])
     }
 
     pub(super) fn ends(ends: &[(u32, u64)]) -> Self {
@@ -166,6 +198,16 @@ impl<'a> Event<'a> {
                 }
                 Self::Ends { ends }
             }
+            CREATE_CONSUMER => {
+                let (id, group) = (u32::from_le_bytes(number(bytes)?), u32::from_le_bytes(number(bytes)?));
+                let (created, start) =
+                    (i64::from_le_bytes(number(bytes)?), u64::from_le_bytes(number(bytes)?));
+                let len = u32::from_le_bytes(number(bytes)?);
+                let name = std::str::from_utf8(split(bytes, len)?).ok()?;
+                Self::CreateConsumer { id, group, created, start, name, json: bytes }
+            }
+            DELETE_CONSUMER => Self::DeleteConsumer { id: u32::from_le_bytes(number(bytes)?) },
+            CONSUMER_CHANGES => Self::ConsumerChanges { changes: bytes },
             DELETE => Self::Delete { group: u32::from_le_bytes(number(bytes)?) },
             _ => return None,
         })
@@ -202,6 +244,11 @@ mod tests {
             Event::Create { group: 3, created: 6, account: "$G", json: b"{}" },
         );
         read(&Body::delete(3), Event::Delete { group: 3 });
+        read(
+            &Body::create_consumer(4, 3, 6, 9, "c", b"{}"),
+            Event::CreateConsumer { id: 4, group: 3, created: 6, start: 9, name: "c", json: b"{}" },
+        );
+        read(&Body::delete_consumer(4), Event::DeleteConsumer { id: 4 });
         read(&Body::ends(&[(3, 9), (4, 0)]), Event::Ends { ends: vec![(3, 9), (4, 0)] });
     }
 }

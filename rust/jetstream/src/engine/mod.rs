@@ -4,7 +4,10 @@
 //! that may wait for the disk ([`Engine::next_job`]) and messages that may leave ([`Engine::take_ready`]). What acknowledges
 //! something leaves only when the log is durable up to what it acknowledges.
 
+mod acks;
 mod checkpoint;
+mod consumers;
+mod delivery;
 mod figures;
 mod journal;
 mod outbox;
@@ -12,7 +15,7 @@ mod recovery;
 mod storage;
 mod stream;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -26,11 +29,12 @@ pub use checkpoint::{Done, Job};
 pub use figures::Detail;
 use journal::Body;
 pub(crate) use outbox::Outbox;
-pub use outbox::Outgoing;
+pub use outbox::{Departing, Outgoing};
 pub use recovery::{Disks, OpenError, Opened};
 pub use storage::Storage;
 pub(crate) use stream::Stream;
 
+use crate::consumer::Consumer;
 use crate::error::{self, ApiError};
 use crate::stream::{Entry, Publish, Retention, StreamConfig, Verdict, headers};
 
@@ -120,6 +124,10 @@ impl Default for AccountLimits {
 pub trait Host: Send {
     /// Whether somebody in `account` would get a message on `subject`.
     fn is_wanted(&self, account: &str, subject: &[u8]) -> bool;
+    /// The same, of a subject that belongs to clients alone: so it may be answered faster.
+    fn has_interest(&self, account: &str, subject: &[u8]) -> bool {
+        self.is_wanted(account, subject)
+    }
     /// A unique text of 22 letters and digits.
     fn unique_id(&mut self) -> String;
 }
@@ -130,6 +138,8 @@ pub(crate) struct Account {
     pub(crate) name: Arc<str>,
     /// Its streams by name.
     pub(crate) streams: BTreeMap<String, u32>,
+    /// How many consumers these have.
+    pub(crate) consumers: u64,
     /// `None` if it may not use JetStream.
     pub(crate) limits: Option<AccountLimits>,
     /// Bytes in memory and on disk.
@@ -147,6 +157,10 @@ pub enum Interest {
     Publish,
     /// Requests that read without going through the API.
     DirectGet,
+    /// A consumer's requests and acknowledgements; the subject is `stream.consumer`, the group the consumer's number.
+    Consumer,
+    /// Who listens to the subject to which a consumer delivers.
+    Deliver,
 }
 
 /// A change of what streams listen to.
@@ -154,7 +168,7 @@ pub enum Interest {
 pub struct InterestChange {
     /// The account's number.
     pub account: u32,
-    /// The stream's number.
+    /// The stream's number, or the consumer's.
     pub group: u32,
     /// What for.
     pub interest: Interest,
@@ -180,6 +194,21 @@ pub struct Engine<D: Disk> {
     pub(crate) accounts: Vec<Account>,
     account_numbers: HashMap<Arc<str>, u32>,
     pub(crate) streams: HashMap<u32, Stream<D>>,
+    pub(crate) consumers: HashMap<u32, Box<Consumer>>,
+    /// Consumers by the subjects to which they deliver.
+    deliver_subjects: HashMap<(u32, Vec<u8>), Vec<u32>>,
+    /// Consumers that wait for a turn.
+    ready: VecDeque<u32>,
+    /// When consumers are to be looked at.
+    timers: std::collections::BTreeSet<(i64, u32)>,
+    /// Consumers with something for the log.
+    unlogged: Vec<u32>,
+    /// Streams with messages that no consumer needs any more.
+    released: Vec<u32>,
+    /// A stream's change is gathered for the log.
+    is_staged: bool,
+    /// What consumers send must wait until the log is durable up to here.
+    barrier: u64,
     next_group: u32,
     salt: u64,
     files: Arc<Files<D>>,
@@ -225,6 +254,7 @@ impl<D: Disk> Engine<D> {
         self.accounts.push(Account {
             name: Arc::clone(&name),
             streams: BTreeMap::new(),
+            consumers: 0,
             limits: None,
             memory: 0,
             storage: 0,
@@ -256,6 +286,11 @@ impl<D: Disk> Engine<D> {
         self.accounts.iter().filter(|account| account.limits.is_some()).count()
     }
 
+    /// How many consumers there are.
+    pub fn consumer_count(&self) -> usize {
+        self.consumers.len()
+    }
+
     /// How many streams there are.
     pub fn stream_count(&self) -> usize {
         self.streams.len()
@@ -277,7 +312,8 @@ impl<D: Disk> Engine<D> {
             serde_json::json!({"error": error, "stream": stream.core.config().name, "seq": 0}).to_string();
         let headers = b"NATS/1.0 429 Too Many Requests\r\n\r\n";
         let account = stream.account;
-        let message = Outgoing { account, subject: reply, reply: b"", headers, payload: body.as_bytes() };
+        let message =
+            Outgoing { account, subject: reply, headers, payload: body.as_bytes(), ..Outgoing::default() };
         self.outbox.push(false, &message);
     }
 
@@ -333,8 +369,7 @@ impl<D: Disk> Engine<D> {
                 ack.extend_from_slice(body.to_string().as_bytes());
             }
         }
-        self.outbox
-            .push(waits, &Outgoing { account, subject: reply, reply: b"", headers: b"", payload: &ack });
+        self.outbox.push(waits, &Outgoing { account, subject: reply, payload: &ack, ..Outgoing::default() });
         self.scratch = ack;
     }
 
@@ -342,8 +377,8 @@ impl<D: Disk> Engine<D> {
     fn ingest(&mut self, group: u32, message: &Publish<'_>) -> Result<(u64, bool), ApiError> {
         let now = self.now;
         let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
-        // Without consumers nobody can want a message.
-        let is_wanted = stream.core.config().retention != Retention::Interest;
+        let is_wanted = stream.core.config().retention != Retention::Interest
+            || self.is_consumed(group, &stream.core.subject_of(now, message.subject));
         let verdict = stream.core.judge(now, message, is_wanted)?;
         match verdict {
             Verdict::Duplicate { sequence } => Ok((sequence, true)),
@@ -389,6 +424,7 @@ impl<D: Disk> Engine<D> {
             if let (Some(refusal), Entry::Append { .. }) = (&self.refuses, entry) {
                 return Err(refusal.clone());
             }
+            self.is_staged = true;
             let body = Body::of(entry, stream.core.messages().state_last() + 1);
             self.log.append(GroupId(group), body.kind, &body.parts());
             if !std::mem::replace(&mut stream.is_dirty, true) {
@@ -402,6 +438,16 @@ impl<D: Disk> Engine<D> {
         let result = stream.core.apply(entry);
         self.account_bytes(group, before);
         self.note_news(group);
+        let Some(stream) = self.streams.get_mut(&group) else { return result };
+        if !stream.hot.is_empty() {
+            let removed = stream.core.take_removed();
+            if let Entry::Append { subject, .. } = entry {
+                self.note_append(group, subject);
+            }
+            if removed.all || !removed.messages.is_empty() {
+                self.note_removed(group, &removed);
+            }
+        }
         let Some(stream) = self.streams.get_mut(&group) else { return result };
         if stream.may_expire() {
             let due = stream.core.next_expiry(self.now);
@@ -420,7 +466,7 @@ impl<D: Disk> Engine<D> {
     }
 
     fn note_dirty(&mut self, group: u32) {
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+        let Some(stream) = self.streams.get_mut(&group) else { return self.note_consumer_dirty(group) };
         if !std::mem::replace(&mut stream.is_dirty, true) {
             self.dirty.push(group);
         }
@@ -469,8 +515,13 @@ impl<D: Disk> Engine<D> {
             push("Nats-Msg-Size", payload.len().to_string().as_bytes());
             body = b"";
         }
-        let message =
-            Outgoing { account: stream.account, subject: &to, reply: b"", headers: &block, payload: body };
+        let message = Outgoing {
+            account: stream.account,
+            subject: &to,
+            headers: &block,
+            payload: body,
+            ..Outgoing::default()
+        };
         self.outbox.push(stream.is_logged(), &message);
     }
 
@@ -498,6 +549,7 @@ impl<D: Disk> Engine<D> {
         let before = stream.core.messages().bytes();
         stream.set_config(config);
         self.account_bytes(group, before);
+        self.release_unneeded(group);
         let due = self.streams.get(&group).and_then(|stream| stream.core.next_expiry(self.now));
         self.plan_expiry(group, due);
     }
@@ -526,7 +578,9 @@ impl<D: Disk> Engine<D> {
     /// When the engine wants to be called again though nothing happens.
     pub fn next_deadline(&self) -> Option<i64> {
         let expiry = self.expiries.first().map(|(time, _)| *time);
-        [expiry, self.checkpoint_deadline()].into_iter().flatten().min()
+        let timer = self.timers.first().map(|(time, _)| *time);
+        let ready = (!self.ready.is_empty()).then_some(self.now);
+        [ready, expiry, timer, self.checkpoint_deadline()].into_iter().flatten().min()
     }
 
     pub(crate) fn plan_expiry(&mut self, group: u32, due: Option<i64>) {
@@ -544,6 +598,7 @@ impl<D: Disk> Engine<D> {
 
     /// Does what time asks for.
     pub fn tick(&mut self) {
+        self.tick_consumers();
         // So many streams at a time.
         for _ in 0..64 {
             let Some(&(due, group)) = self.expiries.first() else { break };
@@ -576,10 +631,17 @@ impl<D: Disk> Engine<D> {
 
     /// Writes what was gathered to the log. Call it when a batch of messages is done.
     pub fn commit(&mut self) {
+        self.remove_released();
+        self.deliver();
+        self.remove_released();
         self.take_news();
+        self.log_consumers();
         self.log_ends();
         match self.log.write() {
             Ok(end) => {
+                if std::mem::take(&mut self.is_staged) || self.outbox.is_open() {
+                    self.barrier = end;
+                }
                 let after = if self.options.durability == Durability::Synced { end } else { 0 };
                 self.outbox.close(after);
             }
@@ -648,7 +710,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Hands out what may leave.
-    pub fn take_ready(&mut self, send: impl FnMut(Outgoing<'_>)) {
+    pub fn take_ready(&mut self, send: impl FnMut(Departing<'_>)) {
         let durable = self.log.durable();
         self.outbox.take_ready(durable, send);
     }
@@ -687,7 +749,7 @@ fn stream_last<D: Disk>(streams: &HashMap<u32, Stream<D>>, group: u32, subject: 
     stream.core.messages().subject(subject).map_or(0, |known| known.last)
 }
 
-fn push_number(out: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn push_number(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     loop {

@@ -3,11 +3,13 @@
 use std::collections::VecDeque;
 
 /// A message on its way out.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Outgoing<'a> {
     /// The number of the account, see [`Engine::account_name`](super::Engine::account_name).
     pub account: u32,
-    /// Where it goes.
+    /// Where it goes, if not to its subject.
+    pub to: &'a [u8],
+    /// Its subject.
     pub subject: &'a [u8],
     /// Where replies to it go; empty for nowhere.
     pub reply: &'a [u8],
@@ -15,11 +17,47 @@ pub struct Outgoing<'a> {
     pub headers: &'a [u8],
     /// Its payload.
     pub payload: &'a [u8],
+    /// The consumer that delivers it and its sequence, for [`Engine::not_delivered`](super::Engine::not_delivered).
+    pub delivery: Option<(u32, u64)>,
+}
+
+/// A message that leaves: as [`Outgoing`], with headers and payload in one piece.
+#[derive(Debug, Clone, Copy)]
+pub struct Departing<'a> {
+    /// See [`Outgoing::account`].
+    pub account: u32,
+    /// Where it goes.
+    pub to: &'a [u8],
+    /// Its subject.
+    pub subject: &'a [u8],
+    /// Where replies to it go; empty for nowhere.
+    pub reply: &'a [u8],
+    /// How much of `content` is headers.
+    pub headers_len: usize,
+    /// Headers and payload.
+    pub content: &'a [u8],
+    /// See [`Outgoing::delivery`].
+    pub delivery: Option<(u32, u64)>,
+}
+
+impl<'a> Departing<'a> {
+    /// The payload.
+    pub fn payload(&self) -> &'a [u8] {
+        self.content.get(self.headers_len..).unwrap_or_default()
+    }
+
+    /// The header block, or nothing.
+    pub fn headers(&self) -> &'a [u8] {
+        self.content.get(..self.headers_len).unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Item {
     account: u32,
+    consumer: u32,
+    sequence: u64,
+    to_len: u32,
     subject_len: u32,
     reply_len: u32,
     headers_len: u32,
@@ -53,14 +91,27 @@ impl Outbox {
         let batch = if waits { &mut self.open } else { &mut self.now };
         batch.items.push(Item {
             account: message.account,
+            consumer: message.delivery.map_or(0, |(consumer, _)| consumer),
+            sequence: message.delivery.map_or(0, |(_, sequence)| sequence),
+            to_len: message.to.len() as u32,
             subject_len: message.subject.len() as u32,
             reply_len: message.reply.len() as u32,
             headers_len: message.headers.len() as u32,
             payload_len: message.payload.len() as u32,
         });
-        for part in [message.subject, message.reply, message.headers, message.payload] {
+        for part in [message.to, message.subject, message.reply, message.headers, message.payload] {
             batch.bytes.extend_from_slice(part);
         }
+    }
+
+    /// Bytes that are to leave with this batch, waiting or not.
+    pub(crate) fn len(&self) -> usize {
+        self.now.bytes.len() + self.open.bytes.len()
+    }
+
+    /// Whether something was added that waits for the log.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.open.items.is_empty()
     }
 
     /// What was added since the last call waits until the log is durable up to `position`.
@@ -74,8 +125,8 @@ impl Outbox {
     }
 
     /// Hands out what may leave now that the log is durable up to `durable`.
-    pub(crate) fn take_ready(&mut self, durable: u64, mut send: impl FnMut(Outgoing<'_>)) {
-        Self::drain(&mut self.now, &mut send);
+    pub(crate) fn take_ready(&mut self, durable: u64, mut send: impl FnMut(Departing<'_>)) {
+        // What waited was added before: a consumer's messages leave in their order.
         while self.waiting.front().is_some_and(|batch| batch.after <= durable) {
             let Some(mut batch) = self.waiting.pop_front() else { return };
             Self::drain(&mut batch, &mut send);
@@ -83,6 +134,7 @@ impl Outbox {
                 self.spare.push(batch);
             }
         }
+        Self::drain(&mut self.now, &mut send);
     }
 
     /// Whether something waits for the log.
@@ -90,7 +142,7 @@ impl Outbox {
         !self.waiting.is_empty() || !self.open.items.is_empty()
     }
 
-    fn drain(batch: &mut Batch, send: &mut impl FnMut(Outgoing<'_>)) {
+    fn drain(batch: &mut Batch, send: &mut impl FnMut(Departing<'_>)) {
         let mut rest = &batch.bytes[..];
         let mut part = |len: u32| {
             let (part, behind) = rest.split_at_checked(len as usize).unwrap_or_default();
@@ -98,12 +150,15 @@ impl Outbox {
             part
         };
         for item in &batch.items {
-            send(Outgoing {
+            let (to, subject, reply) = (part(item.to_len), part(item.subject_len), part(item.reply_len));
+            send(Departing {
                 account: item.account,
-                subject: part(item.subject_len),
-                reply: part(item.reply_len),
-                headers: part(item.headers_len),
-                payload: part(item.payload_len),
+                to: if to.is_empty() { subject } else { to },
+                subject,
+                reply,
+                headers_len: item.headers_len as usize,
+                content: part(item.headers_len + item.payload_len),
+                delivery: (item.consumer > 0).then_some((item.consumer, item.sequence)),
             });
         }
         batch.items.clear();

@@ -14,6 +14,7 @@ use stonechat_store::wal::{self, Found, Log};
 use super::checkpoint::{Checkpoint, key};
 use super::journal::{Event, STORE};
 use super::{Durability, Engine, Host, Interest, InterestChange, Notice, Options, Outbox, Storage, Stream};
+use crate::consumer::{Consumer, ConsumerRequest, ConsumerState};
 use crate::stream::{Entry, Storage as StorageType, StreamConfig, StreamCore, StreamRequest};
 
 /// Why a store can't be opened.
@@ -48,6 +49,8 @@ pub struct Disks<D> {
 }
 
 const VERSION: u32 = 1;
+/// Tells a consumer's entry from a stream's.
+const CONSUMER: u64 = 2;
 
 fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
@@ -86,6 +89,32 @@ pub(super) fn encode_stream<D: Disk>(account: &str, stream: &Stream<D>, position
 /// The catalogue's entry of the store itself.
 pub(super) fn encode_store(next_group: u32, position: u64) -> Vec<u8> {
     [u64::from(VERSION).to_le_bytes(), position.to_le_bytes(), u64::from(next_group).to_le_bytes()].concat()
+}
+
+/// The catalogue's entry of a consumer: what it is when the log was read up to `position`.
+pub(super) fn encode_consumer(consumer: &Consumer, position: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    for word in [CONSUMER, position, consumer.created as u64, u64::from(consumer.stream)] {
+        out.extend_from_slice(&word.to_le_bytes());
+    }
+    put(&mut out, consumer.name.as_bytes());
+    put(&mut out, &serde_json::to_vec(consumer.config()).unwrap_or_default());
+    consumer.state().encode(&mut out);
+    out
+}
+
+/// A consumer, and up to where in the log it is known.
+fn decode_consumer(mut bytes: &[u8]) -> Option<(u64, Consumer)> {
+    let bytes = &mut bytes;
+    if word(bytes)? != CONSUMER {
+        return None;
+    }
+    let (position, created) = (word(bytes)?, word(bytes)? as i64);
+    let stream = u32::try_from(word(bytes)?).ok()?;
+    let name = std::str::from_utf8(take(bytes)?).ok()?;
+    let config = ConsumerRequest::decode_config(take(bytes)?)?;
+    let state = ConsumerState::decode(bytes)?;
+    Some((position, Consumer::new(stream, name, created, config, state, true)))
 }
 
 struct Described<'a> {
@@ -131,6 +160,14 @@ impl<D: Disk> Engine<D> {
             accounts: Vec::new(),
             account_numbers: HashMap::new(),
             streams: HashMap::new(),
+            consumers: HashMap::new(),
+            deliver_subjects: HashMap::new(),
+            ready: std::collections::VecDeque::new(),
+            timers: std::collections::BTreeSet::new(),
+            unlogged: Vec::new(),
+            released: Vec::new(),
+            is_staged: false,
+            barrier: 0,
             next_group: STORE + 1,
             files,
             log,
@@ -177,6 +214,14 @@ impl<D: Disk> Engine<D> {
         for group in &groups {
             engine.finish_stream(*group);
         }
+        let consumers: Vec<u32> = engine.consumers.keys().copied().collect();
+        for id in consumers {
+            engine.finish_consumer(id);
+        }
+        for group in &groups {
+            engine.release_unneeded(*group);
+            engine.release_done(*group);
+        }
         engine.take_news();
         engine.reserve();
         Ok((engine, Opened { streams: groups.len(), ..opened }))
@@ -185,6 +230,7 @@ impl<D: Disk> Engine<D> {
     /// Makes the streams of the catalogue; answers up to where in the log each is known.
     fn open_streams(&mut self) -> Result<BTreeMap<u32, u64>, OpenError> {
         let mut applied = BTreeMap::new();
+        let mut consumers = Vec::new();
         let entries: Vec<(u64, Vec<u8>)> = self.catalogue.entries().map(|(k, v)| (k, v.to_vec())).collect();
         for (number, bytes) in entries {
             let Ok(group) = u32::try_from(number) else { continue };
@@ -199,9 +245,13 @@ impl<D: Disk> Engine<D> {
                 }
                 continue;
             }
+            if let Some((position, consumer)) = decode_consumer(&bytes) {
+                consumers.push((group, position, consumer));
+                continue;
+            }
             let Some(described) = decode_stream(&bytes) else {
                 self.complain(format!(
-                    "JetStream store: stream number {group} can't be read and is left alone"
+                    "JetStream store: stream or consumer number {group} can't be read and is left alone"
                 ));
                 continue;
             };
@@ -226,6 +276,17 @@ impl<D: Disk> Engine<D> {
             let (account, created) = (self.account(described.account), described.created);
             self.add_stream(group, account, created, described.config, storage);
             self.note_news(group);
+        }
+        for (id, position, consumer) in consumers {
+            if !self.streams.contains_key(&consumer.stream) {
+                let name = &consumer.name;
+                self.complain(format!(
+                    "JetStream store: the stream of consumer '{name}' is missing, it is left alone"
+                ));
+                continue;
+            }
+            applied.insert(id, position);
+            self.add_consumer(id, consumer);
         }
         Ok(applied)
     }
@@ -265,6 +326,13 @@ impl<D: Disk> Engine<D> {
     /// Takes a stream out of its place.
     pub(crate) fn drop_stream(&mut self, group: u32) {
         self.plan_expiry(group, None);
+        let consumers: Vec<u32> = self
+            .streams
+            .get(&group)
+            .map_or(Vec::new(), |stream| stream.consumers.values().copied().collect());
+        for id in consumers {
+            self.drop_consumer(id, "409 Consumer Deleted");
+        }
         let Some(stream) = self.streams.remove(&group) else { return };
         if let Some(account) = self.accounts.get_mut(stream.account as usize) {
             account.streams.remove(&stream.core.config().name);
@@ -311,6 +379,26 @@ impl<D: Disk> Engine<D> {
                     self.note_dirty(group);
                 }
                 Event::Delete { group } => self.drop_stream(group),
+                Event::CreateConsumer { id, group, created, start, name, json } => {
+                    let is_new = !self.consumers.contains_key(&id) && self.streams.contains_key(&group);
+                    let Some(config) = ConsumerRequest::decode_config(json).filter(|_| is_new) else {
+                        continue;
+                    };
+                    let state = ConsumerState::starting_at(start);
+                    self.add_consumer(id, Consumer::new(group, name, created, config, state, true));
+                    self.note_consumer_dirty(id);
+                }
+                Event::DeleteConsumer { id } => self.drop_consumer(id, ""),
+                Event::ConsumerChanges { changes } => {
+                    if let Some(consumer) = self.consumers.get_mut(&group) {
+                        consumer.replay(changes);
+                        self.note_consumer_dirty(group);
+                    }
+                }
+                Event::Config { json } if self.consumers.contains_key(&group) => {
+                    let Some(config) = ConsumerRequest::decode_config(json) else { continue };
+                    self.replay_consumer_config(group, config);
+                }
                 Event::Ends { ends } => {
                     for (group, last) in ends.into_iter().filter(|(group, _)| position >= from(*group)) {
                         self.lose_until(group, last);
@@ -337,7 +425,7 @@ impl<D: Disk> Engine<D> {
                 }
                 return;
             }
-            Event::Create { .. } | Event::Delete { .. } | Event::Ends { .. } => return,
+            _ => return,
         };
         let last = stream.core.messages().state_last();
         // It can't be known already: the catalogue says up to where the log was read.
@@ -392,6 +480,40 @@ impl<D: Disk> Engine<D> {
         self.announce(group, true);
         let due = self.streams.get(&group).and_then(|stream| stream.core.next_expiry(now));
         self.plan_expiry(group, due);
+    }
+
+    fn replay_consumer_config(&mut self, id: u32, config: crate::consumer::ConsumerConfig) {
+        let Some(c) = self.consumers.get_mut(&id) else { return };
+        let before = usize::from(c.filters().is_empty());
+        c.set_config(config);
+        let after = usize::from(c.filters().is_empty());
+        if let Some(stream) = self.streams.get_mut(&c.stream) {
+            stream.unfiltered = stream.unfiltered + after - before;
+        }
+        self.note_consumer_dirty(id);
+    }
+
+    /// What a consumer needs when all streams are there.
+    fn finish_consumer(&mut self, id: u32) {
+        let now = self.now;
+        let Some(c) = self.consumers.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get(&c.stream) else { return };
+        let messages = stream.core.messages();
+        c.settle(messages.state_last());
+        c.last_use = now;
+        c.replay_end = messages.state_last();
+        let gone: Vec<u64> =
+            c.state().pending.keys().filter(|sequence| !messages.contains(**sequence)).copied().collect();
+        for sequence in gone {
+            c.change(&crate::consumer::Change::Acked(sequence));
+        }
+        // What changed meanwhile is planned with the life of a consumer.
+        let config = c.config().clone();
+        c.set_config(config);
+        super::consumers::set_life(id, c);
+        self.note_unlogged(id);
+        self.announce_consumer(id, true);
+        self.plan(id);
     }
 
     /// Says what a stream listens to, or that it does no more.

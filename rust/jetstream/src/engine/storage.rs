@@ -74,6 +74,12 @@ impl<D: Disk> Messages for Storage<D> {
     fn gaps(&self, visit: &mut dyn FnMut(RangeInclusive<u64>) -> ControlFlow<()>) {
         both!(self, m => m.gaps(visit));
     }
+    fn scan(&self, sequence: u64, visit: &mut dyn FnMut(u64, Option<Message<'_>>) -> ControlFlow<()>) {
+        both!(self, m => m.scan(sequence, visit));
+    }
+    fn count_from(&self, sequence: u64) -> u64 {
+        both!(self, m => m.count_from(sequence))
+    }
     fn remove(&mut self, sequence: u64) -> bool {
         both!(self, m => m.remove(sequence))
     }

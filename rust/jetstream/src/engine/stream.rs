@@ -1,5 +1,7 @@
 //! A stream as the engine keeps it.
 
+use std::collections::BTreeMap;
+
 use stonechat_store::disk::Disk;
 use stonechat_store::messages::Messages;
 use stonechat_subject::Transform;
@@ -28,6 +30,16 @@ pub(crate) struct Stream<D: Disk> {
     pub(super) is_noted: bool,
     /// Its footers could not be written; it is tried again at the next checkpoint.
     pub(super) is_sealing: bool,
+    /// Its consumers by name.
+    pub(crate) consumers: BTreeMap<String, u32>,
+    /// How many of them want all messages.
+    pub(super) unfiltered: usize,
+    /// Those that are told of every change.
+    pub(super) hot: Vec<u32>,
+    /// Messages that no consumer needs any more, to be removed together.
+    pub(super) released: Vec<u64>,
+    /// The engine knows that there are some.
+    pub(super) is_released: bool,
 }
 
 impl<D: Disk> Stream<D> {
@@ -49,6 +61,11 @@ impl<D: Disk> Stream<D> {
             is_gathered: false,
             is_noted: false,
             is_sealing: false,
+            consumers: BTreeMap::new(),
+            unfiltered: 0,
+            hot: Vec::new(),
+            released: Vec::new(),
+            is_released: false,
         };
         let name = serde_json::Value::from(stream.core.config().name.as_str());
         stream.ack_head = format!("{{\"stream\":{name},\"seq\":").into_bytes();

@@ -77,6 +77,19 @@ pub struct StreamCore<M> {
     ttls: BTreeSet<(i64, u64)>,
     /// Messages that outlive `max_age`.
     forever: BTreeSet<u64>,
+    /// Somebody wants to know what goes, and from this sequence on its subject too.
+    is_watched: bool,
+    watched_from: u64,
+    removed: Removed,
+}
+
+/// What went.
+#[derive(Debug, Default)]
+pub struct Removed {
+    /// Messages, with their subjects where these were asked for.
+    pub messages: Vec<(u64, Option<Box<[u8]>>)>,
+    /// All of them went.
+    pub all: bool,
 }
 
 impl<M: Messages> StreamCore<M> {
@@ -88,6 +101,9 @@ impl<M: Messages> StreamCore<M> {
             last_id: Vec::new(),
             ttls: BTreeSet::new(),
             forever: BTreeSet::new(),
+            is_watched: false,
+            watched_from: u64::MAX,
+            removed: Removed::default(),
             messages,
             config,
         };
@@ -121,20 +137,70 @@ impl<M: Messages> StreamCore<M> {
         self.messages
     }
 
+    /// Whether what goes is to be noted, and from which sequence on with its subject.
+    pub fn watch_removals(&mut self, is_watched: bool, from: u64) {
+        (self.is_watched, self.watched_from) = (is_watched, from);
+    }
+
+    /// What went since the last call.
+    pub fn take_removed(&mut self) -> Removed {
+        std::mem::take(&mut self.removed)
+    }
+
+    fn remove(&mut self, sequence: u64) -> bool {
+        if !self.is_watched {
+            return self.messages.remove(sequence);
+        }
+        let mut buffer = Vec::new();
+        let subject = match sequence >= self.watched_from {
+            true => self.messages.read(sequence, &mut buffer).ok().flatten().map(|m| m.subject.into()),
+            false => None,
+        };
+        let removed = self.messages.remove(sequence);
+        if removed {
+            self.removed.messages.push((sequence, subject));
+        }
+        removed
+    }
+
+    fn remove_first_on(&mut self, subject: &[u8], keep: u64) -> bool {
+        let removed = self.messages.remove_first_on(subject, keep);
+        if let Some(sequence) = removed.filter(|_| self.is_watched) {
+            let subject = (sequence >= self.watched_from).then(|| subject.into());
+            self.removed.messages.push((sequence, subject));
+        }
+        removed.is_some()
+    }
+
+    fn clear(&mut self, next: u64) {
+        self.messages.clear(next);
+        self.removed.all = self.is_watched;
+    }
+
+    /// The subject under which a message that is published on `subject` is stored.
+    pub fn subject_of<'a>(&self, now: i64, subject: &'a [u8]) -> Cow<'a, [u8]> {
+        match &self.transform {
+            Some(transform) if transform.matches(subject) => {
+                // The last bits of a clock that counts nanoseconds are random enough for what chooses among partitions.
+                let mut seed = now as u64;
+                let random = || {
+                    seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                    (seed >> 33) as u32
+                };
+                Cow::Owned(transform.apply(subject, random))
+            }
+            _ => Cow::Borrowed(subject),
+        }
+    }
+
     /// Takes a new configuration, which was checked; what exceeds its limits goes.
     pub fn set_config(&mut self, config: StreamConfig) {
         self.dedupe.set_window(config.duplicate_window);
         let fewer = config.max_msgs_per_subject > 0
             && (self.config.max_msgs_per_subject <= 0
                 || config.max_msgs_per_subject < self.config.max_msgs_per_subject);
-        let loses_interest =
-            config.retention == Retention::Interest && self.config.retention != Retention::Interest;
         self.config = config;
         self.read_transform();
-        // Nobody consumes, so nobody wants what is there.
-        if loses_interest {
-            let _ = self.apply(&Entry::Clear { next: 0 });
-        }
         if fewer {
             self.enforce_all_subjects();
         }
@@ -151,7 +217,7 @@ impl<M: Messages> StreamCore<M> {
             std::ops::ControlFlow::Continue(())
         });
         for subject in over {
-            while self.messages.remove_first_on(&subject, keep).is_some() {}
+            while self.remove_first_on(&subject, keep) {}
         }
     }
 
@@ -165,7 +231,18 @@ impl<M: Messages> StreamCore<M> {
             (max_msgs > 0 && messages.count() > max_msgs as u64)
                 || (max_bytes > 0 && messages.bytes() > max_bytes as u64)
         };
-        while too_much(&self.messages) && self.messages.remove_first().is_some() {}
+        while too_much(&self.messages) {
+            if !self.is_watched {
+                if self.messages.remove_first().is_none() {
+                    break;
+                }
+                continue;
+            }
+            let first = self.messages.state().first_sequence;
+            if !self.remove(first) {
+                break;
+            }
+        }
     }
 
     /// What is to be done with a message that was published at `now`. `is_wanted`: some consumer wants its subject, or the
@@ -180,18 +257,7 @@ impl<M: Messages> StreamCore<M> {
         message: &Publish<'a>,
         is_wanted: bool,
     ) -> Result<Verdict<'a>, ApiError> {
-        let mut subject = Cow::Borrowed(message.subject);
-        if let Some(transform) = &self.transform
-            && transform.matches(message.subject)
-        {
-            // The last bits of a clock that counts nanoseconds are random enough for what chooses among partitions.
-            let mut seed = now as u64;
-            let random = || {
-                seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-                (seed >> 33) as u32
-            };
-            subject = Cow::Owned(transform.apply(message.subject, random));
-        }
+        let subject = self.subject_of(now, message.subject);
         if message.headers.is_empty() {
             self.check_size(message)?;
             self.check_counter(None)?;
@@ -382,10 +448,10 @@ impl<M: Messages> StreamCore<M> {
                 return Ok(sequence);
             }
             Entry::Remove { sequences } => sequences.iter().for_each(|sequence| {
-                self.messages.remove(*sequence);
+                self.remove(*sequence);
             }),
             Entry::Clear { next } => {
-                self.messages.clear(next);
+                self.clear(next);
                 self.ttls.clear();
                 self.forever.clear();
             }
@@ -396,7 +462,7 @@ impl<M: Messages> StreamCore<M> {
     fn append(&mut self, time: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Result<u64, ApiError> {
         let h = if headers.is_empty() { PublishHeaders::default() } else { PublishHeaders::parse(headers) };
         match h.rollup {
-            Some(rollup) if rollup.eq_ignore_ascii_case(b"all") => self.messages.clear(0),
+            Some(rollup) if rollup.eq_ignore_ascii_case(b"all") => self.clear(0),
             Some(rollup) if rollup.eq_ignore_ascii_case(b"sub") => self.remove_all_on(subject),
             _ => {}
         }
@@ -407,7 +473,7 @@ impl<M: Messages> StreamCore<M> {
         self.note_headers(&h, sequence, time);
         if self.config.max_msgs_per_subject > 0 {
             let keep = self.config.max_msgs_per_subject as u64;
-            while self.messages.remove_first_on(subject, keep).is_some() {}
+            while self.remove_first_on(subject, keep) {}
         }
         self.enforce();
         Ok(sequence)
@@ -423,7 +489,7 @@ impl<M: Messages> StreamCore<M> {
             });
         }
         for subject in subjects {
-            while self.messages.remove_first_on(&subject, 0).is_some() {}
+            while self.remove_first_on(&subject, 0) {}
         }
     }
 

@@ -10,7 +10,7 @@ pub mod headers;
 mod ttl;
 mod update;
 
-pub use self::core::{Expiry, Publish, StreamCore, Verdict};
+pub use self::core::{Expiry, Publish, Removed, StreamCore, Verdict};
 pub use check::{Origins, check};
 pub use config::{
     Compression, ConsumerLimits, Discard, External, PersistMode, Placement, Republish, Retention,
@@ -20,4 +20,5 @@ pub use decode::StreamRequest;
 pub use dedupe::Dedupe;
 pub use entry::Entry;
 pub use ttl::Ttl;
+pub(crate) use ttl::go_duration;
 pub use update::update;

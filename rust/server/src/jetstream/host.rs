@@ -23,6 +23,10 @@ impl Host for BrokerHost {
         self.broker.account(account).is_wanted(subject)
     }
 
+    fn has_interest(&self, account: &str, subject: &[u8]) -> bool {
+        self.broker.account(account).has_interest(subject)
+    }
+
     fn unique_id(&mut self) -> String {
         const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
         let mut letter = || {

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Thread;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use hashbrown::HashMap;
+use parking_lot::{Mutex, RwLock};
 use stonechat_broker::{Client, Inlet, Message};
 use stonechat_jetstream::api::is_request;
 use stonechat_jetstream::engine::{Done, Engine};
@@ -26,7 +27,21 @@ pub(super) enum Kind {
     Api,
     /// A message for a stream that there was no room for.
     Overflow,
+    /// A request for a consumer's messages; the number is the consumer's.
+    Pull,
+    /// An acknowledgement.
+    Ack,
+    /// An answer to flow control.
+    Flow,
+    /// Interest in a deliver subject changed.
+    Interest,
 }
+
+/// The subjects of consumers begin so.
+pub(super) const PULL: &[u8] = b"$JS.API.CONSUMER.MSG.NEXT.";
+const RESET: &[u8] = b"$JS.API.CONSUMER.RESET.";
+pub(super) const ACK: &[u8] = b"$JS.ACK.";
+const FLOW: &[u8] = b"$JS.FC.";
 
 pub(super) fn tag(kind: Kind, number: u32) -> u64 {
     (kind as u64) << 32 | u64::from(number)
@@ -96,6 +111,9 @@ impl Arrived {
     }
 }
 
+/// A consumer by its account and `stream.consumer`.
+type ConsumerKey = (u32, Box<[u8]>);
+
 /// The inbox.
 #[derive(Default)]
 pub(super) struct Inbox {
@@ -103,6 +121,18 @@ pub(super) struct Inbox {
     thread: OnceLock<Thread>,
     /// The thread sleeps or is about to.
     is_asleep: AtomicBool,
+    /// Consumers by account and `stream.consumer`: others have nobody who answers.
+    consumers: RwLock<HashMap<ConsumerKey, u32>>,
+}
+
+/// The first two tokens of `rest`, and what is behind them.
+fn consumer_name(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let first = rest.iter().position(|b| *b == b'.')?;
+    let second = rest[first + 1..].iter().position(|b| *b == b'.').map(|at| first + 1 + at);
+    Some(match second {
+        Some(at) => (&rest[..at], &rest[at + 1..]),
+        None => (rest, b""),
+    })
 }
 
 impl fmt::Debug for Inbox {
@@ -136,6 +166,53 @@ impl Inbox {
         self.wake();
     }
 
+    /// Lets what is sent to a consumer in, or no more.
+    pub(super) fn know_consumer(&self, account: u32, name: &str, number: Option<u32>) {
+        let key = (account, name.as_bytes().into());
+        match number {
+            Some(number) => drop(self.consumers.write().insert(key, number)),
+            None => drop(self.consumers.write().remove(&key)),
+        }
+    }
+
+    fn consumer(&self, account: u32, name: &[u8]) -> Option<u32> {
+        struct Key<'a>(u32, &'a [u8]);
+        impl std::hash::Hash for Key<'_> {
+            fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+                (self.0, self.1).hash(state);
+            }
+        }
+        impl hashbrown::Equivalent<ConsumerKey> for Key<'_> {
+            fn equivalent(&self, key: &ConsumerKey) -> bool {
+                self.0 == key.0 && *self.1 == *key.1
+            }
+        }
+        self.consumers.read().get(&Key(account, name)).copied()
+    }
+
+    /// What a message on one of JetStream's own subjects is for; `None` if nobody wants it.
+    fn sort(&self, account: u32, subject: &[u8]) -> Option<(Kind, u32)> {
+        let (kind, rest) = if let Some(rest) = subject.strip_prefix(PULL) {
+            (Kind::Pull, rest)
+        } else if let Some(rest) = subject.strip_prefix(ACK) {
+            (Kind::Ack, rest)
+        } else if let Some(rest) = subject.strip_prefix(FLOW) {
+            (Kind::Flow, rest)
+        } else if let Some(rest) = subject.strip_prefix(RESET) {
+            self.consumer(account, rest)?;
+            return Some((Kind::Api, account));
+        } else {
+            return is_request(subject).then_some((Kind::Api, account));
+        };
+        let (name, more) = consumer_name(rest)?;
+        let is_whole = match kind {
+            Kind::Pull => more.is_empty(),
+            _ => !more.is_empty(),
+        };
+        let number = self.consumer(account, name).filter(|_| is_whole)?;
+        Some((kind, number))
+    }
+
     pub(super) fn stop(&self) {
         self.arrived.lock().stop = true;
         self.wake();
@@ -163,15 +240,18 @@ impl Inbox {
 
 impl Inlet for Inbox {
     fn push(&self, tag: u64, origin: &Arc<Client>, message: &Message<'_>) -> bool {
-        let number = tag as u32;
+        let mut number = tag as u32;
         let mut kind = match tag >> 32 {
             0 => Kind::Publish,
             1 => Kind::Direct,
-            _ => Kind::Api,
+            _ => match self.sort(number, message.subject) {
+                Some(found) => {
+                    number = found.1;
+                    found.0
+                }
+                None => return false,
+            },
         };
-        if kind == Kind::Api && !is_request(message.subject) {
-            return false;
-        }
         let (headers, mut payload) = message.payload.split_at(message.header_len.unwrap_or(0));
         let mut arrived = self.arrived.lock();
         let mut headers = headers;
@@ -194,6 +274,22 @@ impl Inlet for Inbox {
             arrived.bytes.extend_from_slice(part);
         }
         true
+    }
+
+    fn interest_changed(&self, tag: u64, subject: &[u8]) {
+        let mut arrived = self.arrived.lock();
+        arrived.items.push(Item {
+            kind: Kind::Interest,
+            number: tag as u32,
+            subject_len: subject.len() as u32,
+            reply_len: 0,
+            headers_len: 0,
+            payload_len: 0,
+            client: None,
+        });
+        arrived.bytes.extend_from_slice(subject);
+        drop(arrived);
+        self.wake();
     }
 
     fn flush(&self) -> Duration {

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use stonechat_broker::{Account, Broker, Client, Courier, Inlet, Message, SubRef};
 use stonechat_jetstream::api::Request;
-use stonechat_jetstream::engine::{Engine, Interest, InterestChange, Notice, Outgoing};
+use stonechat_jetstream::engine::{Departing, Engine, Interest, InterestChange, Notice};
 use stonechat_jetstream::stream::Publish;
 use stonechat_store::disk::RealDisk;
 use tracing::{error, warn};
 
 use super::directory::Directory;
-use super::inbox::{Arrived, Inbox, Item, Kind, Waiting, tag};
+use super::inbox::{ACK, Arrived, Inbox, Item, Kind, Waiting, tag};
 use super::now;
 use super::workers::Workers;
 use crate::logging::Logger;
@@ -31,7 +31,7 @@ pub(super) struct JetStreamThread {
     accounts: Vec<Arc<Account>>,
     attached: HashMap<(u32, Interest, String), SubRef>,
     /// The API of each account.
-    api: Vec<SubRef>,
+    api: Vec<(u32, SubRef)>,
     /// Unlocked when the thread ends.
     directory: Directory,
     log: Logger,
@@ -82,7 +82,10 @@ impl JetStreamThread {
             let Some(name) = self.engine.account_name(number) else { break };
             let account = self.broker.account(name);
             let inlet: Arc<dyn Inlet> = self.inbox.clone();
-            self.api.push(account.attach(inlet, tag(Kind::Api, number), b"$JS.API.>"));
+            let tag = tag(Kind::Api, number);
+            for subject in [&b"$JS.API.>"[..], b"$JS.ACK.>", b"$JS.FC.>"] {
+                self.api.push((number, account.attach(inlet.clone(), tag, subject)));
+            }
             self.accounts.push(account);
         }
     }
@@ -124,6 +127,14 @@ impl JetStreamThread {
         match item.kind {
             Kind::Publish => self.engine.publish(item.number, reply, &Publish { subject, headers, payload }),
             Kind::Overflow => self.engine.refuse(item.number, reply),
+            Kind::Pull => self.engine.pull(item.number, reply, headers, payload),
+            Kind::Ack => {
+                let mut tokens = subject.get(ACK.len()..).unwrap_or_default().splitn(3, |b| *b == b'.');
+                let rest = tokens.nth(2).unwrap_or_default();
+                self.engine.ack(item.number, rest, reply, payload);
+            }
+            Kind::Flow => self.engine.flow_taken(item.number, subject, headers),
+            Kind::Interest => self.engine.deliver_interest_changed(item.number, subject),
             Kind::Direct => {
                 let account = self.engine.account_of(item.number);
                 let client = || serde_json::Value::Null;
@@ -186,26 +197,46 @@ impl JetStreamThread {
     fn send(&mut self) {
         let now = Instant::now();
         let (courier, accounts) = (&mut self.courier, &self.accounts);
-        let mut payload = Vec::new();
-        self.engine.take_ready(|out| deliver(courier, accounts, &out, &mut payload, now));
+        let mut failed = Vec::new();
+        self.engine.take_ready(|out| {
+            if !deliver(courier, accounts, &out, now) {
+                failed.extend(out.delivery);
+            }
+        });
         self.courier.finish();
+        failed.into_iter().for_each(|(consumer, sequence)| self.engine.not_delivered(consumer, sequence));
     }
 
     fn attach_changes(&mut self) {
         for change in self.engine.take_interest_changes() {
-            let InterestChange { account, group, interest, subject, begins } = change;
-            let Some(account) = self.accounts.get(account as usize) else { continue };
-            let key = (group, interest, subject);
-            if !begins {
-                if let Some(sub) = self.attached.remove(&key) {
-                    account.detach(&sub);
-                }
-                continue;
-            }
-            let kind = if key.1 == Interest::Publish { Kind::Publish } else { Kind::Direct };
+            let InterestChange { account: number, group, interest, subject, begins } = change;
+            let Some(account) = self.accounts.get(number as usize) else { continue };
             let inlet: Arc<dyn Inlet> = self.inbox.clone();
-            let sub = account.attach(inlet, tag(kind, group), key.2.as_bytes());
-            self.attached.insert(key, sub);
+            let kind = match interest {
+                Interest::Publish => Kind::Publish,
+                Interest::DirectGet => Kind::Direct,
+                Interest::Consumer => {
+                    self.inbox.know_consumer(number, &subject, begins.then_some(group));
+                    continue;
+                }
+                Interest::Deliver if begins => {
+                    account.watch(inlet, tag(Kind::Interest, number), subject.as_bytes());
+                    // Who came between the look and the watch was not told of.
+                    self.engine.deliver_interest_changed(number, subject.as_bytes());
+                    continue;
+                }
+                Interest::Deliver => {
+                    account.unwatch(subject.as_bytes());
+                    continue;
+                }
+            };
+            let key = (group, interest, subject);
+            if begins {
+                let sub = account.attach(inlet, tag(kind, group), key.2.as_bytes());
+                self.attached.insert(key, sub);
+            } else if let Some(sub) = self.attached.remove(&key) {
+                account.detach(&sub);
+            }
         }
     }
 
@@ -225,8 +256,10 @@ impl JetStreamThread {
                 account.detach(&sub);
             }
         }
-        for (account, sub) in self.accounts.iter().zip(self.api.drain(..)) {
-            account.detach(&sub);
+        for (number, sub) in self.api.drain(..) {
+            if let Some(account) = self.accounts.get(number as usize) {
+                account.detach(&sub);
+            }
         }
     }
 
@@ -246,28 +279,16 @@ impl JetStreamThread {
     }
 }
 
-fn deliver(
-    courier: &mut Courier,
-    accounts: &[Arc<Account>],
-    out: &Outgoing<'_>,
-    scratch: &mut Vec<u8>,
-    now: Instant,
-) {
-    let Some(account) = accounts.get(out.account as usize) else { return };
-    let mut message = Message {
+/// Sends a message on its way; false if nobody took it.
+fn deliver(courier: &mut Courier, accounts: &[Arc<Account>], out: &Departing<'_>, now: Instant) -> bool {
+    let Some(account) = accounts.get(out.account as usize) else { return false };
+    let message = Message {
         subject: out.subject,
         reply: out.reply,
-        header_len: None,
-        payload: out.payload,
+        header_len: (out.headers_len > 0).then_some(out.headers_len),
+        payload: out.content,
         tail: None,
         sizes: b"",
     };
-    if !out.headers.is_empty() {
-        scratch.clear();
-        scratch.extend_from_slice(out.headers);
-        scratch.extend_from_slice(out.payload);
-        message.header_len = Some(out.headers.len());
-        message.payload = scratch;
-    }
-    courier.deliver(account, &message, now);
+    courier.deliver_to(account, out.to, &message, now)
 }

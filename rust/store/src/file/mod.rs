@@ -17,7 +17,7 @@ mod segment;
 mod stream;
 #[cfg(test)]
 mod tests;
-pub(crate) mod varint;
+pub mod varint;
 
 pub use files::Files;
 pub use seal::{SealJob, Sealed};

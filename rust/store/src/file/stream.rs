@@ -898,6 +898,22 @@ impl<D: Disk> Messages for FileStream<D> {
         }
     }
 
+    fn scan(&self, sequence: u64, visit: &mut dyn FnMut(u64, Option<Message<'_>>) -> ControlFlow<()>) {
+        self.walk(sequence, visit);
+    }
+
+    fn count_from(&self, sequence: u64) -> u64 {
+        let behind = self.segments.partition_point(|segment| segment.end() <= sequence);
+        let mut segments = self.segments.range(behind..);
+        let partial = segments.next().map_or(0, |segment| match segment.slot(sequence) {
+            Some(slot) => {
+                u64::from(segment.slots - slot) - segment.gone.range_cardinality(slot..segment.slots)
+            }
+            None => segment.live,
+        });
+        partial + segments.map(|segment| segment.live).sum::<u64>()
+    }
+
     fn remove(&mut self, sequence: u64) -> bool {
         let Some(i) = self.segment_of(sequence) else { return false };
         let Some(slot) = self.segments[i].slot(sequence) else { return false };

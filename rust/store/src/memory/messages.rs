@@ -97,6 +97,15 @@ impl Messages {
             .filter(move |e| e.sequence >= sequence)
     }
 
+    /// How many messages there are from `sequence` on.
+    pub(super) fn count_from(&self, sequence: u64) -> u64 {
+        let number = sequence >> BLOCK_BITS;
+        let before = |block: &Vec<Entry>| block.partition_point(|e| e.sequence < sequence);
+        let partial = self.blocks.get(&number).map_or(0, |block| block.len() - before(block));
+        let behind: usize = self.blocks.range(number + 1..).map(|(_, block)| block.len()).sum();
+        (partial + behind) as u64
+    }
+
     /// The first message that was stored at `time` or later; times never fall.
     pub(super) fn at_time(&self, time: i64) -> Option<&Entry> {
         // A search among block numbers, since a map of blocks can't be cut in half.

@@ -115,6 +115,15 @@ impl Messages for MemoryStream {
         }
     }
 
+    fn scan(&self, sequence: u64, visit: &mut dyn FnMut(u64, Option<Message<'_>>) -> ControlFlow<()>) {
+        let mut messages = self.messages.from(sequence).map(Entry::message);
+        let _ = messages.try_for_each(|message| visit(message.sequence, Some(message)));
+    }
+
+    fn count_from(&self, sequence: u64) -> u64 {
+        if sequence <= self.first { self.messages.len() } else { self.messages.count_from(sequence) }
+    }
+
     fn remove(&mut self, sequence: u64) -> bool {
         let Some(entry) = self.messages.remove(sequence) else { return false };
         self.bytes -= entry.counted_bytes();

@@ -1,0 +1,358 @@
+//! What clients say of messages that they got, and their requests for more.
+
+use serde_json::json;
+use stonechat_store::disk::Disk;
+use stonechat_store::messages::Messages;
+
+use super::delivery::{count_waiting, send_status};
+use super::{Engine, Outgoing};
+use crate::api::fields;
+use crate::consumer::{
+    AckPolicy, AckSubject, Change, Consumer, Position, PriorityPolicy, PullRequest, Verb, Waiting,
+};
+use crate::json::{Field, parse};
+use crate::stream::go_duration;
+use crate::time::show_duration;
+
+impl<D: Disk> Engine<D> {
+    /// An acknowledgement; `rest` is its subject behind the consumer's name.
+    pub fn ack(&mut self, id: u32, rest: &[u8], reply: &[u8], payload: &[u8]) {
+        let at = AckSubject::parse(rest);
+        let mut answers = at.is_some();
+        let mut is_ack = false;
+        match Verb::parse(payload) {
+            Verb::Ack => {
+                is_ack = true;
+                answers = at.is_some_and(|at| self.acked(id, at, true));
+            }
+            Verb::Next(request) => {
+                if let Some(at) = at {
+                    self.acked(id, at, true);
+                }
+                self.pull(id, reply, b"", request);
+                answers = false;
+            }
+            Verb::Nak(arg) => at.into_iter().for_each(|at| self.nak(id, at, arg)),
+            Verb::Progress => at.into_iter().for_each(|at| self.progress(id, at.stream)),
+            Verb::Term(reason) => {
+                is_ack = true;
+                answers = at.is_some_and(|at| self.term(id, at, &String::from_utf8_lossy(reason)));
+            }
+            Verb::Unknown => {}
+        }
+        self.note_unlogged(id);
+        if answers && !reply.is_empty() {
+            let Some(c) = self.consumers.get(&id) else { return };
+            let Some(stream) = self.streams.get(&c.stream) else { return };
+            // What was acknowledged twice never comes again: the answer waits for the disk.
+            let waits = is_ack && c.is_logged;
+            let out = Outgoing { account: stream.account, subject: reply, ..Outgoing::default() };
+            self.outbox.push(waits, &out);
+        }
+    }
+
+    /// Tells whether it is to be answered.
+    fn acked(&mut self, id: u32, at: AckSubject, samples: bool) -> bool {
+        let now = self.now;
+        let Some(c) = self.consumers.get_mut(&id) else { return false };
+        if at.stream >= c.cursor && c.flow.is_none() {
+            return false;
+        }
+        match c.config().ack_policy {
+            AckPolicy::None => return false,
+            AckPolicy::All | AckPolicy::FlowControl => {
+                return self.ack_to(id, Position { consumer: at.consumer, stream: at.stream });
+            }
+            AckPolicy::Explicit => {}
+        }
+        c.last_ack = now;
+        c.last_use = now;
+        let was_full = c.is_full();
+        let since = c.state().pending.get(&at.stream).map(|pending| pending.since);
+        let sampled = c.sampled();
+        c.unqueue(at.stream);
+        if !c.change(&Change::Acked(at.stream)) {
+            return true;
+        }
+        let group = c.stream;
+        if samples
+            && sampled > 0
+            && let Some(since) = since
+        {
+            self.sample(id, at, now - since, sampled);
+        }
+        self.release(group, id, &[at.stream]);
+        if was_full {
+            self.wake(id);
+        }
+        true
+    }
+
+    /// All up to here is done. Tells whether it is to be answered.
+    pub(super) fn ack_to(&mut self, id: u32, to: Position) -> bool {
+        let now = self.now;
+        let Some(c) = self.consumers.get_mut(&id) else { return false };
+        (c.last_ack, c.last_use) = (now, now);
+        let was_full = c.is_full();
+        let done: Vec<u64> = c.state().pending.range(..=to.stream).map(|(sequence, _)| *sequence).collect();
+        if !c.change(&Change::AckedTo(to)) {
+            return true;
+        }
+        c.tidy_queue();
+        let group = c.stream;
+        self.release(group, id, &done);
+        if !done.contains(&to.stream) {
+            self.release(group, id, &[to.stream]);
+        }
+        if was_full {
+            self.wake(id);
+        }
+        self.note_unlogged(id);
+        true
+    }
+
+    fn nak(&mut self, id: u32, at: AckSubject, arg: &[u8]) {
+        let now = self.now;
+        let Some(c) = self.consumers.get(&id) else { return };
+        let is_known = at.consumer > c.state().floor.consumer && at.consumer <= c.state().delivered.consumer;
+        if !is_known || !c.state().pending.contains_key(&at.stream) {
+            return;
+        }
+        self.advise_nak(id, at);
+        let Some(c) = self.consumers.get_mut(&id) else { return };
+        match delay(arg) {
+            Some(Some(delay)) => {
+                c.unqueue(at.stream);
+                let due = now.saturating_add(delay);
+                c.change(&Change::Due { stream: at.stream, due });
+                c.ack_due = c.ack_due.min(due);
+                self.plan(id);
+            }
+            other => {
+                c.queue(at.stream);
+                let name = c.name.clone();
+                if other.is_none() {
+                    self.warn(format!(
+                        "JetStream consumer '{name}': bad NAK delay value: {:?}",
+                        String::from_utf8_lossy(arg)
+                    ));
+                }
+                self.wake(id);
+            }
+        }
+    }
+
+    fn progress(&mut self, id: u32, sequence: u64) {
+        let now = self.now;
+        let Some(c) = self.consumers.get_mut(&id) else { return };
+        let Some(pending) = c.state().pending.get(&sequence) else { return };
+        if c.is_timed() {
+            let due = now.saturating_add(c.ack_wait(pending.count));
+            c.change(&Change::Due { stream: sequence, due });
+            c.last_use = now;
+        }
+    }
+
+    fn term(&mut self, id: u32, at: AckSubject, reason: &str) -> bool {
+        let answers = self.acked(id, at, false);
+        self.advise_terminated(id, at.stream, at.consumer, at.deliveries, reason);
+        answers
+    }
+
+    fn sample(&mut self, id: u32, at: AckSubject, took: i64, sampled: i64) {
+        // Clocks that count nanoseconds are random enough for a sample.
+        if sampled < 100 && (self.now / 7) % 100 > sampled {
+            return;
+        }
+        let body = json!({
+            "consumer_seq": at.consumer, "stream_seq": at.stream, "ack_time": took, "deliveries": at.deliveries,
+        });
+        self.advise_consumer(id, "METRIC.CONSUMER.ACK", "metric.v1.consumer_ack", fields(body));
+    }
+
+    /// A request for messages.
+    pub fn pull(&mut self, id: u32, reply: &[u8], block: &[u8], payload: &[u8]) {
+        if reply.is_empty() {
+            return;
+        }
+        let now = self.now;
+        if let Err((line, sends)) = self.try_pull(id, reply, block, payload) {
+            let waits = self.must_wait();
+            let Some(c) = self.consumers.get_mut(&id) else { return };
+            c.last_use = now;
+            let Some(stream) = self.streams.get(&c.stream) else { return };
+            if sends {
+                let waits = waits && stream.is_logged();
+                send_status(&mut self.outbox, stream.account, waits, reply, &line, None);
+            }
+        }
+        self.plan(id);
+    }
+
+    fn try_pull(
+        &mut self,
+        id: u32,
+        reply: &[u8],
+        block: &[u8],
+        payload: &[u8],
+    ) -> Result<(), (String, bool)> {
+        let now = self.now;
+        let refused = |line: String| Err((line, true));
+        let Some(c) = self.consumers.get_mut(&id) else { return Ok(()) };
+        if c.config().is_push() {
+            return refused("409 Consumer is push based".to_owned());
+        }
+        if !crate::api::is_level_met(block) {
+            return refused("412 Required Api Level".to_owned());
+        }
+        let request = PullRequest::decode(payload).map_err(|e| (format!("400 Bad Request - {e}"), true))?;
+        let config = c.config();
+        if config.max_batch > 0 && request.batch > config.max_batch {
+            return refused(format!("409 Exceeded MaxRequestBatch of {}", config.max_batch));
+        }
+        if config.max_expires > 0 && request.expires > config.max_expires {
+            return refused(format!(
+                "409 Exceeded MaxRequestExpires of {}",
+                show_duration(config.max_expires)
+            ));
+        }
+        if request.max_bytes > 0 && config.max_bytes > 0 && request.max_bytes > config.max_bytes {
+            return refused(format!("409 Exceeded MaxRequestMaxBytes of {}", config.max_bytes));
+        }
+        check_group(c, &request, now)?;
+        let max_waiting = c.config().max_waiting.max(1) as usize;
+        if c.requests.len() >= max_waiting {
+            self.end_requests(id, false, true);
+        }
+        if request.no_wait {
+            self.check_one_shot(id, &request)?;
+        }
+        let Some(c) = self.consumers.get_mut(&id) else { return Ok(()) };
+        if c.requests.len() >= max_waiting {
+            // A client that gets heartbeats would ask again at once, and again.
+            return Err(("409 Exceeded MaxWaiting".to_owned(), request.heartbeat == 0));
+        }
+        let after = |duration: i64| if duration > 0 { now.saturating_add(duration) } else { 0 };
+        let waiting = Waiting {
+            reply: reply.into(),
+            left: request.batch,
+            delivered: 0,
+            bytes: request.max_bytes.max(0),
+            no_wait: request.no_wait,
+            expires: if request.expires < 0 { now } else { after(request.expires) },
+            heartbeat: request.heartbeat.max(0),
+            heartbeat_at: after(request.heartbeat),
+            group: request.group,
+            seen: 0,
+        };
+        let prioritized = c.is_prioritized();
+        c.requests.add(waiting, prioritized);
+        c.last_use = now;
+        self.wake(id);
+        Ok(())
+    }
+
+    /// Whether a request that does not wait has to be turned away at once.
+    fn check_one_shot(&mut self, id: u32, request: &PullRequest) -> Result<(), (String, bool)> {
+        self.remove_released();
+        let there = self.waiting_for(id);
+        let Some(c) = self.consumers.get(&id) else { return Ok(()) };
+        let there = there + c.queued_len() as u64;
+        if there == 0 && request.expires == 0 {
+            return Err(("404 No Messages".to_owned(), true));
+        }
+        if there > 0 {
+            self.end_requests(id, false, true);
+            let Some(c) = self.consumers.get(&id) else { return Ok(()) };
+            let wanted: i64 = c.requests.iter().map(|request| request.left).sum();
+            if (there as i64) < wanted {
+                return Err(("408 Requests Pending".to_owned(), true));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many messages wait for a consumer.
+    pub(crate) fn waiting_for(&mut self, id: u32) -> u64 {
+        let Some(c) = self.consumers.get_mut(&id) else { return 0 };
+        if let Some(count) = c.waiting_messages {
+            return count;
+        }
+        let Some(stream) = self.streams.get(&c.stream) else { return 0 };
+        let count = count_waiting(c, stream.core.messages());
+        // It stays known only for one that is told of changes.
+        c.waiting_messages = c.is_hot.then_some(count);
+        count
+    }
+
+    /// Begins anew at a sequence.
+    pub(crate) fn reset_to(&mut self, id: u32, start: u64) {
+        let Some(c) = self.consumers.get_mut(&id) else { return };
+        c.change(&Change::Reset(start));
+        c.tidy_queue();
+        c.cursor = start;
+        c.firsts.clear();
+        c.waiting_messages = None;
+        let group = c.stream;
+        self.note_unlogged(id);
+        if let Some(stream) = self.streams.get(&group) {
+            let below = stream.core.messages().state().last_sequence;
+            if stream.core.config().retention == crate::stream::Retention::Interest && start <= below + 1 {
+                self.release_unneeded(group);
+            }
+        }
+        self.wake(id);
+    }
+}
+
+/// What is wrong with how a request names its priority group.
+fn check_group(c: &mut Consumer, request: &PullRequest, now: i64) -> Result<(), (String, bool)> {
+    let bad = |text: &str| Err((format!("400 Bad Request - {text}"), true));
+    let policy = c.config().priority_policy;
+    let Some(group) = &request.group else { return Ok(()) };
+    if (group.min_pending != 0 || group.min_ack_pending != 0) && policy != PriorityPolicy::Overflow {
+        return bad("Not a Overflow Priority consumer");
+    }
+    if !group.id.is_empty() && policy != PriorityPolicy::PinnedClient {
+        return bad("Not a Pinned Client Priority consumer");
+    }
+    if !(0..=9).contains(&group.priority) {
+        return bad("Priority must be between 0 and 9");
+    }
+    if policy == PriorityPolicy::None {
+        return Ok(());
+    }
+    if group.group.is_empty() {
+        return bad("Priority Group missing");
+    }
+    if !c.config().priority_groups.contains(&group.group) {
+        return bad("Invalid Priority Group");
+    }
+    let timeout = c.config().priority_timeout;
+    if let Some(pin) = c.pin.as_mut().filter(|pin| !pin.id.is_empty()) {
+        if pin.id == group.id {
+            pin.until = now + timeout;
+        } else if !group.id.is_empty() {
+            return Err(("423 Nats-Pin-Id mismatch".to_owned(), true));
+        }
+    }
+    Ok(())
+}
+
+/// The delay that a negative acknowledgement asks for: `Some(None)` for none, `None` if it can't be read.
+fn delay(arg: &[u8]) -> Option<Option<i64>> {
+    if arg.is_empty() {
+        return Some(None);
+    }
+    if arg.first() == Some(&b'{') {
+        let (document, _) = parse(arg, 0).ok()??;
+        let mut delay = 0;
+        for (name, field) in Field::root(document.root(), "ConsumerNakOptions").request("").ok()? {
+            if name.eq_ignore_ascii_case("delay") {
+                delay = field.integer("time.Duration").ok()?;
+            }
+        }
+        return Some(Some(delay));
+    }
+    go_duration(std::str::from_utf8(arg).ok()?).map(Some)
+}

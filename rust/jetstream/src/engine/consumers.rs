@@ -1,0 +1,766 @@
+//! Consumers come and go, learn of changes of their streams, and do what time asks for.
+
+use std::ops::ControlFlow;
+
+use serde_json::{Value, json};
+use stonechat_store::disk::Disk;
+use stonechat_store::index::Filter;
+use stonechat_store::messages::Messages;
+use stonechat_store::wal::GroupId;
+
+use super::journal::{self, Body};
+use super::{Engine, Interest, InterestChange};
+use crate::api::{Answer, fields};
+use crate::consumer::{
+    AckSubject, Change, Consumer, ConsumerConfig, ConsumerState, DeliverPolicy, INACTIVE_DEFAULT,
+};
+use crate::stream::{Removed, Retention};
+use crate::time::rfc3339;
+
+/// Why a message that waits for its acknowledgement is given up.
+pub(super) const DELETED: &str = "Unacknowledged message was deleted";
+/// A pull consumer that was not used for so long is told of changes no more.
+const COLD_AFTER: i64 = 10_000_000_000;
+
+/// Between 0.1 and 1 s, different for each consumer: so that not all of them go at once.
+fn jitter(id: u32) -> i64 {
+    100_000_000 + i64::from(id.wrapping_mul(2_654_435_761) % 900) * 1_000_000
+}
+
+impl<D: Disk> Engine<D> {
+    /// The number of a consumer.
+    pub(crate) fn find_consumer(&self, group: u32, name: &str) -> Option<u32> {
+        self.streams.get(&group)?.consumers.get(name).copied()
+    }
+
+    /// Creates a consumer whose configuration was checked; answers its number.
+    pub(crate) fn create_consumer(&mut self, group: u32, name: &str, mut config: ConsumerConfig) -> u32 {
+        let id = self.next_group;
+        self.next_group += 1;
+        let now = self.now;
+        if config.durable.is_empty() && config.inactive_threshold <= 0 {
+            config.inactive_threshold = INACTIVE_DEFAULT;
+        }
+        let Some(stream) = self.streams.get(&group) else { return id };
+        let is_logged = stream.is_logged() && !config.mem_storage && !config.direct;
+        let (start, firsts) =
+            start(stream.core.messages(), stream.core.config().max_msgs_per_subject, &config);
+        let last = stream.core.messages().state().last_sequence;
+        let state = ConsumerState::starting_at(start);
+        let mut consumer = Consumer::new(group, name, now, config, state, is_logged);
+        consumer.cursor = start;
+        consumer.firsts = firsts.into();
+        consumer.firsts_end = last;
+        consumer.replay_end = last;
+        if is_logged {
+            let json = serde_json::to_vec(consumer.config()).unwrap_or_default();
+            let body = Body::create_consumer(id, group, now, start, name, &json);
+            self.log.append(GroupId(journal::STORE), body.kind, &body.parts());
+        }
+        self.add_consumer(id, consumer);
+        self.note_consumer_dirty(id);
+        self.announce_consumer(id, true);
+        self.learn_interest(id);
+        self.wake(id);
+        self.plan(id);
+        id
+    }
+
+    /// Puts a consumer in its place.
+    pub(super) fn add_consumer(&mut self, id: u32, mut consumer: Consumer) {
+        let group = consumer.stream;
+        self.next_group = self.next_group.max(id.saturating_add(1));
+        set_life(id, &mut consumer);
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        stream.consumers.insert(consumer.name.to_string(), id);
+        stream.unfiltered += usize::from(consumer.filters().is_empty());
+        if let Some(account) = self.accounts.get_mut(stream.account as usize) {
+            account.consumers += 1;
+        }
+        self.consumers.insert(id, Box::new(consumer));
+    }
+
+    /// Tells the world around of a consumer's subjects.
+    pub(super) fn announce_consumer(&mut self, id: u32, begins: bool) {
+        let Some(c) = self.consumers.get(&id) else { return };
+        let Some(stream) = self.streams.get(&c.stream) else { return };
+        let account = stream.account;
+        let name = format!("{}.{}", stream.core.config().name, c.name);
+        let change = |interest, subject| InterestChange { account, group: id, interest, subject, begins };
+        self.interest_changes.push(change(Interest::Consumer, name));
+        if c.config().is_push() {
+            let subject = c.config().deliver_subject.clone();
+            self.interest_changes.push(change(Interest::Deliver, subject.clone()));
+            let watchers = self.deliver_subjects.entry((account, subject.into_bytes())).or_default();
+            if begins { watchers.push(id) } else { watchers.retain(|other| *other != id) }
+        }
+    }
+
+    /// Gives a consumer another configuration, which was checked.
+    pub(crate) fn reconfigure_consumer(&mut self, id: u32, mut config: ConsumerConfig) {
+        let Some(c) = self.consumers.get(&id) else { return };
+        if config.durable.is_empty() && config.inactive_threshold <= 0 {
+            config.inactive_threshold = INACTIVE_DEFAULT;
+        }
+        let (group, is_logged, old) = (c.stream, c.is_logged, c.config().clone());
+        if is_logged {
+            let json = serde_json::to_vec(&config).unwrap_or_default();
+            let body = Body::config(&json);
+            self.log.append(GroupId(id), body.kind, &body.parts());
+        }
+        self.announce_consumer(id, false);
+        let now = self.now;
+        let Some(c) = self.consumers.get_mut(&id) else { return };
+        let were_unfiltered = c.filters().is_empty();
+        let new_filters = old.filters() != config.filters();
+        c.set_config(config);
+        set_life(id, c);
+        let is_unfiltered = c.filters().is_empty();
+        if c.config().ack_wait != old.ack_wait || c.config().backoff != old.backoff {
+            let due: Vec<Change> = c
+                .state()
+                .pending
+                .iter()
+                .map(|(sequence, p)| Change::Due { stream: *sequence, due: p.since + c.ack_wait(p.count) })
+                .collect();
+            for change in &due {
+                c.change(change);
+            }
+            c.ack_due = now;
+        }
+        if let Some(stream) = self.streams.get_mut(&group) {
+            stream.unfiltered = stream.unfiltered + usize::from(is_unfiltered) - usize::from(were_unfiltered);
+        }
+        self.note_consumer_dirty(id);
+        self.note_unlogged(id);
+        self.announce_consumer(id, true);
+        self.learn_interest(id);
+        self.watch_removals(group);
+        if new_filters {
+            self.release_unneeded(group);
+        }
+        self.wake(id);
+        self.plan(id);
+        let pause = self.consumers.get(&id).map(|c| c.config().pause_until);
+        if pause != Some(old.pause_until) {
+            self.advise_pause(id);
+        }
+    }
+
+    /// Deletes a consumer.
+    pub(crate) fn delete_consumer(&mut self, id: u32, is_told: bool) {
+        let Some(c) = self.consumers.get(&id) else { return };
+        let group = c.stream;
+        if c.is_logged {
+            let body = Body::delete_consumer(id);
+            self.log.append(GroupId(journal::STORE), body.kind, &body.parts());
+        }
+        if is_told {
+            self.advise_action(id, "DELETED", "delete");
+        }
+        self.drop_consumer(id, "409 Consumer Deleted");
+        self.release_unneeded(group);
+    }
+
+    /// Takes a consumer out of its place.
+    pub(super) fn drop_consumer(&mut self, id: u32, why: &str) {
+        self.announce_consumer(id, false);
+        self.end_all_requests(id, why);
+        let Some(c) = self.consumers.remove(&id) else { return };
+        if c.planned < i64::MAX {
+            self.timers.remove(&(c.planned, id));
+        }
+        if c.is_logged {
+            self.checkpoint.deleted.push(super::checkpoint::key(id));
+        }
+        let Some(stream) = self.streams.get_mut(&c.stream) else { return };
+        stream.consumers.remove(&*c.name);
+        stream.unfiltered -= usize::from(c.filters().is_empty());
+        stream.hot.retain(|hot| *hot != id);
+        if let Some(account) = self.accounts.get_mut(stream.account as usize) {
+            account.consumers = account.consumers.saturating_sub(1);
+        }
+        self.watch_removals(c.stream);
+    }
+
+    /// Turns all requests away.
+    pub(super) fn end_all_requests(&mut self, id: u32, line: &str) {
+        let waits = self.must_wait();
+        let Some(c) = self.consumers.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get(&c.stream) else { return };
+        let (account, waits) = (stream.account, waits && stream.is_logged());
+        let is_shutdown = line.ends_with("Shutdown");
+        while let Some(request) = c.requests.pop() {
+            let left = is_shutdown.then_some((request.left, request.bytes));
+            super::delivery::send_status(&mut self.outbox, account, waits, &request.reply, line, left);
+        }
+    }
+
+    /// Lets a consumer be told of every change of its stream.
+    pub(super) fn heat(&mut self, id: u32, c: &mut Consumer) {
+        if !std::mem::replace(&mut c.is_hot, true)
+            && let Some(stream) = self.streams.get_mut(&c.stream)
+        {
+            stream.hot.push(id);
+        }
+    }
+
+    /// Says from which sequence on a stream has to tell the subjects of what it removes.
+    pub(crate) fn watch_removals(&mut self, group: u32) {
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        let consumers = &self.consumers;
+        let filtered =
+            stream.hot.iter().filter_map(|id| consumers.get(id)).filter(|c| !c.filters().is_empty());
+        let from = filtered.map(|c| c.cursor).min().unwrap_or(u64::MAX);
+        let is_watched = !stream.hot.is_empty();
+        stream.core.watch_removals(is_watched, from);
+    }
+
+    /// A message was stored.
+    pub(super) fn note_append(&mut self, group: u32, subject: &[u8]) {
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        let hot = std::mem::take(&mut stream.hot);
+        let mut any_cold = false;
+        for id in &hot {
+            let Some(c) = self.consumers.get_mut(id) else { continue };
+            if !c.wants(subject) {
+                continue;
+            }
+            if let Some(count) = &mut c.waiting_messages {
+                *count += 1;
+            }
+            let is_asked = if c.config().is_push() { c.is_active } else { !c.requests.is_empty() };
+            if is_asked {
+                if !std::mem::replace(&mut c.is_ready, true) {
+                    self.ready.push_back(*id);
+                }
+            } else if self.now - c.last_use > COLD_AFTER && c.state().pending.is_empty() {
+                (c.is_hot, c.waiting_messages) = (false, None);
+                any_cold = true;
+            }
+        }
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        stream.hot = hot;
+        if any_cold {
+            let consumers = &self.consumers;
+            stream.hot.retain(|id| consumers.get(id).is_some_and(|c| c.is_hot));
+            self.watch_removals(group);
+        }
+    }
+
+    /// Messages went.
+    pub(super) fn note_removed(&mut self, group: u32, removed: &Removed) {
+        let Some(stream) = self.streams.get(&group) else { return };
+        let hot = stream.hot.clone();
+        for id in hot {
+            if removed.all {
+                if let Some(c) = self.consumers.get_mut(&id) {
+                    c.waiting_messages = None;
+                    self.wake(id);
+                }
+                continue;
+            }
+            for (sequence, subject) in &removed.messages {
+                let Some(c) = self.consumers.get_mut(&id) else { break };
+                let is_first = !c.firsts.is_empty() && *sequence <= c.firsts_end;
+                let counts = match is_first {
+                    true => c.firsts.binary_search(sequence).is_ok(),
+                    false => *sequence >= c.cursor,
+                };
+                let is_wanted = c.filters().is_empty() || subject.as_ref().is_some_and(|s| c.wants(s));
+                if counts && is_wanted {
+                    c.waiting_messages = c.waiting_messages.map(|count| count.saturating_sub(1));
+                }
+                let Some(pending) = c.state().pending.get(sequence).copied() else {
+                    if c.state().exhausted.contains_key(sequence) {
+                        c.change(&Change::Acked(*sequence));
+                    }
+                    continue;
+                };
+                c.unqueue(*sequence);
+                c.change(&Change::Acked(*sequence));
+                self.advise_terminated(id, *sequence, pending.consumer, pending.count, DELETED);
+                self.wake(id);
+            }
+            self.note_unlogged(id);
+        }
+    }
+
+    /// A purge took messages that match `filter` (all without one): consumers go on behind them.
+    pub(crate) fn purge_consumers(&mut self, group: u32, filter: Option<&str>) {
+        let Some(stream) = self.streams.get(&group) else { return };
+        let messages = stream.core.messages();
+        let state = messages.state();
+        let first = match filter {
+            None => Some(state.first_sequence),
+            Some(filter) => first_matching(messages, filter),
+        };
+        let ids: Vec<u32> = stream.consumers.values().copied().collect();
+        for id in ids {
+            let Some(c) = self.consumers.get_mut(&id) else { continue };
+            c.waiting_messages = None;
+            let covered = filter.is_none_or(|purged| {
+                let filters = c.config().filters();
+                let within = |f: &&str| stonechat_subject::is_subset(f.as_bytes(), purged.as_bytes());
+                !filters.is_empty() && filters.iter().any(within)
+            });
+            let start = match covered {
+                true => first.unwrap_or(state.last_sequence + 1),
+                false => state.first_sequence,
+            };
+            c.cursor = c.cursor.max(start);
+            let Some(stream) = self.streams.get(&group) else { return };
+            let messages = stream.core.messages();
+            let gone: Vec<u64> =
+                c.state().pending.keys().filter(|sequence| !messages.contains(**sequence)).copied().collect();
+            if c.state().floor.stream < start {
+                c.change(&Change::Purged(start));
+            }
+            for sequence in gone {
+                c.change(&Change::Acked(sequence));
+            }
+            c.firsts.retain(|sequence| messages.contains(*sequence));
+            c.tidy_queue();
+            self.note_unlogged(id);
+            self.wake(id);
+        }
+    }
+
+    /// Takes out what no consumer of an interest stream needs any more.
+    pub(crate) fn release_unneeded(&mut self, group: u32) {
+        let Some(stream) = self.streams.get(&group) else { return };
+        if stream.core.config().retention != Retention::Interest {
+            return;
+        }
+        let consumers: Vec<&Consumer> =
+            stream.consumers.values().filter_map(|id| self.consumers.get(id).map(|c| &**c)).collect();
+        let mut unneeded = Vec::new();
+        stream.core.messages().scan(0, &mut |sequence, message| {
+            if message.is_some_and(|m| !consumers.iter().any(|c| c.needs(sequence, m.subject))) {
+                unneeded.push(sequence);
+            }
+            ControlFlow::Continue(())
+        });
+        if let Some(stream) = self.streams.get_mut(&group).filter(|_| !unneeded.is_empty()) {
+            stream.released.append(&mut unneeded);
+            if !std::mem::replace(&mut stream.is_released, true) {
+                self.released.push(group);
+            }
+            self.remove_released();
+        }
+    }
+
+    /// Takes out of a work queue what its consumers have done: it may be left after a crash.
+    pub(super) fn release_done(&mut self, group: u32) {
+        let Some(stream) = self.streams.get(&group) else { return };
+        if stream.core.config().retention != Retention::Workqueue {
+            return;
+        }
+        let consumers: Vec<&Consumer> =
+            stream.consumers.values().filter_map(|id| self.consumers.get(id).map(|c| &**c)).collect();
+        let end = consumers.iter().map(|c| c.cursor).max().unwrap_or(0);
+        let mut done = Vec::new();
+        stream.core.messages().scan(0, &mut |sequence, message| {
+            if sequence >= end {
+                return ControlFlow::Break(());
+            }
+            let is_done = |c: &&Consumer, subject: &[u8]| c.wants(subject) && !c.needs(sequence, subject);
+            if message.is_some_and(|m| consumers.iter().any(|c| is_done(c, m.subject))) {
+                done.push(sequence);
+            }
+            ControlFlow::Continue(())
+        });
+        for sequences in done.chunks(4096) {
+            let _ = self.change(group, &crate::stream::Entry::Remove { sequences });
+        }
+    }
+
+    /// Whether some consumer wants a message on this subject.
+    pub(crate) fn is_consumed(&self, group: u32, subject: &[u8]) -> bool {
+        let Some(stream) = self.streams.get(&group) else { return false };
+        let mut consumers = stream.consumers.values().filter_map(|id| self.consumers.get(id));
+        stream.unfiltered > 0 || consumers.any(|c| c.wants(subject))
+    }
+
+    /// Interest in a deliver subject may have changed.
+    pub fn deliver_interest_changed(&mut self, account: u32, subject: &[u8]) {
+        let Some(ids) = self.deliver_subjects.get(&(account, subject.to_vec())) else { return };
+        for id in ids.clone() {
+            self.learn_interest(id);
+            self.plan(id);
+        }
+    }
+
+    /// Looks whether somebody listens to a push consumer.
+    pub(super) fn learn_interest(&mut self, id: u32) {
+        let now = self.now;
+        let Some(c) = self.consumers.get_mut(&id).filter(|c| c.config().is_push()) else { return };
+        let Some(stream) = self.streams.get(&c.stream) else { return };
+        let Some(account) = self.accounts.get(stream.account as usize) else { return };
+        let is_active = self.host.has_interest(&account.name, c.config().deliver_subject.as_bytes());
+        if c.is_active != is_active {
+            c.last_use = now;
+            c.last_sent = now;
+        }
+        c.is_active = is_active;
+        if is_active {
+            self.wake(id);
+        }
+    }
+
+    pub(super) fn note_consumer_dirty(&mut self, id: u32) {
+        if let Some(c) = self.consumers.get_mut(&id)
+            && c.is_logged
+            && !std::mem::replace(&mut c.is_dirty, true)
+        {
+            self.dirty.push(id);
+        }
+    }
+
+    /// Sees to it that what a consumer has for the log gets there with the next write.
+    pub(super) fn note_unlogged(&mut self, id: u32) {
+        if self.consumers.get(&id).is_some_and(|c| c.is_unlogged()) {
+            self.unlogged.push(id);
+        }
+    }
+
+    /// Gathers what consumers have for the log.
+    pub(super) fn log_consumers(&mut self) {
+        let mut bytes = Vec::new();
+        for id in std::mem::take(&mut self.unlogged) {
+            let Some(c) = self.consumers.get_mut(&id).filter(|c| c.is_unlogged()) else { continue };
+            bytes.clear();
+            c.take_journal(&mut bytes);
+            self.log.append(GroupId(id), journal::CONSUMER_CHANGES, &[&bytes]);
+            self.note_consumer_dirty(id);
+        }
+    }
+
+    /// Plans when a consumer is looked at again.
+    pub(super) fn plan(&mut self, id: u32) {
+        let Some(c) = self.consumers.get_mut(&id) else { return };
+        let due = c.due(self.now);
+        if due < c.planned {
+            if c.planned < i64::MAX {
+                self.timers.remove(&(c.planned, id));
+            }
+            c.planned = due;
+            self.timers.insert((due, id));
+        }
+        if !c.is_hot && !c.state().pending.is_empty() {
+            c.is_hot = true;
+            let group = c.stream;
+            if let Some(stream) = self.streams.get_mut(&group) {
+                stream.hot.push(id);
+            }
+            self.watch_removals(group);
+        }
+    }
+
+    /// Does what is due, for some consumers at a time.
+    pub(super) fn tick_consumers(&mut self) {
+        for _ in 0..1024 {
+            let Some(&(due, id)) = self.timers.first() else { break };
+            if due > self.now {
+                break;
+            }
+            self.timers.pop_first();
+            if let Some(c) = self.consumers.get_mut(&id) {
+                c.planned = i64::MAX;
+            }
+            self.tick_consumer(id);
+            self.plan(id);
+        }
+    }
+
+    fn tick_consumer(&mut self, id: u32) {
+        let now = self.now;
+        let Some(c) = self.consumers.get_mut(&id) else { return };
+        if c.is_timed() && c.ack_due <= now {
+            self.redeliver_overdue(id);
+        }
+        let Some(c) = self.consumers.get(&id) else { return };
+        let config = c.config();
+        let resumes = config.pause_until.is_some_and(|until| until <= now) || c.resume_at > 0;
+        let beats = config.is_push()
+            && config.idle_heartbeat > 0
+            && c.is_active
+            && c.last_sent.max(c.created) + config.idle_heartbeat <= now;
+        let is_unused = c.lives_unused > 0 && c.last_use + c.lives_unused <= now;
+        let is_unpinned = c.pin.as_ref().is_some_and(|pin| !pin.id.is_empty() && pin.until <= now);
+        if is_unpinned {
+            self.unpin(id, "timeout");
+        }
+        if beats {
+            self.heartbeat(id);
+        }
+        self.end_requests(id, true, false);
+        if resumes {
+            self.wake(id);
+        }
+        if is_unused {
+            self.end_unused(id);
+        }
+    }
+
+    fn redeliver_overdue(&mut self, id: u32) {
+        let now = self.now;
+        let Some(c) = self.consumers.get_mut(&id) else { return };
+        let (max, was_full) = (c.max_deliver(), c.is_full());
+        let mut exhausted = Vec::new();
+        let mut any = false;
+        for sequence in c.overdue(now) {
+            let Some(count) = c.state().pending.get(&sequence).map(|pending| pending.count) else { continue };
+            if max > 0 && count >= max {
+                c.change(&Change::Exhausted(sequence));
+                exhausted.push((sequence, count));
+            } else {
+                any |= c.queue(sequence);
+            }
+        }
+        let wakes = any || (was_full && !exhausted.is_empty());
+        for (sequence, count) in exhausted {
+            self.advise_exhausted(id, sequence, count);
+        }
+        self.note_unlogged(id);
+        if wakes {
+            self.wake(id);
+        }
+    }
+
+    /// Deletes a consumer that nobody uses.
+    fn end_unused(&mut self, id: u32) {
+        let now = self.now;
+        self.end_requests(id, false, true);
+        let Some(c) = self.consumers.get_mut(&id) else { return };
+        let is_push = c.config().is_push();
+        let is_used = if is_push { c.is_active } else { !c.requests.is_empty() };
+        if is_used {
+            c.last_use = now;
+            return;
+        }
+        // Somebody may still be at work on what it got.
+        let busy =
+            if is_push || !c.is_timed() { None } else { c.state().pending.values().map(|p| p.due).max() };
+        if let Some(until) = busy.filter(|until| *until + c.lives_unused > now) {
+            c.last_use = until;
+            return;
+        }
+        self.delete_consumer(id, true);
+    }
+
+    /// Gives up the pinned client.
+    pub(crate) fn unpin(&mut self, id: u32, reason: &str) {
+        let Some(c) = self.consumers.get_mut(&id) else { return };
+        let group = c.pin.as_ref().map_or(String::new(), |pin| pin.group.clone());
+        let group = if group.is_empty() {
+            c.config().priority_groups.first().cloned().unwrap_or_default()
+        } else {
+            group
+        };
+        if let Some(pin) = &mut c.pin {
+            pin.id.clear();
+        }
+        let account = self.account_label(id);
+        let body = json!({"account": account, "group": group, "reason": reason});
+        self.advise_consumer(
+            id,
+            "ADVISORY.CONSUMER.UNPINNED",
+            "advisory.v1.consumer_group_unpinned",
+            fields(body),
+        );
+        self.wake(id);
+    }
+
+    fn account_label(&self, id: u32) -> String {
+        let stream = self.consumers.get(&id).and_then(|c| self.streams.get(&c.stream));
+        let account = stream.and_then(|stream| self.accounts.get(stream.account as usize));
+        account.map_or(String::new(), |account| account.name.to_string())
+    }
+
+    /// Publishes an advisory about a consumer.
+    pub(super) fn advise_consumer(&mut self, id: u32, subject: &str, kind: &str, more: Answer) {
+        let Some(c) = self.consumers.get(&id) else { return };
+        let Some(stream) = self.streams.get(&c.stream) else { return };
+        let (account, name) = (stream.account, &stream.core.config().name);
+        let subject = format!("$JS.EVENT.{subject}.{name}.{}", c.name);
+        let mut body = fields(json!({"stream": name, "consumer": &*c.name}));
+        body.extend(more);
+        self.advise(account, &subject, kind, body);
+    }
+
+    pub(crate) fn advise_action(&mut self, id: u32, subject: &str, action: &str) {
+        let subject = format!("ADVISORY.CONSUMER.{subject}");
+        self.advise_consumer(id, &subject, "advisory.v1.consumer_action", fields(json!({"action": action})));
+    }
+
+    pub(super) fn advise_exhausted(&mut self, id: u32, sequence: u64, count: u64) {
+        let body = fields(json!({"stream_seq": sequence, "deliveries": count}));
+        self.advise_consumer(id, "ADVISORY.CONSUMER.MAX_DELIVERIES", "advisory.v1.max_deliver", body);
+    }
+
+    pub(super) fn advise_nak(&mut self, id: u32, at: AckSubject) {
+        let body = json!({"consumer_seq": at.consumer, "stream_seq": at.stream, "deliveries": at.deliveries});
+        self.advise_consumer(id, "ADVISORY.CONSUMER.MSG_NAKED", "advisory.v1.nak", fields(body));
+    }
+
+    pub(super) fn advise_terminated(
+        &mut self,
+        id: u32,
+        sequence: u64,
+        consumer: u64,
+        count: u64,
+        reason: &str,
+    ) {
+        let mut body = fields(json!({"consumer_seq": consumer, "stream_seq": sequence, "deliveries": count}));
+        if !reason.is_empty() {
+            body.insert("reason".to_owned(), reason.into());
+        }
+        self.advise_consumer(id, "ADVISORY.CONSUMER.MSG_TERMINATED", "advisory.v1.terminated", body);
+    }
+
+    pub(super) fn advise_pinned(&mut self, id: u32) {
+        let Some(pin) = self.consumers.get(&id).and_then(|c| c.pin.clone()) else { return };
+        let account = self.account_label(id);
+        let body = json!({"account": account, "group": pin.group, "pinned_id": pin.id});
+        self.advise_consumer(
+            id,
+            "ADVISORY.CONSUMER.PINNED",
+            "advisory.v1.consumer_group_pinned",
+            fields(body),
+        );
+    }
+
+    pub(crate) fn advise_pause(&mut self, id: u32) {
+        let Some(c) = self.consumers.get(&id) else { return };
+        let until = c.config().pause_until.unwrap_or(0);
+        let body = json!({"paused": until > self.now, "pause_until": rfc3339(until)});
+        self.advise_consumer(id, "ADVISORY.CONSUMER.PAUSE", "advisory.v1.consumer_pause", fields(body));
+    }
+
+    /// What is said of a consumer. `stamped`: with what the server says of itself.
+    pub(crate) fn describe_consumer(&mut self, id: u32, stamped: bool) -> Answer {
+        self.end_requests(id, false, true);
+        let waiting = self.waiting_for(id);
+        let Some(c) = self.consumers.get(&id) else { return Answer::new() };
+        let Some(stream) = self.streams.get(&c.stream) else { return Answer::new() };
+        let state = c.state();
+        let position = |p: crate::consumer::Position, last: i64| {
+            let mut value = json!({"consumer_seq": p.consumer, "stream_seq": p.stream});
+            if last > 0 {
+                value["last_active"] = rfc3339(last).into();
+            }
+            value
+        };
+        let mut config = serde_json::to_value(c.config()).unwrap_or_default();
+        if stamped {
+            config["metadata"]["_nats.ver"] = self.options.version.as_str().into();
+            config["metadata"]["_nats.level"] = crate::api::API_LEVEL.to_string().into();
+        }
+        let redelivered = if c.config().max_deliver == 1 { 0 } else { state.redelivered() };
+        let mut info = fields(json!({
+            "stream_name": stream.core.config().name,
+            "name": &*c.name,
+            "created": rfc3339(c.created),
+            "config": config,
+            "delivered": position(state.delivered, c.last_delivery),
+            "ack_floor": position(state.floor, c.last_ack),
+            "num_ack_pending": state.pending.len(),
+            "num_redelivered": redelivered,
+            "num_waiting": c.requests.len(),
+            "num_pending": waiting,
+        }));
+        let mut add = |key: &str, value: Value| drop(info.insert(key.to_owned(), value));
+        if c.config().is_push() && c.is_active {
+            add("push_bound", true.into());
+        }
+        if let Some(until) = c.config().pause_until.filter(|until| *until > self.now) {
+            add("paused", true.into());
+            add("pause_remaining", (until - self.now).into());
+        }
+        if let Some(group) = c.config().priority_groups.first() {
+            let (pin_id, since) = c.pin.as_ref().map_or(("", 0), |pin| (pin.id.as_str(), pin.since));
+            let mut group = json!({"group": group, "pinned_ts": rfc3339(since)});
+            if !pin_id.is_empty() {
+                group["pinned_client_id"] = pin_id.into();
+            }
+            add("priority_groups", json!([group]));
+        }
+        add("ts", rfc3339(self.now).into());
+        info
+    }
+}
+
+/// Says how long a consumer lives when nobody uses it.
+pub(super) fn set_life(id: u32, c: &mut Consumer) {
+    let config = c.config();
+    let threshold = config.inactive_threshold;
+    let is_default = config.durable.is_empty() && threshold == INACTIVE_DEFAULT;
+    c.lives_unused = match threshold {
+        ..=0 => 0,
+        _ if is_default || !config.is_push() => threshold + jitter(id),
+        _ => threshold,
+    };
+}
+
+/// The first message that matches.
+fn first_matching<M: Messages>(messages: &M, filter: &str) -> Option<u64> {
+    let filter = Filter::new(filter.as_bytes());
+    let mut first = None::<u64>;
+    let mut subjects = Vec::new();
+    let _ = messages.subjects(&filter, None, &mut |subject, _| {
+        subjects.push(subject.to_vec());
+        ControlFlow::Continue(())
+    });
+    for subject in subjects {
+        if let Some(found) = messages.first_on(&subject) {
+            first = Some(first.map_or(found, |first| first.min(found)));
+        }
+    }
+    first
+}
+
+/// Where a new consumer begins, and which messages come before all others.
+fn start<M: Messages>(messages: &M, per_subject: i64, config: &ConsumerConfig) -> (u64, Vec<u64>) {
+    let state = messages.state();
+    let filters = config.filters();
+    let last_of = |filter: &str| match stonechat_subject::has_wildcard(filter.as_bytes()) {
+        true => messages.last_matching(&Filter::new(filter.as_bytes())),
+        false => messages.subject(filter.as_bytes()).map_or(0, |known| known.last),
+    };
+    let mut firsts = Vec::new();
+    let mut is_given = false;
+    let start = match config.deliver_policy {
+        DeliverPolicy::All => state.first_sequence,
+        DeliverPolicy::Last if filters.is_empty() => state.last_sequence,
+        DeliverPolicy::Last => filters.iter().map(|filter| last_of(filter)).max().unwrap_or(0),
+        DeliverPolicy::New => state.last_sequence + 1,
+        DeliverPolicy::LastPerSubject if per_subject == 1 => state.first_sequence,
+        DeliverPolicy::LastPerSubject => {
+            for filter in &filters {
+                let _ = messages.subjects(&Filter::new(filter.as_bytes()), None, &mut |_, known| {
+                    firsts.push(known.last);
+                    ControlFlow::Continue(())
+                });
+            }
+            firsts.sort_unstable();
+            firsts.dedup();
+            firsts.first().copied().unwrap_or(state.last_sequence + 1)
+        }
+        DeliverPolicy::ByStartSequence => {
+            is_given = true;
+            config.opt_start_seq
+        }
+        DeliverPolicy::ByStartTime => {
+            messages.at_time(config.opt_start_time.unwrap_or(0)).unwrap_or(state.last_sequence + 1)
+        }
+    };
+    let start = if state.first_sequence == 0 && !is_given {
+        1
+    } else if start > state.last_sequence && !is_given {
+        state.last_sequence + 1
+    } else {
+        start.max(state.first_sequence)
+    };
+    (start.max(1), firsts)
+}
