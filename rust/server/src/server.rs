@@ -434,6 +434,11 @@ impl Shared {
         let _ = stop.wait_for(|stop| *stop).await;
         info!("Initiating Shutdown...");
         self.close_listener().await;
+        let jetstream = self.jetstream.lock().clone();
+        if let Some(jetstream) = jetstream {
+            // Those who wait for messages are told before their connections end.
+            let _ = tokio::task::spawn_blocking(move || jetstream.end_requests()).await;
+        }
         for client in self.broker.clients() {
             client.close(ClosedReason::ServerShutdown);
         }

@@ -39,6 +39,26 @@ class Gather:
 
 
 @dataclass(frozen=True)
+class Fetch:
+    """A request for messages of `S.C` or another consumer: ends with a status, so many messages, or silence."""
+
+    request: Any = b""
+    count: int = 1000
+    consumer: str = "S.C"
+    subject: str = ""
+
+
+@dataclass(frozen=True)
+class Ack:
+    """An acknowledgement of the message that was fetched as the so-manieth one, answered if `answered`."""
+
+    message: int
+    verb: str = "+ACK"
+    answered: bool = True
+    count: int = 1
+
+
+@dataclass(frozen=True)
 class Listen:
     """What comes on a subject from now on is told at the end."""
 
@@ -54,7 +74,7 @@ class Until:
     value: Any
 
 
-Step = Ask | Gather | Listen | Until
+Step = Ask | Gather | Listen | Until | Fetch | Ack
 
 
 def publish(subject: str, payload: str = "x", **headers: str) -> Ask:
@@ -81,12 +101,16 @@ async def _play(url: str, steps: Sequence[Step]) -> list[Any]:
     client = await nats.connect(url, allow_reconnect=False, max_reconnect_attempts=0)
     heard: list[Any] = []
     results: list[Any] = []
+    replies: list[str] = []
 
     async def hear(message: Msg) -> None:
-        heard.append([message.subject, _message(message)])
+        # So that what a push consumer sends can be acknowledged too.
+        if message.reply.startswith("$JS.ACK."):
+            replies.append(message.reply)
+        heard.append([_masked(message.subject), _masked(message.reply), _message(message)])
 
     try:
-        results += [await _step(client, step, hear) for step in steps]
+        results += [await _step(client, step, hear, replies) for step in steps]
         # What was sent before this answer has come.
         await client.request("$JS.API.INFO", b"", timeout=PATIENCE_S)
         # Which of two advisories about one request comes first is nobody's promise.
@@ -96,7 +120,17 @@ async def _play(url: str, steps: Sequence[Step]) -> list[Any]:
     return results
 
 
-async def _step(client: Client, step: Step, hear: Any) -> Any:
+async def _step(client: Client, step: Step, hear: Any, replies: list[str]) -> Any:
+    if isinstance(step, Fetch):
+        return await _fetch(client, step, replies)
+    if isinstance(step, Ack):
+        subject = replies[step.message]
+        if step.verb.startswith("+NXT"):
+            return await _fetch(client, Fetch(step.verb.encode(), step.count, subject=subject), replies)
+        if step.answered:
+            return await _try(client, Ask(subject, step.verb.encode()), hear)
+        await client.publish(subject, step.verb.encode())
+        return await client.flush()
     while True:
         got = await _try(client, step, hear)
         # The real server may still be removing the files of a stream of that name.
@@ -137,6 +171,37 @@ async def _try(client: Client, step: Step, hear: Any) -> Any:
     return got
 
 
+async def _fetch(client: Client, step: Fetch, replies: list[str]) -> list[Any]:
+    inbox = client.new_inbox()
+    subscription = await client.subscribe(inbox)
+    payload = step.request if isinstance(step.request, bytes) else json.dumps(step.request).encode()
+    await client.publish(step.subject or f"$JS.API.CONSUMER.MSG.NEXT.{step.consumer}", payload, reply=inbox)
+    got: list[Any] = []
+    try:
+        while len(got) < step.count:
+            message = await subscription.next_msg(SILENCE_S * 2 if got else 4 * SILENCE_S)
+            if message.reply:
+                replies.append(message.reply)
+            got.append([_masked(message.subject), _masked(message.reply), _message(message)])
+            if (message.headers or {}).get("Status", "100") != "100":
+                break
+    except TimeoutError:
+        got.append("silence")
+    await subscription.unsubscribe()
+    return got
+
+
+def _masked(subject: str) -> str:
+    """A subject without what differs from run to run."""
+    if subject.startswith("$JS.ACK."):
+        tokens = subject.split(".")
+        tokens[7:8] = ["<time>"]
+        return ".".join(tokens)
+    if subject.startswith("$JS.FC."):
+        return subject[: subject.rindex(".")] + ".<id>"
+    return "<inbox>" if subject.startswith("_INBOX.") else subject
+
+
 async def _until(client: Client, step: Until) -> Any:
     deadline = asyncio.get_running_loop().time() + 4 * PATIENCE_S
     while True:
@@ -153,7 +218,8 @@ async def _until(client: Client, step: Until) -> Any:
 
 def _message(message: Msg) -> Any:
     headers = {str(getattr(k, "value", k)): v for k, v in (message.headers or {}).items()}
-    headers = {k: ("<time>" if k == "Nats-Time-Stamp" else v) for k, v in headers.items()}
+    masks = {"Nats-Time-Stamp": "<time>", "Nats-Pin-Id": "<id>"}
+    headers = {k: masks.get(k, v) for k, v in headers.items()}
     try:
         body: Any = normalise(json.loads(message.data))
     except ValueError:
@@ -161,9 +227,9 @@ def _message(message: Msg) -> Any:
     return [headers, body]
 
 
-_TIMES = {"created", "ts", "time", "first_ts", "last_ts", "timestamp", "start"}
+_TIMES = {"created", "ts", "time", "first_ts", "last_ts", "timestamp", "start", "last_active", "pinned_ts"}
 _NAMES = {"leader", "server", "_nats.ver", "lang", "ver", "host"}
-_NUMBERS = {"rtt", "total", "errors", "max_memory", "max_storage"}
+_NUMBERS = {"rtt", "total", "errors", "max_memory", "max_storage", "ack_time", "pause_remaining"}
 _ZERO = "0001-01-01T00:00:00Z"
 
 
@@ -182,7 +248,7 @@ def normalise(value: Any, name: str = "") -> Any:
             return value if value == _ZERO else "<time>"
         if name in _NAMES:
             return f"<{name}>"
-        if name == "id" and len(value) == 22:
+        if name in ("id", "pinned_id", "pinned_client_id") and len(value) == 22:
             return "<id>"
         if name in ("response", "request") and value.startswith("{"):
             try:

@@ -267,7 +267,7 @@ impl<D: Disk> Engine<D> {
                 .iter()
                 .skip(offset)
                 .take(LIST_MAX)
-                .map(|id| Value::Object(self.describe_consumer(*id, true)))
+                .map(|id| Value::Object(self.describe_consumer(*id, false)))
                 .collect();
             Ok(fields(json!({"total": ids.len(), "offset": offset, "limit": LIST_MAX, "consumers": page})))
         };
@@ -322,7 +322,15 @@ impl<D: Disk> Engine<D> {
         Reply::new("consumer_unpin_response", unpin())
     }
 
-    pub(super) fn consumer_reset(&mut self, account: u32, stream: &str, name: &str, payload: &[u8]) -> Reply {
+    /// Without such a consumer there is no answer, as with nats-server 2.15.
+    pub(super) fn consumer_reset(
+        &mut self,
+        account: u32,
+        stream: &str,
+        name: &str,
+        payload: &[u8],
+    ) -> Option<Reply> {
+        self.consumer(account, stream, name).ok()?;
         let mut reset = || {
             let request = ResetRequest::decode(payload)?;
             let id = self.consumer(account, stream, name)?;
@@ -332,7 +340,7 @@ impl<D: Disk> Engine<D> {
             answer.insert("reset_seq".to_owned(), start.into());
             Ok(answer)
         };
-        Reply::new("consumer_reset_response", reset())
+        Some(Reply::new("consumer_reset_response", reset()).or(json!({"reset_seq": 0})))
     }
 
     /// Where a consumer may begin anew.

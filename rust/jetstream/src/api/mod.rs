@@ -157,9 +157,7 @@ impl<D: Disk> Engine<D> {
             ["CONSUMER", "UNPIN", name, consumer] => {
                 Some(self.consumer_unpin(account, name, consumer, payload))
             }
-            ["CONSUMER", "RESET", name, consumer] => {
-                Some(self.consumer_reset(account, name, consumer, payload))
-            }
+            ["CONSUMER", "RESET", name, consumer] => self.consumer_reset(account, name, consumer, payload),
             ["CONSUMER", ref rest @ ..] if is_create(rest) => {
                 Some(self.create_consumer_request(account, rest, payload))
             }

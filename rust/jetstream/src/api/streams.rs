@@ -212,6 +212,11 @@ impl<D: Disk> Engine<D> {
                 return Err(error::NOT_EMPTY_REQUEST.error());
             }
             let group = self.find(account, name)?;
+            let consumers: Vec<u32> = self
+                .streams
+                .get(&group)
+                .map_or(Vec::new(), |stream| stream.consumers.values().copied().collect());
+            consumers.into_iter().for_each(|id| self.advise_action(id, "DELETED", "delete"));
             self.announce(group, false);
             self.delete(group);
             let fields_ = fields(json!({"stream": name, "action": "delete"}));

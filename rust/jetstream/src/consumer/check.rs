@@ -263,7 +263,7 @@ fn check_filters(c: &ConsumerConfig) -> Result<(), ApiError> {
     if !c.filter_subject.is_empty() && !c.filter_subjects.is_empty() {
         return Err(error::CONSUMER_DUPLICATE_FILTER_SUBJECTS.error());
     }
-    let bad = || error::STREAM_INVALID_CONFIG.with("err", "malformed subject");
+    let bad = || error::STREAM_INVALID_CONFIG.with("err", "invalid subject");
     if !c.filter_subject.is_empty() && !is_valid_subject(c.filter_subject.as_bytes()) {
         return Err(bad());
     }
@@ -337,7 +337,7 @@ fn check_sampling(text: &str) -> Result<(), ApiError> {
     match sampling(text) {
         Some(0..) => Ok(()),
         // Go shows the error that there is not.
-        Some(_) => Err(error::CONSUMER_INVALID_SAMPLING.with("err", "%!s(<nil>)")),
+        Some(_) => Err(error::CONSUMER_INVALID_SAMPLING.with("err", "<nil>")),
         None => {
             let number = text.strip_suffix('%').unwrap_or(text);
             let e = format!("strconv.Atoi: parsing {number:?}: invalid syntax");

@@ -105,8 +105,8 @@ pub struct Consumer {
     pub runs: u64,
     /// Changes that are not in the log yet.
     pub journal: Vec<u8>,
-    /// The position is to be written with them.
-    pub has_passed: bool,
+    /// The position that is to be written with them.
+    passed: Option<Position>,
 }
 
 impl Consumer {
@@ -154,7 +154,7 @@ impl Consumer {
             is_dirty: false,
             runs: 0,
             journal: Vec::new(),
-            has_passed: false,
+            passed: None,
         };
         consumer.set_config(config);
         consumer
@@ -186,7 +186,8 @@ impl Consumer {
         let changed = self.state.apply(change);
         if changed && self.is_logged {
             match change {
-                Change::Passed(_) => self.has_passed = true,
+                // Said once for all that passed, and when they have left: see [`Consumer::note_passed`].
+                Change::Passed(_) => {}
                 other => other.encode(&mut self.journal),
             }
         }
@@ -210,14 +211,21 @@ impl Consumer {
 
     /// Whether there is something for the log.
     pub fn is_unlogged(&self) -> bool {
-        self.has_passed || !self.journal.is_empty()
+        self.passed.is_some() || !self.journal.is_empty()
+    }
+
+    /// What was delivered up to here without being acknowledged has left.
+    pub fn note_passed(&mut self, position: Position) {
+        if self.is_logged {
+            self.passed = Some(position);
+        }
     }
 
     /// Takes what is for the log.
     pub fn take_journal(&mut self, out: &mut Vec<u8>) {
         out.append(&mut self.journal);
-        if std::mem::take(&mut self.has_passed) {
-            Change::Passed(self.state.delivered).encode(out);
+        if let Some(position) = self.passed.take() {
+            Change::Passed(position).encode(out);
         }
         if self.journal.capacity() > 4096 {
             self.journal = Vec::new();

@@ -43,12 +43,16 @@ impl PullRequest {
 
     fn decode_object(text: &[u8]) -> Result<Self, DecodeError> {
         let (mut request, mut group) = (Self::default(), Group::default());
-        let (document, end) =
-            parse(text, 0)?.ok_or_else(|| DecodeError::Other("unexpected EOF".to_owned()))?;
+        // This one is read by Go's older decoder, which has other words.
+        let cut_off = || DecodeError::Other("unexpected end of JSON input".to_owned());
+        let (document, end) = match parse(text, 0) {
+            Err(e) if e.to_string() == "unexpected EOF" => return Err(cut_off()),
+            other => other?.ok_or_else(cut_off)?,
+        };
         if !text.get(end..).is_some_and(|rest| rest.trim_ascii().is_empty()) {
             return Err(DecodeError::Other("invalid character after top-level value".to_owned()));
         }
-        let root = Field::root(document.root(), "JSApiConsumerGetNextRequest");
+        let root = Field::root(document.root(), "");
         for (name, f) in root.request("server.JSApiConsumerGetNextRequest")? {
             match name.to_lowercase().as_str() {
                 "batch" => request.batch = f.integer("int")?,

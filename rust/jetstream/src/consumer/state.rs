@@ -118,10 +118,11 @@ impl ConsumerState {
                 self.move_floor(pending.consumer, stream);
             }
             Change::AckedTo(position) => {
-                if position.consumer <= self.floor.consumer || position.stream <= self.floor.stream {
+                // The number of the delivery says nothing: that of a message that came again is higher than those behind it.
+                if position.stream <= self.floor.stream {
                     return false;
                 }
-                self.floor = position;
+                self.floor = Position { consumer: self.floor.consumer.max(position.consumer), ..position };
                 self.forget_below(position.stream + 1);
             }
             Change::Due { stream, due } => match self.pending.get_mut(&stream) {
@@ -133,11 +134,7 @@ impl ConsumerState {
                 self.exhausted.insert(stream, pending.count);
             }
             Change::Purged(first) => self.purge(first),
-            Change::Reset(start) => {
-                let delivered = self.delivered.consumer;
-                *self = Self::starting_at(start);
-                (self.delivered.consumer, self.floor.consumer) = (delivered, delivered);
-            }
+            Change::Reset(start) => *self = Self::starting_at(start),
         }
         true
     }

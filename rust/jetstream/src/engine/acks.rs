@@ -289,6 +289,7 @@ impl<D: Disk> Engine<D> {
     pub(crate) fn reset_to(&mut self, id: u32, start: u64) {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         c.change(&Change::Reset(start));
+        (c.last_delivery, c.last_ack) = (0, 0);
         c.tidy_queue();
         c.cursor = start;
         c.firsts.clear();

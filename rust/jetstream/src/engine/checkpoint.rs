@@ -409,11 +409,7 @@ impl<D: Disk> Engine<D> {
 
     /// Writes and syncs all there is, and makes a checkpoint, waiting for the disk. For the end.
     pub fn close(&mut self) {
-        let waiting: Vec<u32> =
-            self.consumers.iter().filter(|(_, c)| !c.requests.is_empty()).map(|(id, _)| *id).collect();
-        for id in waiting {
-            self.end_all_requests(id, "409 Server Shutdown");
-        }
+        self.end_waiting();
         self.commit();
         self.checkpoint.wants_now = self.options.durability != Durability::None;
         let mut begun = false;

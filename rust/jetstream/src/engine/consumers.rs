@@ -183,6 +183,14 @@ impl<D: Disk> Engine<D> {
         self.watch_removals(c.stream);
     }
 
+    /// Tells all who wait for messages that the server ends.
+    pub fn end_waiting(&mut self) {
+        let waiting = self.consumers.iter().filter(|(_, c)| !c.requests.is_empty()).map(|(id, _)| *id);
+        for id in waiting.collect::<Vec<u32>>() {
+            self.end_all_requests(id, "409 Server Shutdown");
+        }
+    }
+
     /// Turns all requests away.
     pub(super) fn end_all_requests(&mut self, id: u32, line: &str) {
         let waits = self.must_wait();
@@ -278,8 +286,11 @@ impl<D: Disk> Engine<D> {
                     continue;
                 };
                 c.unqueue(*sequence);
+                c.last_ack = self.now;
                 c.change(&Change::Acked(*sequence));
-                self.advise_terminated(id, *sequence, pending.consumer, pending.count, DELETED);
+                // As nats-server 2.15 counts it here.
+                let count = pending.count.saturating_sub(1).max(1);
+                self.advise_terminated(id, *sequence, pending.consumer, count, DELETED);
                 self.wake(id);
             }
             self.note_unlogged(id);
@@ -315,6 +326,9 @@ impl<D: Disk> Engine<D> {
                 c.state().pending.keys().filter(|sequence| !messages.contains(**sequence)).copied().collect();
             if c.state().floor.stream < start {
                 c.change(&Change::Purged(start));
+            }
+            if !gone.is_empty() {
+                c.last_ack = self.now;
             }
             for sequence in gone {
                 c.change(&Change::Acked(sequence));
@@ -745,7 +759,7 @@ fn start<M: Messages>(messages: &M, per_subject: i64, config: &ConsumerConfig) -
             }
             firsts.sort_unstable();
             firsts.dedup();
-            firsts.first().copied().unwrap_or(state.last_sequence + 1)
+            firsts.first().copied().unwrap_or(state.last_sequence)
         }
         DeliverPolicy::ByStartSequence => {
             is_given = true;

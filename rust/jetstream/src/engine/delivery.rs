@@ -41,6 +41,17 @@ enum Note {
     Pinned,
 }
 
+/// Messages that were sent and need no acknowledgement.
+#[derive(Debug)]
+pub(super) struct Passed {
+    id: u32,
+    position: Position,
+    /// Those that the stream need not keep for this consumer.
+    done: Vec<u64>,
+    /// They leave when the log is durable up to here.
+    after: u64,
+}
+
 /// A consumer's turn.
 struct Turn<'e> {
     id: u32,
@@ -56,6 +67,8 @@ struct Turn<'e> {
     /// Messages that nobody acknowledges and that are done.
     done: Vec<u64>,
     keeps_done: bool,
+    /// Something was delivered that nobody acknowledges.
+    has_passed: bool,
     sent: usize,
     ack: Vec<u8>,
     to: Vec<u8>,
@@ -159,6 +172,7 @@ impl Turn<'_> {
         let consumer = c.next_delivery();
         if c.config().ack_policy == AckPolicy::None {
             c.change(&Change::Passed(Position { consumer, stream: sequence }));
+            self.has_passed = true;
             if self.keeps_done {
                 self.done.push(sequence);
             }
@@ -562,6 +576,7 @@ impl<D: Disk> Engine<D> {
             notes: Vec::new(),
             done: Vec::new(),
             keeps_done: retention != Retention::Limits,
+            has_passed: false,
             sent: 0,
             ack: std::mem::take(&mut self.scratch),
             to: Vec::new(),
@@ -577,6 +592,7 @@ impl<D: Disk> Engine<D> {
             Stop::NoReceiver
         };
         let (notes, done) = (std::mem::take(&mut turn.notes), std::mem::take(&mut turn.done));
+        let (has_passed, waits) = (turn.has_passed, turn.waits);
         self.scratch = std::mem::take(&mut turn.ack);
         if !c.is_hot && (!c.requests.is_empty() || c.is_active) {
             self.heat(id, &mut c);
@@ -591,8 +607,8 @@ impl<D: Disk> Engine<D> {
         for note in notes {
             self.tell(id, note);
         }
-        if !done.is_empty() {
-            self.release(group, id, &done);
+        if has_passed {
+            self.pass(id, waits, done);
         }
         if stop == Stop::More {
             self.wake(id);
@@ -600,6 +616,43 @@ impl<D: Disk> Engine<D> {
         self.end_requests(id, stop == Stop::End, false);
         self.note_unlogged(id);
         self.plan(id);
+    }
+
+    /// Messages were sent that nobody acknowledges: they are done when they have left, so that a crash before loses none.
+    fn pass(&mut self, id: u32, waits: bool, done: Vec<u64>) {
+        let Some(c) = self.consumers.get(&id) else { return };
+        let passed = Passed { id, position: c.state().delivered, done, after: u64::MAX };
+        if waits {
+            self.passing.push_back(passed);
+        } else {
+            self.finish_passed(&passed);
+        }
+    }
+
+    fn finish_passed(&mut self, passed: &Passed) {
+        let Some(c) = self.consumers.get_mut(&passed.id) else { return };
+        c.note_passed(passed.position);
+        let group = c.stream;
+        self.release(group, passed.id, &passed.done);
+        self.note_unlogged(passed.id);
+    }
+
+    /// Finishes what has left since the last call.
+    pub(super) fn finish_all_passed(&mut self) {
+        let durable = self.log.durable();
+        while self.passing.front().is_some_and(|passed| passed.after <= durable) {
+            let Some(passed) = self.passing.pop_front() else { return };
+            self.finish_passed(&passed);
+        }
+    }
+
+    /// What was sent waits until the log is durable up to `end`.
+    pub(super) fn close_passed(&mut self, end: u64) {
+        self.passing
+            .iter_mut()
+            .rev()
+            .take_while(|passed| passed.after == u64::MAX)
+            .for_each(|p| p.after = end);
     }
 
     fn tell(&mut self, id: u32, note: Note) {

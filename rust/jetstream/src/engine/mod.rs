@@ -205,6 +205,8 @@ pub struct Engine<D: Disk> {
     unlogged: Vec<u32>,
     /// Streams with messages that no consumer needs any more.
     released: Vec<u32>,
+    /// What was sent and is done when it has left.
+    passing: VecDeque<delivery::Passed>,
     /// A stream's change is gathered for the log.
     is_staged: bool,
     /// What consumers send must wait until the log is durable up to here.
@@ -284,6 +286,11 @@ impl<D: Disk> Engine<D> {
     /// How many accounts may use JetStream.
     pub fn account_count(&self) -> usize {
         self.accounts.iter().filter(|account| account.limits.is_some()).count()
+    }
+
+    /// The domain, if there is one.
+    pub fn domain(&self) -> Option<&str> {
+        self.options.domain.as_deref()
     }
 
     /// How many consumers there are.
@@ -631,6 +638,7 @@ impl<D: Disk> Engine<D> {
 
     /// Writes what was gathered to the log. Call it when a batch of messages is done.
     pub fn commit(&mut self) {
+        self.finish_all_passed();
         self.remove_released();
         self.deliver();
         self.remove_released();
@@ -642,6 +650,7 @@ impl<D: Disk> Engine<D> {
                 if std::mem::take(&mut self.is_staged) || self.outbox.is_open() {
                     self.barrier = end;
                 }
+                self.close_passed(end);
                 let after = if self.options.durability == Durability::Synced { end } else { 0 };
                 self.outbox.close(after);
             }

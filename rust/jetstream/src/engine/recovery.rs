@@ -166,6 +166,7 @@ impl<D: Disk> Engine<D> {
             timers: std::collections::BTreeSet::new(),
             unlogged: Vec::new(),
             released: Vec::new(),
+            passing: std::collections::VecDeque::new(),
             is_staged: false,
             barrier: 0,
             next_group: STORE + 1,
@@ -525,9 +526,12 @@ impl<D: Disk> Engine<D> {
             stream.subjects().iter().map(|subject| change(Interest::Publish, subject.clone())).collect();
         let config = stream.core.config();
         if config.allow_direct {
-            let subject = format!("$JS.API.DIRECT.GET.{}", config.name);
-            changes.push(change(Interest::DirectGet, format!("{subject}.>")));
-            changes.push(change(Interest::DirectGet, subject));
+            let of_domain = self.options.domain.as_ref().map(|domain| format!("$JS.{domain}.API"));
+            for prefix in ["$JS.API".to_owned()].into_iter().chain(of_domain) {
+                let subject = format!("{prefix}.DIRECT.GET.{}", config.name);
+                changes.push(change(Interest::DirectGet, format!("{subject}.>")));
+                changes.push(change(Interest::DirectGet, subject));
+            }
         }
         self.interest_changes.extend(changes);
     }

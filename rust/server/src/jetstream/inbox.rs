@@ -1,5 +1,6 @@
 //! What waits for the JetStream thread.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -38,9 +39,8 @@ pub(super) enum Kind {
 }
 
 /// The subjects of consumers begin so.
-pub(super) const PULL: &[u8] = b"$JS.API.CONSUMER.MSG.NEXT.";
-const RESET: &[u8] = b"$JS.API.CONSUMER.RESET.";
-pub(super) const ACK: &[u8] = b"$JS.ACK.";
+const PULL: &[u8] = b"$JS.API.CONSUMER.MSG.NEXT.";
+const ACK: &[u8] = b"$JS.ACK.";
 const FLOW: &[u8] = b"$JS.FC.";
 
 pub(super) fn tag(kind: Kind, number: u32) -> u64 {
@@ -125,6 +125,24 @@ pub(super) struct Inbox {
     consumers: RwLock<HashMap<ConsumerKey, u32>>,
 }
 
+/// What is left of the subject of an acknowledgement behind the names, in both of its forms: the second one has domain and
+/// account before the stream.
+fn ack_parts(rest: &[u8]) -> &[u8] {
+    let mut dots = rest.iter().enumerate().filter(|(_, b)| **b == b'.').map(|(at, _)| at);
+    let second = dots.nth(1);
+    match (second, dots.nth(6)) {
+        (Some(at), Some(_)) => &rest[at + 1..],
+        (Some(at), None) if rest.iter().filter(|b| **b == b'.').count() == 8 => &rest[at + 1..],
+        _ => rest,
+    }
+}
+
+/// The numbers at the end of the subject of an acknowledgement.
+pub(super) fn ack_numbers(subject: &[u8]) -> &[u8] {
+    let rest = ack_parts(subject.get(ACK.len()..).unwrap_or_default());
+    consumer_name(rest).map_or(b"", |(_, numbers)| numbers)
+}
+
 /// The first two tokens of `rest`, and what is behind them.
 fn consumer_name(rest: &[u8]) -> Option<(&[u8], &[u8])> {
     let first = rest.iter().position(|b| *b == b'.')?;
@@ -190,17 +208,27 @@ impl Inbox {
         self.consumers.read().get(&Key(account, name)).copied()
     }
 
+    /// The subject of a request, that of the domain's own form in the usual one.
+    fn usual_subject(subject: &[u8]) -> Cow<'_, [u8]> {
+        const API: &[u8] = b"$JS.API.";
+        let domain = subject.strip_prefix(b"$JS.").filter(|_| !subject.starts_with(API));
+        let Some(rest) = domain.filter(|rest| !rest.starts_with(b"ACK.") && !rest.starts_with(b"FC.")) else {
+            return Cow::Borrowed(subject);
+        };
+        match rest.iter().position(|b| *b == b'.').map(|at| &rest[at..]) {
+            Some(rest) if rest.starts_with(b".API.") => Cow::Owned([b"$JS", rest].concat()),
+            _ => Cow::Borrowed(subject),
+        }
+    }
+
     /// What a message on one of JetStream's own subjects is for; `None` if nobody wants it.
     fn sort(&self, account: u32, subject: &[u8]) -> Option<(Kind, u32)> {
         let (kind, rest) = if let Some(rest) = subject.strip_prefix(PULL) {
             (Kind::Pull, rest)
         } else if let Some(rest) = subject.strip_prefix(ACK) {
-            (Kind::Ack, rest)
+            (Kind::Ack, ack_parts(rest))
         } else if let Some(rest) = subject.strip_prefix(FLOW) {
             (Kind::Flow, rest)
-        } else if let Some(rest) = subject.strip_prefix(RESET) {
-            self.consumer(account, rest)?;
-            return Some((Kind::Api, account));
         } else {
             return is_request(subject).then_some((Kind::Api, account));
         };
@@ -241,10 +269,14 @@ impl Inbox {
 impl Inlet for Inbox {
     fn push(&self, tag: u64, origin: &Arc<Client>, message: &Message<'_>) -> bool {
         let mut number = tag as u32;
+        let subject = match tag >> 32 {
+            0 => Cow::Borrowed(message.subject),
+            _ => Self::usual_subject(message.subject),
+        };
         let mut kind = match tag >> 32 {
             0 => Kind::Publish,
             1 => Kind::Direct,
-            _ => match self.sort(number, message.subject) {
+            _ => match self.sort(number, &subject) {
                 Some(found) => {
                     number = found.1;
                     found.0
@@ -264,13 +296,13 @@ impl Inlet for Inbox {
         arrived.items.push(Item {
             kind,
             number,
-            subject_len: message.subject.len() as u32,
+            subject_len: subject.len() as u32,
             reply_len: message.reply.len() as u32,
             headers_len: headers.len() as u32,
             payload_len: payload.len() as u32,
             client: (kind == Kind::Api).then(|| Arc::clone(origin)),
         });
-        for part in [message.subject, message.reply, headers, payload] {
+        for part in [&subject, message.reply, headers, payload] {
             arrived.bytes.extend_from_slice(part);
         }
         true
@@ -300,5 +332,27 @@ impl Inlet for Inbox {
             n if n > SLOW => Duration::from_millis(2),
             _ => Duration::ZERO,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acknowledgements_of_both_forms() {
+        assert_eq!(ack_numbers(b"$JS.ACK.S.C.1.2.3.4.5"), b"1.2.3.4.5");
+        assert_eq!(ack_numbers(b"$JS.ACK._.hash.S.C.1.2.3.4.5"), b"1.2.3.4.5");
+        assert_eq!(ack_numbers(b"$JS.ACK._.hash.S.C.1.2.3.4.5.x"), b"1.2.3.4.5.x");
+        assert_eq!(ack_numbers(b"$JS.ACK.S"), b"");
+        assert_eq!(consumer_name(ack_parts(b"D.hash.S.C.1.2.3.4.5")), Some((&b"S.C"[..], &b"1.2.3.4.5"[..])));
+    }
+
+    #[test]
+    fn requests_of_a_domain_are_the_usual_ones() {
+        let usual = |subject: &[u8]| Inbox::usual_subject(subject).into_owned();
+        assert_eq!(usual(b"$JS.hub.API.STREAM.NAMES"), b"$JS.API.STREAM.NAMES");
+        assert_eq!(usual(b"$JS.API.STREAM.NAMES"), b"$JS.API.STREAM.NAMES");
+        assert_eq!(usual(b"$JS.ACK.S.C.1"), b"$JS.ACK.S.C.1");
     }
 }

@@ -36,6 +36,9 @@ pub enum JetStreamError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// It is no directory, in nats-server's words.
+    #[error("storage directory is not a directory: {}", .0.display())]
+    NoDirectory(PathBuf),
     /// Another server uses it.
     #[error("another server uses the JetStream store in {}: stop it, or give this one a store_dir of its own", .0.display())]
     InUse(PathBuf),
@@ -85,6 +88,9 @@ impl JetStream {
             (None, Some(dir)) => dir.clone(),
             (None, None) => std::env::temp_dir().join("nats"),
         };
+        if root.exists() && !root.is_dir() {
+            return Err(JetStreamError::NoDirectory(root));
+        }
         let path = root.join("jetstream");
         let directory = Directory::open(&path)?;
         let open_error = |source| JetStreamError::Directory { path: path.clone(), source };
@@ -149,6 +155,20 @@ impl JetStream {
         }
         let failed = |source| JetStreamError::Directory { path: std::env::temp_dir(), source };
         tempfile::Builder::new().prefix("stonechat-").tempdir().map(Some).map_err(failed)
+    }
+
+    /// Tells all who wait for messages of consumers that the server ends.
+    pub(crate) fn end_requests(&self) {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        self.inbox.command(Box::new(move |engine| {
+            engine.end_waiting();
+            // Who asked may have gone.
+            let _ = sender.send(());
+        }));
+        if receiver.recv_timeout(ANSWER_WITHIN).is_ok() {
+            // What was sent is on its way once the thread has taken the next command.
+            self.ask(|_| ());
+        }
     }
 
     /// Ends it: all is written when this returns.

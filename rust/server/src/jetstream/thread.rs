@@ -14,7 +14,7 @@ use stonechat_store::disk::RealDisk;
 use tracing::{error, warn};
 
 use super::directory::Directory;
-use super::inbox::{ACK, Arrived, Inbox, Item, Kind, Waiting, tag};
+use super::inbox::{Arrived, Inbox, Item, Kind, Waiting, ack_numbers, tag};
 use super::now;
 use super::workers::Workers;
 use crate::logging::Logger;
@@ -83,8 +83,10 @@ impl JetStreamThread {
             let account = self.broker.account(name);
             let inlet: Arc<dyn Inlet> = self.inbox.clone();
             let tag = tag(Kind::Api, number);
-            for subject in [&b"$JS.API.>"[..], b"$JS.ACK.>", b"$JS.FC.>"] {
-                self.api.push((number, account.attach(inlet.clone(), tag, subject)));
+            let mut subjects = vec!["$JS.API.>".to_owned(), "$JS.ACK.>".to_owned(), "$JS.FC.>".to_owned()];
+            subjects.extend(self.engine.domain().map(|domain| format!("$JS.{domain}.API.>")));
+            for subject in subjects {
+                self.api.push((number, account.attach(inlet.clone(), tag, subject.as_bytes())));
             }
             self.accounts.push(account);
         }
@@ -129,9 +131,7 @@ impl JetStreamThread {
             Kind::Overflow => self.engine.refuse(item.number, reply),
             Kind::Pull => self.engine.pull(item.number, reply, headers, payload),
             Kind::Ack => {
-                let mut tokens = subject.get(ACK.len()..).unwrap_or_default().splitn(3, |b| *b == b'.');
-                let rest = tokens.nth(2).unwrap_or_default();
-                self.engine.ack(item.number, rest, reply, payload);
+                self.engine.ack(item.number, ack_numbers(subject), reply, payload);
             }
             Kind::Flow => self.engine.flow_taken(item.number, subject, headers),
             Kind::Interest => self.engine.deliver_interest_changed(item.number, subject),

@@ -1,4 +1,4 @@
-"""Streams of both servers answer alike."""
+"""Streams and consumers of both servers answer alike."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from tests.differential.servers import Programs, Two, running
 
+from .consumer_scripts import CONSUMER_SCRIPTS
 from .player import play
 from .scripts import SCRIPTS
 
@@ -25,9 +26,12 @@ def servers(programs: Programs) -> Iterator[Two]:
         yield two
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+ALL = {**SCRIPTS, **CONSUMER_SCRIPTS}
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_answers_agree(servers: Two, name: str) -> None:
-    steps = SCRIPTS[name]
+    steps = ALL[name]
     urls = [f"nats://127.0.0.1:{server.port}" for server in servers]
     with ThreadPoolExecutor(2) as threads:
         theirs, ours = threads.map(lambda url: play(url, steps), urls)

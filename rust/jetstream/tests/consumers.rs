@@ -1,0 +1,508 @@
+//! Consumers against a plain model: random publishes, fetches, acknowledgements, removals, time, restarts and crashes.
+//!
+//! `STONECHAT_SEEDS=10000` tries more, `STONECHAT_SEED=17` one.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that can't go on may panic")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use stonechat_jetstream::api::Request;
+use stonechat_jetstream::engine::{AccountLimits, Disks, Durability, Engine, Host, Interest, Options, Sizes};
+use stonechat_jetstream::stream::Publish;
+use stonechat_store::disk::sim::{Random, SimDisk};
+
+/// Everybody listens to everything.
+struct Everybody(u64);
+
+impl Host for Everybody {
+    fn is_wanted(&self, _account: &str, subject: &[u8]) -> bool {
+        !subject.starts_with(b"$JS.EVENT")
+    }
+
+    fn unique_id(&mut self) -> String {
+        self.0 += 1;
+        format!("{:022}", self.0)
+    }
+}
+
+#[derive(Clone, Default)]
+struct Store {
+    log: SimDisk,
+    catalogue: SimDisk,
+    streams: SimDisk,
+}
+
+impl Store {
+    fn map(&self, mut change: impl FnMut(&SimDisk) -> SimDisk) -> Self {
+        Self { log: change(&self.log), catalogue: change(&self.catalogue), streams: change(&self.streams) }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Retention {
+    Limits,
+    Interest,
+    Workqueue,
+}
+
+#[derive(Debug, Clone)]
+struct Consumer {
+    filter: &'static str,
+    policy: &'static str,
+    /// Deliveries by sequence.
+    delivered: BTreeMap<u64, u64>,
+    /// Where the last delivery of a message that is not acknowledged was acknowledged.
+    open: BTreeMap<u64, String>,
+    /// Acknowledged for certain, and perhaps.
+    acked: BTreeSet<u64>,
+    maybe_acked: BTreeSet<u64>,
+    /// The highest sequence that was delivered.
+    reached: u64,
+}
+
+struct World {
+    engine: Engine<SimDisk>,
+    account: u32,
+    now: i64,
+    retention: Retention,
+    group: u32,
+    ids: BTreeMap<String, u32>,
+    consumers: BTreeMap<String, Consumer>,
+    /// Messages that were acknowledged to their publishers.
+    stored: BTreeMap<u64, String>,
+    removed: BTreeSet<u64>,
+    /// What was asked, by reply.
+    publishes: BTreeMap<String, String>,
+    acks: BTreeMap<String, (String, u64)>,
+    next: u64,
+    storage: &'static str,
+}
+
+const SUBJECTS: [&str; 4] = ["s.a", "s.b", "s.c.x", "s.c.y"];
+
+fn matches(filter: &str, subject: &str) -> bool {
+    filter.is_empty() || stonechat_subject::matches(subject.as_bytes(), filter.as_bytes())
+}
+
+impl World {
+    fn open(store: &Store, durability: Durability, now: i64) -> (Engine<SimDisk>, u32) {
+        let disks = Disks {
+            log: Arc::new(store.log.clone()),
+            catalogue: Arc::new(store.catalogue.clone()),
+            streams: Arc::new(store.streams.clone()),
+        };
+        let options = Options {
+            server_name: "sim".into(),
+            server_id: "sim".into(),
+            version: "2.15.2".into(),
+            domain: None,
+            strict: true,
+            max_memory: -1,
+            max_storage: -1,
+            duplicate_window_max: 0,
+            durability,
+            sizes: Sizes { log_file: 32 << 10, checkpoint: 40 << 10, segment: 4 << 10 },
+        };
+        let (mut engine, _) = Engine::open(&disks, options, Box::new(Everybody(0)), 99, now).expect("opens");
+        engine.set_limits("$G", Some(AccountLimits::default()));
+        let account = engine.account("$G");
+        (engine, account)
+    }
+
+    fn new(store: &Store, durability: Durability, random: &mut Random, storage: &'static str) -> Self {
+        let (engine, account) = Self::open(store, durability, 1_000_000_000);
+        let retention = [Retention::Limits, Retention::Interest, Retention::Workqueue][random.below(3)];
+        let mut world = Self {
+            engine,
+            account,
+            now: 1_000_000_000,
+            retention,
+            group: 0,
+            ids: BTreeMap::new(),
+            consumers: BTreeMap::new(),
+            stored: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            publishes: BTreeMap::new(),
+            acks: BTreeMap::new(),
+            next: 0,
+            storage,
+        };
+        let config = json!({
+            "name": "S", "subjects": ["s.>"], "storage": storage,
+            "retention": match retention {
+                Retention::Limits => "limits",
+                Retention::Interest => "interest",
+                Retention::Workqueue => "workqueue",
+            },
+        });
+        world.ask("STREAM.CREATE.S", &config);
+        let filters: &[&'static str] = match retention {
+            Retention::Workqueue => &["s.a", "s.c.*"],
+            _ => &["", "s.*", "s.c.y"],
+        };
+        for (i, filter) in filters.iter().enumerate() {
+            let explicit = retention == Retention::Workqueue || random.one_in(2);
+            let policy = if explicit { "explicit" } else { ["all", "none"][random.below(2)] };
+            let name = format!("c{i}");
+            let mut config = json!({
+                "durable_name": name, "name": name, "ack_policy": policy,
+                "filter_subject": filter, "max_ack_pending": if random.one_in(2) { 5 } else { 100 },
+            });
+            if policy == "none" {
+                config.as_object_mut().expect("an object").remove("max_ack_pending");
+            } else {
+                config["ack_wait"] = json!(1_000_000_000);
+            }
+            world.ask(&format!("CONSUMER.CREATE.S.{name}"), &json!({"stream_name": "S", "config": config}));
+            let consumer = Consumer {
+                filter,
+                policy,
+                delivered: BTreeMap::new(),
+                open: BTreeMap::new(),
+                acked: BTreeSet::new(),
+                maybe_acked: BTreeSet::new(),
+                reached: 0,
+            };
+            world.consumers.insert(name, consumer);
+        }
+        world.learn();
+        world
+    }
+
+    fn learn(&mut self) {
+        for change in self.engine.take_interest_changes().into_iter().filter(|change| change.begins) {
+            match change.interest {
+                Interest::Publish => self.group = change.group,
+                Interest::Consumer => {
+                    let name = change.subject.rsplit('.').next().expect("a name").to_owned();
+                    self.ids.insert(name, change.group);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Writes and syncs all, as far as `all` is true.
+    fn settle(&mut self, random: Option<&mut Random>) {
+        self.engine.set_time(self.now);
+        self.engine.tick();
+        self.engine.commit();
+        let jobs = random.map_or(usize::MAX, |random| random.below(4));
+        for _ in 0..jobs {
+            let Some(job) = self.engine.next_job() else { break };
+            let done = job.run();
+            self.engine.job_done(done);
+        }
+        self.collect();
+    }
+
+    fn collect(&mut self) {
+        self.collect_answer("");
+    }
+
+    /// Takes what left; answers what was sent to `wanted`.
+    fn collect_answer(&mut self, wanted: &str) -> Value {
+        let mut out = Vec::new();
+        self.engine.take_ready(|o| {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            out.push((text(o.to), text(o.subject), text(o.reply), o.payload().to_vec(), o.delivery));
+        });
+        let mut answer = Value::Null;
+        for (to, subject, reply, payload, delivery) in out {
+            if let Some((id, sequence)) = delivery {
+                self.delivered(id, sequence, &subject, reply);
+            } else if to == wanted {
+                answer = serde_json::from_slice(&payload).expect("JSON");
+            } else if let Some(stored) = self.publishes.remove(&to) {
+                let ack: Value = serde_json::from_slice(&payload).expect("JSON");
+                if let Some(sequence) = ack["seq"].as_u64().filter(|_| ack.get("error").is_none()) {
+                    self.stored.insert(sequence, stored);
+                }
+            } else if let Some((name, sequence)) = self.acks.remove(&to) {
+                let consumer = self.consumers.get_mut(&name).expect("a consumer");
+                consumer.acked.insert(sequence);
+                consumer.open.remove(&sequence);
+                if consumer.policy == "all" {
+                    let below: Vec<u64> = consumer.delivered.range(..sequence).map(|(s, _)| *s).collect();
+                    consumer.acked.extend(below);
+                    consumer.open = consumer.open.split_off(&sequence);
+                }
+            }
+        }
+        answer
+    }
+
+    fn delivered(&mut self, id: u32, sequence: u64, subject: &str, reply: String) {
+        let name = self.ids.iter().find(|(_, known)| **known == id).expect("a known consumer").0.clone();
+        let consumer = self.consumers.get_mut(&name).expect("a consumer");
+        assert!(matches(consumer.filter, subject), "{name} got {subject}");
+        assert!(!consumer.acked.contains(&sequence), "{name} got {sequence} again, which is done");
+        let pending: u64 = reply.rsplit('.').next().and_then(|n| n.parse().ok()).expect("a number");
+        assert!(pending < 1 << 40, "{name}: {reply}");
+        *consumer.delivered.entry(sequence).or_default() += 1;
+        consumer.reached = consumer.reached.max(sequence);
+        if consumer.policy != "none" {
+            consumer.open.insert(sequence, reply);
+        }
+    }
+
+    fn ask(&mut self, path: &str, payload: &Value) -> Value {
+        let payload = if payload.is_null() { String::new() } else { payload.to_string() };
+        self.engine.request(&Request {
+            account: self.account,
+            subject: format!("$JS.API.{path}").as_bytes(),
+            reply: b"ask",
+            headers: b"",
+            payload: payload.as_bytes(),
+            client: &|| Value::Null,
+        });
+        loop {
+            self.engine.commit();
+            let answer = self.collect_answer("ask");
+            if !answer.is_null() {
+                return answer;
+            }
+            let job = self.engine.next_job().expect("something to wait for");
+            let done = job.run();
+            self.engine.job_done(done);
+        }
+    }
+
+    fn pick(&self, random: &mut Random) -> String {
+        let names: Vec<&String> = self.consumers.keys().collect();
+        names[random.below(names.len())].clone()
+    }
+
+    fn step(&mut self, random: &mut Random) {
+        self.now += random.below(200_000_000) as i64;
+        self.engine.set_time(self.now);
+        let name = self.pick(random);
+        let id = self.ids[&name];
+        match random.below(16) {
+            0..5 => {
+                self.next += 1;
+                let (reply, subject) = (format!("p{}", self.next), SUBJECTS[random.below(4)]);
+                self.publishes.insert(reply.clone(), subject.to_owned());
+                let message = Publish { subject: subject.as_bytes(), headers: b"", payload: b"payload" };
+                self.engine.publish(self.group, reply.as_bytes(), &message);
+            }
+            5..9 => {
+                let batch = random.below(6);
+                let request = json!({"batch": batch, "expires": 100_000_000, "no_wait": random.one_in(2)});
+                self.engine.pull(id, b"inbox", b"", request.to_string().as_bytes());
+            }
+            9..13 => self.acknowledge(&name, random),
+            13 if random.one_in(3) => {
+                let Some(sequence) = self.any_stored(random) else { return };
+                self.ask("STREAM.MSG.DELETE.S", &json!({"seq": sequence, "no_erase": true}));
+                self.removed.insert(sequence);
+            }
+            14 if random.one_in(8) => {
+                let Some(sequence) = self.any_stored(random) else { return };
+                self.ask("STREAM.PURGE.S", &json!({"seq": sequence}));
+                self.removed.extend(1..sequence);
+            }
+            15 => self.now += 1_500_000_000,
+            _ => {}
+        }
+    }
+
+    fn any_stored(&self, random: &mut Random) -> Option<u64> {
+        let sequences: Vec<u64> = self.stored.keys().copied().collect();
+        sequences.get(random.below(sequences.len().max(1))).copied()
+    }
+
+    fn acknowledge(&mut self, name: &str, random: &mut Random) {
+        let consumer = self.consumers.get_mut(name).expect("a consumer");
+        let open: Vec<(u64, String)> = consumer.open.iter().map(|(s, r)| (*s, r.clone())).collect();
+        let Some((sequence, reply)) = open.get(random.below(open.len().max(1))).cloned() else { return };
+        let rest = reply.splitn(5, '.').nth(4).expect("the rest").to_owned();
+        let verb: &[u8] = match random.below(8) {
+            0 => b"-NAK",
+            1 => b"+WPI",
+            2 => b"-NAK 50ms",
+            _ => b"+ACK",
+        };
+        let mut answer = String::new();
+        if verb == b"+ACK" {
+            self.next += 1;
+            answer = format!("a{}", self.next);
+            self.acks.insert(answer.clone(), (name.to_owned(), sequence));
+            consumer.maybe_acked.insert(sequence);
+            if consumer.policy == "all" {
+                let below: Vec<u64> = consumer.delivered.range(..sequence).map(|(s, _)| *s).collect();
+                consumer.maybe_acked.extend(below);
+            }
+        }
+        self.engine.ack(self.ids[name], rest.as_bytes(), answer.as_bytes(), verb);
+    }
+
+    /// What is there, by sequence.
+    fn existing(&mut self) -> BTreeMap<u64, String> {
+        let last = self.ask("STREAM.INFO.S", &Value::Null)["state"]["last_seq"].as_u64().expect("a sequence");
+        let mut there = BTreeMap::new();
+        for sequence in 1..=last {
+            let answer = self.ask("STREAM.MSG.GET.S", &json!({"seq": sequence}));
+            if let Some(subject) = answer["message"]["subject"].as_str() {
+                there.insert(sequence, subject.to_owned());
+            }
+        }
+        there
+    }
+
+    /// Compares figures, when nothing is under way.
+    fn check(&mut self, context: &str) {
+        let there = self.existing();
+        for name in self.consumers.keys().cloned().collect::<Vec<_>>() {
+            let info = self.ask(&format!("CONSUMER.INFO.S.{name}"), &Value::Null);
+            let c = &self.consumers[&name];
+            let waiting =
+                there.iter().filter(|(s, subject)| **s > c.reached && matches(c.filter, subject)).count();
+            assert_eq!(info["num_pending"], waiting, "{context} {name} {c:?}\n{info}\n{there:?}");
+            let open = c.open.keys().filter(|s| there.contains_key(s) && !c.acked.contains(s)).count();
+            assert_eq!(info["num_ack_pending"], open, "{context} {name} {c:?}\n{info}\n{there:?}");
+            let twice = c.open.keys().filter(|s| there.contains_key(s) && c.delivered[s] > 1).count();
+            assert_eq!(info["num_redelivered"], twice, "{context} {name} {c:?}\n{info}");
+            let floor = info["ack_floor"]["stream_seq"].as_u64().expect("a sequence");
+            let below = c.open.keys().find(|s| **s <= floor && there.contains_key(s));
+            assert_eq!(below, None, "{context} {name}: the floor is {floor}\n{info}");
+        }
+        self.check_retention(&there, context);
+    }
+
+    /// Whether messages are there, and only those, that are to be.
+    fn check_retention(&self, there: &BTreeMap<u64, String>, context: &str) {
+        for (sequence, subject) in self.stored.iter().filter(|(s, _)| !self.removed.contains(s)) {
+            let mut wanting = self.consumers.values().filter(|c| matches(c.filter, subject));
+            let is_done = |c: &Consumer| match c.policy {
+                "none" => c.delivered.contains_key(sequence),
+                _ => c.acked.contains(sequence),
+            };
+            let is_kept = match self.retention {
+                Retention::Limits => true,
+                Retention::Interest => wanting.any(|c| !is_done(c)),
+                Retention::Workqueue => !wanting.any(is_done),
+            };
+            assert_eq!(
+                there.contains_key(sequence),
+                is_kept,
+                "{context}: {sequence} {subject} {:?}",
+                self.retention
+            );
+        }
+    }
+
+    /// Fetches and acknowledges all there is: then every message must have come to everybody who wants it.
+    fn drain(&mut self, context: &str) {
+        for _ in 0..200 {
+            self.now += 1_200_000_000;
+            for name in self.ids.keys().cloned().collect::<Vec<_>>() {
+                let id = self.ids[&name];
+                let request = json!({"batch": 1000, "no_wait": true}).to_string();
+                self.engine.pull(id, b"inbox", b"", request.as_bytes());
+                self.settle(None);
+                let open: Vec<(u64, String)> =
+                    self.consumers[&name].open.iter().map(|(s, r)| (*s, r.clone())).collect();
+                for (sequence, reply) in open {
+                    self.next += 1;
+                    let answer = format!("a{}", self.next);
+                    self.acks.insert(answer.clone(), (name.clone(), sequence));
+                    let rest = reply.splitn(5, '.').nth(4).expect("the rest").to_owned();
+                    self.engine.ack(id, rest.as_bytes(), answer.as_bytes(), b"+ACK");
+                    self.settle(None);
+                }
+            }
+            let idle = self.ids.keys().cloned().collect::<Vec<_>>().iter().all(|name| {
+                let info = self.ask(&format!("CONSUMER.INFO.S.{name}"), &Value::Null);
+                info["num_pending"] == 0 && info["num_ack_pending"] == 0
+            });
+            if idle {
+                break;
+            }
+        }
+        for (name, c) in &self.consumers {
+            for (sequence, subject) in &self.stored {
+                let wants = matches(c.filter, subject) && !self.removed.contains(sequence);
+                assert!(
+                    !wants || c.delivered.contains_key(sequence),
+                    "{context}: {name} never got {sequence} {subject} {c:?}"
+                );
+            }
+        }
+    }
+
+    fn reopen(&mut self, store: &Store, durability: Durability) {
+        (self.engine, self.account) = Self::open(store, durability, self.now);
+        self.publishes.clear();
+        self.acks.clear();
+        self.learn();
+    }
+}
+
+fn seeds(usual: u64) -> std::ops::Range<u64> {
+    let number = |name| std::env::var(name).ok().and_then(|s| s.parse().ok());
+    match number("STONECHAT_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("STONECHAT_SEEDS").unwrap_or(usual),
+    }
+}
+
+#[test]
+fn figures_are_those_of_a_plain_model() {
+    for seed in seeds(60) {
+        let mut random = Random(seed);
+        let storage = if seed % 3 == 0 { "memory" } else { "file" };
+        let mut store = Store::default();
+        let mut world = World::new(&store, Durability::None, &mut random, storage);
+        for round in 0..4 {
+            for step in 0..40 {
+                world.step(&mut random);
+                world.settle(None);
+                if step % 4 == 0 {
+                    world.check(&format!("seed {seed} round {round} step {step}"));
+                }
+            }
+            // A restart changes nothing.
+            if world.storage == "file" {
+                world.engine.close();
+                world.collect();
+                store = store.map(|disk| disk.kill());
+                world.reopen(&store, Durability::None);
+                world.check(&format!("seed {seed} round {round}, restarted"));
+            }
+        }
+        world.drain(&format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn nobody_misses_a_message_and_what_is_done_is_done_through_crashes() {
+    for seed in seeds(40) {
+        let mut random = Random(seed ^ 0x9999);
+        let mut store = Store::default();
+        let mut world = World::new(&store, Durability::Synced, &mut random, "file");
+        for _ in 0..5 {
+            for _ in 0..random.below(80) {
+                world.step(&mut random);
+                if !random.one_in(3) {
+                    world.settle(Some(&mut random));
+                }
+            }
+            store = match random.below(3) {
+                0 => store.map(|disk| disk.kill()),
+                _ => store.map(|disk| disk.power_cut(&mut random)),
+            };
+            world.reopen(&store, Durability::Synced);
+            // What was under way may count as acknowledged; who delivers it again may.
+            for consumer in world.consumers.values_mut() {
+                let maybe = std::mem::take(&mut consumer.maybe_acked);
+                for sequence in maybe {
+                    consumer.open.remove(&sequence);
+                }
+            }
+        }
+        world.drain(&format!("seed {seed}"));
+    }
+}
