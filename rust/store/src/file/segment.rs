@@ -126,10 +126,15 @@ impl Segment {
 
     /// The block that has `slot`, as begin and end in the data.
     pub(super) fn block_of(&self, blocks: &[Block], slot: u32) -> (u64, u64) {
+        self.blocks_of(blocks, slot, 1)
+    }
+
+    /// So many blocks from that on that has `slot`, as begin and end in the data.
+    pub(super) fn blocks_of(&self, blocks: &[Block], slot: u32, count: usize) -> (u64, u64) {
         let behind = blocks.partition_point(|block| block.slot <= slot);
         let begin =
             behind.checked_sub(1).and_then(|i| blocks.get(i)).map_or(0, |block| u64::from(block.offset));
-        let end = blocks.get(behind).map_or(self.data_len, |block| u64::from(block.offset));
+        let end = blocks.get(behind + count - 1).map_or(self.data_len, |block| u64::from(block.offset));
         (begin, end)
     }
 

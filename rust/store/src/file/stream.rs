@@ -19,6 +19,8 @@ use crate::messages::{Lost, Message, Messages, Progress, State, SubjectState};
 
 /// Bytes gathered in memory before they are written to the segment.
 const TAIL_LEN: usize = 256 << 10;
+/// Blocks that a long walk reads at a time.
+const RUN_MAX: usize = 16;
 /// Up to so many messages of a subject, its first one is found by going back from its last one.
 const WALK_MAX: u64 = if cfg!(test) { 3 } else { 64 };
 /// A segment without messages is given up early if it has this much data.
@@ -496,8 +498,13 @@ impl<D: Disk> FileStream<D> {
 
     /// Reads the block that has this slot into `buffer`; answers where in the data it begins.
     fn load(&self, i: usize, slot: u32, buffer: &mut Vec<u8>) -> Option<u64> {
+        self.load_run(i, slot, 1, buffer)
+    }
+
+    /// Reads so many blocks from that on that has this slot.
+    fn load_run(&self, i: usize, slot: u32, blocks: usize, buffer: &mut Vec<u8>) -> Option<u64> {
         let segment = &self.segments[i];
-        let (begin, end) = segment.block_of(self.blocks(segment)?, slot);
+        let (begin, end) = segment.blocks_of(self.blocks(segment)?, slot, blocks);
         let in_memory = if i + 1 == self.segments.len() { self.tail.len() as u64 } else { 0 };
         let written = segment.data_len - in_memory;
         buffer.clear();
@@ -562,6 +569,8 @@ impl<D: Disk> FileStream<D> {
         visit: &mut dyn FnMut(u64, Option<Message<'_>>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let behind = self.segments.partition_point(|segment| segment.end() <= sequence);
+        // A long walk reads more at a time than a short one.
+        let mut run = 1;
         for i in behind..self.segments.len() {
             let segment = &self.segments[i];
             let frame = segment.frame;
@@ -569,7 +578,11 @@ impl<D: Disk> FileStream<D> {
             while let Some(next) = segment.next_held(slot) {
                 slot = next;
                 // As many as possible from one block.
-                let begin = if segment.lost.contains(slot) { None } else { self.load(i, slot, buffer) };
+                let begin = match segment.lost.contains(slot) {
+                    true => None,
+                    false => self.load_run(i, slot, run, buffer),
+                };
+                run = (run * 2).min(RUN_MAX);
                 let mut at = 0;
                 while let (Some(begin), Some(bytes)) = (begin, buffer.get(at..)) {
                     let Some(head) = frame.head(bytes) else { break };
