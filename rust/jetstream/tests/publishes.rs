@@ -30,7 +30,7 @@ fn block(headers: &Value) -> String {
 /// The answer as a server would send it.
 fn publish(core: &mut StreamCore<MemoryStream>, now: i64, message: &Publish<'_>) -> Value {
     let sequence = match core.judge(now, message, false) {
-        Ok(Verdict::Append { subject, headers }) => core.apply(&Entry::Append {
+        Ok(Verdict::Append { subject, headers, .. }) => core.apply(&Entry::Append {
             time: now,
             subject: &subject,
             headers: &headers,

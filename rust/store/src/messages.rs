@@ -90,6 +90,9 @@ pub trait Messages {
     /// Gives away the next sequence without a message, as for one that nobody is interested in.
     fn skip(&mut self, time: i64) -> u64;
 
+    /// Gives away sequences up to this one without messages.
+    fn skip_to(&mut self, sequence: u64, time: i64);
+
     /// The message of this sequence, `None` if there is none. It is borrowed from the stream or from `buffer`.
     fn read<'a>(&'a self, sequence: u64, buffer: &'a mut Vec<u8>) -> Result<Option<Message<'a>>, Lost>;
 

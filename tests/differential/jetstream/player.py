@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 from dataclasses import dataclass, field
@@ -138,7 +139,7 @@ async def _step(client: Client, step: Step, hear: Any, replies: list[str]) -> An
             return got
 
 
-async def _try(client: Client, step: Step, hear: Any) -> Any:
+async def _try(client: Client, step: Ask | Gather | Listen | Until, hear: Any) -> Any:
     if isinstance(step, Listen):
         await client.subscribe(step.subject, cb=hear)
         await client.flush()
@@ -229,7 +230,7 @@ def _message(message: Msg) -> Any:
 
 _TIMES = {"created", "ts", "time", "first_ts", "last_ts", "timestamp", "start", "last_active", "pinned_ts"}
 _NAMES = {"leader", "server", "_nats.ver", "lang", "ver", "host"}
-_NUMBERS = {"rtt", "total", "errors", "max_memory", "max_storage", "ack_time", "pause_remaining"}
+_NUMBERS = {"rtt", "total", "errors", "max_memory", "max_storage", "ack_time", "pause_remaining", "active"}
 _ZERO = "0001-01-01T00:00:00Z"
 
 
@@ -244,6 +245,10 @@ def normalise(value: Any, name: str = "") -> Any:
     if isinstance(value, list):
         return [normalise(item, name) for item in value]
     if isinstance(value, str):
+        if name == "hdrs":
+            # The last word is the identity of the stream that a message comes from.
+            block = base64.b64decode(value).decode(errors="replace")
+            return re.sub(r"(Nats-Stream-Source: .*) \w{8}\r\n", r"\1 <identity>\r\n", block)
         if name in _TIMES and re.match(r"\d{4}-", value):
             return value if value == _ZERO else "<time>"
         if name in _NAMES:

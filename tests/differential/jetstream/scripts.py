@@ -285,7 +285,88 @@ def _text(value: Any) -> str:
     return str(value["repeat"] * value["times"] if isinstance(value, dict) else value)
 
 
+def _sources() -> list[Step]:
+    def has(name: str, last: int) -> Until:
+        return Until(f"$JS.API.STREAM.INFO.{name}", "state.last_seq", last)
+
+    get = [api("STREAM.MSG.GET.M", {"seq": sequence}) for sequence in range(1, 8)]
+    gone = api("STREAM.DELETE.M")
+    return [
+        *FILLED,
+        api("STREAM.MSG.DELETE.S", {"seq": 2}),
+        create("M", mirror={"name": "S"}), has("M", 5), *get, api("CONSUMER.NAMES.S"), publish("s.z", "6"), has("M", 6),
+        api("STREAM.MSG.DELETE.S", {"seq": 4}), api("STREAM.INFO.M", {"deleted_details": True}),
+        api("STREAM.UPDATE.M", {"name": "M", "mirror": {"name": "S", "opt_start_seq": 2}}),
+        api("STREAM.UPDATE.M", {"name": "M", "subjects": ["m.>"]}), publish("m.a", "7"), gone,
+        create("M", mirror={"name": "S", "opt_start_seq": 3}), has("M", 6), *get, gone,
+        create("M", mirror={"name": "S", "filter_subject": "s.a"}, storage="memory"), has("M", 3), *get, gone,
+        create("M", mirror={"name": "S", "subject_transforms": [{"src": "s.*", "dest": "t.{{wildcard(1)}}"}]}),
+        has("M", 6), *get, gone,
+        create("M", sources=[{"name": "S"}]), has("M", 4), *get, publish("s.q", "q"), has("M", 5), gone,
+        create("M", sources=[{"name": "S", "filter_subject": "s.a"}], subjects=["m"]), has("M", 2), publish("m", "m"),
+        *get, publish("m", "m", Nats_Stream_Source="x"), gone,
+        create("M", sources=[{"name": "S", "opt_start_seq": 5,
+                              "subject_transforms": [{"src": "s.*", "dest": "t.{{wildcard(1)}}"}]}]),
+        has("M", 2), *get, gone,
+        create("M", sources=[{"name": "S"}, {"name": "S"}]), create("M", mirror={"name": "M"}),
+        create("M", mirror={"name": "S"}, subjects=["m"]), create("M", mirror={"name": "S"}, sources=[{"name": "S"}]),
+        *DELETE,
+    ]  # fmt: skip
+
+
+def _counters() -> list[Step]:
+    return [
+        create("S", subjects=["s.>"], allow_msg_counter=True, allow_direct=True),
+        publish("s.a", "", Nats_Incr="1"), publish("s.a", "", Nats_Incr="+5"), publish("s.a", "", Nats_Incr="-10"),
+        publish("s.b", "", Nats_Incr="123456789012345678901234567890"), publish("s.b", "", Nats_Incr="1"),
+        publish("s.a", ""), publish("s.a", "x"), publish("s.a", "x", Nats_Incr="1"), publish("s.a", "", Nats_Incr="x"),
+        publish("s.a", "", Nats_Incr="1.5"), publish("s.a", "", Nats_Incr="1", Nats_Rollup="sub"),
+        publish("s.a", "", Nats_Incr="1", Nats_Expected_Last_Sequence="1"),
+        publish("s.a", "", Nats_Incr="1", Nats_Msg_Id="i"), publish("s.a", "", Nats_Incr="1", Nats_Msg_Id="i"),
+        Ask("$JS.API.DIRECT.GET.S.s.a"), Ask("$JS.API.DIRECT.GET.S.s.b"), api("STREAM.INFO.S"), *DELETE,
+        create("S", subjects=["s.>"]), publish("s.a", "", Nats_Incr="1"), publish("s.a", "", Nats_Incr="x"),
+        api("STREAM.UPDATE.S", {"name": "S", "subjects": ["s.>"], "allow_msg_counter": True}), *DELETE,
+        create("S", subjects=["s.>"], allow_msg_counter=True, discard="new"),
+    ]  # fmt: skip
+
+
+def _batches() -> list[Step]:
+    def part(sequence: int, subject: str = "s.a", identity: str = "b", **headers: str) -> Ask:
+        return publish(subject, f"m{sequence}", Nats_Batch_Id=identity, Nats_Batch_Sequence=str(sequence), **headers)
+
+    commit = {"Nats_Batch_Commit": "1"}
+    state = api("STREAM.INFO.S")
+    return [
+        create("S", subjects=["s.>"], allow_atomic=True),
+        Listen("$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.>"),
+        part(1), part(2, "s.b"), state, part(3, **commit), state, api("STREAM.MSG.GET.S", {"seq": 3}),
+        part(1, **commit), part(1), part(3), part(2), part(2), part(1), part(2, Nats_Batch_Commit="2"),
+        part(1), part(2, Nats_Batch_Commit="eob"), state, api("STREAM.MSG.GET.S", {"seq": 5}),
+        part(1, Nats_Batch_Commit="eob"),
+        publish("s.a", "x", Nats_Batch_Id="b"), publish("s.a", "x", Nats_Batch_Id="b", Nats_Batch_Sequence="x"),
+        part(1, identity="i" * 65), part(5000),
+        part(1, Nats_Msg_Id="a"), part(2, Nats_Msg_Id="a", **commit), state,
+        part(1, Nats_Msg_Id="a"), part(2, Nats_Msg_Id="b", **commit), state,
+        part(1, Nats_Msg_Id="c"), part(2, Nats_Msg_Id="b", **commit), state,
+        part(1, Nats_Expected_Last_Sequence="7"), part(2, **commit),
+        part(1, Nats_Expected_Last_Sequence="99"), part(2, **commit), state,
+        part(1, Nats_Expected_Last_Msg_Id="b"), part(2, **commit),
+        part(1, Nats_Expected_Last_Subject_Sequence="99"), part(2, **commit), state,
+        part(1), part(2, Nats_Expected_Stream="T", **commit), state,
+        part(1, Nats_Required_Api_Level="99"), part(1, Nats_Required_Api_Level="2"), part(2, **commit),
+        api("STREAM.MSG.GET.S", {"seq": 9}),
+        *DELETE,
+        create("S", subjects=["s.>"]), part(1), part(1, **commit), *DELETE,
+        create("S", subjects=["s.>"], allow_atomic=True, discard="new", max_msgs=3),
+        part(1), part(2), part(3), part(4, **commit), state, part(1), part(2), part(3, **commit), state,
+        part(1), part(2, **commit), state, *DELETE,
+    ]  # fmt: skip
+
+
 SCRIPTS: dict[str, list[Step]] = {
+    "sources": _sources(),
+    "counters": _counters(),
+    "batches": _batches(),
     "get": [*FILLED, *_gets(), *DELETE],
     "direct-get": [*FILLED, *_direct(), *DELETE],
     "info": [*FILLED, *_infos(), *DELETE],

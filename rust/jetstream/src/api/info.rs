@@ -61,6 +61,13 @@ impl<D: Disk> Engine<D> {
             "created": rfc3339(stream.created),
             "state": state(stream, deleted_details, subjects),
         }));
+        let (mirror, sources) = self.describe_feeds(stream);
+        if let Some(mirror) = mirror {
+            info.insert("mirror".to_owned(), mirror);
+        }
+        if !sources.is_empty() {
+            info.insert("sources".to_owned(), sources.into());
+        }
         if let Some(domain) = &self.options.domain {
             info.insert("domain".to_owned(), domain.as_str().into());
         }

@@ -58,11 +58,11 @@ impl<D: Disk> Engine<D> {
 
     /// What this version can't do yet.
     fn check_supported(config: &StreamConfig) -> Result<(), ApiError> {
+        let feeds = || config.mirror.iter().chain(&config.sources);
         let missing = [
-            (config.mirror.is_some(), "mirrors"),
-            (!config.sources.is_empty(), "sources"),
-            (config.allow_msg_counter, "message counters"),
-            (config.allow_atomic, "atomic batches"),
+            (feeds().any(|feed| feed.external.is_some()), "mirrors and sources of other accounts or domains"),
+            (feeds().any(|feed| feed.consumer.is_some()), "mirrors and sources through a given consumer"),
+            (config.allow_msg_counter && !config.sources.is_empty(), "message counters with sources"),
             (config.allow_batched, "fast ingest"),
             (config.allow_msg_schedules, "message schedules"),
         ];

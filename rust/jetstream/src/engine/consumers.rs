@@ -350,7 +350,11 @@ impl<D: Disk> Engine<D> {
             stream.consumers.values().filter_map(|id| self.consumers.get(id).map(|c| &**c)).collect();
         let mut unneeded = Vec::new();
         stream.core.messages().scan(0, &mut |sequence, message| {
-            if message.is_some_and(|m| !consumers.iter().any(|c| c.needs(sequence, m.subject))) {
+            let is_needed = |subject: &[u8]| {
+                consumers.iter().any(|c| c.needs(sequence, subject))
+                    || self.is_followed(group, sequence, subject)
+            };
+            if message.is_some_and(|m| !is_needed(m.subject)) {
                 unneeded.push(sequence);
             }
             ControlFlow::Continue(())
@@ -393,7 +397,9 @@ impl<D: Disk> Engine<D> {
     pub(crate) fn is_consumed(&self, group: u32, subject: &[u8]) -> bool {
         let Some(stream) = self.streams.get(&group) else { return false };
         let mut consumers = stream.consumers.values().filter_map(|id| self.consumers.get(id));
-        stream.unfiltered > 0 || consumers.any(|c| c.wants(subject))
+        stream.unfiltered > 0
+            || consumers.any(|c| c.wants(subject))
+            || (!stream.followers.is_empty() && self.is_followed(group, u64::MAX, subject))
     }
 
     /// Interest in a deliver subject may have changed.

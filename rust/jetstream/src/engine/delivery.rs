@@ -781,18 +781,26 @@ impl<D: Disk> Engine<D> {
         }
         let mut buffer = Vec::new();
         for sequence in sequences {
-            let Some(stream) = self.streams.get_mut(&group) else { return };
+            let Some(stream) = self.streams.get(&group) else { return };
             if !stream.core.messages().contains(*sequence) {
                 continue;
             }
-            if retention == Retention::Interest && stream.consumers.len() > 1 {
+            if !stream.followers.is_empty()
+                || (retention == Retention::Interest && stream.consumers.len() > 1)
+            {
+                let Some(stream) = self.streams.get(&group) else { return };
                 let Ok(Some(message)) = stream.core.messages().read(*sequence, &mut buffer) else { continue };
+                if self.is_followed(group, *sequence, message.subject) {
+                    continue;
+                }
                 let others = stream.consumers.values().filter(|other| **other != id);
                 let mut others = others.filter_map(|other| self.consumers.get(other));
-                if others.any(|other| other.needs(*sequence, message.subject)) {
+                let is_shared = retention == Retention::Interest;
+                if is_shared && others.any(|other| other.needs(*sequence, message.subject)) {
                     continue;
                 }
             }
+            let Some(stream) = self.streams.get_mut(&group) else { return };
             stream.released.push(*sequence);
             if !std::mem::replace(&mut stream.is_released, true) {
                 self.released.push(group);

@@ -12,6 +12,8 @@ const SKIP: u8 = 2;
 const REMOVE: u8 = 3;
 const CLEAR: u8 = 4;
 const CONFIG: u8 = 5;
+const SKIP_TO: u8 = 6;
+const FED: u8 = 7;
 const CREATE: u8 = 16;
 const DELETE: u8 = 17;
 const ENDS: u8 = 18;
@@ -27,6 +29,10 @@ pub(super) enum Event<'a> {
     Append { sequence: u64, time: i64, subject: &'a [u8], headers: &'a [u8], payload: &'a [u8] },
     /// A sequence that was used up.
     Skip { sequence: u64, time: i64, id: &'a [u8] },
+    /// Sequences that a mirror gave away.
+    SkipTo { last: u64, time: i64 },
+    /// A stream has taken all before `next` from where the feed of this name comes from.
+    Fed { next: u64, feed: &'a str },
     /// Messages that went.
     Remove { sequences: Vec<u64> },
     /// All messages went.
@@ -82,6 +88,9 @@ impl<'a> Body<'a> {
             Entry::Skip { time, id } => {
                 Self::new(SKIP, &[&sequence.to_le_bytes(), &time.to_le_bytes()], [id, b"", b""])
             }
+            Entry::SkipTo { last, time } => {
+                Self::new(SKIP_TO, &[&last.to_le_bytes(), &time.to_le_bytes()], [b"", b"", b""])
+            }
             Entry::Remove { sequences } => {
                 let mut body = Self::new(REMOVE, &[], [b"", b"", b""]);
                 body.owned = sequences.iter().flat_map(|s| s.to_le_bytes()).collect();
@@ -89,6 +98,10 @@ impl<'a> Body<'a> {
             }
             Entry::Clear { next } => Self::new(CLEAR, &[&next.to_le_bytes()], [b"", b"", b""]),
         }
+    }
+
+    pub(super) fn fed(next: u64, feed: &'a str) -> Self {
+        Self::new(FED, &[&next.to_le_bytes()], [feed.as_bytes(), b"", b""])
     }
 
     pub(super) fn config(json: &'a [u8]) -> Self {
@@ -175,6 +188,14 @@ impl<'a> Event<'a> {
                     (u64::from_le_bytes(number(bytes)?), i64::from_le_bytes(number(bytes)?));
                 Self::Skip { sequence, time, id: bytes }
             }
+            SKIP_TO => {
+                let (last, time) = (u64::from_le_bytes(number(bytes)?), i64::from_le_bytes(number(bytes)?));
+                Self::SkipTo { last, time }
+            }
+            FED => {
+                let next = u64::from_le_bytes(number(bytes)?);
+                Self::Fed { next, feed: std::str::from_utf8(bytes).ok()? }
+            }
             REMOVE => {
                 let (sequences, rest) = bytes.as_chunks();
                 if !rest.is_empty() {
@@ -243,6 +264,8 @@ mod tests {
             &Body::create(3, 6, "$G", b"{}"),
             Event::Create { group: 3, created: 6, account: "$G", json: b"{}" },
         );
+        read(&Body::of(&Entry::SkipTo { last: 4, time: 5 }, 0), Event::SkipTo { last: 4, time: 5 });
+        read(&Body::fed(7, "S"), Event::Fed { next: 7, feed: "S" });
         read(&Body::delete(3), Event::Delete { group: 3 });
         read(
             &Body::create_consumer(4, 3, 6, 9, "c", b"{}"),

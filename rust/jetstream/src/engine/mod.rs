@@ -5,9 +5,11 @@
 //! something leaves only when the log is durable up to what it acknowledges.
 
 mod acks;
+mod batches;
 mod checkpoint;
 mod consumers;
 mod delivery;
+mod feeds;
 mod figures;
 mod journal;
 mod outbox;
@@ -15,6 +17,7 @@ mod recovery;
 mod storage;
 mod stream;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -187,6 +190,20 @@ pub enum Notice {
     Error(String),
 }
 
+/// What became of a published message.
+enum Stored {
+    /// It has this sequence; and what else its acknowledgement says.
+    At { sequence: u64, more: Cow<'static, str> },
+    /// It waits for the rest of its batch.
+    Staged,
+}
+
+impl Stored {
+    fn at(sequence: u64) -> Self {
+        Self::At { sequence, more: Cow::Borrowed("") }
+    }
+}
+
 /// JetStream.
 pub struct Engine<D: Disk> {
     pub(crate) options: Options,
@@ -207,6 +224,12 @@ pub struct Engine<D: Disk> {
     released: Vec<u32>,
     /// What was sent and is done when it has left.
     passing: VecDeque<delivery::Passed>,
+    /// Batches that are not committed yet, by stream and id.
+    batches: HashMap<(u32, Vec<u8>), batches::Batch>,
+    /// Streams that have messages to take from others.
+    feeding: VecDeque<u32>,
+    /// How many streams take messages from others.
+    feeds: usize,
     /// A stream's change is gathered for the log.
     is_staged: bool,
     /// What consumers send must wait until the log is durable up to here.
@@ -352,7 +375,14 @@ impl<D: Disk> Engine<D> {
         let Some(stream) = self.streams.get(&group) else { return };
         let (account, no_ack) = (stream.account, stream.core.config().no_ack);
         let waits = stream.is_logged();
-        let result = self.ingest(group, message);
+        let batch = match message.headers.is_empty() || !stream.core.config().allow_atomic {
+            true => None,
+            false => headers::value(message.headers, b"Nats-Batch-Id"),
+        };
+        let result = match batch {
+            Some(id) => self.batch(group, id, message),
+            None => self.ingest(group, message),
+        };
         if reply.is_empty() || no_ack {
             return;
         }
@@ -360,13 +390,12 @@ impl<D: Disk> Engine<D> {
         let mut ack = std::mem::take(&mut self.scratch);
         ack.clear();
         match result {
-            Ok((sequence, duplicate)) => {
+            Ok(Stored::Staged) => {}
+            Ok(Stored::At { sequence, more }) => {
                 ack.extend_from_slice(&stream.ack_head);
                 push_number(&mut ack, sequence);
                 ack.extend_from_slice(&stream.ack_tail);
-                if duplicate {
-                    ack.extend_from_slice(b",\"duplicate\":true");
-                }
+                ack.extend_from_slice(more.as_bytes());
                 ack.push(b'}');
             }
             Err(e) => {
@@ -380,28 +409,38 @@ impl<D: Disk> Engine<D> {
         self.scratch = ack;
     }
 
-    /// Judges a message and stores it; answers its sequence, and whether it was there already.
-    fn ingest(&mut self, group: u32, message: &Publish<'_>) -> Result<(u64, bool), ApiError> {
+    /// Judges a message and stores it.
+    fn ingest(&mut self, group: u32, message: &Publish<'_>) -> Result<Stored, ApiError> {
+        self.ingest_from(group, message, false)
+    }
+
+    /// The same, of a message that may come from a source.
+    fn ingest_from(
+        &mut self,
+        group: u32,
+        message: &Publish<'_>,
+        is_sourced: bool,
+    ) -> Result<Stored, ApiError> {
         let now = self.now;
         let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
         let is_wanted = stream.core.config().retention != Retention::Interest
             || self.is_consumed(group, &stream.core.subject_of(now, message.subject));
-        let verdict = stream.core.judge(now, message, is_wanted)?;
+        let verdict = stream.core.judge_from(now, message, is_wanted, is_sourced)?;
         match verdict {
-            Verdict::Duplicate { sequence } => Ok((sequence, true)),
-            Verdict::Skip { id } => self.change(group, &Entry::Skip { time: now, id }).map(|s| (s, false)),
-            Verdict::Append { subject, headers } => {
-                self.check_resources(group, subject.len() + headers.len() + message.payload.len())?;
-                let entry = Entry::Append {
-                    time: now,
-                    subject: &subject,
-                    headers: &headers,
-                    payload: message.payload,
-                };
+            Verdict::Duplicate { sequence } => {
+                Ok(Stored::At { sequence, more: Cow::Borrowed(",\"duplicate\":true") })
+            }
+            Verdict::Skip { id } => self.change(group, &Entry::Skip { time: now, id }).map(Stored::at),
+            Verdict::Append { subject, headers, total } => {
+                let counted = total.as_deref().map(crate::stream::counter::payload);
+                let payload = counted.as_deref().unwrap_or(message.payload);
+                self.check_resources(group, subject.len() + headers.len() + payload.len())?;
+                let entry = Entry::Append { time: now, subject: &subject, headers: &headers, payload };
                 let last = stream_last(&self.streams, group, &subject);
                 let sequence = self.change(group, &entry)?;
-                self.republish(group, sequence, last, &subject, &headers, message.payload);
-                Ok((sequence, false))
+                self.republish(group, sequence, last, &subject, &headers, payload);
+                let more = total.map_or(Cow::Borrowed(""), |total| format!(",\"val\":\"{total}\"").into());
+                Ok(Stored::At { sequence, more })
             }
         }
     }
@@ -445,6 +484,9 @@ impl<D: Disk> Engine<D> {
         let result = stream.core.apply(entry);
         self.account_bytes(group, before);
         self.note_news(group);
+        if matches!(entry, Entry::Append { .. }) {
+            self.wake_followers(group);
+        }
         let Some(stream) = self.streams.get_mut(&group) else { return result };
         if !stream.hot.is_empty() {
             let removed = stream.core.take_removed();
@@ -543,6 +585,7 @@ impl<D: Disk> Engine<D> {
         self.add_stream(group, account, self.now, config, storage);
         self.note_dirty(group);
         self.announce(group, true);
+        self.link_feeds();
         group
     }
 
@@ -557,6 +600,7 @@ impl<D: Disk> Engine<D> {
         stream.set_config(config);
         self.account_bytes(group, before);
         self.release_unneeded(group);
+        self.link_feeds();
         let due = self.streams.get(&group).and_then(|stream| stream.core.next_expiry(self.now));
         self.plan_expiry(group, due);
     }
@@ -586,8 +630,8 @@ impl<D: Disk> Engine<D> {
     pub fn next_deadline(&self) -> Option<i64> {
         let expiry = self.expiries.first().map(|(time, _)| *time);
         let timer = self.timers.first().map(|(time, _)| *time);
-        let ready = (!self.ready.is_empty()).then_some(self.now);
-        [ready, expiry, timer, self.checkpoint_deadline()].into_iter().flatten().min()
+        let ready = (!self.ready.is_empty() || !self.feeding.is_empty()).then_some(self.now);
+        [ready, expiry, timer, self.next_batch_end(), self.checkpoint_deadline()].into_iter().flatten().min()
     }
 
     pub(crate) fn plan_expiry(&mut self, group: u32, due: Option<i64>) {
@@ -606,6 +650,7 @@ impl<D: Disk> Engine<D> {
     /// Does what time asks for.
     pub fn tick(&mut self) {
         self.tick_consumers();
+        self.end_batches();
         // So many streams at a time.
         for _ in 0..64 {
             let Some(&(due, group)) = self.expiries.first() else { break };
@@ -639,6 +684,7 @@ impl<D: Disk> Engine<D> {
     /// Writes what was gathered to the log. Call it when a batch of messages is done.
     pub fn commit(&mut self) {
         self.finish_all_passed();
+        self.feed_streams();
         self.remove_released();
         self.deliver();
         self.remove_released();

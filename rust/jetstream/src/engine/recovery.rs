@@ -83,6 +83,7 @@ pub(super) fn encode_stream<D: Disk>(account: &str, stream: &Stream<D>, position
         Storage::Memory(_) => Vec::new(),
     };
     put(&mut out, &manifest);
+    put(&mut out, &serde_json::to_vec(&stream.fed).unwrap_or_default());
     out
 }
 
@@ -123,6 +124,7 @@ struct Described<'a> {
     account: &'a str,
     config: StreamConfig,
     manifest: &'a [u8],
+    fed: BTreeMap<String, u64>,
 }
 
 fn decode_stream(mut bytes: &[u8]) -> Option<Described<'_>> {
@@ -133,7 +135,10 @@ fn decode_stream(mut bytes: &[u8]) -> Option<Described<'_>> {
     let (position, created) = (word(bytes)?, word(bytes)? as i64);
     let account = std::str::from_utf8(take(bytes)?).ok()?;
     let config = StreamRequest::decode(take(bytes)?, false).ok()?.config;
-    Some(Described { position, created, account, config, manifest: take(bytes)? })
+    let manifest = take(bytes)?;
+    // Older stores have no word of it.
+    let fed = take(bytes).and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
+    Some(Described { position, created, account, config, manifest, fed })
 }
 
 impl<D: Disk> Engine<D> {
@@ -167,6 +172,9 @@ impl<D: Disk> Engine<D> {
             unlogged: Vec::new(),
             released: Vec::new(),
             passing: std::collections::VecDeque::new(),
+            batches: HashMap::new(),
+            feeding: std::collections::VecDeque::new(),
+            feeds: 0,
             is_staged: false,
             barrier: 0,
             next_group: STORE + 1,
@@ -219,6 +227,7 @@ impl<D: Disk> Engine<D> {
         for id in consumers {
             engine.finish_consumer(id);
         }
+        engine.link_feeds();
         for group in &groups {
             engine.release_unneeded(*group);
             engine.release_done(*group);
@@ -276,6 +285,9 @@ impl<D: Disk> Engine<D> {
             applied.insert(group, described.position);
             let (account, created) = (self.account(described.account), described.created);
             self.add_stream(group, account, created, described.config, storage);
+            if let Some(stream) = self.streams.get_mut(&group) {
+                stream.fed = described.fed;
+            }
             self.note_news(group);
         }
         for (id, position, consumer) in consumers {
@@ -327,6 +339,7 @@ impl<D: Disk> Engine<D> {
     /// Takes a stream out of its place.
     pub(crate) fn drop_stream(&mut self, group: u32) {
         self.plan_expiry(group, None);
+        self.batches.retain(|(stream, _), _| *stream != group);
         let consumers: Vec<u32> = self
             .streams
             .get(&group)
@@ -335,6 +348,7 @@ impl<D: Disk> Engine<D> {
             self.drop_consumer(id, "409 Consumer Deleted");
         }
         let Some(stream) = self.streams.remove(&group) else { return };
+        self.link_feeds();
         if let Some(account) = self.accounts.get_mut(stream.account as usize) {
             account.streams.remove(&stream.core.config().name);
         }
@@ -418,6 +432,11 @@ impl<D: Disk> Engine<D> {
                 (Entry::Append { time: *time, subject, headers, payload }, *sequence)
             }
             Event::Skip { sequence, time, id } => (Entry::Skip { time: *time, id }, *sequence),
+            Event::SkipTo { last, time } => (Entry::SkipTo { last: *last, time: *time }, 0),
+            Event::Fed { next, feed } => {
+                stream.fed.insert((*feed).to_owned(), *next);
+                return;
+            }
             Event::Remove { sequences } => (Entry::Remove { sequences }, 0),
             Event::Clear { next } => (Entry::Clear { next: *next }, 0),
             Event::Config { json } => {

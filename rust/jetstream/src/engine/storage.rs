@@ -45,6 +45,9 @@ impl<D: Disk> Messages for Storage<D> {
     fn skip(&mut self, time: i64) -> u64 {
         both!(self, m => m.skip(time))
     }
+    fn skip_to(&mut self, sequence: u64, time: i64) {
+        both!(self, m => m.skip_to(sequence, time));
+    }
     fn read<'a>(&'a self, sequence: u64, buffer: &'a mut Vec<u8>) -> Result<Option<Message<'a>>, Lost> {
         both!(self, m => m.read(sequence, buffer))
     }

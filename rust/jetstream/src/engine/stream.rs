@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use sha2::{Digest, Sha256};
 use stonechat_store::disk::Disk;
 use stonechat_store::messages::Messages;
 use stonechat_subject::Transform;
 
 use super::Storage;
+use super::feeds::Feed;
 use crate::stream::{StreamConfig, StreamCore};
 
 /// A stream and what belongs to it.
@@ -40,6 +42,14 @@ pub(crate) struct Stream<D: Disk> {
     pub(super) released: Vec<u64>,
     /// The engine knows that there are some.
     pub(super) is_released: bool,
+    /// Where its messages come from, if it is a mirror or has sources.
+    pub(super) feeds: Vec<Feed>,
+    /// How far each of them was taken, by name: the next sequence.
+    pub(crate) fed: BTreeMap<String, u64>,
+    /// Streams that take their messages from this one.
+    pub(super) followers: Vec<u32>,
+    /// It waits for its turn to take messages.
+    pub(super) is_feeding: bool,
 }
 
 impl<D: Disk> Stream<D> {
@@ -66,6 +76,10 @@ impl<D: Disk> Stream<D> {
             hot: Vec::new(),
             released: Vec::new(),
             is_released: false,
+            feeds: Vec::new(),
+            fed: BTreeMap::new(),
+            followers: Vec::new(),
+            is_feeding: false,
         };
         let name = serde_json::Value::from(stream.core.config().name.as_str());
         stream.ack_head = format!("{{\"stream\":{name},\"seq\":").into_bytes();
@@ -82,9 +96,17 @@ impl<D: Disk> Stream<D> {
     }
 
     fn learn_config(&mut self) {
+        self.feeds = Feed::all(self.core.config());
         let republish = self.core.config().republish.as_ref();
         self.republish =
             republish.and_then(|r| Transform::new(r.src.as_bytes(), r.dest.as_bytes()).ok()).flatten();
+    }
+
+    /// What tells it from others that had its name before or will have it, as nats-server 2.15 computes it.
+    pub(super) fn identity(&self) -> String {
+        const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+        let hash = Sha256::digest(crate::time::rfc3339(self.created).as_bytes());
+        hash.iter().take(8).map(|byte| char::from(DIGITS[usize::from(*byte) % DIGITS.len()])).collect()
     }
 
     /// Whether its changes go to the log.

@@ -11,6 +11,7 @@ use stonechat_store::messages::{Messages, Progress};
 use stonechat_subject::Transform;
 
 use super::config::{Discard, Retention, StreamConfig};
+use super::counter;
 use super::dedupe::Dedupe;
 use super::entry::Entry;
 use super::headers::{self, PublishHeaders};
@@ -40,6 +41,8 @@ pub enum Verdict<'a> {
         subject: Cow<'a, [u8]>,
         /// Its header block.
         headers: Cow<'a, [u8]>,
+        /// The total of its subject, of a message that counts: its payload then.
+        total: Option<String>,
     },
     /// Only use up a sequence.
     Skip {
@@ -257,17 +260,34 @@ impl<M: Messages> StreamCore<M> {
         message: &Publish<'a>,
         is_wanted: bool,
     ) -> Result<Verdict<'a>, ApiError> {
+        self.judge_from(now, message, is_wanted, false)
+    }
+
+    /// The same, of a message that may come from a source: then it says so in a header that clients may not use.
+    ///
+    /// # Errors
+    ///
+    /// See [`StreamCore::judge`].
+    pub fn judge_from<'a>(
+        &self,
+        now: i64,
+        message: &Publish<'a>,
+        is_wanted: bool,
+        is_sourced: bool,
+    ) -> Result<Verdict<'a>, ApiError> {
         let subject = self.subject_of(now, message.subject);
         if message.headers.is_empty() {
             self.check_size(message)?;
-            self.check_counter(None)?;
+            if self.config.allow_msg_counter {
+                return Err(error::MESSAGE_INCR_MISSING.error());
+            }
             self.check_room(&subject, message, false)?;
             if !is_wanted && self.config.retention == Retention::Interest {
                 return Ok(Verdict::Skip { id: b"" });
             }
-            return Ok(Verdict::Append { subject, headers: Cow::Borrowed(b"") });
+            return Ok(Verdict::Append { subject, headers: Cow::Borrowed(b""), total: None });
         }
-        self.judge_headers(now, message, subject, is_wanted)
+        self.judge_headers(now, message, subject, is_wanted, is_sourced)
     }
 
     fn check_size(&self, message: &Publish<'_>) -> Result<(), ApiError> {
@@ -284,20 +304,13 @@ impl<M: Messages> StreamCore<M> {
         Ok(())
     }
 
-    fn check_counter(&self, incr: Option<&[u8]>) -> Result<(), ApiError> {
-        match (incr, self.config.allow_msg_counter) {
-            (Some(_), false) => Err(error::MESSAGE_INCR_DISABLED.error()),
-            (None, true) => Err(error::MESSAGE_INCR_MISSING.error()),
-            _ => Ok(()),
-        }
-    }
-
     fn judge_headers<'a>(
         &self,
         now: i64,
         message: &Publish<'a>,
         subject: Cow<'a, [u8]>,
         is_wanted: bool,
+        is_sourced: bool,
     ) -> Result<Verdict<'a>, ApiError> {
         let config = &self.config;
         let h = PublishHeaders::parse(message.headers);
@@ -305,7 +318,7 @@ impl<M: Messages> StreamCore<M> {
             return Err(error::ATOMIC_PUBLISH_DISABLED.error());
         }
         self.check_size(message)?;
-        self.check_counter(h.incr)?;
+        let increment = counter::check(&h, message.payload, config.allow_msg_counter)?;
         if h.expected_stream.is_some_and(|name| name != config.name.as_bytes()) {
             return Err(error::STREAM_NOT_MATCH.error());
         }
@@ -320,7 +333,7 @@ impl<M: Messages> StreamCore<M> {
         if h.schedule.is_some() && !config.allow_msg_schedules {
             return Err(error::MESSAGE_SCHEDULES_DISABLED.error());
         }
-        if h.stream_source.is_some() {
+        if h.stream_source.is_some() && !is_sourced {
             return Err(error::MESSAGE_SOURCE_HDR_NOT_ALLOWED.error());
         }
         if let Some(sequence) = h.msg_id.and_then(|id| self.dedupe.find(id, now)) {
@@ -344,6 +357,8 @@ impl<M: Messages> StreamCore<M> {
                 ));
             }
         }
+        let total =
+            increment.map(|increment| counter::total(&self.messages, &subject, &increment)).transpose()?;
         self.check_room(&subject, message, h.rollup.is_some())?;
         if !is_wanted && config.retention == Retention::Interest {
             return Ok(Verdict::Skip { id: h.msg_id.unwrap_or_default() });
@@ -365,7 +380,7 @@ impl<M: Messages> StreamCore<M> {
             );
             headers = Cow::Owned(raised);
         }
-        Ok(Verdict::Append { subject, headers })
+        Ok(Verdict::Append { subject, headers, total })
     }
 
     /// The expected last sequences, of a subject and of the stream.
@@ -447,6 +462,7 @@ impl<M: Messages> StreamCore<M> {
                 }
                 return Ok(sequence);
             }
+            Entry::SkipTo { last, time } => self.messages.skip_to(last, time),
             Entry::Remove { sequences } => sequences.iter().for_each(|sequence| {
                 self.remove(*sequence);
             }),

@@ -21,6 +21,13 @@ pub enum Entry<'a> {
         /// Its id, or nothing.
         id: &'a [u8],
     },
+    /// The sequences up to this one go to messages that a mirror does not have.
+    SkipTo {
+        /// The last of them.
+        last: u64,
+        /// Nanoseconds since 1970.
+        time: i64,
+    },
     /// These messages go; the sequences rise.
     Remove {
         /// Their sequences.

@@ -3,6 +3,7 @@
 mod check;
 mod config;
 mod core;
+pub(crate) mod counter;
 mod decode;
 mod dedupe;
 mod entry;

@@ -810,6 +810,13 @@ impl<D: Disk> Messages for FileStream<D> {
         self.last
     }
 
+    fn skip_to(&mut self, sequence: u64, time: i64) {
+        if sequence > self.last {
+            self.last = sequence - 1;
+            self.skip(time);
+        }
+    }
+
     fn read<'a>(&'a self, sequence: u64, buffer: &'a mut Vec<u8>) -> Result<Option<Message<'a>>, Lost> {
         let Some(i) = self.segment_of(sequence) else { return Ok(None) };
         let segment = &self.segments[i];

@@ -69,6 +69,13 @@ impl Messages for MemoryStream {
         self.last
     }
 
+    fn skip_to(&mut self, sequence: u64, time: i64) {
+        if sequence > self.last {
+            self.last = sequence - 1;
+            self.skip(time);
+        }
+    }
+
     fn read<'a>(&'a self, sequence: u64, _buffer: &'a mut Vec<u8>) -> Result<Option<Message<'a>>, Lost> {
         Ok(self.messages.get(sequence).map(Entry::message))
     }

@@ -1,0 +1,196 @@
+//! Batches that are stored as a whole or not at all (ADR-50).
+//!
+//! What is staged is in memory only: a batch counts when its last message is acknowledged, which is when all of it is in the log.
+
+use std::collections::HashSet;
+
+use serde_json::json;
+use stonechat_store::disk::Disk;
+use stonechat_store::messages::Messages;
+
+use super::{Engine, Stored};
+use crate::api::fields;
+use crate::error::{self, ApiError};
+use crate::stream::{Discard, Publish, Verdict, headers};
+
+/// Messages of a batch at most.
+const MESSAGES_MAX: u64 = 1000;
+/// Batches of a stream, and of all streams, at most.
+const OF_STREAM_MAX: usize = 50;
+const OF_SERVER_MAX: usize = 1000;
+const ID_LEN_MAX: usize = 64;
+/// A batch that nothing is added to ends after so many nanoseconds.
+const IDLE: i64 = 10_000_000_000;
+
+/// A batch that is not committed yet.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    messages: Vec<Staged>,
+    /// When it is given up.
+    until: i64,
+}
+
+#[derive(Debug)]
+struct Staged {
+    subject: Box<[u8]>,
+    headers: Vec<u8>,
+    payload: Box<[u8]>,
+}
+
+impl Staged {
+    fn publish(&self) -> Publish<'_> {
+        Publish { subject: &self.subject, headers: &self.headers, payload: &self.payload }
+    }
+}
+
+impl<D: Disk> Engine<D> {
+    /// A message of a batch.
+    pub(super) fn batch(&mut self, group: u32, id: &[u8], message: &Publish<'_>) -> Result<Stored, ApiError> {
+        let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
+        let config = stream.core.config();
+        if config.sealed {
+            return Err(error::STREAM_SEALED.error());
+        }
+        let len = message.headers.len() + message.payload.len();
+        if config.max_msg_size > 0 && len > config.max_msg_size as usize {
+            return Err(error::STREAM_MESSAGE_EXCEEDS_MAXIMUM.error());
+        }
+        if id.len() > ID_LEN_MAX {
+            return Err(error::ATOMIC_PUBLISH_INVALID_BATCH_ID.error());
+        }
+        let sequence = headers::value(message.headers, b"Nats-Batch-Sequence");
+        let sequence = sequence.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
+        let sequence = sequence.ok_or_else(|| error::ATOMIC_PUBLISH_MISSING_SEQ.error())?;
+        let commit = headers::value(message.headers, b"Nats-Batch-Commit");
+        let is_end = commit == Some(b"eob");
+        let size = sequence.saturating_sub(u64::from(is_end));
+        let too_large = || error::ATOMIC_PUBLISH_TOO_LARGE_BATCH.with("size", MESSAGES_MAX);
+        let key = (group, id.to_vec());
+        if !self.batches.contains_key(&key) {
+            if sequence != 1 {
+                let incomplete = error::ATOMIC_PUBLISH_INCOMPLETE_BATCH.error();
+                return Err(if size > MESSAGES_MAX { too_large() } else { incomplete });
+            }
+            let of_stream = self.batches.keys().filter(|(stream, _)| *stream == group).count();
+            if of_stream >= OF_STREAM_MAX || self.batches.len() >= OF_SERVER_MAX {
+                return Err(error::ATOMIC_PUBLISH_TOO_MANY_INFLIGHT.error());
+            }
+        }
+        let mut batch = self.batches.remove(&key).unwrap_or_default();
+        if commit.is_some_and(|commit| commit != b"1" && !is_end) {
+            return Err(error::ATOMIC_PUBLISH_INVALID_BATCH_COMMIT.error());
+        }
+        if !crate::api::is_level_met(message.headers) {
+            self.abandon(group, id, "unsupported");
+            return Err(error::REQUIRED_API_LEVEL.error());
+        }
+        if batch.messages.len() as u64 + 1 != sequence || (sequence == 1 && is_end) {
+            self.abandon(group, id, "incomplete");
+            return Err(error::ATOMIC_PUBLISH_INCOMPLETE_BATCH.error());
+        }
+        if size > MESSAGES_MAX {
+            self.abandon(group, id, "large");
+            return Err(too_large());
+        }
+        if !is_end {
+            batch.messages.push(Staged {
+                subject: message.subject.into(),
+                headers: headers::without(message.headers, |name| name == b"Nats-Required-Api-Level"),
+                payload: message.payload.into(),
+            });
+        }
+        if commit.is_none() {
+            batch.until = self.now + IDLE;
+            self.batches.insert(key, batch);
+            return Ok(Stored::Staged);
+        }
+        if is_end && let Some(last) = batch.messages.last_mut() {
+            headers::push(&mut last.headers, "Nats-Batch-Commit", b"1");
+        }
+        self.commit_batch(group, id, &batch)
+    }
+
+    fn commit_batch(&mut self, group: u32, id: &[u8], batch: &Batch) -> Result<Stored, ApiError> {
+        self.check_batch(group, batch)?;
+        let mut last = 0;
+        for staged in &batch.messages {
+            match self.ingest(group, &staged.publish())? {
+                Stored::At { sequence, .. } => last = sequence,
+                Stored::Staged => {}
+            }
+        }
+        let id = serde_json::Value::from(String::from_utf8_lossy(id));
+        let more = format!(",\"batch\":{id},\"count\":{}", batch.messages.len());
+        Ok(Stored::At { sequence: last, more: more.into() })
+    }
+
+    /// Whether all of a batch can be stored.
+    fn check_batch(&self, group: u32, batch: &Batch) -> Result<(), ApiError> {
+        let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
+        if let Some(refusal) = self.refuses.as_ref().filter(|_| stream.is_logged()) {
+            return Err(refusal.clone());
+        }
+        let unsupported =
+            |name: &str| Err(error::ATOMIC_PUBLISH_UNSUPPORTED_HEADER_BATCH.with("header", name));
+        let (mut ids, mut subjects) = (HashSet::new(), HashSet::new());
+        let mut bytes = 0;
+        for (i, staged) in batch.messages.iter().enumerate() {
+            let h = headers::PublishHeaders::parse(&staged.headers);
+            if h.expected_last_msg_id.is_some() {
+                return unsupported("Nats-Expected-Last-Msg-Id");
+            }
+            if i > 0 && h.expected_last_sequence.is_some() {
+                return unsupported("Nats-Expected-Last-Sequence");
+            }
+            let is_known = h.msg_id.is_some_and(|id| !ids.insert(id));
+            // What an earlier message of the batch does to the subject is not known to whoever expects something of it.
+            if h.expected_last_subject_sequence.is_some() && subjects.contains(&staged.subject) {
+                return Err(error::STREAM_WRONG_LAST_SEQUENCE.with("seq", 0));
+            }
+            subjects.insert(&staged.subject);
+            let verdict = stream.core.judge(self.now, &staged.publish(), true)?;
+            if is_known || matches!(verdict, Verdict::Duplicate { .. }) {
+                return Err(error::ATOMIC_PUBLISH_CONTAINS_DUPLICATE_MESSAGE.error());
+            }
+            bytes += staged.subject.len() + staged.headers.len() + staged.payload.len();
+        }
+        self.check_resources(group, bytes)?;
+        let (config, messages) = (stream.core.config(), stream.core.messages());
+        let full = |text: &str| Err(error::STREAM_STORE_FAILED.with("err", text));
+        if config.discard == Discard::New {
+            let count = messages.count() + batch.messages.len() as u64;
+            if config.max_msgs > 0 && count > config.max_msgs as u64 {
+                return full("maximum messages exceeded");
+            }
+            if config.max_bytes > 0 && messages.bytes() + bytes as u64 > config.max_bytes as u64 {
+                return full("maximum bytes exceeded");
+            }
+        }
+        Ok(())
+    }
+
+    fn abandon(&mut self, group: u32, id: &[u8], reason: &str) {
+        let Some(stream) = self.streams.get(&group) else { return };
+        let (account, name) = (stream.account, stream.core.config().name.clone());
+        let id = String::from_utf8_lossy(id);
+        let body = json!({"stream": name, "batch": id, "reason": reason});
+        let subject = format!("$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.{name}");
+        self.advise(account, &subject, "advisory.v1.stream_batch_abandoned", fields(body));
+    }
+
+    /// When the next batch is given up.
+    pub(super) fn next_batch_end(&self) -> Option<i64> {
+        self.batches.values().map(|batch| batch.until).min()
+    }
+
+    /// Gives up batches that nothing was added to.
+    pub(super) fn end_batches(&mut self) {
+        let now = self.now;
+        let over: Vec<(u32, Vec<u8>)> =
+            self.batches.iter().filter(|(_, batch)| batch.until <= now).map(|(key, _)| key.clone()).collect();
+        for key in over {
+            self.batches.remove(&key);
+            self.abandon(key.0, &key.1, "timeout");
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! Mirrors and sources: streams that take their messages from others of the same account.
+//!
+//! Both streams belong to this engine, so no consumer and no message in between is needed: a stream that got something wakes its
+//! followers, which read on from where they were. How far they are stands in the same write of the log as what they took, so that
+//! no restart loses or doubles a message.
+
+use std::ops::ControlFlow;
+
+use serde_json::{Value, json};
+use stonechat_store::disk::Disk;
+use stonechat_store::index::Filter;
+use stonechat_store::messages::Messages;
+use stonechat_store::wal::GroupId;
+use stonechat_subject::Transform;
+
+use super::journal::Body;
+use super::{Engine, Stored, Stream};
+use crate::stream::{Entry, Publish, Retention, StreamConfig, StreamSource, headers};
+use crate::time::parse_rfc3339;
+
+/// Messages and bytes that a stream takes in one turn.
+const TURN: usize = 512;
+const TURN_BYTES: usize = 1 << 20;
+const LOOK_MAX: usize = 16_384;
+
+/// Where messages of a stream come from.
+#[derive(Debug)]
+pub(super) struct Feed {
+    /// Its name among those of the stream: what it takes from where, and from which of the streams that had this name.
+    key: String,
+    /// That stream's identity.
+    identity: String,
+    /// The last message that was taken since the server started.
+    last: u64,
+    origin: String,
+    filters: Vec<(Filter, Option<Transform>)>,
+    start_sequence: u64,
+    start_time: i64,
+    is_mirror: bool,
+    /// What a source's messages say of where they come from, before and behind the sequence.
+    label: String,
+    /// When something was last taken; 0 for never.
+    active: i64,
+}
+
+/// A message on its way from one stream to another.
+struct Taken {
+    sequence: u64,
+    time: i64,
+    subject: Vec<u8>,
+    origin_subject: Vec<u8>,
+    headers: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+impl Feed {
+    fn new(source: &StreamSource, is_mirror: bool) -> Self {
+        let transforms = &source.subject_transforms;
+        let mut filters: Vec<(Filter, Option<Transform>)> = transforms
+            .iter()
+            .map(|t| {
+                let src = if t.src.is_empty() { ">" } else { &t.src };
+                let transform = Transform::new(src.as_bytes(), t.dest.as_bytes()).ok().flatten();
+                (Filter::new(src.as_bytes()), transform)
+            })
+            .collect();
+        let (mut from, mut to) = (String::from(">"), String::from(">"));
+        if !transforms.is_empty() {
+            let join = |texts: Vec<&str>| texts.join(",");
+            from = join(
+                transforms.iter().map(|t| if t.src.is_empty() { ">" } else { t.src.as_str() }).collect(),
+            );
+            to = join(
+                transforms.iter().map(|t| if t.dest.is_empty() { ">" } else { t.dest.as_str() }).collect(),
+            );
+        } else if !source.filter_subject.is_empty() {
+            from.clone_from(&source.filter_subject);
+            filters.push((Filter::new(source.filter_subject.as_bytes()), None));
+        }
+        let time = source.opt_start_time.as_deref().and_then(parse_rfc3339);
+        Self {
+            key: if is_mirror { "mirror".to_owned() } else { format!("{} {from} {to}", source.name) },
+            identity: String::new(),
+            last: 0,
+            origin: source.name.clone(),
+            filters,
+            start_sequence: source.opt_start_seq,
+            start_time: time.unwrap_or(0),
+            is_mirror,
+            label: format!("{from} {to}"),
+            active: 0,
+        }
+    }
+
+    /// Those of a stream.
+    pub(super) fn all(config: &StreamConfig) -> Vec<Self> {
+        let mirror = config.mirror.iter().map(|source| Self::new(source, true));
+        mirror.chain(config.sources.iter().map(|source| Self::new(source, false))).collect()
+    }
+
+    /// The subject under which a message is taken; `None` if it is not.
+    fn accept(&self, subject: &[u8]) -> Option<Vec<u8>> {
+        if self.filters.is_empty() {
+            return Some(subject.to_vec());
+        }
+        let (_, transform) = self.filters.iter().find(|(filter, _)| filter.matches(subject))?;
+        Some(transform.as_ref().map_or_else(|| subject.to_vec(), |transform| transform.apply(subject, || 0)))
+    }
+
+    fn wants(&self, subject: &[u8]) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|(filter, _)| filter.matches(subject))
+    }
+
+    /// The first sequence that is taken when nothing was taken before.
+    fn first<M: Messages>(&self, origin: &M) -> u64 {
+        if self.start_sequence > 0 {
+            return self.start_sequence;
+        }
+        match self.start_time {
+            0 => 1,
+            time => origin.at_time(time).unwrap_or(origin.state().last_sequence + 1),
+        }
+    }
+}
+
+impl<D: Disk> Engine<D> {
+    /// Learns which streams follow which, and lets those go on that may.
+    pub(super) fn link_feeds(&mut self) {
+        let was_any = self.feeds > 0;
+        self.feeds = self.streams.values().filter(|stream| !stream.feeds.is_empty()).count();
+        if !was_any && self.feeds == 0 {
+            return;
+        }
+        self.streams.values_mut().for_each(|stream| stream.followers.clear());
+        let mut links = Vec::new();
+        for (group, stream) in &self.streams {
+            for (number, feed) in stream.feeds.iter().enumerate() {
+                let Ok(origin) = self.find(stream.account, &feed.origin) else { continue };
+                let identity = self.streams.get(&origin).map_or(String::new(), Stream::identity);
+                links.push((origin, *group, number, identity));
+            }
+        }
+        links.sort_unstable();
+        for (origin, follower, number, identity) in links {
+            let feed = self.streams.get_mut(&follower).and_then(|stream| stream.feeds.get_mut(number));
+            if let Some(feed) = feed.filter(|feed| feed.identity != identity) {
+                // A new stream of the same name begins anew; a mirror only goes on.
+                if !feed.is_mirror {
+                    feed.key = format!("{} {} {identity}", feed.origin, feed.label);
+                }
+                feed.identity = identity;
+            }
+            if let Some(stream) = self.streams.get_mut(&origin) {
+                if !stream.followers.contains(&follower) {
+                    stream.followers.push(follower);
+                }
+            }
+            self.wake_feed(follower);
+        }
+    }
+
+    fn wake_feed(&mut self, group: u32) {
+        if let Some(stream) = self.streams.get_mut(&group)
+            && !std::mem::replace(&mut stream.is_feeding, true)
+        {
+            self.feeding.push_back(group);
+        }
+    }
+
+    /// A stream got something.
+    pub(super) fn wake_followers(&mut self, group: u32) {
+        if self.feeds == 0 {
+            return;
+        }
+        let followers = self.streams.get(&group).map_or(Vec::new(), |stream| stream.followers.clone());
+        followers.into_iter().for_each(|follower| self.wake_feed(follower));
+    }
+
+    /// Lets streams take what there is for them, some of it at a time.
+    pub(super) fn feed_streams(&mut self) {
+        for _ in 0..self.feeding.len() {
+            let Some(group) = self.feeding.pop_front() else { break };
+            let Some(stream) = self.streams.get_mut(&group) else { continue };
+            stream.is_feeding = false;
+            for feed in 0..stream.feeds.len() {
+                self.feed(group, feed);
+            }
+        }
+    }
+
+    fn feed(&mut self, group: u32, number: usize) {
+        let Some(stream) = self.streams.get(&group) else { return };
+        let Some(feed) = stream.feeds.get(number) else { return };
+        let Ok(origin_group) = self.find(stream.account, &feed.origin) else { return };
+        let Some(origin) = self.streams.get(&origin_group) else { return };
+        let known = stream.fed.get(&feed.key).copied();
+        let next = known.unwrap_or_else(|| feed.first(origin.core.messages()));
+        let (key, origin_name, is_mirror) = (feed.key.clone(), feed.origin.clone(), feed.is_mirror);
+        let label = (feed.label.clone(), feed.identity.clone());
+        let keeps_order = origin.core.config().retention != Retention::Limits;
+        let (taken, mut after) = take(feed, origin, next);
+        if known == Some(after) {
+            return;
+        }
+        let mut done = Vec::new();
+        for message in taken {
+            let stored = match is_mirror {
+                true => self.store_mirrored(group, &message),
+                false => self.store_sourced(group, &origin_name, (&label.0, &label.1), &message),
+            };
+            if !stored {
+                // No room: it goes on from here when there is some.
+                after = message.sequence;
+                break;
+            }
+            done.push(message.sequence);
+        }
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        stream.fed.insert(key.clone(), after);
+        if let Some(feed) = stream.feeds.get_mut(number) {
+            feed.active = self.now;
+            feed.last = done.last().copied().unwrap_or(feed.last);
+        }
+        if stream.is_logged() {
+            let body = Body::fed(after, &key);
+            self.log.append(GroupId(group), body.kind, &body.parts());
+            self.note_dirty(group);
+        }
+        if keeps_order {
+            self.release(origin_group, 0, &done);
+        }
+        let last = self.streams.get(&origin_group).map_or(0, |origin| origin.core.messages().state_last());
+        if after <= last && after != next {
+            self.wake_feed(group);
+        }
+    }
+
+    /// Stores a message of a mirror under its own sequence; false if there is no room.
+    fn store_mirrored(&mut self, group: u32, message: &Taken) -> bool {
+        let Some(stream) = self.streams.get(&group) else { return true };
+        let last = stream.core.messages().state_last();
+        if message.sequence <= last {
+            return true;
+        }
+        if message.sequence > last + 1 {
+            let gap = Entry::SkipTo { last: message.sequence - 1, time: message.time };
+            let _ = self.change(group, &gap);
+        }
+        let entry = Entry::Append {
+            time: message.time,
+            subject: &message.subject,
+            headers: &message.headers,
+            payload: &message.payload,
+        };
+        self.change(group, &entry).is_ok()
+    }
+
+    /// Stores a message of a source; false if there is no room.
+    fn store_sourced(&mut self, group: u32, origin: &str, label: (&str, &str), message: &Taken) -> bool {
+        let mut block = headers::without(&message.headers, |name| {
+            name.starts_with(b"Nats-Expected-")
+                || name.starts_with(b"Nats-Batch-")
+                || name == b"Nats-Stream-Source"
+        });
+        let subject = String::from_utf8_lossy(&message.origin_subject);
+        let source = format!("{origin} {} {} {subject} {}", message.sequence, label.0, label.1);
+        headers::push(&mut block, "Nats-Stream-Source", source.as_bytes());
+        let publish = Publish { subject: &message.subject, headers: &block, payload: &message.payload };
+        match self.ingest_from(group, &publish, true) {
+            Ok(Stored::At { .. } | Stored::Staged) => true,
+            // What the stream refuses for what it is, it would refuse again.
+            Err(e) => e.code < 500,
+        }
+    }
+
+    /// Whether a message still waits to be taken by a follower.
+    pub(super) fn is_followed(&self, origin: u32, sequence: u64, subject: &[u8]) -> bool {
+        let Some(stream) = self.streams.get(&origin) else { return false };
+        let name = &stream.core.config().name;
+        stream.followers.iter().filter_map(|group| self.streams.get(group)).any(|follower| {
+            let mut feeds = follower.feeds.iter().filter(|feed| feed.origin == *name);
+            feeds.any(|feed| {
+                feed.wants(subject) && follower.fed.get(&feed.key).is_none_or(|next| *next <= sequence)
+            })
+        })
+    }
+
+    /// What is said of where a stream's messages come from.
+    pub(crate) fn describe_feeds(&self, stream: &Stream<D>) -> (Option<Value>, Vec<Value>) {
+        let config = stream.core.config();
+        let describe = |source: &StreamSource, feed: &Feed| {
+            let origin =
+                self.find(stream.account, &feed.origin).ok().and_then(|group| self.streams.get(&group));
+            let next = stream.fed.get(&feed.key).copied().unwrap_or(0);
+            let lag = origin.map_or(0, |origin| origin.core.messages().count_from(next));
+            let lag = if feed.active > 0 { lag } else { 0 };
+            let active = if feed.active > 0 { self.now - feed.active } else { -1 };
+            let mut info = json!({"name": source.name, "lag": lag, "active": active});
+            if feed.last > 0 && !feed.is_mirror {
+                info["seq"] = feed.last.into();
+            }
+            if !source.filter_subject.is_empty() && (!feed.is_mirror || feed.active > 0) {
+                info["filter_subject"] = source.filter_subject.as_str().into();
+            }
+            if !source.subject_transforms.is_empty() {
+                info["subject_transforms"] =
+                    serde_json::to_value(&source.subject_transforms).unwrap_or_default();
+            }
+            info
+        };
+        let mirror =
+            config.mirror.as_ref().zip(stream.feeds.first()).map(|(source, feed)| describe(source, feed));
+        let sources = match mirror {
+            Some(_) => Vec::new(),
+            None => config
+                .sources
+                .iter()
+                .zip(&stream.feeds)
+                .map(|(source, feed)| describe(source, feed))
+                .collect(),
+        };
+        (mirror, sources)
+    }
+}
+
+/// What is to be taken from `next` on, and where to go on.
+fn take<D: Disk>(feed: &Feed, origin: &Stream<D>, next: u64) -> (Vec<Taken>, u64) {
+    let messages = origin.core.messages();
+    let (mut taken, mut after, mut bytes, mut looked) = (Vec::new(), next, 0, 0);
+    let mut is_cut = false;
+    messages.scan(next, &mut |sequence, message| {
+        looked += 1;
+        if taken.len() >= TURN || bytes >= TURN_BYTES || looked > LOOK_MAX {
+            is_cut = true;
+            return ControlFlow::Break(());
+        }
+        after = sequence + 1;
+        if let Some(message) = message
+            && let Some(subject) = feed.accept(message.subject)
+        {
+            bytes += message.headers.len() + message.payload.len();
+            taken.push(Taken {
+                sequence,
+                time: message.time,
+                subject,
+                origin_subject: message.subject.to_vec(),
+                headers: message.headers.to_vec(),
+                payload: message.payload.to_vec(),
+            });
+        }
+        ControlFlow::Continue(())
+    });
+    if !is_cut {
+        after = after.max(messages.state_last() + 1).max(next);
+    }
+    (taken, after)
+}
