@@ -150,10 +150,10 @@ impl<D: Disk> Engine<D> {
                 }
                 feed.identity = identity;
             }
-            if let Some(stream) = self.streams.get_mut(&origin) {
-                if !stream.followers.contains(&follower) {
-                    stream.followers.push(follower);
-                }
+            if let Some(stream) = self.streams.get_mut(&origin)
+                && !stream.followers.contains(&follower)
+            {
+                stream.followers.push(follower);
             }
             self.wake_feed(follower);
         }
