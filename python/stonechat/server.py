@@ -78,8 +78,8 @@ class Server:
         lame_duck_grace_period: Time before it begins to.
         debug: Log debug messages.
         trace: Log the protocol, at the level [`TRACE`][stonechat.TRACE].
-        jetstream: Turn JetStream on: streams are there, consumers not yet. Without `store_dir` they lie in a private
-            temporary directory, which is removed when the server stops, and nothing waits for the disk.
+        jetstream: Turn JetStream on. Without `store_dir` streams and consumers lie in a private temporary directory,
+            which is removed when the server stops, and nothing waits for the disk.
         store_dir: Directory for JetStream, which is kept: what was acknowledged is on disk.
 
     Times are seconds or a `timedelta`.

@@ -102,6 +102,7 @@ impl World {
             max_memory: -1,
             max_storage: -1,
             duplicate_window_max: 0,
+            default_max_consumers: 1000,
             durability,
             sizes: Sizes { log_file: 32 << 10, checkpoint: 40 << 10, segment: 4 << 10 },
         };

@@ -53,6 +53,7 @@ fn options(durability: Durability) -> Options {
         max_memory: -1,
         max_storage: -1,
         duplicate_window_max: 0,
+        default_max_consumers: 1000,
         durability,
         // Small, so that files are many.
         sizes: Sizes { log_file: 32 << 10, checkpoint: 40 << 10, segment: 4 << 10 },

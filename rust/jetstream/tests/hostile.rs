@@ -34,6 +34,7 @@ fn engine() -> (Engine<SimDisk>, u32) {
         max_memory: 1 << 20,
         max_storage: 1 << 20,
         duplicate_window_max: 0,
+        default_max_consumers: 1000,
         durability: Durability::None,
         sizes: Sizes { log_file: 64 << 10, checkpoint: 32 << 10, segment: 8 << 10 },
     };
@@ -114,12 +115,57 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         "sealed",
         "metadata",
         "no_erase",
+        "expires",
+        "no_wait",
+        "idle_heartbeat",
+        "group",
+        "min_pending",
+        "id",
+        "priority",
+        "pause_until",
     ];
     let object = prop::collection::btree_map(prop::sample::select(fields.to_vec()), value(), 0..5);
     prop_oneof![
         4 => object.prop_map(|fields| serde_json::to_vec(&fields).expect("JSON")),
         1 => prop::collection::vec(any::<u8>(), 0..60),
     ]
+}
+
+/// A request that creates a consumer of `S`, sensible for the most part.
+fn consumer() -> impl Strategy<Value = Vec<u8>> {
+    let field = |name: &'static str, values: Vec<Value>| {
+        prop::sample::select(values).prop_map(move |value| (name.to_owned(), value))
+    };
+    let sensible = prop_oneof![
+        field(
+            "deliver_policy",
+            ["all", "last", "new", "last_per_subject", "by_start_sequence"].map(Value::from).to_vec()
+        ),
+        field("ack_policy", ["none", "all", "explicit", "flow_control"].map(Value::from).to_vec()),
+        field("filter_subject", ["s.a", "s.>", "s.*", "x"].map(Value::from).to_vec()),
+        field("filter_subjects", vec![json!(["s.a", "s.b"]), json!(["s.a"]), json!([""])]),
+        field("opt_start_seq", vec![json!(1), json!(u64::MAX), json!(5)]),
+        field("ack_wait", vec![json!(1), json!(i64::MAX), json!(1_000_000_000)]),
+        field("backoff", vec![json!([1, i64::MAX]), json!([0])]),
+        field("max_deliver", vec![json!(1), json!(i64::MAX)]),
+        field("deliver_subject", vec![json!("out"), json!("s.a")]),
+        field("idle_heartbeat", vec![json!(100_000_000), json!(i64::MAX)]),
+        field("flow_control", vec![json!(true)]),
+        field("rate_limit_bps", vec![json!(1), json!(u64::MAX)]),
+        field("replay_policy", vec![json!("original")]),
+        field("inactive_threshold", vec![json!(1), json!(i64::MAX)]),
+        field("priority_policy", ["overflow", "pinned_client", "prioritized"].map(Value::from).to_vec()),
+        field("priority_groups", vec![json!(["a"])]),
+        field("priority_timeout", vec![json!(1), json!(i64::MAX)]),
+        field("max_ack_pending", vec![json!(1), json!(-1)]),
+        field("headers_only", vec![json!(true)]),
+        field("sample_freq", vec![json!("100"), json!("99999999999999999999")]),
+    ];
+    let odd = ("[a-z_]{1,12}", value());
+    prop::collection::vec(prop_oneof![9 => sensible.boxed(), 1 => odd.boxed()], 0..6).prop_map(|fields| {
+        let config: serde_json::Map<String, Value> = fields.into_iter().collect();
+        json!({"stream_name": "S", "config": config}).to_string().into_bytes()
+    })
 }
 
 fn headers() -> impl Strategy<Value = Vec<u8>> {
@@ -144,6 +190,62 @@ fn headers() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn no_consumer_brings_it_down(
+        steps in prop::collection::vec((consumer(), body(), headers(), 0..9u8, "[a-c]", -2i64..4_000_000_000), 1..60),
+    ) {
+        let (mut engine, account) = engine();
+        let request = |subject: &str, payload: &[u8], engine: &mut Engine<SimDisk>| {
+            engine.request(&Request {
+                account, subject: subject.as_bytes(), reply: b"r", headers: b"", payload, client: &|| Value::Null,
+            });
+        };
+        request("$JS.API.STREAM.CREATE.S", br#"{"name":"S","subjects":["s.>"],"allow_atomic":true}"#, &mut engine);
+        request("$JS.API.STREAM.CREATE.M", br#"{"name":"M","sources":[{"name":"S"}]}"#, &mut engine);
+        let mut now = 1_000_000_000;
+        for (consumer, body, headers, what, name, pause) in &steps {
+            now += pause;
+            engine.set_time(now);
+            let ids: Vec<u32> = (0..12).collect();
+            match what {
+                0 | 1 => request(&format!("$JS.API.CONSUMER.CREATE.S.{name}"), consumer, &mut engine),
+                2 => engine.publish(1, b"r", &Publish { subject: format!("s.{name}").as_bytes(), headers, payload: body }),
+                3 | 4 => ids.iter().for_each(|id| engine.pull(*id, b"inbox", headers, body)),
+                5 => {
+                    let verbs = [&b"+ACK"[..], b"-NAK", b"-NAK 1h", b"+TERM", b"+WPI", b"+NXT", body];
+                    for (i, id) in ids.iter().enumerate() {
+                        engine.ack(*id, b"1.1.1.1.1", b"r", verbs[i % verbs.len()]);
+                        engine.ack(*id, b"1.2.2.1.1", b"r", verbs[(i + 1) % verbs.len()]);
+                        engine.not_delivered(*id, 1);
+                    }
+                }
+                6 => request(&format!("$JS.API.CONSUMER.PAUSE.S.{name}"), body, &mut engine),
+                7 => request(&format!("$JS.API.CONSUMER.RESET.S.{name}"), body, &mut engine),
+                _ => request("$JS.API.STREAM.PURGE.S", body, &mut engine),
+            }
+            engine.tick();
+            engine.commit();
+            if let Some(job) = engine.next_job() {
+                let done = job.run();
+                engine.job_done(done);
+            }
+            engine.take_ready(|_| {});
+        }
+        let mut answers = 0;
+        request("$JS.API.INFO", b"", &mut engine);
+        while let Some(job) = engine.next_job() {
+            let done = job.run();
+            engine.job_done(done);
+        }
+        engine.commit();
+        while let Some(job) = engine.next_job() {
+            let done = job.run();
+            engine.job_done(done);
+        }
+        engine.take_ready(|_| answers += 1);
+        prop_assert!(answers > 0);
+    }
 
     #[test]
     fn nothing_brings_it_down(

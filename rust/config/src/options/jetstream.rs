@@ -31,6 +31,8 @@ pub struct JetStreamOptions {
     pub strict: bool,
     /// The longest duplicate window.
     pub duplicate_window: Option<Duration>,
+    /// Consumers of a stream when neither it nor its account says how many; 0 for no limit.
+    pub default_max_consumers: i64,
     /// The store is thrown away with the server: nothing is synced. No option of the file; for servers within a program.
     pub is_throwaway: bool,
 }
@@ -44,6 +46,7 @@ impl Default for JetStreamOptions {
             sync_interval: None,
             strict: true,
             duplicate_window: None,
+            default_max_consumers: 1000,
             is_throwaway: false,
         }
     }
@@ -152,6 +155,10 @@ impl Reader {
         for (key, written, node) in in_order(map) {
             match key.as_str() {
                 "duplicate_window" => options.duplicate_window = self.positive_duration(written, node),
+                "default_max_consumers" => {
+                    // The form was checked: it is a number.
+                    options.default_max_consumers = self.size(node).unwrap_or(options.default_max_consumers);
+                }
                 _ => self.ignore(&format!("jetstream.limits.{key}"), node),
             }
         }

@@ -124,7 +124,10 @@ fn check_jetstream(old: &Options, new: &Options) -> Result<(), NotReloadable> {
     if before.sync_interval != after.sync_interval {
         return Err(NotReloadable::Fixed("SyncInterval"));
     }
-    if before.duplicate_window != after.duplicate_window || before.strict != after.strict {
+    let limits = |options: &crate::JetStreamOptions| {
+        (options.duplicate_window, options.default_max_consumers, options.strict)
+    };
+    if limits(before) != limits(after) {
         return Err(NotReloadable::Fixed("JetStreamLimits"));
     }
     Ok(())

@@ -119,6 +119,9 @@ impl<D: Disk> Engine<D> {
         if max <= 0 || (limits.max_consumers > 0 && limits.max_consumers < max) {
             max = limits.max_consumers;
         }
+        if max <= 0 {
+            max = self.options.default_max_consumers;
+        }
         if max > 0 && others >= max {
             return Err(error::MAXIMUM_CONSUMERS_LIMIT.error());
         }

@@ -354,7 +354,7 @@ impl Consumer {
         }
         // Looking through all of them costs time: so much that it can't be done at every single one.
         let pause = self.state.pending.len() as i64 * 200;
-        self.ack_due = if next == i64::MAX { next } else { next.max(now + pause) };
+        self.ack_due = if next == i64::MAX { next } else { next.max(now.saturating_add(pause)) };
         overdue
     }
 
@@ -374,10 +374,10 @@ impl Consumer {
             at(time);
         }
         if self.config.is_push() && self.config.idle_heartbeat > 0 && self.is_active {
-            at(self.last_sent.max(self.created) + self.config.idle_heartbeat);
+            at(self.last_sent.max(self.created).saturating_add(self.config.idle_heartbeat));
         }
         if self.lives_unused > 0 && !(self.config.is_push() && self.is_active) {
-            at(self.last_use + self.lives_unused);
+            at(self.last_use.saturating_add(self.lives_unused));
         }
         if let Some(until) = self.config.pause_until.filter(|until| *until > now) {
             at(until);

@@ -123,7 +123,7 @@ impl ConsumerState {
                     return false;
                 }
                 self.floor = Position { consumer: self.floor.consumer.max(position.consumer), ..position };
-                self.forget_below(position.stream + 1);
+                self.forget_below(position.stream.saturating_add(1));
             }
             Change::Due { stream, due } => match self.pending.get_mut(&stream) {
                 Some(pending) => pending.due = due,
@@ -142,9 +142,9 @@ impl ConsumerState {
     fn move_floor(&mut self, consumer: u64, stream: u64) {
         if self.pending.is_empty() {
             self.floor = self.delivered;
-        } else if consumer == self.floor.consumer + 1 {
+        } else if consumer == self.floor.consumer.saturating_add(1) {
             self.floor = Position { consumer, stream };
-            if let Some((next, pending)) = self.pending.range(stream + 1..).next()
+            if let Some((next, pending)) = self.pending.range(stream.saturating_add(1)..).next()
                 && pending.consumer > 0
             {
                 self.floor = Position { consumer: pending.consumer - 1, stream: next - 1 };
@@ -162,7 +162,7 @@ impl ConsumerState {
     fn purge(&mut self, first: u64) {
         let last = self.pending.range(..first).next_back().map(|(_, pending)| pending.consumer);
         self.forget_below(first);
-        if self.floor.stream + 1 < first {
+        if self.floor.stream.saturating_add(1) < first {
             self.floor.stream = first - 1;
             self.floor.consumer = self.floor.consumer.max(last.unwrap_or(0));
         }

@@ -100,10 +100,10 @@ impl WaitingQueue {
     pub fn served(&mut self, now: i64, prioritized: bool) {
         let Some(mut front) = self.queue.pop_front() else { return };
         front.delivered += 1;
-        front.left -= 1;
+        front.left = front.left.saturating_sub(1);
         if front.left > 0 {
             if front.heartbeat > 0 {
-                front.heartbeat_at = now + front.heartbeat;
+                front.heartbeat_at = now.saturating_add(front.heartbeat);
             }
             self.insert(front, prioritized);
         }

@@ -79,7 +79,7 @@ impl<D: Disk> Engine<D> {
             && sampled > 0
             && let Some(since) = since
         {
-            self.sample(id, at, now - since, sampled);
+            self.sample(id, at, now.saturating_sub(since), sampled);
         }
         self.release(group, id, &[at.stream]);
         if was_full {
@@ -264,7 +264,7 @@ impl<D: Disk> Engine<D> {
         if there > 0 {
             self.end_requests(id, false, true);
             let Some(c) = self.consumers.get(&id) else { return Ok(()) };
-            let wanted: i64 = c.requests.iter().map(|request| request.left).sum();
+            let wanted = c.requests.iter().fold(0i64, |sum, request| sum.saturating_add(request.left));
             if (there as i64) < wanted {
                 return Err(("408 Requests Pending".to_owned(), true));
             }
@@ -332,7 +332,7 @@ fn check_group(c: &mut Consumer, request: &PullRequest, now: i64) -> Result<(), 
     let timeout = c.config().priority_timeout;
     if let Some(pin) = c.pin.as_mut().filter(|pin| !pin.id.is_empty()) {
         if pin.id == group.id {
-            pin.until = now + timeout;
+            pin.until = now.saturating_add(timeout);
         } else if !group.id.is_empty() {
             return Err(("423 Nats-Pin-Id mismatch".to_owned(), true));
         }

@@ -121,7 +121,10 @@ impl<D: Disk> Engine<D> {
                 .state()
                 .pending
                 .iter()
-                .map(|(sequence, p)| Change::Due { stream: *sequence, due: p.since + c.ack_wait(p.count) })
+                .map(|(sequence, p)| Change::Due {
+                    stream: *sequence,
+                    due: p.since.saturating_add(c.ack_wait(p.count)),
+                })
                 .collect();
             for change in &due {
                 c.change(change);
@@ -505,8 +508,8 @@ impl<D: Disk> Engine<D> {
         let beats = config.is_push()
             && config.idle_heartbeat > 0
             && c.is_active
-            && c.last_sent.max(c.created) + config.idle_heartbeat <= now;
-        let is_unused = c.lives_unused > 0 && c.last_use + c.lives_unused <= now;
+            && c.last_sent.max(c.created).saturating_add(config.idle_heartbeat) <= now;
+        let is_unused = c.lives_unused > 0 && c.last_use.saturating_add(c.lives_unused) <= now;
         let is_unpinned = c.pin.as_ref().is_some_and(|pin| !pin.id.is_empty() && pin.until <= now);
         if is_unpinned {
             self.unpin(id, "timeout");
@@ -562,7 +565,7 @@ impl<D: Disk> Engine<D> {
         // Somebody may still be at work on what it got.
         let busy =
             if is_push || !c.is_timed() { None } else { c.state().pending.values().map(|p| p.due).max() };
-        if let Some(until) = busy.filter(|until| *until + c.lives_unused > now) {
+        if let Some(until) = busy.filter(|until| until.saturating_add(c.lives_unused) > now) {
             c.last_use = until;
             return;
         }
@@ -718,7 +721,7 @@ pub(super) fn set_life(id: u32, c: &mut Consumer) {
     let is_default = config.durable.is_empty() && threshold == INACTIVE_DEFAULT;
     c.lives_unused = match threshold {
         ..=0 => 0,
-        _ if is_default || !config.is_push() => threshold + jitter(id),
+        _ if is_default || !config.is_push() => threshold.saturating_add(jitter(id)),
         _ => threshold,
     };
 }

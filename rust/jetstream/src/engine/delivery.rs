@@ -127,7 +127,7 @@ impl Turn<'_> {
             }
             if let Some(request) = c.requests.front() {
                 self.to.extend_from_slice(&request.reply);
-                rest = (request.left - 1, request.bytes);
+                rest = (request.left.saturating_sub(1), request.bytes);
             }
             let prioritized = c.is_prioritized();
             c.requests.served(self.now, prioritized);
@@ -307,7 +307,8 @@ impl Turn<'_> {
         }
         let id = self.host.unique_id();
         group.id.clone_from(&id);
-        let pin = Pin { id, since: self.now, until: self.now + timeout, group: group.group.clone() };
+        let pin =
+            Pin { id, since: self.now, until: self.now.saturating_add(timeout), group: group.group.clone() };
         c.pin = Some(Box::new(pin));
         self.notes.push(Note::Pinned);
         true
@@ -390,8 +391,9 @@ impl Turn<'_> {
     fn has_to_wait(&mut self, c: &mut Consumer, message: &Message<'_>) -> bool {
         if c.replay_end >= message.sequence && c.is_replay() {
             if c.replayed > 0 {
-                let due = c.last_delivery + (message.time - c.replayed);
-                if message.time - c.replayed > REPLAY_GAP && due > self.now {
+                let gap = message.time.saturating_sub(c.replayed);
+                let due = c.last_delivery.saturating_add(gap);
+                if gap > REPLAY_GAP && due > self.now {
                     c.resume_at = due;
                     return true;
                 }
@@ -401,16 +403,16 @@ impl Turn<'_> {
         let rate = c.config().rate_limit_bps;
         if rate > 0 {
             let bytes = message.subject.len() + message.headers.len() + message.payload.len();
-            let cost = (bytes as u128 * 8 * 1_000_000_000 / u128::from(rate)) as i64;
+            let cost = i64::try_from(bytes as u128 * 8_000_000_000 / u128::from(rate)).unwrap_or(i64::MAX);
             // What was not used in the last second may be used at once.
-            let earned = (self.now - c.last_sent).clamp(0, 1_000_000_000);
+            let earned = self.now.saturating_sub(c.last_sent).clamp(0, 1_000_000_000);
             c.credit = (c.credit + earned).min(1_000_000_000);
             if c.credit < cost && c.credit < 1_000_000_000 {
-                c.resume_at = self.now + (cost - c.credit).min(1_000_000_000);
+                c.resume_at = self.now + (cost - c.credit).clamp(0, 1_000_000_000);
                 c.last_sent = self.now;
                 return true;
             }
-            c.credit -= cost;
+            c.credit = c.credit.saturating_sub(cost).max(-1_000_000_000);
         }
         false
     }
@@ -710,7 +712,7 @@ impl<D: Disk> Engine<D> {
             }
             if request.heartbeat_at > 0 && request.heartbeat_at <= now {
                 send_heartbeat(outbox, account, waits, &request.reply, reached, b"");
-                request.heartbeat_at = now + request.heartbeat;
+                request.heartbeat_at = now.saturating_add(request.heartbeat);
             }
             true
         });

@@ -1,5 +1,6 @@
 //! What monitoring asks of the engine.
 
+use hashbrown::HashMap;
 use serde_json::{Value, json};
 use stonechat_store::disk::Disk;
 use stonechat_store::messages::Messages;
@@ -16,7 +17,9 @@ pub struct Detail {
     pub account: String,
     /// Of their streams.
     pub streams: bool,
-    /// With their configurations.
+    /// Of these streams' consumers.
+    pub consumers: bool,
+    /// With configurations.
     pub config: bool,
     /// Accounts to leave out.
     pub offset: usize,
@@ -26,7 +29,20 @@ pub struct Detail {
 
 impl<D: Disk> Engine<D> {
     /// JetStream's figures, as `/jsz` names them.
-    pub fn figures(&self, detail: &Detail) -> Value {
+    pub fn figures(&mut self, detail: &Detail) -> Value {
+        let mut consumers: HashMap<u32, Vec<Value>> = HashMap::new();
+        if detail.consumers {
+            let mut ids: Vec<(u32, u32)> = self.consumers.iter().map(|(id, c)| (c.stream, *id)).collect();
+            ids.sort_unstable();
+            for (group, id) in ids {
+                let mut info = self.describe_consumer(id, false);
+                if !detail.config {
+                    info.remove("config");
+                }
+                info.insert("cluster".to_owned(), json!({"leader": self.options.server_name}));
+                consumers.entry(group).or_default().push(Value::Object(info));
+            }
+        }
         let (total, errors) = self.api_counts();
         let (mut reserved_memory, mut reserved_storage) = (0, 0);
         for stream in self.streams.values() {
@@ -56,7 +72,7 @@ impl<D: Disk> Engine<D> {
                 .filter(wanted)
                 .skip(detail.offset)
                 .take(detail.limit)
-                .map(|account| self.account_figures(account, detail))
+                .map(|account| self.account_figures(account, detail, &consumers))
                 .collect();
             if !accounts.is_empty() {
                 figures["account_details"] = accounts.into();
@@ -65,7 +81,12 @@ impl<D: Disk> Engine<D> {
         figures
     }
 
-    fn account_figures(&self, account: &Account, detail: &Detail) -> Value {
+    fn account_figures(
+        &self,
+        account: &Account,
+        detail: &Detail,
+        consumers: &HashMap<u32, Vec<Value>>,
+    ) -> Value {
         let mut figures = json!({
             "name": &*account.name,
             "id": &*account.name,
@@ -78,9 +99,16 @@ impl<D: Disk> Engine<D> {
             "ha_assets": 0,
             "api": { "level": 0, "total": account.api_total, "errors": account.api_errors },
         });
-        let streams = account.streams.values().filter_map(|group| self.streams.get(group));
-        let streams: Vec<Value> =
-            streams.filter(|_| detail.streams).map(|stream| self.stream_figures(stream, detail)).collect();
+        let groups = account.streams.values().filter(|_| detail.streams);
+        let streams: Vec<Value> = groups
+            .filter_map(|group| {
+                let mut figures = self.stream_figures(self.streams.get(group)?, detail);
+                if let Some(consumers) = consumers.get(group) {
+                    figures["consumer_detail"] = consumers.as_slice().into();
+                }
+                Some(figures)
+            })
+            .collect();
         if !streams.is_empty() {
             figures["stream_detail"] = streams.into();
         }
@@ -106,6 +134,13 @@ impl<D: Disk> Engine<D> {
     pub fn has(&self, account: &str, stream: &str) -> (bool, bool) {
         let account = self.accounts.iter().find(|a| *a.name == *account && a.limits.is_some());
         (account.is_some(), account.is_some_and(|account| account.streams.contains_key(stream)))
+    }
+
+    /// Whether a stream of an account has a consumer of this name.
+    pub fn has_consumer(&self, account: &str, stream: &str, consumer: &str) -> bool {
+        let account = self.accounts.iter().find(|a| *a.name == *account);
+        let group = account.and_then(|account| account.streams.get(stream));
+        group.is_some_and(|group| self.find_consumer(*group, consumer).is_some())
     }
 
     /// Messages of all streams.

@@ -71,6 +71,8 @@ pub struct Options {
     pub max_storage: i64,
     /// The longest duplicate window in nanoseconds; 0 for no limit.
     pub duplicate_window_max: i64,
+    /// Consumers of a stream when neither it nor its account says how many; 0 for no limit.
+    pub default_max_consumers: i64,
     /// When what is acknowledged is on disk.
     pub durability: Durability,
     /// How large files are.

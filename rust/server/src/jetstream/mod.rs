@@ -106,6 +106,7 @@ impl JetStream {
             strict: js.strict,
             max_memory,
             max_storage,
+            default_max_consumers: js.default_max_consumers,
             duplicate_window_max: js
                 .duplicate_window
                 .map_or(0, |d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX)),
@@ -193,6 +194,12 @@ impl JetStream {
         self.ask(move |engine| engine.has(&account, &stream))
     }
 
+    /// Whether a stream has this consumer.
+    pub(crate) fn has_consumer(&self, account: &str, stream: &str, consumer: &str) -> Option<bool> {
+        let (account, stream, consumer) = (account.to_owned(), stream.to_owned(), consumer.to_owned());
+        self.ask(move |engine| engine.has_consumer(&account, &stream, &consumer))
+    }
+
     /// Takes over what accounts may use.
     pub(crate) fn set_accounts(&self, options: &Options) {
         let accounts = accounts(options);
@@ -203,7 +210,7 @@ impl JetStream {
 
     fn ask<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Engine<RealDisk>) -> T + Send + 'static,
+        question: impl FnOnce(&mut Engine<RealDisk>) -> T + Send + 'static,
     ) -> Option<T> {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         self.inbox.command(Box::new(move |engine| {

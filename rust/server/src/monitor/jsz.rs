@@ -55,7 +55,7 @@ impl MonitorState {
                 !["streams", "consumers", "messages", "bytes", "account_details"].contains(&key.as_str())
             });
         }
-        json!({ "config": self.jetstream_config(&jetstream), "stats": stats, "limits": limits() })
+        json!({ "config": self.jetstream_config(&jetstream), "stats": stats, "limits": limits(&(self.options)()) })
     }
 
     /// `/jsz`.
@@ -73,6 +73,7 @@ impl MonitorState {
                 || !account.is_empty(),
             account: account.to_owned(),
             streams: switch("streams")? || switch("consumers")?,
+            consumers: switch("consumers")?,
             config: switch("config")?,
             offset: offset as usize,
             limit: if limit > 0 { limit } else { LIMIT } as usize,
@@ -98,7 +99,7 @@ impl MonitorState {
         fields.insert("server_id".to_owned(), json!(self.broker.info().server_id));
         fields.insert("now".to_owned(), time(SystemTime::now()));
         fields.insert("config".to_owned(), self.jetstream_config(&jetstream));
-        fields.insert("limits".to_owned(), limits());
+        fields.insert("limits".to_owned(), limits(&(self.options)()));
         for key in ["streams", "consumers", "messages", "bytes"] {
             fields.insert(key.to_owned(), take(key));
         }
@@ -121,14 +122,16 @@ impl MonitorState {
             Some((true, false)) if !stream.is_empty() => {
                 Some(format!("JetStream stream {stream:?} not found on account {account:?}"))
             }
-            _ if !consumer.is_empty() => Some(format!(
-                "JetStream consumer {consumer:?} not found for stream {stream:?} on account {account:?}"
-            )),
+            _ if !consumer.is_empty() && jetstream.has_consumer(account, stream, consumer) != Some(true) => {
+                Some(format!(
+                    "JetStream consumer {consumer:?} not found for stream {stream:?} on account {account:?}"
+                ))
+            }
             _ => None,
         }
     }
 }
 
-fn limits() -> Value {
-    json!({ "default_max_consumers": 1000 })
+fn limits(options: &stonechat_config::Options) -> Value {
+    json!({ "default_max_consumers": options.jetstream_options.default_max_consumers })
 }
