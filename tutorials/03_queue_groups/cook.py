@@ -43,7 +43,7 @@ class Cook:
             await self.nc.publish(DONE, report)
             if msg.reply:
                 await msg.respond(report)
-        except nats.errors.ConnectionClosedError:
+        except (nats.errors.ConnectionClosedError, nats.errors.ConnectionDrainingError):
             return  # the dish is ready, and nobody will ever know
         self.cooked += 1
         if not self.options.quiet:
