@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use crate::json::{DecodeError, Field};
+
 /// RFC 3339 in UTC, from nanoseconds since 1970; 0 is no time, which Go shows as the year 1.
 pub fn rfc3339(nanoseconds: i64) -> String {
     if nanoseconds == 0 {
@@ -17,6 +19,20 @@ pub fn parse_rfc3339(text: &str) -> Option<i64> {
     }
     let time: Timestamp = text.parse().ok()?;
     i64::try_from(time.as_nanosecond()).ok()
+}
+
+/// A time in a request; `None` for `null`.
+pub(crate) fn decode(field: &Field<'_>) -> Result<Option<i64>, DecodeError> {
+    if field.is_null() {
+        return Ok(None);
+    }
+    let text = field.string()?;
+    let bad = || {
+        DecodeError::Other(format!(
+            "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\""
+        ))
+    };
+    parse_rfc3339(&text).map(Some).ok_or_else(bad)
 }
 
 /// A duration in nanoseconds as Go shows it: `1m30s`, `1.5s`, `100ms`.

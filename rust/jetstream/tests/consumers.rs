@@ -507,3 +507,37 @@ fn nobody_misses_a_message_and_what_is_done_is_done_through_crashes() {
         world.drain(&format!("seed {seed}"));
     }
 }
+
+#[test]
+fn a_full_disk_lets_consumers_go_on() {
+    for seed in seeds(15) {
+        let mut random = Random(seed ^ 0x1234);
+        let mut store = Store::default();
+        let mut world = World::new(&store, Durability::Synced, &mut random, "file");
+        for _ in 0..40 {
+            world.step(&mut random);
+            world.settle(None);
+        }
+        for _ in 0..3 {
+            for full in [true, false] {
+                [&store.log, &store.catalogue, &store.streams]
+                    .iter()
+                    .for_each(|disk| disk.faults(|faults| faults.full = full));
+                for _ in 0..60 {
+                    world.step(&mut random);
+                    world.settle(None);
+                }
+                // Reads are answered all the while.
+                assert!(world.ask("STREAM.INFO.S", &Value::Null).get("error").is_none(), "seed {seed}");
+            }
+        }
+        store = store.map(|disk| disk.power_cut(&mut random));
+        world.reopen(&store, Durability::Synced);
+        for consumer in world.consumers.values_mut() {
+            for sequence in std::mem::take(&mut consumer.maybe_acked) {
+                consumer.open.remove(&sequence);
+            }
+        }
+        world.drain(&format!("seed {seed}"));
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::error::{self, ApiError};
 use crate::json::{DecodeError, Field, parse};
-use crate::time::parse_rfc3339;
+use crate::time::decode as time;
 
 /// Reads an object with `set`, which answers false for a name that it does not know.
 fn decode<T: Default>(
@@ -243,19 +243,6 @@ impl GetRequest {
             Ok(true)
         })
     }
-}
-
-fn time(field: &Field<'_>) -> Result<Option<i64>, DecodeError> {
-    if field.is_null() {
-        return Ok(None);
-    }
-    let text = field.string()?;
-    let bad = || {
-        DecodeError::Other(format!(
-            "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\""
-        ))
-    };
-    parse_rfc3339(&text).map(Some).ok_or_else(bad)
 }
 
 #[derive(Debug, Default)]

@@ -83,8 +83,8 @@ pub struct Consumer {
     pub last_sent: i64,
     /// Nothing is delivered before this time: rate limit or replay.
     pub resume_at: i64,
-    /// Nanoseconds' worth of messages that may be sent at once.
-    pub credit: i64,
+    /// With a rate limit: the time up to which it is used up.
+    pub paid_until: i64,
     /// Replaying as it was: the last sequence that is replayed, and the time of the last message.
     pub replay_end: u64,
     /// See `replay_end`.
@@ -144,7 +144,7 @@ impl Consumer {
             last_ack: 0,
             last_sent: 0,
             resume_at: 0,
-            credit: 0,
+            paid_until: 0,
             replay_end: 0,
             replayed: 0,
             lives_unused: 0,

@@ -2,7 +2,7 @@
 
 use super::config::{AckPolicy, ConsumerConfig, DeliverPolicy, PriorityPolicy, ReplayPolicy};
 use crate::json::{DecodeError, Field, parse};
-use crate::time::parse_rfc3339;
+use crate::time::decode as time;
 
 /// What a request may do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -162,18 +162,4 @@ fn priority_policy(field: &Field<'_>) -> Result<PriorityPolicy, DecodeError> {
 
 fn strings(field: &Field<'_>) -> Result<Vec<String>, DecodeError> {
     field.list("[]string")?.iter().map(Field::string).collect()
-}
-
-/// A time; `None` for `null`.
-pub(crate) fn time(field: &Field<'_>) -> Result<Option<i64>, DecodeError> {
-    if field.is_null() {
-        return Ok(None);
-    }
-    let text = field.string()?;
-    let bad = || {
-        DecodeError::Other(format!(
-            "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\""
-        ))
-    };
-    parse_rfc3339(&text).map(Some).ok_or_else(bad)
 }

@@ -55,7 +55,7 @@ impl<D: Disk> Engine<D> {
     fn acked(&mut self, id: u32, at: AckSubject, samples: bool) -> bool {
         let now = self.now;
         let Some(c) = self.consumers.get_mut(&id) else { return false };
-        if at.stream >= c.cursor && c.flow.is_none() {
+        if at.stream >= c.cursor {
             return false;
         }
         match c.config().ack_policy {
@@ -91,7 +91,7 @@ impl<D: Disk> Engine<D> {
     /// All up to here is done. Tells whether it is to be answered.
     pub(super) fn ack_to(&mut self, id: u32, to: Position) -> bool {
         let now = self.now;
-        let Some(c) = self.consumers.get_mut(&id) else { return false };
+        let Some(c) = self.consumers.get_mut(&id).filter(|c| to.stream < c.cursor) else { return false };
         (c.last_ack, c.last_use) = (now, now);
         let was_full = c.is_full();
         let done: Vec<u64> = c.state().pending.range(..=to.stream).map(|(sequence, _)| *sequence).collect();

@@ -261,9 +261,9 @@ impl<D: Disk> Engine<D> {
 
     /// Messages went.
     pub(super) fn note_removed(&mut self, group: u32, removed: &Removed) {
-        let Some(stream) = self.streams.get(&group) else { return };
-        let hot = stream.hot.clone();
-        for id in hot {
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        let hot = std::mem::take(&mut stream.hot);
+        for id in hot.iter().copied() {
             if removed.all {
                 if let Some(c) = self.consumers.get_mut(&id) {
                     c.waiting_messages = None;
@@ -297,6 +297,9 @@ impl<D: Disk> Engine<D> {
                 self.wake(id);
             }
             self.note_unlogged(id);
+        }
+        if let Some(stream) = self.streams.get_mut(&group) {
+            stream.hot = hot;
         }
     }
 

@@ -17,6 +17,8 @@ const TURN: usize = 256 << 10;
 const OUTBOX_MAX: usize = 4 << 20;
 /// Messages that a consumer looks at in one turn.
 const LOOK_MAX: usize = 16_384;
+/// Bytes that a consumer with a rate limit may send at once, unless its stream has a limit for messages: the usual max_payload.
+const BURST: u64 = 1 << 20;
 /// From this distance on, a message's time in a replay is kept.
 const REPLAY_GAP: i64 = 1_000_000;
 
@@ -67,6 +69,8 @@ struct Turn<'e> {
     /// Messages that nobody acknowledges and that are done.
     done: Vec<u64>,
     keeps_done: bool,
+    /// Bytes that a limited consumer may send at once.
+    burst: u64,
     /// Something was delivered that nobody acknowledges.
     has_passed: bool,
     sent: usize,
@@ -402,17 +406,19 @@ impl Turn<'_> {
         }
         let rate = c.config().rate_limit_bps;
         if rate > 0 {
-            let bytes = message.subject.len() + message.headers.len() + message.payload.len();
-            let cost = i64::try_from(bytes as u128 * 8_000_000_000 / u128::from(rate)).unwrap_or(i64::MAX);
-            // What was not used in the last second may be used at once.
-            let earned = self.now.saturating_sub(c.last_sent).clamp(0, 1_000_000_000);
-            c.credit = (c.credit + earned).min(1_000_000_000);
-            if c.credit < cost && c.credit < 1_000_000_000 {
-                c.resume_at = self.now + (cost - c.credit).clamp(0, 1_000_000_000);
-                c.last_sent = self.now;
+            let time_of = |bytes: u64| {
+                i64::try_from(u128::from(bytes) * 8_000_000_000 / u128::from(rate)).unwrap_or(i64::MAX)
+            };
+            let len = message.subject.len() + message.headers.len() + message.payload.len();
+            // A bucket that holds the largest message, and is full at first (as nats-server 2.15).
+            let (cost, burst) = (time_of(len as u64), time_of(self.burst));
+            let begun = c.paid_until.max(self.now.saturating_sub(burst));
+            let paid = begun.saturating_add(cost);
+            if paid > self.now && begun > self.now.saturating_sub(burst) {
+                c.resume_at = paid;
                 return true;
             }
-            c.credit = c.credit.saturating_sub(cost).max(-1_000_000_000);
+            c.paid_until = paid;
         }
         false
     }
@@ -578,6 +584,7 @@ impl<D: Disk> Engine<D> {
             notes: Vec::new(),
             done: Vec::new(),
             keeps_done: retention != Retention::Limits,
+            burst: u64::try_from(stream.core.config().max_msg_size).ok().filter(|n| *n > 0).unwrap_or(BURST),
             has_passed: false,
             sent: 0,
             ack: std::mem::take(&mut self.scratch),

@@ -172,8 +172,12 @@ impl<D: Disk> Engine<D> {
         if self.feeds == 0 {
             return;
         }
-        let followers = self.streams.get(&group).map_or(Vec::new(), |stream| stream.followers.clone());
-        followers.into_iter().for_each(|follower| self.wake_feed(follower));
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        let followers = std::mem::take(&mut stream.followers);
+        followers.iter().for_each(|follower| self.wake_feed(*follower));
+        if let Some(stream) = self.streams.get_mut(&group) {
+            stream.followers = followers;
+        }
     }
 
     /// Lets streams take what there is for them, some of it at a time.
