@@ -4,7 +4,7 @@ use serde_json::json;
 use stonechat_store::disk::Disk;
 use stonechat_store::messages::Messages;
 
-use super::delivery::{count_waiting, send_status};
+use super::turn::{count_waiting, send_status};
 use super::{Engine, Outgoing};
 use crate::api::fields;
 use crate::consumer::{

@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use serde_json::{Value, json};
 use stonechat_store::disk::Disk;
 use stonechat_store::index::Filter;
 use stonechat_store::messages::Messages;
@@ -10,12 +9,8 @@ use stonechat_store::wal::GroupId;
 
 use super::journal::{self, Body};
 use super::{Engine, Interest, InterestChange};
-use crate::api::{Answer, fields};
-use crate::consumer::{
-    AckSubject, Change, Consumer, ConsumerConfig, ConsumerState, DeliverPolicy, INACTIVE_DEFAULT,
-};
+use crate::consumer::{Change, Consumer, ConsumerConfig, ConsumerState, DeliverPolicy, INACTIVE_DEFAULT};
 use crate::stream::{Removed, Retention};
-use crate::time::rfc3339;
 
 /// Why a message that waits for its acknowledgement is given up.
 pub(super) const DELETED: &str = "Unacknowledged message was deleted";
@@ -203,7 +198,7 @@ impl<D: Disk> Engine<D> {
         let is_shutdown = line.ends_with("Shutdown");
         while let Some(request) = c.requests.pop() {
             let left = is_shutdown.then_some((request.left, request.bytes));
-            super::delivery::send_status(&mut self.outbox, account, waits, &request.reply, line, left);
+            super::turn::send_status(&mut self.outbox, account, waits, &request.reply, line, left);
         }
     }
 
@@ -460,260 +455,6 @@ impl<D: Disk> Engine<D> {
             self.log.append(GroupId(id), journal::CONSUMER_CHANGES, &[&bytes]);
             self.note_consumer_dirty(id);
         }
-    }
-
-    /// Plans when a consumer is looked at again.
-    pub(super) fn plan(&mut self, id: u32) {
-        let Some(c) = self.consumers.get_mut(&id) else { return };
-        let due = c.due(self.now);
-        if due < c.planned {
-            if c.planned < i64::MAX {
-                self.timers.remove(&(c.planned, id));
-            }
-            c.planned = due;
-            self.timers.insert((due, id));
-        }
-        if !c.is_hot && !c.state().pending.is_empty() {
-            c.is_hot = true;
-            let group = c.stream;
-            if let Some(stream) = self.streams.get_mut(&group) {
-                stream.hot.push(id);
-            }
-            self.watch_removals(group);
-        }
-    }
-
-    /// Does what is due, for some consumers at a time.
-    pub(super) fn tick_consumers(&mut self) {
-        for _ in 0..1024 {
-            let Some(&(due, id)) = self.timers.first() else { break };
-            if due > self.now {
-                break;
-            }
-            self.timers.pop_first();
-            if let Some(c) = self.consumers.get_mut(&id) {
-                c.planned = i64::MAX;
-            }
-            self.tick_consumer(id);
-            self.plan(id);
-        }
-    }
-
-    fn tick_consumer(&mut self, id: u32) {
-        let now = self.now;
-        let Some(c) = self.consumers.get_mut(&id) else { return };
-        if c.is_timed() && c.ack_due <= now {
-            self.redeliver_overdue(id);
-        }
-        let Some(c) = self.consumers.get(&id) else { return };
-        let config = c.config();
-        let resumes = config.pause_until.is_some_and(|until| until <= now) || c.resume_at > 0;
-        let beats = config.is_push()
-            && config.idle_heartbeat > 0
-            && c.is_active
-            && c.last_sent.max(c.created).saturating_add(config.idle_heartbeat) <= now;
-        let is_unused = c.lives_unused > 0 && c.last_use.saturating_add(c.lives_unused) <= now;
-        let is_unpinned = c.pin.as_ref().is_some_and(|pin| !pin.id.is_empty() && pin.until <= now);
-        if is_unpinned {
-            self.unpin(id, "timeout");
-        }
-        if beats {
-            self.heartbeat(id);
-        }
-        self.end_requests(id, true, false);
-        if resumes {
-            self.wake(id);
-        }
-        if is_unused {
-            self.end_unused(id);
-        }
-    }
-
-    fn redeliver_overdue(&mut self, id: u32) {
-        let now = self.now;
-        let Some(c) = self.consumers.get_mut(&id) else { return };
-        let (max, was_full) = (c.max_deliver(), c.is_full());
-        let mut exhausted = Vec::new();
-        let mut any = false;
-        for sequence in c.overdue(now) {
-            let Some(count) = c.state().pending.get(&sequence).map(|pending| pending.count) else { continue };
-            if max > 0 && count >= max {
-                c.change(&Change::Exhausted(sequence));
-                exhausted.push((sequence, count));
-            } else {
-                any |= c.queue(sequence);
-            }
-        }
-        let wakes = any || (was_full && !exhausted.is_empty());
-        for (sequence, count) in exhausted {
-            self.advise_exhausted(id, sequence, count);
-        }
-        self.note_unlogged(id);
-        if wakes {
-            self.wake(id);
-        }
-    }
-
-    /// Deletes a consumer that nobody uses.
-    fn end_unused(&mut self, id: u32) {
-        let now = self.now;
-        self.end_requests(id, false, true);
-        let Some(c) = self.consumers.get_mut(&id) else { return };
-        let is_push = c.config().is_push();
-        let is_used = if is_push { c.is_active } else { !c.requests.is_empty() };
-        if is_used {
-            c.last_use = now;
-            return;
-        }
-        // Somebody may still be at work on what it got.
-        let busy =
-            if is_push || !c.is_timed() { None } else { c.state().pending.values().map(|p| p.due).max() };
-        if let Some(until) = busy.filter(|until| until.saturating_add(c.lives_unused) > now) {
-            c.last_use = until;
-            return;
-        }
-        self.delete_consumer(id, true);
-    }
-
-    /// Gives up the pinned client.
-    pub(crate) fn unpin(&mut self, id: u32, reason: &str) {
-        let Some(c) = self.consumers.get_mut(&id) else { return };
-        let group = c.pin.as_ref().map_or(String::new(), |pin| pin.group.clone());
-        let group = if group.is_empty() {
-            c.config().priority_groups.first().cloned().unwrap_or_default()
-        } else {
-            group
-        };
-        if let Some(pin) = &mut c.pin {
-            pin.id.clear();
-        }
-        let account = self.account_label(id);
-        let body = json!({"account": account, "group": group, "reason": reason});
-        self.advise_consumer(
-            id,
-            "ADVISORY.CONSUMER.UNPINNED",
-            "advisory.v1.consumer_group_unpinned",
-            fields(body),
-        );
-        self.wake(id);
-    }
-
-    fn account_label(&self, id: u32) -> String {
-        let stream = self.consumers.get(&id).and_then(|c| self.streams.get(&c.stream));
-        let account = stream.and_then(|stream| self.accounts.get(stream.account as usize));
-        account.map_or(String::new(), |account| account.name.to_string())
-    }
-
-    /// Publishes an advisory about a consumer.
-    pub(super) fn advise_consumer(&mut self, id: u32, subject: &str, kind: &str, more: Answer) {
-        let Some(c) = self.consumers.get(&id) else { return };
-        let Some(stream) = self.streams.get(&c.stream) else { return };
-        let (account, name) = (stream.account, &stream.core.config().name);
-        let subject = format!("$JS.EVENT.{subject}.{name}.{}", c.name);
-        let mut body = fields(json!({"stream": name, "consumer": &*c.name}));
-        body.extend(more);
-        self.advise(account, &subject, kind, body);
-    }
-
-    pub(crate) fn advise_action(&mut self, id: u32, subject: &str, action: &str) {
-        let subject = format!("ADVISORY.CONSUMER.{subject}");
-        self.advise_consumer(id, &subject, "advisory.v1.consumer_action", fields(json!({"action": action})));
-    }
-
-    pub(super) fn advise_exhausted(&mut self, id: u32, sequence: u64, count: u64) {
-        let body = fields(json!({"stream_seq": sequence, "deliveries": count}));
-        self.advise_consumer(id, "ADVISORY.CONSUMER.MAX_DELIVERIES", "advisory.v1.max_deliver", body);
-    }
-
-    pub(super) fn advise_nak(&mut self, id: u32, at: AckSubject) {
-        let body = json!({"consumer_seq": at.consumer, "stream_seq": at.stream, "deliveries": at.deliveries});
-        self.advise_consumer(id, "ADVISORY.CONSUMER.MSG_NAKED", "advisory.v1.nak", fields(body));
-    }
-
-    pub(super) fn advise_terminated(
-        &mut self,
-        id: u32,
-        sequence: u64,
-        consumer: u64,
-        count: u64,
-        reason: &str,
-    ) {
-        let mut body = fields(json!({"consumer_seq": consumer, "stream_seq": sequence, "deliveries": count}));
-        if !reason.is_empty() {
-            body.insert("reason".to_owned(), reason.into());
-        }
-        self.advise_consumer(id, "ADVISORY.CONSUMER.MSG_TERMINATED", "advisory.v1.terminated", body);
-    }
-
-    pub(super) fn advise_pinned(&mut self, id: u32) {
-        let Some(pin) = self.consumers.get(&id).and_then(|c| c.pin.clone()) else { return };
-        let account = self.account_label(id);
-        let body = json!({"account": account, "group": pin.group, "pinned_id": pin.id});
-        self.advise_consumer(
-            id,
-            "ADVISORY.CONSUMER.PINNED",
-            "advisory.v1.consumer_group_pinned",
-            fields(body),
-        );
-    }
-
-    pub(crate) fn advise_pause(&mut self, id: u32) {
-        let Some(c) = self.consumers.get(&id) else { return };
-        let until = c.config().pause_until.unwrap_or(0);
-        let body = json!({"paused": until > self.now, "pause_until": rfc3339(until)});
-        self.advise_consumer(id, "ADVISORY.CONSUMER.PAUSE", "advisory.v1.consumer_pause", fields(body));
-    }
-
-    /// What is said of a consumer. `stamped`: with what the server says of itself.
-    pub(crate) fn describe_consumer(&mut self, id: u32, stamped: bool) -> Answer {
-        self.end_requests(id, false, true);
-        let waiting = self.waiting_for(id);
-        let Some(c) = self.consumers.get(&id) else { return Answer::new() };
-        let Some(stream) = self.streams.get(&c.stream) else { return Answer::new() };
-        let state = c.state();
-        let position = |p: crate::consumer::Position, last: i64| {
-            let mut value = json!({"consumer_seq": p.consumer, "stream_seq": p.stream});
-            if last > 0 {
-                value["last_active"] = rfc3339(last).into();
-            }
-            value
-        };
-        let mut config = serde_json::to_value(c.config()).unwrap_or_default();
-        if stamped {
-            config["metadata"]["_nats.ver"] = self.options.version.as_str().into();
-            config["metadata"]["_nats.level"] = crate::api::API_LEVEL.to_string().into();
-        }
-        let redelivered = if c.config().max_deliver == 1 { 0 } else { state.redelivered() };
-        let mut info = fields(json!({
-            "stream_name": stream.core.config().name,
-            "name": &*c.name,
-            "created": rfc3339(c.created),
-            "config": config,
-            "delivered": position(state.delivered, c.last_delivery),
-            "ack_floor": position(state.floor, c.last_ack),
-            "num_ack_pending": state.pending.len(),
-            "num_redelivered": redelivered,
-            "num_waiting": c.requests.len(),
-            "num_pending": waiting,
-        }));
-        let mut add = |key: &str, value: Value| drop(info.insert(key.to_owned(), value));
-        if c.config().is_push() && c.is_active {
-            add("push_bound", true.into());
-        }
-        if let Some(until) = c.config().pause_until.filter(|until| *until > self.now) {
-            add("paused", true.into());
-            add("pause_remaining", (until - self.now).into());
-        }
-        if let Some(group) = c.config().priority_groups.first() {
-            let (pin_id, since) = c.pin.as_ref().map_or(("", 0), |pin| (pin.id.as_str(), pin.since));
-            let mut group = json!({"group": group, "pinned_ts": rfc3339(since)});
-            if !pin_id.is_empty() {
-                group["pinned_client_id"] = pin_id.into();
-            }
-            add("priority_groups", json!([group]));
-        }
-        add("ts", rfc3339(self.now).into());
-        info
     }
 }
 
