@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .player import Ask, Gather, Listen, Step, Until, api, create, publish
+from .player import Ask, Fast, Gather, Listen, Step, Until, api, create, publish
 
 E = "Nats-Expected-"
 _RECORDED = Path(__file__).parents[3] / "rust" / "jetstream" / "tests" / "data" / "publishes.json"
@@ -363,7 +363,95 @@ def _batches() -> list[Step]:
     ]  # fmt: skip
 
 
+def _schedules() -> list[Step]:
+    past, future = "@at 2020-01-01T00:00:00Z", "@at 2099-01-01T00:00:00Z"
+
+    def plan(pattern: str, subject: str = "s.plan", target: str = "s.target", **headers: str) -> Ask:
+        named = {f"Nats_Schedule_{name}": value for name, value in headers.items()}
+        return publish(subject, "later", Nats_Schedule=pattern, Nats_Schedule_Target=target, **named)
+
+    patterns = [
+        "@at 2099-01-01T00:00:00Z", "@at 2099-01-01T00:00:00.5+02:00", "@at tomorrow", "@at 2099-01-01", "@every 1h", "@every 1s",
+        "@every 999ms", "@every", "@every x", "@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly",
+        "@never", "0 0 0 1 1 *", "0 0 0 1 1", "0 0 0 1 1 * *", "60 0 0 * * *", "0 0 0 30 2 *", "0 0 0 29 2 *", "0 30 4 ? * mon-fri",
+        "0 0 0 1 JAN,feb *", "*/5 1/2 3-9/2 * * *", "5-1 * * * * *", "* * * * * 7", "@at 2099-01-01t00:00:00z",
+    ]  # fmt: skip
+    zones = [("@hourly", "Europe/Paris"), ("@hourly", "europe/paris"), ("@hourly", "Nowhere/Land"),
+             ("@every 1h", "Europe/Paris"), (future, "UTC"), ("0 0 3 * * *", "America/New_York")]  # fmt: skip
+    info, gone = api("STREAM.INFO.S", {"subjects_filter": ">"}), api("STREAM.MSG.GET.S", {"last_by_subj": "s.plan"})
+    made = api("STREAM.MSG.GET.S", {"last_by_subj": "s.target"})
+    return [
+        create("S", subjects=["s.>"], allow_msg_schedules=True, allow_msg_ttl=True),
+        *[plan(pattern, f"s.p{n}") for n, pattern in enumerate(patterns)],
+        *[plan(pattern, f"s.z{n}", Time_Zone=zone) for n, (pattern, zone) in enumerate(zones)],
+        publish("s.a", Nats_Schedule_Time_Zone="Nowhere"), publish("s.a", Nats_Schedule_Time_Zone="UTC"), info,
+        api("STREAM.PURGE.S"),
+        publish("s.a", Nats_Schedule=future), plan(future, target="s.plan"), plan(future, target="x.a"),
+        plan(future, target="s.*"), plan(future, target="s..a"), plan(future, TTL="1s"), plan(future, TTL="x"),
+        plan(future, TTL="never"), plan(future, Rollup="sub"), plan(future, Rollup="all"), plan(future, Source="s.src"),
+        plan(future, Source="s.plan"), plan(future, Source="s.target"), plan(future, Source="s.*"),
+        plan(future, Source="x.y"), publish("s.plan", Nats_Schedule=future, Nats_Schedule_Target="s.t", Nats_Rollup="all"),
+        publish("s.plan", Nats_Schedule=future, Nats_Schedule_Target="s.t", Nats_Rollup="sub"),
+        plan(future, "s.plan"), plan(future, "s.plan"), info, gone,
+        publish("s.a", Nats_Schedule_Next="purge"), publish("s.a", Nats_Schedule_Next="soon", Nats_Scheduler="s.plan"),
+        publish("s.a", Nats_Scheduler="s.plan"), publish("s.plan", Nats_Schedule_Next="purge", Nats_Scheduler="s.plan"),
+        publish("s.b", "no schedule"), publish("s.a", Nats_Schedule_Next="purge", Nats_Scheduler="s.b"),
+        publish("s.a", Nats_Schedule_Next="purge", Nats_Scheduler="s.none"),
+        publish("s.a", Nats_Schedule_Next="purge", Nats_Scheduler="s.plan"), gone, info,
+        publish("s.src", "of the source", A="b", Nats_Msg_Id="i"),
+        publish("s.plan", "own", C="d", Nats_Schedule=past, Nats_Schedule_Target="s.target", Nats_Msg_Id="own"),
+        Until("$JS.API.STREAM.INFO.S", "state.last_seq", 32), made, gone, info,
+        plan(past, Source="s.src", TTL="1h", Rollup="sub"),
+        Until("$JS.API.STREAM.INFO.S", "state.last_seq", 34), made, gone,
+        plan(past, Source="s.nothing"), Until("$JS.API.STREAM.INFO.S", "state.last_seq", 36), made, info,
+        plan("@every 1s"), Until("$JS.API.STREAM.INFO.S", "state.last_seq", 39), made, gone,
+        publish("s.plan", "over"), info, *DELETE,
+        create("S", subjects=["s.>"]), plan(future), plan("@never"), publish("s.a", Nats_Schedule_Time_Zone="Nowhere"),
+        publish("s.a", Nats_Scheduler="s.b"), publish("s.a", Nats_Schedule_Next="purge", Nats_Scheduler="s.b"), *DELETE,
+        create("S", subjects=["s.>"], allow_msg_schedules=True), plan(future, TTL="1s"), plan(past, Rollup="sub"),
+        Until("$JS.API.STREAM.INFO.S", "state.last_seq", 2), made,
+        api("STREAM.UPDATE.S", {"name": "S", "subjects": ["s.>"]}), *DELETE,
+        create("S", subjects=["s.>"], allow_msg_schedules=True, discard="new"),
+        create("S", subjects=["s.>"], allow_msg_schedules=True, sources=[{"name": "T"}]),
+    ]  # fmt: skip
+
+
+def _fast() -> list[Step]:
+    state = api("STREAM.INFO.S")
+    start, more, commit, end, ping = range(5)
+    return [
+        create("S", subjects=["s.>"], allow_batched=True, max_msg_size=200),
+        Fast([(1, start), (2, more), (3, commit)]), state,
+        Fast([(1, start), (2, more), (3, end)]), Fast([(1, commit)]), Fast([(1, end)]),
+        Fast([(1, start), *[(n, more) for n in range(2, 12)], (12, commit)]),
+        Fast([(1, start), *[(n, more) for n in range(2, 12)], (12, commit)], flow="100"),
+        Fast([(1, start), *[(n, more) for n in range(2, 12)], (12, end)], flow="0"),
+        Fast([(1, start), (2, more), (4, more), (5, more)]), Fast([(5, more)]),
+        Fast([(1, start), (2, more), (4, more), (5, more), (6, commit)], gaps="ok"), state,
+        Fast([(1, start), (2, more), (2, more), (3, commit)]),
+        Fast([(1, start), (2, more), (2, more), (3, commit)], gaps="ok"), Fast([(1, start), (3, more), (1, start)], gaps="ok"), Fast([(1, start), (2, more), (2, ping), (3, commit)]),
+        Fast([(1, start), (2, more), (5, ping), (6, commit)]),
+        Fast([(1, start), (2, more), (5, ping), (6, commit)], gaps="ok"),
+        Fast([(1, start)], gaps="maybe"), Fast([(2, start)]), Fast([(1, more)]), Fast([(0, commit)]), Fast([(1, 5)]),
+        Fast([(1, start)], batch="i" * 65), Fast([(1, ping), (1, start), (2, commit)]),
+        Fast([(1, start), (2, commit)], headers={"Nats-Expected-Stream": "T"}),
+        Fast([(1, start), (2, commit)], headers={"Nats-Expected-Stream": "T"}, gaps="ok"),
+        Fast([(1, start), (2, commit)], headers={"Nats-Msg-Id": "i"}),
+        Fast([(1, start), (2, commit)], headers={"Nats-Msg-Id": "i"}, gaps="ok"),
+        Fast([(1, commit)], headers={"Nats-Msg-Id": "i"}), Fast([(1, commit)], headers={"Nats-Msg-Id": "i"}, gaps="ok"),
+        Fast([(1, start), (2, commit)], headers={"Nats-Required-Api-Level": "99"}),
+        Fast([(1, start), (2, commit)], headers={"Nats-Required-Api-Level": "4"}),
+        Fast([(1, start), (2, commit)], payload=b"y" * 201),
+        Fast([(1, start), (2, more)]), Fast([(3, more), (4, commit)]), state,
+        Fast([(1, start), (2, more)]), Fast([(1, start), (2, commit)], batch="c"), Fast([(3, commit)]), state,
+        api("STREAM.MSG.GET.S", {"seq": 3}), *DELETE,
+        create("S", subjects=["s.>"]), Fast([(1, start), (2, commit)]), Fast([(1, commit)]), *DELETE,
+    ]  # fmt: skip
+
+
 SCRIPTS: dict[str, list[Step]] = {
+    "schedules": _schedules(),
+    "fast": _fast(),
     "sources": _sources(),
     "counters": _counters(),
     "batches": _batches(),

@@ -63,8 +63,6 @@ impl<D: Disk> Engine<D> {
             (feeds().any(|feed| feed.external.is_some()), "mirrors and sources of other accounts or domains"),
             (feeds().any(|feed| feed.consumer.is_some()), "mirrors and sources through a given consumer"),
             (config.allow_msg_counter && !config.sources.is_empty(), "message counters with sources"),
-            (config.allow_batched, "fast ingest"),
-            (config.allow_msg_schedules, "message schedules"),
         ];
         match missing.iter().find(|(used, _)| *used) {
             Some((_, what)) => {

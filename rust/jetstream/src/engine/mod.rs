@@ -10,11 +10,13 @@ mod batches;
 mod checkpoint;
 mod consumers;
 mod delivery;
+mod fast;
 mod feeds;
 mod figures;
 mod journal;
 mod outbox;
 mod recovery;
+mod schedules;
 mod settings;
 mod storage;
 mod stream;
@@ -149,6 +151,8 @@ pub struct Engine<D: Disk> {
     passing: VecDeque<delivery::Passed>,
     /// Batches that are not committed yet, by stream and id.
     batches: HashMap<(u32, Vec<u8>), batches::Batch>,
+    /// When publishers that send ahead are looked through.
+    fast_sweep: Option<i64>,
     /// Streams that have messages to take from others.
     feeding: VecDeque<u32>,
     /// How many streams take messages from others.
@@ -298,6 +302,9 @@ impl<D: Disk> Engine<D> {
         let Some(stream) = self.streams.get(&group) else { return };
         let (account, no_ack) = (stream.account, stream.core.config().no_ack);
         let waits = stream.is_logged();
+        if reply.ends_with(fast::SUFFIX) {
+            return self.publish_fast(group, reply, message);
+        }
         let batch = match message.headers.is_empty() || !stream.core.config().allow_atomic {
             true => None,
             false => headers::value(message.headers, b"Nats-Batch-Id"),
@@ -554,7 +561,10 @@ impl<D: Disk> Engine<D> {
         let expiry = self.expiries.first().map(|(time, _)| *time);
         let timer = self.timers.first().map(|(time, _)| *time);
         let ready = (!self.ready.is_empty() || !self.feeding.is_empty()).then_some(self.now);
-        [ready, expiry, timer, self.next_batch_end(), self.checkpoint_deadline()].into_iter().flatten().min()
+        [ready, expiry, timer, self.next_batch_end(), self.next_fast_end(), self.checkpoint_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub(crate) fn plan_expiry(&mut self, group: u32, due: Option<i64>) {
@@ -574,6 +584,7 @@ impl<D: Disk> Engine<D> {
     pub fn tick(&mut self) {
         self.tick_consumers();
         self.end_batches();
+        self.end_fast_batches();
         // So many streams at a time.
         for _ in 0..64 {
             let Some(&(due, group)) = self.expiries.first() else { break };
@@ -598,6 +609,7 @@ impl<D: Disk> Engine<D> {
             let entry = Entry::Append { time: self.now, subject, headers: &marker, payload: b"" };
             let _ = self.change(group, &entry);
         }
+        self.run_schedules(group);
         let Some(stream) = self.streams.get(&group) else { return };
         let next =
             if expiry.next == Some(self.now) { expiry.next } else { stream.core.next_expiry(self.now) };

@@ -173,6 +173,7 @@ impl<D: Disk> Engine<D> {
             released: Vec::new(),
             passing: std::collections::VecDeque::new(),
             batches: HashMap::new(),
+            fast_sweep: None,
             feeding: std::collections::VecDeque::new(),
             feeds: 0,
             is_staged: false,
@@ -485,7 +486,11 @@ impl<D: Disk> Engine<D> {
         let now = self.now;
         let Some(stream) = self.streams.get_mut(&group) else { return };
         let config = stream.core.config();
-        let since = if config.allow_msg_ttl { i64::MIN } else { now - config.duplicate_window };
+        let since = if config.allow_msg_ttl || config.allow_msg_schedules {
+            i64::MIN
+        } else {
+            now - config.duplicate_window
+        };
         let from = match stream.core.messages() {
             Storage::File(file) => file.special_from(since),
             Storage::Memory(_) => None,
@@ -493,7 +498,7 @@ impl<D: Disk> Engine<D> {
         if let Some(from) = from {
             let mut at = Some(from);
             while let Some(from) = at {
-                at = stream.core.recover(from, 1024);
+                at = stream.core.recover(from, 1024, now);
             }
         }
         self.account_bytes(group, 0);

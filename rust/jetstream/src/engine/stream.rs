@@ -1,6 +1,6 @@
 //! A stream as the engine keeps it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sha2::{Digest, Sha256};
 use stonechat_store::disk::Disk;
@@ -8,6 +8,7 @@ use stonechat_store::messages::Messages;
 use stonechat_subject::Transform;
 
 use super::Storage;
+use super::fast::FastBatch;
 use super::feeds::Feed;
 use crate::stream::{StreamConfig, StreamCore};
 
@@ -50,6 +51,8 @@ pub(crate) struct Stream<D: Disk> {
     pub(super) followers: Vec<u32>,
     /// It waits for its turn to take messages.
     pub(super) is_feeding: bool,
+    /// Publishers that send ahead, by the id of what they send.
+    pub(super) fast: HashMap<Box<[u8]>, FastBatch>,
 }
 
 impl<D: Disk> Stream<D> {
@@ -80,6 +83,7 @@ impl<D: Disk> Stream<D> {
             fed: BTreeMap::new(),
             followers: Vec::new(),
             is_feeding: false,
+            fast: HashMap::new(),
         };
         let name = serde_json::Value::from(stream.core.config().name.as_str());
         stream.ack_head = format!("{{\"stream\":{name},\"seq\":").into_bytes();
@@ -92,6 +96,9 @@ impl<D: Disk> Stream<D> {
 
     pub(super) fn set_config(&mut self, config: StreamConfig) {
         self.core.set_config(config);
+        if !self.core.config().allow_batched {
+            self.fast.clear();
+        }
         self.learn_config();
     }
 
@@ -116,7 +123,7 @@ impl<D: Disk> Stream<D> {
 
     pub(super) fn may_expire(&self) -> bool {
         let config = self.core.config();
-        config.max_age > 0 || config.allow_msg_ttl || self.expiry.is_some()
+        config.max_age > 0 || config.allow_msg_ttl || config.allow_msg_schedules || self.expiry.is_some()
     }
 
     /// The subjects to which it listens.

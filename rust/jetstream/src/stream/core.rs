@@ -15,6 +15,7 @@ use super::counter;
 use super::dedupe::Dedupe;
 use super::entry::Entry;
 use super::headers::{self, PublishHeaders};
+use super::schedule::{self, Role, Scheduled, Schedules};
 use super::ttl::{self, Ttl};
 use crate::error::{self, ApiError};
 
@@ -80,6 +81,8 @@ pub struct StreamCore<M> {
     ttls: BTreeSet<(i64, u64)>,
     /// Messages that outlive `max_age`.
     forever: BTreeSet<u64>,
+    /// Messages that make others later.
+    schedules: Schedules,
     /// Somebody wants to know what goes, and from this sequence on its subject too.
     is_watched: bool,
     watched_from: u64,
@@ -104,6 +107,7 @@ impl<M: Messages> StreamCore<M> {
             last_id: Vec::new(),
             ttls: BTreeSet::new(),
             forever: BTreeSet::new(),
+            schedules: Schedules::default(),
             is_watched: false,
             watched_from: u64::MAX,
             removed: Removed::default(),
@@ -151,6 +155,7 @@ impl<M: Messages> StreamCore<M> {
     }
 
     fn remove(&mut self, sequence: u64) -> bool {
+        self.schedules.remove(sequence);
         if !self.is_watched {
             return self.messages.remove(sequence);
         }
@@ -168,6 +173,9 @@ impl<M: Messages> StreamCore<M> {
 
     fn remove_first_on(&mut self, subject: &[u8], keep: u64) -> bool {
         let removed = self.messages.remove_first_on(subject, keep);
+        if let Some(sequence) = removed {
+            self.schedules.remove(sequence);
+        }
         if let Some(sequence) = removed.filter(|_| self.is_watched) {
             let subject = (sequence >= self.watched_from).then(|| subject.into());
             self.removed.messages.push((sequence, subject));
@@ -236,9 +244,8 @@ impl<M: Messages> StreamCore<M> {
         };
         while too_much(&self.messages) {
             if !self.is_watched {
-                if self.messages.remove_first().is_none() {
-                    break;
-                }
+                let Some(sequence) = self.messages.remove_first() else { break };
+                self.schedules.remove(sequence);
                 continue;
             }
             let first = self.messages.state().first_sequence;
@@ -330,9 +337,10 @@ impl<M: Messages> StreamCore<M> {
             return Err(error::MESSAGE_TTL_DISABLED.error());
         }
         self.check_expected(&h, &subject)?;
-        if h.schedule.is_some() && !config.allow_msg_schedules {
-            return Err(error::MESSAGE_SCHEDULES_DISABLED.error());
-        }
+        let role = match is_sourced {
+            true => Role::Plain,
+            false => schedule::check(config, &self.messages, now, &subject, message.headers, &h)?,
+        };
         if h.stream_source.is_some() && !is_sourced {
             return Err(error::MESSAGE_SOURCE_HDR_NOT_ALLOWED.error());
         }
@@ -366,6 +374,9 @@ impl<M: Messages> StreamCore<M> {
         let mut headers = Cow::Borrowed(message.headers);
         if h.request_info.is_some() {
             headers = Cow::Owned(headers::without(&headers, |name| name == b"Nats-Request-Info"));
+        }
+        if role == Role::Schedule && h.rollup.is_none() {
+            headers::push(headers.to_mut(), "Nats-Rollup", b"sub");
         }
         // A message that went before its subject's delete marker would come back to life in the reader's eyes.
         if let Some(Ttl::For(time)) = ttl
@@ -470,6 +481,7 @@ impl<M: Messages> StreamCore<M> {
                 self.clear(next);
                 self.ttls.clear();
                 self.forever.clear();
+                self.schedules.clear();
             }
         }
         Ok(self.messages.state().last_sequence)
@@ -478,7 +490,10 @@ impl<M: Messages> StreamCore<M> {
     fn append(&mut self, time: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Result<u64, ApiError> {
         let h = if headers.is_empty() { PublishHeaders::default() } else { PublishHeaders::parse(headers) };
         match h.rollup {
-            Some(rollup) if rollup.eq_ignore_ascii_case(b"all") => self.clear(0),
+            Some(rollup) if rollup.eq_ignore_ascii_case(b"all") => {
+                self.clear(0);
+                self.schedules.clear();
+            }
             Some(rollup) if rollup.eq_ignore_ascii_case(b"sub") => self.remove_all_on(subject),
             _ => {}
         }
@@ -486,7 +501,13 @@ impl<M: Messages> StreamCore<M> {
             .messages
             .append(time, subject, headers, payload)
             .ok_or_else(|| error::STREAM_STORE_FAILED.with("err", "too many subjects"))?;
-        self.note_headers(&h, sequence, time);
+        self.note_headers(&h, subject, sequence, time, time);
+        if self.config.allow_msg_schedules
+            && h.schedule_next == Some(schedule::PURGE)
+            && let Some(scheduler) = h.scheduler
+        {
+            self.remove_all_on(scheduler);
+        }
         if self.config.max_msgs_per_subject > 0 {
             let keep = self.config.max_msgs_per_subject as u64;
             while self.remove_first_on(subject, keep) {}
@@ -510,7 +531,7 @@ impl<M: Messages> StreamCore<M> {
     }
 
     /// What a stored message's headers mean for later.
-    fn note_headers(&mut self, h: &PublishHeaders<'_>, sequence: u64, time: i64) {
+    fn note_headers(&mut self, h: &PublishHeaders<'_>, subject: &[u8], sequence: u64, time: i64, now: i64) {
         self.last_id.clear();
         if let Some(id) = h.msg_id {
             self.last_id.extend_from_slice(id);
@@ -521,21 +542,24 @@ impl<M: Messages> StreamCore<M> {
             Some(Ttl::Never) => drop(self.forever.insert(sequence)),
             None => {}
         }
+        if self.config.allow_msg_schedules {
+            self.schedules.note(subject, h, sequence, time, now);
+        }
     }
 
-    /// Learns from stored messages, from `sequence` on, what is not in any index: ids, and times to live. Looks at `budget`
-    /// messages; answers where to go on.
-    pub fn recover(&mut self, sequence: u64, budget: usize) -> Option<u64> {
+    /// Learns from stored messages, from `sequence` on, what is not in any index: ids, times to live, schedules. Looks at
+    /// `budget` messages; answers where to go on.
+    pub fn recover(&mut self, sequence: u64, budget: usize, now: i64) -> Option<u64> {
         let mut buffer = Vec::new();
         let mut at = sequence;
         for _ in 0..budget {
             let Progress::Done(Some(next)) = self.messages.next_matching(None, at, 1) else { return None };
             let found = match self.messages.read(next, &mut buffer) {
-                Ok(Some(message)) => Some((message.time, message.headers.to_vec())),
+                Ok(Some(message)) => Some((message.time, message.headers.to_vec(), message.subject.to_vec())),
                 _ => None,
             };
-            if let Some((time, headers)) = found {
-                self.note_headers(&PublishHeaders::parse(&headers), next, time);
+            if let Some((time, headers, subject)) = found {
+                self.note_headers(&PublishHeaders::parse(&headers), &subject, next, time, now);
             }
             at = next + 1;
         }
@@ -603,7 +627,23 @@ impl<M: Messages> StreamCore<M> {
         let state = self.messages.state();
         let age = (self.config.max_age > 0 && state.messages > 0)
             .then(|| state.first_time.saturating_add(self.config.max_age).max(now + 1_000_000));
-        [ttl, age].into_iter().flatten().min()
+        let schedule = self.schedules.next_due().map(|due| due.max(now + 1_000_000));
+        [ttl, age, schedule].into_iter().flatten().min()
+    }
+
+    /// The messages of the schedules that are due at `now`, at most `budget`.
+    pub fn take_scheduled(&mut self, now: i64, budget: usize) -> Vec<Scheduled> {
+        self.schedules.take_due(&self.messages, now, budget)
+    }
+
+    /// Whether a schedule is due still, though its message was made.
+    pub fn is_due(&self, sequence: u64, now: i64) -> bool {
+        self.schedules.due_of(sequence).is_some_and(|due| due <= now)
+    }
+
+    /// Puts a schedule off.
+    pub fn put_off(&mut self, sequence: u64, due: i64) {
+        self.schedules.put_off(sequence, due);
     }
 
     /// The header block of a marker that says that a subject's last message is too old.

@@ -1,6 +1,6 @@
 //! The headers of a published message that a stream looks at.
 
-/// What the header block of a published message says to the stream. An empty value counts as none.
+/// What the header block of a published message says to the stream. An empty value counts as none, but for the time zone.
 #[derive(Debug, Clone, Copy, Default)]
 #[allow(missing_docs, reason = "the fields are the headers: jetstream-api.md, section 9")]
 pub struct PublishHeaders<'a> {
@@ -14,6 +14,9 @@ pub struct PublishHeaders<'a> {
     pub ttl: Option<&'a [u8]>,
     pub incr: Option<&'a [u8]>,
     pub schedule: Option<&'a [u8]>,
+    pub schedule_zone: Option<&'a [u8]>,
+    pub schedule_next: Option<&'a [u8]>,
+    pub scheduler: Option<&'a [u8]>,
     pub batch_id: Option<&'a [u8]>,
     pub stream_source: Option<&'a [u8]>,
     pub marker_reason: Option<&'a [u8]>,
@@ -40,6 +43,9 @@ impl<'a> PublishHeaders<'a> {
                 b"TTL" => &mut found.ttl,
                 b"Incr" => &mut found.incr,
                 b"Schedule" => &mut found.schedule,
+                b"Schedule-Time-Zone" => &mut found.schedule_zone,
+                b"Schedule-Next" => &mut found.schedule_next,
+                b"Scheduler" => &mut found.scheduler,
                 b"Batch-Id" => &mut found.batch_id,
                 b"Stream-Source" => &mut found.stream_source,
                 b"Marker-Reason" => &mut found.marker_reason,
@@ -62,6 +68,8 @@ impl<'a> PublishHeaders<'a> {
             &mut found.ttl,
             &mut found.incr,
             &mut found.schedule,
+            &mut found.schedule_next,
+            &mut found.scheduler,
             &mut found.batch_id,
             &mut found.stream_source,
             &mut found.required_api_level,

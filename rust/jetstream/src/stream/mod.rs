@@ -8,6 +8,7 @@ mod decode;
 mod dedupe;
 mod entry;
 pub mod headers;
+mod schedule;
 mod ttl;
 mod update;
 
@@ -20,6 +21,7 @@ pub use config::{
 pub use decode::StreamRequest;
 pub use dedupe::Dedupe;
 pub use entry::Entry;
+pub use schedule::Scheduled;
 pub use ttl::Ttl;
 pub(crate) use ttl::go_duration;
 pub use update::update;

@@ -1,0 +1,262 @@
+//! Messages that are published later, once or again and again (ADR-51).
+//!
+//! A schedule is a stored message with the header `Nats-Schedule`. When it is due, a message for its target is made of it, which
+//! says in its headers when the schedule is due next: so the log tells all there is to know, and no state of its own is kept.
+
+mod cron;
+mod pattern;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use stonechat_store::messages::Messages;
+use stonechat_subject::{is_valid_literal, overlaps};
+
+use self::pattern::Pattern;
+use super::config::StreamConfig;
+use super::headers::{self, PublishHeaders};
+use super::ttl::Ttl;
+use crate::error::{self, ApiError};
+
+/// The value of `Nats-Schedule-Next` in a message after which its schedule goes.
+pub(super) const PURGE: &[u8] = b"purge";
+
+const TARGET: &[u8] = b"Nats-Schedule-Target";
+const SOURCE: &[u8] = b"Nats-Schedule-Source";
+const TTL: &[u8] = b"Nats-Schedule-TTL";
+const ROLLUP: &[u8] = b"Nats-Schedule-Rollup";
+
+/// What the headers of a published message say about schedules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Nothing.
+    Plain,
+    /// It is a schedule, which replaces what its subject has.
+    Schedule,
+}
+
+/// Checks a message that a client publishes, in the order of nats-server 2.15.
+///
+/// # Errors
+///
+/// What about its schedule is not valid.
+pub(super) fn check<M: Messages>(
+    config: &StreamConfig,
+    messages: &M,
+    now: i64,
+    subject: &[u8],
+    block: &[u8],
+    h: &PublishHeaders<'_>,
+) -> Result<Role, ApiError> {
+    let role = match check_schedule(config, now, subject, block, h) {
+        Ok(role) => role,
+        Err(_) if !config.allow_msg_schedules => return Err(error::MESSAGE_SCHEDULES_DISABLED.error()),
+        Err(e) => return Err(e),
+    };
+    let invalid = || Err(error::MESSAGE_SCHEDULES_SCHEDULER_INVALID.error());
+    match (h.schedule_next, h.scheduler) {
+        (None, None) => Ok(role),
+        (Some(PURGE), Some(scheduler)) if scheduler != subject && is_valid_literal(scheduler) => {
+            if !config.allow_msg_schedules {
+                return Err(error::MESSAGE_SCHEDULES_DISABLED.error());
+            }
+            let mut buffer = Vec::new();
+            let last =
+                messages.subject(scheduler).and_then(|known| messages.read(known.last, &mut buffer).ok()?);
+            match last.is_none_or(|last| headers::value(last.headers, b"Nats-Schedule").is_some()) {
+                true => Ok(role),
+                false => invalid(),
+            }
+        }
+        _ => invalid(),
+    }
+}
+
+fn check_schedule(
+    config: &StreamConfig,
+    now: i64,
+    subject: &[u8],
+    block: &[u8],
+    h: &PublishHeaders<'_>,
+) -> Result<Role, ApiError> {
+    let Some(text) = h.schedule else {
+        // A time zone is looked at even if nothing asks for it.
+        return h
+            .schedule_zone
+            .map_or(Ok(Role::Plain), |zone| Pattern::parse(b"@hourly", Some(zone)).map(|_| Role::Plain));
+    };
+    let pattern = Pattern::parse(text, h.schedule_zone)?;
+    pattern.next(now, now).ok_or_else(|| error::MESSAGE_SCHEDULES_PATTERN_INVALID.error())?;
+    if !config.allow_msg_schedules {
+        return Err(error::MESSAGE_SCHEDULES_DISABLED.error());
+    }
+    let ttl = headers::value(block, TTL);
+    if ttl.is_some_and(|ttl| Ttl::parse(ttl).is_none()) {
+        return Err(error::MESSAGE_SCHEDULES_TTL_INVALID.error());
+    }
+    if headers::value(block, ROLLUP).is_some_and(|rollup| rollup != b"sub") {
+        return Err(error::MESSAGE_SCHEDULES_ROLLUP_INVALID.error());
+    }
+    if ttl.is_some() && !config.allow_msg_ttl {
+        return Err(error::MESSAGE_TTL_DISABLED.error());
+    }
+    let is_own = |name: &[u8]| config.subjects.iter().any(|own| overlaps(own.as_bytes(), name));
+    let target = headers::value(block, TARGET).filter(|t| is_valid_literal(t) && *t != subject);
+    let Some(target) = target else { return Err(error::MESSAGE_SCHEDULES_TARGET_INVALID.error()) };
+    let source = headers::value(block, SOURCE);
+    if source.is_some_and(|s| s == target || s == subject || !is_valid_literal(s)) {
+        return Err(error::MESSAGE_SCHEDULES_SOURCE_INVALID.error());
+    }
+    if !is_own(target) {
+        return Err(error::MESSAGE_SCHEDULES_TARGET_INVALID.error());
+    }
+    if source.is_some_and(|source| !is_own(source)) {
+        return Err(error::MESSAGE_SCHEDULES_SOURCE_INVALID.error());
+    }
+    if h.rollup.is_some_and(|rollup| !rollup.eq_ignore_ascii_case(b"sub")) {
+        return Err(error::MESSAGE_SCHEDULES_ROLLUP_INVALID.error());
+    }
+    Ok(Role::Schedule)
+}
+
+/// A message that a schedule made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scheduled {
+    /// The schedule's sequence.
+    pub sequence: u64,
+    /// The subject of the message.
+    pub subject: Vec<u8>,
+    /// Its header block.
+    pub headers: Vec<u8>,
+    /// Its payload.
+    pub payload: Vec<u8>,
+    /// When the schedule is due again; `None` if it is over.
+    pub next: Option<i64>,
+}
+
+/// The schedules of a stream by when they are due, in nanoseconds since 1970.
+#[derive(Debug, Default)]
+pub(super) struct Schedules {
+    by_subject: HashMap<Arc<[u8]>, (u64, i64)>,
+    by_sequence: HashMap<u64, Arc<[u8]>>,
+    due: BTreeMap<(i64, u64), Arc<[u8]>>,
+}
+
+impl Schedules {
+    /// Takes note of a stored message. What was missed before `now` is left out.
+    pub(super) fn note(
+        &mut self,
+        subject: &[u8],
+        h: &PublishHeaders<'_>,
+        sequence: u64,
+        time: i64,
+        now: i64,
+    ) {
+        let pattern = h.schedule.and_then(|text| Pattern::parse(text, h.schedule_zone).ok());
+        match pattern.and_then(|pattern| pattern.next(time, now)) {
+            Some(due) => self.insert(subject, sequence, due),
+            None if h.scheduler.is_none() => self.remove_subject(subject),
+            None => {}
+        }
+        let next = h.schedule_next.filter(|next| *next != PURGE);
+        let next = next.and_then(|next| crate::time::parse_rfc3339(std::str::from_utf8(next).ok()?));
+        if let (Some(next), Some(scheduler)) = (next, h.scheduler)
+            && let Some((sequence, _)) = self.by_subject.get(scheduler)
+        {
+            self.insert(scheduler, *sequence, next);
+        }
+    }
+
+    fn insert(&mut self, subject: &[u8], sequence: u64, due: i64) {
+        self.remove_subject(subject);
+        let subject: Arc<[u8]> = subject.into();
+        self.by_subject.insert(Arc::clone(&subject), (sequence, due));
+        self.by_sequence.insert(sequence, Arc::clone(&subject));
+        self.due.insert((due, sequence), subject);
+    }
+
+    fn remove_subject(&mut self, subject: &[u8]) {
+        if let Some((sequence, due)) = self.by_subject.remove(subject) {
+            self.by_sequence.remove(&sequence);
+            self.due.remove(&(due, sequence));
+        }
+    }
+
+    /// A message went.
+    pub(super) fn remove(&mut self, sequence: u64) {
+        if let Some(subject) = self.by_sequence.get(&sequence).cloned() {
+            self.remove_subject(&subject);
+        }
+    }
+
+    /// All messages went.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// When the next one is due.
+    pub(super) fn next_due(&self) -> Option<i64> {
+        self.due.first_key_value().map(|((due, _), _)| *due)
+    }
+
+    /// When this one is due.
+    pub(super) fn due_of(&self, sequence: u64) -> Option<i64> {
+        self.by_subject.get(self.by_sequence.get(&sequence)?).map(|(_, due)| *due)
+    }
+
+    /// Puts one off.
+    pub(super) fn put_off(&mut self, sequence: u64, due: i64) {
+        if let Some(subject) = self.by_sequence.get(&sequence).cloned() {
+            self.insert(&subject, sequence, due);
+        }
+    }
+
+    /// The messages of those that are due at `now`, at most `budget`, in the order of the schedules.
+    pub(super) fn take_due<M: Messages>(&mut self, messages: &M, now: i64, budget: usize) -> Vec<Scheduled> {
+        let due = self.due.range(..=(now, u64::MAX)).take(budget);
+        let mut due: Vec<(u64, i64)> = due.map(|((due, sequence), _)| (*sequence, *due)).collect();
+        due.sort_unstable();
+        let mut made = Vec::with_capacity(due.len());
+        for (sequence, due) in due {
+            match generate(messages, sequence, due, now) {
+                Some(message) => made.push(message),
+                None => self.remove(sequence),
+            }
+        }
+        made
+    }
+}
+
+/// Makes the message of a schedule.
+fn generate<M: Messages>(messages: &M, sequence: u64, due: i64, now: i64) -> Option<Scheduled> {
+    let mut buffer = Vec::new();
+    let schedule = messages.read(sequence, &mut buffer).ok()??;
+    let value = |name: &[u8]| headers::value(schedule.headers, name);
+    let pattern =
+        Pattern::parse(value(b"Nats-Schedule")?, PublishHeaders::parse(schedule.headers).schedule_zone);
+    let pattern = pattern.ok()?;
+    let next = match pattern.repeats() {
+        true => Some(pattern.next(due, now)?),
+        false => None,
+    };
+    let subject = value(TARGET)?.to_vec();
+    let mut source_buffer = Vec::new();
+    // A source without a message leaves the schedule's own.
+    let source = value(SOURCE).and_then(|source| messages.subject(source));
+    let source = source.and_then(|known| messages.read(known.last, &mut source_buffer).ok()?);
+    let (block, payload) = source.map_or((schedule.headers, schedule.payload), |m| (m.headers, m.payload));
+    let mut headers = headers::without(block, |name| {
+        name.starts_with(b"Nats-Schedule")
+            || name.starts_with(b"Nats-Expected-")
+            || matches!(name, b"Nats-Msg-Id" | b"Nats-TTL" | b"Nats-Rollup")
+    });
+    let shown = next.map(|next| pattern.show(next));
+    headers::push(&mut headers, "Nats-Scheduler", schedule.subject);
+    headers::push(&mut headers, "Nats-Schedule-Next", shown.as_ref().map_or(PURGE, |shown| shown.as_bytes()));
+    for (name, value) in [("Nats-TTL", value(TTL)), ("Nats-Rollup", value(ROLLUP))] {
+        if let Some(value) = value {
+            headers::push(&mut headers, name, value);
+        }
+    }
+    Some(Scheduled { sequence, subject, headers, payload: payload.to_vec(), next })
+}
