@@ -4,12 +4,14 @@
 //! - [`api`]: requests on `$JS.API.>` and their answers;
 //! - [`stream`]: configurations with their checks, and what a stream does with messages;
 //! - [`consumer`]: their configurations, where they stand, and who waits for their messages;
+//! - [`backup`]: the form of backups, which nats-server reads and writes too;
 //! - [`json`]: requests read as nats-server reads them, down to the texts of its errors;
 //! - [`error`]: all errors of the API.
 
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod backup;
 pub mod consumer;
 pub mod engine;
 pub mod error;

@@ -371,9 +371,10 @@ def _schedules() -> list[Step]:
         return publish(subject, "later", Nats_Schedule=pattern, Nats_Schedule_Target=target, **named)
 
     patterns = [
-        "@at 2099-01-01T00:00:00Z", "@at 2099-01-01T00:00:00.5+02:00", "@at tomorrow", "@at 2099-01-01", "@every 1h", "@every 1s",
-        "@every 999ms", "@every", "@every x", "@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly",
-        "@never", "0 0 0 1 1 *", "0 0 0 1 1", "0 0 0 1 1 * *", "60 0 0 * * *", "0 0 0 30 2 *", "0 0 0 29 2 *", "0 30 4 ? * mon-fri",
+        "@at 2099-01-01T00:00:00Z", "@at 2099-01-01T00:00:00.5+02:00", "@at tomorrow", "@at 2099-01-01", "@every 1h",
+        "@every 1s", "@every 999ms", "@every", "@every x", "@yearly", "@annually", "@monthly", "@weekly", "@daily",
+        "@midnight", "@hourly", "@never", "0 0 0 1 1 *", "0 0 0 1 1", "0 0 0 1 1 * *", "60 0 0 * * *", "0 0 0 30 2 *",
+        "0 0 0 29 2 *", "0 30 4 ? * mon-fri",
         "0 0 0 1 JAN,feb *", "*/5 1/2 3-9/2 * * *", "5-1 * * * * *", "* * * * * 7", "@at 2099-01-01t00:00:00z",
     ]  # fmt: skip
     zones = [("@hourly", "Europe/Paris"), ("@hourly", "europe/paris"), ("@hourly", "Nowhere/Land"),
@@ -390,7 +391,8 @@ def _schedules() -> list[Step]:
         plan(future, target="s.*"), plan(future, target="s..a"), plan(future, TTL="1s"), plan(future, TTL="x"),
         plan(future, TTL="never"), plan(future, Rollup="sub"), plan(future, Rollup="all"), plan(future, Source="s.src"),
         plan(future, Source="s.plan"), plan(future, Source="s.target"), plan(future, Source="s.*"),
-        plan(future, Source="x.y"), publish("s.plan", Nats_Schedule=future, Nats_Schedule_Target="s.t", Nats_Rollup="all"),
+        plan(future, Source="x.y"),
+        publish("s.plan", Nats_Schedule=future, Nats_Schedule_Target="s.t", Nats_Rollup="all"),
         publish("s.plan", Nats_Schedule=future, Nats_Schedule_Target="s.t", Nats_Rollup="sub"),
         plan(future, "s.plan"), plan(future, "s.plan"), info, gone,
         publish("s.a", Nats_Schedule_Next="purge"), publish("s.a", Nats_Schedule_Next="soon", Nats_Scheduler="s.plan"),
@@ -429,7 +431,8 @@ def _fast() -> list[Step]:
         Fast([(1, start), (2, more), (4, more), (5, more)]), Fast([(5, more)]),
         Fast([(1, start), (2, more), (4, more), (5, more), (6, commit)], gaps="ok"), state,
         Fast([(1, start), (2, more), (2, more), (3, commit)]),
-        Fast([(1, start), (2, more), (2, more), (3, commit)], gaps="ok"), Fast([(1, start), (3, more), (1, start)], gaps="ok"), Fast([(1, start), (2, more), (2, ping), (3, commit)]),
+        Fast([(1, start), (2, more), (2, more), (3, commit)], gaps="ok"),
+        Fast([(1, start), (3, more), (1, start)], gaps="ok"), Fast([(1, start), (2, more), (2, ping), (3, commit)]),
         Fast([(1, start), (2, more), (5, ping), (6, commit)]),
         Fast([(1, start), (2, more), (5, ping), (6, commit)], gaps="ok"),
         Fast([(1, start)], gaps="maybe"), Fast([(2, start)]), Fast([(1, more)]), Fast([(0, commit)]), Fast([(1, 5)]),
@@ -449,7 +452,23 @@ def _fast() -> list[Step]:
     ]  # fmt: skip
 
 
+def _backups() -> list[Step]:
+    config = {"name": "T", "subjects": ["t.>"]}
+    requests: list[Any] = [
+        b"", {}, b"{x", {"deliver_subject": "a.*"}, {"deliver_subject": ""}, {"deliver_subject": 1}, {"other": 1},
+    ]  # fmt: skip
+    restores: list[Any] = [
+        b"", b"{x", {"config": {"name": "X"}}, {"config": {**config, "subjects": ["t.>", "t.a"]}}, {"other": 1},
+    ]  # fmt: skip
+    return [
+        *FILLED, *[api("STREAM.SNAPSHOT.S", request) for request in requests],
+        api("STREAM.SNAPSHOT.NONE", {"deliver_subject": "d"}), *[api("STREAM.RESTORE.T", one) for one in restores],
+        api("STREAM.RESTORE.S", {"config": {"name": "S", "subjects": ["s.>"]}}), *DELETE,
+    ]  # fmt: skip
+
+
 SCRIPTS: dict[str, list[Step]] = {
+    "backups": _backups(),
     "schedules": _schedules(),
     "fast": _fast(),
     "sources": _sources(),

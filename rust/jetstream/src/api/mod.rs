@@ -1,6 +1,7 @@
 //! The JetStream API: requests on `$JS.API.>` and their answers.
 
 mod account;
+mod backups;
 mod consumers;
 mod direct;
 mod info;
@@ -139,6 +140,8 @@ impl<D: Disk> Engine<D> {
             ["STREAM", "PURGE", name] => Some(self.purge_stream(account, name, payload)),
             ["STREAM", "MSG", "GET", name] => Some(self.get_message(account, name, payload)),
             ["STREAM", "MSG", "DELETE", name] => Some(self.delete_message(account, name, payload)),
+            ["STREAM", "SNAPSHOT", name] => Some(self.snapshot_stream(name, request)),
+            ["STREAM", "RESTORE", name] => Some(self.restore_stream(name, request)),
             ["STREAM", "LEADER", "STEPDOWN", _] => clustered("stream_leader_stepdown_response"),
             ["STREAM", "PEER", "REMOVE", _] => clustered("stream_remove_peer_response"),
             ["STREAM", "PEER", "EVACUATE", _] => clustered("stream_evacuate_peer_response"),
@@ -276,6 +279,8 @@ fn answer_kind(tokens: &[&str]) -> Option<&'static str> {
         ["STREAM", "PURGE", _] => "stream_purge_response",
         ["STREAM", "MSG", "GET", _] => "stream_msg_get_response",
         ["STREAM", "MSG", "DELETE", _] => "stream_msg_delete_response",
+        ["STREAM", "SNAPSHOT", _] => "stream_snapshot_response",
+        ["STREAM", "RESTORE", _] => "stream_restore_response",
         ["STREAM", "LEADER", "STEPDOWN", _] => "stream_leader_stepdown_response",
         ["STREAM", "PEER", "REMOVE", _] => "stream_remove_peer_response",
         ["STREAM", "PEER", "EVACUATE", _] => "stream_evacuate_peer_response",

@@ -28,7 +28,7 @@ impl<D: Disk> Origins for AccountStreams<'_, D> {
 
 impl<D: Disk> Engine<D> {
     /// Reads a configuration and checks what can be checked without the stream itself.
-    fn read_config(
+    pub(crate) fn read_config(
         &self,
         account: u32,
         name: &str,
@@ -57,7 +57,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// What this version can't do yet.
-    fn check_supported(config: &StreamConfig) -> Result<(), ApiError> {
+    pub(crate) fn check_supported(config: &StreamConfig) -> Result<(), ApiError> {
         let feeds = || config.mirror.iter().chain(&config.sources);
         let missing = [
             (feeds().any(|feed| feed.external.is_some()), "mirrors and sources of other accounts or domains"),
@@ -72,7 +72,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    fn check_overlap(&self, account: u32, config: &StreamConfig) -> Result<(), ApiError> {
+    pub(crate) fn check_overlap(&self, account: u32, config: &StreamConfig) -> Result<(), ApiError> {
         let Some(account) = self.accounts.get(account as usize) else { return Ok(()) };
         let others = account.streams.iter().filter(|(name, _)| **name != config.name);
         for stream in others.filter_map(|(_, group)| self.streams.get(group)) {
@@ -86,7 +86,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// What the account and the server allow; `old` is what the stream reserves already.
-    fn check_limits(
+    pub(crate) fn check_limits(
         &self,
         account: u32,
         config: &StreamConfig,

@@ -16,8 +16,10 @@ mod figures;
 mod journal;
 mod outbox;
 mod recovery;
+mod restores;
 mod schedules;
 mod settings;
+mod snapshots;
 mod storage;
 mod stream;
 mod timers;
@@ -41,6 +43,7 @@ pub(crate) use outbox::Outbox;
 pub use outbox::{Departing, Outgoing};
 pub use recovery::{Disks, OpenError, Opened};
 pub use settings::{AccountLimits, Durability, Options, Sizes};
+pub(crate) use snapshots::SnapshotRequest;
 pub use storage::Storage;
 pub(crate) use stream::Stream;
 
@@ -89,6 +92,10 @@ pub enum Interest {
     Consumer,
     /// Who listens to the subject to which a consumer delivers.
     Deliver,
+    /// Acknowledgements of a backup's chunks; the group is the backup's number.
+    Snapshot,
+    /// Chunks of a backup; the group is the backup's number.
+    Restore,
 }
 
 /// A change of what streams listen to.
@@ -151,6 +158,8 @@ pub struct Engine<D: Disk> {
     passing: VecDeque<delivery::Passed>,
     /// Batches that are not committed yet, by stream and id.
     batches: HashMap<(u32, Vec<u8>), batches::Batch>,
+    /// Backups on their way.
+    backups: restores::Backups,
     /// When publishers that send ahead are looked through.
     fast_sweep: Option<i64>,
     /// Streams that have messages to take from others.
@@ -561,10 +570,9 @@ impl<D: Disk> Engine<D> {
         let expiry = self.expiries.first().map(|(time, _)| *time);
         let timer = self.timers.first().map(|(time, _)| *time);
         let ready = (!self.ready.is_empty() || !self.feeding.is_empty()).then_some(self.now);
-        [ready, expiry, timer, self.next_batch_end(), self.next_fast_end(), self.checkpoint_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let backup = self.next_snapshot().into_iter().chain(self.next_restore()).min();
+        let batch = self.next_batch_end().into_iter().chain(self.next_fast_end()).min();
+        [ready, expiry, timer, batch, backup, self.checkpoint_deadline()].into_iter().flatten().min()
     }
 
     pub(crate) fn plan_expiry(&mut self, group: u32, due: Option<i64>) {
@@ -622,6 +630,8 @@ impl<D: Disk> Engine<D> {
         self.feed_streams();
         self.remove_released();
         self.deliver();
+        self.run_restores();
+        self.run_snapshots();
         self.remove_released();
         self.take_news();
         self.log_consumers();

@@ -174,6 +174,7 @@ impl<D: Disk> Engine<D> {
             passing: std::collections::VecDeque::new(),
             batches: HashMap::new(),
             fast_sweep: None,
+            backups: super::restores::Backups::default(),
             feeding: std::collections::VecDeque::new(),
             feeds: 0,
             is_staged: false,
@@ -228,6 +229,7 @@ impl<D: Disk> Engine<D> {
         for id in consumers {
             engine.finish_consumer(id);
         }
+        engine.drop_unfinished_restores();
         engine.link_feeds();
         for group in &groups {
             engine.release_unneeded(*group);

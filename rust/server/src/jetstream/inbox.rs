@@ -36,6 +36,10 @@ pub(super) enum Kind {
     Flow,
     /// Interest in a deliver subject changed.
     Interest,
+    /// A chunk of a backup has arrived; the number is the backup's.
+    Snapshot,
+    /// A chunk of a backup.
+    Restore,
 }
 
 /// The subjects of consumers begin so.
@@ -276,6 +280,8 @@ impl Inlet for Inbox {
         let mut kind = match tag >> 32 {
             0 => Kind::Publish,
             1 => Kind::Direct,
+            n if n == Kind::Snapshot as u64 => Kind::Snapshot,
+            n if n == Kind::Restore as u64 => Kind::Restore,
             _ => match self.sort(number, &subject) {
                 Some(found) => {
                     number = found.1;

@@ -29,7 +29,8 @@ pub(super) struct JetStreamThread {
     inbox: Arc<Inbox>,
     courier: Courier,
     accounts: Vec<Arc<Account>>,
-    attached: HashMap<(u32, Interest, String), SubRef>,
+    /// What streams and backups listen to, with the number of the account.
+    attached: HashMap<(u32, Interest, String), (u32, SubRef)>,
     /// The API of each account.
     api: Vec<(u32, SubRef)>,
     /// Unlocked when the thread ends.
@@ -134,6 +135,8 @@ impl JetStreamThread {
                 self.engine.ack(item.number, ack_numbers(subject), reply, payload);
             }
             Kind::Flow => self.engine.flow_taken(item.number, subject, headers),
+            Kind::Snapshot => self.engine.snapshot_acked(item.number),
+            Kind::Restore => self.engine.restore_chunk(item.number, reply, payload),
             Kind::Interest => self.engine.deliver_interest_changed(item.number, subject),
             Kind::Direct => {
                 let account = self.engine.account_of(item.number);
@@ -215,6 +218,8 @@ impl JetStreamThread {
             let kind = match interest {
                 Interest::Publish => Kind::Publish,
                 Interest::DirectGet => Kind::Direct,
+                Interest::Snapshot => Kind::Snapshot,
+                Interest::Restore => Kind::Restore,
                 Interest::Consumer => {
                     self.inbox.know_consumer(number, &subject, begins.then_some(group));
                     continue;
@@ -233,8 +238,8 @@ impl JetStreamThread {
             let key = (group, interest, subject);
             if begins {
                 let sub = account.attach(inlet, tag(kind, group), key.2.as_bytes());
-                self.attached.insert(key, sub);
-            } else if let Some(sub) = self.attached.remove(&key) {
+                self.attached.insert(key, (number, sub));
+            } else if let Some((_, sub)) = self.attached.remove(&key) {
                 account.detach(&sub);
             }
         }
@@ -251,8 +256,8 @@ impl JetStreamThread {
 
     /// Ends what streams and the API listen to.
     fn detach_all(&mut self) {
-        for ((group, ..), sub) in self.attached.drain() {
-            if let Some(account) = self.accounts.get(self.engine.account_of(group) as usize) {
+        for (_, (number, sub)) in self.attached.drain() {
+            if let Some(account) = self.accounts.get(number as usize) {
                 account.detach(&sub);
             }
         }

@@ -1,0 +1,121 @@
+//! A consumer in a backup: `{"config": {...}, "state": {...}}`.
+
+use serde_json::{Map, Value, json};
+
+use crate::consumer::{Change, ConsumerConfig, ConsumerRequest, ConsumerState, Position};
+
+/// What a backup says of a consumer whose state, as far as the backup's messages go, is this.
+pub fn encode(config: &ConsumerConfig, state: &ConsumerState, last: u64) -> Value {
+    let position = |p: Position| json!({"consumer_seq": p.consumer, "stream_seq": p.stream.min(last)});
+    let (mut pending, mut redelivered) = (Map::new(), Map::new());
+    for (sequence, p) in state.pending.range(..=last) {
+        pending.insert(sequence.to_string(), json!({"Sequence": p.consumer, "Timestamp": p.since}));
+        if p.count > 1 {
+            redelivered.insert(sequence.to_string(), (p.count - 1).into());
+        }
+    }
+    for (sequence, count) in state.exhausted.range(..=last) {
+        redelivered.insert(sequence.to_string(), count.saturating_sub(1).max(1).into());
+    }
+    let mut fields = json!({"delivered": position(state.delivered), "ack_floor": position(state.floor)});
+    for (name, map) in [("pending", pending), ("redelivered", redelivered)] {
+        if !map.is_empty() {
+            fields[name] = map.into();
+        }
+    }
+    json!({"config": config, "state": fields})
+}
+
+/// A consumer of a backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedConsumer {
+    /// Its configuration.
+    pub config: ConsumerConfig,
+    /// What leads to its state. Messages that wait are due when they were delivered.
+    pub changes: Vec<Change>,
+}
+
+/// Reads what a backup says of a consumer; `None` if it is not valid.
+pub fn decode(json: &[u8]) -> Option<SavedConsumer> {
+    let config = ConsumerRequest::decode(json, false).ok()?.config;
+    let value: Value = serde_json::from_slice(json).ok()?;
+    let state = value.get("state")?;
+    let position = |name: &str| {
+        let at = state.get(name);
+        let number = |field: &str| at.and_then(|at| at.get(field)?.as_u64()).unwrap_or(0);
+        Position { consumer: number("consumer_seq"), stream: number("stream_seq") }
+    };
+    let (delivered, floor) = (position("delivered"), position("ack_floor"));
+    let mut changes = vec![Change::Passed(floor)];
+    let counts = |sequence: &str| {
+        state.get("redelivered").and_then(|counts| counts.get(sequence)?.as_u64()).unwrap_or(0)
+    };
+    let mut pending = Vec::new();
+    for (name, p) in state.get("pending").and_then(Value::as_object).into_iter().flatten() {
+        let stream: u64 = name.parse().ok()?;
+        let consumer = p.get("Sequence")?.as_u64()?;
+        let since = p.get("Timestamp")?.as_i64()?;
+        let count = counts(name).saturating_add(1);
+        if stream > floor.stream && stream <= delivered.stream {
+            pending.push(Change::Delivered { stream, consumer, since, due: since, count });
+        }
+    }
+    pending.sort_by_key(|change| match change {
+        Change::Delivered { stream, .. } => *stream,
+        _ => 0,
+    });
+    let is_pending =
+        matches!(pending.last(), Some(Change::Delivered { stream, .. }) if *stream == delivered.stream);
+    changes.extend(pending);
+    if delivered.stream > floor.stream && !is_pending {
+        let Position { consumer, stream } = delivered;
+        changes.push(Change::Delivered { stream, consumer, since: 0, due: 0, count: 1 });
+        changes.push(Change::Acked(stream));
+    }
+    Some(SavedConsumer { config, changes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_comes_back() {
+        let mut state = ConsumerState::starting_at(3);
+        let delivered =
+            |stream, consumer, count| Change::Delivered { stream, consumer, since: 7, due: 7, count };
+        for change in [
+            delivered(3, 1, 1),
+            delivered(4, 2, 1),
+            delivered(6, 3, 1),
+            delivered(9, 4, 1),
+            delivered(4, 5, 2),
+            Change::Acked(3),
+            Change::Acked(9),
+        ] {
+            state.apply(&change);
+        }
+        let json = encode(&ConsumerConfig::default(), &state, 100).to_string();
+        let saved = decode(json.as_bytes()).expect("a consumer");
+        let mut read = ConsumerState::starting_at(1);
+        saved.changes.iter().for_each(|change| {
+            read.apply(change);
+        });
+        assert_eq!(read.pending, state.pending);
+        assert_eq!((read.floor, read.delivered), (state.floor, state.delivered));
+        assert_eq!(read.redelivered(), 1);
+    }
+
+    #[test]
+    fn what_is_beyond_the_backup_is_left_out() {
+        let mut state = ConsumerState::starting_at(1);
+        for n in 1..=5 {
+            state.apply(&Change::Delivered { stream: n, consumer: n, since: 1, due: 1, count: 1 });
+        }
+        let value = encode(&ConsumerConfig::default(), &state, 3);
+        assert_eq!(value["state"]["delivered"]["stream_seq"], 3);
+        assert_eq!(value["state"]["pending"].as_object().map(Map::len), Some(3));
+        assert_eq!(decode(b"{}"), None);
+        assert_eq!(decode(b"{\"config\":{},\"state\":{\"pending\":{\"x\":{}}}}"), None);
+    }
+}

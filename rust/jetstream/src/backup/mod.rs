@@ -1,0 +1,21 @@
+//! Backups of streams in the form of nats-server 2.15: an archive of entries ([`archive`]) in a stream of S2 frames ([`frames`]).
+//!
+//! Nothing here knows of the wire or the engine: bytes in, entries out, and the other way round.
+
+pub mod archive;
+pub mod consumer;
+pub mod frames;
+
+/// Why a backup can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BackupError {
+    /// The frames are damaged, or there are none.
+    #[error("s2: corrupt input")]
+    Frames,
+    /// The entries are damaged.
+    #[error("archive: invalid archive stream")]
+    Archive,
+    /// It was made by a nats-server before 2.15.
+    #[error("the backup was made by a nats-server before 2.15: back the stream up again with a newer one")]
+    Old,
+}

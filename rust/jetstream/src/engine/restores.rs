@@ -1,0 +1,389 @@
+//! Backups on their way in.
+//!
+//! A stream that is being restored has a mark in its configuration and listens to nothing; it gets what its backup says of it with
+//! the last step. After a crash in between the mark is found, and what there is of the stream is dropped.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use stonechat_store::disk::Disk;
+use stonechat_store::messages::Messages;
+
+use super::snapshots::Snapshot;
+use super::{Engine, Interest, InterestChange, Outgoing};
+use crate::api::{error_json, fields};
+use crate::backup::archive;
+use crate::backup::consumer::{self, SavedConsumer};
+use crate::backup::frames::Decompressor;
+use crate::error::{self, ApiError};
+use crate::stream::{Entry, StreamConfig, Ttl, headers};
+use crate::time::rfc3339;
+
+/// The mark, among the metadata.
+const MARK: &str = "_stonechat.restoring";
+/// A sender that sends nothing for so long, in nanoseconds, is given up.
+const STALLED: i64 = 5_000_000_000;
+/// Bytes that are stored in one turn.
+const TURN: usize = 1 << 20;
+
+/// Backups on their way, by number.
+#[derive(Debug, Default)]
+pub(super) struct Backups {
+    last_id: u32,
+    pub(super) snapshots: BTreeMap<u32, Snapshot>,
+    pub(super) restores: BTreeMap<u32, Restore>,
+}
+
+impl Backups {
+    pub(super) fn next_id(&mut self) -> u32 {
+        self.last_id = self.last_id.wrapping_add(1);
+        self.last_id
+    }
+}
+
+/// A backup that is being received.
+#[derive(Debug)]
+pub(super) struct Restore {
+    account: u32,
+    /// The stream as it will be.
+    config: StreamConfig,
+    /// The stream, once its state has come.
+    group: Option<u32>,
+    /// Where chunks are sent to.
+    subject: String,
+    frames: Decompressor,
+    archive: archive::Reader,
+    /// Chunks that are to be answered when what they hold is stored.
+    replies: Vec<Vec<u8>>,
+    /// All chunks have come: where the last answer goes.
+    end: Option<Vec<u8>>,
+    is_ended: bool,
+    consumers: Vec<(String, SavedConsumer)>,
+    consumers_left: u64,
+    /// The last sequence that was stored, and that the stream had.
+    last: u64,
+    last_of_state: u64,
+    bytes: u64,
+    due: i64,
+    started: i64,
+    client: Value,
+}
+
+impl<D: Disk> Engine<D> {
+    /// Begins to receive a backup of a stream whose configuration was checked; answers where to send it.
+    pub(crate) fn begin_restore(&mut self, account: u32, config: StreamConfig, client: Value) -> String {
+        let unique = self.host.unique_id();
+        let name = config.name.clone();
+        let subject = format!("$JS.SNAPSHOT.RESTORE.{name}.{unique}");
+        let id = self.backups.next_id();
+        let restore = Restore {
+            account,
+            config,
+            group: None,
+            subject: subject.clone(),
+            frames: Decompressor::default(),
+            archive: archive::Reader::default(),
+            replies: Vec::new(),
+            end: None,
+            is_ended: false,
+            consumers: Vec::new(),
+            consumers_left: 0,
+            last: 0,
+            last_of_state: 0,
+            bytes: 0,
+            due: self.now + STALLED,
+            started: self.now,
+            client,
+        };
+        self.announce_restore(id, &restore, true);
+        let body = json!({"stream": name, "client": restore.client});
+        self.backups.restores.insert(id, restore);
+        let advisory = format!("$JS.EVENT.ADVISORY.STREAM.RESTORE_CREATE.{name}");
+        self.advise(account, &advisory, "advisory.v1.restore_create", fields(body));
+        subject
+    }
+
+    fn announce_restore(&mut self, id: u32, restore: &Restore, begins: bool) {
+        self.interest_changes.push(InterestChange {
+            account: restore.account,
+            group: id,
+            interest: Interest::Restore,
+            subject: restore.subject.clone(),
+            begins,
+        });
+    }
+
+    /// Whether a stream of this name is being received.
+    pub(crate) fn is_restoring(&self, account: u32, name: &str) -> bool {
+        self.backups.restores.values().any(|r| r.account == account && r.config.name == name)
+    }
+
+    /// A chunk of a backup; an empty one is the last.
+    pub fn restore_chunk(&mut self, id: u32, reply: &[u8], payload: &[u8]) {
+        let now = self.now;
+        let Some(restore) = self.backups.restores.get_mut(&id) else { return };
+        if restore.end.is_some() {
+            return;
+        }
+        restore.due = now;
+        if reply.is_empty() {
+            let failed = failed("each chunk requires a reply subject");
+            return self.end_restore(id, Err(failed));
+        }
+        if payload.is_empty() {
+            restore.end = Some(reply.to_vec());
+        } else {
+            restore.bytes += payload.len() as u64;
+            restore.frames.push(payload);
+            restore.replies.push(reply.to_vec());
+        }
+    }
+
+    /// When backups are to be looked at.
+    pub(super) fn next_restore(&self) -> Option<i64> {
+        self.backups.restores.values().map(|restore| restore.due).min()
+    }
+
+    /// Stores what has come.
+    pub(super) fn run_restores(&mut self) {
+        let now = self.now;
+        let due = self.backups.restores.iter().filter(|(_, r)| r.due <= now).map(|(id, _)| *id);
+        for id in due.collect::<Vec<u32>>() {
+            let Some(mut restore) = self.backups.restores.remove(&id) else { continue };
+            let is_idle = restore.replies.is_empty() && restore.end.is_none();
+            let result = if is_idle { Err(failed("is stalled")) } else { self.run_restore(&mut restore) };
+            let is_done = matches!(result, Ok(true));
+            self.backups.restores.insert(id, restore);
+            match result {
+                Ok(_) if is_done => self.end_restore(id, Ok(())),
+                Ok(_) => {}
+                Err(e) => self.end_restore(id, Err(e)),
+            }
+        }
+    }
+
+    /// One turn; true if it was the last.
+    fn run_restore(&mut self, r: &mut Restore) -> Result<bool, ApiError> {
+        let mut stored = 0;
+        while stored < TURN {
+            let Some(bytes) = r.frames.next_frame().map_err(|e| failed(&e.to_string()))? else {
+                for reply in std::mem::take(&mut r.replies) {
+                    let message = Outgoing { account: r.account, subject: &reply, ..Outgoing::default() };
+                    self.outbox.push(false, &message);
+                }
+                r.due = self.now + STALLED;
+                return match (r.end.is_some(), r.is_ended) {
+                    (true, true) => Ok(true),
+                    (true, false) => Err(failed("backup was truncated")),
+                    (false, _) => Ok(false),
+                };
+            };
+            stored += bytes.len();
+            r.archive.push(&bytes);
+            self.store_entries(r)?;
+        }
+        r.due = self.now;
+        Ok(false)
+    }
+
+    /// Stores the entries that have come as a whole.
+    fn store_entries(&mut self, r: &mut Restore) -> Result<(), ApiError> {
+        let mut archive = std::mem::take(&mut r.archive);
+        let result = loop {
+            match archive.next_entry() {
+                Ok(Some(entry)) if !r.is_ended => {
+                    if let Err(e) = self.store_entry(r, &entry) {
+                        break Err(e);
+                    }
+                }
+                Ok(Some(_) | None) => break Ok(()),
+                Err(e) => break Err(failed(&e.to_string())),
+            }
+        };
+        r.archive = archive;
+        result
+    }
+
+    fn store_entry(&mut self, r: &mut Restore, entry: &archive::Entry<'_>) -> Result<(), ApiError> {
+        let Some(group) = r.group else {
+            if entry.name != b"state.json" {
+                return Err(failed("expected state.json first"));
+            }
+            let state: Value = serde_json::from_slice(entry.content)
+                .map_err(|e| failed(&format!("error in state.json: {e}")))?;
+            return self.restore_state(r, &state);
+        };
+        if r.consumers_left > 0 {
+            let name = entry.name.strip_prefix(b"consumers/").and_then(|n| std::str::from_utf8(n).ok());
+            let saved = name.and_then(|name| Some((name.to_owned(), consumer::decode(entry.content)?)));
+            let Some(saved) = saved else {
+                let name = String::from_utf8_lossy(entry.name);
+                return Err(failed(&format!("failed to decode consumer \"{name}\" state")));
+            };
+            r.consumers_left -= 1;
+            r.consumers.push(saved);
+            return Ok(());
+        }
+        if entry.is_end() {
+            r.is_ended = true;
+            return Ok(());
+        }
+        let sequence = entry.sequence;
+        if sequence <= r.last {
+            let out_of_order = format!("message sequence {sequence} out of order");
+            return Err(failed(if sequence == 0 { "expected message sequence" } else { &out_of_order }));
+        }
+        if !stonechat_subject::is_valid_literal(entry.name) {
+            return Err(failed(&format!("message sequence {sequence} has no valid subject")));
+        }
+        let ttl = headers::value(entry.headers, b"Nats-TTL").and_then(Ttl::parse);
+        let is_over = matches!(ttl, Some(Ttl::For(ttl)) if entry.time.saturating_add(ttl) < self.now);
+        let before = if is_over { sequence } else { sequence - 1 };
+        if before > r.last {
+            self.change(group, &Entry::SkipTo { last: before, time: entry.time })?;
+        }
+        r.last = sequence;
+        if !is_over {
+            let (subject, headers, payload) = (entry.name, entry.headers, entry.content);
+            self.check_resources(group, subject.len() + headers.len() + payload.len())?;
+            self.change(group, &Entry::Append { time: entry.time, subject, headers, payload })?;
+        }
+        Ok(())
+    }
+
+    /// The stream's state has come: it begins to be.
+    fn restore_state(&mut self, r: &mut Restore, state: &Value) -> Result<(), ApiError> {
+        let number = |name: &str| state.get(name).and_then(Value::as_u64).unwrap_or(0);
+        let (first, last, consumers) = (number("first_seq"), number("last_seq"), number("consumer_count"));
+        if last == u64::MAX || first > last.saturating_add(1) {
+            return Err(failed("error in state.json: sequences"));
+        }
+        if self.find(r.account, &r.config.name).is_ok() {
+            return Err(error::STREAM_NAME_EXIST_RESTORE_FAILED.error());
+        }
+        if let Some(refusal) = &self.refuses {
+            return Err(refusal.clone());
+        }
+        let mut config = r.config.clone();
+        config.subjects.clear();
+        config.sources.clear();
+        config.mirror = None;
+        config.metadata.insert(MARK.to_owned(), "true".to_owned());
+        let group = self.create(r.account, config);
+        r.group = Some(group);
+        r.last_of_state = last;
+        r.consumers_left = consumers;
+        self.check_resources(group, usize::try_from(number("bytes")).unwrap_or(usize::MAX))?;
+        if first > 1 {
+            self.change(group, &Entry::SkipTo { last: first - 1, time: self.now })?;
+            r.last = first - 1;
+        }
+        Ok(())
+    }
+
+    /// The last step: the stream becomes what it was.
+    fn finish_restore(&mut self, r: &Restore) -> Result<u32, ApiError> {
+        let Some(group) = r.group else { return Err(failed("expected state.json first")) };
+        if r.last_of_state > r.last {
+            self.change(group, &Entry::SkipTo { last: r.last_of_state, time: self.now })?;
+        }
+        self.check_overlap(r.account, &r.config)?;
+        self.announce(group, false);
+        self.reconfigure(group, r.config.clone());
+        for (name, saved) in &r.consumers {
+            self.restore_consumer(group, name, saved);
+        }
+        self.release_unneeded(group);
+        self.announce(group, true);
+        Ok(group)
+    }
+
+    fn restore_consumer(&mut self, group: u32, name: &str, saved: &SavedConsumer) {
+        let id = self.create_consumer(group, name, saved.config.clone());
+        let now = self.now;
+        let Some(c) = self.consumers.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get(&group) else { return };
+        for change in &saved.changes {
+            c.change(change);
+        }
+        let gone: Vec<u64> = c.state().pending.keys().copied().collect();
+        for sequence in gone.into_iter().filter(|sequence| !stream.core.messages().contains(*sequence)) {
+            c.change(&crate::consumer::Change::Acked(sequence));
+        }
+        let due: Vec<_> = c
+            .state()
+            .pending
+            .iter()
+            .map(|(s, p)| (*s, p.since.saturating_add(c.ack_wait(p.count))))
+            .collect();
+        for (stream, due) in due {
+            c.change(&crate::consumer::Change::Due { stream, due: due.max(now) });
+        }
+        c.settle(stream.core.messages().state().last_sequence);
+        c.waiting_messages = None;
+        self.note_unlogged(id);
+        self.wake(id);
+        self.plan(id);
+    }
+
+    /// A restore is over: what came of it is told, and nothing is left of what failed.
+    fn end_restore(&mut self, id: u32, result: Result<(), ApiError>) {
+        let Some(r) = self.backups.restores.remove(&id) else { return };
+        self.announce_restore(id, &r, false);
+        let name = &r.config.name;
+        let result = result.and_then(|()| self.finish_restore(&r));
+        let mut body = json!({"type": "io.nats.jetstream.api.v1.stream_create_response"});
+        match &result {
+            Ok(group) => {
+                if let (Some(stream), Value::Object(body)) = (self.streams.get(group), &mut body) {
+                    body.extend(self.describe(stream, true, false, None));
+                    body.insert("ts".to_owned(), rfc3339(self.now).into());
+                }
+            }
+            Err(e) => {
+                // What has a number of its own is told as it is.
+                let is_own = e.err_code == error::STREAM_RESTORE.error().err_code;
+                let e = if is_own { e.clone() } else { error::STREAM_RESTORE.with("err", &e.description) };
+                self.warn(format!("The restore of stream '{name}' failed: {}", e.description));
+                body["error"] = error_json(&e);
+                if let Some(group) = r.group {
+                    self.announce(group, false);
+                    self.delete(group);
+                }
+            }
+        }
+        let last_reply = r.end.as_ref().or(r.replies.last());
+        if let Some(reply) = last_reply {
+            let payload = body.to_string();
+            let waits = self.is_ahead();
+            let message = Outgoing {
+                account: r.account,
+                subject: reply,
+                payload: payload.as_bytes(),
+                ..Outgoing::default()
+            };
+            self.outbox.push(waits, &message);
+        }
+        let body = json!({
+            "stream": name, "start": rfc3339(r.started), "end": rfc3339(self.now), "bytes": r.bytes, "client": r.client,
+        });
+        let subject = format!("$JS.EVENT.ADVISORY.STREAM.RESTORE_COMPLETE.{name}");
+        self.advise(r.account, &subject, "advisory.v1.restore_complete", fields(body));
+    }
+
+    /// Drops what a crash left of streams that were being restored.
+    pub(super) fn drop_unfinished_restores(&mut self) {
+        let marked = self.streams.iter().filter(|(_, s)| s.core.config().metadata.contains_key(MARK));
+        let marked: Vec<(u32, String)> =
+            marked.map(|(group, s)| (*group, s.core.config().name.clone())).collect();
+        for (group, name) in marked {
+            self.warn(format!("JetStream stream '{name}': its restore was not completed, restore it again"));
+            self.announce(group, false);
+            self.delete(group);
+        }
+    }
+}
+
+fn failed(text: &str) -> ApiError {
+    error::STREAM_RESTORE.with("err", text)
+}
