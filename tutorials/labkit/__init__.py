@@ -78,7 +78,8 @@ The server is Docker Compose with the lab's ``compose.yaml`` where Docker, Compo
 ``stonechat:latest`` are there, else the in-process ``stonechat.Server``, and pytest's header says
 so. ``LAB_SERVER=docker|inprocess|binary`` decides it by hand; ``binary`` starts
 ``$STONECHAT_SERVER`` or else ``stonechat-server`` of ``PATH``. A compose file takes its host ports
-from ``${NATS_PORT:-4222}`` and ``${MONITOR_PORT:-8222}``.
+from ``${NATS_PORT:-4222}`` and ``${MONITOR_PORT:-8222}``. Where its command says ``"-js"``, the other
+kinds of server get JetStream too, on a folder that outlives `kill` and `restart`.
 """
 
 from labkit.readme import Readme, ReadmeError, Section

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import uuid
 from abc import ABC, abstractmethod
@@ -33,6 +34,7 @@ class LabServer(ABC):
         self.lab = lab
         self.port, self.monitor_port = free_ports(2)
         self.running = False
+        self._store: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def url(self) -> str:
@@ -69,6 +71,15 @@ class LabServer(ABC):
     def close(self) -> None:
         """Remove whatever was started."""
         self.kill()
+        if self._store is not None:
+            self._store.cleanup()
+
+    @property
+    def store_dir(self) -> str | None:
+        """Where JetStream stores, over all restarts; None for a lab whose compose file does not turn it on."""
+        if self._store is None and '"-js"' in (self.lab / "compose.yaml").read_text(encoding="utf-8"):
+            self._store = tempfile.TemporaryDirectory(prefix="lab-jetstream-")
+        return self._store.name if self._store else None
 
     @abstractmethod
     def logs(self) -> str:
@@ -147,7 +158,8 @@ class InProcessServer(LabServer):
 
     def _start(self) -> None:
         stonechat: Any = importlib.import_module("stonechat")
-        server = stonechat.Server(host="127.0.0.1", port=self.port, monitor_port=self.monitor_port)
+        store = {"jetstream": True, "store_dir": self.store_dir} if self.store_dir else {}
+        server = stonechat.Server(host="127.0.0.1", port=self.port, monitor_port=self.monitor_port, **store)
         server.start()
         self._lives.append(server)
 
@@ -174,8 +186,9 @@ class BinaryServer(LabServer):
         program = binary()
         if program is None:
             raise LabServerError("no stonechat-server: set STONECHAT_SERVER or extend PATH")
+        store = ["-js", "-sd", self.store_dir] if self.store_dir else []
         self._process = subprocess.Popen(
-            [program, "-a", "127.0.0.1", "-p", str(self.port), "-m", str(self.monitor_port)],
+            [program, "-a", "127.0.0.1", "-p", str(self.port), "-m", str(self.monitor_port), *store],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
