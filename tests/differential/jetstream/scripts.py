@@ -40,6 +40,7 @@ def _direct() -> list[Step]:
     bodies: tuple[Any, ...] = (
             {"seq": 1}, {"seq": 2}, {"seq": 99}, {"last_by_subj": "s.a"}, {"last_by_subj": "nope"}, b"", b"{x", {},
             {"next_by_subj": "s.b"}, {"next_by_subj": "s.a", "seq": 2}, {"seq": 2, "no_hdr": True},
+            {"last_by_subj": "s.>"}, {"last_by_subj": "*.b"}, {"next_by_subj": "s.>", "seq": 3},
             {"seq": 1, "last_by_subj": "s.a"}, {"start_time": "2020-01-01T00:00:00Z"},
             {"start_time": "2099-01-01T00:00:00Z"}, {"batch": 2}, {"batch": 2, "seq": 99},
             {"last_by_subj": "s.a", "batch": 2}, {"multi_last": []}, {"multi_last": ["nope"]},
@@ -49,7 +50,8 @@ def _direct() -> list[Step]:
     single: list[Step] = [Ask(subject, body) for body in bodies]
     by_subject: list[Step] = [
         Ask(f"{subject}.s.a"), Ask(f"{subject}.s.zz"), Ask(f"{subject}.s.a", {"no_hdr": True}),
-        Ask(f"{subject}.s.b", b"x"), Ask(f"{subject}.s.a.b"), Ask("$JS.API.DIRECT.GET.NONE", {"seq": 1}),
+        Ask(f"{subject}.s.b", b"x"), Ask(f"{subject}.s.a.b"), Ask(f"{subject}.s.>"),
+        Ask(f"{subject}.*.b"), Ask(f"{subject}.zz.>"), Ask("$JS.API.DIRECT.GET.NONE", {"seq": 1}),
         Ask(subject, {"seq": 1}, {"Nats-Required-Api-Level": "99"}),
         Ask(subject, {"seq": 1}, {"Nats-Required-Api-Level": "5"}),
     ]  # fmt: skip
@@ -452,6 +454,26 @@ def _fast() -> list[Step]:
     ]  # fmt: skip
 
 
+def _given_consumers() -> list[Step]:
+    consumer = {
+        "name": "C", "durable_name": "C", "deliver_subject": "d.C", "ack_policy": "flow_control", "flow_control": True,
+        "idle_heartbeat": 1_000_000_000, "max_ack_pending": 100, "filter_subject": "u.a", "deliver_policy": "all",
+    }  # fmt: skip
+    given = {"name": "UP", "consumer": {"name": "C", "deliver_subject": "d.C"}}
+    return [
+        create("UP", subjects=["u.>"], retention="workqueue"),
+        api("CONSUMER.CREATE.UP.C", {"stream_name": "UP", "config": consumer}),
+        publish("u.a", "1"), publish("u.b", "2"), publish("u.a", "3"),
+        create("DOWN", sources=[given]), Until("$JS.API.STREAM.INFO.DOWN", "state.messages", 2),
+        publish("u.a", "4"), Until("$JS.API.STREAM.INFO.DOWN", "state.messages", 3),
+        api("STREAM.MSG.GET.DOWN", {"seq": 2}), Until("$JS.API.STREAM.INFO.UP", "state.messages", 1),
+        create("BAD", sources=[{**given, "opt_start_seq": 5}]),
+        create("BAD", sources=[{**given, "filter_subject": "u.a"}]),
+        create("BAD", mirror={**given, "opt_start_seq": 5}), create("BAD", sources=[{"name": "UP", "consumer": {}}]),
+        api("STREAM.DELETE.DOWN"), api("STREAM.DELETE.UP"),
+    ]  # fmt: skip
+
+
 def _backups() -> list[Step]:
     config = {"name": "T", "subjects": ["t.>"]}
     requests: list[Any] = [
@@ -469,6 +491,7 @@ def _backups() -> list[Step]:
 
 SCRIPTS: dict[str, list[Step]] = {
     "backups": _backups(),
+    "given-consumers": _given_consumers(),
     "schedules": _schedules(),
     "fast": _fast(),
     "sources": _sources(),

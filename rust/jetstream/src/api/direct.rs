@@ -7,7 +7,7 @@ use stonechat_store::disk::Disk;
 use stonechat_store::index::Filter;
 use stonechat_store::messages::{Message, Messages};
 
-use super::messages::{lost_error, next, sequence_of};
+use super::messages::{last_of, lost_error, next, sequence_of};
 use super::requests::GetRequest;
 use super::{Request, is_level_met};
 use crate::engine::{Engine, Outgoing};
@@ -48,10 +48,10 @@ impl<D: Disk> Engine<D> {
             if asked != (GetRequest { no_headers: asked.no_headers, ..GetRequest::default() }) {
                 return self.direct_status(request, "408 Bad Request", &[]);
             }
-            let Some(last) = stream.core.messages().subject(subject) else {
+            let Some(last) = last_of(stream.core.messages(), subject) else {
                 return self.direct_status(request, "404 Message Not Found", &[]);
             };
-            return self.direct_message(group, request, last.last, asked.no_headers);
+            return self.direct_message(group, request, last, asked.no_headers);
         }
         let is_empty = asked.sequence == 0
             && asked.last_for.is_empty()

@@ -103,15 +103,19 @@ impl<D: Disk> Engine<D> {
     }
 }
 
+/// The last message on `subject`, which may have wildcards.
+pub(super) fn last_of<M: Messages>(messages: &M, subject: &[u8]) -> Option<u64> {
+    let last = match stonechat_subject::has_wildcard(subject) {
+        true => messages.last_matching(&Filter::new(subject)),
+        false => messages.subject(subject)?.last,
+    };
+    (last > 0).then_some(last)
+}
+
 /// Which message is asked for; `None` if there is none.
 pub(super) fn sequence_of<M: Messages>(messages: &M, request: &GetRequest) -> Option<u64> {
     if !request.last_for.is_empty() {
-        let subject = request.last_for.as_bytes();
-        let last = match stonechat_subject::has_wildcard(subject) {
-            true => messages.last_matching(&Filter::new(subject)),
-            false => messages.subject(subject)?.last,
-        };
-        return (last > 0).then_some(last);
+        return last_of(messages, request.last_for.as_bytes());
     }
     let mut sequence = request.sequence;
     if let Some(time) = request.start_time {

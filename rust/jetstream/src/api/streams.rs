@@ -61,7 +61,6 @@ impl<D: Disk> Engine<D> {
         let feeds = || config.mirror.iter().chain(&config.sources);
         let missing = [
             (feeds().any(|feed| feed.external.is_some()), "mirrors and sources of other accounts or domains"),
-            (feeds().any(|feed| feed.consumer.is_some()), "mirrors and sources through a given consumer"),
             (config.allow_msg_counter && !config.sources.is_empty(), "message counters with sources"),
         ];
         match missing.iter().find(|(used, _)| *used) {

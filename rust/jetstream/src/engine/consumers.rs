@@ -58,6 +58,7 @@ impl<D: Disk> Engine<D> {
         self.learn_interest(id);
         self.wake(id);
         self.plan(id);
+        self.wake_followers(group);
         id
     }
 

@@ -14,7 +14,9 @@ use stonechat_store::wal::GroupId;
 use stonechat_subject::Transform;
 
 use super::journal::Body;
+use super::stream::short_hash;
 use super::{Engine, Stored, Stream};
+use crate::consumer::{Change, Consumer, Position};
 use crate::stream::{Entry, Publish, Retention, StreamConfig, StreamSource, headers};
 use crate::time::parse_rfc3339;
 
@@ -37,6 +39,8 @@ pub(super) struct Feed {
     start_sequence: u64,
     start_time: i64,
     is_mirror: bool,
+    /// The consumer of the origin by which it takes them, if one was given (ADR-60).
+    consumer: Option<String>,
     /// What a source's messages say of where they come from, before and behind the sequence.
     label: String,
     /// When something was last taken; 0 for never.
@@ -87,8 +91,17 @@ impl Feed {
             start_sequence: source.opt_start_seq,
             start_time: time.unwrap_or(0),
             is_mirror,
+            consumer: source.consumer.as_ref().map(|consumer| consumer.name.clone()),
             label: format!("{from} {to}"),
             active: 0,
+        }
+    }
+
+    /// What its messages call the stream that they come from.
+    fn origin_name(&self) -> String {
+        match &self.consumer {
+            Some(consumer) => format!("{}:C={}", self.origin, short_hash(consumer)),
+            None => self.origin.clone(),
         }
     }
 
@@ -198,12 +211,28 @@ impl<D: Disk> Engine<D> {
         let Ok(origin_group) = self.find(stream.account, &feed.origin) else { return };
         let Some(origin) = self.streams.get(&origin_group) else { return };
         let known = stream.fed.get(&feed.key).copied();
-        let next = known.unwrap_or_else(|| feed.first(origin.core.messages()));
-        let (key, origin_name, is_mirror) = (feed.key.clone(), feed.origin.clone(), feed.is_mirror);
+        // A consumer that was given says where to go on and what is wanted. Nobody listens to its subject, so it moves only here.
+        let gate = match &feed.consumer {
+            None => None,
+            Some(name) => {
+                let Some(id) = origin.consumers.get(name).copied() else { return };
+                let Some(consumer) = self.consumers.get(&id) else { return };
+                if consumer.config().pause_until.is_some_and(|until| until > self.now) {
+                    return;
+                }
+                Some((id, consumer))
+            }
+        };
+        let next = match gate {
+            Some((_, consumer)) => consumer.state().floor.stream + 1,
+            None => known.unwrap_or_else(|| feed.first(origin.core.messages())),
+        };
+        let (key, origin_name, is_mirror) = (feed.key.clone(), feed.origin_name(), feed.is_mirror);
         let label = (feed.label.clone(), feed.identity.clone());
         let keeps_order = origin.core.config().retention != Retention::Limits;
-        let (taken, mut after) = take(feed, origin, next);
-        if known == Some(after) {
+        let (taken, mut after) = take(feed, origin, next, gate.map(|(_, consumer)| &**consumer));
+        let gate = gate.map(|(id, _)| id);
+        if known == Some(after) && next == after {
             return;
         }
         let mut done = Vec::new();
@@ -229,6 +258,14 @@ impl<D: Disk> Engine<D> {
             let body = Body::fed(after, &key);
             self.log.append(GroupId(group), body.kind, &body.parts());
             self.note_dirty(group);
+        }
+        if let Some(consumer) = gate.and_then(|id| self.consumers.get_mut(&id)) {
+            let delivered = consumer.state().delivered.consumer + done.len() as u64;
+            consumer.change(&Change::Passed(Position { consumer: delivered, stream: after - 1 }));
+            (consumer.cursor, consumer.waiting_messages) = (after, None);
+        }
+        if let Some(id) = gate {
+            self.note_unlogged(id);
         }
         if keeps_order {
             self.release(origin_group, 0, &done);
@@ -328,7 +365,7 @@ impl<D: Disk> Engine<D> {
 }
 
 /// What is to be taken from `next` on, and where to go on.
-fn take<D: Disk>(feed: &Feed, origin: &Stream<D>, next: u64) -> (Vec<Taken>, u64) {
+fn take<D: Disk>(feed: &Feed, origin: &Stream<D>, next: u64, gate: Option<&Consumer>) -> (Vec<Taken>, u64) {
     let messages = origin.core.messages();
     let (mut taken, mut after, mut bytes, mut looked) = (Vec::new(), next, 0, 0);
     let mut is_cut = false;
@@ -340,6 +377,7 @@ fn take<D: Disk>(feed: &Feed, origin: &Stream<D>, next: u64) -> (Vec<Taken>, u64
         }
         after = sequence + 1;
         if let Some(message) = message
+            && gate.is_none_or(|consumer| consumer.wants(message.subject))
             && let Some(subject) = feed.accept(message.subject)
         {
             bytes += message.headers.len() + message.payload.len();

@@ -111,9 +111,7 @@ impl<D: Disk> Stream<D> {
 
     /// What tells it from others that had its name before or will have it, as nats-server 2.15 computes it.
     pub(super) fn identity(&self) -> String {
-        const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-        let hash = Sha256::digest(crate::time::rfc3339(self.created).as_bytes());
-        hash.iter().take(8).map(|byte| char::from(DIGITS[usize::from(*byte) % DIGITS.len()])).collect()
+        short_hash(&crate::time::rfc3339(self.created))
     }
 
     /// Whether its changes go to the log.
@@ -130,6 +128,13 @@ impl<D: Disk> Stream<D> {
     pub(crate) fn subjects(&self) -> &[String] {
         &self.core.config().subjects
     }
+}
+
+/// Eight letters and digits that stand for a text, as nats-server 2.15 computes them.
+pub(super) fn short_hash(text: &str) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let hash = Sha256::digest(text.as_bytes());
+    hash.iter().take(8).map(|byte| char::from(DIGITS[usize::from(*byte) % DIGITS.len()])).collect()
 }
 
 impl<D: Disk> Storage<D> {
