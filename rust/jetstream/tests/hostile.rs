@@ -61,6 +61,9 @@ fn path() -> impl Strategy<Value = String> {
         "STREAM.NAMES",
         "INFO",
         "STREAM.DELETE.S",
+        "STREAM.SNAPSHOT.S",
+        "STREAM.RESTORE.S",
+        "STREAM.RESTORE.T",
     ];
     prop_oneof![
         3 => prop::sample::select(usual.to_vec()).prop_map(str::to_owned),
@@ -123,6 +126,13 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         "id",
         "priority",
         "pause_until",
+        "deliver_subject",
+        "chunk_size",
+        "window_size",
+        "config",
+        "state",
+        "allow_msg_schedules",
+        "allow_batched",
     ];
     let object = prop::collection::btree_map(prop::sample::select(fields.to_vec()), value(), 0..5);
     prop_oneof![
@@ -177,10 +187,22 @@ fn headers() -> impl Strategy<Value = Vec<u8>> {
         "Nats-Expected-Last-Subject-Sequence",
         "Nats-Expected-Last-Subject-Sequence-Subject",
         "Nats-Incr",
+        "Nats-Schedule",
+        "Nats-Schedule-Target",
+        "Nats-Schedule-Source",
+        "Nats-Schedule-Time-Zone",
+        "Nats-Schedule-Next",
+        "Nats-Scheduler",
         "A",
     ];
-    let line = (prop::sample::select(names.to_vec()), "[a-z0-9.*>: ]{0,8}")
-        .prop_map(|(n, v)| format!("{n}: {v}\r\n"));
+    let text = prop_oneof![
+        3 => "[a-z0-9.*>: ]{0,8}",
+        1 => prop::sample::select(vec![
+            "@every 1s", "@at 1970-01-01T00:00:09Z", "@at 9999-12-31T23:59:59Z", "* * * * * *", "s.a", "s.b", "purge", "sub",
+            "0 0 0 31 2 *", "@every 2562047h", "Europe/Paris",
+        ]).prop_map(str::to_owned),
+    ];
+    let line = (prop::sample::select(names.to_vec()), text).prop_map(|(n, v)| format!("{n}: {v}\r\n"));
     prop_oneof![
         2 => Just(Vec::new()),
         3 => prop::collection::vec(line, 0..4).prop_map(|l| format!("NATS/1.0\r\n{}\r\n", l.concat()).into_bytes()),
@@ -249,10 +271,10 @@ proptest! {
 
     #[test]
     fn nothing_brings_it_down(
-        steps in prop::collection::vec((path(), body(), headers(), 0..4u8, "[a-c.*>]{1,5}"), 1..60),
+        steps in prop::collection::vec((path(), body(), headers(), 0..7u8, "[a-c.*>]{1,5}"), 1..60),
     ) {
         let (mut engine, account) = engine();
-        let config = json!({"name": "S", "subjects": ["s.>"], "allow_rollup_hdrs": true, "allow_msg_ttl": true, "allow_direct": true});
+        let config = json!({"name": "S", "subjects": ["s.>"], "allow_rollup_hdrs": true, "allow_msg_ttl": true, "allow_direct": true, "allow_msg_schedules": true, "allow_batched": true});
         let request = |subject: &str, payload: &[u8], headers: &[u8], engine: &mut Engine<SimDisk>| {
             engine.request(&Request {
                 account, subject: subject.as_bytes(), reply: b"r", headers, payload, client: &|| Value::Null,
@@ -270,6 +292,14 @@ proptest! {
                 2 => engine.direct_get(1, &Request {
                     account, subject: b"$JS.API.DIRECT.GET.S", reply: b"r", headers, payload: body, client: &|| Value::Null,
                 }),
+                3 => {
+                    let reply = format!("in.b.{}.{}.{}.{}.$FI", i % 3, ["ok", "fail"][i % 2], i % 7, body.len() % 5);
+                    engine.publish(1, reply.as_bytes(), &Publish { subject: format!("s.{subject}").as_bytes(), headers, payload: body });
+                }
+                4 => {
+                    engine.restore_chunk(i as u32 % 4, b"r", body);
+                    engine.snapshot_acked(i as u32 % 4);
+                }
                 _ => request(&format!("$JS.API.{path}"), body, headers, &mut engine),
             }
             engine.tick();

@@ -127,6 +127,11 @@ async def _play(url: str, steps: Sequence[Step]) -> list[Any]:
         results += [await _step(client, step, hear, replies) for step in steps]
         # What was sent before this answer has come.
         await client.request("$JS.API.INFO", b"", timeout=PATIENCE_S)
+        # The real server tells of deletions a little after it has answered them: until nothing comes any more.
+        count = -1
+        while heard and count < len(heard):
+            count = len(heard)
+            await asyncio.sleep(SILENCE_S)
         # Which of two advisories about one request comes first is nobody's promise.
         results.append(sorted(heard, key=lambda one: str(one[0])))
     finally:

@@ -194,6 +194,15 @@ impl Consumer {
         changed
     }
 
+    /// Takes note, in the log too, that all up to here was delivered and needs nothing any more.
+    pub fn pass(&mut self, position: Position) {
+        let change = Change::Passed(position);
+        self.state.apply(&change);
+        if self.is_logged {
+            change.encode(&mut self.journal);
+        }
+    }
+
     /// Carries out what the log says.
     pub fn replay(&mut self, mut changes: &[u8]) {
         while let Some(change) = Change::decode(&mut changes) {

@@ -16,7 +16,7 @@ use stonechat_subject::Transform;
 use super::journal::Body;
 use super::stream::short_hash;
 use super::{Engine, Stored, Stream};
-use crate::consumer::{Change, Consumer, Position};
+use crate::consumer::{Consumer, Position};
 use crate::stream::{Entry, Publish, Retention, StreamConfig, StreamSource, headers};
 use crate::time::parse_rfc3339;
 
@@ -261,7 +261,7 @@ impl<D: Disk> Engine<D> {
         }
         if let Some(consumer) = gate.and_then(|id| self.consumers.get_mut(&id)) {
             let delivered = consumer.state().delivered.consumer + done.len() as u64;
-            consumer.change(&Change::Passed(Position { consumer: delivered, stream: after - 1 }));
+            consumer.pass(Position { consumer: delivered, stream: after - 1 });
             (consumer.cursor, consumer.waiting_messages) = (after, None);
         }
         if let Some(id) = gate {

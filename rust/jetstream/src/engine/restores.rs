@@ -15,6 +15,7 @@ use crate::api::{error_json, fields};
 use crate::backup::archive;
 use crate::backup::consumer::{self, SavedConsumer};
 use crate::backup::frames::Decompressor;
+use crate::consumer::Change;
 use crate::error::{self, ApiError};
 use crate::stream::{Entry, StreamConfig, Ttl, headers};
 use crate::time::rfc3339;
@@ -304,11 +305,16 @@ impl<D: Disk> Engine<D> {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let Some(stream) = self.streams.get(&group) else { return };
         for change in &saved.changes {
-            c.change(change);
+            match change {
+                Change::Passed(position) => c.pass(*position),
+                other => {
+                    c.change(other);
+                }
+            }
         }
         let gone: Vec<u64> = c.state().pending.keys().copied().collect();
         for sequence in gone.into_iter().filter(|sequence| !stream.core.messages().contains(*sequence)) {
-            c.change(&crate::consumer::Change::Acked(sequence));
+            c.change(&Change::Acked(sequence));
         }
         let due: Vec<_> = c
             .state()
@@ -317,7 +323,7 @@ impl<D: Disk> Engine<D> {
             .map(|(s, p)| (*s, p.since.saturating_add(c.ack_wait(p.count))))
             .collect();
         for (stream, due) in due {
-            c.change(&crate::consumer::Change::Due { stream, due: due.max(now) });
+            c.change(&Change::Due { stream, due: due.max(now) });
         }
         c.settle(stream.core.messages().state().last_sequence);
         c.waiting_messages = None;

@@ -1,0 +1,247 @@
+//! Backups through crashes, and whatever may come in place of one.
+//!
+//! `STONECHAT_SEEDS=10000` tries more.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that can't go on may panic")]
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use stonechat_jetstream::api::Request;
+use stonechat_jetstream::engine::{AccountLimits, Disks, Durability, Engine, Host, Interest, Options, Sizes};
+use stonechat_jetstream::stream::Publish;
+use stonechat_store::disk::sim::{Random, SimDisk};
+
+struct Everybody;
+
+impl Host for Everybody {
+    fn is_wanted(&self, _account: &str, _subject: &[u8]) -> bool {
+        true
+    }
+
+    fn unique_id(&mut self) -> String {
+        "id".to_owned()
+    }
+}
+
+#[derive(Clone, Default)]
+struct Store([SimDisk; 3]);
+
+struct World {
+    engine: Engine<SimDisk>,
+    account: u32,
+    /// What came to each subject since it was last asked for.
+    got: Vec<(String, Vec<u8>)>,
+    restore: u32,
+}
+
+impl World {
+    fn open(store: &Store) -> Self {
+        let [log, catalogue, streams] = store.0.clone().map(Arc::new);
+        let options = Options {
+            server_name: "sim".into(),
+            server_id: "sim".into(),
+            version: "2.15.2".into(),
+            domain: None,
+            strict: true,
+            max_memory: -1,
+            max_storage: -1,
+            duplicate_window_max: 0,
+            default_max_consumers: 1000,
+            durability: Durability::Synced,
+            sizes: Sizes { log_file: 32 << 10, checkpoint: 40 << 10, segment: 4 << 10 },
+        };
+        let disks = Disks { log, catalogue, streams };
+        let (mut engine, _) = Engine::open(&disks, options, Box::new(Everybody), 99, 1).expect("opens");
+        engine.set_limits("$G", Some(AccountLimits::default()));
+        let account = engine.account("$G");
+        Self { engine, account, got: Vec::new(), restore: 0 }
+    }
+
+    fn turn(&mut self, jobs: usize) {
+        self.engine.tick();
+        self.engine.commit();
+        for _ in 0..jobs {
+            let Some(job) = self.engine.next_job() else { break };
+            let done = job.run();
+            self.engine.job_done(done);
+        }
+        for change in self.engine.take_interest_changes() {
+            if change.interest == Interest::Restore && change.begins {
+                self.restore = change.group;
+            }
+        }
+        let got = &mut self.got;
+        self.engine.take_ready(|out| {
+            got.push((String::from_utf8_lossy(out.to).into_owned(), out.payload().to_vec()));
+        });
+    }
+
+    fn ask(&mut self, path: &str, payload: &Value) -> Value {
+        let payload = if payload.is_null() { String::new() } else { payload.to_string() };
+        self.engine.request(&Request {
+            account: self.account,
+            subject: format!("$JS.API.{path}").as_bytes(),
+            reply: b"ask",
+            headers: b"",
+            payload: payload.as_bytes(),
+            client: &|| Value::Null,
+        });
+        loop {
+            self.turn(4);
+            if let Some(at) = self.got.iter().position(|(to, _)| to == "ask") {
+                return serde_json::from_slice(&self.got.remove(at).1).expect("JSON");
+            }
+        }
+    }
+
+    fn back_up(&mut self) -> (Value, Vec<u8>) {
+        let request = json!({"deliver_subject": "snap", "chunk_size": 1024, "window_size": 4096});
+        let answer = self.ask("STREAM.SNAPSHOT.S", &request);
+        let mut data = Vec::new();
+        loop {
+            self.turn(4);
+            for (to, payload) in std::mem::take(&mut self.got) {
+                match to.as_str() {
+                    "snap" if payload.is_empty() => return (answer, data),
+                    "snap" => data.extend(payload),
+                    // Advisories.
+                    _ => continue,
+                }
+                self.engine.snapshot_acked(1);
+            }
+        }
+    }
+
+    fn names(&mut self) -> Value {
+        self.ask("STREAM.NAMES", &Value::Null)["streams"].clone()
+    }
+
+    /// All that is said of the stream and its consumer, and its messages.
+    fn content(&mut self) -> Vec<Value> {
+        let info = self.ask("STREAM.INFO.S", &json!({"deleted_details": true, "subjects_filter": ">"}));
+        let last = info["state"]["last_seq"].as_u64().unwrap_or(0);
+        let mut state = info["state"].clone();
+        state["last_ts"] = Value::Null;
+        let mut content = vec![info["config"].clone(), state];
+        for sequence in 1..=last {
+            content.push(self.ask("STREAM.MSG.GET.S", &json!({"seq": sequence}))["message"].clone());
+        }
+        let consumer = self.ask("CONSUMER.INFO.S.C", &Value::Null);
+        for field in ["config", "num_ack_pending", "num_pending", "num_redelivered"] {
+            content.push(consumer[field].clone());
+        }
+        for field in ["delivered", "ack_floor"] {
+            content.push(json!([consumer[field]["consumer_seq"], consumer[field]["stream_seq"]]));
+        }
+        content
+    }
+}
+
+/// A stream with gaps and a consumer in the middle of it, and its backup.
+fn fill(random: &mut Random) -> (Vec<Value>, Value, Vec<u8>) {
+    let mut world = World::open(&Store::default());
+    let config = json!({"name": "S", "subjects": ["s.*"], "allow_msg_ttl": true, "max_msgs": 150});
+    world.ask("STREAM.CREATE.S", &config);
+    let consumer = json!({"stream_name": "S", "config": {"durable_name": "C", "ack_policy": "explicit"}});
+    world.ask("CONSUMER.CREATE.S.C", &consumer);
+    for n in 0..20 + random.below(180) {
+        let (subject, payload) = (format!("s.{}", n % 5), vec![n as u8; random.below(300)]);
+        let headers = if random.one_in(3) { &b"NATS/1.0\r\nNats-TTL: 1h\r\n\r\n"[..] } else { b"" };
+        world.engine.publish(1, b"", &Publish { subject: subject.as_bytes(), headers, payload: &payload });
+    }
+    world.turn(9);
+    for _ in 0..random.below(20) {
+        let sequence = 1 + random.below(150);
+        world.ask("STREAM.MSG.DELETE.S", &json!({"seq": sequence}));
+    }
+    world.engine.pull(2, b"in", b"", b"15");
+    world.turn(9);
+    for stream in [1, 2, 5] {
+        world.engine.ack(2, format!("1.{stream}.{stream}.1.1").as_bytes(), b"", b"+ACK");
+    }
+    world.turn(9);
+    let content = world.content();
+    let (answer, data) = world.back_up();
+    (content, answer, data)
+}
+
+fn same(got: &[Value], expected: &[Value], seed: u64, when: &str) {
+    for (got, expected) in got.iter().zip(expected) {
+        assert_eq!(got, expected, "seed {seed}, {when}");
+    }
+    assert_eq!(got.len(), expected.len(), "seed {seed}, {when}");
+}
+
+#[test]
+fn a_restore_is_whole_or_not_there() {
+    let seeds = std::env::var("STONECHAT_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(30);
+    for seed in 0..seeds {
+        let mut random = Random(seed);
+        let (content, answer, data) = fill(&mut random);
+        let mut store = Store::default();
+        let mut world = World::open(&store);
+        let request = json!({"config": answer["config"], "state": answer["state"]});
+        for attempt in 0.. {
+            let begun = world.ask("STREAM.RESTORE.S", &request);
+            assert!(begun["deliver_subject"].is_string(), "seed {seed}: {begun}");
+            let id = world.restore;
+            let size = 1 + random.below(2000);
+            let chunks: Vec<&[u8]> = data.chunks(size).chain([&b""[..]]).collect();
+            let crash = if attempt < 3 { random.below(chunks.len() + 2) } else { usize::MAX };
+            for chunk in chunks.iter().take(crash) {
+                world.engine.restore_chunk(id, b"chunk", chunk);
+                world.turn(random.below(3));
+            }
+            if crash >= chunks.len() {
+                for _ in 0..50 {
+                    world.turn(4);
+                }
+                same(&world.content(), &content, seed, "restored");
+                // It is still there after a crash.
+                store.0 = store.0.map(|disk| disk.power_cut(&mut random));
+                world = World::open(&store);
+                same(&world.content(), &content, seed, "after a crash");
+                break;
+            }
+            let is_kill = random.one_in(2);
+            store.0 = store.0.map(|disk| if is_kill { disk.kill() } else { disk.power_cut(&mut random) });
+            world = World::open(&store);
+            let there = world.names();
+            if there == json!(["S"]) {
+                // The last step was done, but nobody was told.
+                same(&world.content(), &content, seed, "restored without a word");
+                break;
+            }
+            assert_eq!(there, Value::Null, "seed {seed}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn what_is_no_backup_leaves_nothing(seed in 0u64..50, flips in prop::collection::vec((any::<usize>(), 0u8..8), 1..4)) {
+        let (_, answer, mut data) = fill(&mut Random(seed));
+        for (at, bit) in flips {
+            let at = at % data.len();
+            data[at] ^= 1 << bit;
+        }
+        let mut world = World::open(&Store::default());
+        world.ask("STREAM.RESTORE.S", &json!({"config": answer["config"], "state": answer["state"]}));
+        let id = world.restore;
+        for chunk in data.chunks(1000).chain([&b""[..]]) {
+            world.engine.restore_chunk(id, b"chunk", chunk);
+            world.turn(4);
+        }
+        for _ in 0..20 {
+            world.turn(4);
+        }
+        let told = world.got.iter().any(|(_, payload)| payload.windows(5).any(|w| w == b"10062"));
+        let there = world.names();
+        prop_assert!(told || there == json!(["S"]), "neither an error nor a stream");
+        prop_assert!(!told || there == Value::Null);
+    }
+}
