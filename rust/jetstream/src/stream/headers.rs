@@ -126,7 +126,8 @@ pub fn push(block: &mut Vec<u8>, name: &str, value: &[u8]) {
     if block.is_empty() {
         block.extend_from_slice(b"NATS/1.0\r\n\r\n");
     }
-    block.truncate(block.len() - 2);
+    // A client's block may be anything.
+    block.truncate(block.len().saturating_sub(2));
     for part in [name.as_bytes(), b": ", value, b"\r\n\r\n"] {
         block.extend_from_slice(part);
     }
