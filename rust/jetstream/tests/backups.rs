@@ -219,6 +219,49 @@ fn a_restore_is_whole_or_not_there() {
     }
 }
 
+/// Recorded with nats-server 2.10, 2.12 and 2.14, whose backups have another form.
+#[test]
+fn backups_of_old_servers_are_read() {
+    use base64::Engine as _;
+    let recorded: Vec<Value> =
+        serde_json::from_str(include_str!("data/old_backups.json")).expect("recorded backups");
+    assert!(!recorded.is_empty());
+    for backup in recorded {
+        let data = backup["data"].as_str().expect("text");
+        let data = base64::engine::general_purpose::STANDARD.decode(data).expect("base64");
+        for size in [data.len(), 700, 33] {
+            let mut world = World::open(&Store::default());
+            world.ask("STREAM.RESTORE.S", &json!({"config": backup["config"], "state": backup["state"]}));
+            let id = world.restore;
+            for chunk in data.chunks(size).chain([&b""[..]]) {
+                world.engine.restore_chunk(id, b"chunk", chunk);
+                world.turn(4);
+            }
+            world.turn(4);
+            let when = backup["version"].as_str().expect("a version");
+            let messages = backup["messages"].as_array().expect("messages");
+            let state = world.ask("STREAM.INFO.S", &Value::Null)["state"].clone();
+            for field in ["messages", "first_seq", "last_seq", "num_deleted"] {
+                assert_eq!(state[field], backup["state"][field], "{when}: {field}");
+            }
+            let first = state["first_seq"].as_u64().expect("a sequence");
+            for (sequence, expected) in (first..).zip(messages) {
+                let got = world.ask("STREAM.MSG.GET.S", &json!({"seq": sequence}))["message"].clone();
+                assert_eq!(&got, expected, "{when}");
+            }
+            let consumer = world.ask("CONSUMER.INFO.S.C", &Value::Null);
+            for field in ["num_ack_pending", "num_pending", "num_redelivered"] {
+                assert_eq!(consumer[field], backup["consumer"][field], "{when}: {field}");
+            }
+            for field in ["delivered", "ack_floor"] {
+                let got = &consumer[field];
+                assert_eq!(got["consumer_seq"], backup["consumer"][field]["consumer_seq"], "{when}: {field}");
+                assert_eq!(got["stream_seq"], backup["consumer"][field]["stream_seq"], "{when}: {field}");
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 

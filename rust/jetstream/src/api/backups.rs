@@ -88,7 +88,8 @@ impl<D: Disk> Engine<D> {
         }
         Self::check_supported(&config)?;
         self.check_overlap(account, &config)?;
-        let subject = self.begin_restore(account, config, (request.client)());
+        let state = body.get_mut("state").map(Value::take).unwrap_or_default();
+        let subject = self.begin_restore(account, config, state, (request.client)());
         Ok(fields(json!({"deliver_subject": subject})))
     }
 }

@@ -63,6 +63,11 @@ impl Reader {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// What came and was not read.
+    pub fn rest(&self) -> &[u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
     /// The next entry; `None` until more has come.
     ///
     /// # Errors
@@ -72,9 +77,12 @@ impl Reader {
         if !self.has_begun {
             let Some(magic) = self.bytes.first_chunk::<8>() else { return Ok(None) };
             if magic != MAGIC {
-                // A tar file with the names of what it holds.
-                let is_old = self.bytes.starts_with(b"meta.");
-                return Err(if is_old { BackupError::Old } else { BackupError::Archive });
+                // The head of a tar file says so.
+                return match self.bytes.get(257..262) {
+                    Some(b"ustar") => Err(BackupError::Old),
+                    Some(_) => Err(BackupError::Archive),
+                    None => Ok(None),
+                };
             }
             self.has_begun = true;
             self.at = MAGIC.len();
@@ -163,6 +171,9 @@ mod tests {
     fn an_old_backup_is_named() {
         let mut reader = Reader::default();
         reader.push(b"meta.inf\0\0");
+        assert_eq!(reader.next_entry(), Ok(None));
+        reader.push(&[0; 247]);
+        reader.push(b"ustar");
         assert_eq!(reader.next_entry(), Err(BackupError::Old));
     }
 }

@@ -1,5 +1,7 @@
 //! A consumer in a backup: `{"config": {...}, "state": {...}}`.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use crate::consumer::{Change, ConsumerConfig, ConsumerRequest, ConsumerState, Position};
@@ -35,6 +37,42 @@ pub struct SavedConsumer {
     pub changes: Vec<Change>,
 }
 
+/// A consumer's state, as a backup has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct SavedState {
+    pub(super) floor: Position,
+    pub(super) delivered: Position,
+    /// By sequence in the stream: the delivery's number, and when it was.
+    pub(super) pending: BTreeMap<u64, (u64, i64)>,
+    /// How often messages were delivered again.
+    pub(super) redelivered: BTreeMap<u64, u64>,
+}
+
+impl SavedState {
+    /// What leads to it.
+    pub(super) fn changes(&self) -> Vec<Change> {
+        let (floor, delivered) = (self.floor, self.delivered);
+        let mut changes = vec![Change::Passed(floor)];
+        let pending = self.pending.iter().filter(|(s, _)| **s > floor.stream && **s <= delivered.stream);
+        for (stream, (consumer, since)) in pending {
+            let count = self.redelivered.get(stream).copied().unwrap_or(0).saturating_add(1);
+            changes.push(Change::Delivered {
+                stream: *stream,
+                consumer: *consumer,
+                since: *since,
+                due: *since,
+                count,
+            });
+        }
+        if delivered.stream > floor.stream && !self.pending.contains_key(&delivered.stream) {
+            let Position { consumer, stream } = delivered;
+            changes.push(Change::Delivered { stream, consumer, since: 0, due: 0, count: 1 });
+            changes.push(Change::Acked(stream));
+        }
+        changes
+    }
+}
+
 /// Reads what a backup says of a consumer; `None` if it is not valid.
 pub fn decode(json: &[u8]) -> Option<SavedConsumer> {
     let config = ConsumerRequest::decode(json, false).ok()?.config;
@@ -45,34 +83,20 @@ pub fn decode(json: &[u8]) -> Option<SavedConsumer> {
         let number = |field: &str| at.and_then(|at| at.get(field)?.as_u64()).unwrap_or(0);
         Position { consumer: number("consumer_seq"), stream: number("stream_seq") }
     };
-    let (delivered, floor) = (position("delivered"), position("ack_floor"));
-    let mut changes = vec![Change::Passed(floor)];
-    let counts = |sequence: &str| {
-        state.get("redelivered").and_then(|counts| counts.get(sequence)?.as_u64()).unwrap_or(0)
+    let fields = |name: &str| state.get(name).and_then(Value::as_object).into_iter().flatten();
+    let mut saved = SavedState {
+        floor: position("ack_floor"),
+        delivered: position("delivered"),
+        ..SavedState::default()
     };
-    let mut pending = Vec::new();
-    for (name, p) in state.get("pending").and_then(Value::as_object).into_iter().flatten() {
-        let stream: u64 = name.parse().ok()?;
-        let consumer = p.get("Sequence")?.as_u64()?;
-        let since = p.get("Timestamp")?.as_i64()?;
-        let count = counts(name).saturating_add(1);
-        if stream > floor.stream && stream <= delivered.stream {
-            pending.push(Change::Delivered { stream, consumer, since, due: since, count });
-        }
+    for (stream, p) in fields("pending") {
+        let at = (p.get("Sequence")?.as_u64()?, p.get("Timestamp")?.as_i64()?);
+        saved.pending.insert(stream.parse().ok()?, at);
     }
-    pending.sort_by_key(|change| match change {
-        Change::Delivered { stream, .. } => *stream,
-        _ => 0,
-    });
-    let is_pending =
-        matches!(pending.last(), Some(Change::Delivered { stream, .. }) if *stream == delivered.stream);
-    changes.extend(pending);
-    if delivered.stream > floor.stream && !is_pending {
-        let Position { consumer, stream } = delivered;
-        changes.push(Change::Delivered { stream, consumer, since: 0, due: 0, count: 1 });
-        changes.push(Change::Acked(stream));
+    for (stream, count) in fields("redelivered") {
+        saved.redelivered.insert(stream.parse().ok()?, count.as_u64()?);
     }
-    Some(SavedConsumer { config, changes })
+    Some(SavedConsumer { config, changes: saved.changes() })
 }
 
 #[cfg(test)]

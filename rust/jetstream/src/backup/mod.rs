@@ -1,10 +1,12 @@
 //! Backups of streams in the form of nats-server 2.15: an archive of entries ([`archive`]) in a stream of S2 frames ([`frames`]).
+//! Those of servers before that are read too ([`old`]).
 //!
 //! Nothing here knows of the wire or the engine: bytes in, entries out, and the other way round.
 
 pub mod archive;
 pub mod consumer;
 pub mod frames;
+pub mod old;
 
 /// Why a backup can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +18,6 @@ pub enum BackupError {
     #[error("archive: invalid archive stream")]
     Archive,
     /// It was made by a nats-server before 2.15.
-    #[error("the backup was made by a nats-server before 2.15: back the stream up again with a newer one")]
+    #[error("archive: made by a nats-server before 2.15")]
     Old,
 }

@@ -12,9 +12,11 @@ use stonechat_store::messages::Messages;
 use super::snapshots::Snapshot;
 use super::{Engine, Interest, InterestChange, Outgoing};
 use crate::api::{error_json, fields};
+use crate::backup::BackupError;
 use crate::backup::archive;
 use crate::backup::consumer::{self, SavedConsumer};
 use crate::backup::frames::Decompressor;
+use crate::backup::old::{self, File, Record};
 use crate::consumer::Change;
 use crate::error::{self, ApiError};
 use crate::stream::{Entry, StreamConfig, Ttl, headers};
@@ -54,6 +56,12 @@ pub(super) struct Restore {
     subject: String,
     frames: Decompressor,
     archive: archive::Reader,
+    /// In place of it, for a backup of an old server.
+    old: Option<old::Reader>,
+    /// What the request says of the stream's state.
+    state: Value,
+    /// Messages that an old backup still has, though they were removed.
+    removed: Vec<u64>,
     /// Chunks that are to be answered when what they hold is stored.
     replies: Vec<Vec<u8>>,
     /// All chunks have come: where the last answer goes.
@@ -64,6 +72,7 @@ pub(super) struct Restore {
     /// The last sequence that was stored, and that the stream had.
     last: u64,
     last_of_state: u64,
+    messages_of_state: u64,
     bytes: u64,
     due: i64,
     started: i64,
@@ -72,7 +81,13 @@ pub(super) struct Restore {
 
 impl<D: Disk> Engine<D> {
     /// Begins to receive a backup of a stream whose configuration was checked; answers where to send it.
-    pub(crate) fn begin_restore(&mut self, account: u32, config: StreamConfig, client: Value) -> String {
+    pub(crate) fn begin_restore(
+        &mut self,
+        account: u32,
+        config: StreamConfig,
+        state: Value,
+        client: Value,
+    ) -> String {
         let unique = self.host.unique_id();
         let name = config.name.clone();
         let subject = format!("$JS.SNAPSHOT.RESTORE.{name}.{unique}");
@@ -84,6 +99,9 @@ impl<D: Disk> Engine<D> {
             subject: subject.clone(),
             frames: Decompressor::default(),
             archive: archive::Reader::default(),
+            old: None,
+            state,
+            removed: Vec::new(),
             replies: Vec::new(),
             end: None,
             is_ended: false,
@@ -91,6 +109,7 @@ impl<D: Disk> Engine<D> {
             consumers_left: 0,
             last: 0,
             last_of_state: 0,
+            messages_of_state: 0,
             bytes: 0,
             due: self.now + STALLED,
             started: self.now,
@@ -180,7 +199,10 @@ impl<D: Disk> Engine<D> {
                 };
             };
             stored += bytes.len();
-            r.archive.push(&bytes);
+            match &mut r.old {
+                Some(old) => old.push(&bytes),
+                None => r.archive.push(&bytes),
+            }
             self.store_entries(r)?;
         }
         r.due = self.now;
@@ -189,6 +211,9 @@ impl<D: Disk> Engine<D> {
 
     /// Stores the entries that have come as a whole.
     fn store_entries(&mut self, r: &mut Restore) -> Result<(), ApiError> {
+        if r.old.is_some() {
+            return self.store_files(r);
+        }
         let mut archive = std::mem::take(&mut r.archive);
         let result = loop {
             match archive.next_entry() {
@@ -198,11 +223,66 @@ impl<D: Disk> Engine<D> {
                     }
                 }
                 Ok(Some(_) | None) => break Ok(()),
+                Err(BackupError::Old) => {
+                    let mut reader = old::Reader::default();
+                    reader.push(archive.rest());
+                    r.old = Some(reader);
+                    let state = std::mem::take(&mut r.state);
+                    self.restore_state(r, &state)?;
+                    r.consumers_left = 0;
+                    return self.store_files(r);
+                }
                 Err(e) => break Err(failed(&e.to_string())),
             }
         };
         r.archive = archive;
         result
+    }
+
+    /// Stores what the files of an old backup say.
+    fn store_files(&mut self, r: &mut Restore) -> Result<(), ApiError> {
+        let invalid = |e: BackupError| failed(&e.to_string());
+        while let (Some(old), false) = (&mut r.old, r.is_ended) {
+            match old.next_file().map_err(invalid)? {
+                None => break,
+                Some(File::End) => self.end_old(r)?,
+                Some(File::Consumer(name, saved)) => r.consumers.push((name, *saved)),
+                Some(File::Block(block)) => {
+                    for record in old::records(&block) {
+                        match record.map_err(invalid)? {
+                            Record::Removed(sequence) => r.removed.push(sequence),
+                            Record::Message { sequence, .. } if sequence <= r.last => {}
+                            Record::Message { sequence, time, subject, headers, payload } => {
+                                let entry = archive::Entry {
+                                    name: subject,
+                                    time,
+                                    sequence,
+                                    headers,
+                                    content: payload,
+                                };
+                                self.store_entry(r, &entry)?;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes out what was removed, and makes sure that what is left is what there was.
+    fn end_old(&mut self, r: &mut Restore) -> Result<(), ApiError> {
+        let Some(group) = r.group else { return Err(failed("expected state.json first")) };
+        r.removed.sort_unstable();
+        r.removed.dedup();
+        self.change(group, &Entry::Remove { sequences: &r.removed })?;
+        let count = self.streams.get(&group).map_or(0, |stream| stream.core.messages().count());
+        if count != r.messages_of_state {
+            let text = format!("the backup says {} messages and has {count}", r.messages_of_state);
+            return Err(failed(&text));
+        }
+        r.is_ended = true;
+        Ok(())
     }
 
     fn store_entry(&mut self, r: &mut Restore, entry: &archive::Entry<'_>) -> Result<(), ApiError> {
@@ -269,10 +349,12 @@ impl<D: Disk> Engine<D> {
         config.subjects.clear();
         config.sources.clear();
         config.mirror = None;
+        // What is too much goes with the last step: an old backup has messages that were removed among the others.
+        (config.max_msgs, config.max_bytes, config.max_msgs_per_subject, config.max_age) = (-1, -1, -1, 0);
         config.metadata.insert(MARK.to_owned(), "true".to_owned());
         let group = self.create(r.account, config);
         r.group = Some(group);
-        r.last_of_state = last;
+        (r.last_of_state, r.messages_of_state) = (last, number("messages"));
         r.consumers_left = consumers;
         self.check_resources(group, usize::try_from(number("bytes")).unwrap_or(usize::MAX))?;
         if first > 1 {
