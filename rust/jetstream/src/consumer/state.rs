@@ -142,7 +142,10 @@ impl ConsumerState {
     fn move_floor(&mut self, consumer: u64, stream: u64) {
         if self.pending.is_empty() {
             self.floor = self.delivered;
-        } else if consumer == self.floor.consumer.saturating_add(1) {
+        } else if consumer == self.floor.consumer.saturating_add(1)
+            // An acknowledgement of all up to a message that came again has a high number: what is still open below counts.
+            && self.pending.range(..stream).next().is_none()
+        {
             self.floor = Position { consumer, stream };
             if let Some((next, pending)) = self.pending.range(stream.saturating_add(1)..).next()
                 && pending.consumer > 0
@@ -310,6 +313,21 @@ mod tests {
         state.apply(&Change::Acked(40));
         assert_eq!(state.floor, Position { consumer: 4, stream: 40 });
         assert!(!state.apply(&Change::Acked(40)));
+    }
+
+    #[test]
+    fn the_floor_does_not_pass_what_is_open() {
+        let mut state = ConsumerState::starting_at(1);
+        for i in 1..=5 {
+            state.apply(&delivered(i * 10, i, 1));
+        }
+        // The first one came again, as the sixth delivery, and is acknowledged with all before it.
+        state.apply(&delivered(10, 6, 2));
+        state.apply(&delivered(60, 7, 1));
+        state.apply(&Change::AckedTo(Position { consumer: 6, stream: 10 }));
+        state.apply(&Change::Acked(60));
+        assert!(state.floor.stream < 20, "{state:?}");
+        assert!(state.needs(20, 70, true));
     }
 
     #[test]
