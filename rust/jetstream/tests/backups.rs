@@ -4,29 +4,16 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that can't go on may panic")]
 
-use std::sync::Arc;
+mod support;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
-use stonechat_jetstream::engine::{AccountLimits, Disks, Durability, Engine, Host, Interest, Options, Sizes};
+use stonechat_jetstream::engine::{Durability, Engine, Interest};
 use stonechat_jetstream::stream::Publish;
 use stonechat_store::disk::sim::{Random, SimDisk};
+use support::Store;
 
-struct Everybody;
-
-impl Host for Everybody {
-    fn is_wanted(&self, _account: &str, _subject: &[u8]) -> bool {
-        true
-    }
-
-    fn unique_id(&mut self) -> String {
-        "id".to_owned()
-    }
-}
-
-#[derive(Clone, Default)]
-struct Store([SimDisk; 3]);
 
 struct World {
     engine: Engine<SimDisk>,
@@ -38,24 +25,8 @@ struct World {
 
 impl World {
     fn open(store: &Store) -> Self {
-        let [log, catalogue, streams] = store.0.clone().map(Arc::new);
-        let options = Options {
-            server_name: "sim".into(),
-            server_id: "sim".into(),
-            version: "2.15.2".into(),
-            domain: None,
-            strict: true,
-            max_memory: -1,
-            max_storage: -1,
-            duplicate_window_max: 0,
-            default_max_consumers: 1000,
-            durability: Durability::Synced,
-            sizes: Sizes { log_file: 32 << 10, checkpoint: 40 << 10, segment: 4 << 10 },
-        };
-        let disks = Disks { log, catalogue, streams };
-        let (mut engine, _) = Engine::open(&disks, options, Box::new(Everybody), 99, 1).expect("opens");
-        engine.set_limits("$G", Some(AccountLimits::default()));
-        let account = engine.account("$G");
+        let (engine, account) =
+            store.open(support::options(Durability::Synced), support::World::boxed(true), 1);
         Self { engine, account, got: Vec::new(), restore: 0 }
     }
 
@@ -180,7 +151,7 @@ fn a_restore_is_whole_or_not_there() {
     for seed in 0..seeds {
         let mut random = Random(seed);
         let (content, answer, data) = fill(&mut random);
-        let mut store = Store::default();
+        let mut store = Store::new(seed);
         let mut world = World::open(&store);
         let request = json!({"config": answer["config"], "state": answer["state"]});
         for attempt in 0.. {
@@ -200,13 +171,13 @@ fn a_restore_is_whole_or_not_there() {
                 }
                 same(&world.content(), &content, seed, "restored");
                 // It is still there after a crash.
-                store.0 = store.0.map(|disk| disk.power_cut(&mut random));
+                store = store.map(|disk| disk.power_cut(&mut random));
                 world = World::open(&store);
                 same(&world.content(), &content, seed, "after a crash");
                 break;
             }
             let is_kill = random.one_in(2);
-            store.0 = store.0.map(|disk| if is_kill { disk.kill() } else { disk.power_cut(&mut random) });
+            store = store.map(|disk| if is_kill { disk.kill() } else { disk.power_cut(&mut random) });
             world = World::open(&store);
             let there = world.names();
             if there == json!(["S"]) {

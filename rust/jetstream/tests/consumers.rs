@@ -4,41 +4,18 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that can't go on may panic")]
 
+mod support;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
-use stonechat_jetstream::engine::{AccountLimits, Disks, Durability, Engine, Host, Interest, Options, Sizes};
+use stonechat_jetstream::engine::{Durability, Engine, Interest};
 use stonechat_jetstream::stream::Publish;
 use stonechat_store::disk::sim::{Random, SimDisk};
+use support::Store;
 
 /// Everybody listens to everything.
-struct Everybody(u64);
-
-impl Host for Everybody {
-    fn is_wanted(&self, _account: &str, subject: &[u8]) -> bool {
-        !subject.starts_with(b"$JS.EVENT")
-    }
-
-    fn unique_id(&mut self) -> String {
-        self.0 += 1;
-        format!("{:022}", self.0)
-    }
-}
-
-#[derive(Clone, Default)]
-struct Store {
-    log: SimDisk,
-    catalogue: SimDisk,
-    streams: SimDisk,
-}
-
-impl Store {
-    fn map(&self, mut change: impl FnMut(&SimDisk) -> SimDisk) -> Self {
-        Self { log: change(&self.log), catalogue: change(&self.catalogue), streams: change(&self.streams) }
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Retention {
@@ -88,28 +65,7 @@ fn matches(filter: &str, subject: &str) -> bool {
 
 impl World {
     fn open(store: &Store, durability: Durability, now: i64) -> (Engine<SimDisk>, u32) {
-        let disks = Disks {
-            log: Arc::new(store.log.clone()),
-            catalogue: Arc::new(store.catalogue.clone()),
-            streams: Arc::new(store.streams.clone()),
-        };
-        let options = Options {
-            server_name: "sim".into(),
-            server_id: "sim".into(),
-            version: "2.15.2".into(),
-            domain: None,
-            strict: true,
-            max_memory: -1,
-            max_storage: -1,
-            duplicate_window_max: 0,
-            default_max_consumers: 1000,
-            durability,
-            sizes: Sizes { log_file: 32 << 10, checkpoint: 40 << 10, segment: 4 << 10 },
-        };
-        let (mut engine, _) = Engine::open(&disks, options, Box::new(Everybody(0)), 99, now).expect("opens");
-        engine.set_limits("$G", Some(AccountLimits::default()));
-        let account = engine.account("$G");
-        (engine, account)
+        store.open(support::options(durability), support::World::boxed(true), now)
     }
 
     fn new(store: &Store, durability: Durability, random: &mut Random, storage: &'static str) -> Self {
@@ -457,7 +413,7 @@ fn figures_are_those_of_a_plain_model() {
     for seed in seeds(60) {
         let mut random = Random(seed);
         let storage = if seed % 3 == 0 { "memory" } else { "file" };
-        let mut store = Store::default();
+        let mut store = Store::new(seed);
         let mut world = World::new(&store, Durability::None, &mut random, storage);
         for round in 0..4 {
             for step in 0..40 {
@@ -484,7 +440,7 @@ fn figures_are_those_of_a_plain_model() {
 fn nobody_misses_a_message_and_what_is_done_is_done_through_crashes() {
     for seed in seeds(40) {
         let mut random = Random(seed ^ 0x9999);
-        let mut store = Store::default();
+        let mut store = Store::new(seed);
         let mut world = World::new(&store, Durability::Synced, &mut random, "file");
         for _ in 0..5 {
             for _ in 0..random.below(80) {
@@ -514,7 +470,7 @@ fn nobody_misses_a_message_and_what_is_done_is_done_through_crashes() {
 fn a_full_disk_lets_consumers_go_on() {
     for seed in seeds(15) {
         let mut random = Random(seed ^ 0x1234);
-        let mut store = Store::default();
+        let mut store = Store::new(seed);
         let mut world = World::new(&store, Durability::Synced, &mut random, "file");
         for _ in 0..40 {
             world.step(&mut random);

@@ -4,30 +4,18 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that can't go on may panic")]
 
+mod support;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
-use stonechat_jetstream::engine::{AccountLimits, Disks, Durability, Engine, Host, Interest, Options, Sizes};
+use stonechat_jetstream::engine::{Durability, Engine, Interest};
 use stonechat_jetstream::stream::Publish;
 use stonechat_store::disk::sim::{Random, SimDisk};
+use support::Store;
 
-struct Nobody;
-
-impl Host for Nobody {
-    fn is_wanted(&self, _account: &str, _subject: &[u8]) -> bool {
-        false
-    }
-
-    fn unique_id(&mut self) -> String {
-        "id".to_owned()
-    }
-}
-
-#[derive(Clone, Default)]
-struct Store([SimDisk; 3]);
 
 struct World {
     engine: Engine<SimDisk>,
@@ -42,24 +30,8 @@ struct World {
 
 impl World {
     fn open(store: &Store, now: i64) -> Self {
-        let [log, catalogue, streams] = store.0.clone().map(Arc::new);
-        let options = Options {
-            server_name: "sim".into(),
-            server_id: "sim".into(),
-            version: "2.15.2".into(),
-            domain: None,
-            strict: true,
-            max_memory: -1,
-            max_storage: -1,
-            duplicate_window_max: 0,
-            default_max_consumers: 1000,
-            durability: Durability::Synced,
-            sizes: Sizes { log_file: 32 << 10, checkpoint: 40 << 10, segment: 4 << 10 },
-        };
-        let disks = Disks { log, catalogue, streams };
-        let (mut engine, _) = Engine::open(&disks, options, Box::new(Nobody), 99, now).expect("opens");
-        engine.set_limits("$G", Some(AccountLimits::default()));
-        let account = engine.account("$G");
+        let (engine, account) =
+            store.open(support::options(Durability::Synced), support::World::boxed(false), now);
         let (stored, asked) = (BTreeMap::new(), BTreeMap::new());
         let mut world = Self { engine, account, now, group: 0, stored, asked, next: 0 };
         world.learn();
@@ -154,7 +126,7 @@ fn what_is_taken_over_is_taken_once() {
     let seeds = std::env::var("STONECHAT_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(25);
     for seed in 0..seeds {
         let mut random = Random(seed);
-        let mut store = Store::default();
+        let mut store = Store::new(seed);
         let mut world = World::open(&store, 1_000_000_000);
         world.ask("STREAM.CREATE.S", &json!({"name": "S", "subjects": ["s.*"]}));
         world.ask("STREAM.CREATE.M", &json!({"name": "M", "mirror": {"name": "S"}}));
@@ -165,7 +137,7 @@ fn what_is_taken_over_is_taken_once() {
                 world.step(&mut random);
             }
             let is_kill = random.one_in(3);
-            store.0 = store.0.map(|disk| if is_kill { disk.kill() } else { disk.power_cut(&mut random) });
+            store = store.map(|disk| if is_kill { disk.kill() } else { disk.power_cut(&mut random) });
             let (stored, next, now) = (world.stored, world.next, world.now);
             world = World::open(&store, now);
             (world.stored, world.next) = (stored, next);

@@ -2,47 +2,26 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that can't go on may panic")]
 
-use std::sync::Arc;
+mod support;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
-use stonechat_jetstream::engine::{AccountLimits, Disks, Durability, Engine, Host, Options, Sizes};
+use stonechat_jetstream::engine::{Durability, Engine, Options, Sizes};
 use stonechat_jetstream::stream::Publish;
 use stonechat_store::disk::sim::SimDisk;
+use support::Store;
 
-struct Everybody;
-
-impl Host for Everybody {
-    fn is_wanted(&self, _account: &str, _subject: &[u8]) -> bool {
-        true
-    }
-
-    fn unique_id(&mut self) -> String {
-        "id".to_owned()
-    }
-}
 
 fn engine() -> (Engine<SimDisk>, u32) {
-    let disk = || Arc::new(SimDisk::default());
     let options = Options {
-        server_name: "hostile".into(),
-        server_id: "hostile".into(),
-        version: "2.15.2".into(),
         domain: Some("d".into()),
-        strict: true,
         max_memory: 1 << 20,
         max_storage: 1 << 20,
-        duplicate_window_max: 0,
-        default_max_consumers: 1000,
-        durability: Durability::None,
         sizes: Sizes { log_file: 64 << 10, checkpoint: 32 << 10, segment: 8 << 10 },
+        ..support::options(Durability::None)
     };
-    let disks = Disks { log: disk(), catalogue: disk(), streams: disk() };
-    let (mut engine, _) = Engine::open(&disks, options, Box::new(Everybody), 1, 1).expect("opens");
-    engine.set_limits("$G", Some(AccountLimits::default()));
-    let account = engine.account("$G");
-    (engine, account)
+    Store::default().open(options, support::World::boxed(true), 1)
 }
 
 fn path() -> impl Strategy<Value = String> {

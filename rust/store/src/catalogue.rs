@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::checksum::Checksum;
 use crate::disk::Disk;
+use crate::encryption::Keyring;
 use crate::file::varint;
 use crate::wal::{Damage, Error, Found, GroupId, Log, Options, SyncJob, Synced};
 
@@ -95,9 +96,9 @@ fn crc_of(key: u64, value: Option<&[u8]>) -> u64 {
 }
 
 impl<D: Disk> Catalogue<D> {
-    /// Opens the catalogue on `disk`, or begins one. `salt` is a random number, used if it is new.
-    pub fn open(disk: Arc<D>, salt: u64) -> Result<(Self, CatalogueRecovery), Error> {
-        let options = Options { file_len: REWRITE_LEN, fill: false };
+    /// Opens the catalogue on `disk`, or begins one. `salt` is a random number, used if it is new; with `keys` it is encrypted.
+    pub fn open(disk: Arc<D>, salt: u64, keys: Keyring) -> Result<(Self, CatalogueRecovery), Error> {
+        let options = Options { file_len: REWRITE_LEN, fill: false, keys, label: "catalogue" };
         let mut reading = Reading::default();
         let (log, recovery) = Log::open(disk, options, salt, |found| reading.take(&found))?;
         // Records that no commit follows were damaged with it: they are part of a frame that is there.
@@ -215,7 +216,7 @@ mod tests {
             let mut note = String::new();
             for _ in 0..4 {
                 let (mut catalogue, recovery) =
-                    Catalogue::open(Arc::new(disk.clone()), seed).expect("opened");
+                    Catalogue::open(Arc::new(disk.clone()), seed, Keyring::default()).expect("opened");
                 assert_eq!(recovery.lost, Vec::<u64>::new(), "seed {seed}");
                 let keys = |m: &BTreeMap<u64, Vec<u8>>| {
                     m.iter().map(|(k, v)| (*k, v.len(), v.first().copied())).collect::<Vec<_>>()
@@ -246,12 +247,12 @@ mod tests {
                     more.iter().filter(|(k, _)| **k >= 100).map(|(k, v)| (*k, Some(v.clone()))).collect();
                 catalogue.commit(changes).expect("room");
                 disk = disk.power_cut(&mut random);
-                let (after, _) = Catalogue::open(Arc::new(disk.clone()), seed).expect("opened");
+                let (after, _) = Catalogue::open(Arc::new(disk.clone()), seed, Keyring::default()).expect("opened");
                 let found = content(&after);
                 assert!(found == expected || found == more, "seed {seed}");
                 expected = found;
                 // One bit anywhere.
-                let (mut again, _) = Catalogue::open(Arc::new(disk.clone()), seed).expect("opened");
+                let (mut again, _) = Catalogue::open(Arc::new(disk.clone()), seed, Keyring::default()).expect("opened");
                 again.commit(vec![(7, Some(vec![9; 9]))]).expect("room");
                 sync(&mut again);
                 expected.insert(7, vec![9; 9]);

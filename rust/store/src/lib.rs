@@ -6,11 +6,13 @@
 //! - [`wal`]: the log that all streams of a JetStream thread share;
 //! - [`messages`]: what a stream asks of the place where its messages are;
 //! - [`memory`], [`file`]: that place in memory and on disk;
-//! - [`index`]: what is known of messages without reading them.
+//! - [`index`]: what is known of messages without reading them;
+//! - [`encryption`]: keys, and what they seal.
 
 pub mod catalogue;
 pub mod checksum;
 pub mod disk;
+pub mod encryption;
 pub mod file;
 pub mod index;
 pub mod memory;

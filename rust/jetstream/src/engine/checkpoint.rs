@@ -37,12 +37,12 @@ pub enum Job<D: Disk> {
         /// Their names.
         names: Vec<String>,
     },
-    /// Writes a footer.
+    /// Writes a footer, or a whole segment anew.
     Seal {
         /// The stream's number.
         group: u32,
         /// What is to be done.
-        job: SealJob<D::File>,
+        job: SealJob<D>,
     },
 }
 
@@ -228,6 +228,10 @@ impl<D: Disk> Engine<D> {
             Done::Remove => self.checkpoint.phase = Phase::Idle,
             Done::Seal(group, sealed) => {
                 self.checkpoint.seal_running = false;
+                if !self.streams.contains_key(&group) {
+                    self.checkpoint.obsolete.extend(sealed.into_file());
+                    return;
+                }
                 self.note_dirty(group);
                 let Some(stream) = self.streams.get_mut(&group) else { return };
                 if let Storage::File(file) = stream.core.messages_mut() {

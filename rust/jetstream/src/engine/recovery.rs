@@ -150,14 +150,16 @@ impl<D: Disk> Engine<D> {
         salt: u64,
         now: i64,
     ) -> Result<(Self, Opened), OpenError> {
-        let (catalogue, found) = Catalogue::open(Arc::clone(&disks.catalogue), salt)?;
-        let files = Arc::new(Files::new(Arc::clone(&disks.streams), options.sizes.segment));
+        let keys = options.keys.clone();
+        let (catalogue, found) = Catalogue::open(Arc::clone(&disks.catalogue), salt, keys.clone())?;
         let fill = options.durability == Durability::Synced;
-        let log_options = wal::Options { file_len: options.sizes.log_file, fill };
+        let log_options = wal::Options { file_len: options.sizes.log_file, fill, keys: keys.clone(), label: "log" };
         // The log is read before streams are made, since only opening it tells the salt: its records wait meanwhile.
         let mut replay = Replay::default();
         let (log, recovery) =
             Log::open(Arc::clone(&disks.log), log_options, salt, |found| replay.note(&found))?;
+        let files =
+            Arc::new(Files::new(Arc::clone(&disks.streams), options.sizes.segment, keys, log.epoch()));
         let mut engine = Self {
             salt: log.salt(),
             options,
@@ -275,7 +277,11 @@ impl<D: Disk> Engine<D> {
                 StorageType::File => {
                     let files = Arc::clone(&self.files);
                     match FileStream::open(files, self.salt, group, described.manifest) {
-                        Some(file) => Storage::File(Box::new(file?)),
+                        Some(file) => {
+                            let mut file = file?;
+                            file.set_compressed(described.config.is_compressed());
+                            Storage::File(Box::new(file))
+                        }
                         None => {
                             self.complain(format!(
                                 "JetStream store: the manifest of stream number {group} is not one"
@@ -330,12 +336,12 @@ impl<D: Disk> Engine<D> {
     pub(crate) fn new_storage(&self, group: u32, config: &StreamConfig) -> Storage<D> {
         match config.storage {
             StorageType::Memory => Storage::Memory(Box::new(MemoryStream::new(config.first_seq))),
-            StorageType::File => Storage::File(Box::new(FileStream::new(
-                Arc::clone(&self.files),
-                self.salt,
-                group,
-                config.first_seq,
-            ))),
+            StorageType::File => {
+                let files = Arc::clone(&self.files);
+                let mut file = FileStream::new(files, self.salt, group, config.first_seq);
+                file.set_compressed(config.is_compressed());
+                Storage::File(Box::new(file))
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a server and its accounts allow, and how a store is laid out.
 
+use stonechat_store::encryption::Keyring;
+
 /// When what is acknowledged is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -36,6 +38,8 @@ pub struct Options {
     pub durability: Durability,
     /// How large files are.
     pub sizes: Sizes,
+    /// What is stored is encrypted with them, if there are any.
+    pub keys: Keyring,
 }
 
 /// How large a store's files are, in bytes.

@@ -95,6 +95,10 @@ impl<D: Disk> Stream<D> {
     }
 
     pub(super) fn set_config(&mut self, config: StreamConfig) {
+        let is_compressed = config.is_compressed();
+        if let Storage::File(file) = self.core.messages_mut() {
+            file.set_compressed(is_compressed);
+        }
         self.core.set_config(config);
         if !self.core.config().allow_batched {
             self.fast.clear();

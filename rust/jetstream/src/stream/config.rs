@@ -67,6 +67,13 @@ pub struct StreamConfig {
     pub metadata: BTreeMap<String, String>,
 }
 
+impl StreamConfig {
+    /// Whether its messages are to be compressed on disk.
+    pub fn is_compressed(&self) -> bool {
+        self.compression == Compression::S2
+    }
+}
+
 /// How long messages are kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::disk::Disk;
+use crate::encryption::Keyring;
 
 /// Files that stay open between uses.
 const OPEN_MAX: usize = 96;
@@ -15,6 +16,9 @@ pub struct Files<D: Disk> {
     disk: Arc<D>,
     /// Bytes of data at which a segment ends.
     pub(super) segment_len: u64,
+    pub(super) keys: Keyring,
+    /// The opening of the store.
+    pub(super) epoch: u32,
     open: Mutex<Open<D::File>>,
 }
 
@@ -25,9 +29,10 @@ struct Open<F> {
 }
 
 impl<D: Disk> Files<D> {
-    /// Files of `disk`, for segments of up to `segment_len` bytes.
-    pub fn new(disk: Arc<D>, segment_len: u64) -> Self {
-        Self { disk, segment_len, open: Mutex::new(Open { files: HashMap::new(), clock: 0 }) }
+    /// Files of `disk`, for segments of up to `segment_len` bytes. They are encrypted if there are `keys`; `epoch` is another
+    /// number at each opening of the store.
+    pub fn new(disk: Arc<D>, segment_len: u64, keys: Keyring, epoch: u32) -> Self {
+        Self { disk, segment_len, keys, epoch, open: Mutex::new(Open { files: HashMap::new(), clock: 0 }) }
     }
 
     /// The disk.

@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 
 use roaring::RoaringBitmap;
 
-use super::segment::Block;
+use super::chunk::{Chunk, Packing};
+use super::record::Head;
+use super::segment::{BLOCK_LEN, Block, Layout};
 use super::varint;
 use crate::checksum::Checksum;
 use crate::messages::SubjectState;
@@ -17,7 +19,7 @@ const NO_RECORD: u32 = u32::MAX;
 /// What is found by reading all records of a segment.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
-    pub(super) blocks: Vec<Block>,
+    pub(super) layout: Layout,
     /// For each slot, how many slots before it its subject was seen; 0 if not within the segment.
     before: Vec<u32>,
     /// Subjects in the order of their first slots.
@@ -35,8 +37,13 @@ struct First {
 }
 
 impl Contents {
-    /// Notes the record in `slot`; slots rise. `before` as the record has it.
-    pub(super) fn note(&mut self, slot: u32, before: u64, subject: &[u8]) {
+    /// Notes a record at `offset`; slots rise. `before` as the record has it.
+    pub(super) fn note(&mut self, head: &Head, before: u64, subject: &[u8], offset: u64) {
+        let offset = offset as u32;
+        if self.layout.blocks.last().is_none_or(|block| offset - block.offset >= BLOCK_LEN) {
+            self.layout.blocks.push(Block { slot: head.slot, offset });
+        }
+        let slot = head.slot;
         // Slots between two records hold none.
         self.before.resize(slot as usize, NO_RECORD);
         let within = u32::try_from(before).ok().filter(|before| *before <= slot && *before > 0);
@@ -63,7 +70,7 @@ impl Contents {
     }
 
     /// The bytes of the footer.
-    pub(super) fn encode(mut self) -> Vec<u8> {
+    fn encode(mut self, is_packed: bool) -> Vec<u8> {
         let heads = Self::heads(&self.before);
         for (slot, head) in heads.iter().enumerate() {
             if slot as u32 != *head
@@ -74,11 +81,21 @@ impl Contents {
         }
         drop(heads);
         let text = |s: &First| &self.texts[s.text as usize..(s.text + s.text_len) as usize];
-        self.subjects.sort_unstable_by(|a, b| text(a).cmp(text(b)));
+        // A subject whose records are in two rows, because one between them can't be read, is there twice.
+        self.subjects.sort_unstable_by(|a, b| text(a).cmp(text(b)).then(a.slot.cmp(&b.slot)));
         let mut out = Vec::with_capacity(self.before.len() + 12 * self.subjects.len());
-        varint::put(&mut out, self.blocks.len() as u64);
+        if is_packed {
+            varint::put(&mut out, self.layout.chunks.len() as u64);
+            let mut last = Chunk { begin: 0, at: 0 };
+            for chunk in &self.layout.chunks {
+                varint::put(&mut out, u64::from(chunk.begin - last.begin));
+                varint::put(&mut out, u64::from(chunk.at - last.at));
+                last = *chunk;
+            }
+        }
+        varint::put(&mut out, self.layout.blocks.len() as u64);
         let mut last = Block { slot: 0, offset: 0 };
-        for block in &self.blocks {
+        for block in &self.layout.blocks {
             varint::put(&mut out, u64::from(block.slot - last.slot));
             varint::put(&mut out, u64::from(block.offset - last.offset));
             last = *block;
@@ -109,10 +126,27 @@ pub(super) fn crc(salt: u64, bytes: &[u8]) -> u32 {
     Checksum::new(salt, u64::MAX).with(bytes).finish()
 }
 
+/// A footer as it lies in the file.
+pub(super) fn write(contents: Contents, is_packed: bool, packing: &Packing, epoch: u32) -> Vec<u8> {
+    let bytes = contents.encode(is_packed);
+    let Some(sealer) = &packing.sealer else { return bytes };
+    let mut out = epoch.to_le_bytes().to_vec();
+    out.extend_from_slice(&bytes);
+    sealer.seal(epoch, u64::MAX, &[], &mut out, 4);
+    out
+}
+
+/// The content of a footer as it lies in the file, which is intact.
+pub(super) fn open<'b>(bytes: &'b mut [u8], packing: &Packing) -> Option<&'b [u8]> {
+    let Some(sealer) = &packing.sealer else { return Some(bytes) };
+    let (epoch, sealed) = bytes.split_first_chunk_mut()?;
+    sealer.open(u32::from_le_bytes(*epoch), u64::MAX, &[], sealed).map(|bytes| &*bytes)
+}
+
 /// A footer as it was read.
 #[derive(Debug)]
 pub(super) struct Footer<'a> {
-    pub(super) blocks: Vec<Block>,
+    pub(super) layout: Layout,
     before: Vec<u32>,
     subject_count: u64,
     subjects: &'a [u8],
@@ -121,8 +155,19 @@ pub(super) struct Footer<'a> {
 impl<'a> Footer<'a> {
     /// Reads a footer; `None` if it is none. `wants_slots`: whether [`Footer::subjects`] will be asked for what is left of a
     /// segment from which messages were taken.
-    pub(super) fn decode(mut bytes: &'a [u8], wants_slots: bool) -> Option<Self> {
+    pub(super) fn decode(mut bytes: &'a [u8], is_packed: bool, wants_slots: bool) -> Option<Self> {
         let bytes = &mut bytes;
+        let mut chunks = Vec::new();
+        if is_packed {
+            let count = usize::try_from(varint::take(bytes)?).ok().filter(|n| *n <= bytes.len())?;
+            let mut last = Chunk { begin: 0, at: 0 };
+            for _ in 0..count {
+                let begin = u32::try_from(varint::take(bytes)?).ok()?;
+                let at = u32::try_from(varint::take(bytes)?).ok()?;
+                last = Chunk { begin: last.begin.checked_add(begin)?, at: last.at.checked_add(at)? };
+                chunks.push(last);
+            }
+        }
         let count = usize::try_from(varint::take(bytes)?).ok().filter(|n| *n <= bytes.len())?;
         let mut blocks = Vec::with_capacity(count);
         let mut last = Block { slot: 0, offset: 0 };
@@ -141,7 +186,7 @@ impl<'a> Footer<'a> {
             }
         }
         let subject_count = varint::take(bytes)?;
-        Some(Self { blocks, before, subject_count, subjects: bytes })
+        Some(Self { layout: Layout { blocks, chunks }, before, subject_count, subjects: bytes })
     }
 
     /// Visits what is left of each subject when the slots in `gone` are taken out; `base` is the sequence of slot 0. `None` if

@@ -1,7 +1,10 @@
 //! A message in a segment: a checksum, a head of small numbers, and the bytes.
 
+use std::sync::Arc;
+
 use super::varint;
 use crate::checksum::Checksum;
+use crate::encryption::{Sealer, TAG_LEN};
 use crate::messages::Message;
 
 /// Bytes of the checksum before the head.
@@ -18,6 +21,9 @@ pub(super) struct Head {
     pub(super) before: u64,
     subject_len: usize,
     headers_len: usize,
+    payload_len: usize,
+    /// The opening of the store that encrypted it.
+    epoch: u32,
     /// Bytes before the subject.
     head_len: usize,
     /// Bytes of the whole record.
@@ -25,7 +31,7 @@ pub(super) struct Head {
 }
 
 /// What is the same for all records of a segment.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Frame {
     /// Goes into every checksum: the store's salt and the segment's own number.
     pub(super) salt: u64,
@@ -33,11 +39,20 @@ pub(super) struct Frame {
     pub(super) base: u64,
     /// Times count from here.
     pub(super) base_time: i64,
+    /// Encrypts subject, headers and payload of each record.
+    pub(super) sealer: Option<Arc<Sealer>>,
 }
 
 impl Frame {
-    /// Appends a message, which will lie at `offset` in the segment's data.
-    pub(super) fn encode(self, out: &mut Vec<u8>, offset: u64, message: &Message<'_>, before: u64) {
+    /// Appends a message, which will lie at `offset` in the segment's data. `epoch`: the opening of the store.
+    pub(super) fn encode(
+        &self,
+        out: &mut Vec<u8>,
+        offset: u64,
+        message: &Message<'_>,
+        before: u64,
+        epoch: u32,
+    ) {
         let begin = out.len();
         let bytes = message.subject.len() + message.headers.len() + message.payload.len();
         out.reserve(bytes + 40);
@@ -52,19 +67,26 @@ impl Frame {
         ] {
             varint::put(out, number);
         }
+        if self.sealer.is_some() {
+            varint::put(out, u64::from(epoch));
+        }
+        let content = out.len();
         out.extend_from_slice(message.subject);
         out.extend_from_slice(message.headers);
         out.extend_from_slice(message.payload);
+        if let Some(sealer) = &self.sealer {
+            sealer.seal(epoch, offset, &[], out, content);
+        }
         let crc = self.crc(offset, &out[begin + CRC_LEN..]);
         out[begin..begin + CRC_LEN].copy_from_slice(&crc.to_le_bytes());
     }
 
-    fn crc(self, offset: u64, bytes: &[u8]) -> u32 {
+    fn crc(&self, offset: u64, bytes: &[u8]) -> u32 {
         Checksum::new(self.salt, offset).with(bytes).finish()
     }
 
     /// Reads the head of the record at the start of `bytes`; `None` if there is no whole record. Nothing is checked yet.
-    pub(super) fn head(self, bytes: &[u8]) -> Option<Head> {
+    pub(super) fn head(&self, bytes: &[u8]) -> Option<Head> {
         let mut rest = bytes.get(CRC_LEN..)?;
         let subject_len = usize::try_from(varint::take(&mut rest)?).ok()?;
         let headers_len = usize::try_from(varint::take(&mut rest)?).ok()?;
@@ -72,24 +94,38 @@ impl Frame {
         let slot = u32::try_from(varint::take(&mut rest)?).ok()?;
         let time = self.base_time.checked_add_unsigned(varint::take(&mut rest)?)?;
         let before = varint::take(&mut rest)?;
+        let (mut epoch, mut tag_len) = (0, 0);
+        if self.sealer.is_some() {
+            (epoch, tag_len) = (u32::try_from(varint::take(&mut rest)?).ok()?, TAG_LEN);
+        }
         let head_len = bytes.len() - rest.len();
-        let len = head_len.checked_add(subject_len)?.checked_add(headers_len)?.checked_add(payload_len)?;
-        (len <= bytes.len()).then_some(Head { slot, time, before, subject_len, headers_len, head_len, len })
+        let content_len = subject_len.checked_add(headers_len)?.checked_add(payload_len)?;
+        let len = head_len.checked_add(content_len)?.checked_add(tag_len)?;
+        let head = Head { slot, time, before, subject_len, headers_len, payload_len, epoch, head_len, len };
+        (len <= bytes.len()).then_some(head)
     }
 
     /// Whether the record with this head, at the start of `bytes` and at `offset` in the data, is what was written.
-    pub(super) fn is_intact(self, head: &Head, bytes: &[u8], offset: u64) -> bool {
+    pub(super) fn is_intact(&self, head: &Head, bytes: &[u8], offset: u64) -> bool {
         let (Some(crc), Some(rest)) = (bytes.first_chunk::<CRC_LEN>(), bytes.get(CRC_LEN..head.len)) else {
             return false;
         };
         self.crc(offset, rest) == u32::from_le_bytes(*crc)
     }
 
-    /// The message of a record that is intact.
-    pub(super) fn message<'a>(self, head: &Head, bytes: &'a [u8]) -> Option<Message<'a>> {
-        let subject = bytes.get(head.head_len..)?.get(..head.subject_len)?;
-        let body = bytes.get(head.head_len + head.subject_len..head.len)?;
-        let (headers, payload) = body.split_at_checked(head.headers_len)?;
+    /// The message of a record that is intact, at `offset` in the data. Its bytes are decrypted in place, so that this works once.
+    pub(super) fn unseal<'a>(&self, head: &Head, bytes: &'a mut [u8], offset: u64) -> Option<Message<'a>> {
+        if let Some(sealer) = &self.sealer {
+            sealer.open(head.epoch, offset, &[], bytes.get_mut(head.head_len..head.len)?)?;
+        }
+        self.message(head, bytes)
+    }
+
+    /// The message of a record that is intact and not encrypted.
+    fn message<'a>(&self, head: &Head, bytes: &'a [u8]) -> Option<Message<'a>> {
+        let (subject, rest) = bytes.get(head.head_len..head.len)?.split_at_checked(head.subject_len)?;
+        let (headers, rest) = rest.split_at_checked(head.headers_len)?;
+        let payload = rest.get(..head.payload_len)?;
         let sequence = self.base.checked_add(u64::from(head.slot))?;
         Some(Message { sequence, time: head.time, subject, headers, payload })
     }
@@ -103,8 +139,7 @@ impl Head {
 
     /// What the message counts against limits: as nats-server 2.15 counts it in files.
     pub(super) fn counted_bytes(&self) -> u64 {
-        let payload_len = self.len - self.head_len - self.subject_len - self.headers_len;
-        counted_bytes(self.subject_len, self.headers_len, payload_len)
+        counted_bytes(self.subject_len, self.headers_len, self.payload_len)
     }
 }
 
@@ -117,8 +152,7 @@ pub(super) fn counted_bytes(subject_len: usize, headers_len: usize, payload_len:
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const FRAME: Frame = Frame { salt: 5, base: 1000, base_time: 77 };
+    use crate::encryption::{Cipher, Keyring};
 
     #[test]
     fn what_was_written_is_read_and_every_bit_counts() {
@@ -129,18 +163,25 @@ mod tests {
             headers: b"NATS/1.0\r\n\r\n",
             payload: b"pay",
         };
-        let mut bytes = Vec::new();
-        FRAME.encode(&mut bytes, 640, &message, 2);
-        let head = FRAME.head(&bytes).expect("a head");
-        assert_eq!((head.slot, head.before, head.len), (3, 2, bytes.len()));
-        assert!(FRAME.is_intact(&head, &bytes, 640) && !FRAME.is_intact(&head, &bytes, 641));
-        assert_eq!(FRAME.message(&head, &bytes), Some(message));
-        assert_eq!(head.counted_bytes(), 30 + 3 + 4 + 12 + 3);
-        for bit in 0..bytes.len() * 8 {
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            let intact = FRAME.head(&bytes).is_some_and(|head| FRAME.is_intact(&head, &bytes, 640));
-            assert!(!intact, "bit {bit}");
-            bytes[bit / 8] ^= 1 << (bit % 8);
+        for keys in [Keyring::default(), Keyring::fixed(Cipher::ChaCha20Poly1305)] {
+            let sealer = keys.sealer(keys.current(), b"segment");
+            let is_sealed = sealer.is_some();
+            let frame = Frame { salt: 5, base: 1000, base_time: 77, sealer };
+            let mut bytes = Vec::new();
+            frame.encode(&mut bytes, 640, &message, 2, 9);
+            assert_eq!(memchr::memmem::find(&bytes, b"pay").is_none(), is_sealed);
+            let head = frame.head(&bytes).expect("a head");
+            assert_eq!((head.slot, head.before, head.len), (3, 2, bytes.len()));
+            assert!(frame.is_intact(&head, &bytes, 640) && !frame.is_intact(&head, &bytes, 641));
+            assert_eq!(frame.unseal(&head, &mut bytes.clone(), 640), Some(message));
+            assert_eq!(frame.unseal(&head, &mut bytes.clone(), 641).is_none(), is_sealed);
+            assert_eq!(head.counted_bytes(), 30 + 3 + 4 + 12 + 3);
+            for bit in 0..bytes.len() * 8 {
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                let intact = frame.head(&bytes).is_some_and(|head| frame.is_intact(&head, &bytes, 640));
+                assert!(!intact, "bit {bit}");
+                bytes[bit / 8] ^= 1 << (bit % 8);
+            }
         }
     }
 }

@@ -2,61 +2,135 @@
 
 use std::io;
 
+use super::chunk::{Chunk, Packing};
 use super::footer::Contents;
 use super::record::{Frame, Head};
-use super::segment::{BLOCK_LEN, Block};
+use super::segment::{Form, Segment};
 use crate::disk::DiskFile;
+use crate::messages::Message;
 
 /// Bytes before the data of a segment's file.
 pub(super) const HEADER_LEN: u64 = 64;
 /// Bytes read at once.
-const CHUNK_LEN: usize = 1 << 20;
+const PIECE_LEN: usize = 1 << 20;
 
-/// Visits the intact records of `file` in order, with their offsets in the data; those that are damaged are passed over.
+/// What must be known of a segment to read its file.
+#[derive(Debug, Clone)]
+pub(super) struct Shape {
+    pub(super) frame: Frame,
+    pub(super) packing: Packing,
+    pub(super) form: Form,
+    pub(super) data_len: u64,
+}
+
+impl Shape {
+    pub(super) fn of(segment: &Segment) -> Self {
+        Self {
+            frame: segment.frame.clone(),
+            packing: segment.packing.clone(),
+            form: segment.form,
+            data_len: segment.data_len,
+        }
+    }
+}
+
+/// Visits the intact records of `file` in order, with their offsets in the data; those that are damaged are passed over. Answers
+/// where chunks begin.
 pub(super) fn records<F: DiskFile>(
     file: &F,
-    frame: Frame,
-    data_len: u64,
-    mut visit: impl FnMut(&Head, &[u8], u64),
+    shape: &Shape,
+    mut visit: impl FnMut(&Head, &Message<'_>, u64),
+) -> io::Result<Vec<Chunk>> {
+    match shape.form {
+        Form::Plain => plain_records(file, shape, &mut visit).map(|()| Vec::new()),
+        Form::Packed { stored_len } => packed_records(file, shape, stored_len, &mut visit),
+    }
+}
+
+fn plain_records<F: DiskFile>(
+    file: &F,
+    shape: &Shape,
+    visit: &mut impl FnMut(&Head, &Message<'_>, u64),
 ) -> io::Result<()> {
-    let mut chunk = Chunk { file, data_len, begin: 0, bytes: Vec::new() };
-    let (mut at, mut next_slot, mut wanted) = (0, 0, CHUNK_LEN);
-    while at < chunk.data_len {
-        chunk.load(at, wanted)?;
-        let bytes = chunk.at(at);
-        let is_rest = at + bytes.len() as u64 >= chunk.data_len;
+    let frame = &shape.frame;
+    let mut piece = Piece { file, data_len: shape.data_len, begin: 0, bytes: Vec::new() };
+    let (mut at, mut next_slot, mut wanted) = (0, 0, PIECE_LEN);
+    while at < piece.data_len {
+        piece.load(at, wanted)?;
+        let data_len = piece.data_len;
+        let bytes = piece.at(at);
+        let is_rest = at + bytes.len() as u64 >= data_len;
         let head = frame.head(bytes);
         if head.is_none() && !is_rest {
             // It may be longer than what was read.
-            wanted = bytes.len().saturating_mul(2).max(CHUNK_LEN);
+            wanted = bytes.len().saturating_mul(2).max(PIECE_LEN);
             continue;
         }
-        match head.filter(|head| head.slot >= next_slot && frame.is_intact(head, bytes, at)) {
-            Some(head) => {
-                visit(&head, &bytes[..head.len], at);
-                (at, next_slot, wanted) = (at + head.len as u64, head.slot + 1, CHUNK_LEN);
-            }
+        let head = head.filter(|head| head.slot >= next_slot && frame.is_intact(head, bytes, at));
+        let Some(head) = head else {
             // Where the next one begins is unknown: any byte may be the place.
-            None => at += 1,
+            at += 1;
+            continue;
+        };
+        if let Some(message) = frame.unseal(&head, &mut bytes[..head.len], at) {
+            visit(&head, &message, at);
         }
+        (at, next_slot, wanted) = (at + head.len as u64, head.slot + 1, PIECE_LEN);
     }
     Ok(())
 }
 
+fn packed_records<F: DiskFile>(
+    file: &F,
+    shape: &Shape,
+    stored_len: u64,
+    visit: &mut impl FnMut(&Head, &Message<'_>, u64),
+) -> io::Result<Vec<Chunk>> {
+    let frame = &shape.frame;
+    let stored_len = usize::try_from(stored_len.min(file.len()?)).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    let mut stored = vec![0; stored_len];
+    let read = file.read_at(&mut stored, HEADER_LEN)?;
+    stored.truncate(read);
+    let (mut chunks, mut records, mut next_slot) = (Vec::new(), Vec::new(), 0);
+    let mut at = 0;
+    while at < stored.len() {
+        records.clear();
+        let Some((begin, len)) = shape.packing.decode(&stored[at..], at as u64, &mut records) else {
+            at += 1;
+            continue;
+        };
+        chunks.push(Chunk { begin, at: at as u32 });
+        at += len;
+        let mut within = 0;
+        while let Some(head) = records.get(within..).and_then(|bytes| frame.head(bytes)) {
+            let offset = u64::from(begin) + within as u64;
+            let bytes = &mut records[within..within + head.len];
+            if head.slot < next_slot || !frame.is_intact(&head, bytes, offset) {
+                break;
+            }
+            if let Some(message) = frame.unseal(&head, bytes, offset) {
+                visit(&head, &message, offset);
+            }
+            (within, next_slot) = (within + head.len, head.slot + 1);
+        }
+    }
+    Ok(chunks)
+}
+
 /// A piece of the data.
-struct Chunk<'f, F> {
+struct Piece<'f, F> {
     file: &'f F,
     data_len: u64,
     begin: u64,
     bytes: Vec<u8>,
 }
 
-impl<F: DiskFile> Chunk<'_, F> {
-    /// Reads what lies from `at` on, unless enough of it is there: `wanted` bytes, or a quarter of a usual chunk.
+impl<F: DiskFile> Piece<'_, F> {
+    /// Reads what lies from `at` on, unless enough of it is there: `wanted` bytes, or a quarter of a usual piece.
     fn load(&mut self, at: u64, wanted: usize) -> io::Result<()> {
         let there = (self.begin + self.bytes.len() as u64).saturating_sub(at);
         let wanted = (wanted as u64).min(self.data_len - at);
-        let enough = if wanted > CHUNK_LEN as u64 { wanted } else { wanted.min(CHUNK_LEN as u64 / 4) };
+        let enough = if wanted > PIECE_LEN as u64 { wanted } else { wanted.min(PIECE_LEN as u64 / 4) };
         if there >= enough {
             return Ok(());
         }
@@ -71,28 +145,21 @@ impl<F: DiskFile> Chunk<'_, F> {
         Ok(())
     }
 
-    fn at(&self, at: u64) -> &[u8] {
-        self.bytes.get((at - self.begin) as usize..).unwrap_or_default()
+    fn at(&mut self, at: u64) -> &mut [u8] {
+        self.bytes.get_mut((at - self.begin) as usize..).unwrap_or_default()
     }
 }
 
 /// Reads all records to find what a footer tells; visits each of them.
 pub(super) fn contents<F: DiskFile>(
     file: &F,
-    frame: Frame,
-    data_len: u64,
-    mut visit: impl FnMut(&Head, &[u8]),
+    shape: &Shape,
+    mut visit: impl FnMut(&Head, &Message<'_>),
 ) -> io::Result<Contents> {
     let mut contents = Contents::default();
-    records(file, frame, data_len, |head, bytes, at| {
-        let offset = at as u32;
-        if contents.blocks.last().is_none_or(|block| offset - block.offset >= BLOCK_LEN) {
-            contents.blocks.push(Block { slot: head.slot, offset });
-        }
-        if let Some(message) = frame.message(head, bytes) {
-            contents.note(head.slot, head.before, message.subject);
-        }
-        visit(head, bytes);
+    contents.layout.chunks = records(file, shape, |head, message, at| {
+        contents.note(head, head.before, message.subject, at);
+        visit(head, message);
     })?;
     Ok(contents)
 }

@@ -1,20 +1,61 @@
-//! Writing the footer of a segment that is full, on a thread that may wait.
+//! What is done to a segment that is full, on a thread that may wait: it gets its footer, or it is written anew, without what is
+//! gone from it, compressed, or with another key.
 
 use std::io;
 use std::sync::Arc;
 
-use super::record::Frame;
-use super::segment::Block;
-use super::{footer, scan};
-use crate::disk::DiskFile;
+use roaring::RoaringBitmap;
 
-/// A segment that is to get its footer.
+use super::chunk::{CHUNK_LEN, Chunk, Packing};
+use super::files::Files;
+use super::footer::{self, Contents};
+use super::record::{Frame, Head};
+use super::scan::{self, HEADER_LEN, Shape};
+use super::segment::{Form, Layout};
+use crate::disk::{Disk, DiskFile};
+use crate::messages::Message;
+
+const MAGIC: &[u8; 8] = b"stonesg1";
+/// Bytes written at once.
+const WRITE_LEN: usize = 1 << 20;
+
+/// The header of the file of a segment.
+pub(super) fn header(group: u32, number: u32, frame: &Frame) -> [u8; HEADER_LEN as usize] {
+    let mut header = [0; HEADER_LEN as usize];
+    header[..8].copy_from_slice(MAGIC);
+    header[8..12].copy_from_slice(&group.to_le_bytes());
+    header[12..16].copy_from_slice(&number.to_le_bytes());
+    header[16..24].copy_from_slice(&frame.base.to_le_bytes());
+    header[24..32].copy_from_slice(&frame.base_time.to_le_bytes());
+    let crc = footer::crc(frame.salt, &header[..32]);
+    header[32..36].copy_from_slice(&crc.to_le_bytes());
+    header
+}
+
+/// A segment that is to get its footer, or to be written anew.
 #[derive(Debug)]
-pub struct SealJob<F> {
-    pub(super) file: Arc<F>,
+pub struct SealJob<D: Disk> {
+    pub(super) files: Arc<Files<D>>,
+    pub(super) file: Arc<D::File>,
+    pub(super) group: u32,
     pub(super) number: u32,
+    pub(super) shape: Shape,
+    pub(super) target: Option<Target>,
+}
+
+/// The segment that takes the place of another one.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) number: u32,
+    pub(super) name: String,
+    /// Of its records.
     pub(super) frame: Frame,
-    pub(super) data_len: u64,
+    pub(super) packing: Packing,
+    pub(super) is_packed: bool,
+    /// Slots whose message is gone.
+    pub(super) gone: RoaringBitmap,
+    /// Slots whose message is there and can be read.
+    pub(super) held: RoaringBitmap,
 }
 
 /// How a [`SealJob`] ended; for [`FileStream::sealed`](super::FileStream::sealed).
@@ -23,6 +64,7 @@ pub struct SealJob<F> {
 pub struct Sealed {
     pub(super) number: u32,
     pub(super) result: io::Result<Footing>,
+    pub(super) rewritten: Option<Rewritten>,
 }
 
 /// A footer that was written.
@@ -30,20 +72,182 @@ pub struct Sealed {
 pub(super) struct Footing {
     pub(super) len: u32,
     pub(super) crc: u32,
-    pub(super) blocks: Vec<Block>,
+    pub(super) layout: Layout,
 }
 
-impl<F: DiskFile> SealJob<F> {
-    /// Reads the segment and writes its footer behind the data. It is durable with the next sync of the file.
+/// A segment that was written anew.
+#[derive(Debug)]
+pub(super) struct Rewritten {
+    pub(super) number: u32,
+    pub(super) name: String,
+    pub(super) frame: Frame,
+    pub(super) packing: Packing,
+    pub(super) form: Form,
+    pub(super) data_len: u64,
+    /// Slots whose message should have been there and could not be read.
+    pub(super) missing: RoaringBitmap,
+}
+
+impl Sealed {
+    /// The file that was written, if there is a new one: nobody needs it if the stream is no more.
+    pub fn into_file(self) -> Option<String> {
+        self.rewritten.map(|rewritten| rewritten.name)
+    }
+}
+
+impl<D: Disk> SealJob<D> {
+    /// Does it. What was written is durable with the next sync of the file.
     pub fn run(self) -> Sealed {
-        let write = || {
-            let contents = scan::contents(&*self.file, self.frame, self.data_len, |_, _| {})?;
-            let blocks = contents.blocks.clone();
-            let bytes = contents.encode();
-            self.file.write_at(&bytes, scan::HEADER_LEN + self.data_len)?;
-            let len = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
-            Ok(Footing { len, crc: footer::crc(self.frame.salt, &bytes), blocks })
+        let number = self.number;
+        match self.target {
+            None => Sealed { number, result: self.write_footer(), rewritten: None },
+            Some(_) => self.rewrite(),
+        }
+    }
+
+    fn write_footer(&self) -> io::Result<Footing> {
+        let contents = scan::contents(&*self.file, &self.shape, |_, _| {})?;
+        footing(&*self.file, contents, &self.shape, self.files.epoch)
+    }
+
+    fn rewrite(mut self) -> Sealed {
+        let number = self.number;
+        let Some(mut target) = self.target.take() else {
+            return Sealed { number, result: self.write_footer(), rewritten: None };
         };
-        Sealed { number: self.number, result: write() }
+        let written = self.write_target(&mut target);
+        let Target { number: new_number, name, frame, packing, held, .. } = target;
+        let rewritten = |form, data_len| {
+            let missing = held;
+            Some(Rewritten { number: new_number, name, frame, packing, form, data_len, missing })
+        };
+        match written {
+            Ok((footing, form, data_len)) => {
+                Sealed { number, result: Ok(footing), rewritten: rewritten(form, data_len) }
+            }
+            Err(e) => Sealed { number, result: Err(e), rewritten: rewritten(Form::Plain, 0) },
+        }
+    }
+
+    fn write_target(&self, target: &mut Target) -> io::Result<(Footing, Form, u64)> {
+        let file = self.files.create(&target.name)?;
+        file.write_at(&header(self.group, target.number, &target.frame), 0)?;
+        let mut writer = Writer::new(&*file, target, self.files.epoch);
+        // For each slot, how many sequences ago its subject had a message that is still there.
+        let mut before: Vec<u64> = Vec::new();
+        let mut failed = Ok(());
+        let mut found = RoaringBitmap::new();
+        scan::records(&*self.file, &self.shape, |head, message, _| {
+            before.resize(head.slot as usize, 0);
+            let within = u32::try_from(head.before).ok().filter(|b| *b > 0 && *b <= head.slot);
+            let distance = match within {
+                Some(distance) if target.gone.contains(head.slot - distance) => {
+                    match before[(head.slot - distance) as usize] {
+                        0 => 0,
+                        further => u64::from(distance) + further,
+                    }
+                }
+                _ => head.before,
+            };
+            before.push(distance);
+            if !target.gone.contains(head.slot) && failed.is_ok() {
+                found.insert(head.slot);
+                failed = writer.put(head, message, distance);
+            }
+        })?;
+        failed?;
+        let (contents, form, data_len) = writer.finish()?;
+        target.held -= &found;
+        let shape =
+            Shape { frame: target.frame.clone(), packing: target.packing.clone(), form, data_len };
+        let footing = footing(&*file, contents, &shape, self.files.epoch)?;
+        Ok((footing, form, data_len))
+    }
+}
+
+fn footing<F: DiskFile>(file: &F, contents: Contents, shape: &Shape, epoch: u32) -> io::Result<Footing> {
+    let layout = contents.layout.clone();
+    let (is_packed, stored_len) = match shape.form {
+        Form::Plain => (false, shape.data_len),
+        Form::Packed { stored_len } => (true, stored_len),
+    };
+    let bytes = footer::write(contents, is_packed, &shape.packing, epoch);
+    file.write_at(&bytes, HEADER_LEN + stored_len)?;
+    let len = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    Ok(Footing { len, crc: footer::crc(shape.frame.salt, &bytes), layout })
+}
+
+/// Writes records to a new file.
+struct Writer<'t, F> {
+    file: &'t F,
+    frame: Frame,
+    packing: Packing,
+    is_packed: bool,
+    epoch: u32,
+    contents: Contents,
+    /// Bytes of records so far.
+    data_len: u64,
+    /// Records that are to be a chunk.
+    chunk: Vec<u8>,
+    /// What is to be written, from `written` on.
+    out: Vec<u8>,
+    written: u64,
+}
+
+impl<'t, F: DiskFile> Writer<'t, F> {
+    fn new(file: &'t F, target: &Target, epoch: u32) -> Self {
+        Self {
+            file,
+            frame: target.frame.clone(),
+            packing: target.packing.clone(),
+            is_packed: target.is_packed,
+            epoch,
+            contents: Contents::default(),
+            data_len: 0,
+            chunk: Vec::new(),
+            out: Vec::new(),
+            written: 0,
+        }
+    }
+
+    fn put(&mut self, head: &Head, message: &Message<'_>, before: u64) -> io::Result<()> {
+        let to = if self.is_packed { &mut self.chunk } else { &mut self.out };
+        let begin = to.len();
+        self.frame.encode(to, self.data_len, message, before, self.epoch);
+        let len = (to.len() - begin) as u64;
+        self.contents.note(head, before, message.subject, self.data_len);
+        self.data_len += len;
+        if self.chunk.len() >= CHUNK_LEN {
+            self.end_chunk();
+        }
+        if self.out.len() >= WRITE_LEN { self.write() } else { Ok(()) }
+    }
+
+    fn end_chunk(&mut self) {
+        if self.chunk.is_empty() {
+            return;
+        }
+        let begin = (self.data_len - self.chunk.len() as u64) as u32;
+        let at = self.written + self.out.len() as u64;
+        self.contents.layout.chunks.push(Chunk { begin, at: at as u32 });
+        self.packing.encode(&mut self.out, at, begin, &self.chunk, self.epoch);
+        self.chunk.clear();
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.file.write_at(&self.out, HEADER_LEN + self.written)?;
+        self.written += self.out.len() as u64;
+        self.out.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<(Contents, Form, u64)> {
+        self.end_chunk();
+        self.write()?;
+        let form = match self.is_packed && self.written > 0 {
+            true => Form::Packed { stored_len: self.written },
+            false => Form::Plain,
+        };
+        Ok((self.contents, form, self.data_len))
     }
 }

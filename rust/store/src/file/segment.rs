@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
+use super::chunk::{Chunk, Packing};
 use super::record::Frame;
 use super::varint;
 
@@ -21,6 +22,23 @@ const SLOTS_MAX: u32 = 1 << 18;
 pub(super) struct Block {
     pub(super) slot: u32,
     pub(super) offset: u32,
+}
+
+/// Where what lies in a segment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) blocks: Vec<Block>,
+    /// Of a packed segment.
+    pub(super) chunks: Vec<Chunk>,
+}
+
+/// How the records of a segment are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// One behind the other.
+    Plain,
+    /// In chunks, which have so many bytes together.
+    Packed { stored_len: u64 },
 }
 
 /// How far a segment is.
@@ -56,27 +74,60 @@ pub(super) struct Segment {
     pub(super) lost: RoaringBitmap,
     pub(super) stage: Stage,
     /// Where blocks begin; read from the footer when it is first needed.
-    pub(super) blocks: OnceCell<Arc<Vec<Block>>>,
+    pub(super) layout: OnceCell<Arc<Layout>>,
+    pub(super) form: Form,
+    /// The number of the data key that encrypts it; 0 without.
+    pub(super) key: u8,
+    /// How its chunks and its footer are written.
+    pub(super) packing: Packing,
+    /// It is to be written anew, without what is gone.
+    pub(super) wants_rewrite: bool,
     /// Whether some message has a header that must be known after a restart: an id, a time to live, a schedule.
     pub(super) special: bool,
 }
 
 impl Segment {
+    /// One that begins, with a frame that encrypts or not.
     pub(super) fn new(number: u32, frame: Frame) -> Self {
+        let packing = Packing { salt: frame.salt, sealer: frame.sealer.clone() };
         Self {
             number,
-            frame,
             slots: 0,
             data_len: 0,
             last_time: frame.base_time,
+            form: Form::Plain,
+            key: packing.sealer.as_ref().map_or(0, |sealer| sealer.id()),
+            packing,
+            wants_rewrite: false,
+            frame,
             live: 0,
             live_bytes: 0,
             gone: RoaringBitmap::new(),
             lost: RoaringBitmap::new(),
             stage: Stage::Active,
-            blocks: OnceCell::from(Arc::default()),
+            layout: OnceCell::from(Arc::default()),
             special: false,
         }
+    }
+
+    /// Whether it waits to be written anew for no other reason than that.
+    pub(super) fn is_rewrite_counted(&self) -> bool {
+        self.wants_rewrite && matches!(self.stage, Stage::Sealed { .. })
+    }
+
+    /// Bytes of records as they lie in the file; the footer is behind them.
+    pub(super) fn stored_len(&self) -> u64 {
+        match self.form {
+            Form::Plain => self.data_len,
+            Form::Packed { stored_len } => stored_len,
+        }
+    }
+
+    /// Whether it would be much smaller if it were written anew. `prefix` slots at its begin are gone because the stream begins
+    /// behind them: there it goes on being shortened, and will soon be gone as a whole.
+    pub(super) fn is_wasteful(&self, prefix: u32, waste_min: u64) -> bool {
+        let is_large = self.data_len > 2 * self.live_bytes + waste_min;
+        is_large && 2 * self.gone.len().saturating_sub(u64::from(prefix)) > u64::from(self.slots - prefix)
     }
 
     /// The sequence behind its last one.
@@ -93,6 +144,14 @@ impl Segment {
     /// Whether there is a message in this slot, readable or not.
     pub(super) fn holds(&self, slot: u32) -> bool {
         slot < self.slots && !self.gone.contains(slot)
+    }
+
+    /// The slots that hold a message, readable or not.
+    pub(super) fn held(&self) -> RoaringBitmap {
+        let mut held = RoaringBitmap::new();
+        held.insert_range(0..self.slots);
+        held -= &self.gone;
+        held
     }
 
     /// The first slot from `slot` on that holds a message.
@@ -117,8 +176,9 @@ impl Segment {
     /// Notes that a record of this slot begins at the end of the data.
     pub(super) fn note_record(&mut self, slot: u32) {
         let offset = self.data_len as u32;
-        self.blocks.get_or_init(Arc::default);
-        let Some(blocks) = self.blocks.get_mut().map(Arc::make_mut) else { return };
+        self.layout.get_or_init(Arc::default);
+        let Some(layout) = self.layout.get_mut().map(Arc::make_mut) else { return };
+        let blocks = &mut layout.blocks;
         if blocks.last().is_none_or(|block| offset - block.offset >= BLOCK_LEN) {
             blocks.push(Block { slot, offset });
         }
@@ -158,6 +218,12 @@ impl Segment {
             u64::from(footer_len),
             u64::from(footer_crc),
             u64::from(self.special),
+            match self.form {
+                Form::Plain => 0,
+                Form::Packed { stored_len } => stored_len,
+            },
+            u64::from(self.key),
+            u64::from(self.wants_rewrite),
         ] {
             varint::put(out, number);
         }
@@ -168,17 +234,31 @@ impl Segment {
         }
     }
 
-    /// Reads what [`Segment::encode`] wrote.
-    pub(super) fn decode(bytes: &mut &[u8], salt: impl Fn(u32) -> u64) -> Option<Self> {
+    /// Reads what [`Segment::encode`] wrote. `packing` tells salt and key by the segment's number and that of the data key;
+    /// `is_old`: nothing in it is packed or encrypted, and it does not say so.
+    pub(super) fn decode(
+        bytes: &mut &[u8],
+        is_old: bool,
+        packing: impl Fn(u32, u8) -> Option<Packing>,
+    ) -> Option<Self> {
         let mut next = || varint::take(bytes);
         let number = u32::try_from(next()?).ok()?;
-        let frame = Frame { salt: salt(number), base: next()?, base_time: next()? as i64 };
+        let (base, base_time) = (next()?, next()? as i64);
         let slots = u32::try_from(next()?).ok()?;
         let (data_len, last_time) = (next()?, next()? as i64);
         let (live, live_bytes) = (next()?, next()?);
         let (stage, footer_len, footer_crc) =
             (next()?, u32::try_from(next()?).ok()?, u32::try_from(next()?).ok()?);
         let special = next()? != 0;
+        let (stored_len, key, wants_rewrite) = match is_old {
+            true => (0, 0, false),
+            false => (next()?, u8::try_from(next()?).ok()?, next()? != 0),
+        };
+        let form = if stored_len > 0 { Form::Packed { stored_len } } else { Form::Plain };
+        let packing = packing(number, key)?;
+        // In chunks, records are encrypted together.
+        let sealer = packing.sealer.clone().filter(|_| form == Form::Plain);
+        let frame = Frame { salt: packing.salt, base, base_time, sealer };
         let stage = match stage {
             0 => Stage::Active,
             1 => Stage::Closed,
@@ -201,7 +281,11 @@ impl Segment {
             gone,
             lost,
             stage,
-            blocks: OnceCell::new(),
+            layout: OnceCell::new(),
+            form,
+            key,
+            packing,
+            wants_rewrite,
             special,
         })
     }

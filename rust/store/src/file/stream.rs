@@ -6,27 +6,23 @@ use std::io;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
+use roaring::{RoaringBitmap, RoaringTreemap};
+
 use super::files::Files;
-use super::footer::{self, Footer};
-use super::record::{self, Frame, Head};
-use super::scan::{self, HEADER_LEN};
-use super::seal::{SealJob, Sealed};
-use super::segment::{Block, Segment, Stage};
-use super::varint;
+use super::open::{self, merge};
+use super::read::Unpacked;
+use super::record::{self, Frame};
+use super::scan::HEADER_LEN;
+use super::seal;
+use super::segment::{Form, Segment, Stage};
 use crate::disk::{Disk, DiskFile};
 use crate::index::{Filter, SubjectTree};
 use crate::messages::{Lost, Message, Messages, Progress, State, SubjectState};
 
 /// Bytes gathered in memory before they are written to the segment.
 const TAIL_LEN: usize = 256 << 10;
-/// Blocks that a long walk reads at a time.
-const RUN_MAX: usize = 16;
-/// Up to so many messages of a subject, its first one is found by going back from its last one.
-const WALK_MAX: u64 = if cfg!(test) { 3 } else { 64 };
 /// A segment without messages is given up early if it has this much data.
 const GIVE_UP_LEN: u64 = if cfg!(test) { 1000 } else { 1 << 20 };
-const MANIFEST_VERSION: u64 = 1;
-const MAGIC: &[u8; 8] = b"stonesg1";
 
 /// Stored messages that can't be read any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,9 +35,16 @@ pub struct Damaged {
     pub sequences: RangeInclusive<u64>,
 }
 
+impl Damaged {
+    /// Whether `next` is what follows in the same file.
+    fn goes_on_in(&self, next: &Self) -> bool {
+        self.file == next.file && self.sequences.end().checked_add(1) == Some(*next.sequences.start())
+    }
+}
+
 /// Bytes of a segment's data to be overwritten.
 #[derive(Debug)]
-struct Erasure {
+pub(super) struct Erasure {
     number: u32,
     offset: u64,
     len: usize,
@@ -50,32 +53,40 @@ struct Erasure {
 /// A stream whose messages are in files.
 #[derive(Debug)]
 pub struct FileStream<D: Disk> {
-    files: Arc<Files<D>>,
-    salt: u64,
-    group: u32,
-    subjects: SubjectTree<SubjectState>,
-    segments: VecDeque<Segment>,
+    pub(super) files: Arc<Files<D>>,
+    pub(super) salt: u64,
+    pub(super) group: u32,
+    pub(super) subjects: SubjectTree<SubjectState>,
+    pub(super) segments: VecDeque<Segment>,
     /// Records of the last segment that are not in its file yet.
-    tail: Vec<u8>,
-    messages: u64,
-    bytes: u64,
-    first: u64,
-    last: u64,
-    last_time: i64,
-    first_time: Cell<Option<i64>>,
-    next_number: u32,
-    dirty: Vec<Arc<D::File>>,
-    names_changed: bool,
-    obsolete: Vec<String>,
+    pub(super) tail: Vec<u8>,
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) last_time: i64,
+    pub(super) first_time: Cell<Option<i64>>,
+    pub(super) next_number: u32,
+    pub(super) dirty: Vec<Arc<D::File>>,
+    pub(super) names_changed: bool,
+    pub(super) obsolete: Vec<String>,
     /// Segments that wait for their footers.
-    closed: usize,
-    damaged: RefCell<Vec<Damaged>>,
+    pub(super) closed: usize,
+    pub(super) damaged: RefCell<Vec<Damaged>>,
     /// A message was removed that could not be read, so that nobody knows which subject has one less.
-    is_miscounted: bool,
-    erasures: Vec<Erasure>,
+    pub(super) is_miscounted: bool,
+    pub(super) erasures: Vec<Erasure>,
     /// Those that the last checkpoint made certain, once it is durable.
-    due_erasures: Vec<Erasure>,
-    scratch: RefCell<Vec<u8>>,
+    pub(super) due_erasures: Vec<Erasure>,
+    pub(super) scratch: RefCell<Vec<u8>>,
+    /// The chunk that was read last.
+    pub(super) unpacked: RefCell<Unpacked>,
+    /// Segments that are full are compressed.
+    pub(super) is_compressed: bool,
+    /// Segments that have their footers and are to be written anew.
+    pub(super) rewrites: usize,
+    /// The segment that is being written anew, and whether something in it was erased meanwhile.
+    pub(super) rewriting: Option<(u32, bool)>,
 }
 
 impl<D: Disk> FileStream<D> {
@@ -105,113 +116,14 @@ impl<D: Disk> FileStream<D> {
             erasures: Vec::new(),
             due_erasures: Vec::new(),
             scratch: RefCell::default(),
+            unpacked: RefCell::default(),
+            is_compressed: false,
+            rewrites: 0,
+            rewriting: None,
         }
     }
 
-    /// What must be known to open the stream again as it is now. It holds once all files are synced that
-    /// [`FileStream::take_dirty`] names.
-    pub fn manifest(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        for number in [
-            MANIFEST_VERSION,
-            self.first,
-            self.last,
-            self.last_time as u64,
-            u64::from(self.next_number),
-            self.segments.len() as u64,
-        ] {
-            varint::put(&mut out, number);
-        }
-        self.segments.iter().for_each(|segment| segment.encode(&mut out));
-        out
-    }
-
-    /// Opens a stream by its manifest; `None` if that is not one. What can't be read is in [`FileStream::take_damaged`].
-    pub fn open(
-        files: Arc<Files<D>>,
-        salt: u64,
-        group: u32,
-        mut manifest: &[u8],
-    ) -> Option<io::Result<Self>> {
-        let bytes = &mut manifest;
-        if varint::take(bytes)? != MANIFEST_VERSION {
-            return None;
-        }
-        let mut stream = Self::new(files, salt, group, varint::take(bytes)?);
-        (stream.last, stream.last_time) = (varint::take(bytes)?, varint::take(bytes)? as i64);
-        stream.next_number = u32::try_from(varint::take(bytes)?).ok()?;
-        for _ in 0..varint::take(bytes)? {
-            let segment = Segment::decode(bytes, |number| segment_salt(salt, group, number))?;
-            stream.messages += segment.live;
-            stream.bytes += segment.live_bytes;
-            stream.segments.push_back(segment);
-        }
-        for i in 0..stream.segments.len() {
-            if let Err(e) = stream.open_segment(i) {
-                return Some(Err(e));
-            }
-        }
-        stream.closed = stream.segments.iter().filter(|segment| segment.stage == Stage::Closed).count();
-        Some(Ok(stream))
-    }
-
-    /// Learns which subjects a segment has.
-    fn open_segment(&mut self, i: usize) -> io::Result<()> {
-        let segment = &self.segments[i];
-        let name = self.name(segment.number);
-        let file = match self.files.get(&name) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            other => Some(other?),
-        };
-        if let (Some(file), Stage::Sealed { footer_len, footer_crc }) = (&file, segment.stage) {
-            let mut bytes = vec![0; footer_len as usize];
-            let read = file.read_at(&mut bytes, HEADER_LEN + segment.data_len)?;
-            if read == bytes.len() && footer::crc(segment.frame.salt, &bytes) == footer_crc {
-                let subjects = &mut self.subjects;
-                let known = Footer::decode(&bytes, !segment.gone.is_empty()).and_then(|footer| {
-                    footer.subjects(segment.frame.base, &segment.gone, &mut |subject, state| {
-                        merge(subjects, subject, state)
-                    })
-                });
-                if known.is_some() {
-                    return Ok(());
-                }
-            }
-        }
-        let segment = &mut self.segments[i];
-        let mut missing = roaring::RoaringBitmap::new();
-        missing.insert_range(0..segment.slots);
-        missing -= &segment.gone;
-        let mut offset = 0;
-        if let Some(file) = &file {
-            let (frame, subjects, gone) = (segment.frame, &mut self.subjects, &segment.gone);
-            let contents = scan::contents(&**file, frame, segment.data_len, |head, bytes| {
-                missing.remove(head.slot);
-                if let (false, Some(message)) = (gone.contains(head.slot), frame.message(head, bytes)) {
-                    let state = SubjectState { first: message.sequence, last: message.sequence, count: 1 };
-                    let _ = merge(subjects, message.subject, state);
-                }
-            })?;
-            if let Some(lost) = missing.min() {
-                let behind = contents.blocks.partition_point(|block| block.slot <= lost);
-                offset = behind.checked_sub(1).map_or(0, |i| u64::from(contents.blocks[i].offset));
-            }
-            segment.blocks = Arc::new(contents.blocks).into();
-        }
-        if let Stage::Sealed { .. } = segment.stage {
-            segment.stage = Stage::Closed;
-        }
-        let base = segment.frame.base;
-        missing -= &segment.lost;
-        if let (Some(first), Some(last)) = (missing.min(), missing.max()) {
-            let sequences = base + u64::from(first)..=base + u64::from(last);
-            segment.lost |= missing;
-            self.damaged.get_mut().push(Damaged { file: name, offset: HEADER_LEN + offset, sequences });
-        }
-        Ok(())
-    }
-
-    fn name(&self, number: u32) -> String {
+    pub(super) fn name(&self, number: u32) -> String {
         format!("stream-{}-{number}", self.group)
     }
 
@@ -225,14 +137,7 @@ impl<D: Disk> FileStream<D> {
         let name = self.name(segment.number);
         let file = if written == 0 {
             let file = self.files.create(&name)?;
-            let mut header = [0; HEADER_LEN as usize];
-            header[..8].copy_from_slice(MAGIC);
-            header[8..12].copy_from_slice(&self.group.to_le_bytes());
-            header[12..16].copy_from_slice(&segment.number.to_le_bytes());
-            header[16..24].copy_from_slice(&segment.frame.base.to_le_bytes());
-            header[24..32].copy_from_slice(&segment.frame.base_time.to_le_bytes());
-            let crc = footer::crc(segment.frame.salt, &header[..32]);
-            header[32..36].copy_from_slice(&crc.to_le_bytes());
+            let header = seal::header(self.group, segment.number, &segment.frame);
             file.write_at(&header, 0)?;
             self.names_changed = true;
             file
@@ -253,13 +158,19 @@ impl<D: Disk> FileStream<D> {
     pub fn erase(&mut self, sequence: u64) {
         let Some(i) = self.segment_of(sequence) else { return };
         let Some(slot) = self.segments[i].slot(sequence) else { return };
+        if let Some((number, is_spoilt)) = &mut self.rewriting {
+            *is_spoilt |= *number == self.segments[i].number;
+        }
+        if self.segments[i].form != Form::Plain {
+            // What lies in a chunk goes with the file that has it.
+            return self.want_rewrite(i);
+        }
         let mut buffer = self.scratch.take();
-        if let Some((head, at)) = self.record(i, slot, &mut buffer) {
-            let begin = self.blocks(&self.segments[i]).map_or(0, |b| self.segments[i].block_of(b, slot).0);
-            let (from, to) = head.content();
+        if let Some(found) = self.record(i, slot, &mut buffer) {
+            let (from, to) = found.head.content();
             self.erasures.push(Erasure {
                 number: self.segments[i].number,
-                offset: begin + (at + from) as u64,
+                offset: found.offset + from as u64,
                 len: to - from,
             });
         }
@@ -292,6 +203,7 @@ impl<D: Disk> FileStream<D> {
             self.tail = Vec::new();
         }
         self.scratch.take();
+        self.unpacked.take();
     }
 
     /// The last sequence that was given.
@@ -310,7 +222,7 @@ impl<D: Disk> FileStream<D> {
         self.tail.len()
     }
 
-    fn note_dirty(&mut self, file: Arc<D::File>) {
+    pub(super) fn note_dirty(&mut self, file: Arc<D::File>) {
         if !self.dirty.iter().any(|f| Arc::ptr_eq(f, &file)) {
             self.dirty.push(file);
         }
@@ -334,21 +246,36 @@ impl<D: Disk> FileStream<D> {
 
     /// Whether [`FileStream::take_damaged`] or [`FileStream::seal_job`] has something.
     pub fn has_news(&self) -> bool {
-        self.closed > 0 || !self.damaged.borrow().is_empty()
+        self.closed > 0 || self.rewrites > 0 || !self.damaged.borrow().is_empty()
     }
 
     /// What was found to be unreadable since the last call.
     pub fn take_damaged(&mut self) -> Vec<Damaged> {
-        let mut damaged = std::mem::take(self.damaged.get_mut());
-        damaged.dedup();
+        let mut damaged: Vec<Damaged> = Vec::new();
+        let mut told = RoaringTreemap::new();
+        for found in std::mem::take(self.damaged.get_mut()) {
+            // Whoever passes by finds it again.
+            if told.insert_range(found.sequences.clone()) == 0 {
+                continue;
+            }
+            match damaged.last_mut() {
+                Some(last) if last.goes_on_in(&found) => {
+                    last.sequences = *last.sequences.start()..=*found.sequences.end();
+                }
+                _ => damaged.push(found),
+            }
+        }
         for found in &damaged {
             let Some(i) = self.segment_of(*found.sequences.start()) else { continue };
             let segment = &mut self.segments[i];
-            if found.sequences.start() == found.sequences.end()
-                && let Some(slot) = segment.slot(*found.sequences.start())
-            {
-                segment.lost.insert(slot);
-            }
+            let (Some(first), Some(last)) =
+                (segment.slot(*found.sequences.start()), segment.slot(*found.sequences.end()))
+            else {
+                continue;
+            };
+            let mut lost = RoaringBitmap::new();
+            lost.insert_range(first..=last);
+            segment.lost |= lost - &segment.gone;
         }
         damaged
     }
@@ -382,41 +309,13 @@ impl<D: Disk> FileStream<D> {
         }
     }
 
-    /// A segment that is full and waits for its footer, if there is one.
-    pub fn seal_job(&mut self) -> Option<io::Result<SealJob<D::File>>> {
-        if self.closed == 0 {
-            return None;
-        }
-        let segment = self.segments.iter().find(|s| s.stage == Stage::Closed && s.data_len > 0)?;
-        let (number, frame, data_len) = (segment.number, segment.frame, segment.data_len);
-        let file = self.files.get(&self.name(number));
-        Some(file.map(|file| SealJob { file, number, frame, data_len }))
-    }
-
-    /// Takes note of how a seal ended. After an error the segment stays as it is.
-    pub fn sealed(&mut self, sealed: Sealed) -> io::Result<()> {
-        let footing = sealed.result?;
-        let name = self.name(sealed.number);
-        let Some(segment) = self.segments.iter_mut().find(|s| s.number == sealed.number) else {
-            return Ok(());
-        };
-        if segment.stage == Stage::Closed {
-            self.closed -= 1;
-        }
-        segment.stage = Stage::Sealed { footer_len: footing.len, footer_crc: footing.crc };
-        segment.blocks = Arc::new(footing.blocks).into();
-        let file = self.files.get(&name)?;
-        self.note_dirty(file);
-        Ok(())
-    }
-
     /// Whether some message from `sequence` on may have a header that must be known after a restart.
     pub fn special_from(&self, time: i64) -> Option<u64> {
         let segment = self.segments.iter().find(|s| s.special && s.last_time >= time)?;
         Some(segment.frame.base)
     }
 
-    fn segment_of(&self, sequence: u64) -> Option<usize> {
+    pub(super) fn segment_of(&self, sequence: u64) -> Option<usize> {
         let behind = self.segments.partition_point(|segment| segment.frame.base <= sequence);
         let i = behind.checked_sub(1)?;
         (sequence < self.segments[i].end()).then_some(i)
@@ -427,7 +326,9 @@ impl<D: Disk> FileStream<D> {
         let sequence = self.last + 1;
         let fits = self.segments.back().is_some_and(|segment| {
             let distance = sequence - segment.end();
-            segment.stage == Stage::Active && !segment.is_full(len, distance + 1, self.files.segment_len)
+            segment.stage == Stage::Active
+                && segment.key == self.files.keys.current()
+                && !segment.is_full(len, distance + 1, self.files.segment_len)
         });
         if !fits {
             self.begin_segment(sequence, time);
@@ -446,8 +347,11 @@ impl<D: Disk> FileStream<D> {
         }
         let number = self.next_number;
         self.next_number += 1;
+        let key = self.files.keys.current();
+        // The key is one of those that are there.
+        let Some(packing) = open::packing(&self.files, self.salt, self.group, number, key) else { return };
         let frame =
-            Frame { salt: segment_salt(self.salt, self.group, number), base: sequence, base_time: time };
+            Frame { salt: packing.salt, base: sequence, base_time: time, sealer: packing.sealer };
         self.segments.push_back(Segment::new(number, frame));
     }
 
@@ -470,151 +374,12 @@ impl<D: Disk> FileStream<D> {
     fn give_up(&mut self, i: usize) {
         let Some(segment) = self.segments.remove(i) else { return };
         self.closed -= usize::from(segment.stage == Stage::Closed);
+        self.rewrites -= usize::from(segment.is_rewrite_counted());
         let in_memory =
             if i == self.segments.len() { std::mem::take(&mut self.tail).len() as u64 } else { 0 };
         if segment.data_len > in_memory {
             self.obsolete.push(self.name(segment.number));
         }
-    }
-
-    fn blocks<'s>(&self, segment: &'s Segment) -> Option<&'s [Block]> {
-        if let Some(blocks) = segment.blocks.get() {
-            return Some(blocks);
-        }
-        let file = self.files.get(&self.name(segment.number)).ok()?;
-        let footer = || {
-            let Stage::Sealed { footer_len, footer_crc } = segment.stage else { return None };
-            let mut bytes = vec![0; footer_len as usize];
-            let read = file.read_at(&mut bytes, HEADER_LEN + segment.data_len).ok()?;
-            let good = read == bytes.len() && footer::crc(segment.frame.salt, &bytes) == footer_crc;
-            Footer::decode(&bytes, false).filter(|_| good).map(|footer| footer.blocks)
-        };
-        let blocks = match footer() {
-            Some(blocks) => blocks,
-            None => scan::contents(&*file, segment.frame, segment.data_len, |_, _| {}).ok()?.blocks,
-        };
-        Some(segment.blocks.get_or_init(|| Arc::new(blocks)))
-    }
-
-    /// Reads the block that has this slot into `buffer`; answers where in the data it begins.
-    fn load(&self, i: usize, slot: u32, buffer: &mut Vec<u8>) -> Option<u64> {
-        self.load_run(i, slot, 1, buffer)
-    }
-
-    /// Reads so many blocks from that on that has this slot.
-    fn load_run(&self, i: usize, slot: u32, blocks: usize, buffer: &mut Vec<u8>) -> Option<u64> {
-        let segment = &self.segments[i];
-        let (begin, end) = segment.blocks_of(self.blocks(segment)?, slot, blocks);
-        let in_memory = if i + 1 == self.segments.len() { self.tail.len() as u64 } else { 0 };
-        let written = segment.data_len - in_memory;
-        buffer.clear();
-        if begin < written {
-            let file = self.files.get(&self.name(segment.number)).ok()?;
-            buffer.resize(usize::try_from(end.min(written) - begin).ok()?, 0);
-            let read = file.read_at(buffer, HEADER_LEN + begin).ok()?;
-            buffer.truncate(read);
-        }
-        if end > written {
-            let from = begin.max(written) - written;
-            buffer.extend_from_slice(self.tail.get(from as usize..(end - written) as usize)?);
-        }
-        Some(begin)
-    }
-
-    /// Reads the record in a slot, whether its message is gone or not: its head and where it lies in `buffer`.
-    fn record(&self, i: usize, slot: u32, buffer: &mut Vec<u8>) -> Option<(Head, usize)> {
-        let frame = self.segments[i].frame;
-        let begin = self.load(i, slot, buffer)?;
-        let found = |at: usize| {
-            let bytes = buffer.get(at..)?;
-            let head = frame.head(bytes).filter(|head| head.slot == slot)?;
-            frame.is_intact(&head, bytes, begin + at as u64).then_some((head, at))
-        };
-        let mut at = 0;
-        while let Some(head) = buffer.get(at..).and_then(|bytes| frame.head(bytes)) {
-            if head.slot >= slot {
-                break;
-            }
-            at += head.len;
-        }
-        // If a head on the way is damaged, the record may still lie at any byte.
-        found(at).or_else(|| (0..buffer.len()).find_map(found))
-    }
-
-    fn lost_here(&self, i: usize, slot: u32) -> Lost {
-        let segment = &self.segments[i];
-        let sequence = segment.frame.base + u64::from(slot);
-        if !segment.lost.contains(slot) {
-            let offset = segment.blocks.get().map_or(0, |blocks| segment.block_of(blocks, slot).0);
-            self.damaged.borrow_mut().push(Damaged {
-                file: self.name(segment.number),
-                offset: HEADER_LEN + offset,
-                sequences: sequence..=sequence,
-            });
-        }
-        Lost { sequence }
-    }
-
-    /// Walks through messages from `sequence` on: those that can be read, and `None` for those that can't.
-    fn walk(&self, sequence: u64, mut visit: impl FnMut(u64, Option<Message<'_>>) -> ControlFlow<()>) {
-        let mut buffer = self.scratch.take();
-        let _ = self.walk_with(&mut buffer, sequence, &mut visit);
-        self.scratch.replace(buffer);
-    }
-
-    fn walk_with(
-        &self,
-        buffer: &mut Vec<u8>,
-        sequence: u64,
-        visit: &mut dyn FnMut(u64, Option<Message<'_>>) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        let behind = self.segments.partition_point(|segment| segment.end() <= sequence);
-        // A long walk reads more at a time than a short one.
-        let mut run = 1;
-        for i in behind..self.segments.len() {
-            let segment = &self.segments[i];
-            let frame = segment.frame;
-            let mut slot = segment.slot(sequence).unwrap_or(0);
-            while let Some(next) = segment.next_held(slot) {
-                slot = next;
-                // As many as possible from one block.
-                let begin = match segment.lost.contains(slot) {
-                    true => None,
-                    false => self.load_run(i, slot, run, buffer),
-                };
-                run = (run * 2).min(RUN_MAX);
-                let mut at = 0;
-                while let (Some(begin), Some(bytes)) = (begin, buffer.get(at..)) {
-                    let Some(head) = frame.head(bytes) else { break };
-                    if head.slot >= slot {
-                        if head.slot > slot || !frame.is_intact(&head, bytes, begin + at as u64) {
-                            break;
-                        }
-                        let Some(message) = frame.message(&head, bytes) else { break };
-                        visit(message.sequence, Some(message))?;
-                        match segment.next_held(slot + 1) {
-                            Some(next) => slot = next,
-                            None => {
-                                slot = segment.slots;
-                                break;
-                            }
-                        }
-                    }
-                    at += head.len;
-                }
-                if slot == next {
-                    // This one did not come by itself.
-                    let found = if segment.lost.contains(slot) { None } else { self.record(i, slot, buffer) };
-                    let message = found.and_then(|(head, at)| frame.message(&head, &buffer[at..]));
-                    if message.is_none() {
-                        let _ = self.lost_here(i, slot);
-                    }
-                    visit(frame.base + u64::from(slot), message)?;
-                    slot += 1;
-                }
-            }
-        }
-        ControlFlow::Continue(())
     }
 
     /// Visits all messages in order; `None` stands for one that can't be read.
@@ -623,70 +388,6 @@ impl<D: Disk> FileStream<D> {
             visit(message);
             ControlFlow::Continue(())
         });
-    }
-
-    /// The message before `sequence` on its subject that is still there.
-    fn previous_on(&self, sequence: u64) -> Option<u64> {
-        let mut buffer = self.scratch.take();
-        let mut at = sequence;
-        let found = loop {
-            let before = self
-                .segment_of(at)
-                .and_then(|i| self.record(i, self.segments[i].slot(at)?, &mut buffer))
-                .map_or(0, |(head, _)| head.before);
-            at = match at.checked_sub(before) {
-                Some(previous) if before > 0 => previous,
-                _ => break None,
-            };
-            if self.contains(at) {
-                break Some(at);
-            }
-        };
-        self.scratch.replace(buffer);
-        found
-    }
-
-    /// The last message on `subject` before `sequence`, which is on it too.
-    fn last_before(&self, sequence: u64, subject: &[u8]) -> Option<u64> {
-        // The way back is cut where a whole segment is gone.
-        self.previous_on(sequence).or_else(|| {
-            let mut found = None;
-            self.walk(self.subjects.get(subject)?.first, |at, message| {
-                if at >= sequence {
-                    return ControlFlow::Break(());
-                }
-                if message.is_some_and(|message| message.subject == subject) {
-                    found = Some(at);
-                }
-                ControlFlow::Continue(())
-            });
-            found
-        })
-    }
-
-    /// The first message on `subject`, of which `known` is true but that its first one may be gone.
-    fn resolve_first(&self, subject: &[u8], known: SubjectState) -> u64 {
-        if known.count == 1 || self.contains(known.first) {
-            return if known.count == 1 { known.last } else { known.first };
-        }
-        if known.count <= WALK_MAX {
-            let mut first = Some(known.last);
-            for _ in 1..known.count {
-                first = first.and_then(|first| self.previous_on(first));
-            }
-            if let Some(first) = first {
-                return first;
-            }
-        }
-        let mut first = known.last;
-        self.walk(known.first, |sequence, message| match message {
-            Some(message) if message.subject == subject => {
-                first = sequence;
-                ControlFlow::Break(())
-            }
-            _ => ControlFlow::Continue(()),
-        });
-        first
     }
 
     /// Takes the subject of a removed message note of it.
@@ -779,7 +480,8 @@ impl<D: Disk> Messages for FileStream<D> {
         segment.note_record(slot);
         let begin = self.tail.len();
         let message = Message { sequence, time, subject, headers, payload };
-        segment.frame.encode(&mut self.tail, segment.data_len, &message, before);
+        let epoch = self.files.epoch;
+        segment.frame.encode(&mut self.tail, segment.data_len, &message, before, epoch);
         segment.data_len += (self.tail.len() - begin) as u64;
         let counted = record::counted_bytes(subject.len(), headers.len(), payload.len());
         segment.slots = slot + 1;
@@ -825,8 +527,7 @@ impl<D: Disk> Messages for FileStream<D> {
             return Err(Lost { sequence });
         }
         let found = self.record(i, slot, buffer);
-        let message = found.and_then(|(head, at)| segment.frame.message(&head, buffer.get(at..)?));
-        match message {
+        match found.and_then(|found| self.message(i, &found, buffer)) {
             Some(message) => Ok(Some(message)),
             None => Err(self.lost_here(i, slot)),
         }
@@ -878,11 +579,11 @@ impl<D: Disk> Messages for FileStream<D> {
         let behind = self.segments.partition_point(|segment| segment.last_time < time);
         let segment = self.segments.get(behind)?;
         // The block before the first one that begins at this time or later.
-        let blocks = self.blocks(segment).unwrap_or_default();
+        let blocks = self.layout(segment).map_or(&[][..], |layout| &layout.blocks);
         let mut buffer = self.scratch.take();
         let early = blocks.partition_point(|block| {
             let time_of =
-                self.record(behind, block.slot, &mut buffer).map_or(i64::MIN, |(head, _)| head.time);
+                self.record(behind, block.slot, &mut buffer).map_or(i64::MIN, |found| found.head.time);
             time_of < time
         });
         self.scratch.replace(buffer);
@@ -941,10 +642,13 @@ impl<D: Disk> Messages for FileStream<D> {
             return false;
         }
         let mut buffer = self.scratch.take();
-        let frame = self.segments[i].frame;
         let found =
             if self.segments[i].lost.contains(slot) { None } else { self.record(i, slot, &mut buffer) };
-        let message = found.and_then(|(head, at)| Some((head, frame.message(&head, buffer.get(at..)?)?)));
+        // It borrows a buffer of its own while the stream changes.
+        let frame = self.segments[i].frame.clone();
+        let message = found.and_then(|found| {
+            Some((found.head, frame.unseal(&found.head, buffer.get_mut(found.at..)?, found.offset)?))
+        });
         // What can't be read counts as the average of its segment.
         let average = self.segments[i].live_bytes / self.segments[i].live.max(1);
         let counted = message.map_or(average, |(head, _)| head.counted_bytes());
@@ -968,6 +672,8 @@ impl<D: Disk> Messages for FileStream<D> {
             segment.live == 0 && (segment.stage != Stage::Active || segment.data_len >= GIVE_UP_LEN);
         if give_up {
             self.give_up(i);
+        } else if !segment_wants(&self.segments[i]) && self.is_wasteful(i) {
+            self.want_rewrite(i);
         }
         if sequence == self.first {
             self.first = self.next_held(sequence).unwrap_or(self.last + 1);
@@ -1000,20 +706,9 @@ impl<D: Disk> Messages for FileStream<D> {
     }
 }
 
-/// Adds what a later segment knows of a subject.
-fn merge(subjects: &mut SubjectTree<SubjectState>, subject: &[u8], state: SubjectState) -> ControlFlow<()> {
-    match subjects.get_or_insert(subject, SubjectState { count: 0, ..state }) {
-        Some(known) => {
-            (known.last, known.count) = (state.last, known.count + state.count);
-            ControlFlow::Continue(())
-        }
-        None => ControlFlow::Break(()),
-    }
-}
-
-/// Goes into the checksums of a segment, so that one file does not pass for another.
-fn segment_salt(salt: u64, group: u32, number: u32) -> u64 {
-    salt ^ (u64::from(group) << 32 | u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+/// Whether it can't be asked to be written anew: it will be, or it still grows.
+fn segment_wants(segment: &Segment) -> bool {
+    segment.wants_rewrite || segment.stage == Stage::Active
 }
 
 /// Whether the headers say something that must be known after a restart.

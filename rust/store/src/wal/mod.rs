@@ -26,6 +26,7 @@ pub use recovery::{Damage, Found, Recovery, Torn};
 use superblock::Superblock;
 
 use crate::disk::{Disk, DiskFile};
+use crate::encryption::{Keyring, Sealer};
 
 /// The longest body of a record, in bytes.
 pub const BODY_LEN_MAX: usize = 1 << 30;
@@ -70,17 +71,21 @@ impl Error {
 }
 
 /// How the log uses the disk.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Bytes of a file; a longer frame gets a file of its own length.
     pub file_len: u64,
     /// Write new files full of zeros beforehand: syncs are faster then, and the room is there. Off for throwaway stores.
     pub fill: bool,
+    /// Records are encrypted with them, if there are any.
+    pub keys: Keyring,
+    /// Tells this log from others with the same keys.
+    pub label: &'static str,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { file_len: 64 << 20, fill: true }
+        Self { file_len: 64 << 20, fill: true, keys: Keyring::default(), label: "log" }
     }
 }
 
@@ -91,6 +96,7 @@ pub struct Log<D: Disk> {
     options: Options,
     superblock: Superblock,
     superblock_file: Arc<D::File>,
+    sealer: Option<Arc<Sealer>>,
     files: VecDeque<LogFile<D::File>>,
     /// Files that hold nothing needed, to be used again.
     spares: Vec<LogFile<D::File>>,
@@ -134,7 +140,7 @@ impl<D: Disk> Log<D> {
         }
         let position = self.end + self.gathered.len() as u64;
         let seal = self.seal();
-        record::encode(&mut self.gathered, seal, position, group, kind, parts);
+        record::encode(&mut self.gathered, seal, self.sealer.as_deref(), position, group, kind, parts);
         self.records += 1;
     }
 
@@ -177,6 +183,11 @@ impl<D: Disk> Log<D> {
     /// A random number of this log, for checksums elsewhere.
     pub fn salt(&self) -> u64 {
         self.superblock.salt
+    }
+
+    /// The number of its opening: another one each time.
+    pub fn epoch(&self) -> u32 {
+        self.superblock.epoch
     }
 
     /// Whether something was written that no sync has covered.

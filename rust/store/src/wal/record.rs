@@ -1,6 +1,12 @@
 //! A record: what one stream or consumer writes to the log, with a checksum of its own, so that damage costs no neighbour.
 
+use std::sync::Arc;
+
 use crate::checksum::Checksum;
+use crate::encryption::{Sealer, TAG_LEN};
+
+/// Says in a record's kind that its body is encrypted: the number of the data key, then what was sealed.
+pub(super) const SEALED: u8 = 0x80;
 
 /// Bytes before the body: length, checksum, group, kind, three zeros.
 pub(super) const HEADER_LEN: usize = 16;
@@ -27,28 +33,57 @@ pub(super) fn padded_len(body_len: usize) -> usize {
     HEADER_LEN + body_len.next_multiple_of(8)
 }
 
-/// Appends a record whose body is the `parts` in a row.
+/// Appends a record whose body is the `parts` in a row, encrypted if there is a `sealer`.
 pub(super) fn encode(
     out: &mut Vec<u8>,
     seal: Seal,
+    sealer: Option<&Sealer>,
     position: u64,
     group: GroupId,
     kind: u8,
     parts: &[&[u8]],
 ) {
+    debug_assert!(kind < SEALED);
     let begin = out.len();
-    let body_len: usize = parts.iter().map(|p| p.len()).sum();
+    let added = if sealer.is_some() { 1 + TAG_LEN } else { 0 };
+    let body_len = parts.iter().map(|p| p.len()).sum::<usize>() + added;
     out.reserve(padded_len(body_len));
     out.extend_from_slice(&(body_len as u32).to_le_bytes());
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&group.0.to_le_bytes());
-    out.extend_from_slice(&[kind, 0, 0, 0]);
+    out.extend_from_slice(&[if sealer.is_some() { kind | SEALED } else { kind }, 0, 0, 0]);
+    out.extend(sealer.map(Sealer::id));
+    let content = out.len();
     for part in parts {
         out.extend_from_slice(part);
+    }
+    if let Some(sealer) = sealer {
+        sealer.seal(seal.epoch, position, &context(group, kind), out, content);
     }
     let crc = seal.of(position, &out[begin..]);
     out[begin + 4..begin + 8].copy_from_slice(&crc.to_le_bytes());
     out.resize(begin + padded_len(body_len), 0);
+}
+
+/// What an encrypted body belongs to.
+fn context(group: GroupId, kind: u8) -> [u8; 5] {
+    let [a, b, c, d] = group.0.to_le_bytes();
+    [a, b, c, d, kind]
+}
+
+/// Decrypts the body of `record` into `buffer`; `sealer` finds what seals with a data key. `None` if it is not what was sealed.
+pub(super) fn unseal<'b>(
+    record: &Record<'_>,
+    epoch: u32,
+    sealer: impl FnOnce(u8) -> Option<Arc<Sealer>>,
+    buffer: &'b mut Vec<u8>,
+) -> Option<Record<'b>> {
+    let kind = record.kind & !SEALED;
+    let (id, content) = record.body.split_first()?;
+    buffer.clear();
+    buffer.extend_from_slice(content);
+    let body = sealer(*id)?.open(epoch, record.position, &context(record.group, kind), buffer)?;
+    Some(Record { kind, body, ..*record })
 }
 
 /// What goes into every checksum beside the bytes: the store's salt and the epoch of the writer, so that a record left over
@@ -97,7 +132,7 @@ mod tests {
         for len in [0, 1, 7, 8, 9, 1000] {
             let body = vec![0x5a; len];
             let mut out = Vec::new();
-            encode(&mut out, SEAL, 4096, GroupId(9), 2, &[&body[..len / 2], &body[len / 2..]]);
+            encode(&mut out, SEAL, None, 4096, GroupId(9), 2, &[&body[..len / 2], &body[len / 2..]]);
             assert_eq!(out.len(), padded_len(len));
             let (record, used) = decode(&out, SEAL, 4096).expect("intact");
             assert_eq!(

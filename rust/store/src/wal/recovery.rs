@@ -10,6 +10,7 @@ use super::file::LogFile;
 use super::superblock::{self, Superblock};
 use super::{Error, Log, Options, Record, file, frame, record};
 use crate::disk::{Disk, DiskFile};
+use crate::encryption::{Keyring, Sealer};
 
 /// A part of the log that was durable and can't be read any more. What it held is lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +91,7 @@ pub(super) fn open<D: Disk>(
         }
     };
     let mut files = Files::collect(&*disk, &numbers, &superblock, options.file_len)?;
-    let mut scan = Scan::new(&superblock, &mut visit);
+    let mut scan = Scan::new(&superblock, &options, &mut visit);
     scan.recovery.mended = files.mended + u64::from(read.damaged);
     scan.at = match files.used.first() {
         // An older copy of the superblock does not know what was trimmed since.
@@ -115,9 +116,11 @@ pub(super) fn open<D: Disk>(
     read.file.sync().map_err(Error::at("sync", superblock::NAME))?;
     disk.sync_names().map_err(Error::at("sync", "the log's directory"))?;
 
+    let sealer = options.keys.sealer(options.keys.current(), options.label.as_bytes());
     let mut log = Log {
         disk,
         options,
+        sealer,
         superblock,
         superblock_file: read.file,
         files: VecDeque::from(files.used),
@@ -230,10 +233,15 @@ struct Scan<'v> {
     /// Known to have been durable up to here.
     proven: u64,
     recovery: Recovery,
+    keys: &'v Keyring,
+    label: &'static str,
+    /// What the last encrypted record was sealed with.
+    sealer: Option<Arc<Sealer>>,
+    plain: Vec<u8>,
 }
 
 impl<'v> Scan<'v> {
-    fn new(superblock: &Superblock, visit: &'v mut dyn FnMut(Found<'_>)) -> Self {
+    fn new(superblock: &Superblock, options: &'v Options, visit: &'v mut dyn FnMut(Found<'_>)) -> Self {
         Self {
             salt: superblock.salt,
             visit,
@@ -243,7 +251,36 @@ impl<'v> Scan<'v> {
             previous: None,
             proven: superblock.durable,
             recovery: Recovery::default(),
+            keys: &options.keys,
+            label: options.label,
+            sealer: None,
+            plain: Vec::new(),
         }
+    }
+
+    /// Hands on an intact record, in the clear.
+    fn give<F: DiskFile>(&mut self, file: &LogFile<F>, record: Record<'_>, epoch: u32, len: usize) {
+        if record.kind & record::SEALED == 0 {
+            self.recovery.records += 1;
+            return (self.visit)(Found::Record(record));
+        }
+        let mut plain = std::mem::take(&mut self.plain);
+        let (keys, label, known) = (self.keys, self.label, &mut self.sealer);
+        let sealer = |id| {
+            if known.as_ref().is_none_or(|known| known.id() != id) {
+                *known = keys.sealer(id, label.as_bytes());
+            }
+            known.clone()
+        };
+        match record::unseal(&record, epoch, sealer, &mut plain) {
+            Some(record) => {
+                self.recovery.records += 1;
+                (self.visit)(Found::Record(record));
+            }
+            // The bytes are what was written, and nobody can read them.
+            None => self.lose(file, record.position, record.position + len as u64),
+        }
+        self.plain = plain;
     }
 
     /// Reads all files; answers how many of them hold something that counts.
@@ -297,9 +334,9 @@ impl<'v> Scan<'v> {
                 if let Some(records) =
                     intact(body, seal, header.position + frame::HEADER_LEN as u64, header.records)
                 {
-                    self.recovery.records += records.len() as u64;
-                    for record in &records {
-                        (self.visit)(Found::Record(*record));
+                    for record in records {
+                        let len = record::padded_len(record.body.len());
+                        self.give(file, record, header.epoch, len);
                     }
                 } else if !self.unreadable(files, i, bytes, offset, end, header.end())? {
                     return Ok(false);
@@ -438,10 +475,12 @@ impl<'v> Scan<'v> {
             let found = budget.checked_sub(tried).and_then(|left| {
                 budget = left;
                 epochs.iter().find_map(|&epoch| {
-                    record::decode(&bytes[at..], record::Seal { salt: self.salt, epoch }, position_of(at))
+                    let seal = record::Seal { salt: self.salt, epoch };
+                    let (record, len) = record::decode(&bytes[at..], seal, position_of(at))?;
+                    Some((record, len, epoch))
                 })
             });
-            let Some((record, len)) = found else {
+            let Some((record, len, epoch)) = found else {
                 bad.get_or_insert(at);
                 at += 8;
                 continue;
@@ -449,8 +488,7 @@ impl<'v> Scan<'v> {
             if let Some(from) = bad.take() {
                 self.bad_run(file, offset, from, at);
             }
-            self.recovery.records += 1;
-            (self.visit)(Found::Record(record));
+            self.give(file, record, epoch, len);
             at += len;
         }
         if let Some(from) = bad {

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use super::*;
 use crate::disk::sim::{Random, SimDisk};
+use crate::encryption::Cipher;
 
-const OPTIONS: Options = Options { file_len: 16 << 10, fill: true };
+fn options(keys: &Keyring) -> Options {
+    Options { file_len: 16 << 10, fill: true, keys: keys.clone(), label: "log" }
+}
 
 /// The seeds to try: `default` many, or as many as `STONECHAT_SEEDS` says, from 0.
 fn seeds(default: u64) -> std::ops::Range<u64> {
@@ -15,10 +18,10 @@ fn seeds(default: u64) -> std::ops::Range<u64> {
 /// What was read back: each record's body, and where it was.
 type Bodies = Vec<(u64, Vec<u8>)>;
 
-fn reopen(disk: &SimDisk, salt: u64) -> (Log<SimDisk>, Recovery, Bodies) {
+fn reopen(disk: &SimDisk, salt: u64, keys: &Keyring) -> (Log<SimDisk>, Recovery, Bodies) {
     let mut bodies = Vec::new();
     let mut damaged = 0;
-    let (log, recovery) = Log::open(Arc::new(disk.clone()), OPTIONS, salt, |found| match found {
+    let (log, recovery) = Log::open(Arc::new(disk.clone()), options(keys), salt, |found| match found {
         Found::Record(r) => bodies.push((r.position, r.body.to_vec())),
         Found::Damaged(_) => damaged += 1,
     })
@@ -40,6 +43,7 @@ fn body(number: u64, random: &mut Random) -> Vec<u8> {
 /// The world: the log, and what it should hold.
 struct World {
     disk: SimDisk,
+    keys: Keyring,
     log: Log<SimDisk>,
     /// All that was written since the last opening, or read by it.
     written: Vec<Vec<u8>>,
@@ -55,9 +59,10 @@ struct World {
 impl World {
     fn new(random: &mut Random) -> Self {
         let disk = SimDisk::default();
-        let (log, _, bodies) = reopen(&disk, random.draw());
+        let keys = if random.one_in(3) { Keyring::fixed(Cipher::Aes256Gcm) } else { Keyring::default() };
+        let (log, _, bodies) = reopen(&disk, random.draw(), &keys);
         assert!(bodies.is_empty());
-        Self { disk, log, written: vec![], ends: vec![], gathered: vec![], job: None, trimmed: 0, next: 0 }
+        Self { disk, keys, log, written: vec![], ends: vec![], gathered: vec![], job: None, trimmed: 0, next: 0 }
     }
 
     fn acknowledged(&self) -> usize {
@@ -109,7 +114,7 @@ impl World {
     /// Restarts from `disk` and checks what is there.
     fn restart(&mut self, disk: SimDisk, killed_only: bool, random: &mut Random) {
         let acknowledged = self.acknowledged();
-        let (log, recovery, bodies) = reopen(&disk, random.draw());
+        let (log, recovery, bodies) = reopen(&disk, random.draw(), &self.keys);
         assert_eq!(recovery.damaged, [], "nothing was damaged");
         // A record's own position is not behind it, but before the next one: good for trimming.
         let (ends, bodies): (Vec<u64>, Vec<Vec<u8>>) = bodies.into_iter().unzip();
@@ -122,6 +127,7 @@ impl World {
         assert_eq!(self.written[first..first + bodies.len()], bodies[..]);
         assert!(!killed_only || first + bodies.len() == self.written.len());
         *self = Self {
+            keys: self.keys.clone(),
             disk,
             log,
             ends,
@@ -167,7 +173,7 @@ fn a_flipped_bit_loses_at_most_what_is_named() {
         }
         world.log.mark().expect("a mark");
         world.sync();
-        let (_, before, whole) = reopen(&world.disk.kill(), 0);
+        let (_, before, whole) = reopen(&world.disk.kill(), 0, &world.keys);
         assert_eq!(before.damaged, []);
 
         let disk = world.disk.kill();
@@ -178,7 +184,7 @@ fn a_flipped_bit_loses_at_most_what_is_named() {
             let bit = random.below(used * 8);
             bytes[bit / 8] ^= 1 << (bit % 8);
         });
-        let (log, after, found) = reopen(&disk, 0);
+        let (log, after, found) = reopen(&disk, 0, &world.keys);
         // The last frame, which holds nothing but the mark, may be taken for torn.
         assert!(after.torn.as_ref().is_none_or(|t| t.records == 0), "seed {seed}: {after:?}");
         for (position, body) in &whole {
@@ -192,11 +198,11 @@ fn a_flipped_bit_loses_at_most_what_is_named() {
 
         // Damage stays named, and what is written later is read.
         drop(log);
-        let (mut log, again, _) = reopen(&disk, 0);
+        let (mut log, again, _) = reopen(&disk, 0, &world.keys);
         assert_eq!(again.damaged, after.damaged);
         log.append(GroupId(1), 1, &[b"later"]);
         log.write().expect("room");
-        let (_, _, later) = reopen(&disk, 0);
+        let (_, _, later) = reopen(&disk, 0, &world.keys);
         assert_eq!(later.len(), found.len() + 1);
     }
     assert!(lost > 100, "flips in records were among them: {lost}");
@@ -214,7 +220,7 @@ fn a_missing_or_cut_file_is_noticed() {
         }
         world.log.mark().expect("a mark");
         world.sync();
-        let (_, _, whole) = reopen(&world.disk.kill(), 0);
+        let (_, _, whole) = reopen(&world.disk.kill(), 0, &world.keys);
         let disk = world.disk.kill();
         let names: Vec<String> =
             disk.names().expect("names").into_iter().filter(|n| n.starts_with("log-")).collect();
@@ -224,7 +230,7 @@ fn a_missing_or_cut_file_is_noticed() {
         } else {
             disk.bytes(name, |bytes| bytes.truncate(random.below(bytes.len())));
         }
-        let (_, after, found) = reopen(&disk, 0);
+        let (_, after, found) = reopen(&disk, 0, &world.keys);
         assert!(found.iter().all(|f| whole.contains(f)));
         for (position, _) in &whole {
             let named = after.damaged.iter().any(|d| d.from <= *position && *position < d.to);

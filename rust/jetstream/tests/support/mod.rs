@@ -1,0 +1,90 @@
+//! What tests of the engine share: a world that says yes or no to everything, and a store on disks that fail.
+
+#![allow(dead_code, clippy::expect_used, reason = "each test uses a part of it, and may panic")]
+
+use std::sync::Arc;
+
+use stonechat_jetstream::engine::{AccountLimits, Disks, Durability, Engine, Host, Options, Sizes};
+use stonechat_store::disk::sim::SimDisk;
+use stonechat_store::encryption::{Cipher, Keyring};
+
+/// A world in which everything is wanted, or nothing; but nobody wants advisories.
+pub(crate) struct World {
+    is_wanted: bool,
+    ids: u64,
+}
+
+impl World {
+    pub(crate) fn boxed(is_wanted: bool) -> Box<dyn Host> {
+        Box::new(Self { is_wanted, ids: 0 })
+    }
+}
+
+impl Host for World {
+    fn is_wanted(&self, _account: &str, subject: &[u8]) -> bool {
+        self.is_wanted && !subject.starts_with(b"$JS.EVENT")
+    }
+
+    fn unique_id(&mut self) -> String {
+        self.ids += 1;
+        format!("{:022}", self.ids)
+    }
+}
+
+/// Small files, so that they are many.
+pub(crate) fn options(durability: Durability) -> Options {
+    Options {
+        server_name: "sim".into(),
+        server_id: "sim".into(),
+        version: "2.15.2".into(),
+        domain: None,
+        strict: true,
+        max_memory: -1,
+        max_storage: -1,
+        duplicate_window_max: 0,
+        default_max_consumers: 1000,
+        durability,
+        sizes: Sizes { log_file: 32 << 10, checkpoint: 40 << 10, segment: 4 << 10 },
+        keys: Keyring::default(),
+    }
+}
+
+/// The disks of a store, and its keys.
+#[derive(Clone, Default)]
+pub(crate) struct Store {
+    pub(crate) log: SimDisk,
+    pub(crate) catalogue: SimDisk,
+    pub(crate) streams: SimDisk,
+    keys: Keyring,
+}
+
+impl Store {
+    /// A new one; with every third seed it is encrypted.
+    pub(crate) fn new(seed: u64) -> Self {
+        let keys = match seed % 3 {
+            1 => Keyring::fixed(Cipher::ChaCha20Poly1305),
+            _ => Keyring::default(),
+        };
+        Self { keys, ..Self::default() }
+    }
+
+    pub(crate) fn map(&self, change: impl FnMut(&SimDisk) -> SimDisk) -> Self {
+        let [log, catalogue, streams] = self.disks().map(change);
+        Self { log, catalogue, streams, keys: self.keys.clone() }
+    }
+
+    pub(crate) fn disks(&self) -> [&SimDisk; 3] {
+        [&self.log, &self.catalogue, &self.streams]
+    }
+
+    /// Opens it, for one account without limits, whose number is answered too.
+    pub(crate) fn open(&self, options: Options, host: Box<dyn Host>, now: i64) -> (Engine<SimDisk>, u32) {
+        let [log, catalogue, streams] = self.disks().map(|disk| Arc::new(disk.clone()));
+        let options = Options { keys: self.keys.clone(), ..options };
+        let disks = Disks { log, catalogue, streams };
+        let (mut engine, _) = Engine::open(&disks, options, host, 99, now).expect("the store opens");
+        engine.set_limits("$G", Some(AccountLimits::default()));
+        let account = engine.account("$G");
+        (engine, account)
+    }
+}

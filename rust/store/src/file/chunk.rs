@@ -1,0 +1,121 @@
+//! Chunks: what a packed segment consists of. Each holds some records, compressed with S2 and then encrypted if the store is.
+//!
+//! Offsets of records count the bytes before compression, so that a record's checksum does not depend on how it is stored.
+
+use std::sync::Arc;
+
+use crate::checksum::Checksum;
+use crate::encryption::Sealer;
+
+/// Bytes of records after which a chunk ends.
+pub(super) const CHUNK_LEN: usize = if cfg!(test) { 512 } else { 64 << 10 };
+/// Checksum of the header, of the content, offset of the first record, length of the records, length of the content, epoch.
+const HEADER_LEN: usize = 24;
+/// Says in a content's length that it is not compressed.
+const PLAIN: u32 = 1 << 31;
+
+/// Where a chunk begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Chunk {
+    /// Among the records.
+    pub(super) begin: u32,
+    /// In the file, behind its header.
+    pub(super) at: u32,
+}
+
+/// How the chunks of a segment are written.
+#[derive(Debug, Clone)]
+pub(super) struct Packing {
+    pub(super) salt: u64,
+    pub(super) sealer: Option<Arc<Sealer>>,
+}
+
+impl Packing {
+    /// Appends a chunk of the `records` that begin at `begin`; it will lie at `at` in the file.
+    pub(super) fn encode(&self, out: &mut Vec<u8>, at: u64, begin: u32, records: &[u8], epoch: u32) {
+        let from = out.len();
+        out.resize(from + HEADER_LEN, 0);
+        let compressed = minlz::s2::encode(records);
+        let is_smaller = compressed.len() < records.len();
+        out.extend_from_slice(if is_smaller { &compressed } else { records });
+        if let Some(sealer) = &self.sealer {
+            sealer.seal(epoch, at, &[], out, from + HEADER_LEN);
+        }
+        let stored = (out.len() - from - HEADER_LEN) as u32 | if is_smaller { 0 } else { PLAIN };
+        let content = Checksum::new(self.salt, at).with(&out[from + HEADER_LEN..]).finish();
+        let header = &mut out[from..from + HEADER_LEN];
+        for (i, word) in [content, begin, records.len() as u32, stored, epoch].into_iter().enumerate() {
+            header[4 * (i + 1)..4 * (i + 2)].copy_from_slice(&word.to_le_bytes());
+        }
+        let crc = Checksum::new(self.salt, at).with(&header[4..]).finish();
+        header[..4].copy_from_slice(&crc.to_le_bytes());
+    }
+
+    /// Reads the chunk at the start of `bytes`, which lies at `at` in the file, and appends its records to `out`. Answers where they
+    /// begin and how long the chunk is; `None` if it is not intact.
+    pub(super) fn decode(&self, bytes: &[u8], at: u64, out: &mut Vec<u8>) -> Option<(u32, usize)> {
+        let (header, rest) = bytes.split_at_checked(HEADER_LEN)?;
+        let word = |i: usize| {
+            u32::from_le_bytes([header[4 * i], header[4 * i + 1], header[4 * i + 2], header[4 * i + 3]])
+        };
+        if Checksum::new(self.salt, at).with(&header[4..]).finish() != word(0) {
+            return None;
+        }
+        let (begin, len, stored, epoch) = (word(2), word(3) as usize, word(4), word(5));
+        let content = rest.get(..(stored & !PLAIN) as usize)?;
+        if Checksum::new(self.salt, at).with(content).finish() != word(1) {
+            return None;
+        }
+        let mut opened;
+        let content: &[u8] = match &self.sealer {
+            None => content,
+            Some(sealer) => {
+                opened = content.to_vec();
+                sealer.open(epoch, at, &[], &mut opened)?
+            }
+        };
+        let from = out.len();
+        if stored & PLAIN != 0 {
+            out.extend_from_slice(content);
+        } else {
+            let (claimed, _) = minlz::s2::decode_len(content).ok()?;
+            if claimed != len {
+                return None;
+            }
+            out.extend_from_slice(&minlz::s2::decode(content).ok()?);
+        }
+        if out.len() - from != len {
+            out.truncate(from);
+            return None;
+        }
+        Some((begin, HEADER_LEN + (stored & !PLAIN) as usize))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encryption::{Cipher, Keyring};
+
+    #[test]
+    fn what_was_packed_is_read_and_every_bit_counts() {
+        let varied: Vec<u8> = (0..700u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        for keys in [Keyring::default(), Keyring::fixed(Cipher::Aes256Gcm)] {
+            let packing = Packing { salt: 3, sealer: keys.sealer(keys.current(), b"segment") };
+            for records in [&[7u8; 700][..], &varied, b""] {
+                let mut bytes = b"xx".to_vec();
+                packing.encode(&mut bytes, 64, 900, records, 5);
+                let mut bytes = bytes.split_off(2);
+                let mut out = b"yy".to_vec();
+                assert_eq!(packing.decode(&bytes, 64, &mut out), Some((900, bytes.len())));
+                assert_eq!(&out[2..], records);
+                assert_eq!(packing.decode(&bytes, 65, &mut out), None);
+                for bit in 0..bytes.len() * 8 {
+                    bytes[bit / 8] ^= 1 << (bit % 8);
+                    assert_eq!(packing.decode(&bytes, 64, &mut Vec::new()), None, "bit {bit}");
+                    bytes[bit / 8] ^= 1 << (bit % 8);
+                }
+            }
+        }
+    }
+}

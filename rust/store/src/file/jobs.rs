@@ -1,0 +1,131 @@
+//! What is to be done to a stream's full segments, and what it changes when it is done.
+
+use std::io;
+use std::sync::Arc;
+
+use super::open::{self, runs};
+use super::record::Frame;
+use super::scan::{HEADER_LEN, Shape};
+use super::seal::{Rewritten, SealJob, Sealed, Target};
+use super::segment::{Form, Segment, Stage};
+use super::stream::{Damaged, FileStream};
+use crate::disk::Disk;
+
+impl<D: Disk> FileStream<D> {
+    /// Says whether segments are compressed when they are full. Those that are there stay as they are.
+    pub fn set_compressed(&mut self, is_compressed: bool) {
+        self.is_compressed = is_compressed;
+    }
+
+    /// What is to be done to a segment that is full, if there is one.
+    pub fn seal_job(&mut self) -> Option<io::Result<SealJob<D>>> {
+        if self.closed + self.rewrites == 0 || self.rewriting.is_some() {
+            return None;
+        }
+        let wanted = |s: &Segment| s.data_len > 0 && (s.stage == Stage::Closed || s.wants_rewrite);
+        let i = self.segments.iter().position(|segment| wanted(segment) && segment.stage != Stage::Active)?;
+        let segment = &self.segments[i];
+        let number = segment.number;
+        let pack = self.is_compressed && segment.form == Form::Plain && segment.stage == Stage::Closed;
+        let rewrite = segment.wants_rewrite || pack || self.is_wasteful(i);
+        let file = match self.files.get(&self.name(number)) {
+            Ok(file) => file,
+            Err(e) => return Some(Err(e)),
+        };
+        let target = if rewrite { self.target(i) } else { None };
+        let segment = &self.segments[i];
+        let shape = Shape::of(segment);
+        if target.is_some() {
+            self.rewriting = Some((number, false));
+        }
+        Some(Ok(SealJob { files: Arc::clone(&self.files), file, group: self.group, number, shape, target }))
+    }
+
+    /// The segment that is to take the place of another one.
+    fn target(&mut self, i: usize) -> Option<Target> {
+        let number = self.next_number;
+        let key = self.files.keys.current();
+        let packing = open::packing(&self.files, self.salt, self.group, number, key)?;
+        self.next_number += 1;
+        let segment = &self.segments[i];
+        let is_packed = self.is_compressed;
+        // In chunks, records are encrypted together.
+        let sealer = packing.sealer.clone().filter(|_| !is_packed);
+        let frame = Frame { salt: packing.salt, sealer, ..segment.frame };
+        let (gone, held) = (segment.gone.clone(), segment.held() - &segment.lost);
+        Some(Target { number, name: self.name(number), frame, packing, is_packed, gone, held })
+    }
+
+    /// Takes note of how a job ended. After an error the segment stays as it is.
+    pub fn sealed(&mut self, sealed: Sealed) -> io::Result<()> {
+        let Sealed { number, result, rewritten } = sealed;
+        let is_spoilt = rewritten.is_some() && self.rewriting.take().is_none_or(|(_, spoilt)| spoilt);
+        let i = self.segments.iter().position(|segment| segment.number == number);
+        let new_name = rewritten.as_ref().map(|new| new.name.clone());
+        let (Some(i), Ok(footing), false) = (i, &result, is_spoilt) else {
+            // Nobody needs what was written.
+            self.obsolete.extend(new_name);
+            return result.map(|_| ());
+        };
+        let name = self.name(number);
+        let segment = &mut self.segments[i];
+        if segment.stage == Stage::Closed {
+            self.closed -= 1;
+        }
+        self.rewrites -= usize::from(segment.is_rewrite_counted());
+        segment.stage = Stage::Sealed { footer_len: footing.len, footer_crc: footing.crc };
+        segment.layout = Arc::new(footing.layout.clone()).into();
+        let is_wanted = std::mem::replace(&mut segment.wants_rewrite, false);
+        let Some(new) = rewritten else {
+            if is_wanted {
+                // It was wanted while the footer was on its way.
+                segment.wants_rewrite = true;
+                self.rewrites += 1;
+            }
+            let file = self.files.get(&name)?;
+            self.note_dirty(file);
+            return Ok(());
+        };
+        self.obsolete.push(name.clone());
+        self.replace(i, new, &name);
+        let file = self.files.get(&self.name(self.segments[i].number))?;
+        self.names_changed = true;
+        self.note_dirty(file);
+        Ok(())
+    }
+
+    /// Puts a segment that was written anew in the place of the one before, whose file is `old`.
+    fn replace(&mut self, i: usize, new: Rewritten, old: &str) {
+        let segment = &mut self.segments[i];
+        segment.number = new.number;
+        segment.frame = new.frame;
+        segment.key = new.packing.sealer.as_ref().map_or(0, |sealer| sealer.id());
+        segment.packing = new.packing;
+        segment.form = new.form;
+        segment.data_len = new.data_len;
+        let missing = new.missing - &segment.gone;
+        let base = segment.frame.base;
+        for (first, last) in runs(&missing) {
+            self.damaged.get_mut().push(Damaged {
+                file: old.to_owned(),
+                offset: HEADER_LEN,
+                sequences: base + u64::from(first)..=base + u64::from(last),
+            });
+        }
+        segment.lost |= missing;
+    }
+
+    /// Whether a segment would be much smaller if it were written anew.
+    pub(super) fn is_wasteful(&self, i: usize) -> bool {
+        let segment = &self.segments[i];
+        let prefix = if i == 0 { segment.slot(self.first).unwrap_or(0) } else { 0 };
+        segment.is_wasteful(prefix, self.files.segment_len / 16)
+    }
+
+    /// Sees to it that a segment is written anew once it is full.
+    pub(super) fn want_rewrite(&mut self, i: usize) {
+        let segment = &mut self.segments[i];
+        let was_wanted = std::mem::replace(&mut segment.wants_rewrite, true);
+        self.rewrites += usize::from(!was_wanted && segment.is_rewrite_counted());
+    }
+}

@@ -1,0 +1,186 @@
+//! Opening a stream by its manifest, and making the manifest.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use super::chunk::Packing;
+use super::files::Files;
+use super::footer::{self, Footer};
+use super::scan::{self, HEADER_LEN, Shape};
+use super::segment::{Form, Layout, Segment, Stage};
+use super::stream::{Damaged, FileStream};
+use super::varint;
+use crate::disk::{Disk, DiskFile};
+use crate::index::SubjectTree;
+use crate::messages::SubjectState;
+
+const MANIFEST_VERSION: u64 = 2;
+/// Manifests of this version know no packed and no encrypted segments.
+const MANIFEST_VERSION_OLD: u64 = 1;
+
+impl<D: Disk> FileStream<D> {
+    /// What must be known to open the stream again as it is now. It holds once all files are synced that
+    /// [`FileStream::take_dirty`] names.
+    pub fn manifest(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for number in [
+            MANIFEST_VERSION,
+            self.first,
+            self.last,
+            self.last_time as u64,
+            u64::from(self.next_number),
+            self.segments.len() as u64,
+        ] {
+            varint::put(&mut out, number);
+        }
+        self.segments.iter().for_each(|segment| segment.encode(&mut out));
+        out
+    }
+
+    /// Opens a stream by its manifest; `None` if that is not one. What can't be read is in [`FileStream::take_damaged`].
+    pub fn open(
+        files: Arc<Files<D>>,
+        salt: u64,
+        group: u32,
+        mut manifest: &[u8],
+    ) -> Option<io::Result<Self>> {
+        let bytes = &mut manifest;
+        let version = varint::take(bytes)?;
+        if version != MANIFEST_VERSION && version != MANIFEST_VERSION_OLD {
+            return None;
+        }
+        let mut stream = Self::new(files, salt, group, varint::take(bytes)?);
+        (stream.last, stream.last_time) = (varint::take(bytes)?, varint::take(bytes)? as i64);
+        stream.next_number = u32::try_from(varint::take(bytes)?).ok()?;
+        for _ in 0..varint::take(bytes)? {
+            let segment = Segment::decode(bytes, version == MANIFEST_VERSION_OLD, |number, key| {
+                packing(&stream.files, salt, group, number, key)
+            })?;
+            stream.messages += segment.live;
+            stream.bytes += segment.live_bytes;
+            stream.segments.push_back(segment);
+        }
+        for i in 0..stream.segments.len() {
+            if let Err(e) = stream.open_segment(i) {
+                return Some(Err(e));
+            }
+        }
+        // What was begun without a key, or with another one, is not gone on with.
+        let key = stream.files.keys.current();
+        if let Some(last) = stream.segments.back_mut()
+            && last.stage == Stage::Active
+            && last.key != key
+        {
+            last.stage = Stage::Closed;
+        }
+        stream.closed = stream.segments.iter().filter(|segment| segment.stage == Stage::Closed).count();
+        stream.rewrites = stream.segments.iter().filter(|segment| segment.is_rewrite_counted()).count();
+        for i in 0..stream.segments.len() {
+            if stream.segments[i].key != key || stream.is_wasteful(i) {
+                stream.want_rewrite(i);
+            }
+        }
+        Some(Ok(stream))
+    }
+
+    /// Learns which subjects a segment has.
+    fn open_segment(&mut self, i: usize) -> io::Result<()> {
+        let segment = &self.segments[i];
+        let name = self.name(segment.number);
+        let file = match self.files.get(&name) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            other => Some(other?),
+        };
+        if let (Some(file), Stage::Sealed { footer_len, footer_crc }) = (&file, segment.stage) {
+            let mut bytes = vec![0; footer_len as usize];
+            let read = file.read_at(&mut bytes, HEADER_LEN + segment.stored_len())?;
+            if read == bytes.len() && footer::crc(segment.frame.salt, &bytes) == footer_crc {
+                let (subjects, is_packed) = (&mut self.subjects, segment.form != Form::Plain);
+                let known = footer::open(&mut bytes, &segment.packing)
+                    .and_then(|bytes| Footer::decode(bytes, is_packed, !segment.gone.is_empty()))
+                    .and_then(|footer| {
+                        footer.subjects(segment.frame.base, &segment.gone, &mut |subject, state| {
+                            merge(subjects, subject, state)
+                        })
+                    });
+                if known.is_some() {
+                    return Ok(());
+                }
+            }
+        }
+        let segment = &mut self.segments[i];
+        let mut missing = segment.held();
+        let mut layout = Layout::default();
+        if let Some(file) = &file {
+            let (shape, subjects, gone) = (Shape::of(segment), &mut self.subjects, &segment.gone);
+            layout = scan::contents(&**file, &shape, |head, message| {
+                missing.remove(head.slot);
+                if !gone.contains(head.slot) {
+                    let state = SubjectState { first: message.sequence, last: message.sequence, count: 1 };
+                    let _ = merge(subjects, message.subject, state);
+                }
+            })?
+            .layout;
+        }
+        if let Stage::Sealed { .. } = segment.stage {
+            segment.stage = Stage::Closed;
+        }
+        let base = segment.frame.base;
+        missing -= &segment.lost;
+        for (first, last) in runs(&missing) {
+            let behind = layout.blocks.partition_point(|block| block.slot <= first);
+            let offset = behind.checked_sub(1).map_or(0, |i| u64::from(layout.blocks[i].offset));
+            let sequences = base + u64::from(first)..=base + u64::from(last);
+            let damaged = Damaged { file: name.clone(), offset: HEADER_LEN + offset, sequences };
+            self.damaged.get_mut().push(damaged);
+        }
+        segment.lost |= missing;
+        if file.is_some() {
+            segment.layout = Arc::new(layout).into();
+        }
+        Ok(())
+    }
+}
+
+/// The runs of slots that follow each other: the first and the last of each.
+pub(super) fn runs(slots: &RoaringBitmap) -> Vec<(u32, u32)> {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for slot in slots {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == slot => *last = slot,
+            _ => runs.push((slot, slot)),
+        }
+    }
+    runs
+}
+
+/// Adds what a later segment knows of a subject.
+pub(super) fn merge(subjects: &mut SubjectTree<SubjectState>, subject: &[u8], state: SubjectState) -> ControlFlow<()> {
+    match subjects.get_or_insert(subject, SubjectState { count: 0, ..state }) {
+        Some(known) => {
+            (known.last, known.count) = (state.last, known.count + state.count);
+            ControlFlow::Continue(())
+        }
+        None => ControlFlow::Break(()),
+    }
+}
+
+/// How chunks and footer of a segment are written; `None` if nobody has its key.
+pub(super) fn packing<D: Disk>(files: &Files<D>, salt: u64, group: u32, number: u32, key: u8) -> Option<Packing> {
+    let mut label = *b"segment ________";
+    label[8..12].copy_from_slice(&group.to_le_bytes());
+    label[12..].copy_from_slice(&number.to_le_bytes());
+    let sealer = match key {
+        0 => None,
+        key => Some(files.keys.sealer(key, &label)?),
+    };
+    Some(Packing { salt: segment_salt(salt, group, number), sealer })
+}
+
+/// Goes into the checksums of a segment, so that one file does not pass for another.
+fn segment_salt(salt: u64, group: u32, number: u32) -> u64 {
+    salt ^ (u64::from(group) << 32 | u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}

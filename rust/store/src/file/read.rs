@@ -1,0 +1,295 @@
+//! Reading messages: where they lie, one at a time and in a row, and the way back from one to the one before on its subject.
+
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+
+use super::footer::{self, Footer};
+use super::record::Head;
+use super::scan::{self, HEADER_LEN, Shape};
+use super::segment::{Form, Layout, Segment, Stage};
+use super::stream::{Damaged, FileStream};
+use crate::disk::{Disk, DiskFile};
+use crate::messages::{Lost, Message, Messages, SubjectState};
+
+/// Blocks that a long walk reads at a time.
+const RUN_MAX: usize = 16;
+/// Up to so many messages of a subject, its first one is found by going back from its last one.
+const WALK_MAX: u64 = if cfg!(test) { 3 } else { 64 };
+
+/// Where a record was found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) head: Head,
+    /// In the buffer.
+    pub(super) at: usize,
+    /// In the segment's data.
+    pub(super) offset: u64,
+}
+
+/// The records of the chunk that was read last.
+#[derive(Debug, Default)]
+pub(super) struct Unpacked {
+    /// The segment's number, and where in it the chunk lies.
+    place: Option<(u32, u32)>,
+    records: Vec<u8>,
+}
+
+impl<D: Disk> FileStream<D> {
+    /// Where what lies in a segment.
+    pub(super) fn layout<'s>(&self, segment: &'s Segment) -> Option<&'s Layout> {
+        if let Some(layout) = segment.layout.get() {
+            return Some(layout);
+        }
+        let file = self.files.get(&self.name(segment.number)).ok()?;
+        let footer = || {
+            let Stage::Sealed { footer_len, footer_crc } = segment.stage else { return None };
+            let mut bytes = vec![0; footer_len as usize];
+            let read = file.read_at(&mut bytes, HEADER_LEN + segment.stored_len()).ok()?;
+            let good = read == bytes.len() && footer::crc(segment.frame.salt, &bytes) == footer_crc;
+            let bytes = footer::open(&mut bytes, &segment.packing).filter(|_| good)?;
+            Footer::decode(bytes, segment.form != Form::Plain, false).map(|footer| footer.layout)
+        };
+        let layout = match footer() {
+            Some(layout) => layout,
+            None => scan::contents(&*file, &Shape::of(segment), |_, _| {}).ok()?.layout,
+        };
+        Some(segment.layout.get_or_init(|| Arc::new(layout)))
+    }
+
+    /// Reads the block that has this slot into `buffer`; answers where in the data it begins.
+    fn load(&self, i: usize, slot: u32, buffer: &mut Vec<u8>) -> Option<u64> {
+        self.load_run(i, slot, 1, buffer)
+    }
+
+    /// Reads so many blocks from that on that has this slot.
+    fn load_run(&self, i: usize, slot: u32, blocks: usize, buffer: &mut Vec<u8>) -> Option<u64> {
+        let segment = &self.segments[i];
+        let layout = self.layout(segment)?;
+        let (begin, end) = segment.blocks_of(&layout.blocks, slot, blocks);
+        buffer.clear();
+        if let Form::Packed { stored_len } = segment.form {
+            self.load_chunks(segment, layout, stored_len, begin..end, buffer)?;
+            return Some(begin);
+        }
+        let in_memory = if i + 1 == self.segments.len() { self.tail.len() as u64 } else { 0 };
+        let written = segment.data_len - in_memory;
+        if begin < written {
+            let file = self.files.get(&self.name(segment.number)).ok()?;
+            buffer.resize(usize::try_from(end.min(written) - begin).ok()?, 0);
+            let read = file.read_at(buffer, HEADER_LEN + begin).ok()?;
+            buffer.truncate(read);
+        }
+        if end > written {
+            let from = begin.max(written) - written;
+            buffer.extend_from_slice(self.tail.get(from as usize..(end - written) as usize)?);
+        }
+        Some(begin)
+    }
+
+    /// Appends these bytes of a packed segment's records, up to the first chunk that can't be read; `None` if that is the first one.
+    fn load_chunks(
+        &self,
+        segment: &Segment,
+        layout: &Layout,
+        stored_len: u64,
+        wanted: Range<u64>,
+        buffer: &mut Vec<u8>,
+    ) -> Option<()> {
+        let mut unpacked = self.unpacked.borrow_mut();
+        let behind = layout.chunks.partition_point(|chunk| u64::from(chunk.begin) <= wanted.start);
+        let first = behind.checked_sub(1)?;
+        for (n, chunk) in layout.chunks.iter().enumerate().skip(first) {
+            let begin = u64::from(chunk.begin);
+            if begin >= wanted.end {
+                break;
+            }
+            if unpacked.place != Some((segment.number, chunk.at)) {
+                unpacked.place = None;
+                let end = layout.chunks.get(n + 1).map_or(stored_len, |next| u64::from(next.at));
+                let file = self.files.get(&self.name(segment.number)).ok()?;
+                let mut stored = vec![0; usize::try_from(end - u64::from(chunk.at)).ok()?];
+                let read = file.read_at(&mut stored, HEADER_LEN + u64::from(chunk.at)).ok()?;
+                stored.truncate(read);
+                unpacked.records.clear();
+                let decoded =
+                    segment.packing.decode(&stored, u64::from(chunk.at), &mut unpacked.records);
+                match decoded.filter(|(at, _)| *at == chunk.begin) {
+                    Some(_) => unpacked.place = Some((segment.number, chunk.at)),
+                    None if n == first => return None,
+                    None => break,
+                }
+            }
+            let from = wanted.start.saturating_sub(begin) as usize;
+            let to = ((wanted.end - begin) as usize).min(unpacked.records.len());
+            buffer.extend_from_slice(unpacked.records.get(from..to).unwrap_or_default());
+        }
+        Some(())
+    }
+
+    /// Reads the record in a slot, whether its message is gone or not: its head and where it lies in `buffer`.
+    pub(super) fn record(&self, i: usize, slot: u32, buffer: &mut Vec<u8>) -> Option<Place> {
+        let frame = &self.segments[i].frame;
+        let begin = self.load(i, slot, buffer)?;
+        let found = |at: usize| {
+            let bytes = buffer.get(at..)?;
+            let head = frame.head(bytes).filter(|head| head.slot == slot)?;
+            let offset = begin + at as u64;
+            frame.is_intact(&head, bytes, offset).then_some(Place { head, at, offset })
+        };
+        let mut at = 0;
+        while let Some(head) = buffer.get(at..).and_then(|bytes| frame.head(bytes)) {
+            if head.slot >= slot {
+                break;
+            }
+            at += head.len;
+        }
+        // If a head on the way is damaged, the record may still lie at any byte.
+        found(at).or_else(|| (0..buffer.len()).find_map(found))
+    }
+
+    /// The message of a record that was found in `buffer`. This works once, since it is decrypted there.
+    pub(super) fn message<'b>(&self, i: usize, found: &Place, buffer: &'b mut [u8]) -> Option<Message<'b>> {
+        self.segments[i].frame.unseal(&found.head, buffer.get_mut(found.at..)?, found.offset)
+    }
+
+    pub(super) fn lost_here(&self, i: usize, slot: u32) -> Lost {
+        let segment = &self.segments[i];
+        let sequence = segment.frame.base + u64::from(slot);
+        if !segment.lost.contains(slot) {
+            let offset = segment.layout.get().map_or(0, |layout| segment.block_of(&layout.blocks, slot).0);
+            self.damaged.borrow_mut().push(Damaged {
+                file: self.name(segment.number),
+                offset: HEADER_LEN + offset,
+                sequences: sequence..=sequence,
+            });
+        }
+        Lost { sequence }
+    }
+
+    /// Walks through messages from `sequence` on: those that can be read, and `None` for those that can't.
+    pub(super) fn walk(&self, sequence: u64, mut visit: impl FnMut(u64, Option<Message<'_>>) -> ControlFlow<()>) {
+        let mut buffer = self.scratch.take();
+        let _ = self.walk_with(&mut buffer, sequence, &mut visit);
+        self.scratch.replace(buffer);
+    }
+
+    fn walk_with(
+        &self,
+        buffer: &mut Vec<u8>,
+        sequence: u64,
+        visit: &mut dyn FnMut(u64, Option<Message<'_>>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let behind = self.segments.partition_point(|segment| segment.end() <= sequence);
+        // A long walk reads more at a time than a short one.
+        let mut run = 1;
+        for i in behind..self.segments.len() {
+            let segment = &self.segments[i];
+            let frame = &segment.frame;
+            let mut slot = segment.slot(sequence).unwrap_or(0);
+            while let Some(next) = segment.next_held(slot) {
+                slot = next;
+                // As many as possible from one block.
+                let begin = match segment.lost.contains(slot) {
+                    true => None,
+                    false => self.load_run(i, slot, run, buffer),
+                };
+                run = (run * 2).min(RUN_MAX);
+                let mut at = 0;
+                while let (Some(begin), Some(bytes)) = (begin, buffer.get_mut(at..)) {
+                    let Some(head) = frame.head(bytes) else { break };
+                    if head.slot >= slot {
+                        let offset = begin + at as u64;
+                        if head.slot > slot || !frame.is_intact(&head, bytes, offset) {
+                            break;
+                        }
+                        let Some(message) = frame.unseal(&head, bytes, offset) else { break };
+                        visit(message.sequence, Some(message))?;
+                        match segment.next_held(slot + 1) {
+                            Some(next) => slot = next,
+                            None => {
+                                slot = segment.slots;
+                                break;
+                            }
+                        }
+                    }
+                    at += head.len;
+                }
+                if slot == next {
+                    // This one did not come by itself.
+                    let found = if segment.lost.contains(slot) { None } else { self.record(i, slot, buffer) };
+                    let message = found.and_then(|found| self.message(i, &found, buffer));
+                    if message.is_none() {
+                        let _ = self.lost_here(i, slot);
+                    }
+                    visit(frame.base + u64::from(slot), message)?;
+                    slot += 1;
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The message before `sequence` on its subject that is still there.
+    fn previous_on(&self, sequence: u64) -> Option<u64> {
+        let mut buffer = self.scratch.take();
+        let mut at = sequence;
+        let found = loop {
+            let before = self
+                .segment_of(at)
+                .and_then(|i| self.record(i, self.segments[i].slot(at)?, &mut buffer))
+                .map_or(0, |found| found.head.before);
+            at = match at.checked_sub(before) {
+                Some(previous) if before > 0 => previous,
+                _ => break None,
+            };
+            if self.contains(at) {
+                break Some(at);
+            }
+        };
+        self.scratch.replace(buffer);
+        found
+    }
+
+    /// The last message on `subject` before `sequence`, which is on it too.
+    pub(super) fn last_before(&self, sequence: u64, subject: &[u8]) -> Option<u64> {
+        // The way back is cut where a whole segment is gone.
+        self.previous_on(sequence).or_else(|| {
+            let mut found = None;
+            self.walk(self.subjects.get(subject)?.first, |at, message| {
+                if at >= sequence {
+                    return ControlFlow::Break(());
+                }
+                if message.is_some_and(|message| message.subject == subject) {
+                    found = Some(at);
+                }
+                ControlFlow::Continue(())
+            });
+            found
+        })
+    }
+
+    /// The first message on `subject`, of which `known` is true but that its first one may be gone.
+    pub(super) fn resolve_first(&self, subject: &[u8], known: SubjectState) -> u64 {
+        if known.count == 1 || self.contains(known.first) {
+            return if known.count == 1 { known.last } else { known.first };
+        }
+        if known.count <= WALK_MAX {
+            let mut first = Some(known.last);
+            for _ in 1..known.count {
+                first = first.and_then(|first| self.previous_on(first));
+            }
+            if let Some(first) = first {
+                return first;
+            }
+        }
+        let mut first = known.last;
+        self.walk(known.first, |sequence, message| match message {
+            Some(message) if message.subject == subject => {
+                first = sequence;
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        });
+        first
+    }
+}
