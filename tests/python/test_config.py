@@ -224,9 +224,9 @@ def test_a_port_in_use_is_an_os_error() -> None:
     assert caught.value.errno == errno.EADDRINUSE
 
 
-def test_encryption_at_rest_is_refused_clearly() -> None:
+def test_keys_in_a_tpm_are_refused_clearly() -> None:
     with pytest.raises(NotSupportedError, match="not supported yet") as caught:
-        Server("jetstream { key: secret }").start()
+        Server("jetstream { tpm { keys_file: x } }").start()
     assert isinstance(caught.value, NotImplementedError)
     assert isinstance(caught.value, ServerError)
 

@@ -20,5 +20,5 @@ pub use error::{ConfigErrors, Issue};
 pub use load::{Loaded, configure, load, load_text, load_with};
 pub use options::{
     AccountJetStream, CertificateFiles, HandshakeFirst, InvalidOptions, JetStreamOptions, Options,
-    RANDOM_PORT, SyncInterval, TlsOptions, Unsupported, WriteTimeout,
+    RANDOM_PORT, StoreCipher, StoreKey, SyncInterval, TlsOptions, Unsupported, WriteTimeout,
 };

@@ -14,7 +14,6 @@ use stonechat_jetstream::stream::Publish;
 use stonechat_store::disk::sim::{Random, SimDisk};
 use support::Store;
 
-
 struct World {
     engine: Engine<SimDisk>,
     account: u32,

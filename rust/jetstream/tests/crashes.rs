@@ -16,7 +16,6 @@ use stonechat_store::disk::Disk;
 use stonechat_store::disk::sim::{Random, SimDisk};
 use support::Store;
 
-
 /// What a stream must have: messages that were acknowledged, by sequence.
 #[derive(Debug, Clone, Default)]
 struct Expected {

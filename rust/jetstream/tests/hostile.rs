@@ -12,7 +12,6 @@ use stonechat_jetstream::stream::Publish;
 use stonechat_store::disk::sim::SimDisk;
 use support::Store;
 
-
 fn engine() -> (Engine<SimDisk>, u32) {
     let options = Options {
         domain: Some("d".into()),

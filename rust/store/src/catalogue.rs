@@ -247,12 +247,14 @@ mod tests {
                     more.iter().filter(|(k, _)| **k >= 100).map(|(k, v)| (*k, Some(v.clone()))).collect();
                 catalogue.commit(changes).expect("room");
                 disk = disk.power_cut(&mut random);
-                let (after, _) = Catalogue::open(Arc::new(disk.clone()), seed, Keyring::default()).expect("opened");
+                let (after, _) =
+                    Catalogue::open(Arc::new(disk.clone()), seed, Keyring::default()).expect("opened");
                 let found = content(&after);
                 assert!(found == expected || found == more, "seed {seed}");
                 expected = found;
                 // One bit anywhere.
-                let (mut again, _) = Catalogue::open(Arc::new(disk.clone()), seed, Keyring::default()).expect("opened");
+                let (mut again, _) =
+                    Catalogue::open(Arc::new(disk.clone()), seed, Keyring::default()).expect("opened");
                 again.commit(vec![(7, Some(vec![9; 9]))]).expect("room");
                 sync(&mut again);
                 expected.insert(7, vec![9; 9]);

@@ -76,10 +76,14 @@ pub enum KeyError {
     #[error("the store is encrypted: set `key` in the `jetstream` block to the key that it was written with")]
     Missing,
     /// It names another one.
-    #[error("the store is encrypted with another key; `prev_key` in the `jetstream` block may name the one before")]
+    #[error(
+        "the store is encrypted with another key; `prev_key` in the `jetstream` block may name the one before"
+    )]
     Wrong,
     /// Both copies of the file are damaged.
-    #[error("the file with the store's keys is damaged: put it back from a copy, nothing can be read without it")]
+    #[error(
+        "the file with the store's keys is damaged: put it back from a copy, nothing can be read without it"
+    )]
     Damaged,
     /// More than 255 data keys.
     #[error("the store has had too many keys: move its streams to a new one by backups")]
@@ -231,11 +235,7 @@ pub fn unlock(
 }
 
 /// The content of a key file: two copies of the same, each with its length and checksum.
-fn wrap_keys(
-    keys: &[Plain],
-    secret: &[u8],
-    random: &mut impl FnMut(&mut [u8]) -> bool,
-) -> Option<Vec<u8>> {
+fn wrap_keys(keys: &[Plain], secret: &[u8], random: &mut impl FnMut(&mut [u8]) -> bool) -> Option<Vec<u8>> {
     let mut body = vec![0; SALT_LEN];
     if !random(&mut body) {
         return None;

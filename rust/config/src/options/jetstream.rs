@@ -7,6 +7,9 @@ use super::reader::Reader;
 use super::reader::in_order;
 use crate::lang::{Map, Node, Value};
 
+/// Requests that may wait, unless configured (as nats-server 2.15).
+const REQUEST_QUEUE_LIMIT: usize = 10_000;
+
 /// When what was acknowledged is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncInterval {
@@ -14,6 +17,33 @@ pub enum SyncInterval {
     Always,
     /// So long after at most.
     Every(Duration),
+}
+
+/// How what is stored is encrypted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum StoreCipher {
+    /// ChaCha20-Poly1305.
+    #[default]
+    ChaCha,
+    /// AES-GCM.
+    Aes,
+}
+
+/// A key for what is stored. It is in no debugging output.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreKey(String);
+
+impl StoreKey {
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl std::fmt::Debug for StoreKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StoreKey(..)")
+    }
 }
 
 /// The `jetstream` block. `None` is the default.
@@ -33,6 +63,16 @@ pub struct JetStreamOptions {
     pub duplicate_window: Option<Duration>,
     /// Consumers of a stream when neither it nor its account says how many; 0 for no limit.
     pub default_max_consumers: i64,
+    /// The key with which what is stored is encrypted.
+    pub key: Option<StoreKey>,
+    /// The key before, with which the store may still be locked.
+    pub previous_key: Option<StoreKey>,
+    /// How it is encrypted.
+    pub cipher: StoreCipher,
+    /// Requests that may wait: those that change something.
+    pub request_queue_limit: usize,
+    /// And the others.
+    pub info_queue_limit: usize,
     /// The store is thrown away with the server: nothing is synced. No option of the file; for servers within a program.
     pub is_throwaway: bool,
 }
@@ -47,6 +87,11 @@ impl Default for JetStreamOptions {
             strict: true,
             duplicate_window: None,
             default_max_consumers: 1000,
+            key: None,
+            previous_key: None,
+            cipher: StoreCipher::default(),
+            request_queue_limit: REQUEST_QUEUE_LIMIT,
+            info_queue_limit: REQUEST_QUEUE_LIMIT,
             is_throwaway: false,
         }
     }
@@ -119,6 +164,7 @@ impl Reader {
 
     /// Reads the block's fields, whose forms were checked; the store's directory and whether it is on are read elsewhere.
     pub(super) fn jetstream_block(&mut self, map: &Map, options: &mut JetStreamOptions) {
+        let (mut requests, mut infos) = (None, None);
         for (key, written, node) in in_order(map) {
             match key.as_str() {
                 "store" | "store_dir" | "storedir" | "enable" | "enabled" => {}
@@ -134,20 +180,30 @@ impl Reader {
                 "max_memory_store" | "max_mem_store" | "max_mem" => options.max_memory = self.size(node),
                 "max_file_store" | "max_file" => options.max_file = self.size(node),
                 "domain" => options.domain = self.text(node).flatten(),
-                "key"
-                | "ek"
-                | "encryption_key"
-                | "prev_key"
-                | "prev_ek"
-                | "prev_encryption_key"
-                | "cipher"
-                | "tpm" => {
-                    self.refuse(&format!("jetstream.{key}"), node);
+                "key" | "ek" | "encryption_key" => options.key = self.store_key(node),
+                "prev_key" | "prev_ek" | "prev_encryption_key" => options.previous_key = self.store_key(node),
+                "cipher" => {
+                    // The schema knows no other word.
+                    options.cipher = match self.string(node).is_some_and(|w| w.eq_ignore_ascii_case("aes")) {
+                        true => StoreCipher::Aes,
+                        false => StoreCipher::ChaCha,
+                    };
                 }
+                "tpm" => self.refuse(&format!("jetstream.{key}"), node),
+                "request_queue_limit" => requests = self.size(node).and_then(|n| usize::try_from(n).ok()),
+                "info_queue_limit" => infos = self.size(node).and_then(|n| usize::try_from(n).ok()),
                 "limits" => self.jetstream_limits(node, options),
                 _ => self.ignore(&format!("jetstream.{key}"), node),
             }
         }
+        // 0 stands for the default, and one limit for both if the other is not given.
+        let positive = |limit: Option<usize>| limit.filter(|limit| *limit > 0);
+        options.request_queue_limit = positive(requests).unwrap_or(REQUEST_QUEUE_LIMIT);
+        options.info_queue_limit = positive(infos).unwrap_or(options.request_queue_limit);
+    }
+
+    fn store_key(&mut self, node: &Node) -> Option<StoreKey> {
+        self.text(node).flatten().filter(|key| !key.is_empty()).map(StoreKey)
     }
 
     fn jetstream_limits(&mut self, node: &Node, options: &mut JetStreamOptions) {

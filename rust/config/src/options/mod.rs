@@ -18,7 +18,9 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use stonechat_auth::{AccountDef, Authorization, SYSTEM_ACCOUNT};
 
 pub(crate) use file::read_tree;
-pub use jetstream::{AccountJetStream, JetStreamAccounts, JetStreamOptions, SyncInterval};
+pub use jetstream::{
+    AccountJetStream, JetStreamAccounts, JetStreamOptions, StoreCipher, StoreKey, SyncInterval,
+};
 pub use tls::{CertificateFiles, HandshakeFirst, TlsOptions};
 pub use unsupported::Unsupported;
 pub use validate::InvalidOptions;

@@ -184,7 +184,7 @@ fn what_is_not_supported_is_noted_and_security_is_fatal() {
         ("mqtt { port: 1 }", "mqtt", false),
         ("jetstream { unique_tag: x }", "jetstream.unique_tag", false),
         ("jetstream { limits { max_ha_assets: 1 } }", "jetstream.limits.max_ha_assets", false),
-        ("jetstream { key: x }", "jetstream.key", true),
+        ("jetstream { tpm { keys_file: x } }", "jetstream.tpm", true),
         ("mappings { a: b }", "mappings", false),
         ("prof_port: 1", "prof_port", false),
         ("accounts { A { exports: [ {stream: a} ] } }", "accounts.A.exports", false),

@@ -124,6 +124,13 @@ fn check_jetstream(old: &Options, new: &Options) -> Result<(), NotReloadable> {
     if before.sync_interval != after.sync_interval {
         return Err(NotReloadable::Fixed("SyncInterval"));
     }
+    let keys = |options: &crate::JetStreamOptions| (options.key.clone(), options.previous_key.clone());
+    if keys(before) != keys(after) {
+        return Err(NotReloadable::Fixed("JetStreamKey"));
+    }
+    if before.cipher != after.cipher {
+        return Err(NotReloadable::Fixed("JetStreamCipher"));
+    }
     let limits = |options: &crate::JetStreamOptions| {
         (options.duplicate_window, options.default_max_consumers, options.strict)
     };

@@ -23,6 +23,7 @@ mod snapshots;
 mod storage;
 mod stream;
 mod timers;
+mod troubles;
 mod turn;
 
 use std::borrow::Cow;
@@ -142,6 +143,8 @@ pub struct Engine<D: Disk> {
     pub(crate) host: Box<dyn Host>,
     pub(crate) accounts: Vec<Account>,
     account_numbers: HashMap<Arc<str>, u32>,
+    /// The account in which advisories about the server are published.
+    system_account: Option<u32>,
     pub(crate) streams: HashMap<u32, Stream<D>>,
     pub(crate) consumers: HashMap<u32, Box<Consumer>>,
     /// Consumers by the subjects to which they deliver.
@@ -232,6 +235,11 @@ impl<D: Disk> Engine<D> {
         self.accounts[number as usize].limits = limits;
     }
 
+    /// Says which account learns of what concerns the server.
+    pub fn set_system_account(&mut self, account: &str) {
+        self.system_account = Some(self.account(account));
+    }
+
     /// The name of an account.
     pub fn account_name(&self, number: u32) -> Option<&Arc<str>> {
         self.accounts.get(number as usize).map(|account| &account.name)
@@ -267,22 +275,6 @@ impl<D: Disk> Engine<D> {
         self.accounts.iter().fold((0, 0), |(total, errors), a| (total + a.api_total, errors + a.api_errors))
     }
 
-    /// Refuses a message for a stream for which there was no room in memory.
-    pub fn refuse(&mut self, group: u32, reply: &[u8]) {
-        let Some(stream) = self.streams.get(&group) else { return };
-        if reply.is_empty() || stream.core.config().no_ack {
-            return;
-        }
-        let error = crate::api::error_json(&error::STREAM_TOO_MANY_REQUESTS.error());
-        let body =
-            serde_json::json!({"error": error, "stream": stream.core.config().name, "seq": 0}).to_string();
-        let headers = b"NATS/1.0 429 Too Many Requests\r\n\r\n";
-        let account = stream.account;
-        let message =
-            Outgoing { account, subject: reply, headers, payload: body.as_bytes(), ..Outgoing::default() };
-        self.outbox.push(false, &message);
-    }
-
     /// Changes of what streams listen to, since the last call.
     pub fn take_interest_changes(&mut self) -> Vec<InterestChange> {
         std::mem::take(&mut self.interest_changes)
@@ -291,14 +283,6 @@ impl<D: Disk> Engine<D> {
     /// What is to be told, since the last call.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
-    }
-
-    pub(crate) fn warn(&mut self, text: String) {
-        self.notices.push(Notice::Warning(text));
-    }
-
-    pub(crate) fn complain(&mut self, text: String) {
-        self.notices.push(Notice::Error(text));
     }
 
     /// Sets the time, in nanoseconds since 1970. It never falls.
@@ -689,26 +673,6 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    pub(crate) fn disk_full(&mut self) {
-        if self.refuses.is_none() {
-            self.complain("JetStream out of space: no room on the disk, publishing is refused".to_owned());
-            self.refuses = Some(error::STORAGE_RESOURCES_EXCEEDED.error());
-        }
-    }
-
-    fn log_failed(&mut self, e: &wal::Error) {
-        if matches!(e, wal::Error::Full { .. }) {
-            return self.disk_full();
-        }
-        let failed = error::STREAM_STORE_FAILED.with("err", format_args!("the log failed: {e}"));
-        if self.refuses.as_ref() != Some(&failed) {
-            self.complain(format!(
-                "JetStream can't write its log and takes nothing more until a restart: {e}"
-            ));
-        }
-        self.refuses = Some(failed);
-    }
-
     /// Hands out what may leave.
     pub fn take_ready(&mut self, send: impl FnMut(Departing<'_>)) {
         let durable = self.log.durable();
@@ -718,29 +682,6 @@ impl<D: Disk> Engine<D> {
     /// Whether messages wait for the disk.
     pub fn is_waiting(&self) -> bool {
         self.outbox.is_waiting()
-    }
-
-    /// Names what was found damaged, and sees to it that full segments get their footers.
-    fn take_news(&mut self) {
-        for group in std::mem::take(&mut self.noted) {
-            let Some(stream) = self.streams.get_mut(&group) else { continue };
-            stream.is_noted = false;
-            let name = stream.core.config().name.clone();
-            let Storage::File(file) = stream.core.messages_mut() else { continue };
-            let damaged = file.take_damaged();
-            if file.has_news() {
-                self.checkpoint.to_seal.push_back(group);
-            }
-            for d in damaged {
-                self.complain(format!(
-                    "JetStream stream '{name}': messages can't be read any more: file {}, offset {}, sequences {} to {}",
-                    d.file,
-                    d.offset,
-                    d.sequences.start(),
-                    d.sequences.end()
-                ));
-            }
-        }
     }
 }
 

@@ -153,7 +153,8 @@ impl<D: Disk> Engine<D> {
         let keys = options.keys.clone();
         let (catalogue, found) = Catalogue::open(Arc::clone(&disks.catalogue), salt, keys.clone())?;
         let fill = options.durability == Durability::Synced;
-        let log_options = wal::Options { file_len: options.sizes.log_file, fill, keys: keys.clone(), label: "log" };
+        let log_options =
+            wal::Options { file_len: options.sizes.log_file, fill, keys: keys.clone(), label: "log" };
         // The log is read before streams are made, since only opening it tells the salt: its records wait meanwhile.
         let mut replay = Replay::default();
         let (log, recovery) =
@@ -166,6 +167,7 @@ impl<D: Disk> Engine<D> {
             host,
             accounts: Vec::new(),
             account_numbers: HashMap::new(),
+            system_account: None,
             streams: HashMap::new(),
             consumers: HashMap::new(),
             deliver_subjects: HashMap::new(),
@@ -479,10 +481,11 @@ impl<D: Disk> Engine<D> {
         if last <= known {
             return;
         }
-        let name = stream.core.config().name.clone();
+        let (name, account) = (stream.core.config().name.clone(), stream.account);
         if let Storage::File(file) = stream.core.messages_mut() {
             file.lose_until(last, self.now);
         }
+        self.advise_lost(account, &name, known + 1, last, "log", 0);
         self.complain(format!(
             "JetStream stream '{name}': messages {} to {last} were in a damaged part of the log and can't be read any more",
             known + 1

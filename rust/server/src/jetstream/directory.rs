@@ -4,11 +4,16 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
+use stonechat_config::{JetStreamOptions, StoreCipher, StoreKey};
+use stonechat_store::encryption::{self, Cipher, Keyring, Secret};
+
 use super::JetStreamError;
 
 /// Tells a store of this server from others.
 const MARKER: &str = "STONECHAT";
 const LOCK: &str = "LOCK";
+/// The keys of an encrypted store, wrapped.
+const KEYS: &str = "KEYS";
 const CONTENT: &str = "stonechat jetstream store, format 1\n";
 
 /// The directory, locked as long as this lives.
@@ -43,6 +48,54 @@ impl Directory {
         }
         Ok(Self { _lock: lock })
     }
+}
+
+/// What the options say of encryption, if they say something.
+pub(crate) fn secret(options: &JetStreamOptions) -> Option<Secret> {
+    let bytes = |key: &StoreKey| key.as_bytes().to_vec();
+    let cipher = match options.cipher {
+        StoreCipher::ChaCha => Cipher::ChaCha20Poly1305,
+        StoreCipher::Aes => Cipher::Aes256Gcm,
+    };
+    let key = options.key.as_ref().map(bytes)?;
+    Some(Secret { cipher, key, previous: options.previous_key.as_ref().map(bytes) })
+}
+
+/// Unlocks the keys of the store in `path`. What changes them, as a new key does, is durable when this returns; a caller that may
+/// change nothing says so, and goes without.
+pub(crate) fn unlock(
+    path: &Path,
+    secret: Option<&Secret>,
+    may_write: bool,
+) -> Result<Keyring, JetStreamError> {
+    let failed = |source: io::Error| JetStreamError::Directory { path: path.to_owned(), source };
+    let file = match std::fs::read(path.join(KEYS)) {
+        Ok(file) => Some(file),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) => return Err(failed(e)),
+    };
+    let source = rustls::crypto::ring::default_provider().secure_random;
+    let random = |bytes: &mut [u8]| source.fill(bytes).is_ok();
+    let (keys, changed) = encryption::unlock(file.as_deref(), secret, random)
+        .map_err(|source| JetStreamError::Keys { path: path.to_owned(), source })?;
+    if let (Some(content), true) = (changed, may_write) {
+        replace(path, KEYS, &content).map_err(failed)?;
+    }
+    Ok(keys)
+}
+
+/// Writes a file of the directory whole, or not at all.
+fn replace(path: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    let new = path.join(format!("{name}.new"));
+    let mut file = File::create(&new)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    std::fs::rename(&new, path.join(name))?;
+    // The rename is durable with the directory; systems that can't sync one do it by themselves.
+    if let Ok(directory) = File::open(path) {
+        directory.sync_all().ok();
+    }
+    Ok(())
 }
 
 /// Whether there is something that another server may have written: nats-server keeps a directory for each account.

@@ -40,6 +40,35 @@ pub(super) enum Kind {
     Snapshot,
     /// A chunk of a backup.
     Restore,
+    /// A request that is not answered, because too many came at once.
+    Dropped,
+}
+
+/// The queues in which requests wait, as nats-server 2.15 names them.
+pub(super) const QUEUES: [&str; 2] = ["JetStream API queue", "JetStream API info queue"];
+
+/// How many requests may wait in each of the queues.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct QueueLimits(pub(super) [usize; 2]);
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self([usize::MAX; 2])
+    }
+}
+
+/// In which of the queues a request waits: those that only look have one of their own.
+fn queue_of(subject: &[u8]) -> usize {
+    const INFO: [&[u8]; 6] = [
+        b"STREAM.NAMES",
+        b"STREAM.LIST",
+        b"STREAM.INFO.",
+        b"CONSUMER.NAMES.",
+        b"CONSUMER.LIST.",
+        b"CONSUMER.INFO.",
+    ];
+    let rest = subject.strip_prefix(b"$JS.API.").unwrap_or_default();
+    usize::from(rest == b"INFO" || INFO.iter().any(|begin| rest.starts_with(begin)))
 }
 
 /// The subjects of consumers begin so.
@@ -83,11 +112,31 @@ pub(super) struct Arrived {
     pub(super) done: Vec<Done>,
     pub(super) commands: Vec<Command>,
     pub(super) stop: bool,
+    /// Requests that wait in each queue, and those that were dropped.
+    waiting: [usize; 2],
+    pub(super) dropped: [u64; 2],
 }
 
 impl Arrived {
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty() && self.done.is_empty() && self.commands.is_empty() && !self.stop
+    }
+
+    /// Takes note of a request. When too many wait in its queue, all of them are dropped, as nats-server 2.15 does.
+    fn note_request(&mut self, queue: usize, limits: QueueLimits) {
+        self.waiting[queue] += 1;
+        if self.waiting[queue] < limits.0[queue] {
+            return;
+        }
+        self.dropped[queue] += std::mem::take(&mut self.waiting[queue]) as u64;
+        let mut at = 0;
+        for item in &mut self.items {
+            let subject = self.bytes.get(at..at + item.subject_len as usize).unwrap_or_default();
+            if item.kind == Kind::Api && queue_of(subject) == queue {
+                item.kind = Kind::Dropped;
+            }
+            at += (item.subject_len + item.reply_len + item.headers_len + item.payload_len) as usize;
+        }
     }
 
     /// Calls `visit` with each message.
@@ -109,6 +158,7 @@ impl Arrived {
     pub(super) fn clear(&mut self) {
         self.items.clear();
         self.bytes.clear();
+        (self.waiting, self.dropped) = ([0; 2], [0; 2]);
         if self.bytes.capacity() > SLOW {
             (self.bytes, self.items) = (Vec::new(), Vec::new());
         }
@@ -125,6 +175,7 @@ pub(super) struct Inbox {
     thread: OnceLock<Thread>,
     /// The thread sleeps or is about to.
     is_asleep: AtomicBool,
+    limits: QueueLimits,
     /// Consumers by account and `stream.consumer`: others have nobody who answers.
     consumers: RwLock<HashMap<ConsumerKey, u32>>,
 }
@@ -164,6 +215,10 @@ impl fmt::Debug for Inbox {
 }
 
 impl Inbox {
+    pub(super) fn new(limits: QueueLimits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
     /// Says which thread to wake.
     pub(super) fn belongs_to(&self, thread: Thread) {
         // Set once, by the thread itself.
@@ -310,6 +365,9 @@ impl Inlet for Inbox {
         });
         for part in [&subject, message.reply, headers, payload] {
             arrived.bytes.extend_from_slice(part);
+        }
+        if kind == Kind::Api {
+            arrived.note_request(queue_of(&subject), self.limits);
         }
         true
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use stonechat_broker::Broker;
-use stonechat_config::{AccountJetStream, Options, SyncInterval};
+use stonechat_config::{AccountJetStream, Options, StoreCipher, SyncInterval};
 use stonechat_jetstream::engine::{self, AccountLimits, Detail, Disks, Durability, Engine};
 use stonechat_store::disk::RealDisk;
 use tracing::info;
@@ -20,7 +20,7 @@ use tracing::info;
 use crate::logging::Logger;
 use crate::version::COMPATIBLE_VERSION;
 use directory::Directory;
-use inbox::Inbox;
+use inbox::{Inbox, QueueLimits};
 
 /// How long monitoring waits for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -55,6 +55,14 @@ pub enum JetStreamError {
         path: PathBuf,
         /// What is wrong.
         source: engine::OpenError,
+    },
+    /// It is encrypted, and can't be unlocked.
+    #[error("can't open the JetStream store in {}: {source}", path.display())]
+    Keys {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong.
+        source: stonechat_store::encryption::KeyError,
     },
     /// A thread can't be started.
     #[error("can't start JetStream's threads: {0}")]
@@ -93,6 +101,7 @@ impl JetStream {
         }
         let path = root.join("jetstream");
         let directory = Directory::open(&path)?;
+        let keys = directory::unlock(&path, directory::secret(js).as_ref(), true)?;
         let open_error = |source| JetStreamError::Directory { path: path.clone(), source };
         let disk = |name: &str| RealDisk::new(path.join(name)).map(Arc::new).map_err(open_error);
         let disks = Disks { log: disk("log")?, catalogue: disk("catalogue")?, streams: disk("streams")? };
@@ -118,6 +127,7 @@ impl JetStream {
                 }
             },
             sizes: engine::Sizes::default(),
+            keys,
         };
         banner(&settings, &path, options);
         let host = Box::new(host::BrokerHost::new(broker.clone()));
@@ -127,7 +137,9 @@ impl JetStream {
         for (name, limits) in accounts(options) {
             engine.set_limits(&name, limits);
         }
-        let inbox = Arc::new(Inbox::default());
+        engine.set_system_account(crate::settings::system_account(options));
+        let limits = QueueLimits([js.request_queue_limit, js.info_queue_limit]);
+        let inbox = Arc::new(Inbox::new(limits));
         let thread =
             thread::JetStreamThread::new(engine, broker.clone(), inbox.clone(), directory, log.clone());
         let thread = thread.start().map_err(JetStreamError::Thread)?;
@@ -274,6 +286,13 @@ fn banner(settings: &engine::Options, path: &std::path::Path, options: &Options)
     info!("  Store Directory: {:?}", path.display().to_string());
     if let Some(domain) = &settings.domain {
         info!("  Domain:          {domain}");
+    }
+    if options.jetstream_options.key.is_some() {
+        let cipher = match options.jetstream_options.cipher {
+            StoreCipher::ChaCha => "ChaCha20-Poly1305",
+            StoreCipher::Aes => "AES-GCM",
+        };
+        info!("  Encryption:      {cipher}");
     }
     let sync = match options.jetstream_options.sync_interval {
         _ if options.jetstream_options.is_throwaway => "never, the store is thrown away".to_owned(),

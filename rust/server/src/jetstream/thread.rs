@@ -14,7 +14,7 @@ use stonechat_store::disk::RealDisk;
 use tracing::{error, warn};
 
 use super::directory::Directory;
-use super::inbox::{Arrived, Inbox, Item, Kind, Waiting, ack_numbers, tag};
+use super::inbox::{Arrived, Inbox, Item, Kind, QUEUES, Waiting, ack_numbers, tag};
 use super::now;
 use super::workers::Workers;
 use crate::logging::Logger;
@@ -109,6 +109,9 @@ impl JetStreamThread {
                 self.learn_accounts();
             }
             let stop = std::mem::take(&mut arrived.stop);
+            for (queue, dropped) in QUEUES.iter().zip(arrived.dropped).filter(|(_, dropped)| *dropped > 0) {
+                self.engine.requests_dropped(queue, dropped);
+            }
             arrived.for_each(|i, item, waiting| {
                 self.take(item, waiting);
                 if (i + 1) % BATCH == 0 {
@@ -130,6 +133,7 @@ impl JetStreamThread {
         match item.kind {
             Kind::Publish => self.engine.publish(item.number, reply, &Publish { subject, headers, payload }),
             Kind::Overflow => self.engine.refuse(item.number, reply),
+            Kind::Dropped => {}
             Kind::Pull => self.engine.pull(item.number, reply, headers, payload),
             Kind::Ack => {
                 self.engine.ack(item.number, ack_numbers(subject), reply, payload);

@@ -158,7 +158,11 @@ pub(super) fn runs(slots: &RoaringBitmap) -> Vec<(u32, u32)> {
 }
 
 /// Adds what a later segment knows of a subject.
-pub(super) fn merge(subjects: &mut SubjectTree<SubjectState>, subject: &[u8], state: SubjectState) -> ControlFlow<()> {
+pub(super) fn merge(
+    subjects: &mut SubjectTree<SubjectState>,
+    subject: &[u8],
+    state: SubjectState,
+) -> ControlFlow<()> {
     match subjects.get_or_insert(subject, SubjectState { count: 0, ..state }) {
         Some(known) => {
             (known.last, known.count) = (state.last, known.count + state.count);
@@ -169,7 +173,13 @@ pub(super) fn merge(subjects: &mut SubjectTree<SubjectState>, subject: &[u8], st
 }
 
 /// How chunks and footer of a segment are written; `None` if nobody has its key.
-pub(super) fn packing<D: Disk>(files: &Files<D>, salt: u64, group: u32, number: u32, key: u8) -> Option<Packing> {
+pub(super) fn packing<D: Disk>(
+    files: &Files<D>,
+    salt: u64,
+    group: u32,
+    number: u32,
+    key: u8,
+) -> Option<Packing> {
     let mut label = *b"segment ________";
     label[8..12].copy_from_slice(&group.to_le_bytes());
     label[12..].copy_from_slice(&number.to_le_bytes());

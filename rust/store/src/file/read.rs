@@ -111,8 +111,7 @@ impl<D: Disk> FileStream<D> {
                 let read = file.read_at(&mut stored, HEADER_LEN + u64::from(chunk.at)).ok()?;
                 stored.truncate(read);
                 unpacked.records.clear();
-                let decoded =
-                    segment.packing.decode(&stored, u64::from(chunk.at), &mut unpacked.records);
+                let decoded = segment.packing.decode(&stored, u64::from(chunk.at), &mut unpacked.records);
                 match decoded.filter(|(at, _)| *at == chunk.begin) {
                     Some(_) => unpacked.place = Some((segment.number, chunk.at)),
                     None if n == first => return None,
@@ -167,7 +166,11 @@ impl<D: Disk> FileStream<D> {
     }
 
     /// Walks through messages from `sequence` on: those that can be read, and `None` for those that can't.
-    pub(super) fn walk(&self, sequence: u64, mut visit: impl FnMut(u64, Option<Message<'_>>) -> ControlFlow<()>) {
+    pub(super) fn walk(
+        &self,
+        sequence: u64,
+        mut visit: impl FnMut(u64, Option<Message<'_>>) -> ControlFlow<()>,
+    ) {
         let mut buffer = self.scratch.take();
         let _ = self.walk_with(&mut buffer, sequence, &mut visit);
         self.scratch.replace(buffer);

@@ -158,8 +158,7 @@ impl<D: Disk> SealJob<D> {
         failed?;
         let (contents, form, data_len) = writer.finish()?;
         target.held -= &found;
-        let shape =
-            Shape { frame: target.frame.clone(), packing: target.packing.clone(), form, data_len };
+        let shape = Shape { frame: target.frame.clone(), packing: target.packing.clone(), form, data_len };
         let footing = footing(&*file, contents, &shape, self.files.epoch)?;
         Ok((footing, form, data_len))
     }

@@ -350,8 +350,7 @@ impl<D: Disk> FileStream<D> {
         let key = self.files.keys.current();
         // The key is one of those that are there.
         let Some(packing) = open::packing(&self.files, self.salt, self.group, number, key) else { return };
-        let frame =
-            Frame { salt: packing.salt, base: sequence, base_time: time, sealer: packing.sealer };
+        let frame = Frame { salt: packing.salt, base: sequence, base_time: time, sealer: packing.sealer };
         self.segments.push_back(Segment::new(number, frame));
     }
 

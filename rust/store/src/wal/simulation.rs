@@ -62,7 +62,17 @@ impl World {
         let keys = if random.one_in(3) { Keyring::fixed(Cipher::Aes256Gcm) } else { Keyring::default() };
         let (log, _, bodies) = reopen(&disk, random.draw(), &keys);
         assert!(bodies.is_empty());
-        Self { disk, keys, log, written: vec![], ends: vec![], gathered: vec![], job: None, trimmed: 0, next: 0 }
+        Self {
+            disk,
+            keys,
+            log,
+            written: vec![],
+            ends: vec![],
+            gathered: vec![],
+            job: None,
+            trimmed: 0,
+            next: 0,
+        }
     }
 
     fn acknowledged(&self) -> usize {

@@ -1,0 +1,113 @@
+//! What goes wrong, and who is told: the log of the server, advisories, publishers that are refused.
+
+use serde_json::{Value, json};
+use stonechat_store::disk::Disk;
+use stonechat_store::wal;
+
+use super::{Engine, Notice, Outgoing, Storage};
+use crate::api::fields;
+use crate::error;
+
+impl<D: Disk> Engine<D> {
+    pub(crate) fn warn(&mut self, text: String) {
+        self.notices.push(Notice::Warning(text));
+    }
+
+    pub(crate) fn complain(&mut self, text: String) {
+        self.notices.push(Notice::Error(text));
+    }
+
+    /// Refuses a message for a stream for which there was no room in memory.
+    pub fn refuse(&mut self, group: u32, reply: &[u8]) {
+        let Some(stream) = self.streams.get(&group) else { return };
+        if reply.is_empty() || stream.core.config().no_ack {
+            return;
+        }
+        let error = crate::api::error_json(&error::STREAM_TOO_MANY_REQUESTS.error());
+        let body =
+            serde_json::json!({"error": error, "stream": stream.core.config().name, "seq": 0}).to_string();
+        let headers = b"NATS/1.0 429 Too Many Requests\r\n\r\n";
+        let account = stream.account;
+        let message =
+            Outgoing { account, subject: reply, headers, payload: body.as_bytes(), ..Outgoing::default() };
+        self.outbox.push(false, &message);
+    }
+
+    /// Requests were dropped because too many waited, in the queue of this name.
+    pub fn requests_dropped(&mut self, queue: &str, count: u64) {
+        self.warn(format!("{queue} limit reached, dropping {count} requests"));
+        let body = json!({"server": self.options.server_name, "dropped": count});
+        self.advise_server("API.LIMIT_REACHED", "advisory.v1.api_limit_reached", body);
+    }
+
+    /// Publishes an advisory about the server.
+    fn advise_server(&mut self, subject: &str, kind: &str, body: Value) {
+        if let Some(account) = self.system_account {
+            self.advise(account, &format!("$JS.EVENT.ADVISORY.{subject}"), kind, fields(body));
+        }
+    }
+
+    /// Tells a stream's account that messages can't be read any more. nats-server has no such advisory.
+    pub(super) fn advise_lost(
+        &mut self,
+        account: u32,
+        stream: &str,
+        first: u64,
+        last: u64,
+        file: &str,
+        offset: u64,
+    ) {
+        let body = json!({
+            "stream": stream, "first_seq": first, "last_seq": last, "file": file, "offset": offset,
+        });
+        let subject = format!("$JS.EVENT.ADVISORY.STREAM.MESSAGES_LOST.{stream}");
+        self.advise(account, &subject, "advisory.v1.stream_messages_lost", fields(body));
+    }
+
+    pub(crate) fn disk_full(&mut self) {
+        if self.refuses.is_none() {
+            self.complain("JetStream out of space: no room on the disk, publishing is refused".to_owned());
+            self.refuses = Some(error::STORAGE_RESOURCES_EXCEEDED.error());
+            let body = json!({
+                "server": self.options.server_name, "server_id": self.options.server_id, "cluster": "",
+            });
+            self.advise_server("SERVER.OUT_OF_STORAGE", "advisory.v1.server_out_of_space", body);
+        }
+    }
+
+    pub(super) fn log_failed(&mut self, e: &wal::Error) {
+        if matches!(e, wal::Error::Full { .. }) {
+            return self.disk_full();
+        }
+        let failed = error::STREAM_STORE_FAILED.with("err", format_args!("the log failed: {e}"));
+        if self.refuses.as_ref() != Some(&failed) {
+            self.complain(format!(
+                "JetStream can't write its log and takes nothing more until a restart: {e}"
+            ));
+        }
+        self.refuses = Some(failed);
+    }
+
+    /// Names what was found damaged, and sees to it that full segments get their footers.
+    pub(super) fn take_news(&mut self) {
+        for group in std::mem::take(&mut self.noted) {
+            let Some(stream) = self.streams.get_mut(&group) else { continue };
+            stream.is_noted = false;
+            let name = stream.core.config().name.clone();
+            let account = stream.account;
+            let Storage::File(file) = stream.core.messages_mut() else { continue };
+            let damaged = file.take_damaged();
+            if file.has_news() {
+                self.checkpoint.to_seal.push_back(group);
+            }
+            for d in damaged {
+                let (first, last) = (*d.sequences.start(), *d.sequences.end());
+                self.advise_lost(account, &name, first, last, &d.file, d.offset);
+                self.complain(format!(
+                    "JetStream stream '{name}': messages can't be read any more: file {}, offset {}, sequences {first} to {last}",
+                    d.file, d.offset,
+                ));
+            }
+        }
+    }
+}
