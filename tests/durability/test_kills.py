@@ -20,9 +20,13 @@ MESSAGES_MAX = 1500
 """Messages between two kills."""
 
 
-@pytest.mark.parametrize("sync", ["", 'sync_interval: "2m"'], ids=["always", "lazy"])
+@pytest.mark.parametrize(
+    "sync",
+    ["", 'sync_interval: "2m"', 'key: "k", cipher: aes'],
+    ids=["always", "lazy", "encrypted"],
+)
 def test_what_was_acknowledged_survives_kills(stonechat_program: Path, tmp_path: Path, sync: str) -> None:
-    asyncio.run(_kill_again_and_again(stonechat_program, tmp_path / "store", sync, KILLS // 2))
+    asyncio.run(_kill_again_and_again(stonechat_program, tmp_path / "store", sync, KILLS // 3))
 
 
 async def _kill_again_and_again(program: Path, store: Path, sync: str, kills: int) -> None:

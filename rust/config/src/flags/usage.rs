@@ -28,7 +28,7 @@ Other keys: certs, verify, min_version, cipher_suites, timeout, handshake_first;
 #[must_use]
 pub fn usage() -> String {
     let mut text = String::from(
-        "Usage: stonechat-server [flags]\n       stonechat-server healthcheck [flags]\n\nOne dash or two before a flag \
+        "Usage: stonechat-server [flags]\n       stonechat-server healthcheck [flags]\n       stonechat-server store check|show|repair [DIR]\n\nOne dash or two before a flag \
          make no difference; a value follows after a space or '='.\n",
     );
     for group in SERVER.iter().chain(HEALTHCHECK) {

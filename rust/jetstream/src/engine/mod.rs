@@ -13,6 +13,7 @@ mod delivery;
 mod fast;
 mod feeds;
 mod figures;
+mod inspect;
 mod journal;
 mod outbox;
 mod recovery;
@@ -39,6 +40,7 @@ use stonechat_store::wal::{self, GroupId, Log};
 
 pub use checkpoint::{Done, Job};
 pub use figures::Detail;
+pub use inspect::{ConsumerReport, StreamReport};
 use journal::Body;
 pub(crate) use outbox::Outbox;
 pub use outbox::{Departing, Outgoing};

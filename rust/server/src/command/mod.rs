@@ -3,6 +3,7 @@
 mod healthcheck;
 mod remote_signal;
 mod signals;
+mod store;
 
 use self::signals::Signals;
 use crate::LogTarget;
@@ -14,7 +15,11 @@ use stonechat_config::flags::{self, FlagSet, Invocation};
 
 /// Runs the command with these arguments, the program's name first; what the process is to exit with.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> i32 {
-    let invocation = match flags::parse(args.into_iter().skip(1)) {
+    let mut args = args.into_iter().skip(1).peekable();
+    if args.next_if(|first| first == "store").is_some() {
+        return store::run(args);
+    }
+    let invocation = match flags::parse(args) {
         Ok(invocation) => invocation,
         Err(error) => {
             if error.shows_usage() {

@@ -18,13 +18,18 @@ const CONTENT: &str = "stonechat jetstream store, format 1\n";
 
 /// The directory, locked as long as this lives.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub(crate) struct Directory {
     _lock: File,
 }
 
 impl Directory {
+    /// Whether this is a store of ours.
+    pub(crate) fn is_store(path: &Path) -> bool {
+        path.join(MARKER).is_file()
+    }
+
     /// Makes the directory if there is none, and locks it.
-    pub(super) fn open(path: &Path) -> Result<Self, JetStreamError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, JetStreamError> {
         let failed = |source: io::Error| JetStreamError::Directory { path: path.to_owned(), source };
         std::fs::create_dir_all(path).map_err(failed)?;
         let is_ours = path.join(MARKER).exists();

@@ -19,7 +19,7 @@ use tracing::info;
 
 use crate::logging::Logger;
 use crate::version::COMPATIBLE_VERSION;
-use directory::Directory;
+pub(crate) use directory::{Directory, secret, unlock};
 use inbox::{Inbox, QueueLimits};
 
 /// How long monitoring waits for an answer.
@@ -101,7 +101,7 @@ impl JetStream {
         }
         let path = root.join("jetstream");
         let directory = Directory::open(&path)?;
-        let keys = directory::unlock(&path, directory::secret(js).as_ref(), true)?;
+        let keys = unlock(&path, secret(js).as_ref(), true)?;
         let open_error = |source| JetStreamError::Directory { path: path.clone(), source };
         let disk = |name: &str| RealDisk::new(path.join(name)).map(Arc::new).map_err(open_error);
         let disks = Disks { log: disk("log")?, catalogue: disk("catalogue")?, streams: disk("streams")? };

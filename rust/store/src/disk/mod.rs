@@ -1,5 +1,6 @@
 //! What the store asks of a file system, so that a simulated one can take its place.
 
+mod overlay;
 mod real;
 #[cfg(any(test, feature = "simulation"))]
 pub mod sim;
@@ -8,6 +9,7 @@ use std::fmt::Debug;
 use std::io;
 use std::sync::Arc;
 
+pub use overlay::{Overlay, OverlayFile};
 pub use real::{RealDisk, RealFile};
 
 /// A directory of files without folders.

@@ -11,6 +11,7 @@ use super::{Disk, DiskFile};
 #[derive(Debug, Clone)]
 pub struct RealDisk {
     dir: PathBuf,
+    is_read_only: bool,
 }
 
 impl RealDisk {
@@ -18,7 +19,12 @@ impl RealDisk {
     pub fn new(dir: impl Into<PathBuf>) -> io::Result<Self> {
         let dir = dir.into();
         std::fs::create_dir_all(&dir)?;
-        Ok(Self { dir })
+        Ok(Self { dir, is_read_only: false })
+    }
+
+    /// The directory `dir`, whose files are only read.
+    pub fn read_only(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), is_read_only: true }
     }
 }
 
@@ -26,7 +32,7 @@ impl Disk for RealDisk {
     type File = RealFile;
 
     fn open(&self, name: &str) -> io::Result<Arc<RealFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.dir.join(name))?;
+        let file = OpenOptions::new().read(true).write(!self.is_read_only).open(self.dir.join(name))?;
         Ok(Arc::new(RealFile(file)))
     }
 

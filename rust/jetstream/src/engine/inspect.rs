@@ -1,0 +1,163 @@
+//! Looking through a store that no server uses: what is in it, what of it can't be read, and taking that out when somebody asks for it.
+
+use std::ops::RangeInclusive;
+
+use serde::Serialize;
+use stonechat_store::disk::Disk;
+use stonechat_store::messages::Messages;
+
+use super::checkpoint::key;
+use super::journal::STORE;
+use super::{Engine, Storage};
+use crate::stream::Entry;
+
+/// A stream as it was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StreamReport {
+    /// Its account.
+    pub account: String,
+    /// Its name.
+    pub name: String,
+    /// Where its messages are: `file`; those in memory are not in the store.
+    pub storage: &'static str,
+    /// How they are compressed.
+    pub compression: &'static str,
+    /// How many messages it holds, those included that can't be read.
+    pub messages: u64,
+    /// What they count against limits, in bytes.
+    pub bytes: u64,
+    /// The first and the last sequence.
+    pub first_sequence: u64,
+    /// See above.
+    pub last_sequence: u64,
+    /// How many subjects there are.
+    pub subjects: u64,
+    /// Its files, in the order of its messages.
+    pub files: Vec<String>,
+    /// Its consumers.
+    pub consumers: Vec<ConsumerReport>,
+    /// Messages that can't be read: the first and the last sequence of each run.
+    pub lost: Vec<(u64, u64)>,
+}
+
+/// A consumer as it was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConsumerReport {
+    /// Its name.
+    pub name: String,
+    /// The last sequence of the stream that it delivered.
+    pub delivered: u64,
+    /// Up to here everything is acknowledged.
+    pub acknowledged: u64,
+    /// Messages that wait for their acknowledgement.
+    pub pending: usize,
+}
+
+impl<D: Disk> Engine<D> {
+    /// Describes all streams, by account and name. If `reads`, every message on disk is read for it; what turns out to be unreadable
+    /// is among the [notices](Engine::take_notices) then. `progress` is told which stream is read.
+    pub fn inspect(&mut self, reads: bool, mut progress: impl FnMut(&str)) -> Vec<StreamReport> {
+        let mut groups: Vec<(String, String, u32)> = Vec::new();
+        for account in &self.accounts {
+            let of = |(name, group): (&String, &u32)| (account.name.to_string(), name.clone(), *group);
+            groups.extend(account.streams.iter().map(of));
+        }
+        groups.sort();
+        let mut reports = Vec::new();
+        for (account, name, group) in groups {
+            if reads {
+                progress(&name);
+                self.read_all(group);
+            }
+            let Some(stream) = self.streams.get(&group) else { continue };
+            let state = stream.core.messages().state();
+            let (storage, files, lost) = match stream.core.messages() {
+                Storage::File(file) => ("file", file.file_names(), file.lost_sequences()),
+                Storage::Memory(_) => ("memory", Vec::new(), Vec::new()),
+            };
+            let consumers = stream.consumers.values().filter_map(|id| self.consumers.get(id));
+            reports.push(StreamReport {
+                account,
+                name,
+                storage,
+                compression: if stream.core.config().is_compressed() { "s2" } else { "none" },
+                messages: state.messages,
+                bytes: state.bytes,
+                first_sequence: state.first_sequence,
+                last_sequence: state.last_sequence,
+                subjects: state.subjects,
+                files,
+                consumers: consumers
+                    .map(|c| ConsumerReport {
+                        name: c.name.to_string(),
+                        delivered: c.state().delivered.stream,
+                        acknowledged: c.state().floor.stream,
+                        pending: c.state().pending.len(),
+                    })
+                    .collect(),
+                lost: runs(&lost),
+            });
+        }
+        reports
+    }
+
+    fn read_all(&mut self, group: u32) {
+        if let Some(stream) = self.streams.get(&group)
+            && let Storage::File(file) = stream.core.messages()
+        {
+            file.walk_all(&mut |_| {});
+        }
+        self.note_news(group);
+        self.take_news();
+    }
+
+    /// Entries of the catalogue that nobody can read, or whose stream is missing: they are left alone.
+    pub fn left_alone(&self) -> Vec<u32> {
+        let known = |group: &u32| {
+            *group == STORE || self.streams.contains_key(group) || self.consumers.contains_key(group)
+        };
+        let entries = self.catalogue.entries().filter_map(|(number, _)| u32::try_from(number).ok());
+        entries.filter(|group| !known(group)).collect()
+    }
+
+    /// Takes out of their streams what can't be read any more, and gives up what was left alone. Answers how many messages of each
+    /// stream went. It is on disk after [`Engine::close`].
+    pub fn accept_loss(&mut self) -> Vec<(String, u64)> {
+        let mut gone = Vec::new();
+        let groups: Vec<u32> = self.streams.keys().copied().collect();
+        for group in groups {
+            self.read_all(group);
+            let Some(stream) = self.streams.get(&group) else { continue };
+            let name = stream.core.config().name.clone();
+            let Storage::File(file) = stream.core.messages() else { continue };
+            let sequences = file.lost_sequences();
+            for sequences in sequences.chunks(1024) {
+                // What the log can't take any more is told by the notices.
+                let _ = self.change(group, &Entry::Remove { sequences });
+            }
+            if !sequences.is_empty() {
+                gone.push((name, sequences.len() as u64));
+            }
+        }
+        for group in self.left_alone() {
+            self.checkpoint.deleted.push(key(group));
+            let prefix = format!("stream-{group}-");
+            let names = self.files.disk().names().unwrap_or_default();
+            self.checkpoint.obsolete.extend(names.into_iter().filter(|name| name.starts_with(&prefix)));
+        }
+        gone.sort();
+        gone
+    }
+}
+
+/// The runs of sequences that follow each other.
+fn runs(sequences: &[u64]) -> Vec<(u64, u64)> {
+    let mut runs: Vec<RangeInclusive<u64>> = Vec::new();
+    for &sequence in sequences {
+        match runs.last_mut() {
+            Some(run) if run.end().checked_add(1) == Some(sequence) => *run = *run.start()..=sequence,
+            _ => runs.push(sequence..=sequence),
+        }
+    }
+    runs.into_iter().map(|run| (*run.start(), *run.end())).collect()
+}

@@ -1,0 +1,317 @@
+//! `stonechat-server store`: looks through the store of a server that does not run, and mends it when asked.
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand};
+use stonechat_config::flags;
+use stonechat_jetstream::engine::{
+    Disks, Durability, Engine, Host, Notice, OpenError, Options, Sizes, StreamReport,
+};
+use stonechat_store::disk::{Overlay, RealDisk};
+use stonechat_store::encryption::Keyring;
+
+use crate::jetstream::{Directory, JetStreamError, now, secret, unlock};
+use crate::version::COMPATIBLE_VERSION;
+
+/// All is as it should be.
+const GOOD: i32 = 0;
+/// Something is damaged or lost.
+const DAMAGED: i32 = 1;
+/// The store can't be used as asked.
+const FAILED: i32 = 2;
+
+/// The store of a server that does not run.
+#[derive(Debug, Parser)]
+#[command(name = "stonechat-server store", disable_help_subcommand = true)]
+struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Read all there is, change nothing, and say what is damaged.
+    ///
+    /// Ends with 0 if everything can be read, 1 if something can't, 2 if the store can't be opened.
+    Check(Store),
+    /// Say which streams and consumers there are, and in which files. Changes nothing.
+    Show(Store),
+    /// Mend what can be mended without losing anything, as a start of the server does.
+    ///
+    /// What a power cut tore off the end is dropped, footers and marks are written anew. Messages that can't be read stay counted
+    /// until their loss is accepted. Ends with 0 if nothing is left to be told.
+    Repair {
+        #[command(flatten)]
+        store: Store,
+        /// Take messages that can't be read out of their streams, and give up streams and consumers of which nothing can be read.
+        #[arg(long)]
+        accept_loss: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Store {
+    /// The server's store directory; that of the configuration if it is not given.
+    #[arg(value_name = "DIR", required_unless_present = "config")]
+    dir: Option<PathBuf>,
+    /// The server's configuration file; an encrypted store needs its key.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Write JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Nobody listens while a store is looked through.
+struct Nobody;
+
+impl Host for Nobody {
+    fn is_wanted(&self, _account: &str, _subject: &[u8]) -> bool {
+        false
+    }
+
+    fn unique_id(&mut self) -> String {
+        String::new()
+    }
+}
+
+/// Why the store can't be used.
+#[derive(Debug, thiserror::Error)]
+enum StoreError {
+    #[error(transparent)]
+    JetStream(#[from] JetStreamError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("{0}")]
+    Config(String),
+    #[error("there is no stonechat store in {}", .0.display())]
+    NoStore(PathBuf),
+    #[error("the configuration names no store_dir: give the directory")]
+    NoDirectory,
+    #[error("can't use {}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+}
+
+/// Runs the command with the arguments behind `store`; what the process is to exit with.
+pub(super) fn run(args: impl IntoIterator<Item = OsString>) -> i32 {
+    let program = std::iter::once(OsString::from("stonechat-server store"));
+    let command = match Command::try_parse_from(program.chain(args)) {
+        Ok(command) => command,
+        Err(error) => {
+            // Where nobody reads it, nobody misses it.
+            let _ = error.print();
+            return if error.use_stderr() { FAILED } else { GOOD };
+        }
+    };
+    let result = match &command.verb {
+        Verb::Check(store) => look(store, true),
+        Verb::Show(store) => look(store, false),
+        Verb::Repair { store, accept_loss } => repair(store, *accept_loss),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("stonechat-server: {error}");
+        FAILED
+    })
+}
+
+impl Store {
+    /// Finds and locks the directory; answers it, the lock, and the keys.
+    fn open(&self, may_write: bool) -> Result<(PathBuf, Directory, Keyring), StoreError> {
+        let mut given = self.dir.clone();
+        let mut key = None;
+        if let Some(config) = &self.config {
+            let args = [OsString::from("-c"), config.clone().into()];
+            let Ok(flags::Invocation::Run(flags)) = flags::parse(args) else {
+                return Err(StoreError::Config(format!("can't read {}", config.display())));
+            };
+            let loaded =
+                stonechat_config::configure(&flags).map_err(|e| StoreError::Config(e.to_string()))?;
+            given = given.or(loaded.options.store_dir);
+            key = secret(&loaded.options.jetstream_options);
+        }
+        let given = given.ok_or(StoreError::NoDirectory)?;
+        let within = given.join("jetstream");
+        let path = [within, given.clone()]
+            .into_iter()
+            .find(|path| Directory::is_store(path))
+            .ok_or(StoreError::NoStore(given))?;
+        let directory = Directory::open(&path)?;
+        let keys = unlock(&path, key.as_ref(), may_write)?;
+        Ok((path, directory, keys))
+    }
+}
+
+fn options(keys: Keyring, durability: Durability) -> Options {
+    Options {
+        server_name: "store".to_owned(),
+        server_id: "store".to_owned(),
+        version: COMPATIBLE_VERSION.to_owned(),
+        domain: None,
+        strict: false,
+        max_memory: -1,
+        max_storage: -1,
+        duplicate_window_max: 0,
+        default_max_consumers: 0,
+        durability,
+        sizes: Sizes::default(),
+        keys,
+    }
+}
+
+/// `check` and `show`.
+fn look(store: &Store, reads: bool) -> Result<i32, StoreError> {
+    let (path, directory, keys) = store.open(false)?;
+    let disk = |name: &str| Arc::new(Overlay::new(RealDisk::read_only(path.join(name))));
+    let disks = Disks { log: disk("log"), catalogue: disk("catalogue"), streams: disk("streams") };
+    // What is written stays in memory.
+    let (mut engine, opened) =
+        Engine::open(&disks, options(keys, Durability::None), Box::new(Nobody), 1, now())?;
+    let mut notices = engine.take_notices();
+    let reports = engine.inspect(reads, progress);
+    end_progress();
+    notices.extend(engine.take_notices());
+    let verdict = Verdict { path: &path, records: opened.records, reports, notices, was_read: reads };
+    verdict.print(store.json, &[]);
+    drop(directory);
+    Ok(if reads { verdict.exit_code() } else { GOOD })
+}
+
+fn repair(store: &Store, accept_loss: bool) -> Result<i32, StoreError> {
+    let (path, directory, keys) = store.open(true)?;
+    let disk = |name: &str| {
+        let path = path.join(name);
+        RealDisk::new(&path).map(Arc::new).map_err(|source| StoreError::Io { path, source })
+    };
+    let disks = Disks { log: disk("log")?, catalogue: disk("catalogue")?, streams: disk("streams")? };
+    let (mut engine, opened) =
+        Engine::open(&disks, options(keys, Durability::Synced), Box::new(Nobody), 1, now())?;
+    let mut notices = engine.take_notices();
+    engine.inspect(true, progress);
+    end_progress();
+    notices.extend(engine.take_notices());
+    let gone = if accept_loss { engine.accept_loss() } else { Vec::new() };
+    engine.close();
+    notices.extend(engine.take_notices());
+    let left = engine.left_alone().len();
+    let reports = engine.inspect(false, |_| {});
+    drop(engine);
+    let verdict = Verdict { path: &path, records: opened.records, reports, notices, was_read: true };
+    verdict.print(store.json, &gone);
+    drop(directory);
+    Ok(if verdict.lost() == 0 && left == 0 { GOOD } else { DAMAGED })
+}
+
+/// Says on a terminal which stream is read.
+fn progress(stream: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[Kreading {stream} ...");
+    }
+}
+
+fn end_progress() {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K");
+    }
+}
+
+/// What was found.
+struct Verdict<'a> {
+    path: &'a Path,
+    records: u64,
+    reports: Vec<StreamReport>,
+    notices: Vec<Notice>,
+    was_read: bool,
+}
+
+impl Verdict<'_> {
+    fn lost(&self) -> u64 {
+        let runs = self.reports.iter().flat_map(|report| &report.lost);
+        runs.map(|(first, last)| last - first + 1).sum()
+    }
+
+    fn exit_code(&self) -> i32 {
+        let is_damaged = self.notices.iter().any(|notice| matches!(notice, Notice::Error(_)));
+        if is_damaged || self.lost() > 0 { DAMAGED } else { GOOD }
+    }
+
+    fn print(&self, json: bool, gone: &[(String, u64)]) {
+        // A pipe that is closed needs nothing more.
+        let _ = if json { self.print_json(gone) } else { self.print_text(gone) };
+    }
+
+    fn print_json(&self, gone: &[(String, u64)]) -> std::io::Result<()> {
+        let text = |notice: &Notice| match notice {
+            Notice::Warning(text) => serde_json::json!({"level": "warning", "text": text}),
+            Notice::Error(text) => serde_json::json!({"level": "error", "text": text}),
+        };
+        let removed: serde_json::Map<String, serde_json::Value> =
+            gone.iter().map(|(name, count)| (name.clone(), (*count).into())).collect();
+        let value = serde_json::json!({
+            "store": self.path,
+            "log_records": self.records,
+            "streams": self.reports,
+            "findings": self.notices.iter().map(text).collect::<Vec<_>>(),
+            "lost": self.lost(),
+            "removed": removed,
+        });
+        writeln!(std::io::stdout(), "{value:#}")
+    }
+
+    fn print_text(&self, gone: &[(String, u64)]) -> std::io::Result<()> {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "store {}, {} records in the log", self.path.display(), self.records)?;
+        for report in &self.reports {
+            writeln!(out, "\nstream {} of account {}", report.name, report.account)?;
+            writeln!(
+                out,
+                "  {} messages, {} bytes, sequences {} to {}, {} subjects, {} storage, compression {}",
+                report.messages,
+                report.bytes,
+                report.first_sequence,
+                report.last_sequence,
+                report.subjects,
+                report.storage,
+                report.compression
+            )?;
+            for consumer in &report.consumers {
+                writeln!(
+                    out,
+                    "  consumer {}: delivered up to {}, acknowledged up to {}, {} pending",
+                    consumer.name, consumer.delivered, consumer.acknowledged, consumer.pending
+                )?;
+            }
+            if !self.was_read {
+                writeln!(out, "  files: {}", report.files.join(" "))?;
+            }
+            for (first, last) in &report.lost {
+                writeln!(out, "  CAN'T BE READ: sequences {first} to {last}")?;
+            }
+        }
+        if !self.notices.is_empty() {
+            writeln!(out)?;
+        }
+        for notice in &self.notices {
+            match notice {
+                Notice::Warning(text) => writeln!(out, "warning: {text}")?,
+                Notice::Error(text) => writeln!(out, "error: {text}")?,
+            }
+        }
+        writeln!(out)?;
+        for (name, count) in gone {
+            writeln!(out, "{count} messages that could not be read were taken out of {name}")?;
+        }
+        match (self.was_read, self.lost()) {
+            (false, _) => Ok(()),
+            (true, 0) if self.exit_code() == GOOD => writeln!(out, "everything can be read"),
+            (true, 0) => writeln!(out, "all messages can be read"),
+            (true, lost) => writeln!(
+                out,
+                "{lost} messages can't be read: bring them back from a backup, or accept their loss with \
+                 `stonechat-server store repair --accept-loss`"
+            ),
+        }
+    }
+}
