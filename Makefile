@@ -32,6 +32,7 @@ export PYO3_PYTHON := $(bin)/python
 # Tests of the wheel find its commands first; tests of the server get the native program.
 with_wheel := PATH="$(bin):$$PATH"
 with_server := STONECHAT_SERVER="$(server)"
+with_powercut := STONECHAT_POWERCUT="$(CARGO_TARGET_DIR)/debug/powercut"
 
 # Static on Linux, where the image needs it; elsewhere the platform's own way of linking.
 ifneq (,$(findstring linux-gnu,$(host)))
@@ -79,13 +80,12 @@ test-differential: venv binary ## The same bytes to our server and to the real n
 	$(with_server) $(pytest) tests/differential
 
 .PHONY: test-durability
-test-durability: venv binary ## Kills and damage: what JetStream acknowledged is there (STONECHAT_KILLS, STONECHAT_FLIPS)
-	$(with_server) $(pytest) tests/durability
+test-durability: venv binary powercut ## Kills, power cuts, damage: what JetStream acknowledged is there (STONECHAT_KILLS, _CUTS, _FLIPS)
+	$(with_server) $(with_powercut) $(pytest) tests/durability
 
 .PHONY: soak
-soak: venv binary ## The same for hours: 5000 kills, 500 flips of 60,000 messages, 20,000 seeds of the simulation
-	STONECHAT_SEEDS=20000 $(CARGO) test --release --package stonechat-store --package stonechat-jetstream $(LOCKED)
-	STONECHAT_KILLS=5000 STONECHAT_FLIPS=1000 STONECHAT_FLIP_MESSAGES=60000 $(with_server) $(pytest) -s tests/durability
+soak: venv binary powercut ## The same for hours, resumable: see scripts/soak.sh
+	@CARGO='$(CARGO)' LOCKED='$(LOCKED)' $(with_server) $(with_powercut) PYTHON='$(bin)/python' scripts/soak.sh
 
 .PHONY: test-clients
 test-clients: wheel binary ## Real clients against our server
@@ -120,6 +120,11 @@ binary: ## The server as one native program (static on Linux)
 	RUSTFLAGS='$(strip $(RUSTFLAGS) $(static))' $(CARGO) build --release --target $(host) $(LOCKED) \
 	  --package stonechat-server --bin stonechat-server
 	@echo "server: $(server)"
+
+# The disk of the power cuts; a tool of the tests alone.
+.PHONY: powercut
+powercut:
+	$(CARGO) build $(LOCKED) --package stonechat-powercut
 
 .PHONY: wheel
 wheel: venv ## The Python wheel, in build/wheels, installed into .venv

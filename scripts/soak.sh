@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# The long run of all that could lose data: thousands of kills, flipped bits, power cuts and seeds of the simulation. It works in
+# parts and notes in build/soak which are done, so that it goes on where it was stopped; `rm -r build/soak` begins anew.
+#
+# CARGO, PYTHON, LOCKED, STONECHAT_SERVER, STONECHAT_POWERCUT: from the Makefile. SOAK_SECONDS: begin no more parts after so long.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+notes=build/soak
+mkdir -p "$notes"
+limit=${SOAK_SECONDS:-0}
+
+# part NAME COMMAND...: runs the command unless it is done, and keeps its output.
+part() {
+  local name=$1
+  shift
+  if [ -e "$notes/$name.done" ]; then
+    printf '%-24s done before\n' "$name"
+    return
+  fi
+  if [ "$limit" -gt 0 ] && [ "$SECONDS" -ge "$limit" ]; then
+    printf '%-24s not begun, time is over\n' "$name"
+    return
+  fi
+  local began=$SECONDS
+  if ! "$@" >"$notes/$name.log" 2>&1; then
+    printf '%-24s FAILED, see %s\n' "$name" "$notes/$name.log"
+    exit 1
+  fi
+  touch "$notes/$name.done"
+  printf '%-24s %5d s  %s\n' "$name" $((SECONDS - began)) "$(grep -aE 'acknowledged|flips:' "$notes/$name.log" | tail -n 1 || true)"
+}
+
+simulate() {
+  local package=$1 test=$2 seeds=$3
+  # shellcheck disable=SC2086 # Words with options, or nothing.
+  STONECHAT_SEEDS=$seeds ${CARGO:-cargo} test --release ${LOCKED-} --package "$package" $test
+}
+
+durability() {
+  "${PYTHON:-python3}" -m pytest -q -s "tests/durability/$1" -k "$2"
+}
+
+part sim-store simulate stonechat-store "--lib simulation" 20000
+for test in crashes consumers feeds backups; do
+  part "sim-$test" simulate stonechat-jetstream "--test $test" "${SOAK_SEEDS:-5000}"
+done
+for turn in 1 2 3 4 5; do
+  STONECHAT_CUTS=80 part "cuts-$turn" durability test_power_cuts.py power
+done
+for turn in 1 2 3 4 5 6 7 8 9 10; do
+  STONECHAT_KILLS=300 part "kills-$turn" durability test_kills.py kills
+done
+for turn in 1 2 3 4; do
+  STONECHAT_FLIPS=250 STONECHAT_FLIP_MESSAGES=60000 part "flips-$turn" durability test_damage.py flipped
+done
+printf 'soak: all parts that were begun are done\n'

@@ -1,0 +1,71 @@
+"""Power cuts on a real file system: what was acknowledged is there, whatever the disk had not synced."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .power import PowerDisk, why_not
+from .store import ask, connected, publish_until, started, verify
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CUTS = int(os.environ.get("STONECHAT_CUTS", "20"))
+MESSAGES_MAX = 6000
+"""Messages between two cuts."""
+
+pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+
+
+@pytest.mark.parametrize("options", ["", 'key: "k"'], ids=["plain", "encrypted"])
+def test_what_was_acknowledged_survives_power_cuts(stonechat_program: Path, tmp_path: Path, options: str) -> None:
+    asyncio.run(_cut_again_and_again(stonechat_program, tmp_path, options, CUTS // 2))
+
+
+async def _cut_again_and_again(program: Path, directory: Path, options: str, cuts: int) -> None:
+    chance = random.Random(cuts)
+    acked: dict[int, int] = {}
+    number = unsynced = 0
+    with PowerDisk(directory) as disk:
+        store = disk.mounted / "store"
+        for turn in range(cuts + 1):
+            server = started(program, store, options)
+            try:
+                async with connected(server) as client:
+                    if turn == 0:
+                        config = {"name": "S", "subjects": ["s.>"], "duplicate_window": 10**8, "max_msgs": 20_000}
+                        assert "error" not in await ask(client, "STREAM.CREATE.S", config)
+                    state = (await ask(client, "STREAM.INFO.S"))["state"]
+                    newest = sorted(acked)[-20_000 + MESSAGES_MAX :]
+                    sample = newest if turn == cuts else newest[-1500:]
+                    held = {sequence: acked[sequence] for sequence in sample if sequence >= state["first_seq"]}
+                    assert state["last_seq"] >= max(acked, default=0), f"after cut {turn}"
+                    verdict = await verify(client, held)
+                    assert (verdict.missing, verdict.wrong, verdict.corrupt) == ([], [], []), f"after cut {turn}"
+                    if turn == cuts:
+                        break
+                    loop = asyncio.get_running_loop()
+                    # The longest are long enough for a checkpoint.
+                    until = loop.time() + chance.choice([0.1, 0.4, 1, 3])
+                    disk.arm(chance.randrange(2**32), int(10 ** chance.uniform(1, 3.5)))
+                    number = await publish_until(
+                        client, number, number + MESSAGES_MAX, acked, partial(_is_past, loop, until)
+                    )
+                    unsynced += disk.cut(turn)
+            finally:
+                server.kill()
+                server.close()
+            disk.restore()
+    print(f"{cuts} cuts, {len(acked)} messages acknowledged, {unsynced} pages were not synced")
+    assert len(acked) > 10 * cuts
+    assert unsynced > 0
+
+
+def _is_past(loop: asyncio.AbstractEventLoop, moment: float) -> bool:
+    return loop.time() > moment
