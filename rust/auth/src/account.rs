@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Permissions, User};
+use crate::{Export, Import, Permissions, User};
 
 /// The account of everyone who was not given another one.
 pub const GLOBAL_ACCOUNT: &str = "$G";
@@ -20,6 +20,10 @@ pub struct AccountDef {
     pub limits: AccountLimits,
     /// Permissions of users that have none of their own (already copied into them).
     pub default_permissions: Option<Arc<Permissions>>,
+    /// What it lets other accounts use.
+    pub exports: Vec<Export>,
+    /// What it uses of other accounts.
+    pub imports: Vec<Import>,
 }
 
 /// Limits of an account; `None` is unlimited.

@@ -1,11 +1,12 @@
 //! An account: a world of subjects of its own.
 
+use crate::exchange::{DEPTH_MAX, Replies, Sources};
 use crate::inlet::Inlet;
 use crate::service::Service;
 use crate::subscription::{Sink, SubRef, Subscription};
 use crate::sync::{AtomicBool, AtomicU64, Ordering::Relaxed, RwLock};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use stonechat_subject::{Generations, Matches, Stamp, Sublist, has_wildcard, matches};
 
 /// The account of clients that authentication gives no other.
@@ -24,6 +25,13 @@ pub struct Account {
     /// Subjects of which somebody wants to know when interest in them changes.
     watched: RwLock<HashMap<Box<[u8]>, Watch>>,
     is_watching: AtomicBool,
+    myself: Weak<Account>,
+    /// Questions that came from other accounts.
+    pub(crate) replies: Arc<Replies>,
+    /// Accounts whose streams this one imports, and how: interest here is interest there.
+    sources: RwLock<Sources>,
+    /// Some subscription leads to another account.
+    is_linked: AtomicBool,
 }
 
 /// Who wants to know, under which tag, and how many times it was asked for.
@@ -35,8 +43,8 @@ struct Watch {
 }
 
 impl Account {
-    pub(crate) fn new(name: &str, system: bool, seed: u64) -> Self {
-        let account = Self {
+    pub(crate) fn new(name: &str, system: bool, seed: u64) -> Arc<Self> {
+        let account = Arc::new_cyclic(|myself: &Weak<Self>| Self {
             name: name.into(),
             system,
             interest: RwLock::new(Sublist::new(seed)),
@@ -44,7 +52,11 @@ impl Account {
             clients: AtomicU64::new(0),
             watched: RwLock::new(HashMap::new()),
             is_watching: AtomicBool::new(false),
-        };
+            myself: myself.clone(),
+            replies: Arc::new(Replies::new(name, seed)),
+            sources: RwLock::new(Vec::new()),
+            is_linked: AtomicBool::new(false),
+        });
         for service in Service::of_account(system) {
             let subject = service.subject().as_bytes();
             account.subscribe(&SubRef(Arc::new(Subscription::new(
@@ -87,13 +99,41 @@ impl Account {
 
     /// Whether somebody but the server's own services would get a message on `subject`.
     pub fn is_wanted(&self, subject: &[u8]) -> bool {
+        self.is_wanted_within(subject, 0)
+    }
+
+    fn is_wanted_within(&self, subject: &[u8], depth: usize) -> bool {
         let found = self.matches(subject);
-        !found.queues.is_empty() || found.plain.iter().any(|sub| !matches!(sub.sink, Sink::Service(_)))
+        let mut plain = found.plain.iter();
+        !found.queues.is_empty()
+            || plain.any(|sub| match &sub.sink {
+                Sink::Service(_) => false,
+                Sink::Replies(replies) => replies.is_awaited(subject),
+                Sink::Import(import) => {
+                    let target = import.to.upgrade().filter(|_| depth < DEPTH_MAX);
+                    target.is_some_and(|target| target.is_wanted_within(&import.map(subject), depth + 1))
+                }
+                Sink::Client(_) | Sink::Inlet(..) => true,
+            })
     }
 
     /// Whether anybody would get a message on `subject`, the server's own services included.
     pub fn has_interest(&self, subject: &[u8]) -> bool {
-        self.interest.read().has_interest(subject)
+        match self.is_linked.load(Relaxed) {
+            true => self.is_wanted(subject),
+            false => self.interest.read().has_interest(subject),
+        }
+    }
+
+    /// Itself, to be kept.
+    pub(crate) fn shared(&self) -> Option<Arc<Self>> {
+        self.myself.upgrade()
+    }
+
+    /// Says that subscriptions lead to other accounts from here on, or no more.
+    pub(crate) fn link(&self, sources: Sources, is_linked: bool) {
+        *self.sources.write() = sources;
+        self.is_linked.store(is_linked, Relaxed);
     }
 
     /// Tells an inlet whenever interest in `subject`, a literal one, may have changed.
@@ -115,21 +155,37 @@ impl Account {
     }
 
     fn tell_watchers(&self, subject: &[u8]) {
-        if !self.is_watching.load(Relaxed) {
-            return;
+        if self.is_watching.load(Relaxed) {
+            if has_wildcard(subject) {
+                self.tell_those_who_watch(|literal| matches(literal, subject));
+            } else if let Some(watch) = self.watched.read().get(subject) {
+                watch.inlet.interest_changed(watch.tag, subject);
+            }
         }
+        if self.is_linked.load(Relaxed) {
+            for (exporter, import) in &*self.sources.read() {
+                let exporter = exporter.upgrade().filter(|exporter| exporter.is_watching.load(Relaxed));
+                if let Some(exporter) = exporter {
+                    exporter.tell_those_who_watch(|literal| matches(&import.map(literal), subject));
+                }
+            }
+        }
+    }
+
+    fn tell_those_who_watch(&self, is_meant: impl Fn(&[u8]) -> bool) {
         let watched = self.watched.read();
-        if has_wildcard(subject) {
-            let matching = watched.iter().filter(|(literal, _)| matches(literal, subject));
-            matching.for_each(|(literal, watch)| watch.inlet.interest_changed(watch.tag, literal));
-        } else if let Some(watch) = watched.get(subject) {
-            watch.inlet.interest_changed(watch.tag, subject);
-        }
+        let meant = watched.iter().filter(|(literal, _)| is_meant(literal));
+        meant.for_each(|(literal, watch)| watch.inlet.interest_changed(watch.tag, literal));
     }
 
     /// Lets messages on `subject` out through an inlet, under a tag of its own.
     pub fn attach(&self, inlet: Arc<dyn Inlet>, tag: u64, subject: &[u8]) -> SubRef {
-        let sub = SubRef(Arc::new(Subscription::new(Sink::Inlet(inlet, tag), subject, None, b"", None)));
+        self.attach_sink(Sink::Inlet(inlet, tag), subject)
+    }
+
+    /// Lets messages on `subject` go where `sink` says.
+    pub(crate) fn attach_sink(&self, sink: Sink, subject: &[u8]) -> SubRef {
+        let sub = SubRef(Arc::new(Subscription::new(sink, subject, None, b"", None)));
         self.subscribe(&sub);
         sub
     }

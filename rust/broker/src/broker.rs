@@ -3,9 +3,11 @@
 use crate::account::Account;
 use crate::client::{Client, Flag, PeerAddress};
 use crate::closed::{ClosedClient, ClosedReason};
+use crate::exchange::{Import, InfoContext, Sources};
 use crate::options::BrokerOptions;
 use crate::outbound::{Outbound, Transport};
 use crate::service::ServerInfo;
+use crate::subscription::{Sink, SubRef};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock};
 use crate::totals::Totals;
 use serde_json::{Value, json};
@@ -13,7 +15,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
-use stonechat_auth::Authenticator;
+use stonechat_auth::{AccountDef, Authenticator, Exchange, covering};
 use stonechat_wire::Info;
 
 /// What the process uses, measured by the layer that may ask the system.
@@ -66,6 +68,8 @@ pub struct Broker {
     generation: AtomicU64,
     system_account: String,
     accounts: RwLock<HashMap<Arc<str>, Arc<Account>>>,
+    /// Subscriptions that lead from one account to another.
+    links: Mutex<Vec<(Arc<Account>, SubRef)>>,
     clients: RwLock<BTreeMap<u64, Arc<Client>>>,
     closed: Mutex<VecDeque<ClosedClient>>,
     next_cid: AtomicU64,
@@ -97,6 +101,7 @@ impl Broker {
             generation: AtomicU64::new(0),
             system_account: setup.system_account,
             accounts: RwLock::default(),
+            links: Mutex::default(),
             clients: RwLock::default(),
             closed: Mutex::default(),
             next_cid: AtomicU64::new(5),
@@ -125,7 +130,54 @@ impl Broker {
         }
         let mut accounts = self.accounts.write();
         let system = name == self.system_account;
-        accounts.entry(name.into()).or_insert_with(|| Arc::new(Account::new(name, system, self.seed))).clone()
+        accounts.entry(name.into()).or_insert_with(|| Account::new(name, system, self.seed)).clone()
+    }
+
+    /// Sets what accounts give each other, in place of what they gave before. The definitions were checked.
+    pub fn set_exchange(&self, definitions: &[AccountDef]) {
+        let mut links = self.links.lock();
+        for (account, sub) in links.drain(..) {
+            account.detach(&sub);
+        }
+        let mut sources: HashMap<&str, Sources> = HashMap::new();
+        for definition in definitions {
+            let importer = self.account(&definition.name);
+            for def in &definition.imports {
+                let exports = definitions.iter().find(|d| d.name == def.account).map(|d| &d.exports[..]);
+                let export =
+                    covering(exports.unwrap_or_default(), &definition.name, def.exchange, &def.subject);
+                let Some(export) = export else { continue };
+                let exporter = self.account(&def.account);
+                let (from, to) = match def.exchange {
+                    Exchange::Stream => (&exporter, &importer),
+                    Exchange::Service => (&importer, &exporter),
+                };
+                let Some((pattern, import)) = Import::new(def, to, export.response) else { continue };
+                let import = Arc::new(import);
+                let sub = from.attach_sink(Sink::Import(import.clone()), &pattern);
+                links.push((from.clone(), sub));
+                let source = sources.entry(&definition.name).or_default();
+                if def.exchange == Exchange::Stream {
+                    source.push((Arc::downgrade(&exporter), import));
+                }
+                sources.entry(&def.account).or_default();
+            }
+        }
+        for account in self.accounts() {
+            let of_account = sources.remove(&**account.name());
+            let is_linked = of_account.is_some();
+            if is_linked {
+                let sub =
+                    account.attach_sink(Sink::Replies(account.replies.clone()), &account.replies.pattern());
+                links.push((account.clone(), sub));
+            }
+            account.link(of_account.unwrap_or_default(), is_linked);
+        }
+    }
+
+    /// What services are told of this server.
+    pub(crate) fn info_context(&self) -> InfoContext {
+        InfoContext { server_id: self.info.read().server_id.clone(), format_time: self.format_time }
     }
 
     /// All accounts.

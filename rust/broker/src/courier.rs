@@ -73,7 +73,8 @@ impl Courier {
             kept.extend_from_slice(to);
             self.last = Some(Last { account: Arc::clone(account.name()), to: kept, stamp });
         }
-        let origin = Origin { client: &self.client, echo: true, now };
+        let origin =
+            Origin { client: &self.client, echo: true, now, to: (to != message.subject).then_some(to) };
         let taken = self.router.deliver(&self.broker, &self.options, account, origin, message, None, &found);
         self.found = found;
         taken

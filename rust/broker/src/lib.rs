@@ -13,6 +13,7 @@ mod chunk;
 mod client;
 mod closed;
 mod courier;
+mod exchange;
 mod frame;
 mod inlet;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::account::Account;
 use crate::broker::Broker;
 use crate::client::Client;
 use crate::closed::ClosedReason;
+use crate::exchange::{self, DEPTH_MAX, Import, Replies};
 use crate::frame::{Frames, Head, Scratch, write_tail};
 use crate::inlet::Inlet;
 use crate::options::BrokerOptions;
@@ -16,6 +17,7 @@ use crate::subscription::{Quota, Sink, SubRef, Subscription};
 use crate::sync::Ordering::Relaxed;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use stonechat_auth::Exchange;
 use stonechat_subject::Matches;
 use stonechat_wire::Publish;
 use tracing::{info, trace};
@@ -63,6 +65,8 @@ pub(crate) struct Origin<'a> {
     pub(crate) client: &'a Arc<Client>,
     pub(crate) echo: bool,
     pub(crate) now: Instant,
+    /// Whose interest counts, where that is not the message's own subject.
+    pub(crate) to: Option<&'a [u8]>,
 }
 
 /// The scratch memory and the open ends of a session's batch.
@@ -75,12 +79,15 @@ pub struct Router {
     pub(crate) asked: Vec<Service>,
     scratch: Scratch,
     random: u64,
+    /// Accounts that the message at hand has crossed.
+    depth: usize,
     delivered_msgs: u64,
     delivered_bytes: u64,
 }
 
 /// What is the same for all receivers of a message.
 pub(crate) struct Delivery<'d> {
+    pub(crate) broker: &'d Broker,
     pub(crate) options: &'d BrokerOptions,
     pub(crate) account: &'d Account,
     pub(crate) origin: Origin<'d>,
@@ -97,6 +104,7 @@ impl Router {
             asked: Vec::new(),
             scratch: Scratch::default(),
             random: seed | 1,
+            depth: 0,
             delivered_msgs: 0,
             delivered_bytes: 0,
         }
@@ -126,7 +134,7 @@ impl Router {
             return false;
         }
         let share = message.payload.len() >= SHARE_FROM && matched.plain.len() + matched.queues.len() > 1;
-        let delivery = Delivery { options, account, origin, message, share };
+        let delivery = Delivery { broker, options, account, origin, message, share };
         let taken = match (head, message.tail) {
             (Some(head), Some(tail)) => {
                 self.deliver_all(&delivery, &mut Frames::new(head, tail, message), matched)
@@ -186,6 +194,8 @@ impl Router {
                 return true;
             }
             Sink::Inlet(inlet, tag) => return self.push(inlet, *tag, delivery, sub),
+            Sink::Import(import) => return self.import(delivery, import),
+            Sink::Replies(replies) => return self.answer(delivery, replies),
         };
         if !origin.echo && client.cid == origin.client.cid {
             return false;
@@ -194,6 +204,96 @@ impl Router {
             return false;
         }
         self.append(delivery, frames, sub, client)
+    }
+
+    /// Lets a message into the account that imports it, or that it asks; false if nobody takes it there.
+    #[cold]
+    fn import(&mut self, delivery: &Delivery<'_>, import: &Import) -> bool {
+        let Delivery { account, origin, message, .. } = *delivery;
+        let Some(target) = import.to.upgrade().filter(|_| self.depth < DEPTH_MAX) else { return false };
+        let to = import.map(origin.to.unwrap_or(message.subject));
+        let is_service = import.exchange == Exchange::Service;
+        let found = import.interest(&target, &to, is_service);
+        if found.is_empty() {
+            return false;
+        }
+        let mut crossed = Message { tail: None, sizes: b"", ..message.clone() };
+        let (mut reply, mut content) = (Vec::new(), (Vec::new(), 0));
+        if is_service {
+            if let Some(asking) = account.shared().filter(|_| !exchange::is_kept(message.reply)) {
+                reply = target.replies.expect(&asking, message.reply, import.response, origin.now);
+                crossed.reply = &reply;
+            }
+            // Messages of the server's own come from nobody.
+            if origin.client.cid > 0 {
+                let context = delivery.broker.info_context();
+                let share = import.share;
+                content = exchange::with_info(
+                    origin.client,
+                    account,
+                    share,
+                    message.header_len,
+                    message.payload,
+                    &context,
+                );
+                (crossed.payload, crossed.header_len) = (&content.0, Some(content.1));
+            }
+        }
+        let taken = self.cross(delivery, &target, &to, crossed, &found);
+        drop(content);
+        if !taken && !reply.is_empty() {
+            target.replies.forget(&reply);
+        }
+        taken
+    }
+
+    /// Lets an answer into the account of who asked; false if nobody waits for it.
+    #[cold]
+    fn answer(&mut self, delivery: &Delivery<'_>, replies: &Replies) -> bool {
+        let Delivery { account, origin, message, .. } = *delivery;
+        if self.depth >= DEPTH_MAX {
+            return false;
+        }
+        let subject = origin.to.unwrap_or(message.subject);
+        let asked = replies.answer(subject, message.payload.is_empty(), origin.now);
+        let Some((target, to, response)) = asked else { return false };
+        let mut found = Matches::default();
+        target.look_up(&to, &mut found);
+        let mut crossed = Message { tail: None, sizes: b"", ..message.clone() };
+        let mut reply = Vec::new();
+        // Who answers may ask back.
+        if let Some(asking) = account.shared().filter(|_| !exchange::is_kept(message.reply)) {
+            reply = target.replies.expect(&asking, message.reply, response, origin.now);
+            crossed.reply = &reply;
+        }
+        let taken = self.cross(delivery, &target, &to, crossed, &found);
+        if !taken && !reply.is_empty() {
+            target.replies.forget(&reply);
+        }
+        taken
+    }
+
+    /// Delivers in another account, to those who are interested in `to`. A message that has a subject of its own keeps it.
+    fn cross<'m>(
+        &mut self,
+        delivery: &Delivery<'_>,
+        target: &Account,
+        to: &'m [u8],
+        mut message: Message<'m>,
+        found: &Matches<SubRef>,
+    ) -> bool {
+        let mut origin = delivery.origin;
+        if origin.to.is_some() {
+            origin.to = Some(to);
+        } else {
+            message.subject = to;
+        }
+        let asked = std::mem::take(&mut self.asked);
+        self.depth += 1;
+        let taken = self.deliver(delivery.broker, delivery.options, target, origin, &message, None, found);
+        self.depth -= 1;
+        self.asked = asked;
+        taken
     }
 
     /// Lets a message out of the broker; false if it is not wanted there.
@@ -321,7 +421,7 @@ impl Router {
             tail: None,
             sizes: b"",
         };
-        let origin = Origin { echo: true, ..origin };
+        let origin = Origin { echo: true, to: None, ..origin };
         self.deliver(broker, options, account, origin, &reply, None, &matched);
     }
 

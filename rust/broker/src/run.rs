@@ -6,7 +6,7 @@
 use crate::frame::{Frames, Head};
 use crate::router::{Delivery, Message, Origin, Router};
 use crate::subscription::{Sink, SubRef};
-use crate::{Account, BrokerOptions};
+use crate::{Account, Broker, BrokerOptions};
 use smallvec::SmallVec;
 use stonechat_subject::Matches;
 use stonechat_wire::Repeat;
@@ -19,6 +19,7 @@ pub(crate) type Repeats<'m> = SmallVec<[Repeat<'m>; RUN_MAX]>;
 
 /// A run on its way: small messages without reply subject.
 pub(crate) struct Run<'r> {
+    pub(crate) broker: &'r Broker,
     pub(crate) options: &'r BrokerOptions,
     pub(crate) account: &'r Account,
     pub(crate) origin: Origin<'r>,
@@ -126,8 +127,8 @@ impl Router {
             sizes: b"",
         };
         let mut frames = Frames::new(run.head, message.tail.unwrap_or_default(), &message);
-        let Run { options, account, origin, .. } = *run;
-        let delivery = Delivery { options, account, origin, message: &message, share: false };
+        let Run { broker, options, account, origin, .. } = *run;
+        let delivery = Delivery { broker, options, account, origin, message: &message, share: false };
         subs.any(|sub| self.offer(&delivery, &mut frames, sub));
     }
 }

@@ -1,6 +1,7 @@
 //! One subscription: whose it is, on what, and how much of it is left.
 
 use crate::client::Client;
+use crate::exchange::{Import, Replies};
 use crate::inlet::Inlet;
 use crate::permissions::DenyFilter;
 use crate::service::Service;
@@ -10,7 +11,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// Where a subscription's messages go. Imports, routes, gateways and leaf nodes will be further kinds.
+/// Where a subscription's messages go. Routes, gateways and leaf nodes will be further kinds.
 #[derive(Debug)]
 pub(crate) enum Sink {
     /// A connection of this server.
@@ -19,6 +20,10 @@ pub(crate) enum Sink {
     Service(Service),
     /// Out of the broker, under a tag that the inlet knows.
     Inlet(Arc<dyn Inlet>, u64),
+    /// Another account.
+    Import(Arc<Import>),
+    /// Those of other accounts who asked.
+    Replies(Arc<Replies>),
 }
 
 /// A subscription of an account.

@@ -215,6 +215,7 @@ impl Server {
             feature_flags: settings::feature_flags(&options),
             usage: Box::new(move || meter.measure()),
         });
+        broker.set_exchange(&options.accounts);
         let shared = Arc::new(Shared {
             broker,
             identity,
@@ -536,6 +537,7 @@ impl Shared {
             settings::broker_options(&new),
             settings::authenticator(&new),
         );
+        self.broker.set_exchange(&new.accounts);
         self.await_sessions();
         info!("Reloaded server configuration ({})", new.config_digest.as_deref().unwrap_or_default());
         Ok(())

@@ -47,7 +47,7 @@ impl ClientSession {
                 self.send_ok();
                 self.router.touch(&self.client);
             }
-            let origin = Origin { client: &self.client, echo: self.connect.echo, now };
+            let origin = Origin { client: &self.client, echo: self.connect.echo, now, to: None };
             let head = Some(&verdict.head);
             let taken =
                 self.router.deliver(&self.broker, &self.options, account, origin, &msg, head, matched);
@@ -71,7 +71,7 @@ impl ClientSession {
         }
         let mut found = std::mem::take(&mut self.found);
         let stamp = account.look_up(message.subject, &mut found);
-        let origin = Origin { client: &self.client, echo: self.connect.echo, now };
+        let origin = Origin { client: &self.client, echo: self.connect.echo, now, to: None };
         let taken = self.router.deliver(&self.broker, &self.options, account, origin, &msg, None, &found);
         if self.cache.should_keep(message.subject) {
             let verdict = Verdict { allowed, head: Head::new(message.subject) };
@@ -128,9 +128,10 @@ impl ClientSession {
         self.figures.matches += count;
         self.figures.hits += count;
         let run = Run {
+            broker: &self.broker,
             options: &self.options,
             account,
-            origin: Origin { client: &self.client, echo: self.connect.echo, now },
+            origin: Origin { client: &self.client, echo: self.connect.echo, now, to: None },
             subject: first.subject,
             head: &verdict.head,
             messages: &messages,

@@ -63,6 +63,7 @@ impl Reader {
                 accounts.push(self.account(name, entries, &mut taken));
             }
         }
+        self.check_exchange(&mut accounts);
         accounts
     }
 
@@ -88,11 +89,11 @@ impl Reader {
                 }
                 "imports" => {
                     self.check(&key, node, &IMPORTS);
-                    self.ignore(&field("imports"), node);
+                    account.imports = self.imports(name, &field("imports"), node);
                 }
                 "exports" => {
                     self.check(&key, node, &EXPORTS);
-                    self.ignore(&field("exports"), node);
+                    account.exports = self.exports(&field("exports"), node);
                 }
                 "jetstream" => {
                     self.check(&key, node, &ACCOUNT_JETSTREAM);

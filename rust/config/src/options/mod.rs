@@ -3,6 +3,7 @@
 mod accounts;
 mod authorization;
 mod blocks;
+mod exchange;
 mod file;
 mod jetstream;
 mod permissions;

@@ -1,0 +1,380 @@
+//! What crosses from one account to another: imports, and the answers to what was asked through one.
+//!
+//! An imported stream is a subscription in the account that exports it, an imported service one in the account that imports it.
+//! Whoever offers a message to such a subscription looks up the interest of the other account, and delivers there.
+
+use crate::account::Account;
+use crate::client::Client;
+use crate::subscription::{Sink, SubRef};
+use crate::sync::{AtomicU64, Mutex, Ordering::Relaxed};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+use stonechat_auth::{Exchange, Import as ImportDef, ResponseType};
+use stonechat_subject::{Matches, Transform, tokens};
+
+/// Accounts that a message may cross, one behind the other.
+pub(crate) const DEPTH_MAX: usize = 16;
+/// How long an answer may be waited for, as nats-server 2.15 waits unless told otherwise.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Questions after which those that nobody answered are forgotten.
+const SWEEP: usize = 4096;
+/// Who asks, as services are told.
+const INFO_HEADER: &[u8] = b"Nats-Request-Info";
+
+/// Accounts whose streams an account imports, and how.
+pub(crate) type Sources = Vec<(Weak<Account>, Arc<Import>)>;
+
+/// What an account imports from another one.
+#[derive(Debug)]
+pub(crate) struct Import {
+    pub(crate) exchange: Exchange,
+    /// The account in which messages go on.
+    pub(crate) to: Weak<Account>,
+    subject: Mapping,
+    pub(crate) response: ResponseType,
+    pub(crate) share: bool,
+}
+
+/// From the subject of one account to that of the other.
+#[derive(Debug)]
+enum Mapping {
+    Same,
+    Prefix(Box<[u8]>),
+    Literal(Box<[u8]>),
+    Transform(Transform),
+}
+
+impl Import {
+    /// What `def`, of an account, means: the pattern of subjects that it takes, and what is done with them. `None` if it can't be: its
+    /// configuration was checked.
+    pub(crate) fn new(def: &ImportDef, to: &Arc<Account>, response: ResponseType) -> Option<(Vec<u8>, Self)> {
+        let (from, local) = (def.subject.as_bytes(), def.local().as_bytes());
+        let (pattern, subject) = match def.exchange {
+            Exchange::Stream => {
+                let subject = match def.prefix.as_deref().filter(|prefix| !prefix.is_empty()) {
+                    Some(prefix) => Mapping::Prefix(format!("{prefix}.").into_bytes().into()),
+                    None => Mapping::between(from, local)?,
+                };
+                (from.to_vec(), subject)
+            }
+            Exchange::Service => {
+                let (pattern, destination) = reversed(local, from);
+                let subject = Mapping::between(&pattern, &destination)?;
+                (pattern, subject)
+            }
+        };
+        let to = Arc::downgrade(to);
+        Some((pattern, Self { exchange: def.exchange, to, subject, response, share: def.share }))
+    }
+
+    /// The subject in the other account.
+    pub(crate) fn map(&self, subject: &[u8]) -> Vec<u8> {
+        match &self.subject {
+            Mapping::Same => subject.to_vec(),
+            Mapping::Prefix(prefix) => [prefix, subject].concat(),
+            Mapping::Literal(literal) => literal.to_vec(),
+            Mapping::Transform(transform) => transform.apply(subject, || 0),
+        }
+    }
+
+    /// Those in the other account who are interested. What came through an import does not go on through the import of a stream.
+    pub(crate) fn interest(&self, account: &Account, subject: &[u8], is_service: bool) -> Matches<SubRef> {
+        let mut found = Matches::default();
+        account.look_up(subject, &mut found);
+        found.plain.retain(|sub| match &sub.sink {
+            Sink::Import(import) => import.exchange == Exchange::Service && is_service,
+            Sink::Service(_) => is_service,
+            _ => true,
+        });
+        found
+    }
+}
+
+impl Mapping {
+    fn between(from: &[u8], to: &[u8]) -> Option<Self> {
+        if from == to {
+            return Some(Self::Same);
+        }
+        if !stonechat_subject::has_wildcard(from) && !stonechat_subject::has_wildcard(to) {
+            return Some(Self::Literal(to.into()));
+        }
+        Transform::new(from, to).ok().flatten().map(Self::Transform)
+    }
+}
+
+/// A service's subject here, which may say `$1` for the wildcards of the one there: as a pattern, and the destination that leads from it
+/// to the subject there.
+fn reversed(local: &[u8], target: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let mut order: Vec<usize> = Vec::new();
+    let mut pattern: Vec<&[u8]> = Vec::new();
+    for token in tokens(local) {
+        let number =
+            token.strip_prefix(b"$").and_then(|n| std::str::from_utf8(n).ok()?.parse::<usize>().ok());
+        match number {
+            Some(number) => {
+                order.push(number);
+                pattern.push(b"*");
+            }
+            None => {
+                if token == b"*" {
+                    order.push(order.len() + 1);
+                }
+                pattern.push(token);
+            }
+        }
+    }
+    let mut wildcards = 0;
+    let destination: Vec<Vec<u8>> = tokens(target)
+        .map(|token| {
+            if token != b"*" {
+                return token.to_vec();
+            }
+            wildcards += 1;
+            let at = order.iter().position(|number| *number == wildcards).unwrap_or(wildcards - 1);
+            format!("${}", at + 1).into_bytes()
+        })
+        .collect();
+    (pattern.join(&b'.'), destination.join(&b'.'))
+}
+
+/// Questions that crossed into an account, and where their answers go.
+#[derive(Debug)]
+pub(crate) struct Replies {
+    /// What their subjects begin with.
+    prefix: Box<[u8]>,
+    next: AtomicU64,
+    waiting: Mutex<HashMap<u64, Asked>>,
+}
+
+/// Who asked.
+#[derive(Debug)]
+struct Asked {
+    account: Weak<Account>,
+    reply: Box<[u8]>,
+    response: ResponseType,
+    since: Instant,
+}
+
+impl Replies {
+    pub(crate) fn new(account: &str, seed: u64) -> Self {
+        let mut hash = seed;
+        for byte in account.bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        let prefix = [b"_R_.", &digits(hash)[..], b"."].concat();
+        Self { prefix: prefix.into(), next: AtomicU64::new(1), waiting: Mutex::new(HashMap::new()) }
+    }
+
+    /// What answers are published on.
+    pub(crate) fn pattern(&self) -> Vec<u8> {
+        [&self.prefix, &b"*"[..]].concat()
+    }
+
+    /// Notes that somebody in `account` waits for an answer on `reply`; answers the subject for it in this account.
+    pub(crate) fn expect(
+        &self,
+        account: &Arc<Account>,
+        reply: &[u8],
+        response: ResponseType,
+        now: Instant,
+    ) -> Vec<u8> {
+        let number = self.next.fetch_add(1, Relaxed);
+        let asked = Asked { account: Arc::downgrade(account), reply: reply.into(), response, since: now };
+        let mut waiting = self.waiting.lock();
+        if waiting.len() % SWEEP == SWEEP - 1 {
+            waiting.retain(|_, asked| now.saturating_duration_since(asked.since) < PATIENCE);
+        }
+        waiting.insert(number, asked);
+        [&self.prefix, &digits(number)[..]].concat()
+    }
+
+    fn number(&self, subject: &[u8]) -> Option<u64> {
+        let text = subject.strip_prefix(&*self.prefix)?;
+        text.iter().try_fold(0u64, |number, digit| {
+            let value = DIGITS.iter().position(|d| d == digit)? as u64;
+            number.checked_mul(DIGITS.len() as u64)?.checked_add(value)
+        })
+    }
+
+    /// Whether somebody waits for an answer on `subject`.
+    pub(crate) fn is_awaited(&self, subject: &[u8]) -> bool {
+        self.number(subject).is_some_and(|number| self.waiting.lock().contains_key(&number))
+    }
+
+    /// Where the answer on `subject` goes. After the last one, an empty one if there are many, nobody waits any more.
+    pub(crate) fn answer(
+        &self,
+        subject: &[u8],
+        is_empty: bool,
+        now: Instant,
+    ) -> Option<(Arc<Account>, Box<[u8]>, ResponseType)> {
+        let number = self.number(subject)?;
+        let mut waiting = self.waiting.lock();
+        let asked = waiting.get_mut(&number)?;
+        let (account, reply, response) = (asked.account.upgrade(), asked.reply.clone(), asked.response);
+        asked.since = now;
+        if response == ResponseType::Singleton || is_empty || account.is_none() {
+            waiting.remove(&number);
+        }
+        Some((account?, reply, response))
+    }
+
+    /// Nobody got the question.
+    pub(crate) fn forget(&self, subject: &[u8]) {
+        if let Some(number) = self.number(subject) {
+            self.waiting.lock().remove(&number);
+        }
+    }
+}
+
+const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// A number in letters and digits, six at least.
+fn digits(mut number: u64) -> Vec<u8> {
+    let mut digits = Vec::new();
+    while number > 0 || digits.len() < 6 {
+        digits.push(DIGITS[(number % DIGITS.len() as u64) as usize]);
+        number /= DIGITS.len() as u64;
+    }
+    digits.reverse();
+    digits
+}
+
+/// Whether a reply subject is left as it is: acknowledgements find their way by imports of their own.
+pub(crate) fn is_kept(reply: &[u8]) -> bool {
+    reply.is_empty() || reply.starts_with(b"$JS.ACK.")
+}
+
+/// A message's headers and payload with a word on who asks, and how many bytes of it are headers.
+pub(crate) fn with_info(
+    client: &Client,
+    account: &Account,
+    share: bool,
+    header_len: Option<usize>,
+    payload: &[u8],
+    context: &InfoContext,
+) -> (Vec<u8>, usize) {
+    let info = Value::Object(info(client, account, share, context)).to_string();
+    let (headers, body) = payload.split_at(header_len.unwrap_or(0).min(payload.len()));
+    let mut out = Vec::with_capacity(payload.len() + info.len() + 40);
+    let mut lines = headers.strip_suffix(b"\r\n").unwrap_or(b"NATS/1.0\r\n");
+    // One of its own would be replaced.
+    while let Some(end) = memchr_crlf(lines) {
+        let (line, rest) = lines.split_at(end + 2);
+        let name = line.split(|b| *b == b':').next().unwrap_or_default();
+        if !name.eq_ignore_ascii_case(INFO_HEADER) {
+            out.extend_from_slice(line);
+        }
+        lines = rest;
+    }
+    out.extend_from_slice(INFO_HEADER);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(info.as_bytes());
+    out.extend_from_slice(b"\r\n\r\n");
+    let header_len = out.len();
+    out.extend_from_slice(body);
+    (out, header_len)
+}
+
+fn memchr_crlf(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(2).position(|pair| pair == b"\r\n")
+}
+
+/// What of the server goes into the word on who asks.
+pub(crate) struct InfoContext {
+    pub(crate) server_id: String,
+    pub(crate) format_time: fn(std::time::SystemTime) -> String,
+}
+
+fn info(client: &Client, account: &Account, share: bool, context: &InfoContext) -> Map<String, Value> {
+    let facts = client.facts(false);
+    let mut info = Map::new();
+    let mut put = |name: &str, value: Value| {
+        if !(value.is_null() || value.as_str() == Some("") || value.as_u64() == Some(0)) {
+            info.insert(name.to_owned(), value);
+        }
+    };
+    if share {
+        put("start", (context.format_time)(facts.start).into());
+        put("host", facts.ip.into());
+        put("id", facts.cid.into());
+    }
+    put("acc", (&**account.name()).into());
+    if share {
+        put("user", facts.user.as_deref().unwrap_or_default().into());
+        put("name", facts.name.into());
+        put("lang", facts.lang.into());
+        put("ver", facts.version.into());
+    }
+    put("rtt", facts.rtt.map_or(0, |rtt| rtt.as_nanos() as u64).into());
+    if share {
+        put("server", context.server_id.as_str().into());
+        put("kind", "Client".into());
+        put("client_type", "nats".into());
+    }
+    info
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn def(exchange: Exchange, subject: &str, to: Option<&str>, prefix: Option<&str>) -> ImportDef {
+        let own = |text: Option<&str>| text.map(str::to_owned);
+        let account = "B".to_owned();
+        ImportDef {
+            exchange,
+            account,
+            subject: subject.into(),
+            to: own(to),
+            prefix: own(prefix),
+            share: false,
+        }
+    }
+
+    #[test]
+    fn subjects_are_mapped_as_the_import_says() {
+        use Exchange::{Service, Stream};
+        let account = Account::new("X", false, 1);
+        let cases = [
+            (def(Stream, "a.>", None, None), "a.>", "a.b.c", "a.b.c"),
+            (def(Stream, "a.>", None, Some("from.b")), "a.>", "a.b", "from.b.a.b"),
+            (def(Stream, "a.*.*", Some("m.$2.$1"), None), "a.*.*", "a.1.2", "m.2.1"),
+            (def(Stream, "a", Some("b"), None), "a", "a", "b"),
+            (def(Service, "s.one", None, None), "s.one", "s.one", "s.one"),
+            (def(Service, "s.one", Some("local"), None), "local", "local", "s.one"),
+            (def(Service, "s.*.x", Some("l.*.y"), None), "l.*.y", "l.q.y", "s.q.x"),
+            (def(Service, "s.*.*", Some("l.$2.$1"), None), "l.*.*", "l.1.2", "s.2.1"),
+            (def(Service, "$JS.API.>", Some("B.API.>"), None), "B.API.>", "B.API.INFO", "$JS.API.INFO"),
+        ];
+        for (def, pattern, subject, expected) in cases {
+            let (found, import) = Import::new(&def, &account, ResponseType::Singleton).expect("an import");
+            assert_eq!(String::from_utf8_lossy(&found), pattern);
+            assert_eq!(String::from_utf8_lossy(&import.map(subject.as_bytes())), expected);
+        }
+    }
+
+    #[test]
+    fn an_answer_comes_once_or_until_the_last_one() {
+        let account = Account::new("X", false, 1);
+        let replies = Replies::new("B", 7);
+        let now = Instant::now();
+        let one = replies.expect(&account, b"inbox.1", ResponseType::Singleton, now);
+        let many = replies.expect(&account, b"inbox.2", ResponseType::Stream, now);
+        assert!(stonechat_subject::matches(&one, &replies.pattern()));
+        assert!(replies.is_awaited(&one));
+        let reply =
+            |subject: &[u8], is_empty| replies.answer(subject, is_empty, now).map(|(_, reply, _)| reply);
+        assert_eq!(reply(&one, false).as_deref(), Some(&b"inbox.1"[..]));
+        assert_eq!(reply(&one, false), None);
+        for is_empty in [false, false, true] {
+            assert_eq!(reply(&many, is_empty).as_deref(), Some(&b"inbox.2"[..]));
+        }
+        assert_eq!(reply(&many, false), None);
+        for other in [&b"_R_.x.y"[..], b"_R_", b"", &[&replies.prefix, &b"zzzzzzzzzzzzzzzzzz"[..]].concat()] {
+            assert!(!replies.is_awaited(other) && reply(other, false).is_none());
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Reading the exports and imports of accounts, whose forms were checked.
+
+use std::collections::BTreeMap;
+
+use stonechat_auth::{AccountDef, Exchange, Export, Import, ImportError, ResponseType, check_import};
+
+use super::reader::{Reader, in_order};
+use crate::lang::{Map, Node, Position, Value};
+
+/// Where imports were written, to say what is wrong with them once all accounts are known.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// By account and number.
+    imports: BTreeMap<(String, usize), Position>,
+    /// Accounts that exports name.
+    allowed: Vec<(String, Exchange, Position)>,
+}
+
+impl Reader {
+    /// The exports of an account.
+    pub(super) fn exports(&mut self, field: &str, node: &Node) -> Vec<Export> {
+        let Value::Array(items) = &node.value else { return Vec::new() };
+        items.iter().filter_map(|item| self.export(field, item)).collect()
+    }
+
+    fn export(&mut self, field: &str, node: &Node) -> Option<Export> {
+        let Value::Map(map) = &node.value else { return None };
+        let mut found: Option<(Exchange, String)> = None;
+        let (mut accounts, mut response) = (Vec::new(), ResponseType::Singleton);
+        for (key, _, node) in in_order(map) {
+            match key.as_str() {
+                "stream" | "service" => {
+                    let exchange = if key == "stream" { Exchange::Stream } else { Exchange::Service };
+                    let subject = self.string(node)?.to_owned();
+                    if found.is_some() {
+                        let other = if key == "stream" { "service" } else { "stream" };
+                        let reason = format!("Detected {key} {subject:?} but already saw a {other}");
+                        self.error(&node.position, reason);
+                        continue;
+                    }
+                    found = Some((exchange, subject));
+                }
+                "response" | "response_type" => {
+                    response = match self.string(node)?.to_ascii_lowercase().as_str() {
+                        "stream" => ResponseType::Stream,
+                        "chunk" | "chunked" => ResponseType::Chunked,
+                        _ => ResponseType::Singleton,
+                    };
+                }
+                "accounts" => {
+                    let Value::Array(items) = &node.value else { continue };
+                    for item in items {
+                        let Some(name) = self.string(item).map(str::to_owned) else { continue };
+                        accounts.push((name, item.position.clone()));
+                    }
+                }
+                // How long answers may take: they are kept longer here anyway.
+                "threshold" | "response_threshold" | "response_max_time" | "response_time" => {}
+                _ => self.ignore(&format!("{field}.{key}"), node),
+            }
+        }
+        let (exchange, subject) = found?;
+        let names = accounts.iter().map(|(name, _)| name.clone()).collect();
+        let allowed = accounts.into_iter().map(|(name, position)| (name, exchange, position));
+        self.exchange.allowed.extend(allowed);
+        Some(Export { exchange, subject, accounts: names, response })
+    }
+
+    /// The imports of an account.
+    pub(super) fn imports(&mut self, account: &str, field: &str, node: &Node) -> Vec<Import> {
+        let Value::Array(items) = &node.value else { return Vec::new() };
+        let mut imports = Vec::new();
+        for item in items {
+            if let Some(import) = self.import(field, item) {
+                let place = (account.to_owned(), imports.len());
+                self.exchange.imports.insert(place, item.position.clone());
+                imports.push(import);
+            }
+        }
+        imports
+    }
+
+    fn import(&mut self, field: &str, node: &Node) -> Option<Import> {
+        let Value::Map(map) = &node.value else { return None };
+        let mut found: Option<(Exchange, String, String)> = None;
+        let (mut to, mut prefix, mut share) = (None, None, false);
+        for (key, _, node) in in_order(map) {
+            match key.as_str() {
+                "stream" | "service" => {
+                    let exchange = if key == "stream" { Exchange::Stream } else { Exchange::Service };
+                    if found.is_some() {
+                        let other = if key == "stream" { "service" } else { "stream" };
+                        self.error(&node.position, format!("Detected {key} but already saw a {other}"));
+                        continue;
+                    }
+                    let Value::Map(source) = &node.value else { continue };
+                    let (account, subject) = self.import_source(source);
+                    if account.is_empty() || subject.is_empty() {
+                        self.error(&node.position, "Expect an account name and a subject");
+                        continue;
+                    }
+                    found = Some((exchange, account, subject));
+                }
+                "to" => to = self.string(node).map(str::to_owned),
+                "prefix" => prefix = self.string(node).map(str::to_owned),
+                "share" => share = self.boolean(node).unwrap_or(false),
+                _ => self.ignore(&format!("{field}.{key}"), node),
+            }
+        }
+        let (exchange, account, subject) = found?;
+        if exchange == Exchange::Stream && to.is_some() && prefix.is_some() {
+            self.error(&node.position, "Stream import can not have a 'prefix' and a 'to' property");
+            return None;
+        }
+        Some(Import { exchange, account, subject, to, prefix, share })
+    }
+
+    fn import_source(&mut self, map: &Map) -> (String, String) {
+        let (mut account, mut subject) = (String::new(), String::new());
+        for (key, _, node) in in_order(map) {
+            let text = self.string(node).unwrap_or_default().to_owned();
+            *(if key == "account" { &mut account } else { &mut subject }) = text;
+        }
+        (account, subject)
+    }
+
+    /// Checks what accounts give each other, now that all of them are known. Imports that can't be had are left out.
+    pub(super) fn check_exchange(&mut self, accounts: &mut [AccountDef]) {
+        let written = std::mem::take(&mut self.exchange);
+        for (name, exchange, position) in written.allowed {
+            if !accounts.iter().any(|account| account.name == name) {
+                let kind = exchange.name();
+                self.error(&position, format!("{name:?} account not defined for {kind} export"));
+            }
+        }
+        let exports: BTreeMap<String, Vec<Export>> =
+            accounts.iter().map(|account| (account.name.clone(), account.exports.clone())).collect();
+        // As nats-server does: streams of all accounts first.
+        let mut good: Vec<(usize, Import)> = Vec::new();
+        for exchange in [Exchange::Stream, Exchange::Service] {
+            for (at, account) in accounts.iter().enumerate() {
+                for (number, import) in account.imports.iter().enumerate() {
+                    if import.exchange != exchange {
+                        continue;
+                    }
+                    let Some(position) = written.imports.get(&(account.name.clone(), number)) else {
+                        continue;
+                    };
+                    let kind = exchange.name();
+                    let Some(exports) = exports.get(&import.account) else {
+                        let reason = format!("{:?} account not defined for {kind} import", import.account);
+                        self.error(position, reason);
+                        continue;
+                    };
+                    let before: Vec<Import> =
+                        good.iter().filter(|(of, _)| *of == at).map(|(_, import)| import.clone()).collect();
+                    let result = check_import(&account.name, import, &before, exports)
+                        .and_then(|()| check_cycle(accounts, &good, at, import));
+                    match result {
+                        Ok(()) => good.push((at, import.clone())),
+                        Err(e) => {
+                            let reason = format!("Error adding {kind} import {:?}: {e}", import.subject);
+                            self.error(position, reason);
+                        }
+                    }
+                }
+            }
+        }
+        accounts.iter_mut().for_each(|account| account.imports.clear());
+        for (at, import) in good {
+            accounts[at].imports.push(import);
+        }
+    }
+}
+
+/// Whether requests to an import could come back to its account through the imports of others.
+fn check_cycle(
+    accounts: &[AccountDef],
+    good: &[(usize, Import)],
+    at: usize,
+    import: &Import,
+) -> Result<(), ImportError> {
+    let mut visited = vec![accounts[at].name.as_str()];
+    let mut open = vec![(import.account.as_str(), import.subject.as_str())];
+    while let Some((name, subject)) = open.pop() {
+        if visited[0] == name {
+            return Err(ImportError::Cycle);
+        }
+        if visited.contains(&name) {
+            continue;
+        }
+        visited.push(name);
+        let further = good.iter().filter(|(of, next)| {
+            accounts[*of].name == name
+                && next.exchange == import.exchange
+                && next.exchange == Exchange::Service
+                && stonechat_subject::overlaps(next.local().as_bytes(), subject.as_bytes())
+        });
+        open.extend(further.map(|(_, next)| (next.account.as_str(), next.subject.as_str())));
+    }
+    Ok(())
+}
