@@ -7,6 +7,7 @@ use crate::subscription::{Sink, SubRef, Subscription};
 use crate::sync::{AtomicBool, AtomicU64, Ordering::Relaxed, RwLock};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+use stonechat_auth::Exchange;
 use stonechat_subject::{Generations, Matches, Stamp, Sublist, has_wildcard, matches};
 
 /// The account of clients that authentication gives no other.
@@ -123,6 +124,38 @@ impl Account {
             true => self.is_wanted(subject),
             false => self.interest.read().has_interest(subject),
         }
+    }
+
+    /// The account whose service is asked on `subject`, and the subject there, if another one is.
+    pub fn service_behind(&self, subject: &[u8]) -> Option<(Arc<Self>, Vec<u8>)> {
+        let step = |account: &Self, subject: &[u8]| {
+            account.matches(subject).plain.iter().find_map(|sub| match &sub.sink {
+                Sink::Import(import) if import.exchange == Exchange::Service => {
+                    Some((import.to.upgrade()?, import.map(subject)))
+                }
+                _ => None,
+            })
+        };
+        let mut found = step(self, subject)?;
+        for _ in 0..DEPTH_MAX {
+            match step(&found.0, &found.1) {
+                Some(next) => found = next,
+                None => return Some(found),
+            }
+        }
+        None
+    }
+
+    /// Whether what is published here on `subject` comes to `other` on the same subject.
+    pub fn exports_to(&self, other: &Arc<Self>, subject: &[u8]) -> bool {
+        self.matches(subject).plain.iter().any(|sub| match &sub.sink {
+            Sink::Import(import) => {
+                import.exchange == Exchange::Stream
+                    && std::ptr::eq(import.to.as_ptr(), Arc::as_ptr(other))
+                    && import.map(subject) == subject
+            }
+            _ => false,
+        })
     }
 
     /// Itself, to be kept.

@@ -163,7 +163,7 @@ impl Replies {
         for byte in account.bytes() {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
-        let prefix = [b"_R_.", &digits(hash)[..], b"."].concat();
+        let prefix = [b"_R_.", &digits(hash)[..6], b"."].concat();
         Self { prefix: prefix.into(), next: AtomicU64::new(1), waiting: Mutex::new(HashMap::new()) }
     }
 

@@ -531,13 +531,15 @@ impl Shared {
         for change in &changes {
             info!("Reloaded: {change}");
         }
+        if old.accounts != new.accounts {
+            self.broker.set_exchange(&new.accounts);
+        }
         self.reload_jetstream(&old, &new)?;
         self.broker.reload(
             settings::info(&new, &self.identity, self.client_addr.port()),
             settings::broker_options(&new),
             settings::authenticator(&new),
         );
-        self.broker.set_exchange(&new.accounts);
         self.await_sessions();
         info!("Reloaded server configuration ({})", new.config_digest.as_deref().unwrap_or_default());
         Ok(())

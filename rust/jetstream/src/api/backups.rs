@@ -86,7 +86,6 @@ impl<D: Disk> Engine<D> {
         if self.find(account, name).is_ok() || self.is_restoring(account, name) {
             return Err(error::STREAM_NAME_EXIST_RESTORE_FAILED.error());
         }
-        Self::check_supported(&config)?;
         self.check_overlap(account, &config)?;
         let state = body.get_mut("state").map(Value::take).unwrap_or_default();
         let subject = self.begin_restore(account, config, state, (request.client)());

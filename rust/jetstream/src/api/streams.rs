@@ -56,21 +56,6 @@ impl<D: Disk> Engine<D> {
         Ok(config)
     }
 
-    /// What this version can't do yet.
-    pub(crate) fn check_supported(config: &StreamConfig) -> Result<(), ApiError> {
-        let feeds = || config.mirror.iter().chain(&config.sources);
-        let missing = [
-            (feeds().any(|feed| feed.external.is_some()), "mirrors and sources of other accounts or domains"),
-            (config.allow_msg_counter && !config.sources.is_empty(), "message counters with sources"),
-        ];
-        match missing.iter().find(|(used, _)| *used) {
-            Some((_, what)) => {
-                Err(error::STREAM_CREATE.with("err", format_args!("stonechat does not support {what} yet")))
-            }
-            None => Ok(()),
-        }
-    }
-
     pub(crate) fn check_overlap(&self, account: u32, config: &StreamConfig) -> Result<(), ApiError> {
         let Some(account) = self.accounts.get(account as usize) else { return Ok(()) };
         let others = account.streams.iter().filter(|(name, _)| **name != config.name);
@@ -155,7 +140,6 @@ impl<D: Disk> Engine<D> {
         }
         self.check_limits(account, &config, None)?;
         self.check_overlap(account, &config)?;
-        Self::check_supported(&config)?;
         if let Some(refusal) = &self.refuses {
             return Err(refusal.clone());
         }
@@ -193,7 +177,6 @@ impl<D: Disk> Engine<D> {
         let config = update(&old, config)?;
         self.check_overlap(account, &config)?;
         self.check_limits(account, &config, Some(&old))?;
-        Self::check_supported(&config)?;
         self.announce(group, false);
         self.reconfigure(group, config);
         self.announce(group, true);

@@ -1,4 +1,4 @@
-//! Mirrors and sources: streams that take their messages from others of the same account.
+//! Mirrors and sources: streams that take their messages from others, of the same account or of one that lets them.
 //!
 //! Both streams belong to this engine, so no consumer and no message in between is needed: a stream that got something wakes its
 //! followers, which read on from where they were. How far they are stands in the same write of the log as what they took, so that
@@ -17,7 +17,7 @@ use super::journal::Body;
 use super::stream::short_hash;
 use super::{Engine, Stored, Stream};
 use crate::consumer::{Consumer, Position};
-use crate::stream::{Entry, Publish, Retention, StreamConfig, StreamSource, headers};
+use crate::stream::{Entry, External, Publish, Retention, StreamConfig, StreamSource, headers};
 use crate::time::parse_rfc3339;
 
 /// Messages and bytes that a stream takes in one turn.
@@ -35,6 +35,9 @@ pub(super) struct Feed {
     /// The last message that was taken since the server started.
     last: u64,
     origin: String,
+    /// The origin's account, where it is another one and lets this one read its stream; else `None`.
+    external: Option<External>,
+    account: Option<u32>,
     filters: Vec<(Filter, Option<Transform>)>,
     start_sequence: u64,
     start_time: i64,
@@ -83,10 +86,12 @@ impl Feed {
         }
         let time = source.opt_start_time.as_deref().and_then(parse_rfc3339);
         Self {
-            key: if is_mirror { "mirror".to_owned() } else { format!("{} {from} {to}", source.name) },
+            key: if is_mirror { "mirror".to_owned() } else { format!("{} {from} {to}", key_name(source)) },
             identity: String::new(),
             last: 0,
             origin: source.name.clone(),
+            external: source.external.clone(),
+            account: None,
             filters,
             start_sequence: source.opt_start_seq,
             start_time: time.unwrap_or(0),
@@ -99,10 +104,14 @@ impl Feed {
 
     /// What its messages call the stream that they come from.
     fn origin_name(&self) -> String {
-        match &self.consumer {
-            Some(consumer) => format!("{}:C={}", self.origin, short_hash(consumer)),
-            None => self.origin.clone(),
+        let mut name = self.origin.clone();
+        if let Some(external) = &self.external {
+            name = format!("{name}:{}", short_hash(&external.api));
         }
+        if let Some(consumer) = &self.consumer {
+            name = format!("{name}:C={}", short_hash(consumer));
+        }
+        name
     }
 
     /// Those of a stream.
@@ -136,7 +145,32 @@ impl Feed {
     }
 }
 
+/// Tells streams of one name in several accounts apart.
+fn key_name(source: &StreamSource) -> String {
+    match &source.external {
+        Some(external) => format!("{}@{}", source.name, external.api),
+        None => source.name.clone(),
+    }
+}
+
 impl<D: Disk> Engine<D> {
+    /// Accounts may let each other read other streams than before.
+    pub fn exchange_changed(&mut self) {
+        self.link_feeds();
+    }
+
+    /// The account in which a stream of `account` finds its origin; `None` if there is none that lets it.
+    fn account_of_origin(&self, account: u32, feed: &Feed) -> Option<u32> {
+        let Some(external) = &feed.external else { return Some(account) };
+        let own = self.options.domain.as_ref().map(|domain| format!("$JS.{domain}.API"));
+        if external.api == "$JS.API" || own.as_ref() == Some(&external.api) {
+            return Some(account);
+        }
+        let name = &self.accounts.get(account as usize)?.name;
+        let found = self.host.external(name, &external.api, &external.deliver, &feed.origin)?;
+        self.account_numbers.get(&*found).copied()
+    }
+
     /// Learns which streams follow which, and lets those go on that may.
     pub(super) fn link_feeds(&mut self) {
         let was_any = self.feeds > 0;
@@ -146,11 +180,22 @@ impl<D: Disk> Engine<D> {
         }
         self.streams.values_mut().for_each(|stream| stream.followers.clear());
         let mut links = Vec::new();
+        let mut accounts = Vec::new();
         for (group, stream) in &self.streams {
             for (number, feed) in stream.feeds.iter().enumerate() {
-                let Ok(origin) = self.find(stream.account, &feed.origin) else { continue };
+                let account = self.account_of_origin(stream.account, feed);
+                accounts.push((*group, number, account));
+                let Some(Ok(origin)) = account.map(|account| self.find(account, &feed.origin)) else {
+                    continue;
+                };
                 let identity = self.streams.get(&origin).map_or(String::new(), Stream::identity);
                 links.push((origin, *group, number, identity));
+            }
+        }
+        for (group, number, account) in accounts {
+            let feed = self.streams.get_mut(&group).and_then(|stream| stream.feeds.get_mut(number));
+            if let Some(feed) = feed {
+                feed.account = account;
             }
         }
         links.sort_unstable();
@@ -159,7 +204,11 @@ impl<D: Disk> Engine<D> {
             if let Some(feed) = feed.filter(|feed| feed.identity != identity) {
                 // A new stream of the same name begins anew; a mirror only goes on.
                 if !feed.is_mirror {
-                    feed.key = format!("{} {} {identity}", feed.origin, feed.label);
+                    let origin = match &feed.external {
+                        Some(external) => format!("{}@{}", feed.origin, external.api),
+                        None => feed.origin.clone(),
+                    };
+                    feed.key = format!("{origin} {} {identity}", feed.label);
                 }
                 feed.identity = identity;
             }
@@ -208,7 +257,9 @@ impl<D: Disk> Engine<D> {
     fn feed(&mut self, group: u32, number: usize) {
         let Some(stream) = self.streams.get(&group) else { return };
         let Some(feed) = stream.feeds.get(number) else { return };
-        let Ok(origin_group) = self.find(stream.account, &feed.origin) else { return };
+        let Some(Ok(origin_group)) = feed.account.map(|account| self.find(account, &feed.origin)) else {
+            return;
+        };
         let Some(origin) = self.streams.get(&origin_group) else { return };
         let known = stream.fed.get(&feed.key).copied();
         // A consumer that was given says where to go on and what is wanted. Nobody listens to its subject, so it moves only here.
@@ -319,7 +370,8 @@ impl<D: Disk> Engine<D> {
         let Some(stream) = self.streams.get(&origin) else { return false };
         let name = &stream.core.config().name;
         stream.followers.iter().filter_map(|group| self.streams.get(group)).any(|follower| {
-            let mut feeds = follower.feeds.iter().filter(|feed| feed.origin == *name);
+            let is_origin = |feed: &&Feed| feed.origin == *name && feed.account == Some(stream.account);
+            let mut feeds = follower.feeds.iter().filter(is_origin);
             feeds.any(|feed| {
                 feed.wants(subject) && follower.fed.get(&feed.key).is_none_or(|next| *next <= sequence)
             })
@@ -330,13 +382,17 @@ impl<D: Disk> Engine<D> {
     pub(crate) fn describe_feeds(&self, stream: &Stream<D>) -> (Option<Value>, Vec<Value>) {
         let config = stream.core.config();
         let describe = |source: &StreamSource, feed: &Feed| {
-            let origin =
-                self.find(stream.account, &feed.origin).ok().and_then(|group| self.streams.get(&group));
+            let group = feed.account.and_then(|account| self.find(account, &feed.origin).ok());
+            let origin = group.and_then(|group| self.streams.get(&group));
             let next = stream.fed.get(&feed.key).copied().unwrap_or(0);
             let lag = origin.map_or(0, |origin| origin.core.messages().count_from(next));
             let lag = if feed.active > 0 { lag } else { 0 };
             let active = if feed.active > 0 { self.now - feed.active } else { -1 };
-            let mut info = json!({"name": source.name, "lag": lag, "active": active});
+            let mut info = json!({"name": source.name});
+            if let Some(external) = &source.external {
+                info["external"] = serde_json::to_value(external).unwrap_or_default();
+            }
+            (info["lag"], info["active"]) = (lag.into(), active.into());
             if feed.last > 0 && !feed.is_mirror {
                 info["seq"] = feed.last.into();
             }

@@ -62,6 +62,11 @@ pub trait Host: Send {
     fn has_interest(&self, account: &str, subject: &[u8]) -> bool {
         self.is_wanted(account, subject)
     }
+    /// The account that lets `account` read its stream: that which requests on subjects beginning with `api` reach, if what it
+    /// publishes on subjects beginning with `deliver` comes back.
+    fn external(&self, _account: &str, _api: &str, _deliver: &str, _stream: &str) -> Option<String> {
+        None
+    }
     /// A unique text of 22 letters and digits.
     fn unique_id(&mut self) -> String;
 }

@@ -325,11 +325,16 @@ impl<M: Messages> StreamCore<M> {
             return Err(error::ATOMIC_PUBLISH_DISABLED.error());
         }
         self.check_size(message)?;
-        let increment = counter::check(&h, message.payload, config.allow_msg_counter)?;
+        let increment = match is_sourced {
+            true => counter::of_source(&h, config.allow_msg_counter),
+            false => counter::check(&h, message.payload, config.allow_msg_counter)?,
+        };
         if h.expected_stream.is_some_and(|name| name != config.name.as_bytes()) {
             return Err(error::STREAM_NOT_MATCH.error());
         }
+        // What comes from a source was good enough for its own stream.
         let ttl = match h.ttl {
+            Some(text) if is_sourced => Ttl::parse(text).filter(|_| config.allow_msg_ttl),
             Some(text) => Some(Ttl::parse(text).ok_or_else(|| error::MESSAGE_TTL_INVALID.error())?),
             None => None,
         };
@@ -353,7 +358,7 @@ impl<M: Messages> StreamCore<M> {
             let last = String::from_utf8_lossy(&self.last_id);
             return Err(error::STREAM_WRONG_LAST_MSG_ID.with("id", last));
         }
-        if let Some(rollup) = h.rollup {
+        if let Some(rollup) = h.rollup.filter(|_| !is_sourced) {
             let failed = |text: String| Err(error::STREAM_ROLLUP_FAILED.with("err", text));
             if !config.allow_rollup_hdrs || config.deny_purge {
                 return failed("rollup not permitted".to_owned());
@@ -365,8 +370,10 @@ impl<M: Messages> StreamCore<M> {
                 ));
             }
         }
-        let total =
-            increment.map(|increment| counter::total(&self.messages, &subject, &increment)).transpose()?;
+        let source = h.stream_source.filter(|_| is_sourced).map(|label| (label, message.payload));
+        let counted = increment
+            .map(|increment| counter::count(&self.messages, &subject, increment, source))
+            .transpose()?;
         self.check_room(&subject, message, h.rollup.is_some())?;
         if !is_wanted && config.retention == Retention::Interest {
             return Ok(Verdict::Skip { id: h.msg_id.unwrap_or_default() });
@@ -391,7 +398,10 @@ impl<M: Messages> StreamCore<M> {
             );
             headers = Cow::Owned(raised);
         }
-        Ok(Verdict::Append { subject, headers, total })
+        if let Some(counted) = counted.as_ref().filter(|counted| counted.changes_headers()) {
+            counted.note(headers.to_mut());
+        }
+        Ok(Verdict::Append { subject, headers, total: counted.map(|counted| counted.total) })
     }
 
     /// The expected last sequences, of a subject and of the stream.

@@ -1,9 +1,12 @@
-//! Messages that count (ADR-49): each holds the total of its subject.
+//! Messages that count (ADR-49): each holds the total of its subject. What comes from sources is in a header: the last total of each
+//! of their subjects, so that what is added is what they added since.
+
+use std::collections::BTreeMap;
 
 use num_bigint::BigInt;
 use stonechat_store::messages::Messages;
 
-use super::headers::PublishHeaders;
+use super::headers::{self, PublishHeaders};
 use crate::error::{self, ApiError};
 use crate::json::{Field, parse};
 
@@ -37,23 +40,76 @@ pub(super) fn check(
     }
 }
 
-/// The total of a subject when so much is added.
-pub(super) fn total<M: Messages>(
+/// What a message adds that comes from a source; whether it may was its stream's to say.
+pub(super) fn of_source(h: &PublishHeaders<'_>, is_counter: bool) -> Option<BigInt> {
+    number(h.incr.filter(|_| is_counter)?)
+}
+
+/// Last totals by source, then by its subject.
+type Sources = BTreeMap<String, BTreeMap<String, String>>;
+
+const SOURCES: &str = "Nats-Counter-Sources";
+const INCREMENT: &str = "Nats-Incr";
+
+/// What a subject comes to.
+#[derive(Debug)]
+pub(super) struct Counted {
+    /// The total.
+    pub(super) total: String,
+    /// What was added, where that is not what the message says.
+    increment: Option<String>,
+    sources: Option<String>,
+}
+
+impl Counted {
+    /// Says so in the headers of the message.
+    pub(super) fn note(&self, block: &mut Vec<u8>) {
+        for (name, value) in [(INCREMENT, &self.increment), (SOURCES, &self.sources)] {
+            if let Some(value) = value {
+                headers::set(block, name, value.as_bytes());
+            }
+        }
+    }
+
+    pub(super) fn changes_headers(&self) -> bool {
+        self.increment.is_some() || self.sources.is_some()
+    }
+}
+
+/// What a subject comes to when `increment` is added; or, if the message comes from a source, what that has now and had not before.
+pub(super) fn count<M: Messages>(
     messages: &M,
     subject: &[u8],
-    increment: &BigInt,
-) -> Result<String, ApiError> {
+    mut increment: BigInt,
+    source: Option<(&[u8], &[u8])>,
+) -> Result<Counted, ApiError> {
     let broken = || error::MESSAGE_COUNTER_BROKEN.error();
-    let Some(last) = messages.subject(subject).map(|known| known.last) else {
-        return Ok(increment.to_string());
-    };
+    let (mut before, mut sources) = (BigInt::default(), Sources::new());
     let mut buffer = Vec::new();
-    let message = messages.read(last, &mut buffer).map_err(|_| broken())?;
-    let before = match message {
-        Some(message) => value(message.payload).ok_or_else(broken)?,
-        None => BigInt::default(),
-    };
-    Ok((before + increment).to_string())
+    if let Some(last) = messages.subject(subject).map(|known| known.last)
+        && let Some(message) = messages.read(last, &mut buffer).map_err(|_| broken())?
+    {
+        before = value(message.payload).ok_or_else(broken)?;
+        if let Some(json) = headers::value(message.headers, SOURCES.as_bytes()) {
+            sources = serde_json::from_slice(json).map_err(|_| broken())?;
+        }
+    }
+    let mut is_changed = None;
+    if let Some((label, payload)) = source {
+        let now = value(payload).ok_or_else(broken)?;
+        let label = String::from_utf8_lossy(label);
+        let mut fields = label.split(' ');
+        let name = fields.next().unwrap_or_default().to_owned();
+        let origin =
+            fields.nth(3).map_or_else(|| String::from_utf8_lossy(subject).into_owned(), str::to_owned);
+        let known = sources.entry(name).or_default().insert(origin, now.to_string());
+        let known = known.and_then(|known| number(known.as_bytes())).unwrap_or_default();
+        increment = now - known;
+        is_changed = Some(increment.to_string());
+    }
+    // Maps of texts are always JSON.
+    let json = (!sources.is_empty()).then(|| serde_json::to_string(&sources).unwrap_or_default());
+    Ok(Counted { total: (before + increment).to_string(), increment: is_changed, sources: json })
 }
 
 /// The payload of a message with this total.

@@ -133,6 +133,21 @@ pub fn push(block: &mut Vec<u8>, name: &str, value: &[u8]) {
     }
 }
 
+/// A block in which the first header of this name has this value; at the end if there was none.
+pub fn set(block: &mut Vec<u8>, name: &str, value: &[u8]) {
+    let mut at = 0;
+    while let Some(len) = block.get(at..).and_then(|rest| memchr::memmem::find(rest, b"\r\n")) {
+        let line = &block[at..at + len];
+        if line.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b":")) {
+            let new = [name.as_bytes(), b": ", value].concat();
+            block.splice(at..at + len, new);
+            return;
+        }
+        at += len + 2;
+    }
+    push(block, name, value);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +167,10 @@ mod tests {
     fn headers_come_and_go() {
         assert_eq!(without(b"NATS/1.0\r\nA: b\r\nC: d\r\n\r\n", |n| n == b"A"), b"NATS/1.0\r\nC: d\r\n\r\n");
         assert_eq!(without(b"NATS/1.0\r\nA: b\r\n\r\n", |n| n == b"A"), b"");
+        let mut block = b"NATS/1.0\r\nA: b\r\nC: d\r\n\r\n".to_vec();
+        set(&mut block, "A", b"long one");
+        set(&mut block, "E", b"f");
+        assert_eq!(block, b"NATS/1.0\r\nA: long one\r\nC: d\r\nE: f\r\n\r\n");
         let mut block = Vec::new();
         push(&mut block, "A", b"b");
         push(&mut block, "C", b"d");

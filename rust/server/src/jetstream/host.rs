@@ -27,6 +27,18 @@ impl Host for BrokerHost {
         self.broker.account(account).has_interest(subject)
     }
 
+    fn external(&self, account: &str, api: &str, deliver: &str, stream: &str) -> Option<String> {
+        let account = self.broker.account(account);
+        let create = format!("$JS.API.CONSUMER.CREATE.{stream}");
+        let asked = format!("{api}{}", create.strip_prefix("$JS.API")?);
+        let (target, subject) = account.service_behind(asked.as_bytes())?;
+        // What a consumer would deliver to; the last token is any.
+        let deliver = if deliver.is_empty() { "$JS" } else { deliver };
+        let delivered = format!("{deliver}.M.stonechat").replace("..", ".");
+        let is_let = subject == create.as_bytes() && target.exports_to(&account, delivered.as_bytes());
+        is_let.then(|| target.name().to_string())
+    }
+
     fn unique_id(&mut self) -> String {
         const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
         let mut letter = || {

@@ -217,6 +217,7 @@ impl JetStream {
         let accounts = accounts(options);
         self.inbox.command(Box::new(move |engine| {
             accounts.into_iter().for_each(|(name, limits)| engine.set_limits(&name, limits));
+            engine.exchange_changed();
         }));
     }
 
