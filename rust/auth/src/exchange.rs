@@ -81,7 +81,7 @@ pub enum ImportError {
     Duplicate,
     /// A service is imported twice under one subject.
     #[error(
-        "duplicate service import subject {subject:?}, previously used in import for account {account:?}, subject {target:?}"
+        "Duplicate service import subject {subject:?}, previously used in import for account {account:?}, subject {target:?}"
     )]
     DuplicateService {
         /// The subject here.

@@ -5,6 +5,7 @@
 
 use crate::account::Account;
 use crate::client::Client;
+use crate::router::Message;
 use crate::subscription::{Sink, SubRef};
 use crate::sync::{AtomicU64, Mutex, Ordering::Relaxed};
 use serde_json::{Map, Value};
@@ -252,12 +253,15 @@ pub(crate) fn with_info(
     client: &Client,
     account: &Account,
     share: bool,
-    header_len: Option<usize>,
-    payload: &[u8],
+    is_chained: bool,
+    message: &Message<'_>,
     context: &InfoContext,
 ) -> (Vec<u8>, usize) {
-    let info = Value::Object(info(client, account, share, context)).to_string();
-    let (headers, body) = payload.split_at(header_len.unwrap_or(0).min(payload.len()));
+    let payload = message.payload;
+    let (headers, body) = payload.split_at(message.header_len.unwrap_or(0).min(payload.len()));
+    // Who asked first is told to all services of a chain, with the account that asks the next one.
+    let known = if is_chained { known_info(headers, account) } else { None };
+    let info = Value::Object(known.unwrap_or_else(|| info(client, account, share, context))).to_string();
     let mut out = Vec::with_capacity(payload.len() + info.len() + 40);
     let mut lines = headers.strip_suffix(b"\r\n").unwrap_or(b"NATS/1.0\r\n");
     // One of its own would be replaced.
@@ -276,6 +280,21 @@ pub(crate) fn with_info(
     let header_len = out.len();
     out.extend_from_slice(body);
     (out, header_len)
+}
+
+fn known_info(headers: &[u8], account: &Account) -> Option<Map<String, Value>> {
+    let at = headers.windows(INFO_HEADER.len()).position(|name| name == INFO_HEADER)?;
+    let rest = headers.get(at + INFO_HEADER.len() + 1..)?;
+    let info: Map<String, Value> = serde_json::from_slice(&rest[..memchr_crlf(rest)?]).ok()?;
+    let mut chained = Map::new();
+    for (name, value) in info {
+        let is_account = name == "acc";
+        chained.insert(name, value);
+        if is_account {
+            chained.insert("svc".to_owned(), (&**account.name()).into());
+        }
+    }
+    Some(chained)
 }
 
 fn memchr_crlf(bytes: &[u8]) -> Option<usize> {

@@ -228,14 +228,8 @@ impl Router {
             if origin.client.cid > 0 {
                 let context = delivery.broker.info_context();
                 let share = import.share;
-                content = exchange::with_info(
-                    origin.client,
-                    account,
-                    share,
-                    message.header_len,
-                    message.payload,
-                    &context,
-                );
+                content =
+                    exchange::with_info(origin.client, account, share, self.depth > 0, message, &context);
                 (crossed.payload, crossed.header_len) = (&content.0, Some(content.1));
             }
         }
@@ -247,7 +241,8 @@ impl Router {
         taken
     }
 
-    /// Lets an answer into the account of who asked; false if nobody waits for it.
+    /// Lets an answer into the account of who asked; false if it does not arrive. One that nobody waits for any more is taken and
+    /// forgotten, as by nats-server 2.15.
     #[cold]
     fn answer(&mut self, delivery: &Delivery<'_>, replies: &Replies) -> bool {
         let Delivery { account, origin, message, .. } = *delivery;
@@ -256,7 +251,7 @@ impl Router {
         }
         let subject = origin.to.unwrap_or(message.subject);
         let asked = replies.answer(subject, message.payload.is_empty(), origin.now);
-        let Some((target, to, response)) = asked else { return false };
+        let Some((target, to, response)) = asked else { return true };
         let mut found = Matches::default();
         target.look_up(&to, &mut found);
         let mut crossed = Message { tail: None, sizes: b"", ..message.clone() };

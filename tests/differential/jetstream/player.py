@@ -282,7 +282,10 @@ def normalise(value: Any, name: str = "") -> Any:
             fields["total"] = value["total"]
         return fields
     if isinstance(value, list):
-        return [normalise(item, name) for item in value]
+        items = [normalise(item, name) for item in value]
+        # What is told of several sources is in no order there.
+        is_told = name == "sources" and all(isinstance(item, dict) and "lag" in item for item in value)
+        return sorted(items, key=lambda item: str(item["name"])) if is_told else items
     if isinstance(value, str):
         if name == "hdrs":
             # The last word is the identity of the stream that a message comes from.

@@ -332,6 +332,31 @@ def _counters() -> list[Step]:
     ]  # fmt: skip
 
 
+def _counters_with_sources() -> list[Step]:
+    """A counter that sums up those of two streams, and is counted itself."""
+
+    def source(name: str) -> dict[str, Any]:
+        return {"name": name, "subject_transforms": [{"src": f"{name.lower()}.>", "dest": "sum.>"}]}
+
+    def until(count: int) -> Until:
+        return Until("$JS.API.STREAM.INFO.SUM", "state.messages", count)
+
+    last, own = api("STREAM.MSG.GET.SUM", {"last_by_subj": "sum.x"}), publish("sum.x", "", Nats_Incr="100")
+    return [
+        create("A", subjects=["a.>"], allow_msg_counter=True), create("B", subjects=["b.>"], allow_msg_counter=True),
+        create("SUM", subjects=["sum.>"], allow_msg_counter=True, sources=[source("A")]),
+        publish("a.x", "", Nats_Incr="5"), until(1), last, publish("a.x", "", Nats_Incr="-7"), until(2), last,
+        own, last, publish("a.y", "", Nats_Incr="1"), until(4), api("STREAM.MSG.GET.SUM", {"last_by_subj": "sum.y"}),
+        publish("b.x", "", Nats_Incr="1000"),
+        api("STREAM.UPDATE.SUM", {"name": "SUM", "subjects": ["sum.>"], "allow_msg_counter": True,
+                                  "sources": [source("A"), source("B")]}),
+        until(5), last, publish("a.x", "", Nats_Incr="3"), until(6), last, own, last,
+        create("COPY", sources=[{"name": "A"}]), Until("$JS.API.STREAM.INFO.COPY", "state.messages", 4),
+        api("STREAM.MSG.GET.COPY", {"seq": 4}),
+        *[api(f"STREAM.DELETE.{name}") for name in ("A", "B", "SUM", "COPY")],
+    ]  # fmt: skip
+
+
 def _batches() -> list[Step]:
     def part(sequence: int, subject: str = "s.a", identity: str = "b", **headers: str) -> Ask:
         return publish(subject, f"m{sequence}", Nats_Batch_Id=identity, Nats_Batch_Sequence=str(sequence), **headers)
@@ -496,6 +521,7 @@ SCRIPTS: dict[str, list[Step]] = {
     "fast": _fast(),
     "sources": _sources(),
     "counters": _counters(),
+    "counters-with-sources": _counters_with_sources(),
     "batches": _batches(),
     "get": [*FILLED, *_gets(), *DELETE],
     "direct-get": [*FILLED, *_direct(), *DELETE],

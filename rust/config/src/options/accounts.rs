@@ -11,14 +11,14 @@ use super::{
     reader::{Reader, in_order},
     schema::Kind,
 };
-use crate::lang::{Map, Node, Value};
+use crate::lang::{Map, Node, Position, Value};
 
 impl Reader {
     /// A list of names, or a block with a block for each.
     pub(super) fn accounts(&mut self, node: &Node) -> Vec<AccountDef> {
         match &node.value {
             Value::Array(items) => self.account_names(items),
-            Value::Map(map) => self.account_blocks(map),
+            Value::Map(map) => self.account_blocks(map, &node.position),
             _ => {
                 self.wrong_type(node, "a list of accounts or a block");
                 Vec::new()
@@ -47,7 +47,7 @@ impl Reader {
         is_free
     }
 
-    fn account_blocks(&mut self, map: &Map) -> Vec<AccountDef> {
+    fn account_blocks(&mut self, map: &Map, position: &Position) -> Vec<AccountDef> {
         let mut accounts = Vec::new();
         let mut taken = HashSet::new();
         for (_, name, node) in in_order(map) {
@@ -63,7 +63,7 @@ impl Reader {
                 accounts.push(self.account(name, entries, &mut taken));
             }
         }
-        self.check_exchange(&mut accounts);
+        self.check_exchange(&mut accounts, position);
         accounts
     }
 
@@ -89,7 +89,7 @@ impl Reader {
                 }
                 "imports" => {
                     self.check(&key, node, &IMPORTS);
-                    account.imports = self.imports(name, &field("imports"), node);
+                    account.imports = self.imports(&field("imports"), node);
                 }
                 "exports" => {
                     self.check(&key, node, &EXPORTS);

@@ -7,15 +7,6 @@ use stonechat_auth::{AccountDef, Exchange, Export, Import, ImportError, Response
 use super::reader::{Reader, in_order};
 use crate::lang::{Map, Node, Position, Value};
 
-/// Where imports were written, to say what is wrong with them once all accounts are known.
-#[derive(Debug, Default)]
-pub(super) struct Written {
-    /// By account and number.
-    imports: BTreeMap<(String, usize), Position>,
-    /// Accounts that exports name.
-    allowed: Vec<(String, Exchange, Position)>,
-}
-
 impl Reader {
     /// The exports of an account.
     pub(super) fn exports(&mut self, field: &str, node: &Node) -> Vec<Export> {
@@ -49,10 +40,7 @@ impl Reader {
                 }
                 "accounts" => {
                     let Value::Array(items) = &node.value else { continue };
-                    for item in items {
-                        let Some(name) = self.string(item).map(str::to_owned) else { continue };
-                        accounts.push((name, item.position.clone()));
-                    }
+                    accounts = items.iter().filter_map(|item| self.string(item).map(str::to_owned)).collect();
                 }
                 // How long answers may take: they are kept longer here anyway.
                 "threshold" | "response_threshold" | "response_max_time" | "response_time" => {}
@@ -60,30 +48,20 @@ impl Reader {
             }
         }
         let (exchange, subject) = found?;
-        let names = accounts.iter().map(|(name, _)| name.clone()).collect();
-        let allowed = accounts.into_iter().map(|(name, position)| (name, exchange, position));
-        self.exchange.allowed.extend(allowed);
-        Some(Export { exchange, subject, accounts: names, response })
+        Some(Export { exchange, subject, accounts, response })
     }
 
     /// The imports of an account.
-    pub(super) fn imports(&mut self, account: &str, field: &str, node: &Node) -> Vec<Import> {
+    pub(super) fn imports(&mut self, field: &str, node: &Node) -> Vec<Import> {
         let Value::Array(items) = &node.value else { return Vec::new() };
-        let mut imports = Vec::new();
-        for item in items {
-            if let Some(import) = self.import(field, item) {
-                let place = (account.to_owned(), imports.len());
-                self.exchange.imports.insert(place, item.position.clone());
-                imports.push(import);
-            }
-        }
-        imports
+        items.iter().filter_map(|item| self.import(field, item)).collect()
     }
 
     fn import(&mut self, field: &str, node: &Node) -> Option<Import> {
         let Value::Map(map) = &node.value else { return None };
         let mut found: Option<(Exchange, String, String)> = None;
         let (mut to, mut prefix, mut share) = (None, None, false);
+        let mut to_position: Option<Position> = None;
         for (key, _, node) in in_order(map) {
             match key.as_str() {
                 "stream" | "service" => {
@@ -101,15 +79,21 @@ impl Reader {
                     }
                     found = Some((exchange, account, subject));
                 }
-                "to" => to = self.string(node).map(str::to_owned),
+                "to" => {
+                    to = self.string(node).map(str::to_owned);
+                    to_position = Some(node.position.clone());
+                }
                 "prefix" => prefix = self.string(node).map(str::to_owned),
                 "share" => share = self.boolean(node).unwrap_or(false),
                 _ => self.ignore(&format!("{field}.{key}"), node),
             }
         }
         let (exchange, account, subject) = found?;
-        if exchange == Exchange::Stream && to.is_some() && prefix.is_some() {
-            self.error(&node.position, "Stream import can not have a 'prefix' and a 'to' property");
+        if exchange == Exchange::Stream
+            && prefix.is_some()
+            && let Some(position) = to_position
+        {
+            self.error(&position, "Stream import can not have a 'prefix' and a 'to' property");
             return None;
         }
         Some(Import { exchange, account, subject, to, prefix, share })
@@ -124,14 +108,16 @@ impl Reader {
         (account, subject)
     }
 
-    /// Checks what accounts give each other, now that all of them are known. Imports that can't be had are left out.
-    pub(super) fn check_exchange(&mut self, accounts: &mut [AccountDef]) {
-        let written = std::mem::take(&mut self.exchange);
-        for (name, exchange, position) in written.allowed {
-            if !accounts.iter().any(|account| account.name == name) {
-                let kind = exchange.name();
-                self.error(&position, format!("{name:?} account not defined for {kind} export"));
+    /// Checks what accounts give each other, now that all of them are known. Imports that can't be had are left out. What is wrong is
+    /// told of the whole block, as nats-server does.
+    pub(super) fn check_exchange(&mut self, accounts: &mut [AccountDef], position: &Position) {
+        let names: Vec<String> = accounts.iter().map(|account| account.name.clone()).collect();
+        for export in accounts.iter_mut().flat_map(|account| &mut account.exports) {
+            let kind = export.exchange.name();
+            for name in export.accounts.iter().filter(|name| !names.contains(name)) {
+                self.error(position, format!("{name:?} account not defined for {kind} export"));
             }
+            export.accounts.retain(|name| names.contains(name));
         }
         let exports: BTreeMap<String, Vec<Export>> =
             accounts.iter().map(|account| (account.name.clone(), account.exports.clone())).collect();
@@ -139,13 +125,7 @@ impl Reader {
         let mut good: Vec<(usize, Import)> = Vec::new();
         for exchange in [Exchange::Stream, Exchange::Service] {
             for (at, account) in accounts.iter().enumerate() {
-                for (number, import) in account.imports.iter().enumerate() {
-                    if import.exchange != exchange {
-                        continue;
-                    }
-                    let Some(position) = written.imports.get(&(account.name.clone(), number)) else {
-                        continue;
-                    };
+                for import in account.imports.iter().filter(|import| import.exchange == exchange) {
                     let kind = exchange.name();
                     let Some(exports) = exports.get(&import.account) else {
                         let reason = format!("{:?} account not defined for {kind} import", import.account);
@@ -158,6 +138,7 @@ impl Reader {
                         .and_then(|()| check_cycle(accounts, &good, at, import));
                     match result {
                         Ok(()) => good.push((at, import.clone())),
+                        Err(e @ ImportError::DuplicateService { .. }) => self.error(position, e.to_string()),
                         Err(e) => {
                             let reason = format!("Error adding {kind} import {:?}: {e}", import.subject);
                             self.error(position, reason);

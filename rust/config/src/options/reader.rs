@@ -18,8 +18,6 @@ pub(super) struct Reader {
     pub(super) unsupported: Vec<Unsupported>,
     /// Accounts that may use JetStream: no part of an account's definition, which `auth` owns.
     pub(super) jetstream_accounts: super::JetStreamAccounts,
-    /// Where exports and imports were written.
-    pub(super) exchange: super::exchange::Written,
 }
 
 impl Reader {

@@ -102,6 +102,18 @@ impl Feed {
         }
     }
 
+    /// Takes over what was known of it before its stream was changed.
+    pub(super) fn go_on_from(&mut self, before: &[Self]) {
+        let same = |other: &&Self| {
+            (&other.origin, &other.label, &other.external, &other.consumer, other.is_mirror)
+                == (&self.origin, &self.label, &self.external, &self.consumer, self.is_mirror)
+        };
+        if let Some(before) = before.iter().find(same) {
+            (self.last, self.active, self.account) = (before.last, before.active, before.account);
+            (self.key, self.identity) = (before.key.clone(), before.identity.clone());
+        }
+    }
+
     /// What its messages call the stream that they come from.
     fn origin_name(&self) -> String {
         let mut name = self.origin.clone();

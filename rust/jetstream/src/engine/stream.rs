@@ -107,7 +107,8 @@ impl<D: Disk> Stream<D> {
     }
 
     fn learn_config(&mut self) {
-        self.feeds = Feed::all(self.core.config());
+        let before = std::mem::replace(&mut self.feeds, Feed::all(self.core.config()));
+        self.feeds.iter_mut().for_each(|feed| feed.go_on_from(&before));
         let republish = self.core.config().republish.as_ref();
         self.republish =
             republish.and_then(|r| Transform::new(r.src.as_bytes(), r.dest.as_bytes()).ok()).flatten();
