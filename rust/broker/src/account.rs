@@ -211,14 +211,14 @@ impl Account {
         meant.for_each(|(literal, watch)| watch.inlet.interest_changed(watch.tag, literal));
     }
 
-    /// Lets messages on `subject` out through an inlet, under a tag of its own.
-    pub fn attach(&self, inlet: Arc<dyn Inlet>, tag: u64, subject: &[u8]) -> SubRef {
-        self.attach_sink(Sink::Inlet(inlet, tag), subject)
+    /// Lets messages on `subject` out through an inlet, under a tag of its own; those with a `queue` group share them.
+    pub fn attach(&self, inlet: Arc<dyn Inlet>, tag: u64, subject: &[u8], queue: Option<&[u8]>) -> SubRef {
+        self.attach_sink(Sink::Inlet(inlet, tag), subject, queue)
     }
 
     /// Lets messages on `subject` go where `sink` says.
-    pub(crate) fn attach_sink(&self, sink: Sink, subject: &[u8]) -> SubRef {
-        let sub = SubRef(Arc::new(Subscription::new(sink, subject, None, b"", None)));
+    pub(crate) fn attach_sink(&self, sink: Sink, subject: &[u8], queue: Option<&[u8]>) -> SubRef {
+        let sub = SubRef(Arc::new(Subscription::new(sink, subject, queue, b"", None)));
         self.subscribe(&sub);
         sub
     }

@@ -154,7 +154,7 @@ impl Broker {
                 };
                 let Some((pattern, import)) = Import::new(def, to, export.response) else { continue };
                 let import = Arc::new(import);
-                let sub = from.attach_sink(Sink::Import(import.clone()), &pattern);
+                let sub = from.attach_sink(Sink::Import(import.clone()), &pattern, None);
                 links.push((from.clone(), sub));
                 let source = sources.entry(&definition.name).or_default();
                 if def.exchange == Exchange::Stream {
@@ -167,8 +167,11 @@ impl Broker {
             let of_account = sources.remove(&**account.name());
             let is_linked = of_account.is_some();
             if is_linked {
-                let sub =
-                    account.attach_sink(Sink::Replies(account.replies.clone()), &account.replies.pattern());
+                let sub = account.attach_sink(
+                    Sink::Replies(account.replies.clone()),
+                    &account.replies.pattern(),
+                    None,
+                );
                 links.push((account.clone(), sub));
             }
             account.link(of_account.unwrap_or_default(), is_linked);

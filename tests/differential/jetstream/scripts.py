@@ -332,6 +332,20 @@ def _counters() -> list[Step]:
     ]  # fmt: skip
 
 
+def _mirror_direct() -> list[Step]:
+    """A mirror answers direct gets for its origin, even when that is no more."""
+    direct = "$JS.API.DIRECT.GET"
+    return [
+        *FILLED, create("M", mirror={"name": "S"}), Until("$JS.API.STREAM.INFO.M", "state.messages", 5),
+        Until("$JS.API.STREAM.INFO.M", "mirror.lag", 0), publish("s.new", "6"),
+        Until("$JS.API.STREAM.INFO.M", "state.messages", 6), api("STREAM.DELETE.S"),
+        Ask(f"{direct}.S.s.a"), Ask(f"{direct}.S", {"seq": 2}), Ask(f"{direct}.S", {"seq": 99}), Ask(f"{direct}.S.zz"),
+        Ask(f"{direct}.M", {"seq": 1}), api("STREAM.DELETE.M"), Ask(f"{direct}.S.s.a"),
+        *FILLED, create("M", mirror={"name": "S"}, mirror_direct=False),
+        Until("$JS.API.STREAM.INFO.M", "state.messages", 5), *DELETE, api("STREAM.DELETE.M"),
+    ]  # fmt: skip
+
+
 def _counters_with_sources() -> list[Step]:
     """A counter that sums up those of two streams, and is counted itself."""
 
@@ -521,6 +535,7 @@ SCRIPTS: dict[str, list[Step]] = {
     "fast": _fast(),
     "sources": _sources(),
     "counters": _counters(),
+    "mirror-direct": _mirror_direct(),
     "counters-with-sources": _counters_with_sources(),
     "batches": _batches(),
     "get": [*FILLED, *_gets(), *DELETE],

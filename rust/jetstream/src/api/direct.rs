@@ -25,9 +25,13 @@ impl<D: Disk> Engine<D> {
             return;
         }
         let Some(stream) = self.streams.get(&group) else { return };
-        let name = stream.core.config().name.as_bytes();
-        let subject =
-            request.subject.strip_prefix(b"$JS.API.DIRECT.GET.").and_then(|rest| rest.strip_prefix(name));
+        // A mirror may answer for its origin.
+        let config = stream.core.config();
+        let names = [Some(&config.name), config.mirror.as_ref().map(|mirror| &mirror.name)];
+        let rest = request.subject.strip_prefix(b"$JS.API.DIRECT.GET.").unwrap_or_default();
+        let end = rest.iter().position(|b| *b == b'.').unwrap_or(rest.len());
+        let is_meant = names.into_iter().flatten().any(|name| name.as_bytes() == &rest[..end]);
+        let subject = rest.get(end..).filter(|_| is_meant);
         let subject = match subject {
             Some([]) => None,
             Some([b'.', subject @ ..]) => Some(subject),

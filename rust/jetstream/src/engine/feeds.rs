@@ -296,6 +296,9 @@ impl<D: Disk> Engine<D> {
         let (taken, mut after) = take(feed, origin, next, gate.map(|(_, consumer)| &**consumer));
         let gate = gate.map(|(id, _)| id);
         if known == Some(after) && next == after {
+            if is_mirror {
+                self.note_caught_up(group);
+            }
             return;
         }
         let mut done = Vec::new();
@@ -336,7 +339,22 @@ impl<D: Disk> Engine<D> {
         let last = self.streams.get(&origin_group).map_or(0, |origin| origin.core.messages().state_last());
         if after <= last && after != next {
             self.wake_feed(group);
+        } else if is_mirror {
+            self.note_caught_up(group);
         }
+    }
+
+    /// A mirror has all that there is: from now on it answers direct gets for its origin too, if it is to.
+    fn note_caught_up(&mut self, group: u32) {
+        let Some(stream) = self.streams.get(&group).filter(|stream| !stream.is_caught_up) else { return };
+        if !stream.core.config().mirror_direct {
+            return;
+        }
+        self.announce(group, false);
+        if let Some(stream) = self.streams.get_mut(&group) {
+            stream.is_caught_up = true;
+        }
+        self.announce(group, true);
     }
 
     /// Stores a message of a mirror under its own sequence; false if there is no room.

@@ -559,11 +559,10 @@ impl<D: Disk> Engine<D> {
         let change = |interest, subject: String| InterestChange { account, group, interest, subject, begins };
         let mut changes: Vec<_> =
             stream.subjects().iter().map(|subject| change(Interest::Publish, subject.clone())).collect();
-        let config = stream.core.config();
-        if config.allow_direct {
-            let of_domain = self.options.domain.as_ref().map(|domain| format!("$JS.{domain}.API"));
-            for prefix in ["$JS.API".to_owned()].into_iter().chain(of_domain) {
-                let subject = format!("{prefix}.DIRECT.GET.{}", config.name);
+        let of_domain = self.options.domain.as_ref().map(|domain| format!("$JS.{domain}.API"));
+        for name in stream.direct_names() {
+            for prefix in ["$JS.API"].into_iter().chain(of_domain.as_deref()) {
+                let subject = format!("{prefix}.DIRECT.GET.{name}");
                 changes.push(change(Interest::DirectGet, format!("{subject}.>")));
                 changes.push(change(Interest::DirectGet, subject));
             }

@@ -51,6 +51,8 @@ pub(crate) struct Stream<D: Disk> {
     pub(super) followers: Vec<u32>,
     /// It waits for its turn to take messages.
     pub(super) is_feeding: bool,
+    /// A mirror that has all of its origin's messages, so that it may answer direct gets for it.
+    pub(super) is_caught_up: bool,
     /// Publishers that send ahead, by the id of what they send.
     pub(super) fast: HashMap<Box<[u8]>, FastBatch>,
 }
@@ -83,6 +85,7 @@ impl<D: Disk> Stream<D> {
             fed: BTreeMap::new(),
             followers: Vec::new(),
             is_feeding: false,
+            is_caught_up: false,
             fast: HashMap::new(),
         };
         let name = serde_json::Value::from(stream.core.config().name.as_str());
@@ -127,6 +130,14 @@ impl<D: Disk> Stream<D> {
     pub(super) fn may_expire(&self) -> bool {
         let config = self.core.config();
         config.max_age > 0 || config.allow_msg_ttl || config.allow_msg_schedules || self.expiry.is_some()
+    }
+
+    /// The streams for which it answers direct gets.
+    pub(super) fn direct_names(&self) -> Vec<&str> {
+        let config = self.core.config();
+        let own = config.allow_direct.then_some(config.name.as_str());
+        let origin = config.mirror.as_ref().filter(|_| config.mirror_direct && self.is_caught_up);
+        own.into_iter().chain(origin.map(|mirror| mirror.name.as_str())).collect()
     }
 
     /// The subjects to which it listens.

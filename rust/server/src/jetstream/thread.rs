@@ -87,7 +87,7 @@ impl JetStreamThread {
             let mut subjects = vec!["$JS.API.>".to_owned(), "$JS.ACK.>".to_owned(), "$JS.FC.>".to_owned()];
             subjects.extend(self.engine.domain().map(|domain| format!("$JS.{domain}.API.>")));
             for subject in subjects {
-                self.api.push((number, account.attach(inlet.clone(), tag, subject.as_bytes())));
+                self.api.push((number, account.attach(inlet.clone(), tag, subject.as_bytes(), None)));
             }
             self.accounts.push(account);
         }
@@ -241,7 +241,9 @@ impl JetStreamThread {
             };
             let key = (group, interest, subject);
             if begins {
-                let sub = account.attach(inlet, tag(kind, group), key.2.as_bytes());
+                // A stream and its mirrors share the requests.
+                let queue = (kind == Kind::Direct).then_some(&b"_sys_"[..]);
+                let sub = account.attach(inlet, tag(kind, group), key.2.as_bytes(), queue);
                 self.attached.insert(key, (number, sub));
             } else if let Some((_, sub)) = self.attached.remove(&key) {
                 account.detach(&sub);
