@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.support.binaries import BinaryNotFoundErrorError, nats_server, stonechat_server
 
-from . import churn, core, cores, instructions, interpreter, plot, render, startup
+from . import churn, consumers, core, cores, instructions, interpreter, plot, render, startup
 from .part import BUILD, FULL_RUNS, FULL_SECS, ROOT, BenchError, Plan, say, urgent
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ DOCS = ROOT / "docs" / "benchmarks"
 _MEASURES: dict[str, Callable[[Plan], dict[str, Any]]] = {
     "core": core.measure,
     "churn": churn.measure,
+    "consumers": consumers.measure,
     "cores": cores.measure,
     "interpreter": interpreter.measure,
     "startup": startup.measure,

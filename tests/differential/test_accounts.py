@@ -221,10 +221,11 @@ async def _jetstream(clients: Clients) -> None:
         clients.note(name, answer.get("error"), answer.get("config", {}).get("mirror"))
     for name, count in (("MIRROR", 5), ("SOURCED", 2), ("NOWHERE", 0)):
         info = await clients.ask(copy, f"$JS.API.STREAM.INFO.{name}")
-        async with asyncio.timeout(PATIENCE_S):
-            while info["state"]["messages"] < count:
-                await asyncio.sleep(0.02)
-                info = await clients.ask(copy, f"$JS.API.STREAM.INFO.{name}")
+        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        while info["state"]["messages"] < count:
+            assert asyncio.get_running_loop().time() < deadline, info
+            await asyncio.sleep(0.02)
+            info = await clients.ask(copy, f"$JS.API.STREAM.INFO.{name}")
         told = info.get("mirror") or info["sources"][0]
         state = [info["state"][key] for key in ("messages", "first_seq", "last_seq")]
         clients.note(name, state, told["name"], told.get("external"), told["active"] >= 0 and told["lag"])
