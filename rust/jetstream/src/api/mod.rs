@@ -10,6 +10,7 @@ mod purge;
 mod requests;
 mod streams;
 
+pub(crate) use purge::Purge;
 use serde_json::{Map, Value, json};
 use stonechat_store::disk::Disk;
 
@@ -137,7 +138,7 @@ impl<D: Disk> Engine<D> {
             ["STREAM", "NAMES"] => Some(self.stream_names(account, payload)),
             ["STREAM", "LIST"] => Some(self.stream_list(account, payload)),
             ["STREAM", "DELETE", name] => Some(self.delete_stream(account, name, payload)),
-            ["STREAM", "PURGE", name] => Some(self.purge_stream(account, name, payload)),
+            ["STREAM", "PURGE", name] => self.purge_stream(name, request),
             ["STREAM", "MSG", "GET", name] => Some(self.get_message(account, name, payload)),
             ["STREAM", "MSG", "DELETE", name] => Some(self.delete_message(account, name, payload)),
             ["STREAM", "SNAPSHOT", name] => Some(self.snapshot_stream(name, request)),
@@ -172,7 +173,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Sends an answer, and tells those who watch the API.
-    fn answer(&mut self, request: &Request<'_>, reply: Reply) {
+    pub(super) fn answer(&mut self, request: &Request<'_>, reply: Reply) {
         let mut body = Map::new();
         body.insert("type".to_owned(), format!("{TYPE}{}", reply.kind).into());
         let failed = reply.result.is_err();

@@ -1,28 +1,76 @@
-//! Purging streams.
+//! Purging streams. What takes out many messages one by one does so in steps, between which everything else goes on.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use stonechat_store::disk::Disk;
 use stonechat_store::index::Filter;
 use stonechat_store::messages::{Messages, Progress};
 
 use super::requests::PurgeRequest;
-use super::{Answer, Reply, fields};
+use super::{Reply, Request, fields};
 use crate::engine::Engine;
 use crate::error::{self, ApiError};
 use crate::stream::Entry;
 
-/// Messages that are taken out in one step.
-const STEP: usize = 4096;
+/// Messages that are looked at in one step; few where it is tested, so that there are several.
+const STEP: usize = if cfg!(debug_assertions) { 64 } else { 8192 };
+
+/// A purge on its way.
+#[derive(Debug)]
+pub(crate) struct Purge {
+    group: u32,
+    filter_text: String,
+    filter: Option<Filter>,
+    /// Only messages before this sequence go: those that are published meanwhile stay.
+    below: u64,
+    /// So many may still go.
+    left: u64,
+    /// Where to go on.
+    at: u64,
+    purged: u64,
+    asked: Asked,
+}
+
+/// Who waits for its answer.
+#[derive(Debug)]
+struct Asked {
+    account: u32,
+    subject: Vec<u8>,
+    reply: Vec<u8>,
+    payload: Vec<u8>,
+    client: Value,
+}
+
+impl Asked {
+    fn new(request: &Request<'_>) -> Self {
+        Self {
+            account: request.account,
+            subject: request.subject.to_vec(),
+            reply: request.reply.to_vec(),
+            payload: request.payload.to_vec(),
+            client: (request.client)(),
+        }
+    }
+}
+
+fn reply_of(result: Result<u64, ApiError>) -> Reply {
+    let result = result.map(|purged| fields(json!({"success": true, "purged": purged})));
+    Reply::new("stream_purge_response", result).or(json!({"purged": 0}))
+}
 
 impl<D: Disk> Engine<D> {
-    pub(super) fn purge_stream(&mut self, account: u32, name: &str, payload: &[u8]) -> Reply {
-        let result = self.try_purge(account, name, payload);
-        Reply::new("stream_purge_response", result).or(json!({"purged": 0}))
+    /// Answers at once if there is little to do, else later.
+    pub(super) fn purge_stream(&mut self, name: &str, request: &Request<'_>) -> Option<Reply> {
+        match self.begin_purge(name, request) {
+            Ok(Some(purged)) => Some(reply_of(Ok(purged))),
+            Ok(None) => None,
+            Err(e) => Some(reply_of(Err(e))),
+        }
     }
 
-    fn try_purge(&mut self, account: u32, name: &str, payload: &[u8]) -> Result<Answer, ApiError> {
-        let request = PurgeRequest::decode(payload, self.options.strict)?;
-        let group = self.find(account, name)?;
+    /// How many messages went; `None` if it goes on.
+    fn begin_purge(&mut self, name: &str, request: &Request<'_>) -> Result<Option<u64>, ApiError> {
+        let wanted = PurgeRequest::decode(request.payload, self.options.strict)?;
+        let group = self.find(request.account, name)?;
         let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
         let config = stream.core.config();
         if config.sealed {
@@ -31,81 +79,109 @@ impl<D: Disk> Engine<D> {
         if config.deny_purge {
             return Err(error::STREAM_PURGE_FAILED.with("err", "stream purge not permitted"));
         }
-        let before = stream.core.messages().count();
-        // Consumers are told of the whole, not of every message.
-        if let Some(stream) = self.streams.get_mut(&group) {
-            stream.core.watch_removals(false, u64::MAX);
-        }
-        let result = self.purge(group, &request);
-        let filter = Some(request.filter.as_str()).filter(|filter| !filter.is_empty());
-        self.purge_consumers(group, filter);
-        self.watch_removals(group);
-        result?;
-        let after = self.streams.get(&group).map_or(0, |stream| stream.core.messages().count());
-        Ok(fields(json!({"success": true, "purged": before - after})))
-    }
-
-    fn purge(&mut self, group: u32, request: &PurgeRequest) -> Result<(), ApiError> {
-        let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
-        let filter = match request.filter.as_str() {
+        let messages = stream.core.messages();
+        let (before, last) = (messages.count(), messages.state().last_sequence);
+        let filter = match wanted.filter.as_str() {
             "" | ">" => None,
             filter => Some(Filter::new(filter.as_bytes())),
         };
-        if filter.is_none() && request.keep == 0 && request.sequence == 0 {
-            self.change(group, &Entry::Clear { next: 0 })?;
-        } else if filter.is_none() && request.sequence > stream.core.messages().state().last_sequence {
+        let clears = match (&filter, wanted.keep, wanted.sequence) {
+            (None, 0, 0) => Some(0),
             // The next message gets this sequence, though there was none before it.
-            self.change(group, &Entry::Clear { next: request.sequence })?;
-        } else {
-            self.purge_matching(group, filter.as_ref(), request)?;
+            (None, _, sequence) if sequence > last => Some(sequence),
+            _ => None,
+        };
+        if let Some(next) = clears {
+            // Consumers are told of the whole, not of every message.
+            if let Some(stream) = self.streams.get_mut(&group) {
+                stream.core.watch_removals(false, u64::MAX);
+            }
+            let result = self.change(group, &Entry::Clear { next });
+            self.end_purge(group, &wanted.filter);
+            return result.map(|_| Some(before));
         }
-        Ok(())
+        let matching = filter.as_ref().map_or(before, |filter| messages.count_matching(filter));
+        let mut purge = Purge {
+            group,
+            below: if wanted.sequence > 0 { wanted.sequence.min(last + 1) } else { last + 1 },
+            left: matching.saturating_sub(wanted.keep),
+            at: filter.as_ref().map_or(0, |filter| first_candidate(messages, filter)),
+            filter,
+            filter_text: wanted.filter,
+            purged: 0,
+            asked: Asked::new(request),
+        };
+        match self.purge_step(&mut purge) {
+            Ok(false) => {
+                self.purges.push_back(purge);
+                Ok(None)
+            }
+            ended => {
+                self.end_purge(group, &purge.filter_text);
+                ended.map(|_| Some(purge.purged))
+            }
+        }
     }
 
-    fn purge_matching(
-        &mut self,
-        group: u32,
-        filter: Option<&Filter>,
-        request: &PurgeRequest,
-    ) -> Result<(), ApiError> {
-        let below = if request.sequence > 0 { request.sequence } else { u64::MAX };
-        let mut left = match self.streams.get(&group) {
-            Some(stream) if request.keep > 0 => {
-                let messages = stream.core.messages();
-                let matching = filter.map_or(messages.count(), |filter| messages.count_matching(filter));
-                matching.saturating_sub(request.keep)
-            }
-            _ => u64::MAX,
+    /// Goes on with a purge, and answers it when it is done.
+    pub(crate) fn run_purges(&mut self) {
+        let Some(mut purge) = self.purges.pop_front() else { return };
+        let result = match self.purge_step(&mut purge) {
+            Ok(false) => return self.purges.push_front(purge),
+            Ok(true) => Ok(purge.purged),
+            Err(e) => Err(e),
         };
-        let mut at = 0;
-        let mut sequences = Vec::new();
-        while left > 0 {
-            let Some(stream) = self.streams.get(&group) else { break };
-            let messages = stream.core.messages();
-            sequences.clear();
-            let mut is_over = true;
-            while sequences.len() < STEP && (sequences.len() as u64) < left {
-                match messages.next_matching(filter, at, STEP) {
-                    Progress::Done(Some(sequence)) if sequence < below => {
-                        sequences.push(sequence);
-                        at = sequence + 1;
-                        is_over = false;
-                    }
-                    Progress::More(next) if next < below => at = next,
-                    _ => {
-                        is_over = true;
-                        break;
-                    }
-                }
-            }
-            left -= sequences.len() as u64;
-            if !sequences.is_empty() {
-                self.change(group, &Entry::Remove { sequences: &sequences })?;
-            }
-            if is_over {
+        self.end_purge(purge.group, &purge.filter_text);
+        let Asked { account, subject, reply, payload, client } = &purge.asked;
+        let client = || client.clone();
+        let (account, headers) = (*account, &b""[..]);
+        let request = Request { account, subject, reply, headers, payload, client: &client };
+        self.answer(&request, reply_of(result));
+    }
+
+    /// Tells consumers that messages went.
+    fn end_purge(&mut self, group: u32, filter: &str) {
+        self.purge_consumers(group, Some(filter).filter(|filter| !filter.is_empty()));
+        self.watch_removals(group);
+    }
+
+    /// Takes out some messages; true if that was all.
+    fn purge_step(&mut self, purge: &mut Purge) -> Result<bool, ApiError> {
+        let Some(stream) = self.streams.get(&purge.group) else {
+            return Err(error::STREAM_NOT_FOUND.error());
+        };
+        let messages = stream.core.messages();
+        let (mut sequences, mut looked, mut is_over) = (Vec::new(), 0, false);
+        while looked < STEP && !is_over {
+            if sequences.len() as u64 == purge.left {
+                is_over = true;
                 break;
             }
+            match messages.next_matching(purge.filter.as_ref(), purge.at, STEP - looked) {
+                Progress::Done(Some(sequence)) if sequence < purge.below => {
+                    looked += 1 + usize::try_from(sequence - purge.at.min(sequence)).unwrap_or(0);
+                    sequences.push(sequence);
+                    purge.at = sequence + 1;
+                }
+                Progress::More(next) if next < purge.below => (purge.at, looked) = (next, STEP),
+                _ => is_over = true,
+            }
         }
-        Ok(())
+        purge.left -= sequences.len() as u64;
+        purge.purged += sequences.len() as u64;
+        if !sequences.is_empty() {
+            self.change(purge.group, &Entry::Remove { sequences: &sequences })?;
+        }
+        Ok(is_over)
     }
+}
+
+/// Before this sequence no message matches.
+fn first_candidate(messages: &impl Messages, filter: &Filter) -> u64 {
+    let mut first = u64::MAX;
+    let _ = messages.subjects(filter, None, &mut |_, known| {
+        first = first.min(known.first);
+        std::ops::ControlFlow::Continue(())
+    });
+    first
 }

@@ -50,6 +50,7 @@ pub(crate) use snapshots::SnapshotRequest;
 pub use storage::Storage;
 pub(crate) use stream::Stream;
 
+use crate::api::Purge;
 use crate::consumer::Consumer;
 use crate::error::{self, ApiError};
 use crate::stream::{Entry, Publish, Retention, StreamConfig, Verdict, headers};
@@ -168,6 +169,8 @@ pub struct Engine<D: Disk> {
     passing: VecDeque<delivery::Passed>,
     /// Batches that are not committed yet, by stream and id.
     batches: HashMap<(u32, Vec<u8>), batches::Batch>,
+    /// Purges on their way.
+    pub(crate) purges: VecDeque<Purge>,
     /// Backups on their way.
     backups: restores::Backups,
     /// When publishers that send ahead are looked through.
@@ -560,7 +563,8 @@ impl<D: Disk> Engine<D> {
     pub fn next_deadline(&self) -> Option<i64> {
         let expiry = self.expiries.first().map(|(time, _)| *time);
         let timer = self.timers.first().map(|(time, _)| *time);
-        let ready = (!self.ready.is_empty() || !self.feeding.is_empty()).then_some(self.now);
+        let is_busy = !self.ready.is_empty() || !self.feeding.is_empty() || !self.purges.is_empty();
+        let ready = is_busy.then_some(self.now);
         let backup = self.next_snapshot().into_iter().chain(self.next_restore()).min();
         let batch = self.next_batch_end().into_iter().chain(self.next_fast_end()).min();
         [ready, expiry, timer, batch, backup, self.checkpoint_deadline()].into_iter().flatten().min()
@@ -621,6 +625,7 @@ impl<D: Disk> Engine<D> {
         self.feed_streams();
         self.remove_released();
         self.deliver();
+        self.run_purges();
         self.run_restores();
         self.run_snapshots();
         self.remove_released();

@@ -178,6 +178,7 @@ impl<D: Disk> Engine<D> {
             passing: std::collections::VecDeque::new(),
             batches: HashMap::new(),
             fast_sweep: None,
+            purges: std::collections::VecDeque::new(),
             backups: super::restores::Backups::default(),
             feeding: std::collections::VecDeque::new(),
             feeds: 0,

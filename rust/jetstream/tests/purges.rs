@@ -1,0 +1,124 @@
+//! Purges that take several steps: what is published meanwhile stays, and everything else goes on.
+
+#![allow(clippy::expect_used, reason = "a test that can't go on may panic")]
+
+mod support;
+
+use std::collections::VecDeque;
+
+use serde_json::{Value, json};
+use stonechat_jetstream::api::Request;
+use stonechat_jetstream::engine::{Durability, Engine, Interest};
+use stonechat_jetstream::stream::Publish;
+use stonechat_store::disk::sim::SimDisk;
+use support::Store;
+
+struct World {
+    engine: Engine<SimDisk>,
+    account: u32,
+    group: u32,
+    answers: VecDeque<Value>,
+}
+
+impl World {
+    fn new() -> Self {
+        let (engine, account) =
+            Store::default().open(support::options(Durability::None), support::World::boxed(false), 1);
+        let mut world = Self { engine, account, group: 0, answers: VecDeque::new() };
+        world.send("STREAM.CREATE.S", &json!({"name": "S", "subjects": ["s.*"]}));
+        assert!(world.answer()["error"].is_null());
+        let changes = world.engine.take_interest_changes();
+        world.group = changes.iter().find(|c| c.interest == Interest::Publish).expect("a stream").group;
+        world
+    }
+
+    fn send(&mut self, path: &str, payload: &Value) {
+        self.engine.request(&Request {
+            account: self.account,
+            subject: format!("$JS.API.{path}").as_bytes(),
+            reply: b"ask",
+            headers: b"",
+            payload: payload.to_string().as_bytes(),
+            client: &|| Value::Null,
+        });
+    }
+
+    /// One turn; the next answer, if there is one.
+    fn turn(&mut self) -> Option<Value> {
+        self.engine.commit();
+        let answers = &mut self.answers;
+        self.engine.take_ready(|out| {
+            if out.to == b"ask" {
+                answers.push_back(serde_json::from_slice(out.payload()).expect("JSON"));
+            }
+        });
+        answers.pop_front()
+    }
+
+    fn answer(&mut self) -> Value {
+        (0..10_000).find_map(|_| self.turn()).expect("an answer")
+    }
+
+    fn publish(&mut self, count: usize) {
+        for number in 0..count {
+            let subject = format!("s.{}", number % 3);
+            let message = Publish { subject: subject.as_bytes(), headers: b"", payload: b"x" };
+            self.engine.publish(self.group, b"", &message);
+        }
+    }
+
+    fn purge(&mut self, request: &Value) -> Value {
+        self.send("STREAM.PURGE.S", request);
+        self.answer()
+    }
+
+    fn left(&mut self) -> u64 {
+        self.send("STREAM.INFO.S", &json!({}));
+        self.answer()["state"]["messages"].as_u64().expect("a count")
+    }
+}
+
+#[test]
+fn a_long_purge_lets_others_go_first() {
+    let mut world = World::new();
+    world.publish(3000);
+    world.send("STREAM.PURGE.S", &json!({"filter": "s.1"}));
+    assert_eq!(world.turn(), None, "it takes several turns");
+    // What comes meanwhile is served at once, and stays.
+    world.publish(30);
+    world.send("STREAM.NAMES", &json!({}));
+    let answer = world.turn().expect("an answer within a turn");
+    assert_eq!(answer["streams"], json!(["S"]));
+    assert_eq!(world.answer()["purged"], 1000);
+    assert_eq!(world.left(), 2030);
+}
+
+#[test]
+fn limits_of_a_purge_hold_over_its_steps() {
+    for (request, purged) in [
+        (json!({"filter": "s.1", "keep": 7}), 993),
+        (json!({"filter": "s.1", "seq": 1501}), 500),
+        (json!({"keep": 100}), 2900),
+        (json!({"seq": 2001}), 2000),
+        (json!({"filter": "s.*", "seq": 100_000}), 3000),
+        (json!({"filter": "none"}), 0),
+    ] {
+        let mut world = World::new();
+        world.publish(3000);
+        assert_eq!(world.purge(&request)["purged"], purged, "{request}");
+        assert_eq!(world.left(), 3000 - purged, "{request}");
+    }
+}
+
+#[test]
+fn a_purge_ends_with_its_stream() {
+    let mut world = World::new();
+    world.publish(3000);
+    world.send("STREAM.PURGE.S", &json!({"filter": "s.1"}));
+    assert_eq!(world.turn(), None);
+    world.send("STREAM.DELETE.S", &json!({}));
+    let answers = [world.answer(), world.answer()];
+    assert!(answers.iter().any(|a| a["type"] == "io.nats.jetstream.api.v1.stream_delete_response"));
+    let purged = answers.iter().find(|a| a["purged"] == 0).expect("the purge's answer");
+    assert_eq!(purged["error"]["err_code"], 10059);
+}
