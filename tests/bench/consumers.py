@@ -130,7 +130,7 @@ def _until(sock: socket.socket, end: bytes) -> None:
 async def _set_up(server: ServerProcess, slow: int) -> None:
     client = await nats.connect(f"nats://{LOOPBACK}:{server.port}")
     await _ask(client, "STREAM.CREATE.S", {"name": "S", "subjects": ["s.>"], "storage": "memory"})
-    # Half of them have a client that never reads, the others none at all. Each may have a thousand messages open, as is usual.
+    # Half of them have a client that never reads, the others none. A thousand messages may be open, as is usual.
     for name in ["good", *[f"slow{number}" for number in range(slow)]]:
         policy = "none" if name == "good" else "explicit"
         config = {"name": name, "durable_name": name, "deliver_subject": name, "ack_policy": policy}

@@ -238,7 +238,8 @@ impl<D: Disk> Engine<D> {
             }
             let is_asked = if c.config().is_push() { c.is_active } else { !c.requests.is_empty() };
             if is_asked {
-                if !std::mem::replace(&mut c.is_ready, true) {
+                // One that is full is woken by what makes room.
+                if !c.is_full() && !std::mem::replace(&mut c.is_ready, true) {
                     self.ready.push_back(*id);
                 }
             } else if self.now - c.last_use > COLD_AFTER && c.state().pending.is_empty() {
