@@ -213,7 +213,7 @@ impl<D: Disk> Engine<D> {
             )));
         }
         for group in &found.lost {
-            engine.complain(format!("JetStream store: what is known of stream number {group} is damaged"));
+            engine.complain(format!("JetStream store: what is known of stream or consumer number {group} is damaged; an older word on it counts, if there is one"));
         }
         if let Some(torn) = &recovery.torn {
             engine.warn(format!(
