@@ -78,6 +78,11 @@ def test_keys_change_with_a_restart(stonechat_program: Path, tmp_path: Path) -> 
     with pytest.raises(ServerFailedErrorError, match="another key"):
         started(stonechat_program, store, 'key: "first"')
     assert asyncio.run(_session(stonechat_program, store, 'key: "second", cipher: aes')) == count + 100
+    # Without the file with its keys it is not taken for a store in the clear, nor begun anew.
+    (store / "jetstream" / "KEYS").unlink()
+    for options in ("", 'key: "second", cipher: aes'):
+        with pytest.raises(ServerFailedErrorError, match="keys is missing"):
+            started(stonechat_program, store, options)
 
 
 def test_a_store_is_encrypted_later(stonechat_program: Path, tmp_path: Path) -> None:

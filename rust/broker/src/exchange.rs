@@ -21,6 +21,9 @@ pub(crate) const DEPTH_MAX: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Questions after which those that nobody answered are forgotten.
 const SWEEP: usize = 4096;
+/// More of them may not wait: then those that waited for a while are forgotten, and if that is not enough, all.
+const WAITING_MAX: usize = 1 << 20;
+const SHORT_PATIENCE: Duration = Duration::from_secs(5);
 /// Who asks, as services are told.
 const INFO_HEADER: &[u8] = b"Nats-Request-Info";
 
@@ -145,6 +148,8 @@ fn reversed(local: &[u8], target: &[u8]) -> (Vec<u8>, Vec<u8>) {
 pub(crate) struct Replies {
     /// What their subjects begin with.
     prefix: Box<[u8]>,
+    /// Makes the numbers of questions such that nobody guesses them.
+    secret: u64,
     next: AtomicU64,
     waiting: Mutex<HashMap<u64, Asked>>,
 }
@@ -165,7 +170,12 @@ impl Replies {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
         let prefix = [b"_R_.", &digits(hash)[..6], b"."].concat();
-        Self { prefix: prefix.into(), next: AtomicU64::new(1), waiting: Mutex::new(HashMap::new()) }
+        Self {
+            prefix: prefix.into(),
+            secret: seed.rotate_left(29) ^ hash,
+            next: AtomicU64::new(1),
+            waiting: Mutex::new(HashMap::new()),
+        }
     }
 
     /// What answers are published on.
@@ -181,11 +191,19 @@ impl Replies {
         response: ResponseType,
         now: Instant,
     ) -> Vec<u8> {
-        let number = self.next.fetch_add(1, Relaxed);
+        let number = mixed(self.next.fetch_add(1, Relaxed) ^ self.secret);
         let asked = Asked { account: Arc::downgrade(account), reply: reply.into(), response, since: now };
         let mut waiting = self.waiting.lock();
-        if waiting.len() % SWEEP == SWEEP - 1 {
-            waiting.retain(|_, asked| now.saturating_duration_since(asked.since) < PATIENCE);
+        let patience = match waiting.len() {
+            count if count >= WAITING_MAX => Some(SHORT_PATIENCE),
+            count if count % SWEEP == SWEEP - 1 => Some(PATIENCE),
+            _ => None,
+        };
+        if let Some(patience) = patience {
+            waiting.retain(|_, asked| now.saturating_duration_since(asked.since) < patience);
+            if waiting.len() >= WAITING_MAX {
+                waiting.clear();
+            }
         }
         waiting.insert(number, asked);
         [&self.prefix, &digits(number)[..]].concat()
@@ -228,6 +246,13 @@ impl Replies {
             self.waiting.lock().remove(&number);
         }
     }
+}
+
+/// Another number for each number (the finish of splitmix64, which can be undone).
+fn mixed(mut number: u64) -> u64 {
+    number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
 }
 
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

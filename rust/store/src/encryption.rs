@@ -80,6 +80,11 @@ pub enum KeyError {
         "the store is encrypted with another key; `prev_key` in the `jetstream` block may name the one before"
     )]
     Wrong,
+    /// The store is encrypted, and the file is gone.
+    #[error(
+        "the file with the store's keys is missing: put it back from a copy, nothing can be read without it"
+    )]
+    Gone,
     /// Both copies of the file are damaged.
     #[error(
         "the file with the store's keys is damaged: put it back from a copy, nothing can be read without it"
@@ -189,14 +194,19 @@ struct Plain {
     bytes: [u8; KEY_LEN],
 }
 
-/// Opens the keys of a store. `file` is the content of its key file, `None` if there is none; `random` fills a buffer with random
+/// Opens the keys of a store. `file` is the content of its key file, `None` if there is none, which must not be if the store
+/// `is_encrypted` already; `random` fills a buffer with random
 /// bytes and tells whether it could. Also answers what the key file must hold from now on, if that is something else: it has to be
 /// durable before anything is written with these keys.
 pub fn unlock(
     file: Option<&[u8]>,
+    is_encrypted: bool,
     secret: Option<&Secret>,
     mut random: impl FnMut(&mut [u8]) -> bool,
 ) -> Result<(Keyring, Option<Vec<u8>>), KeyError> {
+    if file.is_none() && is_encrypted {
+        return Err(KeyError::Gone);
+    }
     let Some(secret) = secret else {
         return if file.is_some() { Err(KeyError::Missing) } else { Ok((Keyring::default(), None)) };
     };
@@ -314,26 +324,28 @@ mod tests {
     fn a_store_is_opened_with_its_key_alone() {
         use Cipher::{Aes256Gcm, ChaCha20Poly1305};
         let mut random = random();
-        assert_eq!(unlock(None, None, &mut random).expect("open").0.current(), 0);
+        assert_eq!(unlock(None, false, None, &mut random).expect("open").0.current(), 0);
+        let lost = secret("one", None, ChaCha20Poly1305);
+        assert_eq!(unlock(None, true, Some(&lost), &mut random).err(), Some(KeyError::Gone));
         let first = secret("one", None, ChaCha20Poly1305);
-        let (keys, file) = unlock(None, Some(&first), &mut random).expect("made");
+        let (keys, file) = unlock(None, false, Some(&first), &mut random).expect("made");
         let file = file.expect("a file");
         let piece = sealed(&keys, 1);
         assert!(piece.starts_with(b"clear ") && !piece[6..].starts_with(b"secret"));
         assert_eq!(opened(&keys, 1, &piece).as_deref(), Some(&b"secret"[..]));
 
-        let (again, unchanged) = unlock(Some(&file), Some(&first), &mut random).expect("opened");
+        let (again, unchanged) = unlock(Some(&file), true, Some(&first), &mut random).expect("opened");
         assert_eq!((unchanged, opened(&again, 1, &piece).as_deref()), (None, Some(&b"secret"[..])));
-        assert_eq!(unlock(Some(&file), None, &mut random).err(), Some(KeyError::Missing));
+        assert_eq!(unlock(Some(&file), true, None, &mut random).err(), Some(KeyError::Missing));
         let other = secret("two", None, ChaCha20Poly1305);
-        assert_eq!(unlock(Some(&file), Some(&other), &mut random).err(), Some(KeyError::Wrong));
+        assert_eq!(unlock(Some(&file), true, Some(&other), &mut random).err(), Some(KeyError::Wrong));
 
         // A new key, and another cipher: what was written is read, and the old key is worth nothing any more.
         let moved = secret("two", Some("one"), Aes256Gcm);
-        let (keys, moved_file) = unlock(Some(&file), Some(&moved), &mut random).expect("moved");
+        let (keys, moved_file) = unlock(Some(&file), true, Some(&moved), &mut random).expect("moved");
         let moved_file = moved_file.expect("another file");
         assert_eq!((keys.current(), opened(&keys, 1, &piece).as_deref()), (2, Some(&b"secret"[..])));
-        assert_eq!(unlock(Some(&moved_file), Some(&first), &mut random).err(), Some(KeyError::Wrong));
+        assert_eq!(unlock(Some(&moved_file), true, Some(&first), &mut random).err(), Some(KeyError::Wrong));
         assert_eq!(opened(&keys, 2, &sealed(&keys, 2)).as_deref(), Some(&b"secret"[..]));
         assert_eq!(opened(&keys, 2, &piece), None);
     }
@@ -342,15 +354,18 @@ mod tests {
     fn one_flipped_bit_in_the_key_file_costs_nothing_and_in_a_piece_everything() {
         let mut random = random();
         let secret = secret("one", None, Cipher::Aes256Gcm);
-        let (keys, file) = unlock(None, Some(&secret), &mut random).expect("made");
+        let (keys, file) = unlock(None, false, Some(&secret), &mut random).expect("made");
         let mut file = file.expect("a file");
         for bit in 0..file.len() * 8 {
             file[bit / 8] ^= 1 << (bit % 8);
-            assert!(unlock(Some(&file), Some(&secret), &mut random).is_ok(), "bit {bit}");
+            assert!(unlock(Some(&file), true, Some(&secret), &mut random).is_ok(), "bit {bit}");
             file[bit / 8] ^= 1 << (bit % 8);
         }
         for len in 0..file.len() / 2 {
-            assert_eq!(unlock(Some(&file[..len]), Some(&secret), &mut random).err(), Some(KeyError::Damaged));
+            assert_eq!(
+                unlock(Some(&file[..len]), true, Some(&secret), &mut random).err(),
+                Some(KeyError::Damaged)
+            );
         }
         let mut piece = sealed(&keys, 1);
         for bit in 6 * 8..piece.len() * 8 {

@@ -15,6 +15,8 @@ const LOCK: &str = "LOCK";
 /// The keys of an encrypted store, wrapped.
 const KEYS: &str = "KEYS";
 const CONTENT: &str = "stonechat jetstream store, format 1\n";
+/// What the marker says more of a store that has a file with keys: without that file it must not be taken for one in the clear.
+const ENCRYPTED: &str = "encrypted\n";
 
 /// The directory, locked as long as this lives.
 #[derive(Debug)]
@@ -79,12 +81,17 @@ pub(crate) fn unlock(
         Err(e) if e.kind() == io::ErrorKind::NotFound => None,
         Err(e) => return Err(failed(e)),
     };
+    let marker = std::fs::read_to_string(path.join(MARKER)).unwrap_or_default();
+    let is_encrypted = marker.lines().any(|line| line == ENCRYPTED.trim_end());
     let source = rustls::crypto::ring::default_provider().secure_random;
     let random = |bytes: &mut [u8]| source.fill(bytes).is_ok();
-    let (keys, changed) = encryption::unlock(file.as_deref(), secret, random)
+    let (keys, changed) = encryption::unlock(file.as_deref(), is_encrypted, secret, random)
         .map_err(|source| JetStreamError::Keys { path: path.to_owned(), source })?;
     if let (Some(content), true) = (changed, may_write) {
         replace(path, KEYS, &content).map_err(failed)?;
+    }
+    if keys.current() > 0 && !is_encrypted && may_write {
+        replace(path, MARKER, format!("{CONTENT}{ENCRYPTED}").as_bytes()).map_err(failed)?;
     }
     Ok(keys)
 }

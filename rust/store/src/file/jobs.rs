@@ -22,16 +22,28 @@ impl<D: Disk> FileStream<D> {
         if self.closed + self.rewrites == 0 || self.rewriting.is_some() {
             return None;
         }
-        let wanted = |s: &Segment| s.data_len > 0 && (s.stage == Stage::Closed || s.wants_rewrite);
-        let i = self.segments.iter().position(|segment| wanted(segment) && segment.stage != Stage::Active)?;
+        let is_wanted = |segment: &Segment| {
+            segment.data_len > 0
+                && segment.stage != Stage::Active
+                && (segment.stage == Stage::Closed || segment.wants_rewrite)
+        };
+        // A file that can't be opened stands in nobody's way.
+        let mut failed = None;
+        let found =
+            (0..self.segments.len()).filter(|i| is_wanted(&self.segments[*i])).find_map(|i| {
+                match self.files.get(&self.name(self.segments[i].number)) {
+                    Ok(file) => Some((i, file)),
+                    Err(e) => {
+                        failed = Some(e);
+                        None
+                    }
+                }
+            });
+        let Some((i, file)) = found else { return failed.map(Err) };
         let segment = &self.segments[i];
         let number = segment.number;
         let pack = self.is_compressed && segment.form == Form::Plain && segment.stage == Stage::Closed;
         let rewrite = segment.wants_rewrite || pack || self.is_wasteful(i);
-        let file = match self.files.get(&self.name(number)) {
-            Ok(file) => file,
-            Err(e) => return Some(Err(e)),
-        };
         let target = if rewrite { self.target(i) } else { None };
         let segment = &self.segments[i];
         let shape = Shape::of(segment);
