@@ -295,7 +295,25 @@ fn unwrap_keys(body: &[u8], secret: &[u8]) -> Option<Vec<Plain>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_key_file_is_harmless(body in prop::collection::vec(any::<u8>(), 0..200), has_frame in any::<bool>()) {
+            let mut file = body.clone();
+            if has_frame {
+                file = MAGIC.to_vec();
+                file.extend_from_slice(&(body.len() as u32).to_le_bytes());
+                file.extend_from_slice(&Checksum::new(0, body.len() as u64).with(&body).finish().to_le_bytes());
+                file.extend_from_slice(&body);
+            }
+            let wanted = secret("one", Some("two"), Cipher::Aes256Gcm);
+            let expected = if has_frame { KeyError::Wrong } else { KeyError::Damaged };
+            prop_assert_eq!(unlock(Some(&file), true, Some(&wanted), random()).err(), Some(expected));
+        }
+    }
 
     fn secret(key: &str, previous: Option<&str>, cipher: Cipher) -> Secret {
         Secret { cipher, key: key.into(), previous: previous.map(|p| p.as_bytes().to_vec()) }

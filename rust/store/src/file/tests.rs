@@ -288,8 +288,8 @@ proptest! {
     }
 
     #[test]
-    fn any_manifest_is_harmless(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let mut manifest = vec![1];
+    fn any_manifest_is_harmless(version in 1..4u8, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut manifest = vec![version];
         manifest.extend(bytes);
         let _ = FileStream::open(Arc::new(stream_files(&SimDisk::default())), SALT, 3, &manifest);
     }
