@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 from urllib.parse import urlsplit
@@ -76,7 +77,12 @@ class ServerProcess:
                 cwd=self.directory,
                 env={**os.environ, **(self._environment or {})},
             )
-        wait_for(self._ports_known, f"the ports file of {self.program.name}")
+        try:
+            wait_for(self._ports_known, f"the ports file of {self.program.name}")
+        except ServerFailedErrorError:
+            raise
+        except AssertionError as error:
+            raise ServerFailedErrorError(f"{error}\n{self._whereabouts()}\n{self.log()}") from error
         return self
 
     def stop(self) -> int:
@@ -210,6 +216,17 @@ class ServerProcess:
         status, _, body = self.get(path)
         assert status == 200, f"{path}: {status} {body}"
         return json.loads(body)
+
+    def _whereabouts(self) -> str:
+        """Where the threads of a server that does not answer are, as far as Linux tells."""
+        lines: list[str] = []
+        for thread in sorted(Path(f"/proc/{self.pid}/task").glob("*")):
+            told = [thread.name]
+            for what in ("comm", "wchan", "syscall", "stack"):
+                with suppress(OSError):
+                    told.append((thread / what).read_text().strip())
+            lines.append(" | ".join(told))
+        return "\n".join(lines)
 
     def _ports_known(self) -> bool:
         if self.process.poll() is not None:

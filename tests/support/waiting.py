@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 """How long a condition that must come true may take on a loaded machine."""
 
 _PAUSE_S = 0.003
