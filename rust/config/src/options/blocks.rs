@@ -211,6 +211,7 @@ pub(super) static JETSTREAM: Schema = Schema(&[
     field(&["sync", "sync_interval"], Any),
     field(&["max_memory_store", "max_mem_store", "max_mem"], Size),
     field(&["max_file_store", "max_file"], Size),
+    field(&["max_index_memory"], Size),
     field(&["domain"], Text),
     field(&["key", "ek", "encryption_key"], Text),
     field(&["prev_key", "prev_ek", "prev_encryption_key"], Text),

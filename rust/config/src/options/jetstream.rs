@@ -53,6 +53,8 @@ pub struct JetStreamOptions {
     pub max_memory: Option<i64>,
     /// Bytes that all streams on disk may have.
     pub max_file: Option<i64>,
+    /// Bytes of memory for what streams on disk know of their subjects. Stonechat's own.
+    pub max_index_memory: Option<i64>,
     /// The domain.
     pub domain: Option<String>,
     /// When what was acknowledged is on disk; without it before it is acknowledged.
@@ -82,6 +84,7 @@ impl Default for JetStreamOptions {
         Self {
             max_memory: None,
             max_file: None,
+            max_index_memory: None,
             domain: None,
             sync_interval: None,
             strict: true,
@@ -179,6 +182,7 @@ impl Reader {
                 }
                 "max_memory_store" | "max_mem_store" | "max_mem" => options.max_memory = self.size(node),
                 "max_file_store" | "max_file" => options.max_file = self.size(node),
+                "max_index_memory" => options.max_index_memory = self.size(node),
                 "domain" => options.domain = self.text(node).flatten(),
                 "key" | "ek" | "encryption_key" => options.key = self.store_key(node),
                 "prev_key" | "prev_ek" | "prev_encryption_key" => options.previous_key = self.store_key(node),

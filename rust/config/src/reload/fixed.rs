@@ -117,7 +117,9 @@ fn check_jetstream(old: &Options, new: &Options) -> Result<(), NotReloadable> {
         return Err(NotReloadable::Fixed("jetstream storage directory"));
     }
     let (before, after) = (&old.jetstream_options, &new.jetstream_options);
-    if (before.max_memory, before.max_file) != (after.max_memory, after.max_file) {
+    let most =
+        |options: &crate::JetStreamOptions| (options.max_memory, options.max_file, options.max_index_memory);
+    if most(before) != most(after) {
         return Err(NotReloadable::Fixed("jetstream max memory and max store"));
     }
     same("JetStreamDomain", &before.domain, &after.domain)?;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use stonechat_store::disk::{Disk, DiskFile};
-use stonechat_store::file::{Files, SealJob, Sealed};
+use stonechat_store::file::{Files, IndexJob, Indexed, SealJob, Sealed};
 use stonechat_store::wal::{SyncJob, Synced};
 
 use super::{Durability, Engine, Storage};
@@ -44,6 +44,13 @@ pub enum Job<D: Disk> {
         /// What is to be done.
         job: SealJob<D>,
     },
+    /// Writes what is known of subjects to disk.
+    Index {
+        /// The stream's number.
+        group: u32,
+        /// What is to be done.
+        job: IndexJob<D>,
+    },
 }
 
 /// How a [`Job`] ended; for [`Engine::job_done`].
@@ -60,6 +67,8 @@ pub enum Done {
     Remove,
     /// See [`Job::Seal`].
     Seal(u32, Sealed),
+    /// See [`Job::Index`].
+    Index(u32, Indexed),
 }
 
 impl<D: Disk> Job<D> {
@@ -69,6 +78,7 @@ impl<D: Disk> Job<D> {
             Self::Sync(job) => Done::Sync(job.run()),
             Self::Catalogue(job) => Done::Catalogue(job.run()),
             Self::Seal { group, job } => Done::Seal(group, job.run()),
+            Self::Index { group, job } => Done::Index(group, job.run()),
             Self::Files { files, disk } => {
                 let synced = files.iter().try_for_each(|file| file.sync());
                 Done::Files(synced.and_then(|()| disk.map_or(Ok(()), |disk| disk.sync_names())))
@@ -201,6 +211,10 @@ impl<D: Disk> Engine<D> {
         while let Some(group) = self.checkpoint.to_seal.pop_front() {
             let Some(stream) = self.streams.get_mut(&group) else { continue };
             let Storage::File(file) = stream.core.messages_mut() else { continue };
+            if let Some(job) = file.index_job() {
+                self.checkpoint.seal_running = true;
+                return Some(Job::Index { group, job });
+            }
             if stream.is_sealing {
                 continue;
             }
@@ -237,6 +251,20 @@ impl<D: Disk> Engine<D> {
                 if let Storage::File(file) = stream.core.messages_mut() {
                     // Without its footer a segment is as good, only slower to open.
                     stream.is_sealing = file.sealed(sealed).is_err();
+                }
+                self.note_news(group);
+            }
+            Done::Index(group, indexed) => {
+                self.checkpoint.seal_running = false;
+                if !self.streams.contains_key(&group) {
+                    self.checkpoint.obsolete.push(indexed.into_file());
+                    return;
+                }
+                // Files that were swallowed go with the next checkpoint.
+                self.note_dirty(group);
+                let Some(stream) = self.streams.get_mut(&group) else { return };
+                if let Storage::File(file) = stream.core.messages_mut() {
+                    file.indexed(indexed);
                 }
                 self.note_news(group);
             }

@@ -159,8 +159,9 @@ impl<D: Disk> Engine<D> {
         let mut replay = Replay::default();
         let (log, recovery) =
             Log::open(Arc::clone(&disks.log), log_options, salt, |found| replay.note(&found))?;
-        let files =
-            Arc::new(Files::new(Arc::clone(&disks.streams), options.sizes.segment, keys, log.epoch()));
+        let sizes = options.sizes;
+        let streams = Arc::clone(&disks.streams);
+        let files = Arc::new(Files::new(streams, sizes.segment, keys, log.epoch(), sizes.index));
         let mut engine = Self {
             salt: log.salt(),
             options,
@@ -577,7 +578,7 @@ impl<D: Disk> Engine<D> {
             .streams
             .values()
             .filter_map(|stream| match stream.core.messages() {
-                Storage::File(file) => Some(file.file_names()),
+                Storage::File(file) => Some(file.file_names().into_iter().chain(file.index_names().cloned())),
                 Storage::Memory(_) => None,
             })
             .flatten()

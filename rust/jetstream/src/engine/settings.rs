@@ -51,11 +51,18 @@ pub struct Sizes {
     pub checkpoint: u64,
     /// Segments of streams.
     pub segment: u64,
+    /// Memory for what streams on disk know of their subjects.
+    pub index: usize,
 }
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { log_file: 32 << 20, checkpoint: 24 << 20, segment: stonechat_store::file::SEGMENT_LEN }
+        Self {
+            log_file: 32 << 20,
+            checkpoint: 24 << 20,
+            segment: stonechat_store::file::SEGMENT_LEN,
+            index: stonechat_store::file::INDEX_LEN,
+        }
     }
 }
 

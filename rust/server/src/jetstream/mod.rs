@@ -15,6 +15,7 @@ use stonechat_broker::Broker;
 use stonechat_config::{AccountJetStream, Options, StoreCipher, SyncInterval};
 use stonechat_jetstream::engine::{self, AccountLimits, Detail, Disks, Durability, Engine};
 use stonechat_store::disk::RealDisk;
+use stonechat_store::file::INDEX_LEN;
 use tracing::info;
 
 use crate::logging::Logger;
@@ -126,7 +127,10 @@ impl JetStream {
                     Durability::Within(i64::try_from(d.as_nanos()).unwrap_or(i64::MAX))
                 }
             },
-            sizes: engine::Sizes::default(),
+            sizes: engine::Sizes {
+                index: js.max_index_memory.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(INDEX_LEN),
+                ..engine::Sizes::default()
+            },
             keys,
         };
         banner(&settings, &path, options);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::subjects::Budget;
 use crate::disk::Disk;
 use crate::encryption::Keyring;
 
@@ -19,6 +20,7 @@ pub struct Files<D: Disk> {
     pub(super) keys: Keyring,
     /// The opening of the store.
     pub(super) epoch: u32,
+    pub(super) index_budget: Arc<Budget>,
     open: Mutex<Open<D::File>>,
 }
 
@@ -30,9 +32,10 @@ struct Open<F> {
 
 impl<D: Disk> Files<D> {
     /// Files of `disk`, for segments of up to `segment_len` bytes. They are encrypted if there are `keys`; `epoch` is another
-    /// number at each opening of the store.
-    pub fn new(disk: Arc<D>, segment_len: u64, keys: Keyring, epoch: u32) -> Self {
-        Self { disk, segment_len, keys, epoch, open: Mutex::new(Open { files: HashMap::new(), clock: 0 }) }
+    /// number at each opening of the store; what is known of subjects takes about `index_len` bytes of memory.
+    pub fn new(disk: Arc<D>, segment_len: u64, keys: Keyring, epoch: u32, index_len: usize) -> Self {
+        let open = Mutex::new(Open { files: HashMap::new(), clock: 0 });
+        Self { disk, segment_len, keys, epoch, index_budget: Budget::new(index_len), open }
     }
 
     /// The disk.

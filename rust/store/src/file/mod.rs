@@ -20,6 +20,7 @@ mod scan;
 mod seal;
 mod segment;
 mod stream;
+mod subjects;
 #[cfg(test)]
 mod tests;
 pub mod varint;
@@ -27,6 +28,10 @@ pub mod varint;
 pub use files::Files;
 pub use seal::{SealJob, Sealed};
 pub use stream::{Damaged, FileStream};
+pub use subjects::{IndexJob, Indexed};
 
 /// The usual length of a segment, in bytes.
 pub const SEGMENT_LEN: u64 = 16 << 20;
+
+/// The usual memory for what is known of subjects, in bytes.
+pub const INDEX_LEN: usize = 256 << 20;

@@ -12,6 +12,7 @@ use super::footer::{self, Footer};
 use super::scan::{self, HEADER_LEN, Shape};
 use super::segment::{Form, Layout, Segment, Stage};
 use super::stream::{Damaged, FileStream};
+use super::subjects::{SubjectIndex, Unreadable};
 use super::varint;
 use crate::disk::{Disk, DiskFile};
 use crate::index::SubjectTree;
@@ -67,6 +68,15 @@ impl<D: Disk> FileStream<D> {
             if let Err(e) = stream.open_segment(i) {
                 return Some(Err(e));
             }
+            // Nobody waits yet, and the next segment's subjects need room.
+            if let Some(job) = stream.index_job()
+                && stream.subjects.indexed(job.run()).is_err()
+            {
+                stream.subjects.give_up();
+            }
+        }
+        if stream.subjects.is_incomplete() {
+            stream.recount();
         }
         // What was begun without a key, or with another one, is not gone on with.
         let key = stream.files.keys.current();
@@ -78,6 +88,12 @@ impl<D: Disk> FileStream<D> {
         }
         stream.closed = stream.segments.iter().filter(|segment| segment.stage == Stage::Closed).count();
         stream.rewrites = stream.segments.iter().filter(|segment| segment.is_rewrite_counted()).count();
+        // Nothing will ever come to an empty one that is closed.
+        for i in (0..stream.segments.len()).rev() {
+            if stream.segments[i].live == 0 && stream.segments[i].stage != Stage::Active {
+                stream.give_up(i);
+            }
+        }
         for i in 0..stream.segments.len() {
             if stream.segments[i].key != key || stream.is_wasteful(i) {
                 stream.want_rewrite(i);
@@ -99,11 +115,12 @@ impl<D: Disk> FileStream<D> {
             let read = file.read_at(&mut bytes, HEADER_LEN + segment.stored_len())?;
             if read == bytes.len() && footer::crc(segment.frame.salt, &bytes) == footer_crc {
                 let (subjects, is_packed) = (&mut self.subjects, segment.form != Form::Plain);
+                let files = &*self.files;
                 let known = footer::open(&mut bytes, &segment.packing)
                     .and_then(|bytes| Footer::decode(bytes, is_packed, !segment.gone.is_empty()))
                     .and_then(|footer| {
                         footer.subjects(segment.frame.base, &segment.gone, &mut |subject, state| {
-                            merge(subjects, subject, state)
+                            learn(subjects, files, subject, state)
                         })
                     });
                 if known.is_some() {
@@ -116,11 +133,12 @@ impl<D: Disk> FileStream<D> {
         let mut layout = Layout::default();
         if let Some(file) = &file {
             let (shape, subjects, gone) = (Shape::of(segment), &mut self.subjects, &segment.gone);
+            let files = &*self.files;
             layout = scan::contents(&**file, &shape, |head, message| {
                 missing.remove(head.slot);
                 if !gone.contains(head.slot) {
                     let state = SubjectState { first: message.sequence, last: message.sequence, count: 1 };
-                    let _ = merge(subjects, message.subject, state);
+                    let _ = learn(subjects, files, message.subject, state);
                 }
             })?
             .layout;
@@ -157,7 +175,27 @@ pub(super) fn runs(slots: &RoaringBitmap) -> Vec<(u32, u32)> {
     runs
 }
 
-/// Adds what a later segment knows of a subject.
+/// Adds what a later segment knows of a subject to the index.
+fn learn<D: Disk>(
+    subjects: &mut SubjectIndex,
+    files: &Files<D>,
+    subject: &[u8],
+    state: SubjectState,
+) -> ControlFlow<()> {
+    let add = |known: &mut SubjectState| {
+        (known.last, known.count) = (state.last, known.count + state.count);
+    };
+    match subjects.update(files, subject, state, add) {
+        Ok(Some(_)) => ControlFlow::Continue(()),
+        Ok(None) => ControlFlow::Break(()),
+        Err(Unreadable) => {
+            subjects.give_up();
+            ControlFlow::Continue(())
+        }
+    }
+}
+
+/// Adds what a later message knows of a subject.
 pub(super) fn merge(
     subjects: &mut SubjectTree<SubjectState>,
     subject: &[u8],
@@ -180,7 +218,27 @@ pub(super) fn packing<D: Disk>(
     number: u32,
     key: u8,
 ) -> Option<Packing> {
-    let mut label = *b"segment ________";
+    labelled_packing(files, *b"segment ________", salt, group, number, key)
+}
+
+/// How files of the index are written.
+pub(super) fn index_packing<D: Disk>(
+    files: &Files<D>,
+    salt: u64,
+    group: u32,
+    number: u32,
+) -> Option<Packing> {
+    labelled_packing(files, *b"index   ________", !salt, group, number, files.keys.current())
+}
+
+fn labelled_packing<D: Disk>(
+    files: &Files<D>,
+    mut label: [u8; 16],
+    salt: u64,
+    group: u32,
+    number: u32,
+    key: u8,
+) -> Option<Packing> {
     label[8..12].copy_from_slice(&group.to_le_bytes());
     label[12..].copy_from_slice(&number.to_le_bytes());
     let sealer = match key {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::footer::{self, Footer};
 use super::record::Head;
-use super::scan::{self, HEADER_LEN, Shape};
+use super::scan::{self, Budget, HEADER_LEN, Shape};
 use super::segment::{Form, Layout, Segment, Stage};
 use super::stream::{Damaged, FileStream};
 use crate::disk::{Disk, DiskFile};
@@ -129,10 +129,12 @@ impl<D: Disk> FileStream<D> {
     pub(super) fn record(&self, i: usize, slot: u32, buffer: &mut Vec<u8>) -> Option<Place> {
         let frame = &self.segments[i].frame;
         let begin = self.load(i, slot, buffer)?;
-        let found = |at: usize| {
+        let mut budget = Budget::of(buffer.len());
+        let mut found = |at: usize| {
             let bytes = buffer.get(at..)?;
-            let head = frame.head(bytes).filter(|head| head.slot == slot)?;
+            let head = frame.head(bytes).filter(|head| head.slot == slot && budget.allows(head.len))?;
             let offset = begin + at as u64;
+            budget.spend(head.len);
             frame.is_intact(&head, bytes, offset).then_some(Place { head, at, offset })
         };
         let mut at = 0;
@@ -258,7 +260,7 @@ impl<D: Disk> FileStream<D> {
         // The way back is cut where a whole segment is gone.
         self.previous_on(sequence).or_else(|| {
             let mut found = None;
-            self.walk(self.subjects.get(subject)?.first, |at, message| {
+            self.walk(self.known(subject)?.first, |at, message| {
                 if at >= sequence {
                     return ControlFlow::Break(());
                 }

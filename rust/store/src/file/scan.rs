@@ -12,7 +12,9 @@ use crate::messages::Message;
 /// Bytes before the data of a segment's file.
 pub(super) const HEADER_LEN: u64 = 64;
 /// Bytes read at once.
-const PIECE_LEN: usize = 1 << 20;
+const PIECE_LEN: usize = if cfg!(test) { 64 } else { 1 << 20 };
+/// Bytes with which a record is looked for before more are read.
+const ENOUGH: usize = PIECE_LEN / 4;
 
 /// What must be known of a segment to read its file.
 #[derive(Debug, Clone)]
@@ -54,20 +56,22 @@ fn plain_records<F: DiskFile>(
 ) -> io::Result<()> {
     let frame = &shape.frame;
     let mut piece = Piece { file, data_len: shape.data_len, begin: 0, bytes: Vec::new() };
-    let (mut at, mut next_slot, mut wanted) = (0, 0, PIECE_LEN);
+    let (mut at, mut next_slot, mut enough) = (0, 0, ENOUGH);
+    let mut budget = Budget::of(shape.data_len as usize);
     while at < piece.data_len {
-        piece.load(at, wanted)?;
+        piece.load(at, enough)?;
         let data_len = piece.data_len;
         let bytes = piece.at(at);
         let is_rest = at + bytes.len() as u64 >= data_len;
         let head = frame.head(bytes);
         if head.is_none() && !is_rest {
             // It may be longer than what was read.
-            wanted = bytes.len().saturating_mul(2).max(PIECE_LEN);
+            enough = bytes.len().saturating_mul(2);
             continue;
         }
-        let head = head.filter(|head| head.slot >= next_slot && frame.is_intact(head, bytes, at));
-        let Some(head) = head else {
+        let head = head.filter(|head| head.slot >= next_slot && budget.allows(head.len));
+        let Some(head) = head.filter(|head| frame.is_intact(head, bytes, at)) else {
+            budget.spend(head.map_or(0, |head| head.len));
             // Where the next one begins is unknown: any byte may be the place.
             at += 1;
             continue;
@@ -75,7 +79,7 @@ fn plain_records<F: DiskFile>(
         if let Some(message) = frame.unseal(&head, &mut bytes[..head.len], at) {
             visit(&head, &message, at);
         }
-        (at, next_slot, wanted) = (at + head.len as u64, head.slot + 1, PIECE_LEN);
+        (at, next_slot, enough) = (at + head.len as u64, head.slot + 1, ENOUGH);
     }
     Ok(())
 }
@@ -117,6 +121,25 @@ fn packed_records<F: DiskFile>(
     Ok(chunks)
 }
 
+/// How many bytes may be tried in vain. Clients choose what the bytes of a damaged record say, so that trying each place as the
+/// beginning of a record must not take for ever.
+pub(super) struct Budget(usize);
+
+impl Budget {
+    /// For so many bytes.
+    pub(super) fn of(len: usize) -> Self {
+        Self(len.saturating_mul(64).saturating_add(1 << 20))
+    }
+
+    pub(super) fn allows(&self, len: usize) -> bool {
+        len <= self.0
+    }
+
+    pub(super) fn spend(&mut self, len: usize) {
+        self.0 = self.0.saturating_sub(len);
+    }
+}
+
 /// A piece of the data.
 struct Piece<'f, F> {
     file: &'f F,
@@ -126,14 +149,14 @@ struct Piece<'f, F> {
 }
 
 impl<F: DiskFile> Piece<'_, F> {
-    /// Reads what lies from `at` on, unless enough of it is there: `wanted` bytes, or a quarter of a usual piece.
-    fn load(&mut self, at: u64, wanted: usize) -> io::Result<()> {
+    /// Reads a usual piece from `at` on, or `enough` bytes if those are more; unless so many are there already.
+    fn load(&mut self, at: u64, enough: usize) -> io::Result<()> {
         let there = (self.begin + self.bytes.len() as u64).saturating_sub(at);
-        let wanted = (wanted as u64).min(self.data_len - at);
-        let enough = if wanted > PIECE_LEN as u64 { wanted } else { wanted.min(PIECE_LEN as u64 / 4) };
-        if there >= enough {
+        let rest = self.data_len - at;
+        if there >= rest.min(enough as u64) {
             return Ok(());
         }
+        let wanted = rest.min(enough.max(PIECE_LEN) as u64);
         self.bytes.resize(usize::try_from(wanted).map_err(|_| io::ErrorKind::OutOfMemory)?, 0);
         self.begin = at;
         let read = self.file.read_at(&mut self.bytes, HEADER_LEN + at)?;

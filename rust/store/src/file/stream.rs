@@ -1,6 +1,6 @@
 //! A stream on disk.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::ops::{ControlFlow, RangeInclusive};
@@ -15,6 +15,7 @@ use super::record::{self, Frame};
 use super::scan::HEADER_LEN;
 use super::seal;
 use super::segment::{Form, Segment, Stage};
+use super::subjects::{IndexJob, Indexed, SubjectIndex, Unreadable};
 use crate::disk::{Disk, DiskFile};
 use crate::index::{Filter, SubjectTree};
 use crate::messages::{Lost, Message, Messages, Progress, State, SubjectState};
@@ -56,7 +57,9 @@ pub struct FileStream<D: Disk> {
     pub(super) files: Arc<Files<D>>,
     pub(super) salt: u64,
     pub(super) group: u32,
-    pub(super) subjects: SubjectTree<SubjectState>,
+    pub(super) subjects: SubjectIndex,
+    /// What the index should say, where it can't be read; it takes its place at the next change.
+    recounted: OnceCell<SubjectTree<SubjectState>>,
     pub(super) segments: VecDeque<Segment>,
     /// Records of the last segment that are not in its file yet.
     pub(super) tail: Vec<u8>,
@@ -93,11 +96,13 @@ impl<D: Disk> FileStream<D> {
     /// An empty stream whose first message will have the sequence `first`, 1 if that is 0. `group` is its number in the
     /// store, `salt` the store's.
     pub fn new(files: Arc<Files<D>>, salt: u64, group: u32, first: u64) -> Self {
+        let subjects = SubjectIndex::new(&files.index_budget);
         Self {
             files,
             salt,
             group,
-            subjects: SubjectTree::default(),
+            subjects,
+            recounted: OnceCell::new(),
             segments: VecDeque::new(),
             tail: Vec::new(),
             messages: 0,
@@ -204,6 +209,7 @@ impl<D: Disk> FileStream<D> {
         }
         self.scratch.take();
         self.unpacked.take();
+        self.subjects.rest();
     }
 
     /// The last sequence that was given.
@@ -215,6 +221,11 @@ impl<D: Disk> FileStream<D> {
     pub fn file_names(&self) -> Vec<String> {
         let needed = self.segments.iter().map(|segment| self.name(segment.number));
         needed.chain(self.obsolete.iter().cloned()).collect()
+    }
+
+    /// The names of files that are for this opening of the store alone.
+    pub fn index_names(&self) -> impl Iterator<Item = &String> {
+        self.subjects.file_names()
     }
 
     /// Bytes gathered in memory.
@@ -235,18 +246,19 @@ impl<D: Disk> FileStream<D> {
 
     /// Files that hold nothing needed any more; they may be removed once a manifest that was made after this call is durable.
     pub fn take_obsolete(&mut self) -> Vec<String> {
+        self.obsolete.append(&mut self.subjects.take_obsolete());
         std::mem::take(&mut self.obsolete)
     }
 
     /// Gives up all files, as the stream is to be no more.
     pub fn into_obsolete(mut self) -> Vec<String> {
         self.clear(0);
-        self.obsolete
+        self.take_obsolete()
     }
 
-    /// Whether [`FileStream::take_damaged`] or [`FileStream::seal_job`] has something.
+    /// Whether [`FileStream::take_damaged`], [`FileStream::index_job`] or [`FileStream::seal_job`] has something.
     pub fn has_news(&self) -> bool {
-        self.closed > 0 || self.rewrites > 0 || !self.damaged.borrow().is_empty()
+        self.subjects.has_job() || self.closed > 0 || self.rewrites > 0 || !self.damaged.borrow().is_empty()
     }
 
     /// What was found to be unreadable since the last call.
@@ -370,13 +382,14 @@ impl<D: Disk> FileStream<D> {
     }
 
     /// Removes a segment.
-    fn give_up(&mut self, i: usize) {
+    pub(super) fn give_up(&mut self, i: usize) {
         let Some(segment) = self.segments.remove(i) else { return };
         self.closed -= usize::from(segment.stage == Stage::Closed);
         self.rewrites -= usize::from(segment.is_rewrite_counted());
         let in_memory =
             if i == self.segments.len() { std::mem::take(&mut self.tail).len() as u64 } else { 0 };
-        if segment.data_len > in_memory {
+        // One that was written anew has a file even if nothing is in it.
+        if segment.data_len > in_memory || matches!(segment.stage, Stage::Sealed { .. }) {
             self.obsolete.push(self.name(segment.number));
         }
     }
@@ -391,24 +404,82 @@ impl<D: Disk> FileStream<D> {
 
     /// Takes the subject of a removed message note of it.
     fn forget(&mut self, subject: &[u8], sequence: u64, before: Option<u64>) {
-        let Some(known) = self.subjects.get_mut(subject) else { return };
-        known.count = known.count.saturating_sub(1);
-        match known.count {
-            0 => drop(self.subjects.remove(subject)),
-            // A first one that is gone is looked for when it is asked for.
-            _ if known.last == sequence => {
-                if let Some(before) = before {
-                    known.last = before;
-                }
+        match self.known(subject) {
+            None => return,
+            Some(known) if known.count <= 1 => {
+                self.mend_index();
+                return self.subjects.remove(subject);
             }
-            1 => known.first = known.last,
-            _ => {}
+            Some(_) => {}
+        }
+        self.change_subject(subject, SubjectState::default(), |known| {
+            known.count = known.count.saturating_sub(1);
+            // A first one that is gone is looked for when it is asked for.
+            if known.last == sequence {
+                known.last = before.unwrap_or(known.last);
+            } else if known.count == 1 {
+                known.first = known.last;
+            }
+        });
+    }
+
+    /// What is known of `subject`.
+    pub(super) fn known(&self, subject: &[u8]) -> Option<SubjectState> {
+        if self.recounted.get().is_none()
+            && let Ok(known) = self.subjects.get(&*self.files, subject)
+        {
+            return known;
+        }
+        self.recounted.get_or_init(|| self.counted()).get(subject).copied()
+    }
+
+    /// Changes what is known of `subject`, or sets it to `new` if there is nothing, and answers what it was; `None` if there are more
+    /// subjects than can be known.
+    fn change_subject(
+        &mut self,
+        subject: &[u8],
+        new: SubjectState,
+        change: impl Fn(&mut SubjectState),
+    ) -> Option<SubjectState> {
+        self.mend_index();
+        self.subjects.update(&*self.files, subject, new, &change).unwrap_or_else(|Unreadable| {
+            self.subjects.replace(self.counted());
+            self.subjects.update(&*self.files, subject, new, &change).ok().flatten()
+        })
+    }
+
+    /// Puts what was counted in the place of an index that can't be read.
+    fn mend_index(&mut self) {
+        if let Some(counted) = self.recounted.take() {
+            self.subjects.replace(counted);
+        }
+    }
+
+    /// What is to be done to keep what is known of subjects within the memory for it.
+    pub fn index_job(&mut self) -> Option<IndexJob<D>> {
+        let (files, salt, group) = (&self.files, self.salt, self.group);
+        self.subjects.job(files, |number| {
+            let packing = open::index_packing(files, salt, group, number)?;
+            Some((format!("stream-{group}-index-{number}"), packing))
+        })
+    }
+
+    /// Takes note of how a job ended.
+    pub fn indexed(&mut self, indexed: Indexed) {
+        if self.subjects.indexed(indexed) == Err(Unreadable) {
+            self.recount();
         }
     }
 
     /// Counts all messages that can be read anew by their subjects. Else a limit would take one more than it should.
-    fn recount(&mut self) {
+    pub(super) fn recount(&mut self) {
         self.is_miscounted = false;
+        self.recounted.take();
+        let counted = self.counted();
+        self.subjects.replace(counted);
+    }
+
+    fn counted(&self) -> SubjectTree<SubjectState> {
         let mut subjects = SubjectTree::default();
         self.walk(self.first, |sequence, message| match message {
             Some(message) => merge(
@@ -418,7 +489,7 @@ impl<D: Disk> FileStream<D> {
             ),
             None => ControlFlow::Continue(()),
         });
-        self.subjects = subjects;
+        subjects
     }
 
     /// The first sequence from `sequence` on that holds a message.
@@ -451,7 +522,7 @@ impl<D: Disk> Messages for FileStream<D> {
             first_time,
             last_sequence: self.last,
             last_time: self.last_time,
-            subjects: self.subjects.len() as u64,
+            subjects: self.recounted.get().map_or(self.subjects.len(), SubjectTree::len) as u64,
         }
     }
 
@@ -469,10 +540,11 @@ impl<D: Disk> Messages for FileStream<D> {
 
     fn append(&mut self, time: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Option<u64> {
         let sequence = self.last + 1;
-        let new = SubjectState { first: sequence, last: 0, count: 0 };
-        let known = self.subjects.get_or_insert(subject, new)?;
+        let new = SubjectState { first: sequence, last: sequence, count: 1 };
+        let known = self.change_subject(subject, new, |known| {
+            (known.last, known.count) = (sequence, known.count + 1);
+        })?;
         let before = if known.last == 0 { 0 } else { sequence - known.last };
-        (known.last, known.count) = (sequence, known.count + 1);
         let len = subject.len() + headers.len() + payload.len() + 40;
         let slot = self.slot_for(len, time);
         let segment = self.segments.back_mut()?;
@@ -540,11 +612,11 @@ impl<D: Disk> Messages for FileStream<D> {
     }
 
     fn subject(&self, subject: &[u8]) -> Option<SubjectState> {
-        self.subjects.get(subject).copied()
+        self.known(subject)
     }
 
     fn first_on(&self, subject: &[u8]) -> Option<u64> {
-        self.subjects.get(subject).map(|known| self.resolve_first(subject, *known))
+        self.known(subject).map(|known| self.resolve_first(subject, known))
     }
 
     fn subjects(
@@ -553,7 +625,15 @@ impl<D: Disk> Messages for FileStream<D> {
         after: Option<&[u8]>,
         visit: &mut dyn FnMut(&[u8], SubjectState) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        self.subjects.matches(filter, after, |subject, known| visit(subject, *known))
+        let behind = match self.recounted.get() {
+            Some(_) => None,
+            None => match self.subjects.matches(&*self.files, filter, after, visit) {
+                Ok(flow) => return flow,
+                Err(behind) => behind,
+            },
+        };
+        let counted = self.recounted.get_or_init(|| self.counted());
+        counted.matches(filter, behind.as_deref().or(after), |subject, known| visit(subject, *known))
     }
 
     fn next_matching(&self, filter: Option<&Filter>, sequence: u64, budget: usize) -> Progress<Option<u64>> {
@@ -580,9 +660,10 @@ impl<D: Disk> Messages for FileStream<D> {
         // The block before the first one that begins at this time or later.
         let blocks = self.layout(segment).map_or(&[][..], |layout| &layout.blocks);
         let mut buffer = self.scratch.take();
+        // One whose first record can't be read, or was erased, may begin at any time: then the walk begins earlier.
         let early = blocks.partition_point(|block| {
             let time_of =
-                self.record(behind, block.slot, &mut buffer).map_or(i64::MIN, |found| found.head.time);
+                self.record(behind, block.slot, &mut buffer).map_or(i64::MAX, |found| found.head.time);
             time_of < time
         });
         self.scratch.replace(buffer);
@@ -653,8 +734,7 @@ impl<D: Disk> Messages for FileStream<D> {
         let counted = message.map_or(average, |(head, _)| head.counted_bytes());
         self.is_miscounted |= message.is_none();
         if let Some((_, message)) = message {
-            let is_last =
-                self.subjects.get(message.subject).is_some_and(|k| k.last == sequence && k.count > 1);
+            let is_last = self.known(message.subject).is_some_and(|k| k.last == sequence && k.count > 1);
             let before = if is_last { self.last_before(sequence, message.subject) } else { None };
             self.forget(message.subject, sequence, before);
         }
@@ -685,7 +765,7 @@ impl<D: Disk> Messages for FileStream<D> {
         if self.is_miscounted {
             self.recount();
         }
-        let known = *self.subjects.get(subject)?;
+        let known = self.known(subject)?;
         if known.count <= keep {
             return None;
         }
@@ -697,7 +777,8 @@ impl<D: Disk> Messages for FileStream<D> {
         while !self.segments.is_empty() {
             self.give_up(self.segments.len() - 1);
         }
-        self.subjects = SubjectTree::default();
+        self.recounted.take();
+        self.subjects.replace(SubjectTree::default());
         (self.messages, self.bytes) = (0, 0);
         self.last = self.last.max(next.saturating_sub(1));
         self.first = self.last + 1;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{FileStream, Files};
-use crate::disk::Disk;
+use super::{FileStream, Files, IndexJob};
 use crate::disk::sim::{Random, SimDisk};
+use crate::disk::{Disk, DiskFile};
 use crate::encryption::{Cipher, Keyring};
 use crate::index::Filter;
 use crate::memory::MemoryStream;
@@ -32,6 +32,10 @@ enum Step {
     /// From the next opening on, what is written is encrypted.
     Encrypt,
     Erase(u64),
+    /// What is known of subjects begins to go to disk, or has gone there.
+    Index,
+    /// A bit of what lies there flips.
+    SpoilIndex(u64),
 }
 
 fn subject() -> impl Strategy<Value = String> {
@@ -45,6 +49,7 @@ fn filter() -> impl Strategy<Value = String> {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         20 => (subject(), 0..60usize).prop_map(|(s, n)| Step::Append(s, n)),
+        1 => (subject(), 60..900usize).prop_map(|(s, n)| Step::Append(s, n)),
         2 => Just(Step::Skip),
         5 => (0..900u64).prop_map(Step::Remove),
         2 => Just(Step::RemoveFirst),
@@ -56,6 +61,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Compress),
         1 => Just(Step::Encrypt),
         1 => (0..900u64).prop_map(Step::Erase),
+        6 => Just(Step::Index),
+        1 => any::<u64>().prop_map(Step::SpoilIndex),
     ]
 }
 
@@ -65,9 +72,32 @@ fn seal_all(stream: &mut FileStream<SimDisk>) {
     }
 }
 
+/// Flips a bit in a file of the index, if there is one.
+fn spoil_index(disk: &SimDisk, seed: u64) {
+    let mut random = Random(seed);
+    let mut names = disk.names().expect("names");
+    names.retain(|name| name.contains("index"));
+    if names.is_empty() {
+        return;
+    }
+    disk.bytes(&names[random.below(names.len())], |bytes| {
+        if !bytes.is_empty() {
+            let bit = random.below(bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    });
+}
+
+/// The files of segments. Those of the index are for one opening.
+fn segment_names(disk: &SimDisk) -> Vec<String> {
+    let mut names = disk.names().expect("names");
+    names.retain(|name| !name.contains("index"));
+    names.sort();
+    names
+}
+
 /// What a checkpoint does.
 fn checkpoint(stream: &mut FileStream<SimDisk>, disk: &SimDisk) -> Vec<u8> {
-    use crate::disk::DiskFile;
     stream.flush().expect("room");
     let obsolete = stream.take_obsolete();
     let manifest = stream.manifest();
@@ -88,7 +118,8 @@ fn stream_files(disk: &SimDisk) -> Files<SimDisk> {
 }
 
 fn files_with(disk: &SimDisk, keys: Keyring, epoch: u32) -> Files<SimDisk> {
-    Files::new(Arc::new(disk.clone()), 2048, keys, epoch)
+    // So little memory that all goes to disk.
+    Files::new(Arc::new(disk.clone()), 2048, keys, epoch, 200)
 }
 
 fn open_with(disk: &SimDisk, manifest: &[u8], keys: Keyring, epoch: u32) -> FileStream<SimDisk> {
@@ -170,6 +201,7 @@ fn play(steps: Vec<Step>, first: u64) -> Result<(SimDisk, Vec<u8>, MemoryStream)
     let mut model = MemoryStream::new(first);
     let (mut keys, mut epoch) = (Keyring::default(), 1);
     let mut is_compressed = false;
+    let mut writing = None;
     for (i, step) in steps.into_iter().enumerate() {
         let time = i as i64 * 10 + 1;
         match step {
@@ -194,6 +226,7 @@ fn play(steps: Vec<Step>, first: u64) -> Result<(SimDisk, Vec<u8>, MemoryStream)
             Step::Flush => stream.flush().expect("room"),
             Step::Reopen => {
                 let manifest = checkpoint(&mut stream, &disk);
+                writing = None;
                 epoch += 1;
                 stream = open_with(&disk, &manifest, keys.clone(), epoch);
                 stream.set_compressed(is_compressed);
@@ -202,6 +235,11 @@ fn play(steps: Vec<Step>, first: u64) -> Result<(SimDisk, Vec<u8>, MemoryStream)
                 is_compressed = to;
                 stream.set_compressed(to);
             }
+            Step::Index => match writing.take() {
+                Some(job) => stream.indexed(IndexJob::run(job)),
+                None => writing = stream.index_job(),
+            },
+            Step::SpoilIndex(seed) => spoil_index(&disk, seed),
             Step::Encrypt => keys = Keyring::fixed(Cipher::Aes256Gcm),
             Step::Erase(sequence) => {
                 stream.erase(sequence);
@@ -214,6 +252,8 @@ fn play(steps: Vec<Step>, first: u64) -> Result<(SimDisk, Vec<u8>, MemoryStream)
         prop_assert_eq!(state_without_bytes(stream.state()), state_without_bytes(model.state()));
         prop_assert!(stream.take_damaged().is_empty());
     }
+    // What it knows, part of it on disk, and perhaps spoilt there.
+    check(&stream, &model, &[">".into(), "a.*".into(), "a.b".into()])?;
     let manifest = checkpoint(&mut stream, &disk);
     Ok((disk, manifest, model))
 }
@@ -237,10 +277,9 @@ proptest! {
         // And all files are needed.
         stream.clear(0);
         let mut files = stream.take_obsolete();
+        files.retain(|name| !name.contains("index"));
         files.sort();
-        let mut names = disk.names().expect("names");
-        names.sort();
-        prop_assert_eq!(files, names);
+        prop_assert_eq!(files, segment_names(&disk));
     }
 
     /// One flipped bit costs at most one message, or one chunk if it is compressed, which is named; nothing else changes.
@@ -252,7 +291,8 @@ proptest! {
         let is_compressed = steps.iter().any(|step| matches!(step, Step::Compress(true)));
         let (disk, manifest, model) = play(steps, 0)?;
         let mut random = Random(seed);
-        let names = disk.names().expect("names");
+        let mut names = disk.names().expect("names");
+        names.retain(|name| disk.open(name).and_then(|file| file.len()).expect("there") > 0);
         prop_assume!(!names.is_empty());
         for opened_before in [false, true] {
             let disk = disk.kill();
@@ -299,7 +339,7 @@ proptest! {
 fn a_missing_or_short_file_is_named() {
     let steps = (0..200).map(|_| Step::Append("a.b".into(), 30)).collect();
     let (disk, manifest, model) = play(steps, 0).expect("played");
-    let names = disk.names().expect("names");
+    let names = segment_names(&disk);
     assert!(names.len() > 3, "{names:?}");
     for name in names {
         for cut in [None, Some(100usize), Some(700)] {
@@ -434,12 +474,11 @@ fn what_is_erased_while_its_segment_is_written_anew_is_gone() {
     seal_all(&mut stream);
     stream.rest();
     let manifest = checkpoint(&mut stream, &disk);
-    let mut seen = Vec::new();
-    for name in disk.names().expect("names") {
-        disk.bytes(&name, |bytes| seen.push(bytes.len()));
-    }
+    let names = segment_names(&disk);
     let mut stream = open(&disk, &manifest);
     assert!(!stream.contains(kept) && stream.contains(20));
     stream.clear(0);
-    assert_eq!(stream.take_obsolete().len(), seen.len(), "no file is left over");
+    let mut obsolete = stream.take_obsolete();
+    obsolete.retain(|name| !name.contains("index"));
+    assert_eq!(obsolete.len(), names.len(), "no file is left over");
 }

@@ -23,6 +23,22 @@ impl Filter {
         Self { bytes: subject.to_vec() }
     }
 
+    /// The subject itself, if there are no wildcards in it.
+    pub(crate) fn literal(&self) -> Option<&[u8]> {
+        (self.prefix().len() == self.bytes.len()).then_some(&self.bytes)
+    }
+
+    /// What all subjects begin with that match.
+    pub(crate) fn prefix(&self) -> &[u8] {
+        let end = (0..self.bytes.len()).find(|at| self.wildcard(*at).is_some());
+        &self.bytes[..end.unwrap_or(self.bytes.len())]
+    }
+
+    /// Whether some subject may match that begins so.
+    pub(crate) fn may_match_behind(&self, prefix: &[u8]) -> bool {
+        prefix.iter().try_fold(Self::start(), |state, byte| self.advance(state, *byte)).is_some()
+    }
+
     /// The state before the first byte.
     pub(super) fn start() -> State {
         State::At(0)

@@ -148,41 +148,17 @@ impl<V: Copy> SubjectTree<V> {
         after: Option<&[u8]>,
         mut visit: impl FnMut(&[u8], &V) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let mut path = Vec::new();
-        let mut stack =
-            vec![Visit { node: ROOT, path_len: 0, state: Filter::start(), next: 0, entered: false }];
-        while let Some(top) = stack.last_mut() {
-            let node = &self.nodes[top.node as usize];
-            path.truncate(top.path_len);
-            if !top.entered {
-                top.entered = true;
-                if let Some(value) = self.values.get(node.value as usize)
-                    && filter.accepts(top.state)
-                    && after.is_none_or(|a| a < &path[..])
-                {
-                    visit(&path, value)?;
-                }
-                // Children whose paths are wholly before `after` are left out at once.
-                if let Some(key) = after.and_then(|a| a.strip_prefix(&path[..])).and_then(|rest| rest.first())
-                {
-                    top.next = self.pool.keys(node.children).partition_point(|k| k < key);
-                } else if after.is_some_and(|a| a > &path[..] && !a.starts_with(&path)) {
-                    top.next = node.children.len();
-                }
-            }
-            let Some(&child) = self.pool.nodes(node.children).get(top.next) else {
-                stack.pop();
-                continue;
-            };
-            top.next += 1;
-            let text = self.text(child);
-            let state = text.iter().try_fold(top.state, |state, byte| filter.advance(state, *byte));
-            if let Some(state) = state {
-                path.extend_from_slice(text);
-                stack.push(Visit { node: child, path_len: path.len(), state, next: 0, entered: false });
-            }
+        let mut cursor = self.cursor(filter, after);
+        while let Some(value) = cursor.next() {
+            visit(cursor.subject(), value)?;
         }
         ControlFlow::Continue(())
+    }
+
+    /// The same, for a caller who asks for one after the other.
+    pub fn cursor<'t>(&'t self, filter: &'t Filter, after: Option<&'t [u8]>) -> Cursor<'t, V> {
+        let root = Visit { node: ROOT, path_len: 0, state: Filter::start(), next: 0, entered: false };
+        Cursor { tree: self, filter, after, path: Vec::new(), stack: vec![root] }
     }
 
     fn text(&self, node: u32) -> &[u8] {
@@ -291,7 +267,63 @@ impl<V: Copy> SubjectTree<V> {
     }
 }
 
+/// Subjects that match a filter, one after the other, in the order of bytes.
+#[derive(Debug)]
+pub struct Cursor<'t, V> {
+    tree: &'t SubjectTree<V>,
+    filter: &'t Filter,
+    after: Option<&'t [u8]>,
+    path: Vec<u8>,
+    stack: Vec<Visit>,
+}
+
+impl<'t, V: Copy> Cursor<'t, V> {
+    /// Goes on to the next subject; answers its value.
+    #[expect(clippy::should_implement_trait, reason = "an iterator could not lend the subject")]
+    pub fn next(&mut self) -> Option<&'t V> {
+        let Self { tree, filter, after, path, stack } = self;
+        while let Some(top) = stack.last_mut() {
+            let node = &tree.nodes[top.node as usize];
+            path.truncate(top.path_len);
+            if !top.entered {
+                top.entered = true;
+                // Children whose paths are wholly before `after` are left out at once.
+                if let Some(key) = after.and_then(|a| a.strip_prefix(&path[..])).and_then(|rest| rest.first())
+                {
+                    top.next = tree.pool.keys(node.children).partition_point(|k| k < key);
+                } else if after.is_some_and(|a| a > &path[..] && !a.starts_with(path)) {
+                    top.next = node.children.len();
+                }
+                if let Some(value) = tree.values.get(node.value as usize)
+                    && filter.accepts(top.state)
+                    && after.is_none_or(|a| a < &path[..])
+                {
+                    return Some(value);
+                }
+            }
+            let Some(&child) = tree.pool.nodes(node.children).get(top.next) else {
+                stack.pop();
+                continue;
+            };
+            top.next += 1;
+            let text = tree.text(child);
+            let state = text.iter().try_fold(top.state, |state, byte| filter.advance(state, *byte));
+            if let Some(state) = state {
+                path.extend_from_slice(text);
+                stack.push(Visit { node: child, path_len: path.len(), state, next: 0, entered: false });
+            }
+        }
+        None
+    }
+
+    /// The subject that [`Cursor::next`] went on to.
+    pub fn subject(&self) -> &[u8] {
+        &self.path
+    }
+}
+
 /// A node on the way of a scan.
+#[derive(Debug)]
 struct Visit {
     node: u32,
     path_len: usize,

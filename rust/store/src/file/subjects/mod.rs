@@ -1,0 +1,365 @@
+//! What a stream on disk knows of its subjects, within a budget of memory.
+//!
+//! What was published to lately is in a tree. When all trees of a store take too much memory, that of the stream which grows is
+//! *frozen*, written to a file in the order of subjects, a [run](run::Run), and given up. A subject that is asked for is looked up
+//! in the tree, in the frozen one, and in the runs, the newest first: the first place that knows it is right, also if it knows that
+//! there is nothing any more. What stays in memory of a run are about two bytes a subject, on top of the budget. A new run swallows
+//! those before that are not much larger, so that there are few.
+//!
+//! Files of runs are for this opening of the store alone. Whoever opens it again learns all from the segments' footers, and so does
+//! who can't read a run.
+
+mod job;
+mod merge;
+mod run;
+
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use self::job::Failed;
+pub use self::job::{IndexJob, Indexed};
+use self::merge::Merge;
+pub(super) use self::run::Unreadable;
+use self::run::{OpenBlock, Run};
+use super::chunk::Packing;
+use super::files::Files;
+use crate::disk::Disk;
+use crate::index::{Filter, SubjectTree};
+use crate::messages::SubjectState;
+
+/// A run swallows those before that have up to so many times as many subjects.
+const SWALLOWED: usize = 2;
+
+/// Bytes of memory that the subjects of all streams of a store may take.
+#[derive(Debug)]
+pub(super) struct Budget {
+    limit: usize,
+    used: AtomicUsize,
+}
+
+impl Budget {
+    pub(super) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, used: AtomicUsize::new(0) })
+    }
+
+    /// While a tree is written, the next one grows.
+    fn is_tight(&self) -> bool {
+        self.used.load(Ordering::Relaxed) > self.limit / 2
+    }
+
+    /// A tree that takes less is not worth a file.
+    fn smallest(&self) -> usize {
+        self.limit / 256
+    }
+
+    /// Subjects after which memory is looked at again.
+    fn step(&self) -> usize {
+        (self.limit >> 14).clamp(1, 4096)
+    }
+}
+
+/// What one stream takes of it.
+#[derive(Debug)]
+struct Share {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Share {
+    fn set(&mut self, bytes: usize) {
+        self.budget.used.fetch_add(bytes, Ordering::Relaxed);
+        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+/// A map from subjects to what is known of them.
+#[derive(Debug)]
+pub(super) struct SubjectIndex {
+    tree: SubjectTree<SubjectState>,
+    /// What is being written.
+    frozen: Option<Arc<SubjectTree<SubjectState>>>,
+    /// The oldest first.
+    runs: Vec<Arc<Run>>,
+    /// Subjects that have messages.
+    live: usize,
+    next_number: u32,
+    /// Another one after all was replaced: what was begun before is for nothing.
+    generation: u64,
+    is_writing: bool,
+    wants_job: bool,
+    /// The number of subjects in the tree at which memory is looked at.
+    look_at: usize,
+    share: Share,
+    open: RefCell<OpenBlock>,
+    obsolete: Vec<String>,
+    is_incomplete: bool,
+}
+
+impl SubjectIndex {
+    pub(super) fn new(budget: &Arc<Budget>) -> Self {
+        Self {
+            tree: SubjectTree::default(),
+            frozen: None,
+            runs: Vec::new(),
+            live: 0,
+            next_number: 1,
+            generation: 0,
+            is_writing: false,
+            wants_job: false,
+            look_at: budget.step(),
+            share: Share { budget: Arc::clone(budget), bytes: 0 },
+            open: RefCell::default(),
+            obsolete: Vec::new(),
+            is_incomplete: false,
+        }
+    }
+
+    /// How many subjects have messages.
+    pub(super) fn len(&self) -> usize {
+        self.live
+    }
+
+    /// What is known of `subject`.
+    pub(super) fn get<D: Disk>(
+        &self,
+        files: &Files<D>,
+        subject: &[u8],
+    ) -> Result<Option<SubjectState>, Unreadable> {
+        let known = match self.tree.get(subject) {
+            Some(known) => Some(*known),
+            None => self.get_below(files, subject)?,
+        };
+        Ok(known.filter(|known| known.count > 0))
+    }
+
+    /// What the places below the tree know.
+    fn get_below<D: Disk>(
+        &self,
+        files: &Files<D>,
+        subject: &[u8],
+    ) -> Result<Option<SubjectState>, Unreadable> {
+        if let Some(known) = self.frozen.as_ref().and_then(|frozen| frozen.get(subject)) {
+            return Ok(Some(*known));
+        }
+        let mut open = self.open.borrow_mut();
+        for run in self.runs.iter().rev() {
+            if let Some(known) = run.get(files, &mut open, subject)? {
+                return Ok(Some(known));
+            }
+        }
+        Ok(None)
+    }
+
+    fn may_be_below(&self, subject: &[u8]) -> bool {
+        self.frozen.as_ref().is_some_and(|frozen| frozen.get(subject).is_some())
+            || self.runs.iter().any(|run| run.may_have(subject))
+    }
+
+    /// Changes what is known of `subject`, or sets it to `new` if there is nothing, and answers what it was: `None` if there are more
+    /// subjects than can be known.
+    pub(super) fn update<D: Disk>(
+        &mut self,
+        files: &Files<D>,
+        subject: &[u8],
+        new: SubjectState,
+        change: impl FnOnce(&mut SubjectState),
+    ) -> Result<Option<SubjectState>, Unreadable> {
+        if let Some(known) = self.tree.get_mut(subject) {
+            let before = *known;
+            if before.count == 0 {
+                *known = new;
+                self.live += 1;
+            } else {
+                change(known);
+            }
+            return Ok(Some(before));
+        }
+        let below = self.get_below(files, subject)?.filter(|known| known.count > 0);
+        let mut state = below.unwrap_or(new);
+        if below.is_some() {
+            change(&mut state);
+        }
+        if self.tree.get_or_insert(subject, state).is_none() {
+            return Ok(None);
+        }
+        self.live += usize::from(below.is_none());
+        self.look();
+        Ok(Some(below.unwrap_or_default()))
+    }
+
+    /// Takes out `subject`, of which something is known.
+    pub(super) fn remove(&mut self, subject: &[u8]) {
+        self.live = self.live.saturating_sub(1);
+        if self.may_be_below(subject) {
+            let none = SubjectState::default();
+            if let Some(known) = self.tree.get_or_insert(subject, none) {
+                *known = none;
+            }
+            self.look();
+        } else {
+            self.tree.remove(subject);
+        }
+    }
+
+    /// Visits the subjects that match `filter` in the order of bytes, those behind `after` only, until `visit` breaks. Fails with the
+    /// last one that was visited.
+    pub(super) fn matches<D: Disk>(
+        &self,
+        files: &Files<D>,
+        filter: &Filter,
+        after: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], SubjectState) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Option<Vec<u8>>> {
+        if self.frozen.is_none() && self.runs.is_empty() {
+            return Ok(self.tree.matches(filter, after, |subject, known| visit(subject, *known)));
+        }
+        if let Some(subject) = filter.literal() {
+            let known = self.get(files, subject).map_err(|_| None)?;
+            let known = known.filter(|_| after.is_none_or(|after| after < subject));
+            return Ok(known.map_or(ControlFlow::Continue(()), |known| visit(subject, known)));
+        }
+        let trees = std::iter::once(&self.tree).chain(self.frozen.as_deref());
+        let runs = self.runs.iter().rev().map(|run| &**run);
+        let mut merge = Merge::new(files, trees, runs, filter, after).map_err(|_| None)?;
+        loop {
+            match merge.next() {
+                Ok(Some(state)) if state.count == 0 => {}
+                Ok(Some(state)) => {
+                    if visit(merge.subject(), state).is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+                Ok(None) => return Ok(ControlFlow::Continue(())),
+                Err(Unreadable) => return Err(Some(merge.subject().to_vec())),
+            }
+        }
+    }
+
+    /// Something could not be learned: all is to be learned anew.
+    pub(super) fn give_up(&mut self) {
+        self.is_incomplete = true;
+    }
+
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.is_incomplete
+    }
+
+    /// Puts this in the place of all that was known.
+    pub(super) fn replace(&mut self, tree: SubjectTree<SubjectState>) {
+        self.is_incomplete = false;
+        self.live = tree.len();
+        self.tree = tree;
+        self.frozen = None;
+        self.obsolete.extend(self.runs.drain(..).map(|run| run.name.clone()));
+        self.generation += 1;
+        self.is_writing = false;
+        self.wants_job = false;
+        self.look_at = 0;
+        self.look();
+    }
+
+    /// Looks at the memory now and then.
+    fn look(&mut self) {
+        if self.tree.len() < self.look_at {
+            return;
+        }
+        self.look_at = self.tree.len() + self.share.budget.step();
+        let tree = self.tree.heap_bytes();
+        let frozen = self.frozen.as_ref().map_or(0, |frozen| frozen.heap_bytes());
+        self.share.set(tree + frozen);
+        self.wants_job =
+            !self.is_writing && self.share.budget.is_tight() && tree > self.share.budget.smallest();
+    }
+
+    /// Whether [`SubjectIndex::job`] has something.
+    pub(super) fn has_job(&self) -> bool {
+        self.wants_job
+    }
+
+    /// What is to be done to keep within the budget. `target`: the name of the file with a number, and how it is
+    /// written.
+    pub(super) fn job<D: Disk>(
+        &mut self,
+        files: &Arc<Files<D>>,
+        target: impl FnOnce(u32) -> Option<(String, Packing)>,
+    ) -> Option<IndexJob<D>> {
+        if !std::mem::take(&mut self.wants_job) {
+            return None;
+        }
+        let number = self.next_number;
+        let (name, packing) = target(number)?;
+        self.next_number += 1;
+        // One that could not be written is tried again, before the next.
+        let frozen = self.frozen.get_or_insert_with(|| Arc::new(std::mem::take(&mut self.tree)));
+        let tree = Arc::clone(frozen);
+        self.look_at = self.share.budget.step();
+        let mut len = tree.len();
+        let mut merged = Vec::new();
+        for run in self.runs.iter().rev() {
+            if run.len > SWALLOWED * len {
+                break;
+            }
+            len += run.len;
+            merged.push(Arc::clone(run));
+        }
+        self.is_writing = true;
+        let is_oldest = merged.len() == self.runs.len();
+        let files = Arc::clone(files);
+        Some(IndexJob { files, name, number, packing, generation: self.generation, tree, merged, is_oldest })
+    }
+
+    /// Takes note of how a job ended. Fails if all is to be learned anew.
+    pub(super) fn indexed(&mut self, indexed: Indexed) -> Result<(), Unreadable> {
+        let Indexed { generation, name, merged, result } = indexed;
+        if generation != self.generation {
+            self.obsolete.push(name);
+            return Ok(());
+        }
+        self.is_writing = false;
+        match result {
+            Ok(run) => {
+                let kept = self.runs.len() - merged;
+                self.obsolete.extend(self.runs.drain(kept..).map(|run| run.name.clone()));
+                self.runs.push(Arc::new(run));
+                self.frozen = None;
+                self.look_at = 0;
+                self.look();
+                Ok(())
+            }
+            Err(Failed::Reading) => {
+                self.obsolete.push(name);
+                Err(Unreadable)
+            }
+            Err(Failed::Writing) => {
+                // It stays in memory until there is more.
+                self.obsolete.push(name);
+                self.look_at = self.tree.len() + self.share.budget.step();
+                Ok(())
+            }
+        }
+    }
+
+    /// The files that are in use.
+    pub(super) fn file_names(&self) -> impl Iterator<Item = &String> {
+        self.runs.iter().map(|run| &run.name).chain(&self.obsolete)
+    }
+
+    /// Files that nobody needs any more.
+    pub(super) fn take_obsolete(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.obsolete)
+    }
+
+    /// Gives up what can be read again.
+    pub(super) fn rest(&mut self) {
+        self.open.take();
+    }
+}

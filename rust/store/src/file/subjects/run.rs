@@ -1,0 +1,318 @@
+//! Subjects on disk, in the order of bytes: what was known of each when it was written.
+//!
+//! A run is written once and then only read. It consists of chunks of about 4 KiB, as the segments do (so it is checked, compressed
+//! and encrypted as they are); what is in memory is a filter that tells most subjects that are not there, and where chunks begin.
+
+use std::cmp::Ordering;
+use std::io;
+
+use fastbloom::BloomFilter;
+
+use crate::disk::{Disk, DiskFile};
+use crate::file::chunk::Packing;
+use crate::file::files::Files;
+use crate::file::varint;
+use crate::index::Filter;
+use crate::messages::SubjectState;
+
+/// Bytes of subjects after which a chunk ends.
+const BLOCK_LEN: usize = if cfg!(test) { 48 } else { 4 << 10 };
+/// Bytes written at once.
+const WRITE_LEN: usize = 1 << 20;
+/// Of 100 subjects that are not there, one may cost a read.
+const FALSE_POSITIVES: f64 = 0.01;
+
+/// A run can't be read any more. All of it can be learned again from the segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::file) struct Unreadable;
+
+/// Where a chunk begins.
+#[derive(Debug, Clone, Copy)]
+struct Block {
+    /// Where its key begins among the keys.
+    key: u32,
+    /// In the file.
+    at: u64,
+}
+
+/// Subjects in a file, in order.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) name: String,
+    pub(super) number: u32,
+    /// How many there are, those included that are no more.
+    pub(super) len: usize,
+    packing: Packing,
+    filter: BloomFilter,
+    /// For each chunk, what all its subjects are not below, and those of the chunk before are.
+    keys: Vec<u8>,
+    blocks: Vec<Block>,
+    /// Length of the file.
+    end: u64,
+}
+
+/// A chunk in the clear.
+#[derive(Debug, Default)]
+pub(super) struct OpenBlock {
+    run: u32,
+    block: usize,
+    bytes: Vec<u8>,
+    /// As it is on disk.
+    raw: Vec<u8>,
+}
+
+impl Run {
+    /// Whether `subject` may be there; if not, it is not.
+    pub(super) fn may_have(&self, subject: &[u8]) -> bool {
+        self.filter.contains(subject)
+    }
+
+    /// What is known of `subject`.
+    pub(super) fn get<D: Disk>(
+        &self,
+        files: &Files<D>,
+        open: &mut OpenBlock,
+        subject: &[u8],
+    ) -> Result<Option<SubjectState>, Unreadable> {
+        if !self.may_have(subject) {
+            return Ok(None);
+        }
+        let Some(block) = self.block_of(subject) else { return Ok(None) };
+        if (open.run, open.block) != (self.number, block) || open.bytes.is_empty() {
+            self.open(files, block, open)?;
+        }
+        let mut entries = &open.bytes[..];
+        let mut key = Vec::new();
+        while !entries.is_empty() {
+            let state = take_entry(&mut entries, &mut key).ok_or(Unreadable)?;
+            match key[..].cmp(subject) {
+                Ordering::Less => {}
+                Ordering::Equal => return Ok(Some(state)),
+                Ordering::Greater => break,
+            }
+        }
+        Ok(None)
+    }
+
+    /// The chunk that would have `subject`.
+    fn block_of(&self, subject: &[u8]) -> Option<usize> {
+        let mut below = 0..self.blocks.len();
+        while !below.is_empty() {
+            let middle = below.start + below.len() / 2;
+            if self.key(middle) <= subject {
+                below.start = middle + 1;
+            } else {
+                below.end = middle;
+            }
+        }
+        below.start.checked_sub(1)
+    }
+
+    fn key(&self, block: usize) -> &[u8] {
+        let end = self.blocks.get(block + 1).map_or(self.keys.len(), |next| next.key as usize);
+        &self.keys[self.blocks[block].key as usize..end]
+    }
+
+    /// Reads a chunk.
+    fn open<D: Disk>(&self, files: &Files<D>, block: usize, open: &mut OpenBlock) -> Result<(), Unreadable> {
+        open.bytes.clear();
+        let begin = self.blocks[block].at;
+        let end = self.blocks.get(block + 1).map_or(self.end, |next| next.at);
+        open.raw.resize((end - begin) as usize, 0);
+        let file = files.get(&self.name).map_err(|_| Unreadable)?;
+        let read = file.read_at(&mut open.raw, begin).map_err(|_| Unreadable)?;
+        let decoded = self.packing.decode(&open.raw[..read], begin, &mut open.bytes);
+        if decoded.is_none_or(|(number, _)| number != block as u32) {
+            open.bytes.clear();
+            return Err(Unreadable);
+        }
+        (open.run, open.block) = (self.number, block);
+        Ok(())
+    }
+}
+
+fn put_entry(out: &mut Vec<u8>, before: &[u8], subject: &[u8], state: SubjectState) {
+    let common = before.iter().zip(subject).take_while(|(a, b)| a == b).count();
+    varint::put(out, common as u64);
+    varint::put(out, (subject.len() - common) as u64);
+    out.extend_from_slice(&subject[common..]);
+    varint::put(out, state.count);
+    varint::put(out, state.last);
+    varint::put(out, state.last.wrapping_sub(state.first));
+}
+
+/// Takes an entry off the front, with the subject before it in `key`, where its own is put.
+fn take_entry(entries: &mut &[u8], key: &mut Vec<u8>) -> Option<SubjectState> {
+    let common = usize::try_from(varint::take(entries)?).ok()?;
+    let len = usize::try_from(varint::take(entries)?).ok()?;
+    key.truncate(common);
+    key.extend_from_slice(varint::take_bytes(entries, len)?);
+    let (count, last) = (varint::take(entries)?, varint::take(entries)?);
+    let first = last.wrapping_sub(varint::take(entries)?);
+    Some(SubjectState { first, last, count })
+}
+
+/// Writes a run.
+pub(super) struct Writer<'f, D: Disk> {
+    files: &'f Files<D>,
+    run: Run,
+    /// The chunk that is being gathered.
+    entries: Vec<u8>,
+    /// The subject that was added last.
+    last: Vec<u8>,
+    /// Chunks that are not written yet.
+    out: Vec<u8>,
+    file: std::sync::Arc<D::File>,
+}
+
+impl<'f, D: Disk> Writer<'f, D> {
+    /// A run of at most `expected` subjects in a new file.
+    pub(super) fn new(
+        files: &'f Files<D>,
+        name: &str,
+        number: u32,
+        packing: Packing,
+        expected: usize,
+    ) -> io::Result<Self> {
+        let seed = u128::from(packing.salt);
+        let run = Run {
+            name: name.to_owned(),
+            number,
+            len: 0,
+            packing,
+            filter: BloomFilter::with_false_pos(FALSE_POSITIVES).seed(&seed).expected_items(expected),
+            keys: Vec::new(),
+            blocks: Vec::new(),
+            end: 0,
+        };
+        let (entries, last, out) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { files, run, entries, last, out, file: files.create(name)? })
+    }
+
+    /// Adds a subject, which comes behind all those before.
+    pub(super) fn add(&mut self, subject: &[u8], state: SubjectState) -> io::Result<()> {
+        if self.entries.len() >= BLOCK_LEN {
+            self.end_block()?;
+        }
+        if self.entries.is_empty() {
+            // As much of it as tells it from the one before.
+            let common = self.last.iter().zip(subject).take_while(|(a, b)| a == b).count();
+            let key = &subject[..subject.len().min(common + 1)];
+            let begin = u32::try_from(self.run.keys.len())
+                .map_err(|_| io::Error::other("too many subjects for an index"))?;
+            self.run.keys.extend_from_slice(key);
+            self.run.blocks.push(Block { key: begin, at: self.run.end });
+            self.last.clear();
+        }
+        put_entry(&mut self.entries, &self.last, subject, state);
+        self.last.clear();
+        self.last.extend_from_slice(subject);
+        self.run.filter.insert(subject);
+        self.run.len += 1;
+        Ok(())
+    }
+
+    fn end_block(&mut self) -> io::Result<()> {
+        if self.entries.is_empty() {
+            return Ok(());
+        }
+        let number = (self.run.blocks.len() - 1) as u32;
+        let before = self.out.len();
+        self.run.packing.encode(&mut self.out, self.run.end, number, &self.entries, self.files.epoch);
+        self.run.end += (self.out.len() - before) as u64;
+        self.entries.clear();
+        if self.out.len() >= WRITE_LEN { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.file.write_at(&self.out, self.run.end - self.out.len() as u64)?;
+        self.out.clear();
+        Ok(())
+    }
+
+    /// Ends it. It need not be durable: whoever opens the stream again does without it.
+    pub(super) fn finish(mut self) -> io::Result<Run> {
+        self.end_block()?;
+        self.write()?;
+        self.run.keys.shrink_to_fit();
+        self.run.blocks.shrink_to_fit();
+        Ok(self.run)
+    }
+}
+
+/// Subjects of a run that match a filter, one after the other.
+pub(super) struct RunCursor<'r, D: Disk> {
+    files: &'r Files<D>,
+    run: &'r Run,
+    filter: &'r Filter,
+    after: Option<&'r [u8]>,
+    /// The next chunk.
+    block: usize,
+    open: OpenBlock,
+    /// How much of it was seen.
+    seen: usize,
+    subject: Vec<u8>,
+    state: SubjectState,
+}
+
+impl<'r, D: Disk> RunCursor<'r, D> {
+    /// Before the first one behind `after`.
+    pub(super) fn new(
+        files: &'r Files<D>,
+        run: &'r Run,
+        filter: &'r Filter,
+        after: Option<&'r [u8]>,
+    ) -> Self {
+        let from = after.unwrap_or_default().max(filter.prefix());
+        let block = run.block_of(from).unwrap_or(0);
+        let (open, subject, state) = (OpenBlock::default(), Vec::new(), SubjectState::default());
+        Self { files, run, filter, after, block, open, seen: 0, subject, state }
+    }
+
+    /// Goes on to the next one; false if there is none.
+    pub(super) fn next(&mut self) -> Result<bool, Unreadable> {
+        loop {
+            while self.seen < self.open.bytes.len() {
+                let mut rest = &self.open.bytes[self.seen..];
+                self.state = take_entry(&mut rest, &mut self.subject).ok_or(Unreadable)?;
+                self.seen = self.open.bytes.len() - rest.len();
+                let is_behind = self.after.is_none_or(|after| after < &self.subject[..]);
+                if is_behind && self.filter.matches(&self.subject) {
+                    return Ok(true);
+                }
+                let prefix = self.filter.prefix();
+                if &self.subject[..] > prefix && !self.subject.starts_with(prefix) {
+                    self.block = self.run.blocks.len();
+                    self.seen = self.open.bytes.len();
+                }
+            }
+            if self.block >= self.run.blocks.len() {
+                return Ok(false);
+            }
+            if self.may_match(self.block) {
+                self.run.open(self.files, self.block, &mut self.open)?;
+                self.seen = 0;
+                self.subject.clear();
+            }
+            self.block += 1;
+        }
+    }
+
+    /// Whether a chunk may have something that matches, as far as its limits tell.
+    fn may_match(&self, block: usize) -> bool {
+        if block + 1 >= self.run.blocks.len() {
+            return true;
+        }
+        let (from, to) = (self.run.key(block), self.run.key(block + 1));
+        let common = from.iter().zip(to).take_while(|(a, b)| a == b).count();
+        self.filter.may_match_behind(&from[..common])
+    }
+
+    pub(super) fn subject(&self) -> &[u8] {
+        &self.subject
+    }
+
+    pub(super) fn state(&self) -> SubjectState {
+        self.state
+    }
+}
