@@ -91,6 +91,11 @@ impl<D: Disk> Job<D> {
         }
     }
 
+    /// Whether it may take seconds, and nothing waits for it.
+    pub fn is_long(&self) -> bool {
+        matches!(self, Self::Index { job, .. } if job.is_long())
+    }
+
     /// Whether acknowledgements wait for it.
     pub fn is_urgent(&self) -> bool {
         matches!(self, Self::Sync(_))
@@ -130,6 +135,8 @@ pub(super) struct Checkpoint {
     seal_running: bool,
     /// Streams with full segments.
     pub(super) to_seal: std::collections::VecDeque<u32>,
+    /// Streams with an index that wants something.
+    pub(super) to_index: std::collections::VecDeque<u32>,
     /// Streams that are part of the current checkpoint.
     groups: Vec<u32>,
     wants_now: bool,
@@ -169,7 +176,24 @@ impl<D: Disk> Engine<D> {
             }
             _ => {}
         }
-        self.seal_job()
+        self.index_job().or_else(|| self.seal_job())
+    }
+
+    /// Gives up jobs that may take seconds, since the store is to be closed.
+    pub fn hurry(&self) {
+        self.files.hurry();
+    }
+
+    /// What a stream wants to do to its index. One freezes while another, or itself, joins.
+    fn index_job(&mut self) -> Option<Job<D>> {
+        while let Some(group) = self.checkpoint.to_index.pop_front() {
+            let Some(stream) = self.streams.get_mut(&group) else { continue };
+            let Storage::File(file) = stream.core.messages_mut() else { continue };
+            if let Some(job) = file.index_job() {
+                return Some(Job::Index { group, job });
+            }
+        }
+        None
     }
 
     fn sync_job(&mut self) -> Option<SyncJob<D>> {
@@ -211,10 +235,6 @@ impl<D: Disk> Engine<D> {
         while let Some(group) = self.checkpoint.to_seal.pop_front() {
             let Some(stream) = self.streams.get_mut(&group) else { continue };
             let Storage::File(file) = stream.core.messages_mut() else { continue };
-            if let Some(job) = file.index_job() {
-                self.checkpoint.seal_running = true;
-                return Some(Job::Index { group, job });
-            }
             if stream.is_sealing {
                 continue;
             }
@@ -255,7 +275,6 @@ impl<D: Disk> Engine<D> {
                 self.note_news(group);
             }
             Done::Index(group, indexed) => {
-                self.checkpoint.seal_running = false;
                 if !self.streams.contains_key(&group) {
                     self.checkpoint.obsolete.push(indexed.into_file());
                     return;

@@ -472,6 +472,9 @@ impl<D: Disk> Engine<D> {
         if let Some(stream) = self.streams.get_mut(&group) {
             // It could be applied when it was logged.
             let _ = stream.core.apply(&entry);
+            if let Storage::File(file) = stream.core.messages_mut() {
+                file.make_index_room();
+            }
         }
         self.note_news(group);
     }

@@ -97,6 +97,9 @@ impl<D: Disk> Engine<D> {
             let account = stream.account;
             let Storage::File(file) = stream.core.messages_mut() else { continue };
             let damaged = file.take_damaged();
+            if file.has_index_job() {
+                self.checkpoint.to_index.push_back(group);
+            }
             if file.has_news() {
                 self.checkpoint.to_seal.push_back(group);
             }

@@ -238,6 +238,11 @@ impl Inbox {
         self.wake();
     }
 
+    /// Jobs that ended since.
+    pub(super) fn take_done(&self) -> Vec<Done> {
+        std::mem::take(&mut self.arrived.lock().done)
+    }
+
     pub(super) fn command(&self, command: Command) {
         self.arrived.lock().commands.push(command);
         self.wake();
@@ -392,7 +397,8 @@ impl Inlet for Inbox {
         let waiting = self.arrived.lock().bytes.len();
         self.wake();
         match waiting {
-            n if n > 4 * SLOW => Duration::from_millis(10),
+            n if n > 4 * SLOW => Duration::from_millis(40),
+            n if n > 2 * SLOW => Duration::from_millis(10),
             n if n > SLOW => Duration::from_millis(2),
             _ => Duration::ZERO,
         }

@@ -62,7 +62,7 @@ impl JetStreamThread {
 
     /// Attaches what streams listen to, then lets the thread run.
     pub(super) fn start(mut self) -> io::Result<JoinHandle<()>> {
-        let workers = Workers::start(&self.inbox, &self.log)?;
+        let mut workers = Workers::start(&self.inbox, &self.log)?;
         self.learn_accounts();
         self.attach_changes();
         self.tell_notices();
@@ -70,7 +70,8 @@ impl JetStreamThread {
         std::thread::Builder::new().name("stonechat-js".to_owned()).spawn(move || {
             log.scope(|| {
                 self.inbox.belongs_to(std::thread::current());
-                self.run(&workers);
+                self.run(&mut workers);
+                self.engine.hurry();
                 workers.stop();
                 self.close();
             });
@@ -93,7 +94,7 @@ impl JetStreamThread {
         }
     }
 
-    fn run(&mut self, workers: &Workers) {
+    fn run(&mut self, workers: &mut Workers) {
         let mut arrived = Arrived::default();
         loop {
             let timeout = self.engine.next_deadline().map(|deadline| {
@@ -115,7 +116,10 @@ impl JetStreamThread {
             arrived.for_each(|i, item, waiting| {
                 self.take(item, waiting);
                 if (i + 1) % BATCH == 0 {
+                    // Much may have come at once, and nothing else waits until it is done.
                     self.engine.set_time(now());
+                    self.inbox.take_done().into_iter().for_each(|done| self.engine.job_done(done));
+                    self.engine.tick();
                     self.end_batch(workers);
                 }
             });
@@ -191,7 +195,7 @@ impl JetStreamThread {
         value
     }
 
-    fn end_batch(&mut self, workers: &Workers) {
+    fn end_batch(&mut self, workers: &mut Workers) {
         self.engine.commit();
         self.attach_changes();
         while let Some(job) = self.engine.next_job() {

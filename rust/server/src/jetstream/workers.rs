@@ -1,4 +1,5 @@
-//! Threads that wait for the disk: one for the log, which acknowledgements wait for, and one for the rest.
+//! Threads that wait for the disk: one for the log, which acknowledgements wait for, one for what may take seconds, begun when there
+//! is something, and one for the rest.
 
 use std::io;
 use std::sync::Arc;
@@ -12,29 +13,42 @@ use super::inbox::Inbox;
 use crate::logging::Logger;
 
 /// The threads. Dropping it lets them end.
-#[derive(Debug)]
 pub(super) struct Workers {
     urgent: Option<Sender<Job<RealDisk>>>,
     rest: Option<Sender<Job<RealDisk>>>,
+    long: Option<Sender<Job<RealDisk>>>,
     threads: Vec<JoinHandle<()>>,
+    inbox: Arc<Inbox>,
+    log: Logger,
 }
 
 impl Workers {
     pub(super) fn start(inbox: &Arc<Inbox>, log: &Logger) -> io::Result<Self> {
-        let mut threads = Vec::new();
-        let mut worker = |name: &str| {
-            let (sender, receiver) = channel();
-            let (inbox, log) = (Arc::clone(inbox), log.clone());
-            let thread = std::thread::Builder::new().name(name.to_owned());
-            threads.push(thread.spawn(move || log.scope(|| work(&receiver, &inbox)))?);
-            Ok::<_, io::Error>(Some(sender))
-        };
-        let (urgent, rest) = (worker("stonechat-sync")?, worker("stonechat-disk")?);
-        Ok(Self { urgent, rest, threads })
+        let (urgent, rest, long, threads) = (None, None, None, Vec::new());
+        let mut workers = Self { urgent, rest, long, threads, inbox: Arc::clone(inbox), log: log.clone() };
+        workers.urgent = Some(workers.worker("stonechat-sync")?);
+        workers.rest = Some(workers.worker("stonechat-disk")?);
+        Ok(workers)
     }
 
-    pub(super) fn run(&self, job: Job<RealDisk>) {
-        let queue = if job.is_urgent() { &self.urgent } else { &self.rest };
+    fn worker(&mut self, name: &str) -> io::Result<Sender<Job<RealDisk>>> {
+        let (sender, receiver) = channel();
+        let (inbox, log) = (Arc::clone(&self.inbox), self.log.clone());
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        self.threads.push(thread.spawn(move || log.scope(|| work(&receiver, &inbox)))?);
+        Ok(sender)
+    }
+
+    pub(super) fn run(&mut self, job: Job<RealDisk>) {
+        if job.is_long() && self.long.is_none() {
+            // Without a thread of its own it holds up the rest.
+            self.long = self.worker("stonechat-index").ok();
+        }
+        let queue = match (&self.long, job.is_long(), job.is_urgent()) {
+            (Some(long), true, _) => Some(long),
+            (_, _, true) => self.urgent.as_ref(),
+            _ => self.rest.as_ref(),
+        };
         if let Some(queue) = queue {
             // It lives as long as the queue.
             let _ = queue.send(job);
@@ -43,7 +57,7 @@ impl Workers {
 
     /// Waits until all that was begun has ended.
     pub(super) fn stop(mut self) {
-        (self.urgent, self.rest) = (None, None);
+        (self.urgent, self.rest, self.long) = (None, None, None);
         for thread in self.threads.drain(..) {
             // A panic there is in the log.
             let _ = thread.join();

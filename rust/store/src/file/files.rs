@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::subjects::Budget;
@@ -21,6 +22,8 @@ pub struct Files<D: Disk> {
     /// The opening of the store.
     pub(super) epoch: u32,
     pub(super) index_budget: Arc<Budget>,
+    /// Work that only saves memory is to end.
+    in_a_hurry: AtomicBool,
     open: Mutex<Open<D::File>>,
 }
 
@@ -35,7 +38,17 @@ impl<D: Disk> Files<D> {
     /// number at each opening of the store; what is known of subjects takes about `index_len` bytes of memory.
     pub fn new(disk: Arc<D>, segment_len: u64, keys: Keyring, epoch: u32, index_len: usize) -> Self {
         let open = Mutex::new(Open { files: HashMap::new(), clock: 0 });
-        Self { disk, segment_len, keys, epoch, index_budget: Budget::new(index_len), open }
+        let (index_budget, in_a_hurry) = (Budget::new(index_len), AtomicBool::new(false));
+        Self { disk, segment_len, keys, epoch, index_budget, in_a_hurry, open }
+    }
+
+    /// Lets jobs that only save memory come to nothing, since the store is to be closed.
+    pub fn hurry(&self) {
+        self.in_a_hurry.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_in_a_hurry(&self) -> bool {
+        self.in_a_hurry.load(Ordering::Relaxed)
     }
 
     /// The disk.

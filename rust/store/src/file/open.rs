@@ -69,7 +69,7 @@ impl<D: Disk> FileStream<D> {
                 return Some(Err(e));
             }
             // Nobody waits yet, and the next segment's subjects need room.
-            if let Some(job) = stream.index_job()
+            if let Some(job) = stream.freezing_job()
                 && stream.subjects.indexed(job.run()).is_err()
             {
                 stream.subjects.give_up();
@@ -221,14 +221,16 @@ pub(super) fn packing<D: Disk>(
     labelled_packing(files, *b"segment ________", salt, group, number, key)
 }
 
-/// How files of the index are written.
-pub(super) fn index_packing<D: Disk>(
+/// The name of a file of the index, and how it is written.
+pub(super) fn index_target<D: Disk>(
     files: &Files<D>,
     salt: u64,
     group: u32,
     number: u32,
-) -> Option<Packing> {
-    labelled_packing(files, *b"index   ________", !salt, group, number, files.keys.current())
+) -> Option<(String, Packing)> {
+    let key = files.keys.current();
+    let packing = labelled_packing(files, *b"index   ________", !salt, group, number, key)?;
+    Some((format!("stream-{group}-index-{number}"), packing))
 }
 
 fn labelled_packing<D: Disk>(

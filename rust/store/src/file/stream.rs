@@ -96,7 +96,7 @@ impl<D: Disk> FileStream<D> {
     /// An empty stream whose first message will have the sequence `first`, 1 if that is 0. `group` is its number in the
     /// store, `salt` the store's.
     pub fn new(files: Arc<Files<D>>, salt: u64, group: u32, first: u64) -> Self {
-        let subjects = SubjectIndex::new(&files.index_budget);
+        let subjects = SubjectIndex::new(&files.index_budget, salt);
         Self {
             files,
             salt,
@@ -258,7 +258,12 @@ impl<D: Disk> FileStream<D> {
 
     /// Whether [`FileStream::take_damaged`], [`FileStream::index_job`] or [`FileStream::seal_job`] has something.
     pub fn has_news(&self) -> bool {
-        self.subjects.has_job() || self.closed > 0 || self.rewrites > 0 || !self.damaged.borrow().is_empty()
+        self.has_index_job() || self.closed > 0 || self.rewrites > 0 || !self.damaged.borrow().is_empty()
+    }
+
+    /// Whether [`FileStream::index_job`] has something.
+    pub fn has_index_job(&self) -> bool {
+        self.subjects.has_job()
     }
 
     /// What was found to be unreadable since the last call.
@@ -458,10 +463,19 @@ impl<D: Disk> FileStream<D> {
     /// What is to be done to keep what is known of subjects within the memory for it.
     pub fn index_job(&mut self) -> Option<IndexJob<D>> {
         let (files, salt, group) = (&self.files, self.salt, self.group);
-        self.subjects.job(files, |number| {
-            let packing = open::index_packing(files, salt, group, number)?;
-            Some((format!("stream-{group}-index-{number}"), packing))
-        })
+        self.subjects.job(files, |number| open::index_target(files, salt, group, number))
+    }
+
+    /// Makes room at once, if there is too little: while the store is opened, when nobody waits yet.
+    pub fn make_index_room(&mut self) {
+        if let Some(job) = self.freezing_job() {
+            self.indexed(job.run());
+        }
+    }
+
+    pub(super) fn freezing_job(&mut self) -> Option<IndexJob<D>> {
+        let (files, salt, group) = (&self.files, self.salt, self.group);
+        self.subjects.freezing_job(files, |number| open::index_target(files, salt, group, number))
     }
 
     /// Takes note of how a job ended.

@@ -11,17 +11,25 @@ use crate::file::files::Files;
 use crate::index::{Filter, SubjectTree};
 use crate::messages::SubjectState;
 
-/// Subjects that are to go from memory to a file, together with those of some files before.
+/// What a new run is made of.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// What was in memory.
+    Tree(Arc<SubjectTree<SubjectState>>),
+    /// Runs, the newest first, and the place of the oldest.
+    Runs { first: usize, runs: Vec<Arc<Run>> },
+}
+
+/// Subjects that are to go from memory to a file, or from several files to one.
 #[derive(Debug)]
 pub struct IndexJob<D: Disk> {
     pub(super) files: Arc<Files<D>>,
     pub(super) name: String,
     pub(super) number: u32,
     pub(super) packing: Packing,
+    pub(super) seed: u64,
     pub(super) generation: u64,
-    pub(super) tree: Arc<SubjectTree<SubjectState>>,
-    /// Runs that the new one takes the place of, the newest first.
-    pub(super) merged: Vec<Arc<Run>>,
+    pub(super) content: Content,
     /// Whether nothing older is left, so that nothing need be known of what is no more.
     pub(super) is_oldest: bool,
 }
@@ -32,7 +40,7 @@ pub struct IndexJob<D: Disk> {
 pub struct Indexed {
     pub(super) generation: u64,
     pub(super) name: String,
-    pub(super) merged: usize,
+    pub(super) content: Content,
     pub(super) result: Result<Run, Failed>,
 }
 
@@ -53,22 +61,34 @@ impl Indexed {
 }
 
 impl<D: Disk> IndexJob<D> {
+    /// Whether it may take seconds, and nothing waits for it.
+    pub fn is_long(&self) -> bool {
+        matches!(self.content, Content::Runs { .. })
+    }
+
     /// Does it.
     pub fn run(self) -> Indexed {
         let result = self.write();
-        Indexed { generation: self.generation, name: self.name, merged: self.merged.len(), result }
+        Indexed { generation: self.generation, name: self.name, content: self.content, result }
     }
 
     fn write(&self) -> Result<Run, Failed> {
         let writing = |_: io::Error| Failed::Writing;
+        let (tree, runs) = match &self.content {
+            Content::Tree(tree) => (Some(&**tree), &[][..]),
+            Content::Runs { runs, .. } => (None, &runs[..]),
+        };
+        let expected = tree.map_or(0, SubjectTree::len) + runs.iter().map(|run| run.len).sum::<usize>();
         let all = Filter::new(b">");
-        let runs = self.merged.iter().map(|run| &**run);
-        let mut merge =
-            Merge::new(&*self.files, [&*self.tree], runs, &all, None).map_err(|_| Failed::Reading)?;
-        let expected = self.tree.len() + self.merged.iter().map(|run| run.len).sum::<usize>();
-        let mut writer = Writer::new(&*self.files, &self.name, self.number, self.packing.clone(), expected)
-            .map_err(writing)?;
+        let mut merge = Merge::new(&*self.files, tree, runs.iter().map(|run| &**run), &all, None)
+            .map_err(|_| Failed::Reading)?;
+        let mut writer =
+            Writer::new(&*self.files, &self.name, self.number, self.packing.clone(), self.seed, expected)
+                .map_err(writing)?;
         while let Some(state) = merge.next().map_err(|_| Failed::Reading)? {
+            if self.files.is_in_a_hurry() {
+                return Err(Failed::Writing);
+            }
             if state.count > 0 || !self.is_oldest {
                 writer.add(merge.subject(), state).map_err(writing)?;
             }

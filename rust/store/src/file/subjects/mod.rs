@@ -3,8 +3,8 @@
 //! What was published to lately is in a tree. When all trees of a store take too much memory, that of the stream which grows is
 //! *frozen*, written to a file in the order of subjects, a [run](run::Run), and given up. A subject that is asked for is looked up
 //! in the tree, in the frozen one, and in the runs, the newest first: the first place that knows it is right, also if it knows that
-//! there is nothing any more. What stays in memory of a run are about two bytes a subject, on top of the budget. A new run swallows
-//! those before that are not much larger, so that there are few.
+//! there is nothing any more. What stays in memory of a run are about two bytes a subject, on top of the budget. When there are
+//! several of about one size, they are *joined*, so that there are few.
 //!
 //! Files of runs are for this opening of the store alone. Whoever opens it again learns all from the segments' footers, and so does
 //! who can't read a run.
@@ -18,7 +18,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use self::job::Failed;
+use self::job::{Content, Failed};
 pub use self::job::{IndexJob, Indexed};
 use self::merge::Merge;
 pub(super) use self::run::Unreadable;
@@ -29,8 +29,10 @@ use crate::disk::Disk;
 use crate::index::{Filter, SubjectTree};
 use crate::messages::SubjectState;
 
-/// A run swallows those before that have up to so many times as many subjects.
-const SWALLOWED: usize = 2;
+/// Runs that are joined at once, at least.
+const JOINED: usize = 4;
+/// A run is joined with newer ones if it has at most so many times as many subjects as they.
+const LARGER: usize = 2;
 
 /// Bytes of memory that the subjects of all streams of a store may take.
 #[derive(Debug)]
@@ -94,18 +96,26 @@ pub(super) struct SubjectIndex {
     next_number: u32,
     /// Another one after all was replaced: what was begun before is for nothing.
     generation: u64,
-    is_writing: bool,
-    wants_job: bool,
+    is_freezing: bool,
+    is_joining: bool,
+    /// Not after it failed, until something was written.
+    may_join: bool,
+    /// How many runs are to be joined: the newest ones.
+    to_join: usize,
+    wants_freezing: bool,
     /// The number of subjects in the tree at which memory is looked at.
     look_at: usize,
     share: Share,
+    /// Goes into all hashes.
+    seed: u64,
     open: RefCell<OpenBlock>,
     obsolete: Vec<String>,
     is_incomplete: bool,
 }
 
 impl SubjectIndex {
-    pub(super) fn new(budget: &Arc<Budget>) -> Self {
+    /// An empty one. `seed`: any number that clients do not know.
+    pub(super) fn new(budget: &Arc<Budget>, seed: u64) -> Self {
         Self {
             tree: SubjectTree::default(),
             frozen: None,
@@ -113,10 +123,14 @@ impl SubjectIndex {
             live: 0,
             next_number: 1,
             generation: 0,
-            is_writing: false,
-            wants_job: false,
+            is_freezing: false,
+            is_joining: false,
+            may_join: true,
+            to_join: 0,
+            wants_freezing: false,
             look_at: budget.step(),
             share: Share { budget: Arc::clone(budget), bytes: 0 },
+            seed,
             open: RefCell::default(),
             obsolete: Vec::new(),
             is_incomplete: false,
@@ -150,8 +164,9 @@ impl SubjectIndex {
         if let Some(known) = self.frozen.as_ref().and_then(|frozen| frozen.get(subject)) {
             return Ok(Some(*known));
         }
+        let Some(hash) = self.runs.first().map(|run| run.hash(subject)) else { return Ok(None) };
         let mut open = self.open.borrow_mut();
-        for run in self.runs.iter().rev() {
+        for run in self.runs.iter().rev().filter(|run| run.may_have(hash)) {
             if let Some(known) = run.get(files, &mut open, subject)? {
                 return Ok(Some(known));
             }
@@ -161,7 +176,10 @@ impl SubjectIndex {
 
     fn may_be_below(&self, subject: &[u8]) -> bool {
         self.frozen.as_ref().is_some_and(|frozen| frozen.get(subject).is_some())
-            || self.runs.iter().any(|run| run.may_have(subject))
+            || self.runs.first().is_some_and(|first| {
+                let hash = first.hash(subject);
+                self.runs.iter().any(|run| run.may_have(hash))
+            })
     }
 
     /// Changes what is known of `subject`, or sets it to `new` if there is nothing, and answers what it was: `None` if there are more
@@ -261,8 +279,7 @@ impl SubjectIndex {
         self.frozen = None;
         self.obsolete.extend(self.runs.drain(..).map(|run| run.name.clone()));
         self.generation += 1;
-        self.is_writing = false;
-        self.wants_job = false;
+        (self.is_freezing, self.is_joining, self.wants_freezing, self.to_join) = (false, false, false, 0);
         self.look_at = 0;
         self.look();
     }
@@ -276,76 +293,129 @@ impl SubjectIndex {
         let tree = self.tree.heap_bytes();
         let frozen = self.frozen.as_ref().map_or(0, |frozen| frozen.heap_bytes());
         self.share.set(tree + frozen);
-        self.wants_job =
-            !self.is_writing && self.share.budget.is_tight() && tree > self.share.budget.smallest();
+        self.wants_freezing =
+            !self.is_freezing && self.share.budget.is_tight() && tree > self.share.budget.smallest();
     }
 
     /// Whether [`SubjectIndex::job`] has something.
     pub(super) fn has_job(&self) -> bool {
-        self.wants_job
+        self.wants_freezing || self.to_join > 0
     }
 
-    /// What is to be done to keep within the budget. `target`: the name of the file with a number, and how it is
-    /// written.
+    /// Sees how many runs are to be joined.
+    fn plan_joining(&mut self) {
+        self.to_join = 0;
+        if self.is_joining || !self.may_join {
+            return;
+        }
+        let (mut len, mut count) = (0, 0);
+        for run in self.runs.iter().rev() {
+            if count > 0 && run.len > LARGER * len {
+                break;
+            }
+            (len, count) = (len + run.len, count + 1);
+        }
+        if count >= JOINED {
+            self.to_join = count;
+        }
+    }
+
+    /// What is to be done to keep within the budget. `target`: the name of the file with a number, and how it is written.
     pub(super) fn job<D: Disk>(
         &mut self,
         files: &Arc<Files<D>>,
-        target: impl FnOnce(u32) -> Option<(String, Packing)>,
+        target: impl Fn(u32) -> Option<(String, Packing)>,
     ) -> Option<IndexJob<D>> {
-        if !std::mem::take(&mut self.wants_job) {
+        self.freezing_job(files, &target).or_else(|| self.joining_job(files, &target))
+    }
+
+    /// The part of it that makes room.
+    pub(super) fn freezing_job<D: Disk>(
+        &mut self,
+        files: &Arc<Files<D>>,
+        target: impl Fn(u32) -> Option<(String, Packing)>,
+    ) -> Option<IndexJob<D>> {
+        if !std::mem::take(&mut self.wants_freezing) {
             return None;
         }
-        let number = self.next_number;
-        let (name, packing) = target(number)?;
-        self.next_number += 1;
         // One that could not be written is tried again, before the next.
         let frozen = self.frozen.get_or_insert_with(|| Arc::new(std::mem::take(&mut self.tree)));
         let tree = Arc::clone(frozen);
         self.look_at = self.share.budget.step();
-        let mut len = tree.len();
-        let mut merged = Vec::new();
-        for run in self.runs.iter().rev() {
-            if run.len > SWALLOWED * len {
-                break;
-            }
-            len += run.len;
-            merged.push(Arc::clone(run));
+        let is_oldest = self.runs.is_empty();
+        let job = self.write_job(files, target, Content::Tree(tree), is_oldest)?;
+        self.is_freezing = true;
+        Some(job)
+    }
+
+    fn joining_job<D: Disk>(
+        &mut self,
+        files: &Arc<Files<D>>,
+        target: impl Fn(u32) -> Option<(String, Packing)>,
+    ) -> Option<IndexJob<D>> {
+        let count = std::mem::take(&mut self.to_join);
+        if count == 0 {
+            return None;
         }
-        self.is_writing = true;
-        let is_oldest = merged.len() == self.runs.len();
+        let first = self.runs.len() - count;
+        let runs = self.runs[first..].iter().rev().cloned().collect();
+        let job = self.write_job(files, target, Content::Runs { first, runs }, first == 0)?;
+        self.is_joining = true;
+        Some(job)
+    }
+
+    fn write_job<D: Disk>(
+        &mut self,
+        files: &Arc<Files<D>>,
+        target: impl Fn(u32) -> Option<(String, Packing)>,
+        content: Content,
+        is_oldest: bool,
+    ) -> Option<IndexJob<D>> {
+        let number = self.next_number;
+        let (name, packing) = target(number)?;
+        self.next_number += 1;
         let files = Arc::clone(files);
-        Some(IndexJob { files, name, number, packing, generation: self.generation, tree, merged, is_oldest })
+        let (generation, seed) = (self.generation, self.seed);
+        Some(IndexJob { files, name, number, packing, seed, generation, content, is_oldest })
     }
 
     /// Takes note of how a job ended. Fails if all is to be learned anew.
     pub(super) fn indexed(&mut self, indexed: Indexed) -> Result<(), Unreadable> {
-        let Indexed { generation, name, merged, result } = indexed;
+        let Indexed { generation, name, content, result } = indexed;
         if generation != self.generation {
             self.obsolete.push(name);
             return Ok(());
         }
-        self.is_writing = false;
-        match result {
-            Ok(run) => {
-                let kept = self.runs.len() - merged;
-                self.obsolete.extend(self.runs.drain(kept..).map(|run| run.name.clone()));
+        match &content {
+            Content::Tree(_) => self.is_freezing = false,
+            Content::Runs { .. } => self.is_joining = false,
+        }
+        match (result, content) {
+            (Ok(run), Content::Tree(_)) => {
                 self.runs.push(Arc::new(run));
                 self.frozen = None;
+                self.may_join = true;
                 self.look_at = 0;
                 self.look();
-                Ok(())
             }
-            Err(Failed::Reading) => {
-                self.obsolete.push(name);
-                Err(Unreadable)
+            (Ok(run), Content::Runs { first, runs }) => {
+                // Those that came meanwhile are behind them.
+                let joined = self.runs.splice(first..first + runs.len(), [Arc::new(run)]);
+                self.obsolete.extend(joined.map(|run| run.name.clone()));
             }
-            Err(Failed::Writing) => {
-                // It stays in memory until there is more.
+            (Err(Failed::Reading), _) => {
                 self.obsolete.push(name);
+                return Err(Unreadable);
+            }
+            (Err(Failed::Writing), _) => {
+                // What is frozen stays in memory until there is more; and runs are as good as they were.
+                self.obsolete.push(name);
+                self.may_join = false;
                 self.look_at = self.tree.len() + self.share.budget.step();
-                Ok(())
             }
         }
+        self.plan_joining();
+        Ok(())
     }
 
     /// The files that are in use.

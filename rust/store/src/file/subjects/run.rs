@@ -62,21 +62,23 @@ pub(super) struct OpenBlock {
 }
 
 impl Run {
-    /// Whether `subject` may be there; if not, it is not.
-    pub(super) fn may_have(&self, subject: &[u8]) -> bool {
-        self.filter.contains(subject)
+    /// What [`Run::may_have`] needs to know of a subject. It is the same for all runs of a stream.
+    pub(super) fn hash(&self, subject: &[u8]) -> u64 {
+        self.filter.source_hash(subject)
     }
 
-    /// What is known of `subject`.
+    /// Whether a subject may be there; if not, it is not.
+    pub(super) fn may_have(&self, hash: u64) -> bool {
+        self.filter.contains_hash(hash)
+    }
+
+    /// What is known of `subject`, which may be there.
     pub(super) fn get<D: Disk>(
         &self,
         files: &Files<D>,
         open: &mut OpenBlock,
         subject: &[u8],
     ) -> Result<Option<SubjectState>, Unreadable> {
-        if !self.may_have(subject) {
-            return Ok(None);
-        }
         let Some(block) = self.block_of(subject) else { return Ok(None) };
         if (open.run, open.block) != (self.number, block) || open.bytes.is_empty() {
             self.open(files, block, open)?;
@@ -172,15 +174,17 @@ impl<'f, D: Disk> Writer<'f, D> {
         name: &str,
         number: u32,
         packing: Packing,
+        seed: u64,
         expected: usize,
     ) -> io::Result<Self> {
-        let seed = u128::from(packing.salt);
         let run = Run {
             name: name.to_owned(),
             number,
             len: 0,
             packing,
-            filter: BloomFilter::with_false_pos(FALSE_POSITIVES).seed(&seed).expected_items(expected),
+            filter: BloomFilter::with_false_pos(FALSE_POSITIVES)
+                .seed(&u128::from(seed))
+                .expected_items(expected),
             keys: Vec::new(),
             blocks: Vec::new(),
             end: 0,
