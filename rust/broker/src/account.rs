@@ -126,6 +126,11 @@ impl Account {
         }
     }
 
+    /// Whether somebody subscribed to exactly this subject, outside queue groups.
+    pub fn has_subscriber(&self, subject: &[u8]) -> bool {
+        self.matches(subject).plain.iter().any(|sub| *sub.subject == *subject)
+    }
+
     /// The account whose service is asked on `subject`, and the subject there, if another one is.
     pub fn service_behind(&self, subject: &[u8]) -> Option<(Arc<Self>, Vec<u8>)> {
         let step = |account: &Self, subject: &[u8]| {

@@ -30,6 +30,31 @@ def servers(programs: Programs) -> Iterator[Two]:
         yield two
 
 
+async def _late(port: int) -> None:
+    """Listens to its whole inbox, and subscribes to the deliver subject when it has the answer, as the tool does."""
+    client = await nats.connect(f"nats://127.0.0.1:{port}")
+    try:
+        await _request(client, "STREAM.CREATE.LATE", {"name": "LATE", "subjects": ["late"]})
+        await client.request("late", b"hello", timeout=PATIENCE_S)
+        inbox = client.new_inbox()
+        await client.subscribe(f"{inbox}.*")
+        await _request(client, "STREAM.SNAPSHOT.LATE", {"deliver_subject": f"{inbox}.chunks"})
+        chunks: asyncio.Queue[Msg] = asyncio.Queue()
+        await client.subscribe(f"{inbox}.chunks", cb=chunks.put)
+        assert (await asyncio.wait_for(chunks.get(), PATIENCE_S)).data, (
+            "the first chunk came before anybody could have it"
+        )
+        assert not (await asyncio.wait_for(chunks.get(), PATIENCE_S)).data
+        await _request(client, "STREAM.DELETE.LATE")
+    finally:
+        await client.close()
+
+
+def test_a_backup_waits_for_who_asked_for_it(servers: Two) -> None:
+    for server in servers:
+        asyncio.run(_late(server.port))
+
+
 Backup = tuple[dict[str, Any], dict[str, Any], bytes]
 
 

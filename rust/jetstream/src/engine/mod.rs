@@ -63,6 +63,10 @@ pub trait Host: Send {
     fn has_interest(&self, account: &str, subject: &[u8]) -> bool {
         self.is_wanted(account, subject)
     }
+    /// Whether somebody in `account` subscribed to exactly this subject, as nats-server's notifications of interest look at it.
+    fn has_subscriber(&self, account: &str, subject: &[u8]) -> bool {
+        self.is_wanted(account, subject)
+    }
     /// The account that lets `account` read its stream: that which requests on subjects beginning with `api` reach, if what it
     /// publishes on subjects beginning with `deliver` comes back.
     fn external(&self, _account: &str, _api: &str, _deliver: &str, _stream: &str) -> Option<String> {

@@ -174,7 +174,8 @@ impl<D: Disk> Engine<D> {
             return None;
         }
         let account = self.accounts.get(s.account as usize)?;
-        let is_wanted = self.host.has_interest(&account.name, &s.deliver);
+        // One who listens to all of his inbox subscribes to the subject itself when he has the answer, and counts on being waited for.
+        let is_wanted = self.host.has_subscriber(&account.name, &s.deliver);
         let failed = |code: u16, text: &str, why: &str| {
             Some((format!("NATS/1.0 {code} {text}\r\n\r\n"), Some(why.to_owned())))
         };

@@ -27,6 +27,10 @@ impl Host for BrokerHost {
         self.broker.account(account).has_interest(subject)
     }
 
+    fn has_subscriber(&self, account: &str, subject: &[u8]) -> bool {
+        self.broker.account(account).has_subscriber(subject)
+    }
+
     fn external(&self, account: &str, api: &str, deliver: &str, stream: &str) -> Option<String> {
         let account = self.broker.account(account);
         let create = format!("$JS.API.CONSUMER.CREATE.{stream}");
