@@ -289,13 +289,15 @@ def test_what_can_not_be_imported(programs: Programs, tmp_path: Path, name: str)
     config.write_text(
         f"accounts {{ C {{}}\n B {{ exports: [{export}]{of_b} }}\n A {{ {of_a} imports: [{{{entry}}}] }} }}\n"
     )
-    said = []
-    for program in programs:
-        done = subprocess.run(
-            [str(program), "-t", "-c", str(config)], capture_output=True, text=True, check=False, timeout=30
-        )
-        said.append((done.returncode, done.stderr))
-    if name in ("a cycle", "twice", "a service twice"):
+
+    def say(program: Path) -> tuple[int, str]:
+        command = [str(program), "-t", "-c", str(config)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
         # Which of two entries is the wrong one depends on the order of a map there.
-        said = [(code, text.rpartition(":")[2]) for code, text in said]
-    assert said[1] == said[0]
+        is_any = name in ("a cycle", "twice", "a service twice")
+        return done.returncode, done.stderr.rpartition(":")[2] if is_any else done.stderr
+
+    ours = say(programs.ours)
+    # There it depends on the order of a map whether it is noticed.
+    tries = 50 if name == "prefix and to" else 1
+    assert any(say(programs.oracle) == ours for _ in range(tries)), (ours, say(programs.oracle))
