@@ -13,6 +13,7 @@ mod chunk;
 mod files;
 mod footer;
 mod jobs;
+mod known;
 mod open;
 mod read;
 mod record;

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use roaring::{RoaringBitmap, RoaringTreemap};
 
 use super::files::Files;
-use super::open::{self, merge};
+use super::open;
 use super::read::Unpacked;
 use super::record::{self, Frame};
 use super::scan::HEADER_LEN;
 use super::seal;
 use super::segment::{Form, Segment, Stage};
-use super::subjects::{IndexJob, Indexed, SubjectIndex, Unreadable};
+use super::subjects::SubjectIndex;
 use crate::disk::{Disk, DiskFile};
 use crate::index::{Filter, SubjectTree};
 use crate::messages::{Lost, Message, Messages, Progress, State, SubjectState};
@@ -59,7 +59,7 @@ pub struct FileStream<D: Disk> {
     pub(super) group: u32,
     pub(super) subjects: SubjectIndex,
     /// What the index should say, where it can't be read; it takes its place at the next change.
-    recounted: OnceCell<SubjectTree<SubjectState>>,
+    pub(super) recounted: OnceCell<SubjectTree<SubjectState>>,
     pub(super) segments: VecDeque<Segment>,
     /// Records of the last segment that are not in its file yet.
     pub(super) tail: Vec<u8>,
@@ -223,11 +223,6 @@ impl<D: Disk> FileStream<D> {
         needed.chain(self.obsolete.iter().cloned()).collect()
     }
 
-    /// The names of files that are for this opening of the store alone.
-    pub fn index_names(&self) -> impl Iterator<Item = &String> {
-        self.subjects.file_names()
-    }
-
     /// Bytes gathered in memory.
     pub fn gathered_len(&self) -> usize {
         self.tail.len()
@@ -259,11 +254,6 @@ impl<D: Disk> FileStream<D> {
     /// Whether [`FileStream::take_damaged`], [`FileStream::index_job`] or [`FileStream::seal_job`] has something.
     pub fn has_news(&self) -> bool {
         self.has_index_job() || self.closed > 0 || self.rewrites > 0 || !self.damaged.borrow().is_empty()
-    }
-
-    /// Whether [`FileStream::index_job`] has something.
-    pub fn has_index_job(&self) -> bool {
-        self.subjects.has_job()
     }
 
     /// What was found to be unreadable since the last call.
@@ -405,105 +395,6 @@ impl<D: Disk> FileStream<D> {
             visit(message);
             ControlFlow::Continue(())
         });
-    }
-
-    /// Takes the subject of a removed message note of it.
-    fn forget(&mut self, subject: &[u8], sequence: u64, before: Option<u64>) {
-        match self.known(subject) {
-            None => return,
-            Some(known) if known.count <= 1 => {
-                self.mend_index();
-                return self.subjects.remove(subject);
-            }
-            Some(_) => {}
-        }
-        self.change_subject(subject, SubjectState::default(), |known| {
-            known.count = known.count.saturating_sub(1);
-            // A first one that is gone is looked for when it is asked for.
-            if known.last == sequence {
-                known.last = before.unwrap_or(known.last);
-            } else if known.count == 1 {
-                known.first = known.last;
-            }
-        });
-    }
-
-    /// What is known of `subject`.
-    pub(super) fn known(&self, subject: &[u8]) -> Option<SubjectState> {
-        if self.recounted.get().is_none()
-            && let Ok(known) = self.subjects.get(&*self.files, subject)
-        {
-            return known;
-        }
-        self.recounted.get_or_init(|| self.counted()).get(subject).copied()
-    }
-
-    /// Changes what is known of `subject`, or sets it to `new` if there is nothing, and answers what it was; `None` if there are more
-    /// subjects than can be known.
-    fn change_subject(
-        &mut self,
-        subject: &[u8],
-        new: SubjectState,
-        change: impl Fn(&mut SubjectState),
-    ) -> Option<SubjectState> {
-        self.mend_index();
-        self.subjects.update(&*self.files, subject, new, &change).unwrap_or_else(|Unreadable| {
-            self.subjects.replace(self.counted());
-            self.subjects.update(&*self.files, subject, new, &change).ok().flatten()
-        })
-    }
-
-    /// Puts what was counted in the place of an index that can't be read.
-    fn mend_index(&mut self) {
-        if let Some(counted) = self.recounted.take() {
-            self.subjects.replace(counted);
-        }
-    }
-
-    /// What is to be done to keep what is known of subjects within the memory for it.
-    pub fn index_job(&mut self) -> Option<IndexJob<D>> {
-        let (files, salt, group) = (&self.files, self.salt, self.group);
-        self.subjects.job(files, |number| open::index_target(files, salt, group, number))
-    }
-
-    /// Makes room at once, if there is too little: while the store is opened, when nobody waits yet.
-    pub fn make_index_room(&mut self) {
-        if let Some(job) = self.freezing_job() {
-            self.indexed(job.run());
-        }
-    }
-
-    pub(super) fn freezing_job(&mut self) -> Option<IndexJob<D>> {
-        let (files, salt, group) = (&self.files, self.salt, self.group);
-        self.subjects.freezing_job(files, |number| open::index_target(files, salt, group, number))
-    }
-
-    /// Takes note of how a job ended.
-    pub fn indexed(&mut self, indexed: Indexed) {
-        if self.subjects.indexed(indexed) == Err(Unreadable) {
-            self.recount();
-        }
-    }
-
-    /// Counts all messages that can be read anew by their subjects. Else a limit would take one more than it should.
-    pub(super) fn recount(&mut self) {
-        self.is_miscounted = false;
-        self.recounted.take();
-        let counted = self.counted();
-        self.subjects.replace(counted);
-    }
-
-    fn counted(&self) -> SubjectTree<SubjectState> {
-        let mut subjects = SubjectTree::default();
-        self.walk(self.first, |sequence, message| match message {
-            Some(message) => merge(
-                &mut subjects,
-                message.subject,
-                SubjectState { first: sequence, last: sequence, count: 1 },
-            ),
-            None => ControlFlow::Continue(()),
-        });
-        subjects
     }
 
     /// The first sequence from `sequence` on that holds a message.
@@ -748,9 +639,10 @@ impl<D: Disk> Messages for FileStream<D> {
         let counted = message.map_or(average, |(head, _)| head.counted_bytes());
         self.is_miscounted |= message.is_none();
         if let Some((_, message)) = message {
-            let is_last = self.known(message.subject).is_some_and(|k| k.last == sequence && k.count > 1);
+            let known = self.known(message.subject).unwrap_or_default();
+            let is_last = known.last == sequence && known.count > 1;
             let before = if is_last { self.last_before(sequence, message.subject) } else { None };
-            self.forget(message.subject, sequence, before);
+            self.forget(message.subject, known, sequence, before);
         }
         self.scratch.replace(buffer);
         let segment = &mut self.segments[i];

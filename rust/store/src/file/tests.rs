@@ -482,3 +482,38 @@ fn what_is_erased_while_its_segment_is_written_anew_is_gone() {
     obsolete.retain(|name| !name.contains("index"));
     assert_eq!(obsolete.len(), names.len(), "no file is left over");
 }
+
+/// Wherever a file of the index is damaged, no subject is passed over, and none comes twice.
+#[test]
+fn subjects_are_listed_whole_from_a_damaged_index() {
+    let names: Vec<String> = (0..40).map(|i| format!("a.{i:02}")).collect();
+    let stream_and_file = || {
+        let disk = SimDisk::default();
+        let mut stream = FileStream::new(Arc::new(stream_files(&disk)), SALT, 3, 0);
+        for (i, name) in names.iter().enumerate() {
+            stream.append(i as i64, name.as_bytes(), b"", b"x");
+        }
+        let job = stream.index_job().expect("little memory");
+        stream.indexed(job.run());
+        let mut files = disk.names().expect("names");
+        files.retain(|name| name.contains("index"));
+        (disk, stream, files.remove(0))
+    };
+    let (disk, _, file) = stream_and_file();
+    let len = disk.bytes(&file, |bytes| bytes.len());
+    assert!(len > 300, "several chunks");
+    for at in (0..len).step_by(7) {
+        for after in [None, Some(&b"a.05"[..])] {
+            let (disk, stream, file) = stream_and_file();
+            disk.bytes(&file, |bytes| bytes[at] ^= 4);
+            let mut found = Vec::new();
+            let _ = stream.subjects(&Filter::new(b"a.*"), after, &mut |subject, state| {
+                assert_eq!(state.count, 1);
+                found.push(String::from_utf8_lossy(subject).into_owned());
+                ControlFlow::Continue(())
+            });
+            let from = if after.is_some() { 6 } else { 0 };
+            assert_eq!(found, names[from..], "byte {at}");
+        }
+    }
+}

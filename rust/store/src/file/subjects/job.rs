@@ -69,6 +69,10 @@ impl<D: Disk> IndexJob<D> {
     /// Does it.
     pub fn run(self) -> Indexed {
         let result = self.write();
+        if result.is_err() {
+            // On a full disk what was begun takes the room of others; should it stay, the next opening removes it.
+            let _ = self.files.remove(&self.name);
+        }
         Indexed { generation: self.generation, name: self.name, content: self.content, result }
     }
 

@@ -45,6 +45,8 @@ pub(super) struct Merge<'s, D: Disk> {
     /// The newest first; those that are at an end are left out.
     sources: Vec<Source<'s, D>>,
     subject: Vec<u8>,
+    /// What comes behind the subject can't be read.
+    is_broken: bool,
 }
 
 impl<'s, D: Disk> Merge<'s, D> {
@@ -65,11 +67,14 @@ impl<'s, D: Disk> Merge<'s, D> {
                 sources.push(source);
             }
         }
-        Ok(Self { sources, subject: Vec::new() })
+        Ok(Self { sources, subject: Vec::new(), is_broken: false })
     }
 
-    /// Goes on to the next subject; answers what is known of it.
+    /// Goes on to the next subject; answers what is known of it. After a failure the subject is still the one before.
     pub(super) fn next(&mut self) -> Result<Option<SubjectState>, Unreadable> {
+        if self.is_broken {
+            return Err(Unreadable);
+        }
         // Of equal ones, the first: that of the newest place.
         let Some(first) = self.sources.iter().min_by(|a, b| a.subject().cmp(b.subject())) else {
             return Ok(None);
@@ -79,10 +84,18 @@ impl<'s, D: Disk> Merge<'s, D> {
         self.subject.extend_from_slice(first.subject());
         let mut i = 0;
         while i < self.sources.len() {
-            if self.sources[i].subject() == self.subject && !self.sources[i].next()? {
-                self.sources.remove(i);
-            } else {
+            if self.sources[i].subject() != self.subject {
                 i += 1;
+                continue;
+            }
+            match self.sources[i].next() {
+                Ok(true) => i += 1,
+                Ok(false) => drop(self.sources.remove(i)),
+                Err(Unreadable) => {
+                    // This subject is known all the same.
+                    self.is_broken = true;
+                    break;
+                }
             }
         }
         Ok(Some(state))
