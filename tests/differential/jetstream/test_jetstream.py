@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -35,12 +36,29 @@ def test_answers_agree(servers: Two, name: str) -> None:
     urls = [f"nats://127.0.0.1:{server.port}" for server in servers]
     with ThreadPoolExecutor(2) as threads:
         theirs, ours = threads.map(lambda url: play(url, steps), urls)
+    ours[-1] = without_what_was_lost(theirs[-1], ours[-1])
     told = [
         f"{step}\n    {difference}"
         for step, expected, got in zip([*steps, "what was heard"], theirs, ours, strict=True)
         for difference in differences(expected, got)
     ]
     assert not told, "\n".join(told)
+
+
+def without_what_was_lost(theirs: list[Any], ours: list[Any]) -> list[Any]:
+    """What was heard from ours, without the advisories of deletions that the real server did not get round to sending.
+
+    It queues them on the stream that is being deleted, and the stream may stop before its queue was sent.
+    """
+    left = list(theirs)
+    kept = []
+    for one in ours:
+        if one in left:
+            left.remove(one)
+        elif re.match(r"\$JS\.EVENT\.ADVISORY\.(STREAM|CONSUMER)\.DELETED\.", str(one[0])):
+            continue
+        kept.append(one)
+    return kept
 
 
 def differences(expected: Any, got: Any, path: str = "") -> Iterator[str]:
