@@ -17,7 +17,13 @@ fn engine() -> (Engine<SimDisk>, u32) {
         domain: Some("d".into()),
         max_memory: 1 << 20,
         max_storage: 1 << 20,
-        sizes: Sizes { log_file: 64 << 10, checkpoint: 32 << 10, segment: 8 << 10, index: 4 << 10 },
+        sizes: Sizes {
+            log_file: 64 << 10,
+            checkpoint: 32 << 10,
+            segment: 8 << 10,
+            referred: 100,
+            index: 4 << 10,
+        },
         ..support::options(Durability::None)
     };
     Store::default().open(options, support::World::boxed(true), 1)

@@ -71,6 +71,11 @@ pub trait Messages {
     /// What the stream holds.
     fn state(&self) -> State;
 
+    /// The last sequence that was given.
+    fn last_sequence(&self) -> u64 {
+        self.state().last_sequence
+    }
+
     /// How many messages there are.
     fn count(&self) -> u64 {
         self.state().messages

@@ -362,7 +362,7 @@ impl<D: Disk> Engine<D> {
             DeliverPolicy::ByStartTime => {
                 let messages = self.streams.get(&c.stream).map(|stream| stream.core.messages());
                 let from = c.config().opt_start_time.unwrap_or(0);
-                let first = messages.and_then(|m| m.at_time(from).or(Some(m.state().last_sequence + 1)));
+                let first = messages.and_then(|m| m.at_time(from).or(Some(m.last_sequence() + 1)));
                 if first.is_some_and(|first| sequence < first) {
                     invalid("below start time")
                 } else {

@@ -90,7 +90,7 @@ impl<D: Disk> Engine<D> {
         }
         let messages = stream.core.messages();
         if !messages.contains(sequence) {
-            return Err(match sequence > messages.state().last_sequence {
+            return Err(match sequence > messages.last_sequence() {
                 true => failed("stream store EOF"),
                 false => error::SEQUENCE_NOT_FOUND.with("seq", sequence),
             });

@@ -80,7 +80,7 @@ impl<D: Disk> Engine<D> {
             return Err(error::STREAM_PURGE_FAILED.with("err", "stream purge not permitted"));
         }
         let messages = stream.core.messages();
-        let (before, last) = (messages.count(), messages.state().last_sequence);
+        let (before, last) = (messages.count(), messages.last_sequence());
         let filter = match wanted.filter.as_str() {
             "" | ">" => None,
             filter => Some(Filter::new(filter.as_bytes())),

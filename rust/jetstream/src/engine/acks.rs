@@ -297,7 +297,7 @@ impl<D: Disk> Engine<D> {
         let group = c.stream;
         self.note_unlogged(id);
         if let Some(stream) = self.streams.get(&group) {
-            let below = stream.core.messages().state().last_sequence;
+            let below = stream.core.messages().last_sequence();
             if stream.core.config().retention == crate::stream::Retention::Interest && start <= below + 1 {
                 self.release_unneeded(group);
             }

@@ -141,11 +141,20 @@ pub(super) struct Checkpoint {
     groups: Vec<u32>,
     wants_now: bool,
     no_room: bool,
+    /// Bytes that the log refers to since the last one began.
+    pub(super) referred: u64,
+    /// Segments hold what the log referred to when it was opened: nothing may be written over it before the next checkpoint.
+    pub(super) keeps_segments: bool,
 }
 
 impl Checkpoint {
     pub(super) fn has_room(&self) -> bool {
         !self.no_room
+    }
+
+    /// Takes note that something could not be written; the next one tries again.
+    pub(super) fn lacks_room(&mut self) {
+        self.no_room = true;
     }
 }
 
@@ -229,7 +238,7 @@ impl<D: Disk> Engine<D> {
     }
 
     fn seal_job(&mut self) -> Option<Job<D>> {
-        if self.checkpoint.seal_running {
+        if self.checkpoint.seal_running || self.checkpoint.keeps_segments {
             return None;
         }
         while let Some(group) = self.checkpoint.to_seal.pop_front() {
@@ -305,8 +314,9 @@ impl<D: Disk> Engine<D> {
             return;
         }
         let since = *self.checkpoint.waiting_since.get_or_insert(self.now);
-        let log_len = self.log.end().saturating_sub(self.checkpoint.position);
-        if self.now - since >= IDLE || log_len >= self.options.sizes.checkpoint {
+        let log_len = self.log.end().saturating_sub(self.checkpoint.position) + self.checkpoint.referred;
+        let is_due = self.now - since >= IDLE || self.checkpoint.keeps_segments;
+        if is_due || log_len >= self.options.sizes.checkpoint {
             self.begin_checkpoint();
         }
     }
@@ -334,6 +344,7 @@ impl<D: Disk> Engine<D> {
     /// Writes what streams gathered, and takes down what they are.
     fn begin_checkpoint(&mut self) {
         self.checkpoint.waiting_since = None;
+        self.checkpoint.referred = 0;
         let position = self.log.end();
         let mut changes = Vec::new();
         let mut obsolete = std::mem::take(&mut self.checkpoint.obsolete);
@@ -444,6 +455,7 @@ impl<D: Disk> Engine<D> {
             let _ = self.catalogue.synced(job.run());
         }
         self.checkpoint.position = position;
+        self.checkpoint.keeps_segments = false;
         self.checkpoint.phase = Phase::Remove { obsolete, running: false };
         for group in std::mem::take(&mut self.checkpoint.groups) {
             let Some(stream) = self.streams.get_mut(&group) else { continue };

@@ -40,7 +40,7 @@ impl<D: Disk> Engine<D> {
         let is_logged = stream.is_logged() && !config.mem_storage && !config.direct;
         let (start, firsts) =
             start(stream.core.messages(), stream.core.config().max_msgs_per_subject, &config);
-        let last = stream.core.messages().state().last_sequence;
+        let last = stream.core.messages().last_sequence();
         let state = ConsumerState::starting_at(start);
         let mut consumer = Consumer::new(group, name, now, config, state, is_logged);
         consumer.cursor = start;

@@ -152,7 +152,7 @@ impl Feed {
         }
         match self.start_time {
             0 => 1,
-            time => origin.at_time(time).unwrap_or(origin.state().last_sequence + 1),
+            time => origin.at_time(time).unwrap_or(origin.last_sequence() + 1),
         }
     }
 }
@@ -336,7 +336,7 @@ impl<D: Disk> Engine<D> {
         if keeps_order {
             self.release(origin_group, 0, &done);
         }
-        let last = self.streams.get(&origin_group).map_or(0, |origin| origin.core.messages().state_last());
+        let last = self.streams.get(&origin_group).map_or(0, |origin| origin.core.messages().last_sequence());
         if after <= last && after != next {
             self.wake_feed(group);
         } else if is_mirror {
@@ -360,7 +360,7 @@ impl<D: Disk> Engine<D> {
     /// Stores a message of a mirror under its own sequence; false if there is no room.
     fn store_mirrored(&mut self, group: u32, message: &Taken) -> bool {
         let Some(stream) = self.streams.get(&group) else { return true };
-        let last = stream.core.messages().state_last();
+        let last = stream.core.messages().last_sequence();
         if message.sequence <= last {
             return true;
         }
@@ -479,7 +479,7 @@ fn take<D: Disk>(feed: &Feed, origin: &Stream<D>, next: u64, gate: Option<&Consu
         ControlFlow::Continue(())
     });
     if !is_cut {
-        after = after.max(messages.state_last() + 1).max(next);
+        after = after.max(messages.last_sequence() + 1).max(next);
     }
     (taken, after)
 }

@@ -1,5 +1,7 @@
 //! What the log's records say.
 
+use stonechat_store::file::Reference;
+use stonechat_store::messages::Message;
 use stonechat_store::wal::Record;
 
 use crate::stream::Entry;
@@ -14,6 +16,8 @@ const CLEAR: u8 = 4;
 const CONFIG: u8 = 5;
 const SKIP_TO: u8 = 6;
 const FED: u8 = 7;
+const REFER: u8 = 8;
+const CONTENT: u8 = 9;
 const CREATE: u8 = 16;
 const DELETE: u8 = 17;
 const ENDS: u8 = 18;
@@ -27,6 +31,10 @@ pub(super) const CONSUMER_CHANGES: u8 = 21;
 pub(super) enum Event<'a> {
     /// A message, with the sequence that it got.
     Append { sequence: u64, time: i64, subject: &'a [u8], headers: &'a [u8], payload: &'a [u8] },
+    /// A message, with the sequence that it got, that is read elsewhere.
+    Refer { sequence: u64, reference: Reference },
+    /// The message of an [`Event::Refer`] before that could not be written elsewhere.
+    Content { sequence: u64, time: i64, subject: &'a [u8], headers: &'a [u8], payload: &'a [u8] },
     /// A sequence that was used up.
     Skip { sequence: u64, time: i64, id: &'a [u8] },
     /// Sequences that a mirror gave away.
@@ -98,6 +106,19 @@ impl<'a> Body<'a> {
             }
             Entry::Clear { next } => Self::new(CLEAR, &[&next.to_le_bytes()], [b"", b"", b""]),
         }
+    }
+
+    /// A message with this sequence that is elsewhere.
+    pub(super) fn refer(sequence: u64, reference: &Reference) -> Self {
+        let mut body = Self::new(REFER, &[&sequence.to_le_bytes()], [b"", b"", b""]);
+        reference.encode(&mut body.owned);
+        body
+    }
+
+    /// A message that an earlier record says is elsewhere.
+    pub(super) fn content(message: &Message<'a>) -> Self {
+        let Message { sequence, time, subject, headers, payload } = *message;
+        Self { kind: CONTENT, ..Self::of(&Entry::Append { time, subject, headers, payload }, sequence) }
     }
 
     pub(super) fn fed(next: u64, feed: &'a str) -> Self {
@@ -175,13 +196,20 @@ impl<'a> Event<'a> {
         let mut body = record.body;
         let bytes = &mut body;
         Some(match record.kind {
-            APPEND => {
+            APPEND | CONTENT => {
                 let (sequence, time) =
                     (u64::from_le_bytes(number(bytes)?), i64::from_le_bytes(number(bytes)?));
                 let (subject, headers) =
                     (u32::from_le_bytes(number(bytes)?), u32::from_le_bytes(number(bytes)?));
                 let (subject, headers) = (split(bytes, subject)?, split(bytes, headers)?);
-                Self::Append { sequence, time, subject, headers, payload: bytes }
+                match record.kind {
+                    APPEND => Self::Append { sequence, time, subject, headers, payload: bytes },
+                    _ => Self::Content { sequence, time, subject, headers, payload: bytes },
+                }
+            }
+            REFER => {
+                let sequence = u64::from_le_bytes(number(bytes)?);
+                Self::Refer { sequence, reference: Reference::decode(bytes)? }
             }
             SKIP => {
                 let (sequence, time) =
@@ -253,6 +281,13 @@ mod tests {
             &Body::of(&append, 7),
             Event::Append { sequence: 7, time: 5, subject: b"a.b", headers: b"H", payload: b"pay" },
         );
+        let message = Message { sequence: 7, time: 5, subject: b"a.b", headers: b"H", payload: b"pay" };
+        read(
+            &Body::content(&message),
+            Event::Content { sequence: 7, time: 5, subject: b"a.b", headers: b"H", payload: b"pay" },
+        );
+        let reference = Reference::decode(&mut &[1, 0, 2, 3, 4, 5][..]).unwrap();
+        read(&Body::refer(7, &reference), Event::Refer { sequence: 7, reference });
         read(
             &Body::of(&Entry::Skip { time: 5, id: b"i" }, 7),
             Event::Skip { sequence: 7, time: 5, id: b"i" },

@@ -17,6 +17,7 @@ mod inspect;
 mod journal;
 mod outbox;
 mod recovery;
+mod references;
 mod restores;
 mod schedules;
 mod settings;
@@ -408,8 +409,6 @@ impl<D: Disk> Engine<D> {
                 return Err(refusal.clone());
             }
             self.is_staged = true;
-            let body = Body::of(entry, stream.core.messages().state_last() + 1);
-            self.log.append(GroupId(group), body.kind, &body.parts());
             if !std::mem::replace(&mut stream.is_dirty, true) {
                 self.dirty.push(group);
             }
@@ -418,7 +417,7 @@ impl<D: Disk> Engine<D> {
             }
         }
         let before = stream.core.messages().bytes();
-        let result = stream.core.apply(entry);
+        let result = self.log_and_apply(group, entry);
         self.account_bytes(group, before);
         self.note_news(group);
         if matches!(entry, Entry::Append { .. }) {
@@ -635,6 +634,7 @@ impl<D: Disk> Engine<D> {
         self.remove_released();
         self.take_news();
         self.log_consumers();
+        self.write_referred();
         self.log_ends();
         match self.log.write() {
             Ok(end) => {
@@ -663,7 +663,7 @@ impl<D: Disk> Engine<D> {
         for group in self.gathered.drain(..) {
             if let Some(stream) = self.streams.get_mut(&group) {
                 stream.is_gathered = false;
-                ends.push((group, stream.core.messages().state_last()));
+                ends.push((group, stream.core.messages().last_sequence()));
             }
         }
         let body = Body::ends(&ends);

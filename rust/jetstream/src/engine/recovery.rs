@@ -9,10 +9,11 @@ use stonechat_store::disk::Disk;
 use stonechat_store::file::{FileStream, Files};
 use stonechat_store::memory::MemoryStream;
 use stonechat_store::messages::Messages;
-use stonechat_store::wal::{self, Found, Log};
+use stonechat_store::wal::{self, Found, GroupId, Log, Record};
 
 use super::checkpoint::{Checkpoint, key};
 use super::journal::{Event, STORE};
+use super::references::Referred;
 use super::{Durability, Engine, Host, Interest, InterestChange, Notice, Options, Outbox, Storage, Stream};
 use crate::consumer::{Consumer, ConsumerRequest, ConsumerState};
 use crate::stream::{Entry, Storage as StorageType, StreamConfig, StreamCore, StreamRequest};
@@ -225,8 +226,11 @@ impl<D: Disk> Engine<D> {
         }
         let applied = engine.open_streams()?;
         let opened = Opened { records: recovery.records, streams: 0 };
-        engine.replay(replay, applied);
-        engine.remove_strays()?;
+        let from = |group: u32| applied.get(&group).copied().unwrap_or(0);
+        let referred = Referred::of(&replay, |group, position| position < from(group));
+        engine.replay(&replay, &applied, &referred);
+        engine.checkpoint.keeps_segments = !referred.is_empty();
+        engine.remove_strays(&referred)?;
         let groups: Vec<u32> = engine.streams.keys().copied().collect();
         for group in &groups {
             engine.finish_stream(*group);
@@ -382,13 +386,15 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Carries out what the log says, each stream from where the catalogue knows it.
-    fn replay(&mut self, replay: Replay, applied: BTreeMap<u32, u64>) {
+    fn replay(&mut self, replay: &Replay, applied: &BTreeMap<u32, u64>, referred: &Referred) {
         let from = |group: u32| applied.get(&group).copied().unwrap_or(0);
-        for (position, group, kind, body) in replay.records {
+        let groups: Vec<u32> = self.streams.keys().copied().collect();
+        groups.into_iter().for_each(|group| self.begin_behind(group, referred));
+        for record in replay.records() {
+            let (position, group) = (record.position, record.group.0);
             if position < from(group) {
                 continue;
             }
-            let record = wal::Record { position, group: wal::GroupId(group), kind, body: &body };
             let Some(event) = Event::decode(&record) else {
                 self.complain(format!(
                     "JetStream store: the log has a record at {position} that nobody knows"
@@ -404,8 +410,16 @@ impl<D: Disk> Engine<D> {
                     let account = self.account(account);
                     let storage = self.new_storage(group, &request.config);
                     self.add_stream(group, account, created, request.config, storage);
+                    self.begin_behind(group, referred);
                     self.note_dirty(group);
                 }
+                Event::Refer { sequence, reference } => {
+                    let content = referred.content(replay, group, sequence);
+                    let content = content.and_then(|record| Event::decode(&record));
+                    self.replay_reference(group, sequence, &reference, content);
+                }
+                // It was in its place.
+                Event::Content { .. } => {}
                 Event::Delete { group } => self.drop_stream(group),
                 Event::CreateConsumer { id, group, created, start, name, json } => {
                     let is_new = !self.consumers.contains_key(&id) && self.streams.contains_key(&group);
@@ -429,7 +443,7 @@ impl<D: Disk> Engine<D> {
                 }
                 Event::Ends { ends } => {
                     for (group, last) in ends.into_iter().filter(|(group, _)| position >= from(*group)) {
-                        self.lose_until(group, last);
+                        self.lose_until(group, last, "log", 0);
                     }
                 }
                 event => self.replay_change(group, &event),
@@ -437,11 +451,22 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    fn replay_change(&mut self, group: u32, event: &Event<'_>) {
+    /// What the log refers to is not to be written over.
+    fn begin_behind(&mut self, group: u32, referred: &Referred) {
+        if let Some(number) = referred.highest(group)
+            && let Some(stream) = self.streams.get_mut(&group)
+            && let Storage::File(file) = stream.core.messages_mut()
+        {
+            file.begin_behind(number);
+        }
+    }
+
+    pub(super) fn replay_change(&mut self, group: u32, event: &Event<'_>) {
         self.note_dirty(group);
         let Some(stream) = self.streams.get_mut(&group) else { return };
         let (entry, sequence) = match event {
-            Event::Append { sequence, time, subject, headers, payload } => {
+            Event::Append { sequence, time, subject, headers, payload }
+            | Event::Content { sequence, time, subject, headers, payload } => {
                 (Entry::Append { time: *time, subject, headers, payload }, *sequence)
             }
             Event::Skip { sequence, time, id } => (Entry::Skip { time: *time, id }, *sequence),
@@ -460,14 +485,14 @@ impl<D: Disk> Engine<D> {
             }
             _ => return,
         };
-        let last = stream.core.messages().state_last();
+        let last = stream.core.messages().last_sequence();
         // It can't be known already: the catalogue says up to where the log was read.
         debug_assert!(sequence == 0 || sequence > last, "{sequence} behind {last}");
         if sequence > 0 && sequence <= last {
             return;
         }
         if sequence > last + 1 {
-            self.lose_until(group, sequence - 1);
+            self.lose_until(group, sequence - 1, "log", 0);
         }
         if let Some(stream) = self.streams.get_mut(&group) {
             // It could be applied when it was logged.
@@ -479,10 +504,10 @@ impl<D: Disk> Engine<D> {
         self.note_news(group);
     }
 
-    /// Records up to this sequence were damaged: the messages that they held are missing, and stay counted.
-    fn lose_until(&mut self, group: u32, last: u64) {
+    /// Records up to this sequence were damaged, in this file: the messages that they held are missing, and stay counted.
+    pub(super) fn lose_until(&mut self, group: u32, last: u64, of: &str, offset: u64) {
         let Some(stream) = self.streams.get_mut(&group) else { return };
-        let known = stream.core.messages().state_last();
+        let known = stream.core.messages().last_sequence();
         if last <= known {
             return;
         }
@@ -490,9 +515,10 @@ impl<D: Disk> Engine<D> {
         if let Storage::File(file) = stream.core.messages_mut() {
             file.lose_until(last, self.now);
         }
-        self.advise_lost(account, &name, known + 1, last, "log", 0);
+        self.advise_lost(account, &name, known + 1, last, of, offset);
+        let place = if of == "log" { "the log".to_owned() } else { format!("{of}, at offset {offset},") };
         self.complain(format!(
-            "JetStream stream '{name}': messages {} to {last} were in a damaged part of the log and can't be read any more",
+            "JetStream stream '{name}': messages {} to {last} were in a damaged part of {place} and can't be read any more",
             known + 1
         ));
     }
@@ -540,9 +566,9 @@ impl<D: Disk> Engine<D> {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let Some(stream) = self.streams.get(&c.stream) else { return };
         let messages = stream.core.messages();
-        c.settle(messages.state_last());
+        c.settle(messages.last_sequence());
         c.last_use = now;
-        c.replay_end = messages.state_last();
+        c.replay_end = messages.last_sequence();
         let gone: Vec<u64> =
             c.state().pending.keys().filter(|sequence| !messages.contains(**sequence)).copied().collect();
         for sequence in gone {
@@ -576,7 +602,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Removes files that no stream knows: they were made after the last checkpoint, or should have gone before.
-    fn remove_strays(&mut self) -> Result<(), OpenError> {
+    fn remove_strays(&mut self, referred: &Referred) -> Result<(), OpenError> {
         let known: std::collections::HashSet<String> = self
             .streams
             .values()
@@ -587,6 +613,7 @@ impl<D: Disk> Engine<D> {
             .flatten()
             .collect();
         let obsolete: std::collections::HashSet<&String> = self.checkpoint.obsolete.iter().collect();
+        let mut needed = Vec::new();
         let unreadable: Vec<u64> = self.catalogue.entries().map(|(key, _)| key).collect();
         for name in self.files.disk().names()? {
             let Some(group) =
@@ -597,16 +624,22 @@ impl<D: Disk> Engine<D> {
             // Never from absence alone: the files of a stream that can't be read stay.
             let is_left_alone = unreadable.contains(&key(group)) && !self.streams.contains_key(&group);
             if !known.contains(&name) && !obsolete.contains(&name) && !is_left_alone {
-                self.files.remove(&name)?;
+                if referred.holds(group, &name) {
+                    needed.push(name);
+                } else {
+                    self.files.remove(&name)?;
+                }
             }
         }
+        // Until the next checkpoint.
+        self.checkpoint.obsolete.append(&mut needed);
         Ok(())
     }
 }
 
 /// What the log holds, while it is read.
 #[derive(Default)]
-struct Replay {
+pub(super) struct Replay {
     records: Vec<(u64, u32, u8, Box<[u8]>)>,
 }
 
@@ -615,5 +648,15 @@ impl Replay {
         if let Found::Record(record) = found {
             self.records.push((record.position, record.group.0, record.kind, record.body.into()));
         }
+    }
+
+    /// All records, in order.
+    pub(super) fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        (0..self.records.len()).filter_map(|i| self.record(i))
+    }
+
+    pub(super) fn record(&self, i: usize) -> Option<Record<'_>> {
+        let (position, group, kind, body) = self.records.get(i)?;
+        Some(Record { position: *position, group: GroupId(*group), kind: *kind, body })
     }
 }

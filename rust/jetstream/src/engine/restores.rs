@@ -407,7 +407,7 @@ impl<D: Disk> Engine<D> {
         for (stream, due) in due {
             c.change(&Change::Due { stream, due: due.max(now) });
         }
-        c.settle(stream.core.messages().state().last_sequence);
+        c.settle(stream.core.messages().last_sequence());
         c.waiting_messages = None;
         self.note_unlogged(id);
         self.wake(id);

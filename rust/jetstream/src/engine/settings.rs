@@ -51,6 +51,8 @@ pub struct Sizes {
     pub checkpoint: u64,
     /// Segments of streams.
     pub segment: u64,
+    /// From this length on, a log that need not be durable at once refers to messages instead of holding them.
+    pub referred: usize,
     /// Memory for what streams on disk know of their subjects.
     pub index: usize,
 }
@@ -61,6 +63,7 @@ impl Default for Sizes {
             log_file: 32 << 20,
             checkpoint: 24 << 20,
             segment: stonechat_store::file::SEGMENT_LEN,
+            referred: 512,
             index: stonechat_store::file::INDEX_LEN,
         }
     }

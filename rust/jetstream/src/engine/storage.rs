@@ -30,6 +30,9 @@ impl<D: Disk> Messages for Storage<D> {
     fn state(&self) -> State {
         both!(self, m => m.state())
     }
+    fn last_sequence(&self) -> u64 {
+        both!(self, m => m.last_sequence())
+    }
     fn count(&self) -> u64 {
         both!(self, m => m.count())
     }

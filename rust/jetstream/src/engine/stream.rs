@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use sha2::{Digest, Sha256};
 use stonechat_store::disk::Disk;
-use stonechat_store::messages::Messages;
 use stonechat_subject::Transform;
 
 use super::Storage;
@@ -151,14 +150,4 @@ pub(super) fn short_hash(text: &str) -> String {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let hash = Sha256::digest(text.as_bytes());
     hash.iter().take(8).map(|byte| char::from(DIGITS[usize::from(*byte) % DIGITS.len()])).collect()
-}
-
-impl<D: Disk> Storage<D> {
-    /// The last sequence that was given.
-    pub(crate) fn state_last(&self) -> u64 {
-        match self {
-            Storage::Memory(m) => m.state().last_sequence,
-            Storage::File(f) => f.last_sequence(),
-        }
-    }
 }

@@ -416,7 +416,7 @@ impl Turn<'_> {
 
     /// Delivers what was not delivered before.
     pub(super) fn deliver_new<D: Disk>(&mut self, c: &mut Consumer, messages: &Storage<D>) -> Stop {
-        let end = messages.state_last() + 1;
+        let end = messages.last_sequence() + 1;
         if c.waiting_messages == Some(0) || c.cursor >= end || skip_ahead(c, messages) {
             c.cursor = c.cursor.max(end);
             return Stop::End;

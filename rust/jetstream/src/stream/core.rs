@@ -424,7 +424,7 @@ impl<M: Messages> StreamCore<M> {
             (None, None) => {}
         }
         if let Some(expected) = h.expected_last_sequence {
-            let last = self.messages.state().last_sequence;
+            let last = self.messages.last_sequence();
             if number(expected) != Some(last) {
                 return wrong(last);
             }
@@ -494,7 +494,7 @@ impl<M: Messages> StreamCore<M> {
                 self.schedules.clear();
             }
         }
-        Ok(self.messages.state().last_sequence)
+        Ok(self.messages.last_sequence())
     }
 
     fn append(&mut self, time: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Result<u64, ApiError> {

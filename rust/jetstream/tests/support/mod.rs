@@ -44,7 +44,13 @@ pub(crate) fn options(durability: Durability) -> Options {
         duplicate_window_max: 0,
         default_max_consumers: 1000,
         durability,
-        sizes: Sizes { log_file: 32 << 10, checkpoint: 40 << 10, segment: 4 << 10, index: 1 << 10 },
+        sizes: Sizes {
+            log_file: 32 << 10,
+            checkpoint: 40 << 10,
+            segment: 4 << 10,
+            referred: 60,
+            index: 1 << 10,
+        },
         keys: Keyring::default(),
     }
 }

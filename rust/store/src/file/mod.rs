@@ -22,6 +22,7 @@ mod seal;
 mod segment;
 mod stream;
 mod subjects;
+mod tail;
 #[cfg(test)]
 mod tests;
 pub mod varint;
@@ -30,6 +31,7 @@ pub use files::Files;
 pub use seal::{SealJob, Sealed};
 pub use stream::{Damaged, FileStream};
 pub use subjects::{IndexJob, Indexed};
+pub use tail::Reference;
 
 /// The usual length of a segment, in bytes.
 pub const SEGMENT_LEN: u64 = 16 << 20;

@@ -71,7 +71,7 @@ impl<D: Disk> FileStream<D> {
             self.load_chunks(segment, layout, stored_len, begin..end, buffer)?;
             return Some(begin);
         }
-        let in_memory = if i + 1 == self.segments.len() { self.tail.len() as u64 } else { 0 };
+        let in_memory = if i + 1 == self.segments.len() { self.tail.bytes.len() as u64 } else { 0 };
         let written = segment.data_len - in_memory;
         if begin < written {
             let file = self.files.get(&self.name(segment.number)).ok()?;
@@ -81,7 +81,7 @@ impl<D: Disk> FileStream<D> {
         }
         if end > written {
             let from = begin.max(written) - written;
-            buffer.extend_from_slice(self.tail.get(from as usize..(end - written) as usize)?);
+            buffer.extend_from_slice(self.tail.bytes.get(from as usize..(end - written) as usize)?);
         }
         Some(begin)
     }

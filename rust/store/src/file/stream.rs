@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
-use std::io;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
@@ -13,15 +12,13 @@ use super::open;
 use super::read::Unpacked;
 use super::record::{self, Frame};
 use super::scan::HEADER_LEN;
-use super::seal;
 use super::segment::{Form, Segment, Stage};
 use super::subjects::SubjectIndex;
+use super::tail::Tail;
 use crate::disk::{Disk, DiskFile};
 use crate::index::{Filter, SubjectTree};
 use crate::messages::{Lost, Message, Messages, Progress, State, SubjectState};
 
-/// Bytes gathered in memory before they are written to the segment.
-const TAIL_LEN: usize = 256 << 10;
 /// A segment without messages is given up early if it has this much data.
 const GIVE_UP_LEN: u64 = if cfg!(test) { 1000 } else { 1 << 20 };
 
@@ -61,8 +58,8 @@ pub struct FileStream<D: Disk> {
     /// What the index should say, where it can't be read; it takes its place at the next change.
     pub(super) recounted: OnceCell<SubjectTree<SubjectState>>,
     pub(super) segments: VecDeque<Segment>,
-    /// Records of the last segment that are not in its file yet.
-    pub(super) tail: Vec<u8>,
+    /// What is gathered of the last segment.
+    pub(super) tail: Tail,
     pub(super) messages: u64,
     pub(super) bytes: u64,
     pub(super) first: u64,
@@ -104,7 +101,7 @@ impl<D: Disk> FileStream<D> {
             subjects,
             recounted: OnceCell::new(),
             segments: VecDeque::new(),
-            tail: Vec::new(),
+            tail: Tail::default(),
             messages: 0,
             bytes: 0,
             first,
@@ -130,32 +127,6 @@ impl<D: Disk> FileStream<D> {
 
     pub(super) fn name(&self, number: u32) -> String {
         format!("stream-{}-{number}", self.group)
-    }
-
-    /// Writes what is gathered in memory to the segment. After an error it is all still there.
-    pub fn flush(&mut self) -> io::Result<()> {
-        if self.tail.is_empty() {
-            return Ok(());
-        }
-        let Some(segment) = self.segments.back() else { return Ok(()) };
-        let written = segment.data_len - self.tail.len() as u64;
-        let name = self.name(segment.number);
-        let file = if written == 0 {
-            let file = self.files.create(&name)?;
-            let header = seal::header(self.group, segment.number, &segment.frame);
-            file.write_at(&header, 0)?;
-            self.names_changed = true;
-            file
-        } else {
-            self.files.get(&name)?
-        };
-        file.write_at(&self.tail, HEADER_LEN + written)?;
-        self.tail.clear();
-        if self.tail.capacity() > 2 * TAIL_LEN {
-            self.tail.shrink_to(TAIL_LEN);
-        }
-        self.note_dirty(file);
-        Ok(())
     }
 
     /// Sees to it that the bytes of a message are overwritten when it is certain that it is gone: it is to be removed now, and
@@ -204,28 +175,18 @@ impl<D: Disk> FileStream<D> {
     /// Does what can wait until a checkpoint, before its manifest is made.
     pub fn rest(&mut self) {
         self.due_erasures.append(&mut self.erasures);
-        if self.tail.is_empty() {
-            self.tail = Vec::new();
+        if self.tail.bytes.is_empty() {
+            self.tail.bytes = Vec::new();
         }
         self.scratch.take();
         self.unpacked.take();
         self.subjects.rest();
     }
 
-    /// The last sequence that was given.
-    pub fn last_sequence(&self) -> u64 {
-        self.last
-    }
-
     /// The names of its files, those included that will not be needed after the next checkpoint.
     pub fn file_names(&self) -> Vec<String> {
         let needed = self.segments.iter().map(|segment| self.name(segment.number));
         needed.chain(self.obsolete.iter().cloned()).collect()
-    }
-
-    /// Bytes gathered in memory.
-    pub fn gathered_len(&self) -> usize {
-        self.tail.len()
     }
 
     pub(super) fn note_dirty(&mut self, file: Arc<D::File>) {
@@ -362,7 +323,7 @@ impl<D: Disk> FileStream<D> {
     }
 
     /// Ends the last segment. What could not be written of it keeps it active, and growing beyond its size.
-    fn close_active(&mut self) -> bool {
+    pub(super) fn close_active(&mut self) -> bool {
         if self.flush().is_err() {
             return false;
         }
@@ -378,11 +339,18 @@ impl<D: Disk> FileStream<D> {
 
     /// Removes a segment.
     pub(super) fn give_up(&mut self, i: usize) {
+        let is_last = i + 1 == self.segments.len();
+        if is_last && self.tail.referred().is_some() {
+            // What the log refers to should be there to be read until the removal is known.
+            let _ = self.write_out();
+        }
         let Some(segment) = self.segments.remove(i) else { return };
         self.closed -= usize::from(segment.stage == Stage::Closed);
         self.rewrites -= usize::from(segment.is_rewrite_counted());
-        let in_memory =
-            if i == self.segments.len() { std::mem::take(&mut self.tail).len() as u64 } else { 0 };
+        let in_memory = if is_last { self.tail.unwritten() as u64 } else { 0 };
+        if is_last {
+            self.tail.clear();
+        }
         // One that was written anew has a file even if nothing is in it.
         if segment.data_len > in_memory || matches!(segment.stage, Stage::Sealed { .. }) {
             self.obsolete.push(self.name(segment.number));
@@ -431,6 +399,10 @@ impl<D: Disk> Messages for FileStream<D> {
         }
     }
 
+    fn last_sequence(&self) -> u64 {
+        self.last
+    }
+
     fn count(&self) -> u64 {
         self.messages
     }
@@ -454,11 +426,13 @@ impl<D: Disk> Messages for FileStream<D> {
         let slot = self.slot_for(len, time);
         let segment = self.segments.back_mut()?;
         segment.note_record(slot);
-        let begin = self.tail.len();
+        let begin = self.tail.bytes.len();
         let message = Message { sequence, time, subject, headers, payload };
         let epoch = self.files.epoch;
-        segment.frame.encode(&mut self.tail, segment.data_len, &message, before, epoch);
-        segment.data_len += (self.tail.len() - begin) as u64;
+        segment.frame.encode(&mut self.tail.bytes, segment.data_len, &message, before, epoch);
+        let record_len = self.tail.bytes.len() - begin;
+        segment.data_len += record_len as u64;
+        self.tail.last = (segment.number, record_len as u32);
         let counted = record::counted_bytes(subject.len(), headers.len(), payload.len());
         segment.slots = slot + 1;
         segment.live += 1;
@@ -472,7 +446,7 @@ impl<D: Disk> Messages for FileStream<D> {
             self.first_time.set(Some(time));
         }
         (self.last, self.last_time) = (sequence, time);
-        if self.tail.len() >= TAIL_LEN.min(self.files.segment_len as usize / 4) {
+        if self.tail.is_full(self.files.segment_len) {
             // Should it fail, it is tried again at the next checkpoint, and what was acknowledged is in the log.
             let _ = self.flush();
         }

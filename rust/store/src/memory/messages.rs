@@ -2,47 +2,29 @@
 
 use std::collections::BTreeMap;
 
+use super::arena::{Arena, Place};
 use crate::messages::Message;
 
 /// Sequences to a block.
 const BLOCK_BITS: u32 = 8;
 
 /// A message with its place among those of its subject.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Entry {
-    sequence: u64,
-    time: i64,
+    pub(super) sequence: u64,
+    pub(super) time: i64,
     /// The message before and the one behind on the same subject; 0 for none.
     pub(super) before: u64,
     pub(super) behind: u64,
     subject_len: u32,
     headers_len: u32,
-    bytes: Box<[u8]>,
+    place: Place,
 }
 
 impl Entry {
-    pub(super) fn new(message: Message<'_>, before: u64) -> Self {
-        let bytes = [message.subject, message.headers, message.payload].concat().into_boxed_slice();
-        Self {
-            sequence: message.sequence,
-            time: message.time,
-            before,
-            behind: 0,
-            subject_len: message.subject.len() as u32,
-            headers_len: message.headers.len() as u32,
-            bytes,
-        }
-    }
-
-    pub(super) fn message(&self) -> Message<'_> {
-        let (subject, rest) = self.bytes.split_at(self.subject_len as usize);
-        let (headers, payload) = rest.split_at(self.headers_len as usize);
-        Message { sequence: self.sequence, time: self.time, subject, headers, payload }
-    }
-
     /// What the message counts against limits: as nats-server 2.15 counts it in memory.
     pub(super) fn counted_bytes(&self) -> u64 {
-        self.bytes.len() as u64 + 16
+        self.place.len() as u64 + 16
     }
 }
 
@@ -52,6 +34,7 @@ pub(super) struct Messages {
     /// Each block's entries are in order, and none is empty.
     blocks: BTreeMap<u64, Vec<Entry>>,
     len: u64,
+    arena: Arena,
 }
 
 impl Messages {
@@ -59,10 +42,23 @@ impl Messages {
         self.len
     }
 
-    /// Adds an entry behind all others.
-    pub(super) fn push(&mut self, entry: Entry) {
+    /// Adds a message behind all others; `before` is the one before on its subject. Answers what it counts against limits.
+    pub(super) fn push(&mut self, message: &Message<'_>, before: u64) -> u64 {
+        let Message { sequence, time, subject, headers, payload } = *message;
+        let place = self.arena.push(sequence, [subject, headers, payload]);
+        let (subject_len, headers_len) = (subject.len() as u32, headers.len() as u32);
+        let entry = Entry { sequence, time, before, behind: 0, subject_len, headers_len, place };
+        let counted = entry.counted_bytes();
         self.len += 1;
-        self.blocks.entry(entry.sequence >> BLOCK_BITS).or_default().push(entry);
+        self.blocks.entry(sequence >> BLOCK_BITS).or_default().push(entry);
+        counted
+    }
+
+    /// The message of an entry.
+    pub(super) fn message(&self, entry: &Entry) -> Message<'_> {
+        let (subject, rest) = self.arena.get(entry.place).split_at(entry.subject_len as usize);
+        let (headers, payload) = rest.split_at(entry.headers_len as usize);
+        Message { sequence: entry.sequence, time: entry.time, subject, headers, payload }
     }
 
     pub(super) fn get(&self, sequence: u64) -> Option<&Entry> {
@@ -76,7 +72,27 @@ impl Messages {
         block.get_mut(found)
     }
 
-    pub(super) fn remove(&mut self, sequence: u64) -> Option<Entry> {
+    /// Takes out the message of this entry.
+    pub(super) fn remove(&mut self, entry: &Entry) {
+        if self.take_out(entry.sequence).is_none() {
+            return;
+        }
+        self.arena.release(entry.place);
+        while let Some(region) = self.arena.wasteful() {
+            let pushed: Vec<(u64, Place)> = self.arena.pushed(region).collect();
+            for (sequence, place) in pushed {
+                let Some(entry) = self.get(sequence).filter(|entry| entry.place == place) else { continue };
+                let message = self.arena.get(entry.place).to_vec();
+                let place = self.arena.push(sequence, [&message, b"", b""]);
+                if let Some(entry) = self.get_mut(sequence) {
+                    let before = std::mem::replace(&mut entry.place, place);
+                    self.arena.release(before);
+                }
+            }
+        }
+    }
+
+    fn take_out(&mut self, sequence: u64) -> Option<Entry> {
         let number = sequence >> BLOCK_BITS;
         let block = self.blocks.get_mut(&number)?;
         let entry = block.remove(block.binary_search_by_key(&sequence, |e| e.sequence).ok()?);
@@ -95,6 +111,11 @@ impl Messages {
             .range(sequence >> BLOCK_BITS..)
             .flat_map(|(_, block)| block)
             .filter(move |e| e.sequence >= sequence)
+    }
+
+    /// The same, with what they say.
+    pub(super) fn messages_from(&self, sequence: u64) -> impl DoubleEndedIterator<Item = Message<'_>> {
+        self.from(sequence).map(|entry| self.message(entry))
     }
 
     /// How many messages there are from `sequence` on.

@@ -1,5 +1,6 @@
 //! Streams in memory.
 
+mod arena;
 mod messages;
 mod stream;
 

@@ -2,7 +2,7 @@
 
 use std::ops::{ControlFlow, RangeInclusive};
 
-use super::messages::{Entry, Messages as Entries};
+use super::messages::Messages as Entries;
 use crate::index::{Filter, SubjectTree};
 use crate::messages::{Lost, Message, Messages, Progress, State, SubjectState};
 
@@ -30,11 +30,23 @@ impl Messages for MemoryStream {
             messages: self.messages.len(),
             bytes: self.bytes,
             first_sequence: self.first,
-            first_time: self.messages.get(self.first).map_or(0, |e| e.message().time),
+            first_time: self.messages.get(self.first).map_or(0, |e| e.time),
             last_sequence: self.last,
             last_time: self.last_time,
             subjects: self.subjects.len() as u64,
         }
+    }
+
+    fn last_sequence(&self) -> u64 {
+        self.last
+    }
+
+    fn count(&self) -> u64 {
+        self.messages.len()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     fn counted_bytes(&self, subject_len: usize, headers_len: usize, payload_len: usize) -> u64 {
@@ -47,15 +59,13 @@ impl Messages for MemoryStream {
             self.subjects.get_or_insert(subject, SubjectState { first: sequence, last: 0, count: 0 })?;
         let before = known.last;
         (known.last, known.count) = (sequence, known.count + 1);
-        let entry = Entry::new(Message { sequence, time, subject, headers, payload }, before);
         if let Some(previous) = self.messages.get_mut(before) {
             previous.behind = sequence;
         }
-        self.bytes += entry.counted_bytes();
-        if self.messages.len() == 0 {
+        self.bytes += self.messages.push(&Message { sequence, time, subject, headers, payload }, before);
+        if self.messages.len() == 1 {
             self.first = sequence;
         }
-        self.messages.push(entry);
         (self.last, self.last_time) = (sequence, time);
         Some(sequence)
     }
@@ -77,7 +87,7 @@ impl Messages for MemoryStream {
     }
 
     fn read<'a>(&'a self, sequence: u64, _buffer: &'a mut Vec<u8>) -> Result<Option<Message<'a>>, Lost> {
-        Ok(self.messages.get(sequence).map(Entry::message))
+        Ok(self.messages.get(sequence).map(|entry| self.messages.message(entry)))
     }
 
     fn contains(&self, sequence: u64) -> bool {
@@ -98,7 +108,7 @@ impl Messages for MemoryStream {
     }
 
     fn next_matching(&self, filter: Option<&Filter>, sequence: u64, budget: usize) -> Progress<Option<u64>> {
-        let mut messages = self.messages.from(sequence).map(Entry::message);
+        let mut messages = self.messages.messages_from(sequence);
         for message in messages.by_ref().take(budget) {
             if filter.is_none_or(|f| f.matches(message.subject)) {
                 return Progress::Done(Some(message.sequence));
@@ -108,12 +118,12 @@ impl Messages for MemoryStream {
     }
 
     fn at_time(&self, time: i64) -> Option<u64> {
-        self.messages.at_time(time).map(|e| e.message().sequence)
+        self.messages.at_time(time).map(|e| e.sequence)
     }
 
     fn gaps(&self, visit: &mut dyn FnMut(RangeInclusive<u64>) -> ControlFlow<()>) {
         let mut expected = self.first;
-        let sequences = self.messages.from(self.first).map(|e| e.message().sequence);
+        let sequences = self.messages.from(self.first).map(|e| e.sequence);
         for sequence in sequences.chain(std::iter::once(self.last + 1)) {
             if expected < sequence && visit(expected..=sequence - 1).is_break() {
                 return;
@@ -123,7 +133,7 @@ impl Messages for MemoryStream {
     }
 
     fn scan(&self, sequence: u64, visit: &mut dyn FnMut(u64, Option<Message<'_>>) -> ControlFlow<()>) {
-        let mut messages = self.messages.from(sequence).map(Entry::message);
+        let mut messages = self.messages.messages_from(sequence);
         let _ = messages.try_for_each(|message| visit(message.sequence, Some(message)));
     }
 
@@ -132,15 +142,9 @@ impl Messages for MemoryStream {
     }
 
     fn remove(&mut self, sequence: u64) -> bool {
-        let Some(entry) = self.messages.remove(sequence) else { return false };
+        let Some(entry) = self.messages.get(sequence).cloned() else { return false };
         self.bytes -= entry.counted_bytes();
-        let subject = entry.message().subject;
-        if let Some(before) = self.messages.get_mut(entry.before) {
-            before.behind = entry.behind;
-        }
-        if let Some(behind) = self.messages.get_mut(entry.behind) {
-            behind.before = entry.before;
-        }
+        let subject = self.messages.message(&entry).subject;
         if let Some(known) = self.subjects.get_mut(subject) {
             known.count -= 1;
             if known.first == sequence {
@@ -153,8 +157,15 @@ impl Messages for MemoryStream {
                 self.subjects.remove(subject);
             }
         }
+        if let Some(before) = self.messages.get_mut(entry.before) {
+            before.behind = entry.behind;
+        }
+        if let Some(behind) = self.messages.get_mut(entry.behind) {
+            behind.before = entry.before;
+        }
+        self.messages.remove(&entry);
         if sequence == self.first {
-            self.first = self.messages.from(sequence).next().map_or(self.last + 1, |e| e.message().sequence);
+            self.first = self.messages.from(sequence).next().map_or(self.last + 1, |e| e.sequence);
         }
         true
     }

@@ -113,7 +113,8 @@ pub struct Log<D: Disk> {
     marked: u64,
     previous: u32,
     unsynced: Vec<Arc<D::File>>,
-    names_unsynced: bool,
+    /// Disks whose names changed.
+    names_unsynced: Vec<Arc<D>>,
     syncing: bool,
     failed: bool,
 }
@@ -211,7 +212,7 @@ impl<D: Disk> Log<D> {
         }
         let file = file::create(&*self.disk, self.next_number, self.options.file_len, self.options.fill)?;
         self.next_number += 1;
-        self.names_unsynced = true;
+        note(&mut self.names_unsynced, &self.disk);
         self.spares.push(file);
         Ok(())
     }
@@ -236,7 +237,7 @@ impl<D: Disk> Log<D> {
         }
         self.syncing = true;
         Some(SyncJob {
-            disk: std::mem::take(&mut self.names_unsynced).then(|| Arc::clone(&self.disk)),
+            disks: std::mem::take(&mut self.names_unsynced),
             files: std::mem::take(&mut self.unsynced),
             end: self.end,
         })
@@ -257,6 +258,13 @@ impl<D: Disk> Log<D> {
         }
     }
 
+    /// Says that what is gathered refers to these files, so that it is not durable before they are, and before the names on
+    /// `disk` are, if there is one.
+    pub fn depend(&mut self, files: &[Arc<D::File>], disk: Option<&Arc<D>>) {
+        files.iter().for_each(|file| note(&mut self.unsynced, file));
+        disk.into_iter().for_each(|disk| note(&mut self.names_unsynced, disk));
+    }
+
     /// Says that nothing before `position` is needed any more. Whole files before it are used again; this takes a sync of
     /// the superblock, since a file in new use must not be taken for an old one.
     pub fn trim(&mut self, position: u64) -> Result<(), Error> {
@@ -275,7 +283,7 @@ impl<D: Disk> Log<D> {
             } else {
                 let name = file::name(spare.number);
                 self.disk.remove(&name).map_err(Error::at("remove", &name))?;
-                self.names_unsynced = true;
+                note(&mut self.names_unsynced, &self.disk);
             }
         }
         Ok(())
@@ -330,7 +338,7 @@ impl<D: Disk> Log<D> {
             None => {
                 let file = file::create(&*self.disk, self.next_number, needed, self.options.fill)?;
                 self.next_number += 1;
-                self.names_unsynced = true;
+                note(&mut self.names_unsynced, &self.disk);
                 file
             }
         };
@@ -358,8 +366,8 @@ fn note<F>(files: &mut Vec<Arc<F>>, file: &Arc<F>) {
 /// A sync to be run wherever waiting is allowed.
 #[derive(Debug)]
 pub struct SyncJob<D: Disk> {
-    /// There if names changed too.
-    disk: Option<Arc<D>>,
+    /// Those whose names changed too.
+    disks: Vec<Arc<D>>,
     files: Vec<Arc<D::File>>,
     end: u64,
 }
@@ -371,8 +379,9 @@ impl<D: Disk> SyncJob<D> {
             for file in &self.files {
                 file.sync().map_err(Error::at("sync", "the log"))?;
             }
-            self.disk
-                .map_or(Ok(()), |disk| disk.sync_names().map_err(Error::at("sync", "the log's directory")))
+            self.disks
+                .iter()
+                .try_for_each(|disk| disk.sync_names().map_err(Error::at("sync", "the log's directory")))
         };
         Synced { end: self.end, result: sync() }
     }

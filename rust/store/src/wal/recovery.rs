@@ -134,7 +134,7 @@ pub(super) fn open<D: Disk>(
         marked: end,
         previous: 0,
         unsynced: Vec::new(),
-        names_unsynced: false,
+        names_unsynced: Vec::new(),
         syncing: false,
         failed: false,
     };

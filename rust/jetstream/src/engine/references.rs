@@ -1,0 +1,176 @@
+//! Long messages that the log refers to instead of holding them, where it need not be durable at once.
+//!
+//! What is referred to is written to its segment before the log is, so that a kill leaves both or neither; and the log counts as
+//! durable only when those segments are.
+
+use hashbrown::{HashMap, HashSet};
+use stonechat_store::disk::Disk;
+use stonechat_store::file::Reference;
+use stonechat_store::messages::Messages;
+use stonechat_store::wal::{GroupId, Record};
+
+use super::journal::{Body, Event};
+use super::recovery::Replay;
+use super::{Durability, Engine, Storage};
+use crate::error::{self, ApiError};
+use crate::stream::Entry;
+
+impl<D: Disk> Engine<D> {
+    /// Logs a change of a stream, if its changes are logged, and carries it out.
+    pub(super) fn log_and_apply(&mut self, group: u32, entry: &Entry<'_>) -> Result<u64, ApiError> {
+        let Some(stream) = self.streams.get_mut(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
+        if !stream.is_logged() {
+            return stream.core.apply(entry);
+        }
+        let sequence = stream.core.messages().last_sequence() + 1;
+        let is_referred = match *entry {
+            Entry::Append { subject, headers, payload, .. } => {
+                self.options.durability != Durability::Synced
+                    && subject.len() + headers.len() + payload.len() >= self.options.sizes.referred
+            }
+            _ => false,
+        };
+        if !is_referred {
+            let body = Body::of(entry, sequence);
+            self.log.append(GroupId(group), body.kind, &body.parts());
+            return stream.core.apply(entry);
+        }
+        let result = stream.core.apply(entry);
+        if result.is_ok() {
+            let reference = match stream.core.messages_mut() {
+                Storage::File(file) => file.refer(),
+                Storage::Memory(_) => None,
+            };
+            // It is gone already, with its segment, if there is nothing to refer to.
+            let body = match &reference {
+                Some(reference) => Body::refer(sequence, reference),
+                None => Body::of(entry, sequence),
+            };
+            self.log.append(GroupId(group), body.kind, &body.parts());
+            self.checkpoint.referred += reference.map_or(0, |reference| reference.len());
+        }
+        result
+    }
+
+    /// Writes what the gathered records refer to, or gathers it too where it can't be written.
+    pub(super) fn write_referred(&mut self) {
+        if self.options.durability == Durability::Synced {
+            return;
+        }
+        let mut failed = false;
+        for group in &self.gathered {
+            let Some(stream) = self.streams.get_mut(group) else { continue };
+            let Storage::File(file) = stream.core.messages_mut() else { continue };
+            if let Some(from) = file.referred()
+                && file.write_out().is_err()
+            {
+                failed = true;
+                let mut buffer = Vec::new();
+                for sequence in from..=file.last_sequence() {
+                    let Ok(Some(message)) = file.read(sequence, &mut buffer) else { continue };
+                    let body = Body::content(&message);
+                    self.log.append(GroupId(*group), body.kind, &body.parts());
+                }
+                file.forget_referred();
+            }
+            let (files, names_changed) = file.unsynced();
+            self.log.depend(files, names_changed.then(|| self.files.disk()));
+        }
+        if failed {
+            // Until a checkpoint has written it.
+            self.checkpoint.lacks_room();
+            self.disk_full();
+        }
+    }
+}
+
+/// What the log refers to, and that must be there until a checkpoint is made.
+#[derive(Default)]
+pub(super) struct Referred {
+    /// The highest segment of each stream.
+    highest: HashMap<u32, u32>,
+    segments: HashSet<(u32, u32)>,
+    /// Messages that are in the log after all: where their records are, by stream and sequence.
+    contents: HashMap<(u32, u64), usize>,
+}
+
+impl Referred {
+    /// Looks through the records of a log; `is_known` tells of stream and position whether the catalogue knows it.
+    pub(super) fn of(replay: &Replay, is_known: impl Fn(u32, u64) -> bool) -> Self {
+        let mut referred = Self::default();
+        for (i, record) in replay.records().enumerate() {
+            let group = record.group.0;
+            if is_known(group, record.position) {
+                continue;
+            }
+            match Event::decode(&record) {
+                Some(Event::Refer { reference, .. }) => {
+                    let highest = referred.highest.entry(group).or_default();
+                    *highest = (*highest).max(reference.number);
+                    referred.segments.insert((group, reference.number));
+                }
+                Some(Event::Content { sequence, .. }) => {
+                    referred.contents.insert((group, sequence), i);
+                }
+                _ => {}
+            }
+        }
+        referred
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.highest.is_empty()
+    }
+
+    /// The highest segment of a stream that is referred to.
+    pub(super) fn highest(&self, group: u32) -> Option<u32> {
+        self.highest.get(&group).copied()
+    }
+
+    /// Whether a file is referred to.
+    pub(super) fn holds(&self, group: u32, file: &str) -> bool {
+        let number = file.rsplit('-').next().and_then(|number| number.parse().ok());
+        number.is_some_and(|number| self.segments.contains(&(group, number)))
+    }
+
+    /// The record with a message that was to be elsewhere.
+    pub(super) fn content<'r>(&self, replay: &'r Replay, group: u32, sequence: u64) -> Option<Record<'r>> {
+        replay.record(*self.contents.get(&(group, sequence))?)
+    }
+}
+
+impl<D: Disk> Engine<D> {
+    /// Carries out again what the log says of a message that it refers to.
+    pub(super) fn replay_reference(
+        &mut self,
+        group: u32,
+        sequence: u64,
+        reference: &Reference,
+        content: Option<Event<'_>>,
+    ) {
+        if let Some(event @ Event::Content { .. }) = &content {
+            return self.replay_change(group, event);
+        }
+        let Some(stream) = self.streams.get(&group) else { return };
+        let Storage::File(file) = stream.core.messages() else { return };
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        match file.referred_message(reference, &mut buffer).filter(|message| message.sequence == sequence) {
+            Some(message) => {
+                let event = Event::Append {
+                    sequence,
+                    time: message.time,
+                    subject: message.subject,
+                    headers: message.headers,
+                    payload: message.payload,
+                };
+                self.replay_change(group, &event);
+            }
+            None => {
+                let file = file.referred_file(reference);
+                self.lose_until(group, sequence.saturating_sub(1), "log", 0);
+                self.lose_until(group, sequence, &file, reference.offset());
+            }
+        }
+        self.read_buffer = buffer;
+    }
+}

@@ -1,0 +1,240 @@
+//! The end of a stream that is gathered in memory, and how its log can refer to it once it is written.
+//!
+//! A log that need not be durable at once may leave long messages out: it holds a [`Reference`] to the record in the segment
+//! instead, which must be written before the log is. So a message is written once and not twice. When the store is opened
+//! again, what the log refers to is read from there and appended anew, in segments behind all that are referred to: nothing of
+//! it is overwritten until a checkpoint says that it is not needed any more.
+
+use std::io;
+use std::sync::Arc;
+
+use super::open;
+use super::record::Frame;
+use super::scan::HEADER_LEN;
+use super::seal;
+use super::segment::Stage;
+use super::stream::FileStream;
+use super::varint;
+use crate::disk::{Disk, DiskFile};
+use crate::messages::Message;
+
+/// Bytes gathered in memory before they are written to the segment.
+const TAIL_LEN: usize = 256 << 10;
+
+/// Where in a segment a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reference {
+    /// The segment's number.
+    pub number: u32,
+    /// The number of the key that encrypts it.
+    key: u8,
+    base: u64,
+    base_time: i64,
+    /// Where the record begins, behind the header.
+    offset: u64,
+    /// Its length in bytes.
+    len: u32,
+}
+
+impl Reference {
+    /// Appends it to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        for number in [
+            u64::from(self.number),
+            u64::from(self.key),
+            self.base,
+            self.base_time as u64,
+            self.offset,
+            u64::from(self.len),
+        ] {
+            varint::put(out, number);
+        }
+    }
+
+    /// Reads one from the start of `bytes`.
+    pub fn decode(bytes: &mut &[u8]) -> Option<Self> {
+        Some(Self {
+            number: u32::try_from(varint::take(bytes)?).ok()?,
+            key: u8::try_from(varint::take(bytes)?).ok()?,
+            base: varint::take(bytes)?,
+            base_time: varint::take(bytes)? as i64,
+            offset: varint::take(bytes)?,
+            len: u32::try_from(varint::take(bytes)?).ok()?,
+        })
+    }
+
+    /// The length of the record, in bytes.
+    #[allow(clippy::len_without_is_empty, reason = "no record is empty")]
+    pub fn len(&self) -> u64 {
+        u64::from(self.len)
+    }
+
+    /// Where it is in the file, in bytes.
+    pub fn offset(&self) -> u64 {
+        HEADER_LEN.saturating_add(self.offset)
+    }
+}
+
+/// What is gathered of the last segment.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    /// Records of the last segment, from some point on: those that are not in its file yet, and maybe some before.
+    pub(super) bytes: Vec<u8>,
+    /// How many of the bytes are in the file.
+    written: usize,
+    /// The number of the segment that got a record last, and the record's length.
+    pub(super) last: (u32, u32),
+    /// The first sequence that the log refers to though it is not in the file.
+    referred: Option<u64>,
+}
+
+impl Tail {
+    /// Bytes that are in no file.
+    pub(super) fn unwritten(&self) -> usize {
+        self.bytes.len() - self.written
+    }
+
+    /// See [`FileStream::referred`].
+    pub(super) fn referred(&self) -> Option<u64> {
+        self.referred
+    }
+
+    /// Whether it is so long that it should be written.
+    pub(super) fn is_full(&self, segment_len: u64) -> bool {
+        self.bytes.len() >= TAIL_LEN.min(segment_len as usize / 4)
+    }
+
+    /// Forgets all, since the segment is no more.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        (self.written, self.referred) = (0, None);
+    }
+}
+
+impl<D: Disk> FileStream<D> {
+    /// Writes what is gathered in memory to the segment. After an error it is all still there.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.write_out()?;
+        self.tail.clear();
+        if self.tail.bytes.capacity() > 2 * TAIL_LEN {
+            self.tail.bytes.shrink_to(TAIL_LEN);
+        }
+        Ok(())
+    }
+
+    /// The same, and keeps it in memory too, for those who read it soon.
+    pub fn write_out(&mut self) -> io::Result<()> {
+        let unwritten = self.tail.unwritten() as u64;
+        let Some(segment) = self.segments.back().filter(|_| unwritten > 0) else { return Ok(()) };
+        let written = segment.data_len - unwritten;
+        let name = self.name(segment.number);
+        let file = if written == 0 {
+            let file = self.files.create(&name)?;
+            let header = seal::header(self.group, segment.number, &segment.frame);
+            file.write_at(&header, 0)?;
+            self.names_changed = true;
+            file
+        } else {
+            self.files.get(&name)?
+        };
+        let bytes = self.tail.bytes.get(self.tail.written..).unwrap_or_default();
+        file.write_at(bytes, HEADER_LEN + written)?;
+        self.tail.written = self.tail.bytes.len();
+        self.tail.referred = None;
+        self.note_dirty(file);
+        Ok(())
+    }
+
+    /// Bytes gathered in memory.
+    pub fn gathered_len(&self) -> usize {
+        self.tail.bytes.len()
+    }
+
+    /// Where the last message is that was appended, for the log to refer to, which asks for [`FileStream::write_out`] before it is
+    /// written. `None` if its segment is no more.
+    pub fn refer(&mut self) -> Option<Reference> {
+        let (number, len) = self.tail.last;
+        let segment = self.segments.back().filter(|segment| segment.number == number)?;
+        if self.tail.unwritten() > 0 {
+            self.tail.referred.get_or_insert(self.last);
+        }
+        Some(Reference {
+            number,
+            key: segment.key,
+            base: segment.frame.base,
+            base_time: segment.frame.base_time,
+            offset: segment.data_len.checked_sub(u64::from(len))?,
+            len,
+        })
+    }
+
+    /// The first sequence that the log refers to and that is not written.
+    pub fn referred(&self) -> Option<u64> {
+        self.tail.referred
+    }
+
+    /// Takes note that the log has what it referred to after all.
+    pub fn forget_referred(&mut self) {
+        self.tail.referred = None;
+    }
+
+    /// Files written since the last checkpoint began, and whether names changed: what the log refers to is in them.
+    pub fn unsynced(&self) -> (&[Arc<D::File>], bool) {
+        (&self.dirty, self.names_changed)
+    }
+
+    /// The message of a record, read into `buffer`; `None` if it can't be read.
+    pub fn referred_message<'b>(
+        &self,
+        reference: &Reference,
+        buffer: &'b mut Vec<u8>,
+    ) -> Option<Message<'b>> {
+        let Reference { number, key, base, base_time, offset, len } = *reference;
+        let packing = open::packing(&self.files, self.salt, self.group, number, key)?;
+        let frame = Frame { salt: packing.salt, base, base_time, sealer: packing.sealer };
+        let file = self.files.get(&self.name(number)).ok()?;
+        buffer.clear();
+        buffer.resize(len as usize, 0);
+        let read = file.read_at(buffer, reference.offset()).ok()?;
+        let head = frame.head(buffer).filter(|head| read == head.len && read == buffer.len())?;
+        frame.is_intact(&head, buffer, offset).then(|| frame.unseal(&head, buffer, offset))?
+    }
+
+    /// The name of the file that holds it.
+    pub fn referred_file(&self, reference: &Reference) -> String {
+        self.name(reference.number)
+    }
+
+    /// Appends to segments only whose numbers are above `number`.
+    pub fn begin_behind(&mut self, number: u32) {
+        self.next_number = self.next_number.max(number.saturating_add(1));
+        if self.segments.back().is_some_and(|segment| segment.stage == Stage::Active) {
+            self.close_active();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn references_are_read_as_written(number: u32, key: u8, base: u64, base_time: i64, offset: u64, len: u32) {
+            let reference = Reference { number, key, base, base_time, offset, len };
+            let mut bytes = Vec::new();
+            reference.encode(&mut bytes);
+            bytes.push(7);
+            let mut rest = &bytes[..];
+            prop_assert_eq!(Reference::decode(&mut rest), Some(reference));
+            prop_assert_eq!(rest, b"\x07");
+        }
+
+        #[test]
+        fn any_bytes_are_harmless(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _ = Reference::decode(&mut &bytes[..]);
+        }
+    }
+}
