@@ -75,6 +75,10 @@ pub struct JetStreamOptions {
     pub request_queue_limit: usize,
     /// And the others.
     pub info_queue_limit: usize,
+    /// Messages that may wait for a stream.
+    pub max_buffered_msgs: Option<usize>,
+    /// Bytes of messages that may wait for a stream.
+    pub max_buffered_size: Option<usize>,
     /// The store is thrown away with the server: nothing is synced. No option of the file; for servers within a program.
     pub is_throwaway: bool,
 }
@@ -95,6 +99,8 @@ impl Default for JetStreamOptions {
             cipher: StoreCipher::default(),
             request_queue_limit: REQUEST_QUEUE_LIMIT,
             info_queue_limit: REQUEST_QUEUE_LIMIT,
+            max_buffered_msgs: None,
+            max_buffered_size: None,
             is_throwaway: false,
         }
     }
@@ -196,6 +202,14 @@ impl Reader {
                 "tpm" => self.refuse(&format!("jetstream.{key}"), node),
                 "request_queue_limit" => requests = self.size(node).and_then(|n| usize::try_from(n).ok()),
                 "info_queue_limit" => infos = self.size(node).and_then(|n| usize::try_from(n).ok()),
+                "max_buffered_msgs" | "max_buffered_size" => {
+                    // As there, 0 stands for the default.
+                    let limit = self.size(node).and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
+                    match key.as_str() {
+                        "max_buffered_msgs" => options.max_buffered_msgs = limit,
+                        _ => options.max_buffered_size = limit,
+                    }
+                }
                 "limits" => self.jetstream_limits(node, options),
                 _ => self.ignore(&format!("jetstream.{key}"), node),
             }

@@ -309,16 +309,27 @@ impl<D: Disk> Engine<D> {
         if !matches!(self.checkpoint.phase, Phase::Idle) {
             return;
         }
-        if !self.is_anything_dirty() {
-            self.checkpoint.waiting_since = None;
-            return;
-        }
-        let since = *self.checkpoint.waiting_since.get_or_insert(self.now);
-        let log_len = self.log.end().saturating_sub(self.checkpoint.position) + self.checkpoint.referred;
-        let is_due = self.now - since >= IDLE || self.checkpoint.keeps_segments;
-        if is_due || log_len >= self.options.sizes.checkpoint {
+        self.await_checkpoint();
+        let Some(since) = self.checkpoint.waiting_since else { return };
+        if self.now - since >= IDLE || self.checkpoint.keeps_segments || self.wants_checkpoint() {
             self.begin_checkpoint();
         }
+    }
+
+    /// Takes note of since when something waits for a checkpoint.
+    pub(super) fn await_checkpoint(&mut self) {
+        if matches!(self.checkpoint.phase, Phase::Idle) {
+            match self.is_anything_dirty() {
+                true => drop(self.checkpoint.waiting_since.get_or_insert(self.now)),
+                false => self.checkpoint.waiting_since = None,
+            }
+        }
+    }
+
+    /// Whether the log is so long that a checkpoint is due.
+    pub fn wants_checkpoint(&self) -> bool {
+        let log_len = self.log.end().saturating_sub(self.checkpoint.position) + self.checkpoint.referred;
+        matches!(self.checkpoint.phase, Phase::Idle) && log_len >= self.options.sizes.checkpoint
     }
 
     fn is_anything_dirty(&self) -> bool {

@@ -624,6 +624,15 @@ impl<D: Disk> Engine<D> {
 
     /// Writes what was gathered to the log. Call it when a batch of messages is done.
     pub fn commit(&mut self) {
+        self.commit_light();
+        // Now that the log has all that streams have: a checkpoint says up to where in the log they are.
+        if self.log.gathered_len() == 0 {
+            self.checkpoint_tick();
+        }
+    }
+
+    /// The same, but for checkpoints: what is left to do is told by [`Engine::next_deadline`] and [`Engine::wants_checkpoint`].
+    pub fn commit_light(&mut self) {
         self.finish_all_passed();
         self.feed_streams();
         self.remove_released();
@@ -648,10 +657,7 @@ impl<D: Disk> Engine<D> {
             Err(e) => self.log_failed(&e),
         }
         self.reserve();
-        // Now that the log has all that streams have: a checkpoint says up to where in the log they are.
-        if self.log.gathered_len() == 0 {
-            self.checkpoint_tick();
-        }
+        self.await_checkpoint();
     }
 
     /// Ends what is gathered with the last sequences of the streams in it.

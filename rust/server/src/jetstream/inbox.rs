@@ -1,20 +1,26 @@
-//! What waits for the JetStream thread.
+//! What waits for JetStream, and who works on it.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread::Thread;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use stonechat_broker::{Client, Inlet, Message};
 use stonechat_jetstream::api::is_request;
 use stonechat_jetstream::engine::{Done, Engine};
 use stonechat_store::disk::RealDisk;
 
+use super::now;
+use super::runner::Runner;
+
+/// Up to so many messages, and bytes of them, are little enough to be worked on by whoever brings them.
+const LIGHT_ITEMS: usize = 2;
+const LIGHT: usize = 64 << 10;
 /// From so many waiting bytes on, publishers pause.
 const SLOW: usize = 8 << 20;
 /// More is not taken: publishers are told so.
@@ -47,13 +53,20 @@ pub(super) enum Kind {
 /// The queues in which requests wait, as nats-server 2.15 names them.
 pub(super) const QUEUES: [&str; 2] = ["JetStream API queue", "JetStream API info queue"];
 
-/// How many requests may wait in each of the queues.
+/// How much may wait.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct QueueLimits(pub(super) [usize; 2]);
+pub(super) struct QueueLimits {
+    /// Requests in each of the queues.
+    pub(super) requests: [usize; 2],
+    /// Messages for one stream, if that is limited.
+    pub(super) messages: Option<usize>,
+    /// Their bytes.
+    pub(super) bytes: Option<usize>,
+}
 
 impl Default for QueueLimits {
     fn default() -> Self {
-        Self([usize::MAX; 2])
+        Self { requests: [usize::MAX; 2], messages: None, bytes: None }
     }
 }
 
@@ -112,12 +125,27 @@ pub(super) struct Arrived {
     pub(super) done: Vec<Done>,
     pub(super) commands: Vec<Command>,
     pub(super) stop: bool,
+    /// Messages and bytes that wait for each stream; kept only where that is limited.
+    buffered: HashMap<u32, (usize, usize)>,
     /// Requests that wait in each queue, and those that were dropped.
     waiting: [usize; 2],
     pub(super) dropped: [u64; 2],
 }
 
 impl Arrived {
+    /// Whether it is little, and nothing of it takes long.
+    fn is_light(&self) -> bool {
+        let is_light = |item: &Item| {
+            matches!(item.kind, Kind::Publish | Kind::Direct | Kind::Pull | Kind::Ack | Kind::Flow)
+        };
+        self.items.len() <= LIGHT_ITEMS
+            && self.bytes.len() <= LIGHT
+            && self.items.iter().all(is_light)
+            && self.done.iter().all(|done| matches!(done, Done::Sync(_)))
+            && self.commands.is_empty()
+            && !self.stop
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty() && self.done.is_empty() && self.commands.is_empty() && !self.stop
     }
@@ -125,7 +153,7 @@ impl Arrived {
     /// Takes note of a request. When too many wait in its queue, all of them are dropped, as nats-server 2.15 does.
     fn note_request(&mut self, queue: usize, limits: QueueLimits) {
         self.waiting[queue] += 1;
-        if self.waiting[queue] < limits.0[queue] {
+        if self.waiting[queue] < limits.requests[queue] {
             return;
         }
         self.dropped[queue] += std::mem::take(&mut self.waiting[queue]) as u64;
@@ -137,6 +165,21 @@ impl Arrived {
             }
             at += (item.subject_len + item.reply_len + item.headers_len + item.payload_len) as usize;
         }
+    }
+
+    /// Takes note of a message for a stream; false if too much waits for it.
+    fn note_message(&mut self, stream: u32, len: usize, limits: QueueLimits) -> bool {
+        if limits.messages.is_none() && limits.bytes.is_none() {
+            return true;
+        }
+        let (messages, bytes) = self.buffered.entry(stream).or_default();
+        if limits.messages.is_some_and(|max| *messages >= max)
+            || limits.bytes.is_some_and(|max| *bytes + len > max)
+        {
+            return false;
+        }
+        (*messages, *bytes) = (*messages + 1, *bytes + len);
+        true
     }
 
     /// Calls `visit` with each message.
@@ -158,6 +201,7 @@ impl Arrived {
     pub(super) fn clear(&mut self) {
         self.items.clear();
         self.bytes.clear();
+        self.buffered.clear();
         (self.waiting, self.dropped) = ([0; 2], [0; 2]);
         if self.bytes.capacity() > SLOW {
             (self.bytes, self.items) = (Vec::new(), Vec::new());
@@ -175,6 +219,10 @@ pub(super) struct Inbox {
     thread: OnceLock<Thread>,
     /// The thread sleeps or is about to.
     is_asleep: AtomicBool,
+    /// When it wakes by itself, in nanoseconds since 1970.
+    wakes_at: AtomicI64,
+    /// What works on it. Nobody has it before the start and after the end.
+    runner: Mutex<Option<Box<Runner>>>,
     limits: QueueLimits,
     /// Consumers by account and `stream.consumer`: others have nobody who answers.
     consumers: RwLock<HashMap<ConsumerKey, u32>>,
@@ -233,9 +281,40 @@ impl Inbox {
         }
     }
 
+    /// Gives it what works on what comes.
+    pub(super) fn hold(&self, runner: Runner) {
+        *self.runner.lock() = Some(Box::new(runner));
+    }
+
+    /// What works on what comes, for the thread.
+    pub(super) fn runner(&self) -> MutexGuard<'_, Option<Box<Runner>>> {
+        self.runner.lock()
+    }
+
+    /// Lets what has come be worked on: here and now if it is little and the thread sleeps, else by the thread.
+    fn work(&self, is_light: bool) {
+        if !(is_light && self.is_asleep.load(Ordering::Acquire) && self.work_here()) {
+            self.wake();
+        }
+    }
+
+    /// False if the thread is to be woken.
+    fn work_here(&self) -> bool {
+        let Some(mut held) = self.runner.try_lock() else { return false };
+        // It is put back only if nothing panics: nobody goes on with streams in an unknown state.
+        let Some(mut runner) = held.take() else { return false };
+        let is_done = runner.run_light(self.wakes_at.load(Ordering::Acquire));
+        *held = Some(runner);
+        is_done
+    }
+
     pub(super) fn done(&self, done: Done) {
-        self.arrived.lock().done.push(done);
-        self.wake();
+        let is_light = {
+            let mut arrived = self.arrived.lock();
+            arrived.done.push(done);
+            arrived.is_light()
+        };
+        self.work(is_light);
     }
 
     /// Jobs that ended since.
@@ -310,21 +389,45 @@ impl Inbox {
         self.wake();
     }
 
-    /// Takes what has come; waits for it, but no longer than `timeout`.
-    pub(super) fn take(&self, into: &mut Arrived, timeout: Option<Duration>) {
+    /// Takes what has come.
+    pub(super) fn take(&self, into: &mut Arrived) {
         std::mem::swap(&mut *self.arrived.lock(), into);
-        if !into.is_empty() || timeout.is_some_and(|timeout| timeout.is_zero()) {
-            return;
+    }
+
+    /// Takes what has come if it is little; false if it is not.
+    pub(super) fn take_light(&self, into: &mut Arrived) -> bool {
+        let mut arrived = self.arrived.lock();
+        let is_light = arrived.is_light();
+        if is_light {
+            std::mem::swap(&mut *arrived, into);
         }
+        is_light
+    }
+
+    /// The thread, which holds the runner, is about to sleep until `deadline`, in nanoseconds since 1970; false if there is something
+    /// to do already.
+    pub(super) fn fall_asleep(&self, deadline: Option<i64>) -> bool {
+        if deadline.is_some_and(|deadline| deadline <= now()) {
+            return false;
+        }
+        self.wakes_at.store(deadline.unwrap_or(i64::MAX), Ordering::Release);
         self.is_asleep.store(true, Ordering::Release);
-        // What came between the look and the flag woke nobody.
-        std::mem::swap(&mut *self.arrived.lock(), into);
-        if into.is_empty() {
-            match timeout {
-                Some(timeout) => std::thread::park_timeout(timeout),
-                None => std::thread::park(),
+        // What came before the flag was set woke nobody.
+        if self.arrived.lock().is_empty() {
+            return true;
+        }
+        self.is_asleep.store(false, Ordering::Release);
+        false
+    }
+
+    /// Sleeps until the deadline, or until somebody wakes the thread.
+    pub(super) fn sleep(&self, deadline: Option<i64>) {
+        match deadline {
+            Some(deadline) => {
+                let left = u64::try_from(deadline.saturating_sub(now())).unwrap_or(0);
+                std::thread::park_timeout(Duration::from_nanos(left));
             }
-            std::mem::swap(&mut *self.arrived.lock(), into);
+            None => std::thread::park(),
         }
         self.is_asleep.store(false, Ordering::Release);
     }
@@ -353,10 +456,14 @@ impl Inlet for Inbox {
         let (headers, mut payload) = message.payload.split_at(message.header_len.unwrap_or(0));
         let mut arrived = self.arrived.lock();
         let mut headers = headers;
-        if arrived.bytes.len() > FULL {
-            if kind != Kind::Publish {
-                return true;
-            }
+        let is_full = arrived.bytes.len() > FULL;
+        if is_full && kind != Kind::Publish {
+            return true;
+        }
+        if is_full
+            || (kind == Kind::Publish
+                && !arrived.note_message(number, message.subject.len() + message.payload.len(), self.limits))
+        {
             (kind, headers, payload) = (Kind::Overflow, b"", b"");
         }
         arrived.items.push(Item {
@@ -394,8 +501,11 @@ impl Inlet for Inbox {
     }
 
     fn flush(&self) -> Duration {
-        let waiting = self.arrived.lock().bytes.len();
-        self.wake();
+        let (waiting, is_light) = {
+            let arrived = self.arrived.lock();
+            (arrived.bytes.len(), arrived.is_light())
+        };
+        self.work(is_light);
         match waiting {
             n if n > 4 * SLOW => Duration::from_millis(40),
             n if n > 2 * SLOW => Duration::from_millis(10),
@@ -416,6 +526,19 @@ mod tests {
         assert_eq!(ack_numbers(b"$JS.ACK._.hash.S.C.1.2.3.4.5.x"), b"1.2.3.4.5.x");
         assert_eq!(ack_numbers(b"$JS.ACK.S"), b"");
         assert_eq!(consumer_name(ack_parts(b"D.hash.S.C.1.2.3.4.5")), Some((&b"S.C"[..], &b"1.2.3.4.5"[..])));
+    }
+
+    #[test]
+    fn messages_of_a_stream_wait_within_its_limits() {
+        let limits = QueueLimits { messages: Some(2), bytes: Some(100), ..QueueLimits::default() };
+        let mut arrived = Arrived::default();
+        assert!(arrived.note_message(1, 10, limits));
+        assert!(!arrived.note_message(1, 91, limits), "bytes");
+        assert!(arrived.note_message(1, 90, limits));
+        assert!(!arrived.note_message(1, 0, limits), "messages");
+        assert!(arrived.note_message(2, 100, limits), "another stream");
+        arrived.clear();
+        assert!(arrived.note_message(1, 10, limits));
     }
 
     #[test]

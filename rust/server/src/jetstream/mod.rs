@@ -3,7 +3,7 @@
 mod directory;
 mod host;
 mod inbox;
-mod thread;
+mod runner;
 mod workers;
 
 use std::path::PathBuf;
@@ -142,11 +142,14 @@ impl JetStream {
             engine.set_limits(&name, limits);
         }
         engine.set_system_account(crate::settings::system_account(options));
-        let limits = QueueLimits([js.request_queue_limit, js.info_queue_limit]);
+        let limits = QueueLimits {
+            requests: [js.request_queue_limit, js.info_queue_limit],
+            messages: js.max_buffered_msgs,
+            bytes: js.max_buffered_size,
+        };
         let inbox = Arc::new(Inbox::new(limits));
-        let thread =
-            thread::JetStreamThread::new(engine, broker.clone(), inbox.clone(), directory, log.clone());
-        let thread = thread.start().map_err(JetStreamError::Thread)?;
+        let runner = runner::Runner::new(engine, broker.clone(), inbox.clone(), directory, log.clone());
+        let thread = runner.and_then(runner::Runner::start).map_err(JetStreamError::Thread)?;
         if opened.streams > 0 {
             info!(
                 "  Restored {} streams in {:?}, {} records of the log",

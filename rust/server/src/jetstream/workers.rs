@@ -12,7 +12,7 @@ use stonechat_store::disk::RealDisk;
 use super::inbox::Inbox;
 use crate::logging::Logger;
 
-/// The threads. Dropping it lets them end.
+/// The threads. They end when it is stopped.
 pub(super) struct Workers {
     urgent: Option<Sender<Job<RealDisk>>>,
     rest: Option<Sender<Job<RealDisk>>>,
@@ -56,7 +56,7 @@ impl Workers {
     }
 
     /// Waits until all that was begun has ended.
-    pub(super) fn stop(mut self) {
+    pub(super) fn stop(&mut self) {
         (self.urgent, self.rest, self.long) = (None, None, None);
         for thread in self.threads.drain(..) {
             // A panic there is in the log.

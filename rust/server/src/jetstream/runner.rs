@@ -1,4 +1,9 @@
-//! The thread that owns all streams.
+//! What works on all streams: one thread at a time, which holds the [`Runner`].
+//!
+//! Mostly that is a thread of its own. While it sleeps, whoever brings a little to do does it himself ([`Runner::run_light`]): waking
+//! another thread takes longer than storing a message, and a publisher that waits for each answer would wait for that too. What
+//! may take long, and what time asks for, is left to the thread; and when some of this took long all the same, it gets
+//! all for a while.
 
 use std::collections::HashMap;
 use std::io;
@@ -22,9 +27,18 @@ use crate::logging::Logger;
 /// Messages after which what can leave leaves.
 const BATCH: usize = 512;
 
-/// What the thread owns.
-pub(super) struct JetStreamThread {
+/// Work on somebody else's thread that took so long was too much for him.
+const LIGHT_TIME: Duration = Duration::from_micros(500);
+/// For so long the thread does all then, in nanoseconds.
+const PAUSE: i64 = 100_000_000;
+
+/// What is worked on, and with.
+pub(super) struct Runner {
     engine: Engine<RealDisk>,
+    workers: Workers,
+    arrived: Arrived,
+    /// Until then the thread does all.
+    pause: i64,
     broker: Arc<Broker>,
     inbox: Arc<Inbox>,
     courier: Courier,
@@ -38,17 +52,21 @@ pub(super) struct JetStreamThread {
     log: Logger,
 }
 
-impl JetStreamThread {
+impl Runner {
     pub(super) fn new(
         engine: Engine<RealDisk>,
         broker: Arc<Broker>,
         inbox: Arc<Inbox>,
         directory: Directory,
         log: Logger,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let courier = Courier::new(broker.clone());
-        Self {
+        let workers = Workers::start(&inbox, &log)?;
+        Ok(Self {
             engine,
+            workers,
+            arrived: Arrived::default(),
+            pause: 0,
             broker,
             inbox,
             courier,
@@ -57,23 +75,22 @@ impl JetStreamThread {
             api: Vec::new(),
             directory,
             log,
-        }
+        })
     }
 
     /// Attaches what streams listen to, then lets the thread run.
     pub(super) fn start(mut self) -> io::Result<JoinHandle<()>> {
-        let mut workers = Workers::start(&self.inbox, &self.log)?;
         self.learn_accounts();
         self.attach_changes();
         self.tell_notices();
-        let log = self.log.clone();
+        let (inbox, log) = (Arc::clone(&self.inbox), self.log.clone());
+        inbox.hold(self);
         std::thread::Builder::new().name("stonechat-js".to_owned()).spawn(move || {
             log.scope(|| {
-                self.inbox.belongs_to(std::thread::current());
-                self.run(&mut workers);
-                self.engine.hurry();
-                workers.stop();
-                self.close();
+                inbox.belongs_to(std::thread::current());
+                if let Some(runner) = run(&inbox) {
+                    runner.close();
+                }
             });
         })
     }
@@ -94,42 +111,62 @@ impl JetStreamThread {
         }
     }
 
-    fn run(&mut self, workers: &mut Workers) {
-        let mut arrived = Arrived::default();
-        loop {
-            let timeout = self.engine.next_deadline().map(|deadline| {
-                Duration::from_nanos(u64::try_from(deadline.saturating_sub(now())).unwrap_or(0))
-            });
-            self.inbox.take(&mut arrived, timeout);
-            self.engine.set_time(now());
-            for done in arrived.done.drain(..) {
-                self.engine.job_done(done);
-            }
-            for command in arrived.commands.drain(..) {
-                command(&mut self.engine);
-                self.learn_accounts();
-            }
-            let stop = std::mem::take(&mut arrived.stop);
-            for (queue, dropped) in QUEUES.iter().zip(arrived.dropped).filter(|(_, dropped)| *dropped > 0) {
-                self.engine.requests_dropped(queue, dropped);
-            }
-            arrived.for_each(|i, item, waiting| {
-                self.take(item, waiting);
-                if (i + 1) % BATCH == 0 {
-                    // Much may have come at once, and nothing else waits until it is done.
-                    self.engine.set_time(now());
-                    self.inbox.take_done().into_iter().for_each(|done| self.engine.job_done(done));
-                    self.engine.tick();
-                    self.end_batch(workers);
-                }
-            });
-            arrived.clear();
-            self.engine.tick();
-            self.end_batch(workers);
-            if stop {
-                return;
-            }
+    /// Does all that has come and that time asks for; true if it was asked to stop.
+    fn run(&mut self) -> bool {
+        let mut arrived = std::mem::take(&mut self.arrived);
+        self.inbox.take(&mut arrived);
+        self.engine.set_time(now());
+        for done in arrived.done.drain(..) {
+            self.engine.job_done(done);
         }
+        for command in arrived.commands.drain(..) {
+            command(&mut self.engine);
+            self.learn_accounts();
+        }
+        let stop = std::mem::take(&mut arrived.stop);
+        for (queue, dropped) in QUEUES.iter().zip(arrived.dropped).filter(|(_, dropped)| *dropped > 0) {
+            self.engine.requests_dropped(queue, dropped);
+        }
+        arrived.for_each(|i, item, waiting| {
+            self.take(item, waiting);
+            if (i + 1) % BATCH == 0 {
+                // Much may have come at once, and nothing else waits until it is done.
+                self.engine.set_time(now());
+                self.inbox.take_done().into_iter().for_each(|done| self.engine.job_done(done));
+                self.engine.tick();
+                self.end_batch();
+            }
+        });
+        arrived.clear();
+        self.arrived = arrived;
+        self.engine.tick();
+        self.end_batch();
+        stop
+    }
+
+    /// Does what has come, on whatever thread this is, if that is little. `until`: when the thread wakes by itself. False
+    /// if it is to be woken.
+    pub(super) fn run_light(&mut self, until: i64) -> bool {
+        let began = Instant::now();
+        let time = now();
+        if time < self.pause || !self.inbox.take_light(&mut self.arrived) {
+            return false;
+        }
+        let mut arrived = std::mem::take(&mut self.arrived);
+        self.engine.set_time(time);
+        for done in arrived.done.drain(..) {
+            self.engine.job_done(done);
+        }
+        arrived.for_each(|_, item, waiting| self.take(item, waiting));
+        arrived.clear();
+        self.arrived = arrived;
+        self.engine.commit_light();
+        self.end_commit();
+        if began.elapsed() > LIGHT_TIME {
+            self.pause = time + PAUSE;
+        }
+        !self.engine.wants_checkpoint()
+            && self.engine.next_deadline().is_none_or(|deadline| deadline >= until)
     }
 
     fn take(&mut self, item: &Item, waiting: &Waiting<'_>) {
@@ -195,11 +232,15 @@ impl JetStreamThread {
         value
     }
 
-    fn end_batch(&mut self, workers: &mut Workers) {
+    fn end_batch(&mut self) {
         self.engine.commit();
+        self.end_commit();
+    }
+
+    fn end_commit(&mut self) {
         self.attach_changes();
         while let Some(job) = self.engine.next_job() {
-            workers.run(job);
+            self.workers.run(job);
         }
         self.send();
         self.tell_notices();
@@ -256,12 +297,19 @@ impl JetStreamThread {
     }
 
     fn tell_notices(&mut self) {
-        for notice in self.engine.take_notices() {
-            match notice {
-                Notice::Warning(text) => warn!("{text}"),
-                Notice::Error(text) => error!("{text}"),
-            }
+        let notices = self.engine.take_notices();
+        if notices.is_empty() {
+            return;
         }
+        // Whatever thread this is.
+        self.log.scope(|| {
+            for notice in notices {
+                match notice {
+                    Notice::Warning(text) => warn!("{text}"),
+                    Notice::Error(text) => error!("{text}"),
+                }
+            }
+        });
     }
 
     /// Ends what streams and the API listen to.
@@ -280,9 +328,11 @@ impl JetStreamThread {
 
     /// Writes all there is; nothing comes in any more.
     fn close(mut self) {
+        self.engine.hurry();
+        self.workers.stop();
         self.detach_all();
         let mut arrived = Arrived::default();
-        self.inbox.take(&mut arrived, Some(Duration::ZERO));
+        self.inbox.take(&mut arrived);
         for done in arrived.done.drain(..) {
             self.engine.job_done(done);
         }
@@ -291,6 +341,26 @@ impl JetStreamThread {
         self.send();
         self.tell_notices();
         drop(self.directory);
+    }
+}
+
+/// Works until it is asked to stop; the runner is taken out of the inbox then.
+fn run(inbox: &Inbox) -> Option<Box<Runner>> {
+    loop {
+        let deadline = {
+            let mut held = inbox.runner();
+            let runner = held.as_mut()?;
+            loop {
+                if runner.run() {
+                    return held.take();
+                }
+                let deadline = runner.engine.next_deadline();
+                if inbox.fall_asleep(deadline) {
+                    break deadline;
+                }
+            }
+        };
+        inbox.sleep(deadline);
     }
 }
 
