@@ -13,6 +13,11 @@ from pathlib import Path
 from typing import IO
 
 
+def _heed_interrupts() -> None:
+    # Whoever runs pytest in the background of a script ignores ^C, and so would the command.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Process:
     """A running command whose output (both streams, as a terminal shows them) can be waited for."""
 
@@ -31,6 +36,7 @@ class Process:
             encoding="utf-8",
             errors="replace",
             start_new_session=True,
+            preexec_fn=_heed_interrupts,
         )
         assert self._process.stdout is not None
         self._changed = threading.Condition()
