@@ -8,6 +8,8 @@ use crate::disk::{Disk, DiskFile};
 
 /// Bytes before the first frame.
 pub(super) const HEADER_LEN: u64 = 64;
+/// Where in the header the data key's number is, and the same with all bits turned.
+const KEY_AT: usize = 32;
 const MAGIC: [u8; 8] = *b"STONELG1";
 const PREFIX: &str = "log-";
 
@@ -21,6 +23,8 @@ pub(super) struct LogFile<F> {
     pub(super) epoch: u32,
     /// Bytes of the file.
     pub(super) len: u64,
+    /// All in it is sealed with this data key, 0 for none; `None` if nobody knows.
+    pub(super) key: Option<u8>,
     pub(super) file: Arc<F>,
 }
 
@@ -35,10 +39,15 @@ impl<F: DiskFile> LogFile<F> {
         self.start + self.len.saturating_sub(HEADER_LEN)
     }
 
-    /// Says in the file's header that it begins at `start`.
-    pub(super) fn begin(&mut self, salt: u64, start: u64, epoch: u32) -> Result<(), Error> {
-        (self.start, self.epoch) = (start, epoch);
-        let bytes = encode_header(salt, start, epoch);
+    /// Whether it may hold what the data key `current` does not seal.
+    pub(super) fn is_foreign(&self, current: u8) -> bool {
+        current != 0 && self.key != Some(current)
+    }
+
+    /// Says in the file's header that it begins at `start`, and that all that comes is sealed with the data key `key`.
+    pub(super) fn begin(&mut self, salt: u64, start: u64, epoch: u32, key: u8) -> Result<(), Error> {
+        (self.start, self.epoch, self.key) = (start, epoch, Some(key));
+        let bytes = [&encode_header(salt, start, epoch)[..], &[key, !key]].concat();
         self.file.write_at(&bytes, 0).map_err(Error::at("write", &name(self.number)))
     }
 }
@@ -65,6 +74,14 @@ pub(super) fn decode_header(bytes: &[u8]) -> Option<(u64, u64, u32)> {
     let (start, salt, epoch) = (word(16), word(24), (word(8) >> 32) as u32);
     (encode_header(salt, start, epoch) == *bytes && start.is_multiple_of(8) && start < u64::MAX / 2)
         .then_some((start, salt, epoch))
+}
+
+/// The data key that the header names.
+pub(super) fn decode_key(bytes: &[u8]) -> Option<u8> {
+    match bytes.get(KEY_AT..)? {
+        [key, check, ..] if *key == !check => Some(*key),
+        _ => None,
+    }
 }
 
 /// The start of a file whose header is damaged, from the first frame in it that is intact: frames know where they belong.
@@ -115,5 +132,5 @@ pub(super) fn create<D: Disk>(
         filled.map(|()| file)
     };
     let file = create().map_err(Error::at("create", &name))?;
-    Ok(LogFile { number, start: 0, epoch: 0, len, file })
+    Ok(LogFile { number, start: 0, epoch: 0, len, key: None, file })
 }

@@ -278,7 +278,9 @@ impl<D: Disk> Log<D> {
             return Err(self.fail(Error::at("sync", superblock::NAME)(e)));
         }
         for spare in self.files.drain(..keep) {
-            if self.spares.is_empty() && spare.len == self.options.file_len {
+            // What was written in the clear, or with another key, is not to wait for being written over.
+            let is_foreign = spare.is_foreign(self.options.keys.current());
+            if self.spares.is_empty() && spare.len == self.options.file_len && !is_foreign {
                 self.spares.push(spare);
             } else {
                 let name = file::name(spare.number);
@@ -342,7 +344,8 @@ impl<D: Disk> Log<D> {
                 file
             }
         };
-        file.begin(self.superblock.salt, self.end, self.superblock.epoch).map_err(|e| self.fail(e))?;
+        let key = self.options.keys.current();
+        file.begin(self.superblock.salt, self.end, self.superblock.epoch, key).map_err(|e| self.fail(e))?;
         note(&mut self.unsynced, &file.file);
         self.files.push_back(file);
         Ok(())

@@ -90,7 +90,7 @@ pub(super) fn open<D: Disk>(
             Superblock { generation: 0, salt, epoch: 0, durable: 0, trimmed: 0 }
         }
     };
-    let mut files = Files::collect(&*disk, &numbers, &superblock, options.file_len)?;
+    let mut files = Files::collect(&*disk, &numbers, &superblock, &options)?;
     let mut scan = Scan::new(&superblock, &options, &mut visit);
     scan.recovery.mended = files.mended + u64::from(read.damaged);
     scan.at = match files.used.first() {
@@ -116,7 +116,8 @@ pub(super) fn open<D: Disk>(
     read.file.sync().map_err(Error::at("sync", superblock::NAME))?;
     disk.sync_names().map_err(Error::at("sync", "the log's directory"))?;
 
-    let sealer = options.keys.sealer(options.keys.current(), options.label.as_bytes());
+    let current = options.keys.current();
+    let sealer = options.keys.sealer(current, options.label.as_bytes());
     let mut log = Log {
         disk,
         options,
@@ -141,6 +142,11 @@ pub(super) fn open<D: Disk>(
     // An empty frame of the new epoch covers whatever is left of a dropped tail.
     log.gathered.resize(frame::HEADER_LEN, 0);
     log.write_frame()?;
+    let end = log.end;
+    if let Some(last) = log.files.back_mut().filter(|last| last.is_foreign(current)) {
+        // What comes goes to another file, so that this one can be removed as a whole.
+        last.len = last.offset(end);
+    }
     if let Some(job) = log.sync_job() {
         log.synced(job.run())?;
     }
@@ -177,8 +183,9 @@ impl<F: DiskFile> Files<F> {
         disk: &D,
         numbers: &[u64],
         superblock: &Superblock,
-        file_len: u64,
+        options: &Options,
     ) -> Result<Self, Error> {
+        let (file_len, current) = (options.file_len, options.keys.current());
         let mut files = Self { used: Vec::new(), spares: Vec::new(), useless: Vec::new(), mended: 0 };
         for &number in numbers {
             let name = file::name(number);
@@ -186,7 +193,8 @@ impl<F: DiskFile> Files<F> {
             let len = file.len().map_err(Error::at("measure", &name))?;
             let mut header = [0; file::HEADER_LEN as usize];
             file.read_at(&mut header, 0).map_err(Error::at("read", &name))?;
-            let mut found = LogFile { number, start: 0, epoch: 0, len, file };
+            let key = file::decode_key(&header);
+            let mut found = LogFile { number, start: 0, epoch: 0, len, key, file };
             let start = match file::decode_header(&header) {
                 Some((start, salt, epoch)) if salt == superblock.salt => {
                     found.epoch = epoch;
@@ -203,7 +211,9 @@ impl<F: DiskFile> Files<F> {
                     found.start = start;
                     files.used.push(found);
                 }
-                _ if files.spares.is_empty() && len == file_len => files.spares.push(found),
+                _ if files.spares.is_empty() && len == file_len && !found.is_foreign(current) => {
+                    files.spares.push(found);
+                }
                 _ => files.useless.push(found),
             }
         }

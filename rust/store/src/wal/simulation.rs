@@ -124,6 +124,10 @@ impl World {
     /// Restarts from `disk` and checks what is there.
     fn restart(&mut self, disk: SimDisk, killed_only: bool, random: &mut Random) {
         let acknowledged = self.acknowledged();
+        if self.keys.current() == 0 && random.one_in(6) {
+            // From now on it is encrypted.
+            self.keys = Keyring::fixed(Cipher::ChaCha20Poly1305);
+        }
         let (log, recovery, bodies) = reopen(&disk, random.draw(), &self.keys);
         assert_eq!(recovery.damaged, [], "nothing was damaged");
         // A record's own position is not behind it, but before the next one: good for trimming.
@@ -302,4 +306,44 @@ fn a_full_disk_refuses_and_heals() {
     assert_eq!(world.acknowledged(), world.written.len());
     let disk = world.disk.power_cut(&mut random);
     world.restart(disk, false, &mut random);
+}
+
+#[test]
+fn nothing_stays_in_the_clear_once_the_log_before_a_key_is_trimmed() {
+    let disk = SimDisk::default();
+    let has_secret = |disk: &SimDisk| {
+        let holds =
+            |name: &String| disk.bytes(name, |bytes| memchr::memmem::find(bytes, b"in the clear").is_some());
+        disk.names().unwrap().iter().any(holds)
+    };
+    let write = |log: &mut Log<SimDisk>, text: &[u8]| {
+        for _ in 0..2000 {
+            log.append(GroupId(1), 1, &[text]);
+            log.write().unwrap();
+            let job = log.sync_job().unwrap();
+            log.synced(job.run()).unwrap();
+        }
+    };
+    // More than one file, and a spare one.
+    let (mut log, ..) = reopen(&disk, 1, &Keyring::default());
+    write(&mut log, b"in the clear");
+    let trimmed = log.end();
+    write(&mut log, b"in the clear");
+    log.trim(trimmed).unwrap();
+    assert!(has_secret(&disk));
+    drop(log);
+    for round in 0..2 {
+        let (mut log, ..) = reopen(&disk, 1, &Keyring::fixed(Cipher::Aes256Gcm));
+        let opened = log.end();
+        write(&mut log, b"sealed");
+        assert!(has_secret(&disk) == (round == 0));
+        log.trim(opened).unwrap();
+        assert!(!has_secret(&disk), "round {round}");
+        // With the same key, files are used again.
+        let numbers = disk.names().unwrap();
+        let end = log.end();
+        log.trim(end).unwrap();
+        write(&mut log, b"sealed");
+        assert!(disk.names().unwrap().iter().any(|name| numbers.contains(name) && name.starts_with("log-")));
+    }
 }
