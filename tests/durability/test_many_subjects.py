@@ -55,6 +55,7 @@ async def _play(program: Path, store: Path, options: str) -> None:
             await _publish(client, known, chance.choices(list(known), k=2000))
             await _check(client, known, chance)
         server.stop()
+        assert not list(store.rglob("*index*")), "it is learned anew"
     finally:
         server.close()
 

@@ -99,6 +99,8 @@ pub struct Consumer {
     pub is_ready: bool,
     /// Its stream tells it of every change.
     pub is_hot: bool,
+    /// Its filters changed, so that what waits for acknowledgement may not match them.
+    pub is_refiltered: bool,
     /// It changed since the last checkpoint.
     pub is_dirty: bool,
     /// How often it had its turn.
@@ -151,6 +153,7 @@ impl Consumer {
             planned: i64::MAX,
             is_ready: false,
             is_hot: false,
+            is_refiltered: false,
             is_dirty: false,
             runs: 0,
             journal: Vec::new(),

@@ -499,6 +499,13 @@ impl<D: Disk> Engine<D> {
                 self.begin_checkpoint();
             }
         }
+        // It is learned anew at the next start.
+        for stream in self.streams.values() {
+            if let Storage::File(file) = stream.core.messages() {
+                // What stays behind is removed then.
+                file.index_names().for_each(|name| drop(self.files.remove(name)));
+            }
+        }
     }
 
     /// Messages that can't be read any more, of all streams.

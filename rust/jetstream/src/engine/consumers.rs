@@ -111,6 +111,15 @@ impl<D: Disk> Engine<D> {
         let new_filters = old.filters() != config.filters();
         c.set_config(config);
         set_life(id, c);
+        if new_filters {
+            c.is_refiltered = true;
+            if c.is_hot
+                && let Some(stream) = self.streams.get_mut(&group)
+            {
+                stream.hot.remove(id);
+                stream.hot.insert(id, &c.config().filters(), true);
+            }
+        }
         let is_unfiltered = c.filters().is_empty();
         if c.config().ack_wait != old.ack_wait || c.config().backoff != old.backoff {
             let due: Vec<Change> = c
@@ -175,7 +184,7 @@ impl<D: Disk> Engine<D> {
         let Some(stream) = self.streams.get_mut(&c.stream) else { return };
         stream.consumers.remove(&*c.name);
         stream.unfiltered -= usize::from(c.filters().is_empty());
-        stream.hot.retain(|hot| *hot != id);
+        stream.hot.remove(id);
         if let Some(account) = self.accounts.get_mut(stream.account as usize) {
             account.consumers = account.consumers.saturating_sub(1);
         }
@@ -208,7 +217,7 @@ impl<D: Disk> Engine<D> {
         if !std::mem::replace(&mut c.is_hot, true)
             && let Some(stream) = self.streams.get_mut(&c.stream)
         {
-            stream.hot.push(id);
+            stream.hot.insert(id, &c.config().filters(), c.is_refiltered);
         }
     }
 
@@ -216,8 +225,7 @@ impl<D: Disk> Engine<D> {
     pub(crate) fn watch_removals(&mut self, group: u32) {
         let Some(stream) = self.streams.get_mut(&group) else { return };
         let consumers = &self.consumers;
-        let filtered =
-            stream.hot.iter().filter_map(|id| consumers.get(id)).filter(|c| !c.filters().is_empty());
+        let filtered = stream.hot.filtered().filter_map(|id| consumers.get(&id));
         let from = filtered.map(|c| c.cursor).min().unwrap_or(u64::MAX);
         let is_watched = !stream.hot.is_empty();
         stream.core.watch_removals(is_watched, from);
@@ -226,10 +234,11 @@ impl<D: Disk> Engine<D> {
     /// A message was stored.
     pub(super) fn note_append(&mut self, group: u32, subject: &[u8]) {
         let Some(stream) = self.streams.get_mut(&group) else { return };
-        let hot = std::mem::take(&mut stream.hot);
-        let mut any_cold = false;
-        for id in &hot {
-            let Some(c) = self.consumers.get_mut(id) else { continue };
+        let mut told = std::mem::take(&mut self.told);
+        stream.hot.concerned(Some(subject), &mut told);
+        let mut cold = Vec::new();
+        for id in told.iter().copied() {
+            let Some(c) = self.consumers.get_mut(&id) else { continue };
             if !c.wants(subject) {
                 continue;
             }
@@ -240,18 +249,16 @@ impl<D: Disk> Engine<D> {
             if is_asked {
                 // One that is full is woken by what makes room.
                 if !c.is_full() && !std::mem::replace(&mut c.is_ready, true) {
-                    self.ready.push_back(*id);
+                    self.ready.push_back(id);
                 }
             } else if self.now - c.last_use > COLD_AFTER && c.state().pending.is_empty() {
                 (c.is_hot, c.waiting_messages) = (false, None);
-                any_cold = true;
+                cold.push(id);
             }
         }
-        let Some(stream) = self.streams.get_mut(&group) else { return };
-        stream.hot = hot;
-        if any_cold {
-            let consumers = &self.consumers;
-            stream.hot.retain(|id| consumers.get(id).is_some_and(|c| c.is_hot));
+        self.told = told;
+        if let Some(stream) = self.streams.get_mut(&group).filter(|_| !cold.is_empty()) {
+            cold.iter().for_each(|id| stream.hot.remove(*id));
             self.watch_removals(group);
         }
     }
@@ -259,45 +266,49 @@ impl<D: Disk> Engine<D> {
     /// Messages went.
     pub(super) fn note_removed(&mut self, group: u32, removed: &Removed) {
         let Some(stream) = self.streams.get_mut(&group) else { return };
-        let hot = std::mem::take(&mut stream.hot);
-        for id in hot.iter().copied() {
-            if removed.all {
+        let mut told = std::mem::take(&mut self.told);
+        if removed.all {
+            stream.hot.concerned(None, &mut told);
+            for id in told.iter().copied() {
                 if let Some(c) = self.consumers.get_mut(&id) {
                     c.waiting_messages = None;
                     self.wake(id);
                 }
-                continue;
             }
-            for (sequence, subject) in &removed.messages {
-                let Some(c) = self.consumers.get_mut(&id) else { break };
-                let is_first = !c.firsts.is_empty() && *sequence <= c.firsts_end;
-                let counts = match is_first {
-                    true => c.firsts.binary_search(sequence).is_ok(),
-                    false => *sequence >= c.cursor,
-                };
-                let is_wanted = c.filters().is_empty() || subject.as_ref().is_some_and(|s| c.wants(s));
-                if counts && is_wanted {
-                    c.waiting_messages = c.waiting_messages.map(|count| count.saturating_sub(1));
-                }
-                let Some(pending) = c.state().pending.get(sequence).copied() else {
-                    if c.state().exhausted.contains_key(sequence) {
-                        c.change(&Change::Acked(*sequence));
-                    }
-                    continue;
-                };
-                c.unqueue(*sequence);
-                c.last_ack = self.now;
-                c.change(&Change::Acked(*sequence));
-                // As nats-server 2.15 counts it here.
-                let count = pending.count.saturating_sub(1).max(1);
-                self.advise_terminated(id, *sequence, pending.consumer, count, DELETED);
-                self.wake(id);
+        }
+        for (sequence, subject) in removed.messages.iter().filter(|_| !removed.all) {
+            let Some(stream) = self.streams.get_mut(&group) else { break };
+            stream.hot.concerned(subject.as_deref(), &mut told);
+            for id in told.iter().copied() {
+                self.note_one_removed(id, *sequence, subject.as_deref());
             }
-            self.note_unlogged(id);
         }
-        if let Some(stream) = self.streams.get_mut(&group) {
-            stream.hot = hot;
+        self.told = told;
+    }
+
+    fn note_one_removed(&mut self, id: u32, sequence: u64, subject: Option<&[u8]>) {
+        let Some(c) = self.consumers.get_mut(&id) else { return };
+        let is_first = !c.firsts.is_empty() && sequence <= c.firsts_end;
+        let counts = match is_first {
+            true => c.firsts.binary_search(&sequence).is_ok(),
+            false => sequence >= c.cursor,
+        };
+        let is_wanted = c.filters().is_empty() || subject.is_some_and(|s| c.wants(s));
+        if counts && is_wanted {
+            c.waiting_messages = c.waiting_messages.map(|count| count.saturating_sub(1));
         }
+        if let Some(pending) = c.state().pending.get(&sequence).copied() {
+            c.unqueue(sequence);
+            c.last_ack = self.now;
+            c.change(&Change::Acked(sequence));
+            // As nats-server 2.15 counts it here.
+            let count = pending.count.saturating_sub(1).max(1);
+            self.advise_terminated(id, sequence, pending.consumer, count, DELETED);
+            self.wake(id);
+        } else if c.state().exhausted.contains_key(&sequence) {
+            c.change(&Change::Acked(sequence));
+        }
+        self.note_unlogged(id);
     }
 
     /// A purge took messages that match `filter` (all without one): consumers go on behind them.

@@ -13,6 +13,7 @@ mod delivery;
 mod fast;
 mod feeds;
 mod figures;
+mod hot;
 mod inspect;
 mod journal;
 mod outbox;
@@ -212,6 +213,8 @@ pub struct Engine<D: Disk> {
     pub(crate) memory: u64,
     pub(crate) storage: u64,
     scratch: Vec<u8>,
+    /// Consumers that are told of a change, while they are.
+    told: Vec<u32>,
     pub(crate) read_buffer: Vec<u8>,
     pub(crate) block: Vec<u8>,
 }

@@ -203,6 +203,7 @@ impl<D: Disk> Engine<D> {
             memory: 0,
             storage: 0,
             scratch: Vec::new(),
+            told: Vec::new(),
             read_buffer: Vec::new(),
             block: Vec::new(),
         };

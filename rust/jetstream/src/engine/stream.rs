@@ -9,6 +9,7 @@ use stonechat_subject::Transform;
 use super::Storage;
 use super::fast::FastBatch;
 use super::feeds::Feed;
+use super::hot::Hot;
 use crate::stream::{StreamConfig, StreamCore};
 
 /// A stream and what belongs to it.
@@ -37,7 +38,7 @@ pub(crate) struct Stream<D: Disk> {
     /// How many of them want all messages.
     pub(super) unfiltered: usize,
     /// Those that are told of every change.
-    pub(super) hot: Vec<u32>,
+    pub(super) hot: Hot,
     /// Messages that no consumer needs any more, to be removed together.
     pub(super) released: Vec<u64>,
     /// The engine knows that there are some.
@@ -77,7 +78,7 @@ impl<D: Disk> Stream<D> {
             is_sealing: false,
             consumers: BTreeMap::new(),
             unfiltered: 0,
-            hot: Vec::new(),
+            hot: Hot::default(),
             released: Vec::new(),
             is_released: false,
             feeds: Vec::new(),

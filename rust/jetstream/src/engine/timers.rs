@@ -21,7 +21,7 @@ impl<D: Disk> Engine<D> {
             c.is_hot = true;
             let group = c.stream;
             if let Some(stream) = self.streams.get_mut(&group) {
-                stream.hot.push(id);
+                stream.hot.insert(id, &c.config().filters(), c.is_refiltered);
             }
             self.watch_removals(group);
         }

@@ -1,0 +1,124 @@
+//! Which consumers of a stream are told of its changes, and who of them of a message on a given subject.
+
+use std::fmt;
+
+use hashbrown::HashMap;
+use stonechat_subject::{Matches, Sublist};
+
+/// The consumers of a stream that are told of its changes, by their numbers.
+pub(super) struct Hot {
+    /// All, in the order in which they came.
+    all: Vec<u32>,
+    /// Those that are told of every message.
+    always: Vec<u32>,
+    /// The others, by their filters.
+    filtered: Sublist<u32>,
+    filters: HashMap<u32, Box<[Box<str>]>>,
+    found: Matches<u32>,
+}
+
+impl fmt::Debug for Hot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hot").field("all", &self.all).finish_non_exhaustive()
+    }
+}
+
+impl Default for Hot {
+    fn default() -> Self {
+        Self {
+            all: Vec::new(),
+            always: Vec::new(),
+            filtered: Sublist::new(0),
+            filters: HashMap::new(),
+            found: Matches::default(),
+        }
+    }
+}
+
+impl Hot {
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Those that want messages on some subjects only.
+    pub(super) fn filtered(&self) -> impl Iterator<Item = u32> {
+        self.filters.keys().copied()
+    }
+
+    /// Adds a consumer with its filters. Without any, or if it may have to do with messages that it does not want any more (`always`),
+    /// it is told of every message.
+    pub(super) fn insert(&mut self, id: u32, filters: &[&str], always: bool) {
+        self.all.push(id);
+        if filters.is_empty() || always {
+            self.always.push(id);
+        }
+        if filters.is_empty() {
+            return;
+        }
+        if !always {
+            for filter in filters {
+                self.filtered.insert(filter.as_bytes(), None, id);
+            }
+        }
+        self.filters.insert(id, filters.iter().map(|filter| Box::from(*filter)).collect());
+    }
+
+    /// Removes a consumer, if it is there.
+    pub(super) fn remove(&mut self, id: u32) {
+        if let Some(filters) = self.filters.remove(&id) {
+            for filter in filters {
+                self.filtered.remove(filter.as_bytes(), None, &id);
+            }
+        }
+        self.all.retain(|other| *other != id);
+        self.always.retain(|other| *other != id);
+    }
+
+    /// Puts those into `told` that a message on `subject` concerns, each once; all if the subject is not known.
+    pub(super) fn concerned(&mut self, subject: Option<&[u8]>, told: &mut Vec<u32>) {
+        told.clear();
+        let Some(subject) = subject else { return told.extend(&self.all) };
+        told.extend(&self.always);
+        if !self.filtered.is_empty() {
+            self.found.clear();
+            self.filtered.collect(subject, &mut self.found);
+            // Several filters of one consumer may match.
+            self.found.plain.sort_unstable();
+            self.found.plain.dedup();
+            told.extend(&self.found.plain);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_concerned_is_told_once() {
+        let mut hot = Hot::default();
+        hot.insert(1, &[], false);
+        hot.insert(2, &["a.*", "a.>"], false);
+        hot.insert(3, &["b"], true);
+        hot.insert(4, &["b"], false);
+        let mut told = Vec::new();
+        let mut concerned = |hot: &mut Hot, subject: Option<&[u8]>| -> Vec<u32> {
+            hot.concerned(subject, &mut told);
+            told.sort_unstable();
+            told.clone()
+        };
+        assert_eq!(concerned(&mut hot, Some(b"a.b")), [1, 2, 3]);
+        assert_eq!(concerned(&mut hot, Some(b"b")), [1, 3, 4]);
+        assert_eq!(concerned(&mut hot, Some(b"c")), [1, 3]);
+        assert_eq!(concerned(&mut hot, None), [1, 2, 3, 4]);
+        let mut filtered: Vec<u32> = hot.filtered().collect();
+        filtered.sort_unstable();
+        assert_eq!(filtered, [2, 3, 4]);
+        (1..4).for_each(|id| hot.remove(id));
+        assert_eq!(concerned(&mut hot, Some(b"a.b")), Vec::<u32>::new());
+        assert_eq!(concerned(&mut hot, Some(b"b")), [4]);
+        hot.remove(4);
+        assert!(hot.is_empty() && hot.filtered.is_empty() && hot.filters.is_empty());
+    }
+}
