@@ -3,8 +3,8 @@
 
 use memmap2::{Advice, MmapMut, MmapOptions};
 
-/// The longest region that holds several messages, in bytes: a large page of the usual processors.
-const REGION_MAX: usize = 2 << 20;
+/// The longest region that holds several messages, in bytes.
+const REGION_MAX: usize = 1 << 20;
 /// The shortest region.
 const REGION_MIN: usize = if cfg!(test) { 256 } else { 4 << 10 };
 /// From this length on, a region's pages are asked for all at once.
@@ -43,9 +43,6 @@ impl Bytes {
             // Advice: without it the pages come one by one.
             #[cfg(target_os = "linux")]
             {
-                if len >= REGION_MAX {
-                    let _ = map.advise(Advice::HugePage);
-                }
                 let _ = map.advise(Advice::PopulateWrite);
             }
             return Self::Mapped(map);
