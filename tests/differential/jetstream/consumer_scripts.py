@@ -155,6 +155,36 @@ def _pulls() -> list[Step]:
     ]  # fmt: skip
 
 
+def _stricter_limits() -> list[Step]:
+    """Limits for consumers that there are already."""
+    config = {"name": "S", "subjects": ["s.>"]}
+    limits: list[dict[str, int]] = [
+        {"max_ack_pending": 10}, {"max_ack_pending": 2000}, {"max_ack_pending": 1000}, {"max_ack_pending": 999},
+        {"inactive_threshold": ONE_S}, {"inactive_threshold": 10 * ONE_S}, {"inactive_threshold": 9 * ONE_S},
+        {"max_ack_pending": 10, "inactive_threshold": ONE_S}, {"max_ack_pending": -1}, {},
+    ]  # fmt: skip
+    return [
+        *filled(),
+        consume(inactive_threshold=10 * ONE_S),
+        *[api("STREAM.UPDATE.S", {**config, "consumer_limits": limit}) for limit in limits],
+        consume(inactive_threshold=ONE_S),
+        api("STREAM.UPDATE.S", {**config, "consumer_limits": {"inactive_threshold": ONE_S}}),
+        consume(inactive_threshold=2 * ONE_S),
+        DELETE,
+    ]
+
+
+def _empty_requests() -> list[Step]:
+    """What passes for an empty request."""
+    subjects = [
+        "INFO", "STREAM.NAMES", "STREAM.INFO.S", "STREAM.DELETE.X", "STREAM.MSG.GET.S", "STREAM.MSG.DELETE.S",
+        "CONSUMER.NAMES.S", "CONSUMER.INFO.S.C", "CONSUMER.DELETE.S.X", "CONSUMER.LEADER.STEPDOWN.S.C",
+    ]  # fmt: skip
+    payloads = [b"{}", b"{ }", b" {} ", b" ", b"null", b"[]", b"1", b'""', b"x", b'{"a":1}']
+    asked = [api(subject, payload) for payload in payloads for subject in subjects]
+    return [*filled(), consume(), *asked, api("CONSUMER.DELETE.S.C", b"{}"), api("STREAM.DELETE.S", b"{}")]
+
+
 def _redelivery() -> list[Step]:
     return [
         *filled(),
@@ -299,6 +329,8 @@ CONSUMER_SCRIPTS: dict[str, list[Step]] = {
     "configs": _configs(),
     "subjects": _subjects(),
     "pulls": _pulls(),
+    "stricter_limits": _stricter_limits(),
+    "empty_requests": _empty_requests(),
     "redelivery": _redelivery(),
     "retention": _retention(),
     "changes": _changes(),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use stonechat_store::disk::Disk;
 use stonechat_store::messages::Messages;
 
-use super::requests::{GroupRequest, ListRequest, PauseRequest, ResetRequest};
+use super::requests::{GroupRequest, ListRequest, PauseRequest, ResetRequest, is_empty};
 use super::{Answer, Reply, fields};
 use crate::consumer::{
     AckPolicy, Action, CheckContext, ConsumerConfig, ConsumerRequest, DeliverPolicy, PriorityPolicy, check,
@@ -220,7 +220,7 @@ impl<D: Disk> Engine<D> {
 
     pub(super) fn consumer_info(&mut self, account: u32, stream: &str, name: &str, payload: &[u8]) -> Reply {
         let mut info = || {
-            if !payload.is_empty() {
+            if !is_empty(payload) {
                 return Err(error::NOT_EMPTY_REQUEST.error());
             }
             let id = self.consumer(account, stream, name)?;
@@ -237,7 +237,7 @@ impl<D: Disk> Engine<D> {
         payload: &[u8],
     ) -> Reply {
         let mut delete = || {
-            if !payload.is_empty() {
+            if !is_empty(payload) {
                 return Err(error::NOT_EMPTY_REQUEST.error());
             }
             let id = self.consumer(account, stream, name)?;
@@ -249,7 +249,7 @@ impl<D: Disk> Engine<D> {
 
     pub(super) fn consumer_names(&mut self, account: u32, stream: &str, payload: &[u8]) -> Reply {
         let names = || {
-            let offset = ListRequest::decode_offset(payload, "JSApiConsumersRequest", self.options.strict)?;
+            let offset = ListRequest::decode_offset(payload, self.options.strict)?;
             let group = self.find(account, stream)?;
             let names: Vec<&String> = self.listed(group).into_iter().map(|(name, _)| name).collect();
             let offset = offset.clamp(0, names.len() as i64) as usize;
@@ -262,7 +262,7 @@ impl<D: Disk> Engine<D> {
 
     pub(super) fn consumer_list(&mut self, account: u32, stream: &str, payload: &[u8]) -> Reply {
         let mut list = || {
-            let offset = ListRequest::decode_offset(payload, "JSApiConsumersRequest", self.options.strict)?;
+            let offset = ListRequest::decode_offset(payload, self.options.strict)?;
             let group = self.find(account, stream)?;
             let ids: Vec<u32> = self.listed(group).into_iter().map(|(_, id)| id).collect();
             let offset = offset.clamp(0, ids.len() as i64) as usize;

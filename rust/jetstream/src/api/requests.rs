@@ -31,14 +31,11 @@ pub(super) fn is_json(payload: &[u8]) -> bool {
     matches!(payload.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
-/// Whether a payload asks for nothing.
+/// Whether a request says nothing: no payload, or an object without fields.
 pub(super) fn is_empty(payload: &[u8]) -> bool {
-    let text = payload.trim_ascii();
-    text.is_empty()
-        || text
-            .strip_prefix(b"{")
-            .and_then(|t| t.strip_suffix(b"}"))
-            .is_some_and(|t| t.trim_ascii().is_empty())
+    payload.is_empty()
+        || payload == b"{}"
+        || serde_json::from_slice::<serde_json::Map<_, _>>(payload).is_ok_and(|fields| fields.is_empty())
 }
 
 #[derive(Debug, Default)]
@@ -101,11 +98,13 @@ impl ListRequest {
 
 impl ListRequest {
     /// Where a page begins, of a request that has nothing else.
-    pub(super) fn decode_offset(payload: &[u8], name: &'static str, strict: bool) -> Result<i64, ApiError> {
+    pub(super) fn decode_offset(payload: &[u8], strict: bool) -> Result<i64, ApiError> {
+        const NAME: &str = "JSApiConsumersRequest";
+        const WANTED: &str = "server.JSApiConsumersRequest";
         if !is_json(payload) {
             return Ok(0);
         }
-        decode(payload, name, name, strict, |offset: &mut i64, name, f| {
+        decode(payload, NAME, WANTED, strict, |offset: &mut i64, name, f| {
             if name == "offset" {
                 *offset = f.integer("int")?;
             }

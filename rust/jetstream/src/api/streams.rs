@@ -4,6 +4,7 @@ use serde_json::json;
 use stonechat_store::disk::Disk;
 use stonechat_subject::overlaps;
 
+use super::requests::is_empty;
 use super::{Answer, Reply, fields};
 use crate::engine::{Engine, Stream};
 use crate::error::{self, ApiError};
@@ -175,6 +176,7 @@ impl<D: Disk> Engine<D> {
         let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
         let old = stream.core.config().clone();
         let config = update(&old, config)?;
+        self.check_consumers(group, &old, &config)?;
         self.check_overlap(account, &config)?;
         self.check_limits(account, &config, Some(&old))?;
         self.announce(group, false);
@@ -186,9 +188,40 @@ impl<D: Disk> Engine<D> {
         Ok(self.updated(group))
     }
 
+    /// Whether consumers are within limits for them that change.
+    fn check_consumers(&self, group: u32, old: &StreamConfig, config: &StreamConfig) -> Result<(), ApiError> {
+        let (old, new) = (&old.consumer_limits, &config.consumer_limits);
+        let has_changed = |old: i64, new: i64| new > 0 && old != new;
+        if !has_changed(old.inactive_threshold, new.inactive_threshold)
+            && !has_changed(old.max_ack_pending, new.max_ack_pending)
+        {
+            return Ok(());
+        }
+        let exceeds = |used: i64, limit: i64| limit > 0 && used > limit;
+        let consumers = self.streams.get(&group).into_iter().flat_map(|stream| &stream.consumers);
+        let beyond: Vec<&str> = consumers
+            .filter(|(_, id)| {
+                self.consumers.get(*id).is_some_and(|consumer| {
+                    let c = consumer.config();
+                    exceeds(c.inactive_threshold, new.inactive_threshold)
+                        || exceeds(c.max_ack_pending, new.max_ack_pending)
+                })
+            })
+            .map(|(name, _)| name.as_str())
+            .collect();
+        match beyond.is_empty() {
+            true => Ok(()),
+            false => {
+                let names = beyond.join(", ");
+                Err(error::STREAM_UPDATE
+                    .with("err", format_args!("change to limits violates consumers: {names}")))
+            }
+        }
+    }
+
     pub(super) fn delete_stream(&mut self, account: u32, name: &str, payload: &[u8]) -> Reply {
         let mut delete = || {
-            if !payload.is_empty() {
+            if !is_empty(payload) {
                 return Err(error::NOT_EMPTY_REQUEST.error());
             }
             let group = self.find(account, name)?;
