@@ -24,7 +24,9 @@ SMALL = "max_index_memory: 1MB"
 
 @pytest.mark.parametrize("key", ["", ', key: "open sesame"'], ids=["plain", "encrypted"])
 def test_subjects_that_are_on_disk_are_known(stonechat_program: Path, tmp_path: Path, key: str) -> None:
-    asyncio.run(_play(stonechat_program, tmp_path / "store", SMALL + key))
+    store = tmp_path / "store"
+    asyncio.run(_play(stonechat_program, store, SMALL + key))
+    assert not list(store.rglob("*index*")), "it is learned anew"
 
 
 async def _play(program: Path, store: Path, options: str) -> None:
@@ -55,7 +57,6 @@ async def _play(program: Path, store: Path, options: str) -> None:
             await _publish(client, known, chance.choices(list(known), k=2000))
             await _check(client, known, chance)
         server.stop()
-        assert not list(store.rglob("*index*")), "it is learned anew"
     finally:
         server.close()
 
