@@ -65,7 +65,7 @@ pub(super) enum Event<'a> {
 /// The parts of a record's body, in a row.
 pub(super) struct Body<'a> {
     pub(super) kind: u8,
-    head: [u8; 32],
+    head: [u8; 48],
     head_len: usize,
     owned: Vec<u8>,
     parts: [&'a [u8]; 3],
@@ -73,7 +73,7 @@ pub(super) struct Body<'a> {
 
 impl<'a> Body<'a> {
     fn new(kind: u8, numbers: &[&[u8]], parts: [&'a [u8]; 3]) -> Self {
-        let (mut head, mut head_len) = ([0; 32], 0);
+        let (mut head, mut head_len) = ([0; 48], 0);
         for number in numbers {
             head[head_len..head_len + number.len()].copy_from_slice(number);
             head_len += number.len();
@@ -110,9 +110,7 @@ impl<'a> Body<'a> {
 
     /// A message with this sequence that is elsewhere.
     pub(super) fn refer(sequence: u64, reference: &Reference) -> Self {
-        let mut body = Self::new(REFER, &[&sequence.to_le_bytes()], [b"", b"", b""]);
-        reference.encode(&mut body.owned);
-        body
+        Self::new(REFER, &[&sequence.to_le_bytes(), &reference.encode()], [b"", b"", b""])
     }
 
     /// A message that an earlier record says is elsewhere.
@@ -286,7 +284,7 @@ mod tests {
             &Body::content(&message),
             Event::Content { sequence: 7, time: 5, subject: b"a.b", headers: b"H", payload: b"pay" },
         );
-        let reference = Reference::decode(&mut &[1, 0, 2, 3, 4, 5][..]).unwrap();
+        let reference = Reference::decode(&[7; Reference::ENCODED_LEN]).unwrap();
         read(&Body::refer(7, &reference), Event::Refer { sequence: 7, reference });
         read(
             &Body::of(&Entry::Skip { time: 5, id: b"i" }, 7),

@@ -1,7 +1,7 @@
 //! Streams on disk.
 //!
 //! A stream's messages lie in segments, files of up to 16 MiB that are only appended to. What is new is gathered in memory (it is
-//! in the log, so that nothing is lost) and written in large pieces. A segment that is full gets a footer, so that
+//! in the log, or the log waits until it is written, so that nothing is lost) and written in large pieces. A segment that is full gets a footer, so that
 //! it can be opened without being read. What was taken out of a segment is known by a bitmap; a segment without messages is
 //! removed, and one that is mostly empty is written anew. So is one that is to be compressed, or encrypted with another key: then it
 //! gets another number, so that the file before stays until the next checkpoint is durable.

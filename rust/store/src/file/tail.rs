@@ -14,7 +14,6 @@ use super::scan::HEADER_LEN;
 use super::seal;
 use super::segment::Stage;
 use super::stream::FileStream;
-use super::varint;
 use crate::disk::{Disk, DiskFile};
 use crate::messages::Message;
 
@@ -37,29 +36,33 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Appends it to `out`.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        for number in [
-            u64::from(self.number),
-            u64::from(self.key),
-            self.base,
-            self.base_time as u64,
-            self.offset,
-            u64::from(self.len),
-        ] {
-            varint::put(out, number);
-        }
+    /// The length of [`Reference::encode`].
+    pub const ENCODED_LEN: usize = 33;
+
+    /// Its bytes, for the log.
+    pub fn encode(&self) -> [u8; Self::ENCODED_LEN] {
+        let mut out = [0; Self::ENCODED_LEN];
+        out[..4].copy_from_slice(&self.number.to_le_bytes());
+        out[4..8].copy_from_slice(&self.len.to_le_bytes());
+        out[8..16].copy_from_slice(&self.base.to_le_bytes());
+        out[16..24].copy_from_slice(&self.base_time.to_le_bytes());
+        out[24..32].copy_from_slice(&self.offset.to_le_bytes());
+        out[32] = self.key;
+        out
     }
 
-    /// Reads one from the start of `bytes`.
-    pub fn decode(bytes: &mut &[u8]) -> Option<Self> {
+    /// Reads what [`Reference::encode`] wrote; `None` if it is of another length.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; Self::ENCODED_LEN] = bytes.try_into().ok()?;
+        let word = |at: usize| bytes[at..].first_chunk().map_or(0, |word| u32::from_le_bytes(*word));
+        let long = |at: usize| bytes[at..].first_chunk().map_or(0, |long| u64::from_le_bytes(*long));
         Some(Self {
-            number: u32::try_from(varint::take(bytes)?).ok()?,
-            key: u8::try_from(varint::take(bytes)?).ok()?,
-            base: varint::take(bytes)?,
-            base_time: varint::take(bytes)? as i64,
-            offset: varint::take(bytes)?,
-            len: u32::try_from(varint::take(bytes)?).ok()?,
+            number: word(0),
+            len: word(4),
+            base: long(8),
+            base_time: long(16) as i64,
+            offset: long(24),
+            key: bytes[32],
         })
     }
 
@@ -224,17 +227,15 @@ mod tests {
         #[test]
         fn references_are_read_as_written(number: u32, key: u8, base: u64, base_time: i64, offset: u64, len: u32) {
             let reference = Reference { number, key, base, base_time, offset, len };
-            let mut bytes = Vec::new();
-            reference.encode(&mut bytes);
-            bytes.push(7);
-            let mut rest = &bytes[..];
-            prop_assert_eq!(Reference::decode(&mut rest), Some(reference));
-            prop_assert_eq!(rest, b"\x07");
+            let bytes = reference.encode();
+            prop_assert_eq!(Reference::decode(&bytes), Some(reference));
+            prop_assert_eq!(Reference::decode(&bytes[1..]), None);
+            prop_assert_eq!(Reference::decode(&[&bytes[..], b"x"].concat()), None);
         }
 
         #[test]
         fn any_bytes_are_harmless(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-            let _ = Reference::decode(&mut &bytes[..]);
+            prop_assert_eq!(Reference::decode(&bytes).is_some(), bytes.len() == Reference::ENCODED_LEN);
         }
     }
 }
