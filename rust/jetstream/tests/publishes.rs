@@ -8,6 +8,7 @@ use stonechat_jetstream::stream::{Entry, Publish, StreamCore, StreamRequest, Ver
 use stonechat_store::index::Filter;
 use stonechat_store::memory::MemoryStream;
 use stonechat_store::messages::Messages;
+use stonechat_store::spill::Shelf;
 
 fn text(value: &Value) -> String {
     match value {
@@ -87,7 +88,7 @@ fn answers_and_states_agree() {
         let config = scenario["config"].to_string();
         let request = StreamRequest::decode(config.as_bytes(), true).expect("a request");
         let checked = check(request.config, false, 0, &()).expect("a configuration");
-        let mut core = StreamCore::new(checked.clone(), MemoryStream::new(checked.first_seq));
+        let mut core = StreamCore::new(checked.clone(), MemoryStream::new(checked.first_seq), &Shelf::none());
         for (i, publish_) in scenario["publishes"].as_array().expect("an array").iter().enumerate() {
             let (subject, headers, payload) = (text(&publish_[0]), block(&publish_[1]), text(&publish_[2]));
             let message = Publish {

@@ -7,8 +7,10 @@
 //! - [`messages`]: what a stream asks of the place where its messages are;
 //! - [`memory`], [`file`]: that place in memory and on disk;
 //! - [`index`]: what is known of messages without reading them;
+//! - [`spill`]: ids and times to come, which go to disk when memory is short;
 //! - [`encryption`]: keys, and what they seal.
 
+mod budget;
 pub mod catalogue;
 pub mod checksum;
 pub mod disk;
@@ -17,4 +19,5 @@ pub mod file;
 pub mod index;
 pub mod memory;
 pub mod messages;
+pub mod spill;
 pub mod wal;

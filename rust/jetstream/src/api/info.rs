@@ -1,15 +1,17 @@
 //! Stream info, names and lists.
 
+use std::fmt::Write;
 use std::ops::ControlFlow;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use stonechat_store::disk::Disk;
 use stonechat_store::index::Filter;
 use stonechat_store::messages::Messages;
 use stonechat_subject::overlaps;
 
+use super::long::{Long, STEP};
 use super::requests::{InfoRequest, ListRequest};
-use super::{API_LEVEL, Answer, Reply, fields};
+use super::{API_LEVEL, Answer, Reply, Request, fields};
 use crate::engine::{Engine, Storage, Stream};
 use crate::error::ApiError;
 use crate::time::rfc3339;
@@ -19,28 +21,53 @@ const LIST_MAX: usize = 256;
 const SUBJECTS_MAX: usize = 100_000;
 
 impl<D: Disk> Engine<D> {
-    pub(super) fn stream_info(&self, account: u32, name: &str, payload: &[u8]) -> Reply {
-        let info = || -> Result<Answer, ApiError> {
-            let request = InfoRequest::decode(payload, self.options.strict)?;
-            let group = self.find(account, name)?;
-            let Some(stream) = self.streams.get(&group) else {
-                return Err(crate::error::STREAM_NOT_FOUND.error());
-            };
-            let (mut page, mut subjects) = (json!({"total": 0, "offset": 0, "limit": 0}), None);
-            if !request.subjects_filter.is_empty() {
-                let (total, found) = subjects_of(stream, &request);
-                if total > 0 {
-                    page = json!({"total": total, "offset": request.offset.max(0), "limit": SUBJECTS_MAX});
-                    subjects = Some(found).filter(|found| !found.is_empty());
-                }
-            }
-            let mut answer = fields(page);
-            answer.extend(self.describe(stream, true, request.deleted_details, subjects));
-            answer.insert("cluster".to_owned(), json!({"leader": self.options.server_name}));
-            answer.insert("ts".to_owned(), rfc3339(self.now).into());
-            Ok(answer)
+    /// Answers at once if there are few subjects to be told, else later.
+    pub(super) fn stream_info(&mut self, name: &str, request: &Request<'_>) -> Option<Reply> {
+        let wanted = InfoRequest::decode(request.payload, self.options.strict);
+        let begun = wanted.and_then(|wanted| Ok((self.find(request.account, name)?, wanted)));
+        let (group, wanted) = match begun {
+            Ok(begun) => begun,
+            Err(e) => return Some(reply_of(Err(e), None)),
         };
-        Reply::new("stream_info_response", info()).or(json!({"total": 0, "offset": 0, "limit": 0}))
+        let filter = Some(wanted.subjects_filter).filter(|filter| !filter.is_empty());
+        let mut listing = Listing {
+            group,
+            offset: wanted.offset.max(0),
+            deleted_details: wanted.deleted_details,
+            filter: filter.map(|filter| Filter::new(filter.as_bytes())),
+            after: None,
+            total: 0,
+            told: 0,
+            page: String::new(),
+        };
+        let reply = self.go_on_listing(&mut listing);
+        if reply.is_none() {
+            self.ask_long(request, Long::Listing(listing));
+        }
+        reply
+    }
+
+    /// Goes on with the subjects of a stream; the answer when all were seen.
+    pub(super) fn go_on_listing(&mut self, listing: &mut Listing) -> Option<Reply> {
+        let Some(stream) = self.streams.get(&listing.group) else {
+            return Some(reply_of(Err(crate::error::STREAM_NOT_FOUND.error()), None));
+        };
+        if !listing.step(stream.core.messages()) {
+            return None;
+        }
+        let page = match listing.total {
+            0 => json!({"total": 0, "offset": 0, "limit": 0}),
+            total => json!({"total": total, "offset": listing.offset, "limit": SUBJECTS_MAX}),
+        };
+        let mut answer = fields(page);
+        let place = (listing.told > 0).then(|| self.host.unique_id());
+        let stream = self.streams.get(&listing.group)?;
+        let subjects = place.as_deref().map(Value::from);
+        answer.extend(self.describe(stream, true, listing.deleted_details, subjects));
+        answer.insert("cluster".to_owned(), json!({"leader": self.options.server_name}));
+        answer.insert("ts".to_owned(), rfc3339(self.now).into());
+        let part = place.map(|place| (place, format!("{{{}}}", listing.page)));
+        Some(reply_of(Ok(answer), part))
     }
 
     /// Configuration, creation and state of a stream. `stamped`: with what the server says of itself.
@@ -49,7 +76,7 @@ impl<D: Disk> Engine<D> {
         stream: &Stream<D>,
         stamped: bool,
         deleted_details: bool,
-        subjects: Option<Map<String, Value>>,
+        subjects: Option<Value>,
     ) -> Answer {
         let mut config = serde_json::to_value(stream.core.config()).unwrap_or_default();
         if stamped {
@@ -120,22 +147,55 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-/// How many subjects match, and a page of them with their counts.
-fn subjects_of<D: Disk>(stream: &Stream<D>, request: &InfoRequest) -> (usize, Map<String, Value>) {
-    let (mut total, mut page) = (0, Map::new());
-    let offset = usize::try_from(request.offset).unwrap_or(0);
-    let filter = Filter::new(request.subjects_filter.as_bytes());
-    let _ = stream.core.messages().subjects(&filter, None, &mut |subject, known| {
-        if total >= offset && page.len() < SUBJECTS_MAX {
-            page.insert(String::from_utf8_lossy(subject).into_owned(), known.count.into());
-        }
-        total += 1;
-        ControlFlow::Continue(())
-    });
-    (total, page)
+/// The subjects of a stream that match, with their counts.
+#[derive(Debug)]
+pub(super) struct Listing {
+    group: u32,
+    offset: i64,
+    deleted_details: bool,
+    /// None if no subjects are asked for.
+    filter: Option<Filter>,
+    /// The last one that was seen.
+    after: Option<Vec<u8>>,
+    total: usize,
+    told: usize,
+    /// Those that are told, as JSON.
+    page: String,
 }
 
-fn state<D: Disk>(stream: &Stream<D>, deleted_details: bool, subjects: Option<Map<String, Value>>) -> Value {
+impl Listing {
+    /// Looks at some subjects more; true if that was all.
+    fn step(&mut self, messages: &impl Messages) -> bool {
+        let Some(filter) = &self.filter else { return true };
+        let (mut looked, mut behind) = (0, None);
+        let flow = messages.subjects(filter, self.after.as_deref(), &mut |subject, known| {
+            if self.total as i64 >= self.offset && self.told < SUBJECTS_MAX {
+                let comma = if self.told == 0 { "" } else { "," };
+                let name = Value::from(String::from_utf8_lossy(subject));
+                // Nothing fails that is written to a string.
+                let _ = write!(self.page, "{comma}{name}:{}", known.count);
+                self.told += 1;
+            }
+            self.total += 1;
+            looked += 1;
+            if looked < STEP {
+                return ControlFlow::Continue(());
+            }
+            behind = Some(subject.to_vec());
+            ControlFlow::Break(())
+        });
+        self.after = behind;
+        flow.is_continue()
+    }
+}
+
+fn reply_of(result: Result<Answer, ApiError>, part: Option<(String, String)>) -> Reply {
+    Reply::new("stream_info_response", result)
+        .or(json!({"total": 0, "offset": 0, "limit": 0}))
+        .with_part(part)
+}
+
+fn state<D: Disk>(stream: &Stream<D>, deleted_details: bool, subjects: Option<Value>) -> Value {
     let messages = stream.core.messages();
     let s = messages.state();
     let mut state = json!({
@@ -150,7 +210,7 @@ fn state<D: Disk>(stream: &Stream<D>, deleted_details: bool, subjects: Option<Ma
         state["num_subjects"] = s.subjects.into();
     }
     if let Some(subjects) = subjects {
-        state["subjects"] = subjects.into();
+        state["subjects"] = subjects;
     }
     let deleted = if s.messages == 0 { 0 } else { s.last_sequence + 1 - s.first_sequence - s.messages };
     if deleted > 0 {

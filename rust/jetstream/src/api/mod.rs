@@ -5,12 +5,13 @@ mod backups;
 mod consumers;
 mod direct;
 mod info;
+mod long;
 mod messages;
 mod purge;
 mod requests;
 mod streams;
 
-pub(crate) use purge::Purge;
+pub(crate) use long::LongRequest;
 use serde_json::{Map, Value, json};
 use stonechat_store::disk::Disk;
 
@@ -51,11 +52,19 @@ pub(crate) struct Reply {
     kind: &'static str,
     result: Result<Answer, ApiError>,
     on_error: Option<Value>,
+    /// A string in it, and the JSON that takes its place: what is too long to be made at once.
+    part: Option<(String, String)>,
 }
 
 impl Reply {
     pub(crate) fn new(kind: &'static str, result: Result<Answer, ApiError>) -> Self {
-        Self { kind, result, on_error: None }
+        Self { kind, result, on_error: None, part: None }
+    }
+
+    /// Puts JSON in the place of a string, which no client can know.
+    pub(crate) fn with_part(mut self, part: Option<(String, String)>) -> Self {
+        self.part = part;
+        self
     }
 
     /// Adds fields to an error.
@@ -134,7 +143,7 @@ impl<D: Disk> Engine<D> {
             ["INFO"] => Some(self.account_info(account)),
             ["STREAM", "CREATE", name] => Some(self.create_stream(account, name, payload)),
             ["STREAM", "UPDATE", name] => Some(self.update_stream(account, name, payload)),
-            ["STREAM", "INFO", name] => Some(self.stream_info(account, name, payload)),
+            ["STREAM", "INFO", name] => self.stream_info(name, request),
             ["STREAM", "NAMES"] => Some(self.stream_names(account, payload)),
             ["STREAM", "LIST"] => Some(self.stream_list(account, payload)),
             ["STREAM", "DELETE", name] => Some(self.delete_stream(account, name, payload)),
@@ -191,7 +200,13 @@ impl<D: Disk> Engine<D> {
             account.api_total += 1;
             account.api_errors += u64::from(failed);
         }
-        let body = Value::Object(body).to_string();
+        let mut body = Value::Object(body).to_string();
+        if let Some((place, part)) = reply.part {
+            let place = format!("\"{place}\"");
+            if let Some(at) = body.find(&place) {
+                body.replace_range(at..at + place.len(), &part);
+            }
+        }
         let waits = self.is_ahead();
         let message =
             Outgoing { account, subject: request.reply, payload: body.as_bytes(), ..Outgoing::default() };

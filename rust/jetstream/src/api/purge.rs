@@ -1,18 +1,18 @@
 //! Purging streams. What takes out many messages one by one does so in steps, between which everything else goes on.
 
-use serde_json::{Value, json};
+use std::ops::ControlFlow;
+
+use serde_json::json;
 use stonechat_store::disk::Disk;
 use stonechat_store::index::Filter;
 use stonechat_store::messages::{Messages, Progress};
 
+use super::long::{Long, STEP};
 use super::requests::PurgeRequest;
 use super::{Reply, Request, fields};
 use crate::engine::Engine;
 use crate::error::{self, ApiError};
 use crate::stream::Entry;
-
-/// Messages that are looked at in one step; few where it is tested, so that there are several.
-const STEP: usize = if cfg!(debug_assertions) { 64 } else { 8192 };
 
 /// A purge on its way.
 #[derive(Debug)]
@@ -24,32 +24,18 @@ pub(crate) struct Purge {
     below: u64,
     /// So many may still go.
     left: u64,
+    /// While the matching messages are counted: so many may stay.
+    counting: Option<Counting>,
     /// Where to go on.
     at: u64,
     purged: u64,
-    asked: Asked,
 }
 
-/// Who waits for its answer.
+/// How far the subjects of the messages were looked at.
 #[derive(Debug)]
-struct Asked {
-    account: u32,
-    subject: Vec<u8>,
-    reply: Vec<u8>,
-    payload: Vec<u8>,
-    client: Value,
-}
-
-impl Asked {
-    fn new(request: &Request<'_>) -> Self {
-        Self {
-            account: request.account,
-            subject: request.subject.to_vec(),
-            reply: request.reply.to_vec(),
-            payload: request.payload.to_vec(),
-            client: (request.client)(),
-        }
-    }
+struct Counting {
+    keep: u64,
+    after: Option<Vec<u8>>,
 }
 
 fn reply_of(result: Result<u64, ApiError>) -> Reply {
@@ -100,20 +86,19 @@ impl<D: Disk> Engine<D> {
             self.end_purge(group, &wanted.filter);
             return result.map(|_| Some(before));
         }
-        let matching = filter.as_ref().map_or(before, |filter| messages.count_matching(filter));
         let mut purge = Purge {
             group,
             below: if wanted.sequence > 0 { wanted.sequence.min(last + 1) } else { last + 1 },
-            left: matching.saturating_sub(wanted.keep),
-            at: filter.as_ref().map_or(0, |filter| first_candidate(messages, filter)),
+            left: if filter.is_some() { 0 } else { before.saturating_sub(wanted.keep) },
+            at: if filter.is_some() { u64::MAX } else { 0 },
+            counting: filter.as_ref().map(|_| Counting { keep: wanted.keep, after: None }),
             filter,
             filter_text: wanted.filter,
             purged: 0,
-            asked: Asked::new(request),
         };
         match self.purge_step(&mut purge) {
             Ok(false) => {
-                self.purges.push_back(purge);
+                self.ask_long(request, Long::Purge(purge));
                 Ok(None)
             }
             ended => {
@@ -123,20 +108,15 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Goes on with a purge, and answers it when it is done.
-    pub(crate) fn run_purges(&mut self) {
-        let Some(mut purge) = self.purges.pop_front() else { return };
-        let result = match self.purge_step(&mut purge) {
-            Ok(false) => return self.purges.push_front(purge),
+    /// Goes on with a purge; the answer when it is done.
+    pub(super) fn go_on_purging(&mut self, purge: &mut Purge) -> Option<Reply> {
+        let result = match self.purge_step(purge) {
+            Ok(false) => return None,
             Ok(true) => Ok(purge.purged),
             Err(e) => Err(e),
         };
         self.end_purge(purge.group, &purge.filter_text);
-        let Asked { account, subject, reply, payload, client } = &purge.asked;
-        let client = || client.clone();
-        let (account, headers) = (*account, &b""[..]);
-        let request = Request { account, subject, reply, headers, payload, client: &client };
-        self.answer(&request, reply_of(result));
+        Some(reply_of(result))
     }
 
     /// Tells consumers that messages went.
@@ -145,12 +125,15 @@ impl<D: Disk> Engine<D> {
         self.watch_removals(group);
     }
 
-    /// Takes out some messages; true if that was all.
+    /// Counts or takes out some messages; true if that was all.
     fn purge_step(&mut self, purge: &mut Purge) -> Result<bool, ApiError> {
         let Some(stream) = self.streams.get(&purge.group) else {
             return Err(error::STREAM_NOT_FOUND.error());
         };
         let messages = stream.core.messages();
+        if !purge.count(messages) {
+            return Ok(false);
+        }
         let (mut sequences, mut looked, mut is_over) = (Vec::new(), 0, false);
         while looked < STEP && !is_over {
             if sequences.len() as u64 == purge.left {
@@ -176,12 +159,26 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-/// Before this sequence no message matches.
-fn first_candidate(messages: &impl Messages, filter: &Filter) -> u64 {
-    let mut first = u64::MAX;
-    let _ = messages.subjects(filter, None, &mut |_, known| {
-        first = first.min(known.first);
-        std::ops::ControlFlow::Continue(())
-    });
-    first
+impl Purge {
+    /// Counts what matches, and finds where that begins, by some subjects more; true if that is done.
+    fn count(&mut self, messages: &impl Messages) -> bool {
+        let (Some(counting), Some(filter)) = (&mut self.counting, &self.filter) else { return true };
+        let (mut looked, mut behind) = (0, None);
+        let flow = messages.subjects(filter, counting.after.as_deref(), &mut |subject, known| {
+            self.left += known.count;
+            self.at = self.at.min(known.first);
+            looked += 1;
+            if looked < STEP {
+                return ControlFlow::Continue(());
+            }
+            behind = Some(subject.to_vec());
+            ControlFlow::Break(())
+        });
+        counting.after = behind;
+        if flow.is_continue() {
+            self.left = self.left.saturating_sub(counting.keep);
+            self.counting = None;
+        }
+        self.counting.is_none()
+    }
 }

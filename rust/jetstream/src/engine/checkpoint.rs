@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use stonechat_store::disk::{Disk, DiskFile};
 use stonechat_store::file::{Files, IndexJob, Indexed, SealJob, Sealed};
+use stonechat_store::spill::{SpillJob, Spilled};
 use stonechat_store::wal::{SyncJob, Synced};
 
 use super::{Durability, Engine, Storage};
@@ -44,6 +45,13 @@ pub enum Job<D: Disk> {
         /// What is to be done.
         job: SealJob<D>,
     },
+    /// Writes ids or times to come to disk.
+    Spill {
+        /// The stream's number.
+        group: u32,
+        /// What is to be done.
+        job: SpillJob,
+    },
     /// Writes what is known of subjects to disk.
     Index {
         /// The stream's number.
@@ -67,6 +75,8 @@ pub enum Done {
     Remove,
     /// See [`Job::Seal`].
     Seal(u32, Sealed),
+    /// See [`Job::Spill`].
+    Spill(u32, Spilled),
     /// See [`Job::Index`].
     Index(u32, Indexed),
 }
@@ -78,6 +88,7 @@ impl<D: Disk> Job<D> {
             Self::Sync(job) => Done::Sync(job.run()),
             Self::Catalogue(job) => Done::Catalogue(job.run()),
             Self::Seal { group, job } => Done::Seal(group, job.run()),
+            Self::Spill { group, job } => Done::Spill(group, job.run()),
             Self::Index { group, job } => Done::Index(group, job.run()),
             Self::Files { files, disk } => {
                 let synced = files.iter().try_for_each(|file| file.sync());
@@ -93,7 +104,11 @@ impl<D: Disk> Job<D> {
 
     /// Whether it may take seconds, and nothing waits for it.
     pub fn is_long(&self) -> bool {
-        matches!(self, Self::Index { job, .. } if job.is_long())
+        match self {
+            Self::Index { job, .. } => job.is_long(),
+            Self::Spill { job, .. } => job.is_long(),
+            _ => false,
+        }
     }
 
     /// Whether acknowledgements wait for it.
@@ -193,14 +208,20 @@ impl<D: Disk> Engine<D> {
         self.files.hurry();
     }
 
-    /// What a stream wants to do to its index. One freezes while another, or itself, joins.
+    /// What a stream wants to do to its indices. One freezes while another, or itself, joins.
     fn index_job(&mut self) -> Option<Job<D>> {
-        while let Some(group) = self.checkpoint.to_index.pop_front() {
-            let Some(stream) = self.streams.get_mut(&group) else { continue };
-            let Storage::File(file) = stream.core.messages_mut() else { continue };
-            if let Some(job) = file.index_job() {
-                return Some(Job::Index { group, job });
+        while let Some(&group) = self.checkpoint.to_index.front() {
+            if let Some(stream) = self.streams.get_mut(&group) {
+                if let Storage::File(file) = stream.core.messages_mut()
+                    && let Some(job) = file.index_job()
+                {
+                    return Some(Job::Index { group, job });
+                }
+                if let Some(job) = stream.core.spill_job(self.now) {
+                    return Some(Job::Spill { group, job });
+                }
             }
+            self.checkpoint.to_index.pop_front();
         }
         None
     }
@@ -283,6 +304,13 @@ impl<D: Disk> Engine<D> {
                 }
                 self.note_news(group);
             }
+            Done::Spill(group, spilled) => match self.streams.get_mut(&group) {
+                Some(stream) => {
+                    stream.core.spilled(spilled);
+                    self.note_news(group);
+                }
+                None => spilled.discard(),
+            },
             Done::Index(group, indexed) => {
                 if !self.streams.contains_key(&group) {
                     self.checkpoint.obsolete.push(indexed.into_file());
@@ -501,10 +529,13 @@ impl<D: Disk> Engine<D> {
         }
         // It is learned anew at the next start.
         for stream in self.streams.values() {
-            if let Storage::File(file) = stream.core.messages() {
-                // What stays behind is removed then.
-                file.index_names().for_each(|name| drop(self.files.remove(name)));
-            }
+            let names = match stream.core.messages() {
+                Storage::File(file) => Some(file.index_names()),
+                Storage::Memory(_) => None,
+            };
+            // What stays behind is removed then.
+            let names = names.into_iter().flatten().chain(stream.core.spill_names());
+            names.for_each(|name| drop(self.files.remove(name)));
         }
     }
 

@@ -52,7 +52,7 @@ pub(crate) use snapshots::SnapshotRequest;
 pub use storage::Storage;
 pub(crate) use stream::Stream;
 
-use crate::api::Purge;
+use crate::api::LongRequest;
 use crate::consumer::Consumer;
 use crate::error::{self, ApiError};
 use crate::stream::{Entry, Publish, Retention, StreamConfig, Verdict, headers};
@@ -175,8 +175,8 @@ pub struct Engine<D: Disk> {
     passing: VecDeque<delivery::Passed>,
     /// Batches that are not committed yet, by stream and id.
     batches: HashMap<(u32, Vec<u8>), batches::Batch>,
-    /// Purges on their way.
-    pub(crate) purges: VecDeque<Purge>,
+    /// Requests that take long, on their way.
+    pub(crate) long: VecDeque<LongRequest>,
     /// Backups on their way.
     backups: restores::Backups,
     /// When publishers that send ahead are looked through.
@@ -448,7 +448,7 @@ impl<D: Disk> Engine<D> {
     pub(crate) fn note_news(&mut self, group: u32) {
         let Some(stream) = self.streams.get_mut(&group) else { return };
         let has_news = matches!(stream.core.messages(), Storage::File(file) if file.has_news());
-        if has_news && !std::mem::replace(&mut stream.is_noted, true) {
+        if (has_news || stream.core.has_spill_job()) && !std::mem::replace(&mut stream.is_noted, true) {
             self.noted.push(group);
         }
     }
@@ -569,7 +569,7 @@ impl<D: Disk> Engine<D> {
     pub fn next_deadline(&self) -> Option<i64> {
         let expiry = self.expiries.first().map(|(time, _)| *time);
         let timer = self.timers.first().map(|(time, _)| *time);
-        let is_busy = !self.ready.is_empty() || !self.feeding.is_empty() || !self.purges.is_empty();
+        let is_busy = !self.ready.is_empty() || !self.feeding.is_empty() || !self.long.is_empty();
         let ready = is_busy.then_some(self.now);
         let backup = self.next_snapshot().into_iter().chain(self.next_restore()).min();
         let batch = self.next_batch_end().into_iter().chain(self.next_fast_end()).min();
@@ -607,12 +607,17 @@ impl<D: Disk> Engine<D> {
 
     fn expire(&mut self, group: u32) {
         const BUDGET: usize = 2048;
+        /// Nanoseconds after which it is tried again when nothing can be written.
+        const AGAIN: i64 = 1_000_000_000;
         let Some(stream) = self.streams.get_mut(&group) else { return };
         stream.expiry = None;
         let expiry = stream.core.expire(self.now, BUDGET);
         let marker = stream.core.marker_headers();
-        if !expiry.remove.is_empty() {
-            let _ = self.change(group, &Entry::Remove { sequences: &expiry.remove });
+        if !expiry.remove.is_empty()
+            && self.change(group, &Entry::Remove { sequences: &expiry.remove }).is_err()
+            && let Some(stream) = self.streams.get_mut(&group)
+        {
+            stream.core.expire_again(&expiry.remove, self.now.saturating_add(AGAIN));
         }
         for subject in &expiry.markers {
             let entry = Entry::Append { time: self.now, subject, headers: &marker, payload: b"" };
@@ -640,7 +645,7 @@ impl<D: Disk> Engine<D> {
         self.feed_streams();
         self.remove_released();
         self.deliver();
-        self.run_purges();
+        self.run_long();
         self.run_restores();
         self.run_snapshots();
         self.remove_released();

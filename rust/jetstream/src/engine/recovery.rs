@@ -9,6 +9,7 @@ use stonechat_store::disk::Disk;
 use stonechat_store::file::{FileStream, Files};
 use stonechat_store::memory::MemoryStream;
 use stonechat_store::messages::Messages;
+use stonechat_store::spill::Shelf;
 use stonechat_store::wal::{self, Found, GroupId, Log, Record};
 
 use super::checkpoint::{Checkpoint, key};
@@ -180,7 +181,7 @@ impl<D: Disk> Engine<D> {
             passing: std::collections::VecDeque::new(),
             batches: HashMap::new(),
             fast_sweep: None,
-            purges: std::collections::VecDeque::new(),
+            long: std::collections::VecDeque::new(),
             backups: super::restores::Backups::default(),
             feeding: std::collections::VecDeque::new(),
             feeds: 0,
@@ -332,8 +333,8 @@ impl<D: Disk> Engine<D> {
         storage: Storage<D>,
     ) {
         let name = config.name.clone();
-        let stream =
-            Stream::new(account, created, StreamCore::new(config, storage), self.options.domain.as_deref());
+        let core = StreamCore::new(config, storage, &Shelf::new(&self.files, self.salt, group));
+        let stream = Stream::new(account, created, core, self.options.domain.as_deref());
         self.streams.insert(group, stream);
         if let Some(account) = self.accounts.get_mut(account as usize) {
             account.streams.insert(name, group);
@@ -501,6 +502,7 @@ impl<D: Disk> Engine<D> {
             if let Storage::File(file) = stream.core.messages_mut() {
                 file.make_index_room();
             }
+            stream.core.make_spill_room();
         }
         self.note_news(group);
     }
@@ -542,6 +544,7 @@ impl<D: Disk> Engine<D> {
             let mut at = Some(from);
             while let Some(from) = at {
                 at = stream.core.recover(from, 1024, now);
+                stream.core.make_spill_room();
             }
         }
         self.account_bytes(group, 0);
@@ -607,11 +610,15 @@ impl<D: Disk> Engine<D> {
         let known: std::collections::HashSet<String> = self
             .streams
             .values()
-            .filter_map(|stream| match stream.core.messages() {
-                Storage::File(file) => Some(file.file_names().into_iter().chain(file.index_names().cloned())),
-                Storage::Memory(_) => None,
+            .flat_map(|stream| {
+                let files = match stream.core.messages() {
+                    Storage::File(file) => {
+                        Some(file.file_names().into_iter().chain(file.index_names().cloned()))
+                    }
+                    Storage::Memory(_) => None,
+                };
+                files.into_iter().flatten().chain(stream.core.spill_names().cloned())
             })
-            .flatten()
             .collect();
         let obsolete: std::collections::HashSet<&String> = self.checkpoint.obsolete.iter().collect();
         let mut needed = Vec::new();

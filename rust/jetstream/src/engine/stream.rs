@@ -129,7 +129,8 @@ impl<D: Disk> Stream<D> {
 
     pub(super) fn may_expire(&self) -> bool {
         let config = self.core.config();
-        config.max_age > 0 || config.allow_msg_ttl || config.allow_msg_schedules || self.expiry.is_some()
+        let has_times = config.max_age > 0 || config.allow_msg_ttl || config.allow_msg_schedules;
+        has_times || self.expiry.is_some() || self.core.remembers_ids()
     }
 
     /// The streams for which it answers direct gets.

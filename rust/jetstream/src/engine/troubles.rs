@@ -95,13 +95,17 @@ impl<D: Disk> Engine<D> {
             stream.is_noted = false;
             let name = stream.core.config().name.clone();
             let account = stream.account;
-            let Storage::File(file) = stream.core.messages_mut() else { continue };
-            let damaged = file.take_damaged();
-            if file.has_index_job() {
-                self.checkpoint.to_index.push_back(group);
+            let mut has_job = stream.core.has_spill_job();
+            let mut damaged = Vec::new();
+            if let Storage::File(file) = stream.core.messages_mut() {
+                damaged = file.take_damaged();
+                has_job |= file.has_index_job();
+                if file.has_news() {
+                    self.checkpoint.to_seal.push_back(group);
+                }
             }
-            if file.has_news() {
-                self.checkpoint.to_seal.push_back(group);
+            if has_job {
+                self.checkpoint.to_index.push_back(group);
             }
             for d in damaged {
                 let (first, last) = (*d.sequences.start(), *d.sequences.end());

@@ -4,18 +4,19 @@
 //! read again, and asks neither a clock nor anybody else.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use stonechat_store::index::Filter;
-use stonechat_store::messages::{Messages, Progress};
+use stonechat_store::messages::Messages;
+use stonechat_store::spill::{Shelf, SpillJob, Spilled};
 use stonechat_subject::Transform;
 
 use super::config::{Discard, Retention, StreamConfig};
 use super::counter;
-use super::dedupe::Dedupe;
 use super::entry::Entry;
 use super::headers::{self, PublishHeaders};
-use super::schedule::{self, Role, Scheduled, Schedules};
+use super::notes::Notes;
+use super::schedule::{self, Role};
 use super::ttl::{self, Ttl};
 use crate::error::{self, ApiError};
 
@@ -57,32 +58,13 @@ pub enum Verdict<'a> {
     },
 }
 
-/// What has to go because its time is over.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Expiry {
-    /// Messages, in the order of their sequences.
-    pub remove: Vec<u64>,
-    /// Subjects whose last message is among them and of which that is to be told.
-    pub markers: Vec<Vec<u8>>,
-    /// When to look again, in nanoseconds since 1970; `None` if there is nothing to wait for.
-    pub next: Option<i64>,
-}
-
 /// A stream.
 #[derive(Debug)]
 pub struct StreamCore<M> {
-    config: StreamConfig,
-    messages: M,
+    pub(super) config: StreamConfig,
+    pub(super) messages: M,
     transform: Option<Transform>,
-    dedupe: Dedupe,
-    /// The id of the last message that was stored.
-    last_id: Vec<u8>,
-    /// When messages with a time to live of their own go.
-    ttls: BTreeSet<(i64, u64)>,
-    /// Messages that outlive `max_age`.
-    forever: BTreeSet<u64>,
-    /// Messages that make others later.
-    schedules: Schedules,
+    pub(super) notes: Notes,
     /// Somebody wants to know what goes, and from this sequence on its subject too.
     is_watched: bool,
     watched_from: u64,
@@ -99,15 +81,11 @@ pub struct Removed {
 }
 
 impl<M: Messages> StreamCore<M> {
-    /// A stream with these messages; `config` was checked.
-    pub fn new(config: StreamConfig, messages: M) -> Self {
+    /// A stream with these messages; `config` was checked. What does not fit into memory goes to the `shelf`.
+    pub fn new(config: StreamConfig, messages: M, shelf: &Shelf) -> Self {
         let mut core = Self {
             transform: None,
-            dedupe: Dedupe::new(config.duplicate_window),
-            last_id: Vec::new(),
-            ttls: BTreeSet::new(),
-            forever: BTreeSet::new(),
-            schedules: Schedules::default(),
+            notes: Notes::new(&config, shelf),
             is_watched: false,
             watched_from: u64::MAX,
             removed: Removed::default(),
@@ -155,7 +133,7 @@ impl<M: Messages> StreamCore<M> {
     }
 
     fn remove(&mut self, sequence: u64) -> bool {
-        self.schedules.remove(sequence);
+        self.notes.schedules.remove(sequence);
         if !self.is_watched {
             return self.messages.remove(sequence);
         }
@@ -174,7 +152,7 @@ impl<M: Messages> StreamCore<M> {
     fn remove_first_on(&mut self, subject: &[u8], keep: u64) -> bool {
         let removed = self.messages.remove_first_on(subject, keep);
         if let Some(sequence) = removed {
-            self.schedules.remove(sequence);
+            self.notes.schedules.remove(sequence);
         }
         if let Some(sequence) = removed.filter(|_| self.is_watched) {
             let subject = (sequence >= self.watched_from).then(|| subject.into());
@@ -206,7 +184,7 @@ impl<M: Messages> StreamCore<M> {
 
     /// Takes a new configuration, which was checked; what exceeds its limits goes.
     pub fn set_config(&mut self, config: StreamConfig) {
-        self.dedupe.set_window(config.duplicate_window);
+        self.notes.dedupe.set_window(config.duplicate_window);
         let fewer = config.max_msgs_per_subject > 0
             && (self.config.max_msgs_per_subject <= 0
                 || config.max_msgs_per_subject < self.config.max_msgs_per_subject);
@@ -225,7 +203,7 @@ impl<M: Messages> StreamCore<M> {
             if known.count > keep {
                 over.push(subject.to_vec());
             }
-            std::ops::ControlFlow::Continue(())
+            ControlFlow::Continue(())
         });
         for subject in over {
             while self.remove_first_on(&subject, keep) {}
@@ -245,7 +223,7 @@ impl<M: Messages> StreamCore<M> {
         while too_much(&self.messages) {
             if !self.is_watched {
                 let Some(sequence) = self.messages.remove_first() else { break };
-                self.schedules.remove(sequence);
+                self.notes.schedules.remove(sequence);
                 continue;
             }
             let first = self.messages.state().first_sequence;
@@ -349,13 +327,15 @@ impl<M: Messages> StreamCore<M> {
         if h.stream_source.is_some() && !is_sourced {
             return Err(error::MESSAGE_SOURCE_HDR_NOT_ALLOWED.error());
         }
-        if let Some(sequence) = h.msg_id.and_then(|id| self.dedupe.find(id, now)) {
+        if let Some(id) = h.msg_id
+            && let Some(sequence) = self.find_id(id, now)
+        {
             return Ok(Verdict::Duplicate { sequence });
         }
         if let Some(id) = h.expected_last_msg_id
-            && id != self.last_id
+            && id != self.notes.last_id
         {
-            let last = String::from_utf8_lossy(&self.last_id);
+            let last = String::from_utf8_lossy(&self.notes.last_id);
             return Err(error::STREAM_WRONG_LAST_MSG_ID.with("id", last));
         }
         if let Some(rollup) = h.rollup.filter(|_| !is_sourced) {
@@ -479,7 +459,7 @@ impl<M: Messages> StreamCore<M> {
             Entry::Skip { time, id } => {
                 let sequence = self.messages.skip(time);
                 if !id.is_empty() {
-                    self.dedupe.note(id, sequence, time);
+                    self.notes.dedupe.note(id, sequence, time);
                 }
                 return Ok(sequence);
             }
@@ -489,9 +469,7 @@ impl<M: Messages> StreamCore<M> {
             }),
             Entry::Clear { next } => {
                 self.clear(next);
-                self.ttls.clear();
-                self.forever.clear();
-                self.schedules.clear();
+                self.notes.clear();
             }
         }
         Ok(self.messages.last_sequence())
@@ -502,7 +480,7 @@ impl<M: Messages> StreamCore<M> {
         match h.rollup {
             Some(rollup) if rollup.eq_ignore_ascii_case(b"all") => {
                 self.clear(0);
-                self.schedules.clear();
+                self.notes.clear();
             }
             Some(rollup) if rollup.eq_ignore_ascii_case(b"sub") => self.remove_all_on(subject),
             _ => {}
@@ -511,7 +489,7 @@ impl<M: Messages> StreamCore<M> {
             .messages
             .append(time, subject, headers, payload)
             .ok_or_else(|| error::STREAM_STORE_FAILED.with("err", "too many subjects"))?;
-        self.note_headers(&h, subject, sequence, time, time);
+        self.notes.note(&self.config, &self.messages, &h, (sequence, time), time);
         if self.config.allow_msg_schedules
             && h.schedule_next == Some(schedule::PURGE)
             && let Some(scheduler) = h.scheduler
@@ -532,7 +510,7 @@ impl<M: Messages> StreamCore<M> {
         if stonechat_subject::has_wildcard(subject) {
             let _ = self.messages.subjects(&Filter::new(subject), None, &mut |subject, _| {
                 subjects.push(subject.to_vec());
-                std::ops::ControlFlow::Continue(())
+                ControlFlow::Continue(())
             });
         }
         for subject in subjects {
@@ -540,127 +518,84 @@ impl<M: Messages> StreamCore<M> {
         }
     }
 
-    /// What a stored message's headers mean for later.
-    fn note_headers(&mut self, h: &PublishHeaders<'_>, subject: &[u8], sequence: u64, time: i64, now: i64) {
-        self.last_id.clear();
-        if let Some(id) = h.msg_id {
-            self.last_id.extend_from_slice(id);
-            self.dedupe.note(id, sequence, time);
-        }
-        match h.ttl.filter(|_| self.config.allow_msg_ttl).and_then(Ttl::parse) {
-            Some(Ttl::For(ttl)) => drop(self.ttls.insert((time.saturating_add(ttl), sequence))),
-            Some(Ttl::Never) => drop(self.forever.insert(sequence)),
-            None => {}
-        }
-        if self.config.allow_msg_schedules {
-            self.schedules.note(subject, h, sequence, time, now);
+    /// The sequence of the message that had this id, if it is remembered at `now`.
+    fn find_id(&self, id: &[u8], now: i64) -> Option<u64> {
+        self.notes.dedupe.find(id, now).unwrap_or_else(|_| {
+            // Slow, but right; at the next change all is noted anew.
+            let mut found = None;
+            let from = self.messages.at_time(self.notes.dedupe.since(now).saturating_add(1))?;
+            self.messages.scan(from, &mut |sequence, message| {
+                if message.is_some_and(|m| headers::value(m.headers, b"Nats-Msg-Id") == Some(id)) {
+                    found = Some(sequence);
+                }
+                ControlFlow::Continue(())
+            });
+            found
+        })
+    }
+
+    /// Notes all anew, if something of it can't be read any more.
+    pub(super) fn mend(&mut self, now: i64) {
+        if self.notes.is_broken() {
+            self.notes.forget();
+            let mut at = Some(self.messages.state().first_sequence);
+            while let Some(from) = at {
+                at = self.recover(from, 1024, now);
+                self.make_spill_room();
+            }
         }
     }
 
     /// Learns from stored messages, from `sequence` on, what is not in any index: ids, times to live, schedules. Looks at
     /// `budget` messages; answers where to go on.
     pub fn recover(&mut self, sequence: u64, budget: usize, now: i64) -> Option<u64> {
-        let mut buffer = Vec::new();
-        let mut at = sequence;
-        for _ in 0..budget {
-            let Progress::Done(Some(next)) = self.messages.next_matching(None, at, 1) else { return None };
-            let found = match self.messages.read(next, &mut buffer) {
-                Ok(Some(message)) => Some((message.time, message.headers.to_vec(), message.subject.to_vec())),
-                _ => None,
-            };
-            if let Some((time, headers, subject)) = found {
-                self.note_headers(&PublishHeaders::parse(&headers), &subject, next, time, now);
+        let Self { config, messages, notes, .. } = self;
+        let (mut left, mut next) = (budget, None);
+        messages.scan(sequence, &mut |at, message| {
+            if left == 0 {
+                next = Some(at);
+                return ControlFlow::Break(());
             }
-            at = next + 1;
-        }
-        Some(at)
+            left -= 1;
+            if let Some(message) = message {
+                let h = PublishHeaders::parse(message.headers);
+                notes.note(config, messages, &h, (at, message.time), now);
+            }
+            ControlFlow::Continue(())
+        });
+        next
     }
 
-    /// What has to go at `now`, at most `budget` messages.
-    pub fn expire(&mut self, now: i64, budget: usize) -> Expiry {
-        let mut expiry = Expiry::default();
-        self.dedupe.forget_before(now);
-        while let Some(&(time, sequence)) = self.ttls.first() {
-            if time > now || expiry.remove.len() == budget {
-                break;
-            }
-            self.ttls.pop_first();
-            if self.messages.contains(sequence) {
-                expiry.remove.push(sequence);
-            }
-        }
-        self.expire_old(now, budget, &mut expiry);
-        expiry.remove.sort_unstable();
-        expiry.remove.dedup();
-        if self.config.subject_delete_marker_ttl > 0 {
-            self.find_markers(&mut expiry);
-        }
-        expiry.next = if expiry.remove.len() == budget { Some(now) } else { self.next_expiry(now) };
-        expiry
+    /// Whether there are ids that are to be forgotten one day.
+    pub fn remembers_ids(&self) -> bool {
+        self.notes.dedupe.next_end().is_some()
     }
 
-    fn expire_old(&self, now: i64, budget: usize, expiry: &mut Expiry) {
-        let max_age = self.config.max_age;
-        let state = self.messages.state();
-        if max_age == 0 || state.messages == 0 || state.first_time.saturating_add(max_age) > now {
-            return;
-        }
-        let young = self.messages.at_time(now - max_age + 1).unwrap_or(state.last_sequence + 1);
-        let mut at = state.first_sequence;
-        while let Progress::Done(Some(sequence)) = self.messages.next_matching(None, at, 1) {
-            if sequence >= young || expiry.remove.len() >= budget {
-                break;
-            }
-            if !self.forever.contains(&sequence) {
-                expiry.remove.push(sequence);
-            }
-            at = sequence + 1;
+    /// Whether [`StreamCore::spill_job`] has something.
+    pub fn has_spill_job(&self) -> bool {
+        self.notes.has_job()
+    }
+
+    /// What is to be done to keep ids, times to live and schedules within the memory for indices.
+    pub fn spill_job(&mut self, now: i64) -> Option<SpillJob> {
+        self.notes.job(now)
+    }
+
+    /// Takes note of how a job ended.
+    pub fn spilled(&mut self, spilled: Spilled) {
+        self.notes.spilled(spilled);
+    }
+
+    /// Makes room at once, if there is too little: while the store is opened, when nobody waits yet.
+    pub fn make_spill_room(&mut self) {
+        if let Some(job) = self.notes.writing_job() {
+            self.notes.spilled(job.run());
         }
     }
 
-    /// Subjects that lose their last message.
-    fn find_markers(&self, expiry: &mut Expiry) {
-        let mut buffer = Vec::new();
-        for sequence in &expiry.remove {
-            let Ok(Some(message)) = self.messages.read(*sequence, &mut buffer) else { continue };
-            let is_last = self.messages.subject(message.subject).is_some_and(|known| known.last == *sequence);
-            let is_marker = headers::value(message.headers, b"Nats-Marker-Reason").is_some();
-            if is_last && !is_marker {
-                expiry.markers.push(message.subject.to_vec());
-            }
-        }
-    }
-
-    /// When something will be too old, at least a millisecond after `now`.
-    pub fn next_expiry(&self, now: i64) -> Option<i64> {
-        let ttl = self.ttls.first().map(|(time, _)| (*time).max(now + 1_000_000));
-        let state = self.messages.state();
-        let age = (self.config.max_age > 0 && state.messages > 0)
-            .then(|| state.first_time.saturating_add(self.config.max_age).max(now + 1_000_000));
-        let schedule = self.schedules.next_due().map(|due| due.max(now + 1_000_000));
-        [ttl, age, schedule].into_iter().flatten().min()
-    }
-
-    /// The messages of the schedules that are due at `now`, at most `budget`.
-    pub fn take_scheduled(&mut self, now: i64, budget: usize) -> Vec<Scheduled> {
-        self.schedules.take_due(&self.messages, now, budget)
-    }
-
-    /// Whether a schedule is due still, though its message was made.
-    pub fn is_due(&self, sequence: u64, now: i64) -> bool {
-        self.schedules.due_of(sequence).is_some_and(|due| due <= now)
-    }
-
-    /// Puts a schedule off.
-    pub fn put_off(&mut self, sequence: u64, due: i64) {
-        self.schedules.put_off(sequence, due);
-    }
-
-    /// The header block of a marker that says that a subject's last message is too old.
-    pub fn marker_headers(&self) -> Vec<u8> {
-        let ttl = ttl::show_seconds(self.config.subject_delete_marker_ttl);
-        format!("NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\nNats-TTL: {ttl}\r\nNats-Rollup: sub\r\n\r\n")
-            .into_bytes()
+    /// The files that hold ids, times to live and schedules, for this opening of the store alone.
+    pub fn spill_names(&self) -> impl Iterator<Item = &String> {
+        self.notes.file_names()
     }
 }
 

@@ -1,87 +1,78 @@
 //! Which message ids were seen within the duplicate window.
 
-use std::collections::VecDeque;
-
-use hashbrown::HashMap;
+use stonechat_store::spill::{Ids, Seen, Shelf, Unreadable};
 use xxhash_rust::xxh3::xxh3_128;
 
+/// A window is forgotten in so many pieces.
+const PIECES: i64 = 4;
+
 /// Ids by their hash: what an id says does not matter, and 128 bits do not meet by chance.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Dedupe {
+#[derive(Debug)]
+pub(super) struct Dedupe {
     /// Nanoseconds that an id is remembered; 0 for not at all.
     window: i64,
-    seen: HashMap<u128, Seen>,
-    /// In the order of times.
-    order: VecDeque<(i64, u128)>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Seen {
-    time: i64,
-    sequence: u64,
+    ids: Ids,
 }
 
 impl Dedupe {
     /// A table that remembers ids for `window` nanoseconds.
-    pub fn new(window: i64) -> Self {
-        Self { window, ..Self::default() }
+    pub(super) fn new(window: i64, shelf: &Shelf) -> Self {
+        Self { window, ids: Ids::new(shelf) }
     }
 
     /// Changes the window.
-    pub fn set_window(&mut self, window: i64) {
+    pub(super) fn set_window(&mut self, window: i64) {
         self.window = window;
         if window == 0 {
-            *self = Self::default();
+            self.ids.clear();
         }
+    }
+
+    /// From when on an id counts at `now`.
+    pub(super) fn since(&self, now: i64) -> i64 {
+        now.saturating_sub(self.window)
     }
 
     /// The sequence of the message that had this id, if it is remembered at `now`.
-    pub fn find(&self, id: &[u8], now: i64) -> Option<u64> {
+    ///
+    /// # Errors
+    ///
+    /// What is remembered can't be read.
+    pub(super) fn find(&self, id: &[u8], now: i64) -> Result<Option<u64>, Unreadable> {
         if self.window == 0 {
-            return None;
+            return Ok(None);
         }
-        let seen = self.seen.get(&xxh3_128(id))?;
-        (now - seen.time < self.window).then_some(seen.sequence)
+        let seen = self.ids.find(xxh3_128(id))?;
+        Ok(seen.filter(|seen| seen.time > self.since(now)).map(|seen| seen.sequence))
     }
 
     /// Remembers an id; times never fall.
-    pub fn note(&mut self, id: &[u8], sequence: u64, time: i64) {
+    pub(super) fn note(&mut self, id: &[u8], sequence: u64, time: i64) {
         if self.window == 0 {
             return;
         }
-        self.forget_before(time);
-        let hash = xxh3_128(id);
-        if self.seen.insert(hash, Seen { time, sequence }).is_none_or(|seen| seen.time != time) {
-            self.order.push_back((time, hash));
-        }
+        self.forget(time);
+        self.ids.note(xxh3_128(id), Seen { time, sequence }, (self.window / PIECES).max(1));
     }
 
     /// Forgets what is too old at `now`.
-    pub fn forget_before(&mut self, now: i64) {
-        while let Some((time, hash)) = self.order.front().copied() {
-            if now - time < self.window {
-                break;
-            }
-            self.order.pop_front();
-            // It may have come again since.
-            if self.seen.get(&hash).is_some_and(|seen| seen.time == time) {
-                self.seen.remove(&hash);
-            }
-        }
-        if self.seen.len() * 8 < self.seen.capacity() && self.seen.capacity() > 1024 {
-            self.seen.shrink_to(self.seen.len() * 2);
-            self.order.shrink_to(self.order.len() * 2);
-        }
+    pub(super) fn forget(&mut self, now: i64) {
+        self.ids.forget(self.since(now));
     }
 
-    /// How many ids are remembered.
-    pub fn len(&self) -> usize {
-        self.seen.len()
+    /// When something can be forgotten.
+    pub(super) fn next_end(&self) -> Option<i64> {
+        self.ids.next_end().map(|newest| newest.saturating_add(self.window))
     }
 
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.seen.is_empty()
+    /// The ids themselves, for what concerns their storage.
+    pub(super) fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// The same.
+    pub(super) fn ids_mut(&mut self) -> &mut Ids {
+        &mut self.ids
     }
 }
 
@@ -91,13 +82,16 @@ mod tests {
 
     #[test]
     fn an_id_is_known_within_the_window() {
-        let mut dedupe = Dedupe::new(100);
+        let mut dedupe = Dedupe::new(100, &Shelf::none());
         dedupe.note(b"a", 1, 10);
         dedupe.note(b"b", 2, 50);
-        assert_eq!((dedupe.find(b"a", 109), dedupe.find(b"a", 110)), (Some(1), None));
+        assert_eq!((dedupe.find(b"a", 109), dedupe.find(b"a", 110)), (Ok(Some(1)), Ok(None)));
         dedupe.note(b"a", 3, 115);
-        assert_eq!((dedupe.find(b"a", 150), dedupe.len()), (Some(3), 2));
-        dedupe.forget_before(1000);
-        assert!(dedupe.is_empty() && dedupe.order.is_empty());
+        assert_eq!((dedupe.find(b"a", 150), dedupe.next_end()), (Ok(Some(3)), Some(150)));
+        dedupe.forget(1000);
+        assert_eq!(dedupe.next_end(), None);
+        dedupe.note(b"a", 4, 1001);
+        dedupe.set_window(0);
+        assert_eq!((dedupe.find(b"a", 1002), dedupe.next_end()), (Ok(None), None));
     }
 }

@@ -7,20 +7,22 @@ pub(crate) mod counter;
 mod decode;
 mod dedupe;
 mod entry;
+mod expiry;
 pub mod headers;
+mod notes;
 mod schedule;
 mod ttl;
 mod update;
 
-pub use self::core::{Expiry, Publish, Removed, StreamCore, Verdict};
+pub use self::core::{Publish, Removed, StreamCore, Verdict};
 pub use check::{Origins, check};
 pub use config::{
     Compression, ConsumerLimits, Discard, External, PersistMode, Placement, Republish, Retention,
     SourceConsumer, Storage, StreamConfig, StreamSource, SubjectTransform,
 };
 pub use decode::StreamRequest;
-pub use dedupe::Dedupe;
 pub use entry::Entry;
+pub use expiry::Expiry;
 pub use schedule::Scheduled;
 pub use ttl::Ttl;
 pub(crate) use ttl::go_duration;

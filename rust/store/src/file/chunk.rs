@@ -25,14 +25,14 @@ pub(super) struct Chunk {
 
 /// How the chunks of a segment are written.
 #[derive(Debug, Clone)]
-pub(super) struct Packing {
+pub(crate) struct Packing {
     pub(super) salt: u64,
     pub(super) sealer: Option<Arc<Sealer>>,
 }
 
 impl Packing {
     /// Appends a chunk of the `records` that begin at `begin`; it will lie at `at` in the file.
-    pub(super) fn encode(&self, out: &mut Vec<u8>, at: u64, begin: u32, records: &[u8], epoch: u32) {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>, at: u64, begin: u32, records: &[u8], epoch: u32) {
         let from = out.len();
         out.resize(from + HEADER_LEN, 0);
         let compressed = minlz::s2::encode(records);
@@ -53,7 +53,7 @@ impl Packing {
 
     /// Reads the chunk at the start of `bytes`, which lies at `at` in the file, and appends its records to `out`. Answers where they
     /// begin and how long the chunk is; `None` if it is not intact.
-    pub(super) fn decode(&self, bytes: &[u8], at: u64, out: &mut Vec<u8>) -> Option<(u32, usize)> {
+    pub(crate) fn decode(&self, bytes: &[u8], at: u64, out: &mut Vec<u8>) -> Option<(u32, usize)> {
         let (header, rest) = bytes.split_at_checked(HEADER_LEN)?;
         let word = |i: usize| {
             u32::from_le_bytes([header[4 * i], header[4 * i + 1], header[4 * i + 2], header[4 * i + 3]])

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::subjects::Budget;
+use crate::budget::Budget;
 use crate::disk::Disk;
 use crate::encryption::Keyring;
 
@@ -18,10 +18,10 @@ pub struct Files<D: Disk> {
     disk: Arc<D>,
     /// Bytes of data at which a segment ends.
     pub(super) segment_len: u64,
-    pub(super) keys: Keyring,
+    pub(crate) keys: Keyring,
     /// The opening of the store.
-    pub(super) epoch: u32,
-    pub(super) index_budget: Arc<Budget>,
+    pub(crate) epoch: u32,
+    pub(crate) index_budget: Arc<Budget>,
     /// Work that only saves memory is to end.
     in_a_hurry: AtomicBool,
     open: Mutex<Open<D::File>>,
@@ -35,7 +35,7 @@ struct Open<F> {
 
 impl<D: Disk> Files<D> {
     /// Files of `disk`, for segments of up to `segment_len` bytes. They are encrypted if there are `keys`; `epoch` is another
-    /// number at each opening of the store; what is known of subjects takes about `index_len` bytes of memory.
+    /// number at each opening of the store; indices take about `index_len` bytes of memory.
     pub fn new(disk: Arc<D>, segment_len: u64, keys: Keyring, epoch: u32, index_len: usize) -> Self {
         let open = Mutex::new(Open { files: HashMap::new(), clock: 0 });
         let (index_budget, in_a_hurry) = (Budget::new(index_len), AtomicBool::new(false));
@@ -47,7 +47,7 @@ impl<D: Disk> Files<D> {
         self.in_a_hurry.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn is_in_a_hurry(&self) -> bool {
+    pub(crate) fn is_in_a_hurry(&self) -> bool {
         self.in_a_hurry.load(Ordering::Relaxed)
     }
 
@@ -57,7 +57,7 @@ impl<D: Disk> Files<D> {
     }
 
     /// The file `name`, opened if it is not open.
-    pub(super) fn get(&self, name: &str) -> io::Result<Arc<D::File>> {
+    pub(crate) fn get(&self, name: &str) -> io::Result<Arc<D::File>> {
         {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             open.clock += 1;
@@ -73,7 +73,7 @@ impl<D: Disk> Files<D> {
     }
 
     /// Creates the file `name`; one that is left over from a creation that was never recorded is emptied.
-    pub(super) fn create(&self, name: &str) -> io::Result<Arc<D::File>> {
+    pub(crate) fn create(&self, name: &str) -> io::Result<Arc<D::File>> {
         let file = match self.disk.create(name) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 self.disk.remove(name)?;

@@ -27,7 +27,9 @@ mod tail;
 mod tests;
 pub mod varint;
 
+pub(crate) use chunk::Packing;
 pub use files::Files;
+pub(crate) use open::labelled_packing;
 pub use seal::{SealJob, Sealed};
 pub use stream::{Damaged, FileStream};
 pub use subjects::{IndexJob, Indexed};
@@ -36,5 +38,5 @@ pub use tail::Reference;
 /// The usual length of a segment, in bytes.
 pub const SEGMENT_LEN: u64 = 16 << 20;
 
-/// The usual memory for what is known of subjects, in bytes.
+/// The usual memory for indices, in bytes.
 pub const INDEX_LEN: usize = 256 << 20;

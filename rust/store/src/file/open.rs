@@ -233,7 +233,8 @@ pub(super) fn index_target<D: Disk>(
     Some((format!("stream-{group}-index-{number}"), packing))
 }
 
-fn labelled_packing<D: Disk>(
+/// How a file is written that has this label, a key and a number.
+pub(crate) fn labelled_packing<D: Disk>(
     files: &Files<D>,
     mut label: [u8; 16],
     salt: u64,

@@ -6,10 +6,11 @@
 mod cron;
 mod pattern;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::HashMap;
 
-use stonechat_store::messages::Messages;
+use stonechat_store::index::Filter;
+use stonechat_store::messages::{Messages, Progress};
+use stonechat_store::spill::{Dues, Kind, Shelf};
 use stonechat_subject::{is_valid_literal, overlaps};
 
 use self::pattern::Pattern;
@@ -135,87 +136,91 @@ pub struct Scheduled {
 }
 
 /// The schedules of a stream by when they are due, in nanoseconds since 1970.
-#[derive(Debug, Default)]
+///
+/// A schedule replaces what its subject has, so that it is the first message there. It ends when it goes, or when something else
+/// is published on its subject; what the queue holds of it then is passed over when its time comes.
+#[derive(Debug)]
 pub(super) struct Schedules {
-    by_subject: HashMap<Arc<[u8]>, (u64, i64)>,
-    by_sequence: HashMap<u64, Arc<[u8]>>,
-    due: BTreeMap<(i64, u64), Arc<[u8]>>,
+    due: Dues,
+    /// When those are due that are not due any more when they were at first.
+    moved: HashMap<u64, i64>,
 }
 
 impl Schedules {
+    pub(super) fn new(shelf: &Shelf) -> Self {
+        Self { due: Dues::new(shelf, Kind::Schedules), moved: HashMap::new() }
+    }
+
+    /// The queue, for what concerns its storage.
+    pub(super) fn due(&self) -> &Dues {
+        &self.due
+    }
+
+    /// The same.
+    pub(super) fn due_mut(&mut self) -> &mut Dues {
+        &mut self.due
+    }
+
     /// Takes note of a stored message. What was missed before `now` is left out.
     pub(super) fn note(
         &mut self,
-        subject: &[u8],
+        messages: &impl Messages,
         h: &PublishHeaders<'_>,
         sequence: u64,
         time: i64,
         now: i64,
     ) {
         let pattern = h.schedule.and_then(|text| Pattern::parse(text, h.schedule_zone).ok());
-        match pattern.and_then(|pattern| pattern.next(time, now)) {
-            Some(due) => self.insert(subject, sequence, due),
-            None if h.scheduler.is_none() => self.remove_subject(subject),
-            None => {}
+        if let Some(due) = pattern.and_then(|pattern| pattern.next(time, now)) {
+            self.due.insert(due, sequence);
         }
         let next = h.schedule_next.filter(|next| *next != PURGE);
         let next = next.and_then(|next| crate::time::parse_rfc3339(std::str::from_utf8(next).ok()?));
+        // It may have been replaced since.
         if let (Some(next), Some(scheduler)) = (next, h.scheduler)
-            && let Some((sequence, _)) = self.by_subject.get(scheduler)
+            && let Some(schedule) = messages.first_on(scheduler).filter(|schedule| *schedule < sequence)
         {
-            self.insert(scheduler, *sequence, next);
-        }
-    }
-
-    fn insert(&mut self, subject: &[u8], sequence: u64, due: i64) {
-        self.remove_subject(subject);
-        let subject: Arc<[u8]> = subject.into();
-        self.by_subject.insert(Arc::clone(&subject), (sequence, due));
-        self.by_sequence.insert(sequence, Arc::clone(&subject));
-        self.due.insert((due, sequence), subject);
-    }
-
-    fn remove_subject(&mut self, subject: &[u8]) {
-        if let Some((sequence, due)) = self.by_subject.remove(subject) {
-            self.by_sequence.remove(&sequence);
-            self.due.remove(&(due, sequence));
+            self.put_off(schedule, next);
         }
     }
 
     /// A message went.
     pub(super) fn remove(&mut self, sequence: u64) {
-        if let Some(subject) = self.by_sequence.get(&sequence).cloned() {
-            self.remove_subject(&subject);
+        if !self.moved.is_empty() {
+            self.moved.remove(&sequence);
         }
     }
 
     /// All messages went.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        self.due.clear();
+        self.moved.clear();
     }
 
     /// When the next one is due.
     pub(super) fn next_due(&self) -> Option<i64> {
-        self.due.first_key_value().map(|((due, _), _)| *due)
+        self.due.first()
     }
 
-    /// When this one is due.
-    pub(super) fn due_of(&self, sequence: u64) -> Option<i64> {
-        self.by_subject.get(self.by_sequence.get(&sequence)?).map(|(_, due)| *due)
+    /// Whether one is due after `now` only.
+    pub(super) fn is_put_off(&self, sequence: u64, now: i64) -> bool {
+        self.moved.get(&sequence).is_some_and(|due| *due > now)
     }
 
     /// Puts one off.
     pub(super) fn put_off(&mut self, sequence: u64, due: i64) {
-        if let Some(subject) = self.by_sequence.get(&sequence).cloned() {
-            self.insert(&subject, sequence, due);
+        if self.moved.insert(sequence, due) != Some(due) {
+            self.due.insert(due, sequence);
         }
     }
 
-    /// The messages of those that are due at `now`, at most `budget`, in the order of the schedules.
-    pub(super) fn take_due<M: Messages>(&mut self, messages: &M, now: i64, budget: usize) -> Vec<Scheduled> {
-        let due = self.due.range(..=(now, u64::MAX)).take(budget);
-        let mut due: Vec<(u64, i64)> = due.map(|((due, sequence), _)| (*sequence, *due)).collect();
+    /// The messages of those that are due at `now`, at most `budget`, in the order of the schedules. Each is taken out of the queue.
+    pub(super) fn take_due(&mut self, messages: &impl Messages, now: i64, budget: usize) -> Vec<Scheduled> {
+        let due = std::iter::from_fn(|| self.due.pop(now)).take(budget);
+        let mut due: Vec<(u64, i64)> = due.map(|(due, sequence)| (sequence, due)).collect();
         due.sort_unstable();
+        due.dedup();
+        due.retain(|(sequence, due)| self.moved.get(sequence).is_none_or(|moved| moved == due));
         let mut made = Vec::with_capacity(due.len());
         for (sequence, due) in due {
             match generate(messages, sequence, due, now) {
@@ -227,10 +232,38 @@ impl Schedules {
     }
 }
 
+/// Whether something was published on the subject of a schedule since, other than what schedules made.
+fn is_replaced(messages: &impl Messages, sequence: u64, subject: &[u8]) -> bool {
+    let last = messages.subject(subject).map_or(0, |known| known.last);
+    if last == sequence {
+        return false;
+    }
+    let (filter, mut buffer, mut at) = (Filter::new(subject), Vec::new(), sequence + 1);
+    while at <= last {
+        let next = match messages.next_matching(Some(&filter), at, 1024) {
+            Progress::Done(Some(next)) => next,
+            Progress::Done(None) => break,
+            Progress::More(next) => {
+                at = next;
+                continue;
+            }
+        };
+        let message = messages.read(next, &mut buffer).ok().flatten();
+        if message.is_some_and(|m| headers::value(m.headers, b"Nats-Scheduler").is_none()) {
+            return true;
+        }
+        at = next + 1;
+    }
+    false
+}
+
 /// Makes the message of a schedule.
 fn generate<M: Messages>(messages: &M, sequence: u64, due: i64, now: i64) -> Option<Scheduled> {
     let mut buffer = Vec::new();
     let schedule = messages.read(sequence, &mut buffer).ok()??;
+    if is_replaced(messages, sequence, schedule.subject) {
+        return None;
+    }
     let value = |name: &[u8]| headers::value(schedule.headers, name);
     let pattern =
         Pattern::parse(value(b"Nats-Schedule")?, PublishHeaders::parse(schedule.headers).schedule_zone);

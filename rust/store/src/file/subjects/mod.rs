@@ -16,7 +16,6 @@ mod run;
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::job::{Content, Failed};
 pub use self::job::{IndexJob, Indexed};
@@ -25,6 +24,7 @@ pub(super) use self::run::Unreadable;
 use self::run::{OpenBlock, Run};
 use super::chunk::Packing;
 use super::files::Files;
+use crate::budget::{Budget, Share};
 use crate::disk::Disk;
 use crate::index::{Filter, SubjectTree};
 use crate::messages::SubjectState;
@@ -33,55 +33,6 @@ use crate::messages::SubjectState;
 const JOINED: usize = 4;
 /// A run is joined with newer ones if it has at most so many times as many subjects as they.
 const LARGER: usize = 2;
-
-/// Bytes of memory that the subjects of all streams of a store may take.
-#[derive(Debug)]
-pub(super) struct Budget {
-    limit: usize,
-    used: AtomicUsize,
-}
-
-impl Budget {
-    pub(super) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, used: AtomicUsize::new(0) })
-    }
-
-    /// While a tree is written, the next one grows.
-    fn is_tight(&self) -> bool {
-        self.used.load(Ordering::Relaxed) > self.limit / 2
-    }
-
-    /// A tree that takes less is not worth a file.
-    fn smallest(&self) -> usize {
-        self.limit / 256
-    }
-
-    /// Subjects after which memory is looked at again.
-    fn step(&self) -> usize {
-        (self.limit >> 14).clamp(1, 4096)
-    }
-}
-
-/// What one stream takes of it.
-#[derive(Debug)]
-struct Share {
-    budget: Arc<Budget>,
-    bytes: usize,
-}
-
-impl Share {
-    fn set(&mut self, bytes: usize) {
-        self.budget.used.fetch_add(bytes, Ordering::Relaxed);
-        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.bytes = bytes;
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.set(0);
-    }
-}
 
 /// A map from subjects to what is known of them.
 #[derive(Debug)]
@@ -129,7 +80,7 @@ impl SubjectIndex {
             to_join: 0,
             wants_freezing: false,
             look_at: budget.step(),
-            share: Share { budget: Arc::clone(budget), bytes: 0 },
+            share: Share::new(budget),
             seed,
             open: RefCell::default(),
             obsolete: Vec::new(),
@@ -289,12 +240,12 @@ impl SubjectIndex {
         if self.tree.len() < self.look_at {
             return;
         }
-        self.look_at = self.tree.len() + self.share.budget.step();
+        self.look_at = self.tree.len() + self.share.budget().step();
         let tree = self.tree.heap_bytes();
         let frozen = self.frozen.as_ref().map_or(0, |frozen| frozen.heap_bytes());
         self.share.set(tree + frozen);
-        self.wants_freezing =
-            !self.is_freezing && self.share.budget.is_tight() && tree > self.share.budget.smallest();
+        let is_worth_it = !self.tree.is_empty() && tree > self.share.budget().smallest();
+        self.wants_freezing = !self.is_freezing && is_worth_it && self.share.budget().is_tight();
     }
 
     /// Whether [`SubjectIndex::job`] has something.
@@ -341,7 +292,7 @@ impl SubjectIndex {
         // One that could not be written is tried again, before the next.
         let frozen = self.frozen.get_or_insert_with(|| Arc::new(std::mem::take(&mut self.tree)));
         let tree = Arc::clone(frozen);
-        self.look_at = self.share.budget.step();
+        self.look_at = self.share.budget().step();
         let is_oldest = self.runs.is_empty();
         let job = self.write_job(files, target, Content::Tree(tree), is_oldest)?;
         self.is_freezing = true;
@@ -411,7 +362,7 @@ impl SubjectIndex {
                 // What is frozen stays in memory until there is more; and runs are as good as they were.
                 self.obsolete.push(name);
                 self.may_join = false;
-                self.look_at = self.tree.len() + self.share.budget.step();
+                self.look_at = self.tree.len() + self.share.budget().step();
             }
         }
         self.plan_joining();

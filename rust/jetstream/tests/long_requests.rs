@@ -1,4 +1,4 @@
-//! Purges that take several steps: what is published meanwhile stays, and everything else goes on.
+//! Requests that take several steps: what is published meanwhile stays, and everything else goes on.
 
 #![allow(clippy::expect_used, reason = "a test that can't go on may panic")]
 
@@ -61,8 +61,12 @@ impl World {
     }
 
     fn publish(&mut self, count: usize) {
+        self.publish_on(count, 3);
+    }
+
+    fn publish_on(&mut self, count: usize, subjects: usize) {
         for number in 0..count {
-            let subject = format!("s.{}", number % 3);
+            let subject = format!("s.{}", number % subjects);
             let message = Publish { subject: subject.as_bytes(), headers: b"", payload: b"x" };
             self.engine.publish(self.group, b"", &message);
         }
@@ -122,4 +126,37 @@ fn a_purge_ends_with_its_stream() {
     assert!(answers.iter().any(|a| a["type"] == "io.nats.jetstream.api.v1.stream_delete_response"));
     let purged = answers.iter().find(|a| a["purged"] == 0).expect("the purge's answer");
     assert_eq!(purged["error"]["err_code"], 10059);
+}
+
+#[test]
+fn many_subjects_are_told_in_steps() {
+    let mut world = World::new();
+    world.publish_on(1500, 500);
+    world.send("STREAM.INFO.S", &json!({"subjects_filter": "s.*", "offset": 3}));
+    assert_eq!(world.turn(), None, "it takes several turns");
+    world.send("STREAM.NAMES", &json!({}));
+    assert_eq!(world.turn().expect("an answer within a turn")["streams"], json!(["S"]));
+    let info = world.answer();
+    let subjects = info["state"]["subjects"].as_object().expect("subjects");
+    assert_eq!((&info["total"], &info["offset"], subjects.len()), (&json!(500), &json!(3), 497));
+    assert!(subjects.values().all(|count| *count == 3) && !subjects.contains_key("s.10"), "{info}");
+    world.send("STREAM.INFO.S", &json!({"subjects_filter": "s.*"}));
+    assert_eq!(world.turn(), None);
+    world.send("STREAM.DELETE.S", &Value::Null);
+    let answers = [world.answer(), world.answer()];
+    assert!(answers.iter().any(|answer| answer["error"]["err_code"] == 10059), "{answers:?}");
+}
+
+#[test]
+fn a_purge_counts_many_subjects_in_steps() {
+    for (request, purged) in [
+        (json!({"filter": "s.*", "keep": 100}), 1400),
+        (json!({"filter": "s.1*", "keep": 1}), 0),
+        (json!({"filter": "s.*", "seq": 701}), 700),
+    ] {
+        let mut world = World::new();
+        world.publish_on(1500, 500);
+        assert_eq!(world.purge(&request)["purged"], purged, "{request}");
+        assert_eq!(world.left(), 1500 - purged, "{request}");
+    }
 }

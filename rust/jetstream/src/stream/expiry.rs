@@ -1,0 +1,152 @@
+//! What goes because its time is over.
+
+use stonechat_store::messages::{Messages, Progress};
+
+use super::core::StreamCore;
+use super::notes::Mortal;
+use super::schedule::Scheduled;
+use super::{headers, ttl};
+
+/// Nanoseconds after which it is looked again, at the earliest.
+const AGAIN: i64 = 1_000_000;
+
+/// What has to go because its time is over.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Expiry {
+    /// Messages, in the order of their sequences.
+    pub remove: Vec<u64>,
+    /// Subjects whose last message is among them and of which that is to be told.
+    pub markers: Vec<Vec<u8>>,
+    /// When to look again, in nanoseconds since 1970; `None` if there is nothing to wait for.
+    pub next: Option<i64>,
+}
+
+impl<M: Messages> StreamCore<M> {
+    /// What has to go at `now`, at most `budget` messages.
+    pub fn expire(&mut self, now: i64, budget: usize) -> Expiry {
+        let mut expiry = Expiry::default();
+        self.mend(now);
+        self.notes.dedupe.forget(now);
+        while expiry.remove.len() < budget
+            && let Some((_, sequence)) = self.notes.ttls.pop(now)
+        {
+            if self.messages.contains(sequence) {
+                expiry.remove.push(sequence);
+            }
+        }
+        self.expire_old(now, budget, &mut expiry);
+        expiry.remove.sort_unstable();
+        expiry.remove.dedup();
+        if self.config.subject_delete_marker_ttl > 0 {
+            self.find_markers(&mut expiry);
+        }
+        expiry.next = if expiry.remove.len() == budget { Some(now) } else { self.next_expiry(now) };
+        expiry
+    }
+
+    /// What could not be removed is tried again at `time`.
+    pub fn expire_again(&mut self, sequences: &[u64], time: i64) {
+        sequences.iter().for_each(|sequence| self.notes.ttls.insert(time, *sequence));
+    }
+
+    fn expire_old(&mut self, now: i64, budget: usize, expiry: &mut Expiry) {
+        let max_age = self.config.max_age;
+        if self.first_mortal_time().is_none_or(|time| time.saturating_add(max_age) > now) {
+            return;
+        }
+        let young = self.messages.at_time(now - max_age + 1);
+        let young = young.unwrap_or_else(|| self.messages.last_sequence() + 1);
+        let mut at = self.notes.mortal.get().from;
+        self.notes.forever.remove_range(..self.messages.state().first_sequence);
+        while let Progress::Done(Some(sequence)) = self.messages.next_matching(None, at, 1) {
+            if sequence >= young || expiry.remove.len() >= budget {
+                break;
+            }
+            if !self.notes.forever.contains(sequence) {
+                expiry.remove.push(sequence);
+            }
+            at = sequence + 1;
+        }
+    }
+
+    /// When the first message was stored that does not outlive `max_age`; `None` also if there is no such age.
+    fn first_mortal_time(&self) -> Option<i64> {
+        let state = self.messages.state();
+        if self.config.max_age == 0 || state.messages == 0 {
+            return None;
+        }
+        if self.notes.forever.is_empty() && state.first_time > 0 {
+            self.notes.mortal.set(Mortal { from: state.first_sequence, first: None });
+            return Some(state.first_time);
+        }
+        let Mortal { mut from, first } = self.notes.mortal.get();
+        if let Some((sequence, time)) = first
+            && self.messages.contains(sequence)
+            && from >= state.first_sequence
+        {
+            return Some(time);
+        }
+        from = from.max(state.first_sequence);
+        let (mut at, mut buffer, mut is_behind) = (from, Vec::new(), true);
+        while let Progress::Done(Some(sequence)) = self.messages.next_matching(None, at, 1) {
+            at = sequence + 1;
+            if self.notes.forever.contains(sequence) {
+                from = if is_behind { at } else { from };
+                continue;
+            }
+            // One that can't be read is as old as the next one that can.
+            is_behind = false;
+            if let Ok(Some(message)) = self.messages.read(sequence, &mut buffer) {
+                self.notes.mortal.set(Mortal { from, first: Some((sequence, message.time)) });
+                return Some(message.time);
+            }
+        }
+        self.notes.mortal.set(Mortal { from, first: None });
+        None
+    }
+
+    /// Subjects that lose their last message.
+    fn find_markers(&self, expiry: &mut Expiry) {
+        let mut buffer = Vec::new();
+        for sequence in &expiry.remove {
+            let Ok(Some(message)) = self.messages.read(*sequence, &mut buffer) else { continue };
+            let is_last = self.messages.subject(message.subject).is_some_and(|known| known.last == *sequence);
+            let is_marker = headers::value(message.headers, b"Nats-Marker-Reason").is_some();
+            if is_last && !is_marker {
+                expiry.markers.push(message.subject.to_vec());
+            }
+        }
+    }
+
+    /// When something will be too old, at least a millisecond after `now`.
+    pub fn next_expiry(&self, now: i64) -> Option<i64> {
+        let ttl = self.notes.ttls.first();
+        let age = self.first_mortal_time().map(|time| time.saturating_add(self.config.max_age));
+        let ids = self.notes.dedupe.next_end();
+        let schedule = self.notes.schedules.next_due();
+        let next = [ttl, age, ids, schedule].into_iter().flatten().min();
+        next.map(|time| time.max(now + AGAIN))
+    }
+
+    /// The messages of the schedules that are due at `now`, at most `budget`.
+    pub fn take_scheduled(&mut self, now: i64, budget: usize) -> Vec<Scheduled> {
+        self.notes.schedules.take_due(&self.messages, now, budget)
+    }
+
+    /// Whether a schedule is due still, though its message was made.
+    pub fn is_due(&self, sequence: u64, now: i64) -> bool {
+        self.messages.contains(sequence) && !self.notes.schedules.is_put_off(sequence, now)
+    }
+
+    /// Puts a schedule off.
+    pub fn put_off(&mut self, sequence: u64, due: i64) {
+        self.notes.schedules.put_off(sequence, due);
+    }
+
+    /// The header block of a marker that says that a subject's last message is too old.
+    pub fn marker_headers(&self) -> Vec<u8> {
+        let ttl = ttl::show_seconds(self.config.subject_delete_marker_ttl);
+        format!("NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\nNats-TTL: {ttl}\r\nNats-Rollup: sub\r\n\r\n")
+            .into_bytes()
+    }
+}
