@@ -207,7 +207,8 @@ impl<D: Disk> Engine<D> {
                 body.replace_range(at..at + place.len(), &part);
             }
         }
-        let waits = self.is_ahead();
+        // While nothing can be written, who only looks is not kept waiting.
+        let waits = self.is_ahead() && !(self.refuses.is_some() && is_read(reply.kind));
         let message =
             Outgoing { account, subject: request.reply, payload: body.as_bytes(), ..Outgoing::default() };
         self.outbox.push(waits, &message);
@@ -262,6 +263,11 @@ impl<D: Disk> Engine<D> {
         let group = account.and_then(|account| account.streams.get(name));
         group.copied().ok_or_else(|| error::STREAM_NOT_FOUND.error())
     }
+}
+
+/// Whether an answer of this type only tells what is there.
+fn is_read(kind: &str) -> bool {
+    ["info_response", "names_response", "list_response", "msg_get_response"].iter().any(|end| kind.ends_with(end))
 }
 
 /// Whether a request creates a consumer; `tokens` are those behind `CONSUMER`.
