@@ -28,7 +28,6 @@ struct Expected {
     purged: u64,
 }
 
-
 struct World {
     engine: Engine<SimDisk>,
     /// Streams are created compressed.

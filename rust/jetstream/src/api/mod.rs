@@ -267,7 +267,9 @@ impl<D: Disk> Engine<D> {
 
 /// Whether an answer of this type only tells what is there.
 fn is_read(kind: &str) -> bool {
-    ["info_response", "names_response", "list_response", "msg_get_response"].iter().any(|end| kind.ends_with(end))
+    ["info_response", "names_response", "list_response", "msg_get_response"]
+        .iter()
+        .any(|end| kind.ends_with(end))
 }
 
 /// Whether a request creates a consumer; `tokens` are those behind `CONSUMER`.

@@ -8,8 +8,10 @@ mod acks;
 mod advisories;
 mod batches;
 mod checkpoint;
+mod commit;
 mod consumers;
 mod delivery;
+mod expiry;
 mod fast;
 mod feeds;
 mod figures;
@@ -38,7 +40,7 @@ use stonechat_store::catalogue::Catalogue;
 use stonechat_store::disk::Disk;
 use stonechat_store::file::Files;
 use stonechat_store::messages::Messages;
-use stonechat_store::wal::{self, GroupId, Log};
+use stonechat_store::wal::{GroupId, Log};
 
 pub use checkpoint::{Done, Job};
 pub use figures::Detail;
@@ -563,144 +565,6 @@ impl<D: Disk> Engine<D> {
     pub(crate) fn is_ahead(&self) -> bool {
         self.options.durability == Durability::Synced
             && (self.log.gathered_len() > 0 || self.log.durable() < self.log.records_end())
-    }
-
-    /// When the engine wants to be called again though nothing happens.
-    pub fn next_deadline(&self) -> Option<i64> {
-        let expiry = self.expiries.first().map(|(time, _)| *time);
-        let timer = self.timers.first().map(|(time, _)| *time);
-        let is_busy = !self.ready.is_empty() || !self.feeding.is_empty() || !self.long.is_empty();
-        let ready = is_busy.then_some(self.now);
-        let backup = self.next_snapshot().into_iter().chain(self.next_restore()).min();
-        let batch = self.next_batch_end().into_iter().chain(self.next_fast_end()).min();
-        [ready, expiry, timer, batch, backup, self.checkpoint_deadline()].into_iter().flatten().min()
-    }
-
-    pub(crate) fn plan_expiry(&mut self, group: u32, due: Option<i64>) {
-        let Some(stream) = self.streams.get_mut(&group) else { return };
-        if stream.expiry == due {
-            return;
-        }
-        if let Some(old) = std::mem::replace(&mut stream.expiry, due) {
-            self.expiries.remove(&(old, group));
-        }
-        if let Some(due) = due {
-            self.expiries.insert((due, group));
-        }
-    }
-
-    /// Does what time asks for.
-    pub fn tick(&mut self) {
-        self.tick_consumers();
-        self.end_batches();
-        self.end_fast_batches();
-        // So many streams at a time.
-        for _ in 0..64 {
-            let Some(&(due, group)) = self.expiries.first() else { break };
-            if due > self.now {
-                break;
-            }
-            self.expiries.pop_first();
-            self.expire(group);
-        }
-    }
-
-    fn expire(&mut self, group: u32) {
-        const BUDGET: usize = 2048;
-        /// Nanoseconds after which it is tried again when nothing can be written.
-        const AGAIN: i64 = 1_000_000_000;
-        let Some(stream) = self.streams.get_mut(&group) else { return };
-        stream.expiry = None;
-        let expiry = stream.core.expire(self.now, BUDGET);
-        let marker = stream.core.marker_headers();
-        if !expiry.remove.is_empty()
-            && self.change(group, &Entry::Remove { sequences: &expiry.remove }).is_err()
-            && let Some(stream) = self.streams.get_mut(&group)
-        {
-            stream.core.expire_again(&expiry.remove, self.now.saturating_add(AGAIN));
-        }
-        for subject in &expiry.markers {
-            let entry = Entry::Append { time: self.now, subject, headers: &marker, payload: b"" };
-            let _ = self.change(group, &entry);
-        }
-        self.run_schedules(group);
-        let Some(stream) = self.streams.get(&group) else { return };
-        let next =
-            if expiry.next == Some(self.now) { expiry.next } else { stream.core.next_expiry(self.now) };
-        self.plan_expiry(group, next);
-    }
-
-    /// Writes what was gathered to the log. Call it when a batch of messages is done.
-    pub fn commit(&mut self) {
-        self.commit_light();
-        // Now that the log has all that streams have: a checkpoint says up to where in the log they are.
-        if self.log.gathered_len() == 0 {
-            self.checkpoint_tick();
-        }
-    }
-
-    /// The same, but for checkpoints: what is left to do is told by [`Engine::next_deadline`] and [`Engine::wants_checkpoint`].
-    pub fn commit_light(&mut self) {
-        self.finish_all_passed();
-        self.feed_streams();
-        self.remove_released();
-        self.deliver();
-        self.run_long();
-        self.run_restores();
-        self.run_snapshots();
-        self.remove_released();
-        self.take_news();
-        self.log_consumers();
-        self.write_referred();
-        self.log_ends();
-        match self.log.write() {
-            Ok(end) => {
-                if std::mem::take(&mut self.is_staged) || self.outbox.is_open() {
-                    self.barrier = end;
-                }
-                self.close_passed(end);
-                let after = if self.options.durability == Durability::Synced { end } else { 0 };
-                self.outbox.close(after);
-            }
-            Err(e) => self.log_failed(&e),
-        }
-        self.reserve();
-        self.await_checkpoint();
-    }
-
-    /// Ends what is gathered with the last sequences of the streams in it.
-    fn log_ends(&mut self) {
-        if self.gathered.is_empty() {
-            return;
-        }
-        let mut ends = Vec::with_capacity(self.gathered.len());
-        for group in self.gathered.drain(..) {
-            if let Some(stream) = self.streams.get_mut(&group) {
-                stream.is_gathered = false;
-                ends.push((group, stream.core.messages().last_sequence()));
-            }
-        }
-        let body = Body::ends(&ends);
-        self.log.append(GroupId(journal::STORE), body.kind, &body.parts());
-    }
-
-    /// Makes sure that the next batch finds room, or refuses messages until it does.
-    fn reserve(&mut self) {
-        match self.log.reserve() {
-            Ok(()) => {
-                if self
-                    .refuses
-                    .as_ref()
-                    .is_some_and(|e| e.err_code == error::STORAGE_RESOURCES_EXCEEDED.error().err_code)
-                    && self.checkpoint.has_room()
-                {
-                    self.refuses = None;
-                    self.warn("JetStream has room on the disk again, publishing goes on".to_owned());
-                }
-            }
-            Err(wal::Error::Full { .. }) => self.disk_full(),
-            Err(e) => self.log_failed(&e),
-        }
     }
 
     /// Hands out what may leave.

@@ -1,0 +1,84 @@
+//! The end of a batch: what was gathered goes to the log, and what tells of it waits for that.
+
+use stonechat_store::disk::Disk;
+use stonechat_store::messages::Messages;
+use stonechat_store::wal::{self, GroupId};
+
+use super::journal::{self, Body};
+use super::{Durability, Engine};
+use crate::error;
+
+impl<D: Disk> Engine<D> {
+    /// Writes what was gathered to the log. Call it when a batch of messages is done.
+    pub fn commit(&mut self) {
+        self.commit_light();
+        // Now that the log has all that streams have: a checkpoint says up to where in the log they are.
+        if self.log.gathered_len() == 0 {
+            self.checkpoint_tick();
+        }
+    }
+
+    /// The same, but for checkpoints: what is left to do is told by [`Engine::next_deadline`] and [`Engine::wants_checkpoint`].
+    pub fn commit_light(&mut self) {
+        self.finish_all_passed();
+        self.feed_streams();
+        self.remove_released();
+        self.deliver();
+        self.run_long();
+        self.run_restores();
+        self.run_snapshots();
+        self.remove_released();
+        self.take_news();
+        self.log_consumers();
+        self.write_referred();
+        self.log_ends();
+        match self.log.write() {
+            Ok(end) => {
+                if std::mem::take(&mut self.is_staged) || self.outbox.is_open() {
+                    self.barrier = end;
+                }
+                self.close_passed(end);
+                let after = if self.options.durability == Durability::Synced { end } else { 0 };
+                self.outbox.close(after);
+            }
+            Err(e) => self.log_failed(&e),
+        }
+        self.reserve();
+        self.await_checkpoint();
+    }
+
+    /// Ends what is gathered with the last sequences of the streams in it.
+    fn log_ends(&mut self) {
+        if self.gathered.is_empty() {
+            return;
+        }
+        let mut ends = Vec::with_capacity(self.gathered.len());
+        for group in self.gathered.drain(..) {
+            if let Some(stream) = self.streams.get_mut(&group) {
+                stream.is_gathered = false;
+                ends.push((group, stream.core.messages().last_sequence()));
+            }
+        }
+        let body = Body::ends(&ends);
+        self.log.append(GroupId(journal::STORE), body.kind, &body.parts());
+    }
+
+    /// Makes sure that the next batch finds room, or refuses messages until it does.
+    pub(super) fn reserve(&mut self) {
+        match self.log.reserve() {
+            Ok(()) => {
+                if self
+                    .refuses
+                    .as_ref()
+                    .is_some_and(|e| e.err_code == error::STORAGE_RESOURCES_EXCEEDED.error().err_code)
+                    && self.checkpoint.has_room()
+                {
+                    self.refuses = None;
+                    self.warn("JetStream has room on the disk again, publishing goes on".to_owned());
+                }
+            }
+            Err(wal::Error::Full { .. }) => self.disk_full(),
+            Err(e) => self.log_failed(&e),
+        }
+    }
+}

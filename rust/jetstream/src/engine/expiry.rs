@@ -1,0 +1,75 @@
+//! When streams are looked at again, and what goes then because its time is over.
+
+use stonechat_store::disk::Disk;
+
+use super::Engine;
+use crate::stream::Entry;
+
+/// Messages of a stream that go at once, at most.
+const BUDGET: usize = 2048;
+/// Nanoseconds after which it is tried again when nothing can be written.
+const AGAIN: i64 = 1_000_000_000;
+
+impl<D: Disk> Engine<D> {
+    /// When the engine wants to be called again though nothing happens.
+    pub fn next_deadline(&self) -> Option<i64> {
+        let expiry = self.expiries.first().map(|(time, _)| *time);
+        let timer = self.timers.first().map(|(time, _)| *time);
+        let is_busy = !self.ready.is_empty() || !self.feeding.is_empty() || !self.long.is_empty();
+        let ready = is_busy.then_some(self.now);
+        let backup = self.next_snapshot().into_iter().chain(self.next_restore()).min();
+        let batch = self.next_batch_end().into_iter().chain(self.next_fast_end()).min();
+        [ready, expiry, timer, batch, backup, self.checkpoint_deadline()].into_iter().flatten().min()
+    }
+
+    pub(crate) fn plan_expiry(&mut self, group: u32, due: Option<i64>) {
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        if stream.expiry == due {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut stream.expiry, due) {
+            self.expiries.remove(&(old, group));
+        }
+        if let Some(due) = due {
+            self.expiries.insert((due, group));
+        }
+    }
+
+    /// Does what time asks for.
+    pub fn tick(&mut self) {
+        self.tick_consumers();
+        self.end_batches();
+        self.end_fast_batches();
+        // So many streams at a time.
+        for _ in 0..64 {
+            let Some(&(due, group)) = self.expiries.first() else { break };
+            if due > self.now {
+                break;
+            }
+            self.expiries.pop_first();
+            self.expire(group);
+        }
+    }
+
+    fn expire(&mut self, group: u32) {
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        stream.expiry = None;
+        let expiry = stream.core.expire(self.now, BUDGET);
+        let marker = stream.core.marker_headers();
+        if !expiry.remove.is_empty()
+            && self.change(group, &Entry::Remove { sequences: &expiry.remove }).is_err()
+            && let Some(stream) = self.streams.get_mut(&group)
+        {
+            stream.core.expire_again(&expiry.remove, self.now.saturating_add(AGAIN));
+        }
+        for subject in &expiry.markers {
+            let entry = Entry::Append { time: self.now, subject, headers: &marker, payload: b"" };
+            let _ = self.change(group, &entry);
+        }
+        self.run_schedules(group);
+        let Some(stream) = self.streams.get(&group) else { return };
+        let next =
+            if expiry.next == Some(self.now) { expiry.next } else { stream.core.next_expiry(self.now) };
+        self.plan_expiry(group, next);
+    }
+}
