@@ -264,6 +264,12 @@ fn ids_times_to_live_and_schedules_are_kept_on_disk() {
             let is_young = world.now - learned_when.max(began) < 3 * SECOND;
             assert!(!made.is_empty() || is_young || spoilt, "seed {seed}: schedule {number}");
         }
+        world.ask("$JS.API.STREAM.DELETE.S", &json!({}));
+        for _ in 0..4 {
+            world.pass(3 * SECOND);
+            world.run_jobs(100);
+        }
+        assert_eq!(world.files("stream-"), Vec::<String>::new(), "seed {seed}");
     }
     assert_eq!(spilled.len(), 3, "little memory");
 }

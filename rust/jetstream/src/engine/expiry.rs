@@ -67,6 +67,8 @@ impl<D: Disk> Engine<D> {
             let _ = self.change(group, &entry);
         }
         self.run_schedules(group);
+        // Files of what was forgotten are to go.
+        self.note_news(group);
         let Some(stream) = self.streams.get(&group) else { return };
         let next =
             if expiry.next == Some(self.now) { expiry.next } else { stream.core.next_expiry(self.now) };

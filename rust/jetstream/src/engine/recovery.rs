@@ -382,6 +382,7 @@ impl<D: Disk> Engine<D> {
             *of_account = of_account.saturating_sub(bytes);
         }
         self.checkpoint.deleted.push(key(group));
+        self.checkpoint.obsolete.extend(stream.core.spill_names().cloned());
         if let Storage::File(file) = stream.core.into_messages() {
             self.checkpoint.obsolete.extend(file.into_obsolete());
         }

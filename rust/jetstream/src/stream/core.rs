@@ -476,6 +476,7 @@ impl<M: Messages> StreamCore<M> {
     }
 
     fn append(&mut self, time: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Result<u64, ApiError> {
+        self.mend(time);
         let h = if headers.is_empty() { PublishHeaders::default() } else { PublishHeaders::parse(headers) };
         match h.rollup {
             Some(rollup) if rollup.eq_ignore_ascii_case(b"all") => {

@@ -9,6 +9,8 @@ use super::{headers, ttl};
 
 /// Nanoseconds after which it is looked again, at the earliest.
 const AGAIN: i64 = 1_000_000;
+/// How many times as many ends of messages are looked at as messages may go.
+const LOOKED: usize = 8;
 
 /// What has to go because its time is over.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -27,9 +29,13 @@ impl<M: Messages> StreamCore<M> {
         let mut expiry = Expiry::default();
         self.mend(now);
         self.notes.dedupe.forget(now);
+        // Of messages that are gone there may be many more.
+        let mut looked = 0;
         while expiry.remove.len() < budget
+            && looked < LOOKED * budget
             && let Some((_, sequence)) = self.notes.ttls.pop(now)
         {
+            looked += 1;
             if self.messages.contains(sequence) {
                 expiry.remove.push(sequence);
             }
@@ -40,7 +46,8 @@ impl<M: Messages> StreamCore<M> {
         if self.config.subject_delete_marker_ttl > 0 {
             self.find_markers(&mut expiry);
         }
-        expiry.next = if expiry.remove.len() == budget { Some(now) } else { self.next_expiry(now) };
+        let is_cut = expiry.remove.len() == budget || looked == LOOKED * budget;
+        expiry.next = if is_cut { Some(now) } else { self.next_expiry(now) };
         expiry
     }
 
@@ -120,6 +127,9 @@ impl<M: Messages> StreamCore<M> {
 
     /// When something will be too old, at least a millisecond after `now`.
     pub fn next_expiry(&self, now: i64) -> Option<i64> {
+        if self.notes.is_broken() {
+            return Some(now + AGAIN);
+        }
         let ttl = self.notes.ttls.first();
         let age = self.first_mortal_time().map(|time| time.saturating_add(self.config.max_age));
         let ids = self.notes.dedupe.next_end();
