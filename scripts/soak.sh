@@ -42,7 +42,7 @@ durability() {
 }
 
 part sim-store simulate stonechat-store "--lib simulation" 20000
-for test in crashes consumers feeds backups; do
+for test in crashes consumers feeds backups notes; do
   part "sim-$test" simulate stonechat-jetstream "--test $test" "${SOAK_SEEDS:-5000}"
 done
 for turn in 1 2 3 4 5; do
