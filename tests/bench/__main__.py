@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.support.binaries import BinaryNotFoundErrorError, nats_server, stonechat_server
 
-from . import churn, consumers, core, cores, instructions, interpreter, plot, render, startup
+from . import churn, consumers, core, cores, ids, instructions, interpreter, plot, render, startup
 from .part import BUILD, FULL_RUNS, FULL_SECS, ROOT, BenchError, Plan, say, urgent
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _MEASURES: dict[str, Callable[[Plan], dict[str, Any]]] = {
     "churn": churn.measure,
     "consumers": consumers.measure,
     "cores": cores.measure,
+    "ids": ids.measure,
     "interpreter": interpreter.measure,
     "startup": startup.measure,
 }
