@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import nats
 import pytest
 
-from .store import ask, connected, publish_until, started
+from .store import SEED, ask, connected, publish_until, started
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,8 @@ def test_consumers_survive_kills(stonechat_program: Path, tmp_path: Path, sync: 
 
 
 async def _kill_again_and_again(program: Path, store: Path, sync: str) -> None:
-    chance = random.Random(KILLS)
+    chance = random.Random(SEED)
+    print(f"STONECHAT_SEED={SEED}")
     stored: dict[int, int] = {}
     seen: dict[str, set[int]] = {name: set() for name in CONSUMERS}
     done: dict[str, set[int]] = {name: set() for name in CONSUMERS}

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.process import ServerFailedErrorError, ServerProcess
 
-from .store import ask, connected, copy_of, publish_until, started, verify
+from .store import SEED, ask, connected, copy_of, publish_until, started, verify
 
 FLIPS = int(os.environ.get("STONECHAT_FLIPS", "50"))
 MESSAGES = int(os.environ.get("STONECHAT_FLIP_MESSAGES", "20000"))
@@ -46,7 +46,8 @@ def _files_of(store: Path) -> list[Path]:
 async def _flip(program: Path, store: Path, delay_s: float, flips: int) -> None:
     acked = await _fill(program, store, delay_s)
     files = _files_of(store)
-    chance = random.Random(flips)
+    chance = random.Random(SEED)
+    print(f"STONECHAT_SEED={SEED}")
     lost = dropped = 0
     for turn in range(flips):
         # Half of them where most bytes are, half of them in any file.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .store import ask, connected, publish_until, started, verify
+from .store import SEED, ask, connected, publish_until, started, verify
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,8 @@ def test_what_was_acknowledged_survives_kills(stonechat_program: Path, tmp_path:
 
 
 async def _kill_again_and_again(program: Path, store: Path, sync: str, kills: int) -> None:
-    chance = random.Random(kills)
+    chance = random.Random(SEED)
+    print(f"STONECHAT_SEED={SEED}")
     acked: dict[int, int] = {}
     number = 0
     for round_ in range(kills + 1):
