@@ -78,10 +78,10 @@ impl<M: Messages> StreamCore<M> {
 
     /// When the first message was stored that does not outlive `max_age`; `None` also if there is no such age.
     fn first_mortal_time(&self) -> Option<i64> {
-        let state = self.messages.state();
-        if self.config.max_age == 0 || state.messages == 0 {
+        if self.config.max_age == 0 || self.messages.count() == 0 {
             return None;
         }
+        let state = self.messages.state();
         if self.notes.forever.is_empty() && state.first_time > 0 {
             self.notes.mortal.set(Mortal { from: state.first_sequence, first: None });
             return Some(state.first_time);

@@ -90,7 +90,13 @@ impl Dues {
     pub fn pop(&mut self, now: i64) -> Option<(i64, u64)> {
         let (due, place) = self.find_first().filter(|((time, _), _)| *time <= now)?;
         match place {
-            Where::Near => drop(self.near.pop_first()),
+            Where::Near => {
+                self.near.pop_first();
+                // Now and then, the less the fewer there are.
+                if self.near.len().is_power_of_two() {
+                    self.look();
+                }
+            }
             Where::Frozen => {
                 if let Some((_, taken)) = &mut self.frozen {
                     *taken += 1;
