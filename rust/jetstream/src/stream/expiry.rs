@@ -160,3 +160,66 @@ impl<M: Messages> StreamCore<M> {
             .into_bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use stonechat_store::memory::MemoryStream;
+    use stonechat_store::spill::Shelf;
+
+    use super::*;
+    use crate::stream::{Entry, StreamRequest};
+
+    const SECOND: i64 = 1_000_000_000;
+
+    fn stream(config: &str) -> StreamCore<MemoryStream> {
+        let config = StreamRequest::decode(config.as_bytes(), true).expect("a request").config;
+        StreamCore::new(config, MemoryStream::new(0), &Shelf::none())
+    }
+
+    fn append(core: &mut StreamCore<MemoryStream>, time: i64, ttl: &str) {
+        let headers = match ttl {
+            "" => String::new(),
+            ttl => format!("NATS/1.0\r\nNats-TTL: {ttl}\r\n\r\n"),
+        };
+        let entry = Entry::Append { time, subject: b"s", headers: headers.as_bytes(), payload: b"" };
+        core.apply(&entry).expect("room");
+    }
+
+    fn expire(core: &mut StreamCore<MemoryStream>, now: i64, budget: usize) -> (Vec<u64>, Option<i64>) {
+        let expiry = core.expire(now, budget);
+        core.apply(&Entry::Remove { sequences: &expiry.remove }).expect("removed");
+        let next = if expiry.next == Some(now) { expiry.next } else { core.next_expiry(now) };
+        (expiry.remove, next)
+    }
+
+    #[test]
+    fn what_is_to_stay_hides_nothing_that_is_to_go() {
+        let mut core = stream(r#"{"name":"S","max_age":10000000000,"allow_msg_ttl":true}"#);
+        for (time, ttl) in [(1, "never"), (2, "never"), (3, ""), (4, "never"), (5, "2s"), (6, "30s"), (7, "")]
+        {
+            append(&mut core, time * SECOND, ttl);
+        }
+        assert_eq!(core.next_expiry(7 * SECOND), Some(7 * SECOND + AGAIN), "the fifth, in a moment");
+        assert_eq!(expire(&mut core, 7 * SECOND, 100), (vec![5], Some(13 * SECOND)));
+        // Only the age of the oldest one that goes with time counts.
+        assert_eq!(expire(&mut core, 12 * SECOND, 100), (vec![], Some(13 * SECOND)));
+        assert_eq!(expire(&mut core, 13 * SECOND, 100), (vec![3], Some(16 * SECOND)));
+        assert_eq!(expire(&mut core, 17 * SECOND, 1), (vec![6], Some(17 * SECOND)), "there is more");
+        assert_eq!(expire(&mut core, 17 * SECOND, 100), (vec![7], Some(36 * SECOND)), "the sixth's own time");
+        assert_eq!(expire(&mut core, 36 * SECOND, 100), (vec![], None), "it is gone");
+        assert_eq!(core.messages().count(), 3);
+        append(&mut core, 40 * SECOND, "");
+        assert_eq!(core.next_expiry(40 * SECOND), Some(50 * SECOND));
+    }
+
+    #[test]
+    fn ends_of_messages_that_are_gone_are_passed_over_in_pieces() {
+        let mut core = stream(r#"{"name":"S","allow_msg_ttl":true,"max_msgs":1}"#);
+        (0..100).for_each(|_| append(&mut core, SECOND, "1s"));
+        // Sixteen at a time.
+        for _ in 0..6 {
+            assert_eq!(expire(&mut core, 2 * SECOND, 2), (vec![], Some(2 * SECOND)));
+        }
+        assert_eq!(expire(&mut core, 2 * SECOND, 2), (vec![100], None));
+    }
+}
