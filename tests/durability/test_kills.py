@@ -59,6 +59,7 @@ async def _kill_again_and_again(program: Path, store: Path, sync: str, kills: in
         finally:
             server.close()
     assert len(acked) > kills
+    print(f"{kills} kills, {len(acked)} messages acknowledged, all of them there")
 
 
 def _is_past(loop: asyncio.AbstractEventLoop, moment: float) -> bool:
