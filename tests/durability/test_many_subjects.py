@@ -94,6 +94,10 @@ async def _check(client: Client, known: dict[str, list[int]], chance: random.Ran
     some = sorted(subject for subject in known if subject.startswith("s.5."))
     filtered = (await ask(client, "STREAM.INFO.S", {"subjects_filter": "s.5.*"}))["state"]["subjects"]
     assert filtered == {subject: len(known[subject]) for subject in some}
+    # All there are: so many that they are looked at in several steps.
+    told = await ask(client, "STREAM.INFO.S", {"subjects_filter": ">", "offset": 5})
+    assert told["total"] == len(known)
+    assert told["state"]["subjects"] == {subject: len(known[subject]) for subject in sorted(known)[5:]}
     for subject in [*chance.sample(list(known), 200), "s.77.subject-77", "s.1.nobody"]:
         last = await ask(client, "STREAM.MSG.GET.S", {"last_by_subj": subject})
         if subject in known:

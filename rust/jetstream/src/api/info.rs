@@ -9,7 +9,7 @@ use stonechat_store::index::Filter;
 use stonechat_store::messages::Messages;
 use stonechat_subject::overlaps;
 
-use super::long::{Long, STEP};
+use super::long::{Long, some_subjects};
 use super::requests::{InfoRequest, ListRequest};
 use super::{API_LEVEL, Answer, Reply, Request, fields};
 use crate::engine::{Engine, Storage, Stream};
@@ -167,8 +167,7 @@ impl Listing {
     /// Looks at some subjects more; true if that was all.
     fn step(&mut self, messages: &impl Messages) -> bool {
         let Some(filter) = &self.filter else { return true };
-        let (mut looked, mut behind) = (0, None);
-        let flow = messages.subjects(filter, self.after.as_deref(), &mut |subject, known| {
+        some_subjects(messages, filter, &mut self.after, |subject, known| {
             if self.total as i64 >= self.offset && self.told < SUBJECTS_MAX {
                 let comma = if self.told == 0 { "" } else { "," };
                 let name = Value::from(String::from_utf8_lossy(subject));
@@ -177,15 +176,7 @@ impl Listing {
                 self.told += 1;
             }
             self.total += 1;
-            looked += 1;
-            if looked < STEP {
-                return ControlFlow::Continue(());
-            }
-            behind = Some(subject.to_vec());
-            ControlFlow::Break(())
-        });
-        self.after = behind;
-        flow.is_continue()
+        })
     }
 }
 

@@ -1,7 +1,11 @@
 //! Requests that take long: they are worked on in steps, between which everything else goes on.
 
+use std::ops::ControlFlow;
+
 use serde_json::Value;
 use stonechat_store::disk::Disk;
+use stonechat_store::index::Filter;
+use stonechat_store::messages::{Messages, SubjectState};
 
 use super::Request;
 use super::info::Listing;
@@ -10,6 +14,27 @@ use crate::engine::Engine;
 
 /// Messages or subjects that are looked at in one step; few where it is tested, so that there are several.
 pub(super) const STEP: usize = if cfg!(debug_assertions) { 64 } else { 8192 };
+
+/// Visits as many matching subjects as are looked at in one step, behind `after`, where the last one is put; true if that was all.
+pub(super) fn some_subjects(
+    messages: &impl Messages,
+    filter: &Filter,
+    after: &mut Option<Vec<u8>>,
+    mut visit: impl FnMut(&[u8], SubjectState),
+) -> bool {
+    let (mut looked, mut last) = (0, None);
+    let flow = messages.subjects(filter, after.as_deref(), &mut |subject, known| {
+        visit(subject, known);
+        looked += 1;
+        if looked < STEP {
+            return ControlFlow::Continue(());
+        }
+        last = Some(subject.to_vec());
+        ControlFlow::Break(())
+    });
+    *after = last;
+    flow.is_continue()
+}
 
 /// What is to be done, and how far it is.
 #[derive(Debug)]

@@ -1,13 +1,11 @@
 //! Purging streams. What takes out many messages one by one does so in steps, between which everything else goes on.
 
-use std::ops::ControlFlow;
-
 use serde_json::json;
 use stonechat_store::disk::Disk;
 use stonechat_store::index::Filter;
 use stonechat_store::messages::{Messages, Progress};
 
-use super::long::{Long, STEP};
+use super::long::{Long, STEP, some_subjects};
 use super::requests::PurgeRequest;
 use super::{Reply, Request, fields};
 use crate::engine::Engine;
@@ -163,19 +161,11 @@ impl Purge {
     /// Counts what matches, and finds where that begins, by some subjects more; true if that is done.
     fn count(&mut self, messages: &impl Messages) -> bool {
         let (Some(counting), Some(filter)) = (&mut self.counting, &self.filter) else { return true };
-        let (mut looked, mut behind) = (0, None);
-        let flow = messages.subjects(filter, counting.after.as_deref(), &mut |subject, known| {
+        let is_all = some_subjects(messages, filter, &mut counting.after, |_, known| {
             self.left += known.count;
             self.at = self.at.min(known.first);
-            looked += 1;
-            if looked < STEP {
-                return ControlFlow::Continue(());
-            }
-            behind = Some(subject.to_vec());
-            ControlFlow::Break(())
         });
-        counting.after = behind;
-        if flow.is_continue() {
+        if is_all {
             self.left = self.left.saturating_sub(counting.keep);
             self.counting = None;
         }
