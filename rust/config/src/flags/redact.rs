@@ -1,5 +1,7 @@
 //! Hiding secrets in the arguments that others on the machine can see.
 
+use super::table::{Flag, Kind};
+
 /// What stands in place of a secret.
 const REDACTED: &str = "[REDACTED]";
 
@@ -25,6 +27,10 @@ pub fn redact(args: &[String]) -> Vec<String> {
             "cluster" | "cluster_listen" => hide_user,
             _ => {
                 redacted.push(arg.clone());
+                // The value of another flag is no flag, whatever it looks like.
+                let takes_next =
+                    value.is_none() && Flag::of_server(name).is_some_and(|spec| spec.kind != Kind::Bool);
+                pending = takes_next.then_some(str::to_owned);
                 continue;
             }
         };
@@ -66,6 +72,8 @@ mod tests {
             ("-cluster_listen nats://h:1 --username x", "-cluster_listen nats://h:1 --username x"),
             ("--cluster nats://a:b/c@h:1", "--cluster nats://[REDACTED]@h:1"),
             ("--pass", "--pass"),
+            ("-c --routes --pass s3", "-c --routes --pass [REDACTED]"),
+            ("-D --pass s3", "-D --pass [REDACTED]"),
         ];
         for (given, shown) in cases {
             let args: Vec<_> = given.split(' ').map(str::to_owned).collect();
