@@ -4,6 +4,7 @@
 pub mod connect;
 pub mod frames;
 pub mod interest;
+pub mod jetstream;
 pub mod log;
 pub mod random;
 pub mod script;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::footer::{self, Footer};
 use super::record::Head;
-use super::scan::{self, Budget, HEADER_LEN, Shape};
+use super::scan::{self, HEADER_LEN, Shape};
 use super::segment::{Form, Layout, Segment, Stage};
 use super::stream::{Damaged, FileStream};
+use crate::checksum::Ranges;
 use crate::disk::{Disk, DiskFile};
 use crate::messages::{Lost, Message, Messages, SubjectState};
 
@@ -129,23 +130,30 @@ impl<D: Disk> FileStream<D> {
     pub(super) fn record(&self, i: usize, slot: u32, buffer: &mut Vec<u8>) -> Option<Place> {
         let frame = &self.segments[i].frame;
         let begin = self.load(i, slot, buffer)?;
-        let mut budget = Budget::of(buffer.len());
-        let mut found = |at: usize| {
-            let bytes = buffer.get(at..)?;
-            let head = frame.head(bytes).filter(|head| head.slot == slot && budget.allows(head.len))?;
-            let offset = begin + at as u64;
-            budget.spend(head.len);
-            frame.is_intact(&head, bytes, offset).then_some(Place { head, at, offset })
-        };
+        let place = |at: usize, head: Head| Place { head, at, offset: begin + at as u64 };
         let mut at = 0;
         while let Some(head) = buffer.get(at..).and_then(|bytes| frame.head(bytes)) {
+            if head.slot == slot && frame.is_intact(&head, &buffer[at..], begin + at as u64) {
+                return Some(place(at, head));
+            }
             if head.slot >= slot {
                 break;
             }
             at += head.len;
         }
-        // If a head on the way is damaged, the record may still lie at any byte.
-        found(at).or_else(|| (0..buffer.len()).find_map(found))
+        let mut at = 0;
+        while let Some(head) = buffer.get(at..).and_then(|bytes| frame.head(bytes)) {
+            if !frame.is_intact(&head, &buffer[at..], begin + at as u64) {
+                break;
+            }
+            if head.slot > slot {
+                return None;
+            }
+            at += head.len;
+        }
+        // Behind damage the record may lie at any byte.
+        let found = frame.search(buffer, &Ranges::of(buffer), at, begin, |found| found == slot);
+        found.map(|(at, head)| place(at, head))
     }
 
     /// The message of a record that was found in `buffer`. This works once, since it is decrypted there.

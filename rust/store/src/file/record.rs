@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::varint;
-use crate::checksum::Checksum;
+use crate::checksum::{Checksum, Ranges};
 use crate::encryption::{Sealer, TAG_LEN};
 use crate::messages::Message;
 
@@ -111,6 +111,26 @@ impl Frame {
             return false;
         };
         self.crc(offset, rest) == u32::from_le_bytes(*crc)
+    }
+
+    /// The first intact record of those that begin at any byte of `bytes` from `from` on and whose slot is `wanted`: where it begins,
+    /// and its head. The bytes lie at `offset` in the data, and `ranges` is of all of them. Clients choose what the bytes of a damaged
+    /// record say; the time it takes depends on their number alone.
+    pub(super) fn search(
+        &self,
+        bytes: &[u8],
+        ranges: &Ranges,
+        from: usize,
+        offset: u64,
+        wanted: impl Fn(u32) -> bool,
+    ) -> Option<(usize, Head)> {
+        (from..bytes.len()).find_map(|at| {
+            let rest = bytes.get(at..)?;
+            let head = self.head(rest).filter(|head| wanted(head.slot))?;
+            let crc = u32::from_le_bytes(*rest.first_chunk::<CRC_LEN>()?);
+            let sum = ranges.sum(bytes, self.salt, offset + at as u64, at + CRC_LEN..at + head.len);
+            (sum == crc).then_some((at, head))
+        })
     }
 
     /// The message of a record that is intact, at `offset` in the data. Its bytes are decrypted in place, so that this works once.

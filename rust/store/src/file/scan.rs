@@ -6,6 +6,7 @@ use super::chunk::{Chunk, Packing};
 use super::footer::Contents;
 use super::record::{Frame, Head};
 use super::segment::{Form, Segment};
+use crate::checksum::Ranges;
 use crate::disk::DiskFile;
 use crate::messages::Message;
 
@@ -57,7 +58,9 @@ fn plain_records<F: DiskFile>(
     let frame = &shape.frame;
     let mut piece = Piece { file, data_len: shape.data_len, begin: 0, bytes: Vec::new() };
     let (mut at, mut next_slot, mut enough) = (0, 0, ENOUGH);
-    let mut budget = Budget::of(shape.data_len as usize);
+    // Of the piece, which is the whole rest, once something was found damaged.
+    let mut ranges = None;
+    let mut record = Vec::new();
     while at < piece.data_len {
         piece.load(at, enough)?;
         let data_len = piece.data_len;
@@ -69,14 +72,21 @@ fn plain_records<F: DiskFile>(
             enough = bytes.len().saturating_mul(2);
             continue;
         }
-        let head = head.filter(|head| head.slot >= next_slot && budget.allows(head.len));
-        let Some(head) = head.filter(|head| frame.is_intact(head, bytes, at)) else {
-            budget.spend(head.map_or(0, |head| head.len));
+        let intact = |head: &Head| head.slot >= next_slot && frame.is_intact(head, bytes, at);
+        let Some(head) = head.filter(intact) else {
             // Where the next one begins is unknown: any byte may be the place.
-            at += 1;
+            piece.load(at, usize::MAX)?;
+            let ranges = ranges.get_or_insert_with(|| Ranges::of(&piece.bytes));
+            let from = (at - piece.begin) as usize + 1;
+            let next = frame.search(&piece.bytes, ranges, from, piece.begin, |slot| slot >= next_slot);
+            let Some((found, _)) = next else { break };
+            at = piece.begin + found as u64;
             continue;
         };
-        if let Some(message) = frame.unseal(&head, &mut bytes[..head.len], at) {
+        // It is decrypted in place, and the piece is to stay what it is.
+        record.clear();
+        record.extend_from_slice(&bytes[..head.len]);
+        if let Some(message) = frame.unseal(&head, &mut record, at) {
             visit(&head, &message, at);
         }
         (at, next_slot, enough) = (at + head.len as u64, head.slot + 1, ENOUGH);
@@ -121,25 +131,6 @@ fn packed_records<F: DiskFile>(
     Ok(chunks)
 }
 
-/// How many bytes may be tried in vain. Clients choose what the bytes of a damaged record say, so that trying each place as the
-/// beginning of a record must not take for ever.
-pub(super) struct Budget(usize);
-
-impl Budget {
-    /// For so many bytes.
-    pub(super) fn of(len: usize) -> Self {
-        Self(len.saturating_mul(64).saturating_add(1 << 20))
-    }
-
-    pub(super) fn allows(&self, len: usize) -> bool {
-        len <= self.0
-    }
-
-    pub(super) fn spend(&mut self, len: usize) {
-        self.0 = self.0.saturating_sub(len);
-    }
-}
-
 /// A piece of the data.
 struct Piece<'f, F> {
     file: &'f F,
@@ -168,8 +159,8 @@ impl<F: DiskFile> Piece<'_, F> {
         Ok(())
     }
 
-    fn at(&mut self, at: u64) -> &mut [u8] {
-        self.bytes.get_mut((at - self.begin) as usize..).unwrap_or_default()
+    fn at(&self, at: u64) -> &[u8] {
+        self.bytes.get((at - self.begin) as usize..).unwrap_or_default()
     }
 }
 

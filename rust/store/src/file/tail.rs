@@ -131,14 +131,22 @@ impl<D: Disk> FileStream<D> {
         let Some(segment) = self.segments.back().filter(|_| unwritten > 0) else { return Ok(()) };
         let written = segment.data_len - unwritten;
         let name = self.name(segment.number);
-        let file = if written == 0 {
-            let file = self.files.create(&name)?;
-            let header = seal::header(self.group, segment.number, &segment.frame);
-            file.write_at(&header, 0)?;
-            self.names_changed = true;
-            file
-        } else {
-            self.files.get(&name)?
+        let there = if written == 0 { None } else { Some(self.files.get(&name)) };
+        let file = match there {
+            None => None,
+            // Somebody removed it. Its messages are lost, but those to come need not be.
+            Some(Err(e)) if e.kind() == io::ErrorKind::NotFound => None,
+            Some(file) => Some(file?),
+        };
+        let file = match file {
+            Some(file) => file,
+            None => {
+                let file = self.files.create(&name)?;
+                let header = seal::header(self.group, segment.number, &segment.frame);
+                file.write_at(&header, 0)?;
+                self.names_changed = true;
+                file
+            }
         };
         let bytes = self.tail.bytes.get(self.tail.written..).unwrap_or_default();
         file.write_at(bytes, HEADER_LEN + written)?;

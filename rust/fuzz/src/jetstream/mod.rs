@@ -1,0 +1,342 @@
+//! JetStream on simulated disks, with a client that may send anything.
+
+mod damage;
+mod script;
+#[path = "../../../jetstream/tests/support/mod.rs"]
+mod support;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Value, json};
+use stonechat_jetstream::api::Request;
+use stonechat_jetstream::engine::{Durability, Engine, Host, Interest, Notice, Options, Sizes};
+use stonechat_jetstream::stream::Publish;
+use stonechat_store::disk::sim::{Random, SimDisk};
+use stonechat_subject::{is_valid_literal, matches};
+
+pub use damage::open_damaged;
+use script::Step;
+use support::Store;
+
+/// Where answers go.
+const INBOX: &[u8] = b"inbox";
+/// The time at which plays begin, in nanoseconds since 1970.
+const BEGINNING: i64 = 1_700_000_000 * 1_000_000_000;
+/// More than this of a stream is not read through.
+const READS_MAX: u64 = 40;
+
+/// The world around: somebody wants what consumers deliver, or nobody does.
+struct World {
+    is_wanted: Arc<AtomicBool>,
+    ids: u64,
+}
+
+impl World {
+    /// One in which everything is wanted, and what changes that.
+    fn new() -> (Box<dyn Host>, Arc<AtomicBool>) {
+        let is_wanted = Arc::new(AtomicBool::new(true));
+        (Box::new(Self { is_wanted: Arc::clone(&is_wanted), ids: 0 }), is_wanted)
+    }
+}
+
+impl Host for World {
+    fn is_wanted(&self, _account: &str, _subject: &[u8]) -> bool {
+        self.is_wanted.load(Ordering::Relaxed)
+    }
+
+    fn unique_id(&mut self) -> String {
+        self.ids += 1;
+        format!("{:022}", self.ids)
+    }
+}
+
+/// A server's JetStream, and what it listens to.
+pub struct Server {
+    store: Store,
+    engine: Engine<SimDisk>,
+    account: u32,
+    is_wanted: Arc<AtomicBool>,
+    listens: BTreeSet<(Interest, String, u32)>,
+    now: i64,
+    /// Payloads that came to the inbox.
+    answers: Vec<Vec<u8>>,
+}
+
+/// Small files and limits, so that they are many and reached.
+fn options() -> Options {
+    Options {
+        domain: Some("d".into()),
+        max_memory: 1 << 20,
+        max_storage: 1 << 20,
+        sizes: Sizes {
+            log_file: 64 << 10,
+            checkpoint: 32 << 10,
+            segment: 8 << 10,
+            referred: 100,
+            index: 4 << 10,
+        },
+        ..support::options(Durability::Synced)
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self::start(Store::default(), BEGINNING)
+    }
+}
+
+impl Server {
+    fn start(store: Store, now: i64) -> Self {
+        let (world, is_wanted) = World::new();
+        let (engine, account) = store.open(options(), world, now);
+        let mut server =
+            Self { store, engine, account, is_wanted, listens: BTreeSet::new(), now, answers: Vec::new() };
+        server.settle();
+        server
+    }
+
+    /// Plays a script and answers the store that it leaves.
+    fn fill(mut self, script: &[u8]) -> Store {
+        for step in script::parse(script) {
+            self.step(&step);
+        }
+        self.store
+    }
+
+    /// Plays a [script](script::Step) to its end: it still answers then, and its streams are the same after a kill and after a
+    /// stop.
+    pub fn play(mut self, script: &[u8]) {
+        for step in script::parse(script) {
+            self.step(&step);
+        }
+        self.step(&Step::Kill);
+        self.step(&Step::Close);
+        assert!(self.ask("INFO", &Value::Null)["error"].is_null(), "no more answers");
+    }
+
+    fn step(&mut self, step: &Step<'_>) {
+        match step {
+            Step::Request { path, body } => self.request(path, body),
+            Step::Publish { subject, headers, payload, reply } => {
+                self.publish(subject, headers, payload, reply)
+            }
+            Step::Burst(count) => {
+                for n in 0..*count {
+                    self.publish(format!("s.{}", n % 7).as_bytes(), b"", &[b'x'; 100], INBOX);
+                }
+            }
+            Step::Direct { subject, headers, body } => self.direct(subject, headers, body),
+            Step::Pull { consumer, headers, body } => {
+                let Some(id) = self.nth(Interest::Consumer, *consumer) else { return };
+                self.engine.pull(id, b"pulled", headers, body);
+            }
+            Step::Ack { consumer, tokens, verb } => {
+                let Some(id) = self.nth(Interest::Consumer, *consumer) else { return };
+                self.engine.ack(id, tokens, INBOX, verb);
+            }
+            Step::NotDelivered { consumer, sequence } => {
+                let Some(id) = self.nth(Interest::Consumer, *consumer) else { return };
+                self.engine.not_delivered(id, *sequence);
+            }
+            Step::FlowTaken { consumer, subject } => {
+                let Some(id) = self.nth(Interest::Consumer, *consumer) else { return };
+                self.engine.flow_taken(id, subject, b"");
+            }
+            Step::Wait(milliseconds) => {
+                self.now = self.now.saturating_add(milliseconds.saturating_mul(1_000_000));
+                self.engine.set_time(self.now);
+            }
+            Step::Chunk { restore, data } => {
+                let Some(id) = self.nth(Interest::Restore, *restore) else { return };
+                self.engine.restore_chunk(id, INBOX, data);
+            }
+            Step::SnapshotAck(snapshot) => {
+                let Some(id) = self.nth(Interest::Snapshot, *snapshot) else { return };
+                self.engine.snapshot_acked(id);
+            }
+            Step::Interest => {
+                self.is_wanted.fetch_xor(true, Ordering::Relaxed);
+                let subjects: Vec<String> =
+                    self.of(Interest::Deliver).map(|(subject, _)| subject.clone()).collect();
+                for subject in subjects {
+                    self.engine.deliver_interest_changed(self.account, subject.as_bytes());
+                }
+            }
+            Step::Kill => self.restart(|store, _| store.map(SimDisk::kill)),
+            Step::Close => self.restart(|store, engine| {
+                engine.close();
+                store
+            }),
+            Step::PowerCut(seed) => {
+                self.settle();
+                let mut random = Random(*seed | 1);
+                let store = self.store.map(|disk| disk.power_cut(&mut random));
+                *self = Self::start(store, self.now);
+                assert_eq!(self.engine.lost(), 0, "a power cut lost something that was told");
+            }
+        }
+        self.turn();
+        self.check_answers();
+    }
+
+    /// Starts it again, and looks whether its streams are what they were.
+    fn restart(&mut self, stop: impl FnOnce(Store, &mut Engine<SimDisk>) -> Store) {
+        self.settle();
+        let before = self.content();
+        let store = stop(self.store.clone(), &mut self.engine);
+        *self = Self::start(store, self.now);
+        let after = self.content();
+        for (before, after) in before.iter().zip(&after) {
+            assert_eq!(after, before, "a restart changed it");
+        }
+        assert_eq!(after.len(), before.len(), "a restart brought streams, or took them");
+        let errors: Vec<Notice> = self
+            .engine
+            .take_notices()
+            .into_iter()
+            .filter(|notice| matches!(notice, Notice::Error(_)))
+            .collect();
+        assert!(errors.is_empty(), "{errors:?}");
+    }
+
+    /// What must be the same after a restart: streams on disk, their states, and the messages of each.
+    fn content(&mut self) -> Vec<Value> {
+        let mut content = Vec::new();
+        let names = self.ask("STREAM.NAMES", &Value::Null)["streams"].clone();
+        for name in names.as_array().into_iter().flatten().filter_map(Value::as_str) {
+            let info = self.ask(&format!("STREAM.INFO.{name}"), &json!({"deleted_details": true}));
+            let mut state = info["state"].clone();
+            if info["config"]["storage"] == "memory" {
+                continue;
+            }
+            // Consumers in memory are gone.
+            state["consumer_count"] = Value::Null;
+            content.push(json!([info["config"], info["created"], state]));
+            let number = |field: &str| state[field].as_u64().unwrap_or(0);
+            let (first, last) = (number("first_seq"), number("last_seq"));
+            for sequence in (first..=last).take(READS_MAX as usize) {
+                let request = json!({"seq": sequence});
+                content.push(self.ask(&format!("STREAM.MSG.GET.{name}"), &request)["message"].clone());
+            }
+        }
+        content
+    }
+
+    fn publish(&mut self, subject: &[u8], headers: &[u8], payload: &[u8], reply: &[u8]) {
+        // Others never come so far.
+        if !is_valid_literal(subject) {
+            return;
+        }
+        let reply = if reply.is_empty() { INBOX } else { reply };
+        let groups: Vec<u32> = self
+            .of(Interest::Publish)
+            .filter(|(pattern, _)| matches(subject, pattern.as_bytes()))
+            .map(|(_, group)| group)
+            .collect();
+        for group in groups {
+            self.engine.publish(group, reply, &Publish { subject, headers, payload });
+        }
+    }
+
+    fn direct(&mut self, subject: &[u8], headers: &[u8], payload: &[u8]) {
+        let subject = [b"$JS.API.DIRECT.GET.", subject].concat();
+        if !is_valid_literal(&subject) {
+            return;
+        }
+        let groups: Vec<u32> = self
+            .of(Interest::DirectGet)
+            .filter(|(pattern, _)| matches(&subject, pattern.as_bytes()))
+            .map(|(_, group)| group)
+            .collect();
+        for group in groups {
+            let request = self.engine_request(&subject, headers, payload, b"direct");
+            self.engine.direct_get(group, &request);
+        }
+    }
+
+    fn request(&mut self, path: &[u8], payload: &[u8]) {
+        let subject = [b"$JS.API.", path].concat();
+        if is_valid_literal(&subject) {
+            let request = self.engine_request(&subject, b"", payload, INBOX);
+            self.engine.request(&request);
+        }
+    }
+
+    fn engine_request<'a>(
+        &self,
+        subject: &'a [u8],
+        headers: &'a [u8],
+        payload: &'a [u8],
+        reply: &'a [u8],
+    ) -> Request<'a> {
+        Request { account: self.account, subject, reply, headers, payload, client: &|| Value::Null }
+    }
+
+    fn ask(&mut self, path: &str, body: &Value) -> Value {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.answers.clear();
+        self.request(path.as_bytes(), body.as_bytes());
+        self.settle();
+        let answer = self.answers.pop().unwrap_or_else(|| panic!("no answer to {path} {body}"));
+        serde_json::from_slice(&answer)
+            .unwrap_or_else(|e| panic!("{e} in {:?}", String::from_utf8_lossy(&answer)))
+    }
+
+    fn check_answers(&mut self) {
+        for answer in self.answers.drain(..) {
+            // Positions of fast batches and chunks of restores are told otherwise.
+            if answer.first() == Some(&b'{') {
+                let parsed: Result<Value, _> = serde_json::from_slice(&answer);
+                assert!(parsed.is_ok(), "{parsed:?} in {:?}", String::from_utf8_lossy(&answer));
+            }
+        }
+    }
+
+    fn of(&self, interest: Interest) -> impl Iterator<Item = (&String, u32)> {
+        let of = move |(found, _, _): &&(Interest, String, u32)| *found == interest;
+        self.listens.iter().filter(of).map(|(_, subject, group)| (subject, *group))
+    }
+
+    fn nth(&self, interest: Interest, n: usize) -> Option<u32> {
+        let ids: Vec<u32> = self.of(interest).map(|(_, id)| id).collect();
+        ids.get(n.checked_rem(ids.len())?).copied()
+    }
+
+    /// A turn of the server's thread, with one job of the disk's.
+    fn turn(&mut self) -> bool {
+        self.engine.tick();
+        self.engine.commit();
+        let job = self.engine.next_job();
+        let worked = job.is_some();
+        if let Some(job) = job {
+            let done = job.run();
+            self.engine.job_done(done);
+        }
+        for change in self.engine.take_interest_changes() {
+            let entry = (change.interest, change.subject, change.group);
+            match change.begins {
+                true => self.listens.insert(entry),
+                false => self.listens.remove(&entry),
+            };
+        }
+        let answers = &mut self.answers;
+        self.engine.take_ready(|out| {
+            if out.to == INBOX {
+                answers.push(out.payload().to_vec());
+            }
+        });
+        worked
+    }
+
+    /// Turns until nothing is left to do.
+    fn settle(&mut self) {
+        let mut turns = 0;
+        while self.turn() || self.engine.is_waiting() {
+            turns += 1;
+            assert!(turns < 10_000, "it does not come to rest");
+        }
+        self.turn();
+    }
+}

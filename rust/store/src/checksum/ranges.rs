@@ -1,0 +1,149 @@
+//! Checksums of many pieces of the same bytes.
+//!
+//! What lies behind damage begins at an unknown place, and each byte that might be the beginning of something says how long that
+//! would be. To sum up every such piece by itself takes time with the square of the length, and the bytes may have been chosen by
+//! somebody so that it does. But a CRC is linear: the sum of a piece follows from those of the bytes up to its beginning and up to
+//! its end, moved over each other by multiplying with a power of x.
+
+use std::ops::Range;
+
+use super::Checksum;
+
+/// CRC-32C's polynomial, reflected: the highest bit is the constant term.
+const POLYNOMIAL: u32 = 0x82f6_3b78;
+/// x to the power 0.
+const ONE: u32 = 1 << 31;
+/// The sums are kept at every so many bytes.
+const STEP: usize = 16;
+
+/// What a byte does to a sum.
+const BYTES: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut sum = byte as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            sum = times_x(sum);
+            bit += 1;
+        }
+        table[byte] = sum;
+        byte += 1;
+    }
+    table
+};
+
+/// `LENGTHS[i][n]` is x to the power of the bits in `n * 256^i` bytes.
+static LENGTHS: [[u32; 256]; 4] = {
+    let mut table = [[ONE; 256]; 4];
+    // A byte.
+    let mut unit = ONE >> 8;
+    let mut digit = 0;
+    while digit < 4 {
+        let mut n = 1;
+        while n < 256 {
+            table[digit][n] = times(table[digit][n - 1], unit);
+            n += 1;
+        }
+        unit = times(table[digit][255], unit);
+        digit += 1;
+    }
+    table
+};
+
+const fn times_x(a: u32) -> u32 {
+    let carry = if a & 1 == 1 { POLYNOMIAL } else { 0 };
+    a >> 1 ^ carry
+}
+
+/// The product of two polynomials.
+const fn times(a: u32, mut b: u32) -> u32 {
+    let (mut product, mut bit) = (0, ONE);
+    while bit != 0 {
+        if a & bit != 0 {
+            product ^= b;
+        }
+        b = times_x(b);
+        bit >>= 1;
+    }
+    product
+}
+
+/// A sum as it is after so many zero bytes.
+fn moved(mut sum: u32, len: usize) -> u32 {
+    for (table, digit) in LENGTHS.iter().zip((len as u32).to_le_bytes()) {
+        if digit != 0 {
+            sum = times(sum, table[usize::from(digit)]);
+        }
+    }
+    sum
+}
+
+fn with(sum: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(sum, |sum, byte| sum >> 8 ^ BYTES[usize::from(sum as u8 ^ byte)])
+}
+
+/// Some bytes, less than 4 GiB, of whose pieces the checksums are wanted.
+#[derive(Debug)]
+pub struct Ranges {
+    /// The sums of the bytes before every `STEP`th.
+    sums: Vec<u32>,
+}
+
+impl Ranges {
+    /// Looks at the bytes once.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut sums = Vec::with_capacity(bytes.len() / STEP + 1);
+        let mut sum = 0;
+        for piece in bytes.chunks(STEP) {
+            sums.push(sum);
+            sum = with(sum, piece);
+        }
+        sums.push(sum);
+        Self { sums }
+    }
+
+    /// What [`Checksum`] would say of `range` of `bytes`, which are those that [`Ranges::of`] looked at.
+    ///
+    /// # Panics
+    /// When the range is not within the bytes.
+    pub fn sum(&self, bytes: &[u8], salt: u64, position: u64, range: Range<usize>) -> u32 {
+        let before = |at: usize| with(self.sums[at / STEP], &bytes[at / STEP * STEP..at]);
+        let begun = Checksum::new(salt, position).state();
+        super::finished(before(range.end) ^ moved(before(range.start) ^ begun, range.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn sums_are_those_of_the_pieces(
+            bytes in prop::collection::vec(any::<u8>(), 0..5000),
+            salt: u64,
+            position: u64,
+            cuts in prop::collection::vec((0..=5000usize, 0..=5000usize), 20),
+        ) {
+            let ranges = Ranges::of(&bytes);
+            for (a, b) in cuts {
+                let (a, b) = (a.min(b).min(bytes.len()), a.max(b).min(bytes.len()));
+                let expected = Checksum::new(salt, position).with(&bytes[a..b]).finish();
+                prop_assert_eq!(ranges.sum(&bytes, salt, position, a..b), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn long_pieces_too() {
+        let bytes: Vec<u8> = (0..70_000_000u32).map(|n| (n.wrapping_mul(0x9e37_79b9) >> 24) as u8).collect();
+        let ranges = Ranges::of(&bytes);
+        for range in [0..bytes.len(), 3..69_999_999, 65_535..131_072, 16..16_777_232] {
+            let expected = Checksum::new(7, 9).with(&bytes[range.clone()]).finish();
+            assert_eq!(ranges.sum(&bytes, 7, 9, range), expected);
+        }
+    }
+}
