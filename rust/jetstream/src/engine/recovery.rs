@@ -51,6 +51,8 @@ pub struct Disks<D> {
 }
 
 const VERSION: u32 = 1;
+/// More messages than a log ever holds.
+const GAP_MAX: u64 = 1 << 28;
 /// Tells a consumer's entry from a stream's.
 const CONSUMER: u64 = 2;
 
@@ -494,8 +496,8 @@ impl<D: Disk> Engine<D> {
         if sequence > 0 && sequence <= last {
             return;
         }
-        if sequence > last + 1 {
-            self.lose_until(group, sequence - 1, "log", 0);
+        if sequence > 0 && !self.lose_until(group, sequence - 1, "log", 0) {
+            return;
         }
         if let Some(stream) = self.streams.get_mut(&group) {
             // It could be applied when it was logged.
@@ -508,14 +510,21 @@ impl<D: Disk> Engine<D> {
         self.note_news(group);
     }
 
-    /// Records up to this sequence were damaged, in this file: the messages that they held are missing, and stay counted.
-    pub(super) fn lose_until(&mut self, group: u32, last: u64, of: &str, offset: u64) {
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+    /// Records up to this sequence were damaged, in this file: the messages that they held are missing, and stay counted. `false`
+    /// if so many can't have been there.
+    pub(super) fn lose_until(&mut self, group: u32, last: u64, of: &str, offset: u64) -> bool {
+        let Some(stream) = self.streams.get_mut(&group) else { return false };
         let known = stream.core.messages().last_sequence();
         if last <= known {
-            return;
+            return true;
         }
         let (name, account) = (stream.core.config().name.clone(), stream.account);
+        if last - known > GAP_MAX {
+            self.complain(format!(
+                "JetStream stream '{name}': sequence {last} behind {known} was not believed"
+            ));
+            return false;
+        }
         if let Storage::File(file) = stream.core.messages_mut() {
             file.lose_until(last, self.now);
         }
@@ -525,6 +534,7 @@ impl<D: Disk> Engine<D> {
             "JetStream stream '{name}': messages {} to {last} were in a damaged part of {place} and can't be read any more",
             known + 1
         ));
+        true
     }
 
     /// What a stream needs when all of it is there: ids within the window, times to live, bytes, interest.

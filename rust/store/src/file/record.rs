@@ -204,4 +204,26 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn an_intact_record_is_found_behind_anything() {
+        let message = Message { sequence: 1003, time: 99, subject: b"a.b", headers: b"", payload: &[3; 200] };
+        for keys in [Keyring::default(), Keyring::fixed(Cipher::ChaCha20Poly1305)] {
+            let sealer = keys.sealer(keys.current(), b"segment");
+            let frame = Frame { salt: 5, base: 1000, base_time: 77, sealer };
+            // Each byte of it looks like the head of a record.
+            let mut bytes = vec![1; 30_000];
+            frame.encode(&mut bytes, 640 + 30_000, &message, 2, 9);
+            let end = bytes.len();
+            bytes.extend([1; 500]);
+            let ranges = Ranges::of(&bytes);
+            let found =
+                |from, slot| frame.search(&bytes, &ranges, from, 640, |at| at == slot).map(|(at, _)| at);
+            assert_eq!((found(0, 3), found(30_000, 3)), (Some(30_000), Some(30_000)));
+            assert_eq!((found(0, 2), found(30_001, 3)), (None, None));
+            bytes[end - 1] ^= 1;
+            let ranges = Ranges::of(&bytes);
+            assert_eq!(frame.search(&bytes, &ranges, 0, 640, |_| true), None);
+        }
+    }
 }

@@ -15,7 +15,7 @@ use super::varint;
 /// Bytes after which a new block begins.
 pub(super) const BLOCK_LEN: u32 = if cfg!(test) { 256 } else { 4096 };
 /// Slots at which a segment ends.
-const SLOTS_MAX: u32 = 1 << 18;
+pub(super) const SLOTS_MAX: u32 = 1 << 18;
 
 /// Where a block begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::open;
 use super::read::Unpacked;
 use super::record::{self, Frame};
 use super::scan::HEADER_LEN;
-use super::segment::{Form, Segment, Stage};
+use super::segment::{Form, SLOTS_MAX, Segment, Stage};
 use super::subjects::SubjectIndex;
 use super::tail::Tail;
 use crate::disk::{Disk, DiskFile};
@@ -266,14 +266,17 @@ impl<D: Disk> FileStream<D> {
         while self.last < last {
             let slot = self.slot_for(0, time);
             let Some(segment) = self.segments.back_mut() else { return };
-            segment.slots = slot + 1;
-            segment.live += 1;
-            segment.lost.insert(slot);
-            self.messages += 1;
-            self.last += 1;
-            if self.messages == 1 {
-                self.first = self.last;
+            let room = SLOTS_MAX.saturating_sub(slot).max(1);
+            let end = slot + u32::try_from(last - self.last).unwrap_or(u32::MAX).min(room);
+            let count = u64::from(end - slot);
+            segment.slots = end;
+            segment.live += count;
+            segment.lost.insert_range(slot..end);
+            if self.messages == 0 {
+                self.first = self.last + 1;
             }
+            self.messages += count;
+            self.last += count;
         }
     }
 

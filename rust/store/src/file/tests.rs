@@ -362,6 +362,18 @@ fn a_missing_or_short_file_is_named() {
                     assert!(damaged.iter().any(|d| d.file == name && d.sequences.contains(&sequence)));
                 }
             }
+            // What comes then is kept, whatever is missing.
+            let lost = stream.lost_sequences();
+            for i in 0..50 {
+                stream.append(1000 + i, b"a.b", b"", &[7; 30]);
+            }
+            while let Some(Ok(job)) = stream.seal_job() {
+                stream.sealed(job.run()).expect("sealed");
+            }
+            let manifest = checkpoint(&mut stream, &disk);
+            let stream = open(&disk, &manifest);
+            assert_eq!(stream.lost_sequences(), lost, "{name} {cut:?}");
+            assert!((201..=250).all(|s| stream.read(s, &mut a).is_ok_and(|m| m.is_some())), "{name} {cut:?}");
         }
     }
 }
