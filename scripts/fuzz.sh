@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# fuzz.sh SECONDS: runs every fuzz target of rust/fuzz for that long, from the kept corpus. New inputs go to build/, so
-# that a run leaves the clone as it was; what crashed a target is left in build/fuzz/TARGET/.
+# fuzz.sh SECONDS [SEED]: runs every fuzz target of rust/fuzz for that long, from the kept corpus. New inputs go to build/, so
+# that a run leaves the clone as it was; what crashed a target is left in build/fuzz/TARGET/. Without a seed a fresh clone tries the
+# same inputs each time, so that no check fails for what it has nothing to do with; `0` begins elsewhere each time.
 set -euo pipefail
 
-seconds=${1:?usage: fuzz.sh SECONDS}
+seconds=${1:?usage: fuzz.sh SECONDS [SEED]}
+seed=${2:-1}
 version=0.13.2
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/stonechat/cargo-fuzz-$version
 cd "$(dirname "$0")/.."
@@ -35,10 +37,13 @@ mapfile -t targets < <(cargo fuzz list --fuzz-dir rust/fuzz)
 for target in "${targets[@]}"; do
   found=build/fuzz/$target
   mkdir -p "$found/corpus" "rust/fuzz/corpus/$target"
+  words=rust/fuzz/dictionaries/$target.dict
+  dictionary=()
+  [ ! -e "$words" ] || dictionary=(-dict="$words")
   echo "fuzz: $target for $seconds s"
   cargo fuzz run --fuzz-dir rust/fuzz --target-dir "${CARGO_TARGET_DIR:-target}/fuzz" "$target" \
     "$found/corpus" "rust/fuzz/corpus/$target" -- \
     -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 \
-    -artifact_prefix="$found/"
+    -artifact_prefix="$found/" -seed="$seed" "${dictionary[@]}"
 done
 echo "fuzz: ${#targets[@]} targets, nothing found"

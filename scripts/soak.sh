@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The long run of all that could lose data: thousands of kills, flipped bits, power cuts and seeds of the simulation. It works in
+# The long run of all that could lose data: thousands of kills, flipped bits, power cuts and seeds of the simulation, and the fuzzer. It works in
 # parts and notes in build/soak which are done, so that it goes on where it was stopped; `rm -r build/soak` begins anew.
 #
 # CARGO, PYTHON, LOCKED, STONECHAT_SERVER, STONECHAT_POWERCUT: from the Makefile. SOAK_SECONDS: begin no more parts after so long.
@@ -54,4 +54,5 @@ done
 for turn in 1 2 3 4; do
   STONECHAT_FLIPS=250 STONECHAT_FLIP_MESSAGES=60000 part "flips-$turn" durability test_damage.py flipped
 done
+part fuzz scripts/fuzz.sh "${FUZZ_SECONDS:-300}" 0
 printf 'soak: all parts that were begun are done\n'

@@ -1,5 +1,6 @@
 //! JetStream on simulated disks, with a client that may send anything.
 
+mod backup;
 mod damage;
 mod script;
 #[path = "../../../jetstream/tests/support/mod.rs"]
@@ -16,6 +17,7 @@ use stonechat_jetstream::stream::Publish;
 use stonechat_store::disk::sim::{Random, SimDisk};
 use stonechat_subject::{is_valid_literal, matches};
 
+pub use backup::restore;
 pub use damage::open_damaged;
 use script::Step;
 use support::Store;
