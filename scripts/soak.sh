@@ -46,7 +46,7 @@ for test in crashes consumers feeds backups notes; do
   part "sim-$test" simulate stonechat-jetstream "--test $test" "${SOAK_SEEDS:-5000}"
 done
 for turn in 1 2 3 4 5; do
-  STONECHAT_CUTS=80 part "cuts-$turn" durability test_power_cuts.py power
+  STONECHAT_CUTS=80 part "cuts-$turn" durability test_power_cuts.py cuts
 done
 for turn in 1 2 3 4 5 6 7 8 9 10; do
   STONECHAT_KILLS=300 part "kills-$turn" durability test_kills.py kills

@@ -30,6 +30,50 @@ def test_what_was_acknowledged_survives_power_cuts(stonechat_program: Path, tmp_
     asyncio.run(_cut_again_and_again(stonechat_program, tmp_path, options, CUTS // 2))
 
 
+def test_what_is_left_after_lazy_power_cuts_is_whole(stonechat_program: Path, tmp_path: Path) -> None:
+    """With `sync_interval` the last messages may go, but then all from one on."""
+    asyncio.run(_cut_lazily(stonechat_program, tmp_path, max(CUTS // 4, 1)))
+
+
+async def _cut_lazily(program: Path, directory: Path, cuts: int) -> None:
+    chance = random.Random(SEED)
+    print(f"STONECHAT_SEED={SEED}")
+    acked: dict[int, int] = {}
+    number = kept = gone = 0
+    with _power_disk(directory) as disk:
+        store = disk.mounted / "store"
+        for turn in range(cuts + 1):
+            server = started(program, store, 'sync_interval: "100ms"')
+            try:
+                async with connected(server) as client:
+                    if turn == 0:
+                        config = {"name": "S", "subjects": ["s.>"], "max_msgs": 20_000}
+                        assert "error" not in await ask(client, "STREAM.CREATE.S", config)
+                    state = (await ask(client, "STREAM.INFO.S"))["state"]
+                    left = {sequence: n for sequence, n in acked.items() if sequence <= state["last_seq"]}
+                    gone += len(acked) - len(left)
+                    acked = left
+                    held = {sequence: n for sequence, n in acked.items() if sequence >= state["first_seq"]}
+                    verdict = await verify(client, held)
+                    assert (verdict.missing, verdict.wrong, verdict.corrupt) == ([], [], []), f"after cut {turn}"
+                    kept += verdict.intact
+                    if turn == cuts:
+                        break
+                    loop = asyncio.get_running_loop()
+                    until = loop.time() + chance.choice([0.1, 0.4, 1, 3])
+                    number = await publish_until(
+                        client, number, number + MESSAGES_MAX, acked, partial(_is_past, loop, until)
+                    )
+                    disk.cut(turn)
+            finally:
+                server.kill()
+                server.close()
+            disk.restore()
+    print(f"{cuts} cuts, {kept} messages read, {gone} gone with the last interval")
+    assert kept > 10 * cuts
+    assert gone > 0
+
+
 async def _cut_again_and_again(program: Path, directory: Path, options: str, cuts: int) -> None:
     chance = random.Random(SEED)
     print(f"STONECHAT_SEED={SEED}")

@@ -384,6 +384,8 @@ fn lazy_stores_keep_what_was_synced_through_a_power_cut() {
             let told = world.engine.take_notices();
             let context = format!("seed {seed} round {round}");
             assert_eq!(world.check(&context), 0, "{context} {told:?}");
+            // What had not come to the disk ends the log, and leaves no holes.
+            assert_eq!(world.engine.lost(), 0, "{context} {told:?}");
             for _ in 0..random.below(3) {
                 world.engine.commit();
                 if let Some(job) = world.engine.next_job() {

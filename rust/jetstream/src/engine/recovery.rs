@@ -14,7 +14,7 @@ use stonechat_store::wal::{self, Found, GroupId, Log, Record};
 
 use super::checkpoint::{Checkpoint, key};
 use super::journal::{Event, STORE};
-use super::references::Referred;
+use super::references::{self, Referred};
 use super::{Durability, Engine, Host, Interest, InterestChange, Notice, Options, Outbox, Storage, Stream};
 use crate::consumer::{Consumer, ConsumerRequest, ConsumerState};
 use crate::stream::{Entry, Storage as StorageType, StreamConfig, StreamCore, StreamRequest};
@@ -161,10 +161,17 @@ impl<D: Disk> Engine<D> {
             wal::Options { file_len: options.sizes.log_file, fill, keys: keys.clone(), label: "log" };
         // The log is read before streams are made, since only opening it tells the salt: its records wait meanwhile.
         let mut replay = Replay::default();
-        let (log, recovery) =
-            Log::open(Arc::clone(&disks.log), log_options, salt, |found| replay.note(&found))?;
         let sizes = options.sizes;
         let streams = Arc::clone(&disks.streams);
+        let read_only = Files::new(Arc::clone(&streams), sizes.segment, keys.clone(), 0, sizes.index);
+        let known = word(&mut catalogue.get(key(STORE)).and_then(|entry| entry.get(8..)).unwrap_or_default());
+        let (log, recovery) = Log::open_whole(
+            Arc::clone(&disks.log),
+            log_options,
+            salt,
+            |found| replay.note(&found),
+            |salt, records| references::have_come(&read_only, salt, records, known.unwrap_or(0)),
+        )?;
         let files = Arc::new(Files::new(streams, sizes.segment, keys, log.epoch(), sizes.index));
         let mut engine = Self {
             salt: log.salt(),

@@ -5,7 +5,7 @@
 
 use hashbrown::{HashMap, HashSet};
 use stonechat_store::disk::Disk;
-use stonechat_store::file::Reference;
+use stonechat_store::file::{FileStream, Files, Reference};
 use stonechat_store::messages::Messages;
 use stonechat_store::wal::{GroupId, Record};
 
@@ -82,6 +82,22 @@ impl<D: Disk> Engine<D> {
             self.disk_full();
         }
     }
+}
+
+/// Whether what some records of the log refer to has come to the disk, or is in one of them after all. What was logged before
+/// `known` is in the catalogue, and what it refers to may be gone.
+pub(super) fn have_come<D: Disk>(files: &Files<D>, salt: u64, records: &[Record<'_>], known: u64) -> bool {
+    let is_content = |group: GroupId, wanted: u64| {
+        let mut others = records.iter().filter(|other| other.group == group);
+        others.any(|other| matches!(Event::decode(other), Some(Event::Content { sequence, .. }) if sequence == wanted))
+    };
+    records.iter().filter(|record| record.position >= known).all(|record| match Event::decode(record) {
+        Some(Event::Refer { sequence, reference }) => {
+            FileStream::has_come(files, salt, record.group.0, &reference)
+                || is_content(record.group, sequence)
+        }
+        _ => true,
+    })
 }
 
 /// What the log refers to, and that must be there until a checkpoint is made.

@@ -7,7 +7,6 @@ use std::ops::ControlFlow;
 use roaring::RoaringBitmap;
 
 use super::chunk::{Chunk, Packing};
-use super::record::Head;
 use super::segment::{BLOCK_LEN, Block, Layout};
 use super::varint;
 use crate::checksum::Checksum;
@@ -17,7 +16,7 @@ use crate::messages::SubjectState;
 const NO_RECORD: u32 = u32::MAX;
 
 /// What is found by reading all records of a segment.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Contents {
     pub(super) layout: Layout,
     /// For each slot, how many slots before it its subject was seen; 0 if not within the segment.
@@ -37,13 +36,12 @@ struct First {
 }
 
 impl Contents {
-    /// Notes a record at `offset`; slots rise. `before` as the record has it.
-    pub(super) fn note(&mut self, head: &Head, before: u64, subject: &[u8], offset: u64) {
+    /// Notes the record of a slot, at `offset`; slots rise. `before` as the record has it.
+    pub(super) fn note(&mut self, slot: u32, before: u64, subject: &[u8], offset: u64) {
         let offset = offset as u32;
         if self.layout.blocks.last().is_none_or(|block| offset - block.offset >= BLOCK_LEN) {
-            self.layout.blocks.push(Block { slot: head.slot, offset });
+            self.layout.blocks.push(Block { slot, offset });
         }
-        let slot = head.slot;
         // Slots between two records hold none.
         self.before.resize(slot as usize, NO_RECORD);
         let within = u32::try_from(before).ok().filter(|before| *before <= slot && *before > 0);

@@ -45,12 +45,13 @@ impl<D: Disk> FileStream<D> {
         let pack = self.is_compressed && segment.form == Form::Plain && segment.stage == Stage::Closed;
         let rewrite = segment.wants_rewrite || pack || self.is_wasteful(i);
         let target = if rewrite { self.target(i) } else { None };
-        let segment = &self.segments[i];
-        let shape = Shape::of(segment);
+        let gathered = self.segments[i].gathered.take();
+        let shape = Shape::of(&self.segments[i]);
         if target.is_some() {
             self.rewriting = Some((number, false));
         }
-        Some(Ok(SealJob { files: Arc::clone(&self.files), file, group: self.group, number, shape, target }))
+        let files = Arc::clone(&self.files);
+        Some(Ok(SealJob { files, file, group: self.group, number, shape, target, gathered }))
     }
 
     /// The segment that is to take the place of another one.

@@ -172,7 +172,7 @@ pub(super) fn contents<F: DiskFile>(
 ) -> io::Result<Contents> {
     let mut contents = Contents::default();
     contents.layout.chunks = records(file, shape, |head, message, at| {
-        contents.note(head, head.before, message.subject, at);
+        contents.note(head.slot, head.before, message.subject, at);
         visit(head, message);
     })?;
     Ok(contents)

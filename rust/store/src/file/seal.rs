@@ -41,6 +41,8 @@ pub struct SealJob<D: Disk> {
     pub(super) number: u32,
     pub(super) shape: Shape,
     pub(super) target: Option<Target>,
+    /// What the segment holds, if that was gathered while it grew.
+    pub(super) gathered: Option<Box<Contents>>,
 }
 
 /// The segment that takes the place of another one.
@@ -105,8 +107,11 @@ impl<D: Disk> SealJob<D> {
         }
     }
 
-    fn write_footer(&self) -> io::Result<Footing> {
-        let contents = scan::contents(&*self.file, &self.shape, |_, _| {})?;
+    fn write_footer(mut self) -> io::Result<Footing> {
+        let contents = match self.gathered.take() {
+            Some(contents) => *contents,
+            None => scan::contents(&*self.file, &self.shape, |_, _| {})?,
+        };
         footing(&*self.file, contents, &self.shape, self.files.epoch)
     }
 
@@ -214,7 +219,7 @@ impl<'t, F: DiskFile> Writer<'t, F> {
         let begin = to.len();
         self.frame.encode(to, self.data_len, message, before, self.epoch);
         let len = (to.len() - begin) as u64;
-        self.contents.note(head, before, message.subject, self.data_len);
+        self.contents.note(head.slot, before, message.subject, self.data_len);
         self.data_len += len;
         if self.chunk.len() >= CHUNK_LEN {
             self.end_chunk();

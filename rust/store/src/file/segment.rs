@@ -9,6 +9,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::chunk::{Chunk, Packing};
+use super::footer::Contents;
 use super::record::Frame;
 use super::varint;
 
@@ -84,6 +85,8 @@ pub(super) struct Segment {
     pub(super) wants_rewrite: bool,
     /// Whether some message has a header that must be known after a restart: an id, a time to live, a schedule.
     pub(super) special: bool,
+    /// What its footer is to say, while it grows in one go: between two checkpoints at most, so that this takes little memory.
+    pub(super) gathered: Option<Box<Contents>>,
 }
 
 impl Segment {
@@ -107,6 +110,7 @@ impl Segment {
             stage: Stage::Active,
             layout: OnceCell::from(Arc::default()),
             special: false,
+            gathered: None,
         }
     }
 
@@ -173,8 +177,14 @@ impl Segment {
         full || u64::from(self.slots) + slots > u64::from(SLOTS_MAX)
     }
 
-    /// Notes that a record of this slot begins at the end of the data.
-    pub(super) fn note_record(&mut self, slot: u32) {
+    /// Notes that the record of this slot begins at the end of the data.
+    pub(super) fn note_record(&mut self, slot: u32, before: u64, subject: &[u8]) {
+        if self.data_len == 0 {
+            self.gathered = Some(Box::default());
+        }
+        if let Some(gathered) = &mut self.gathered {
+            gathered.note(slot, before, subject, self.data_len);
+        }
         let offset = self.data_len as u32;
         self.layout.get_or_init(Arc::default);
         let Some(layout) = self.layout.get_mut().map(Arc::make_mut) else { return };
@@ -287,6 +297,7 @@ impl Segment {
             packing,
             wants_rewrite,
             special,
+            gathered: None,
         })
     }
 }

@@ -89,6 +89,11 @@ pub struct FileStream<D: Disk> {
     pub(super) rewriting: Option<(u32, bool)>,
 }
 
+/// The name of the file of a stream's segment.
+pub(super) fn segment_name(group: u32, number: u32) -> String {
+    format!("stream-{group}-{number}")
+}
+
 impl<D: Disk> FileStream<D> {
     /// An empty stream whose first message will have the sequence `first`, 1 if that is 0. `group` is its number in the
     /// store, `salt` the store's.
@@ -126,7 +131,7 @@ impl<D: Disk> FileStream<D> {
     }
 
     pub(super) fn name(&self, number: u32) -> String {
-        format!("stream-{}-{number}", self.group)
+        segment_name(self.group, number)
     }
 
     /// Sees to it that the bytes of a message are overwritten when it is certain that it is gone: it is to be removed now, and
@@ -174,6 +179,9 @@ impl<D: Disk> FileStream<D> {
 
     /// Does what can wait until a checkpoint, before its manifest is made.
     pub fn rest(&mut self) {
+        if let Some(last) = self.segments.back_mut().filter(|segment| segment.stage == Stage::Active) {
+            last.gathered = None;
+        }
         self.due_erasures.append(&mut self.erasures);
         if self.tail.bytes.is_empty() {
             self.tail.bytes = Vec::new();
@@ -428,7 +436,7 @@ impl<D: Disk> Messages for FileStream<D> {
         let len = subject.len() + headers.len() + payload.len() + 40;
         let slot = self.slot_for(len, time);
         let segment = self.segments.back_mut()?;
-        segment.note_record(slot);
+        segment.note_record(slot, before, subject);
         let begin = self.tail.bytes.len();
         let message = Message { sequence, time, subject, headers, payload };
         let epoch = self.files.epoch;

@@ -8,15 +8,18 @@
 use std::io;
 use std::sync::Arc;
 
+use super::files::Files;
 use super::open;
-use super::record::Frame;
+use super::record::{Frame, Head};
 use super::scan::HEADER_LEN;
 use super::seal;
 use super::segment::Stage;
-use super::stream::FileStream;
+use super::stream::{FileStream, segment_name};
 use crate::disk::{Disk, DiskFile};
 use crate::messages::Message;
 
+/// What a disk writes whole or not at all, in bytes.
+const SECTOR: u64 = 512;
 /// Bytes gathered in memory before they are written to the segment.
 const TAIL_LEN: usize = 256 << 10;
 
@@ -114,6 +117,29 @@ impl Tail {
     }
 }
 
+/// Reads a record into `buffer`, as much of it as is there; answers its head if it is intact.
+fn read_referred<F: DiskFile>(
+    file: &F,
+    frame: &Frame,
+    reference: &Reference,
+    buffer: &mut Vec<u8>,
+) -> Option<Head> {
+    buffer.clear();
+    // No more than the file has, whatever the log says.
+    let there = file.len().ok()?.saturating_sub(reference.offset()).min(reference.len());
+    buffer.resize(there as usize, 0);
+    let read = file.read_at(buffer, reference.offset()).ok()?;
+    buffer.truncate(read);
+    let head = frame.head(buffer).filter(|head| head.len as u64 == reference.len())?;
+    frame.is_intact(&head, buffer, reference.offset).then_some(head)
+}
+
+/// What of `bytes` lies in each sector, if they begin so far within one.
+fn sectors(bytes: &[u8], from: usize) -> impl Iterator<Item = &[u8]> {
+    let (first, rest) = bytes.split_at((SECTOR as usize - from).min(bytes.len()));
+    [first].into_iter().filter(|first| !first.is_empty()).chain(rest.chunks(SECTOR as usize))
+}
+
 impl<D: Disk> FileStream<D> {
     /// Writes what is gathered in memory to the segment. After an error it is all still there.
     pub fn flush(&mut self) -> io::Result<()> {
@@ -200,15 +226,27 @@ impl<D: Disk> FileStream<D> {
         reference: &Reference,
         buffer: &'b mut Vec<u8>,
     ) -> Option<Message<'b>> {
-        let Reference { number, key, base, base_time, offset, len } = *reference;
+        let Reference { number, key, base, base_time, offset, .. } = *reference;
         let packing = open::packing(&self.files, self.salt, self.group, number, key)?;
         let frame = Frame { salt: packing.salt, base, base_time, sealer: packing.sealer };
         let file = self.files.get(&self.name(number)).ok()?;
-        buffer.clear();
-        buffer.resize(len as usize, 0);
-        let read = file.read_at(buffer, reference.offset()).ok()?;
-        let head = frame.head(buffer).filter(|head| read == head.len && read == buffer.len())?;
-        frame.is_intact(&head, buffer, offset).then(|| frame.unseal(&head, buffer, offset))?
+        let head = read_referred(&*file, &frame, reference, buffer)?;
+        frame.unseal(&head, buffer, offset)
+    }
+
+    /// Whether the record came to the disk, damaged there or not: in this a bit that flipped is told from a power cut, which leaves
+    /// whole sectors empty. `salt` is the log's, `group` the stream's number; the stream itself need not be open.
+    pub fn has_come(files: &Files<D>, salt: u64, group: u32, reference: &Reference) -> bool {
+        let Reference { number, key, base, base_time, .. } = *reference;
+        // Without its key nobody can tell.
+        let Some(packing) = open::packing(files, salt, group, number, key) else { return true };
+        let frame = Frame { salt: packing.salt, base, base_time, sealer: packing.sealer };
+        let Ok(file) = files.get(&segment_name(group, number)) else { return false };
+        let mut buffer = Vec::new();
+        let from = (reference.offset() % SECTOR) as usize;
+        read_referred(&*file, &frame, reference, &mut buffer).is_some()
+            || (buffer.len() as u64 == reference.len()
+                && !sectors(&buffer, from).any(|part| part.iter().all(|byte| *byte == 0)))
     }
 
     /// The name of the file that holds it.

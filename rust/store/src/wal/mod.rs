@@ -130,7 +130,19 @@ impl<D: Disk> Log<D> {
         salt: u64,
         visit: impl FnMut(Found<'_>),
     ) -> Result<(Self, Recovery), Error> {
-        recovery::open(disk, options, salt, visit)
+        recovery::open(disk, options, salt, visit, |_, _| true)
+    }
+
+    /// The same of a log whose records refer to what lies elsewhere and may not have come to the disk. `is_whole` is asked of the
+    /// records of each frame that is not known to have been durable, with the log's salt; where it says no, the log ends.
+    pub fn open_whole(
+        disk: Arc<D>,
+        options: Options,
+        salt: u64,
+        visit: impl FnMut(Found<'_>),
+        is_whole: impl FnMut(u64, &[Record<'_>]) -> bool,
+    ) -> Result<(Self, Recovery), Error> {
+        recovery::open(disk, options, salt, visit, is_whole)
     }
 
     /// Gathers a record, whose body is the `parts` in a row, [`BODY_LEN_MAX`] bytes at most.

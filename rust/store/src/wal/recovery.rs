@@ -67,6 +67,7 @@ pub(super) fn open<D: Disk>(
     options: Options,
     salt: u64,
     mut visit: impl FnMut(Found<'_>),
+    mut is_whole: impl FnMut(u64, &[Record<'_>]) -> bool,
 ) -> Result<(Log<D>, Recovery), Error> {
     let read = superblock::read(&*disk)?;
     let mut numbers: Vec<u64> = disk
@@ -91,7 +92,7 @@ pub(super) fn open<D: Disk>(
         }
     };
     let mut files = Files::collect(&*disk, &numbers, &superblock, &options)?;
-    let mut scan = Scan::new(&superblock, &options, &mut visit);
+    let mut scan = Scan::new(&superblock, &options, &mut visit, &mut is_whole);
     scan.recovery.mended = files.mended + u64::from(read.damaged);
     scan.at = match files.used.first() {
         // An older copy of the superblock does not know what was trimmed since.
@@ -230,9 +231,13 @@ fn contents<F: DiskFile>(file: &LogFile<F>) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
+/// Whether all is there that records refer to.
+type IsWhole<'w> = dyn FnMut(u64, &[Record<'_>]) -> bool + 'w;
+
 struct Scan<'v> {
     salt: u64,
     visit: &'v mut dyn FnMut(Found<'_>),
+    is_whole: &'v mut IsWhole<'v>,
     /// Where the next frame should be.
     at: u64,
     records_end: u64,
@@ -251,10 +256,16 @@ struct Scan<'v> {
 }
 
 impl<'v> Scan<'v> {
-    fn new(superblock: &Superblock, options: &'v Options, visit: &'v mut dyn FnMut(Found<'_>)) -> Self {
+    fn new(
+        superblock: &Superblock,
+        options: &'v Options,
+        visit: &'v mut dyn FnMut(Found<'_>),
+        is_whole: &'v mut IsWhole<'v>,
+    ) -> Self {
         Self {
             salt: superblock.salt,
             visit,
+            is_whole,
             at: 0,
             records_end: 0,
             epoch: 0,
@@ -275,14 +286,7 @@ impl<'v> Scan<'v> {
             return (self.visit)(Found::Record(record));
         }
         let mut plain = std::mem::take(&mut self.plain);
-        let (keys, label, known) = (self.keys, self.label, &mut self.sealer);
-        let sealer = |id| {
-            if known.as_ref().is_none_or(|known| known.id() != id) {
-                *known = keys.sealer(id, label.as_bytes());
-            }
-            known.clone()
-        };
-        match record::unseal(&record, epoch, sealer, &mut plain) {
+        match self.unseal(&record, epoch, &mut plain) {
             Some(record) => {
                 self.recovery.records += 1;
                 (self.visit)(Found::Record(record));
@@ -291,6 +295,31 @@ impl<'v> Scan<'v> {
             None => self.lose(file, record.position, record.position + len as u64),
         }
         self.plain = plain;
+    }
+
+    fn unseal<'p>(&mut self, record: &Record<'_>, epoch: u32, plain: &'p mut Vec<u8>) -> Option<Record<'p>> {
+        let (keys, label, known) = (self.keys, self.label, &mut self.sealer);
+        let sealer = |id| {
+            if known.as_ref().is_none_or(|known| known.id() != id) {
+                *known = keys.sealer(id, label.as_bytes());
+            }
+            known.clone()
+        };
+        record::unseal(record, epoch, sealer, plain)
+    }
+
+    /// Whether what the records of a frame refer to is there.
+    fn is_whole(&mut self, records: &[Record<'_>], epoch: u32) -> bool {
+        let mut plain: Vec<Vec<u8>> = records.iter().map(|_| Vec::new()).collect();
+        let mut opened: Vec<Record<'_>> = Vec::with_capacity(records.len());
+        for (record, plain) in records.iter().zip(&mut plain) {
+            match record.kind & record::SEALED {
+                0 => opened.push(*record),
+                // One that nobody can read refers to nothing.
+                _ => opened.extend(self.unseal(record, epoch, plain)),
+            }
+        }
+        (self.is_whole)(self.salt, &opened)
     }
 
     /// Reads all files; answers how many of them hold something that counts.
@@ -341,9 +370,18 @@ impl<'v> Scan<'v> {
                     return self.unreadable(files, i, bytes, offset, bytes.len(), header.end());
                 };
                 let seal = record::Seal { salt: self.salt, epoch: header.epoch };
-                if let Some(records) =
-                    intact(body, seal, header.position + frame::HEADER_LEN as u64, header.records)
+                let records = intact(body, seal, header.position + frame::HEADER_LEN as u64, header.records);
+                if let Some(records) = &records
+                    && self.at >= self.proven
+                    && !self.is_whole(records, header.epoch)
                 {
+                    self.look_ahead(files, i, bytes)?;
+                    if self.at >= self.proven {
+                        self.tear(Some(file), bytes.get(offset..).unwrap_or_default(), header.end());
+                        return Ok(false);
+                    }
+                }
+                if let Some(records) = records {
                     for record in records {
                         let len = record::padded_len(record.body.len());
                         self.give(file, record, header.epoch, len);
