@@ -14,6 +14,8 @@ use super::{Durability, Engine, Storage};
 
 /// Nanoseconds after the last change until a checkpoint is made.
 const IDLE: i64 = 2_000_000_000;
+/// A start reads and writes again what the log refers to; but a checkpoint syncs it, so that too many cost more than they spare.
+const REFERRED_PER_LOGGED: u64 = 2;
 /// Nanoseconds without a write after which the log says on disk what is durable.
 const MARK_AFTER: i64 = 10_000_000;
 
@@ -356,7 +358,8 @@ impl<D: Disk> Engine<D> {
 
     /// Whether the log is so long that a checkpoint is due.
     pub fn wants_checkpoint(&self) -> bool {
-        let log_len = self.log.end().saturating_sub(self.checkpoint.position) + self.checkpoint.referred;
+        let log_len = self.log.end().saturating_sub(self.checkpoint.position)
+            + self.checkpoint.referred / REFERRED_PER_LOGGED;
         matches!(self.checkpoint.phase, Phase::Idle) && log_len >= self.options.sizes.checkpoint
     }
 

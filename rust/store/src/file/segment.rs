@@ -85,7 +85,7 @@ pub(super) struct Segment {
     pub(super) wants_rewrite: bool,
     /// Whether some message has a header that must be known after a restart: an id, a time to live, a schedule.
     pub(super) special: bool,
-    /// What its footer is to say, while it grows in one go: between two checkpoints at most, so that this takes little memory.
+    /// What its footer is to say, while it grows fast: only a few streams at a time do, so that this takes little memory.
     pub(super) gathered: Option<Box<Contents>>,
 }
 

@@ -87,6 +87,8 @@ pub struct FileStream<D: Disk> {
     pub(super) rewrites: usize,
     /// The segment that is being written anew, and whether something in it was erased meanwhile.
     pub(super) rewriting: Option<(u32, bool)>,
+    /// The number and the length of the last segment at the last checkpoint.
+    rested: (u32, u64),
 }
 
 /// The name of the file of a stream's segment.
@@ -127,6 +129,7 @@ impl<D: Disk> FileStream<D> {
             is_compressed: false,
             rewrites: 0,
             rewriting: None,
+            rested: (0, 0),
         }
     }
 
@@ -180,7 +183,10 @@ impl<D: Disk> FileStream<D> {
     /// Does what can wait until a checkpoint, before its manifest is made.
     pub fn rest(&mut self) {
         if let Some(last) = self.segments.back_mut().filter(|segment| segment.stage == Stage::Active) {
-            last.gathered = None;
+            let (number, data_len) = std::mem::replace(&mut self.rested, (last.number, last.data_len));
+            if number == last.number && last.data_len - data_len < self.files.segment_len / 4 {
+                last.gathered = None;
+            }
         }
         self.due_erasures.append(&mut self.erasures);
         if self.tail.bytes.is_empty() {
