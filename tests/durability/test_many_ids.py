@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 MESSAGES = 40_000
 SMALL = "max_index_memory: 1MB"
 TTL_S = 3
+RARE = 400
+"""One schedule of so many is due soon."""
+DUE_S = 10
 
 
 @pytest.mark.parametrize("key", ["", ', key: "open sesame"'], ids=["plain", "encrypted"])
@@ -30,6 +34,45 @@ def test_ids_and_times_that_are_on_disk_are_known(
     store = tmp_path / "store"
     asyncio.run(_play(stonechat_program, store, storage, SMALL + key))
     assert not _files(store), "they are learned anew"
+
+
+def test_schedules_that_are_on_disk_are_kept(stonechat_program: Path, tmp_path: Path) -> None:
+    asyncio.run(_schedule(stonechat_program, tmp_path / "store"))
+
+
+async def _schedule(program: Path, store: Path) -> None:
+    """Few schedules are due soon among very many, and the server is killed before."""
+    server = started(program, store, SMALL)
+    try:
+        async with connected(server) as client:
+            config = {"name": "S", "subjects": ["s.*", "due.*"], "allow_msg_schedules": True}
+            await ask(client, "STREAM.CREATE.S", config)
+            soon = datetime.now(timezone.utc) + timedelta(seconds=DUE_S)
+            for number in range(0, MESSAGES, 1000):
+                await asyncio.gather(*(_plan(client, n, soon) for n in range(number, number + 1000)))
+            await eventually(lambda: bool(list(store.rglob("*-schedules-*"))), "files of schedules")
+        server.kill()
+        server.close()
+        server = started(program, store, SMALL)
+        async with connected(server) as client:
+            due = {f"due.{number}": 1 for number in range(0, MESSAGES, RARE)}
+            for _ in range(600):
+                state = (await ask(client, "STREAM.INFO.S", {"subjects_filter": "due.*"}))["state"]
+                if state.get("subjects") == due:
+                    break
+                await asyncio.sleep(0.05)
+            # Each took the place of what planned it.
+            assert (state.get("subjects"), state["messages"]) == (due, MESSAGES)
+        server.stop()
+    finally:
+        server.close()
+
+
+async def _plan(client: Client, number: int, soon: datetime) -> None:
+    at = soon.isoformat() if number % RARE == 0 else "2199-12-31T23:59:59Z"
+    headers = {"Nats-Schedule": f"@at {at}", "Nats-Schedule-Target": f"due.{number}"}
+    answer = json.loads((await client.request(f"s.{number}", b"now", headers=headers, timeout=30)).data)
+    assert "error" not in answer, answer
 
 
 async def _play(program: Path, store: Path, storage: str, options: str) -> None:

@@ -1,6 +1,8 @@
 //! Requests that take several steps: what is published meanwhile stays, and everything else goes on.
 
 #![allow(clippy::expect_used, reason = "a test that can't go on may panic")]
+// A release takes longer steps.
+#![cfg(debug_assertions)]
 
 mod support;
 

@@ -24,6 +24,8 @@ pub(super) struct Shape {
     pub(super) packing: Packing,
     pub(super) form: Form,
     pub(super) data_len: u64,
+    /// There are no more: what says that it is in a later one only looks like a record.
+    pub(super) slots: u32,
 }
 
 impl Shape {
@@ -33,6 +35,7 @@ impl Shape {
             packing: segment.packing.clone(),
             form: segment.form,
             data_len: segment.data_len,
+            slots: segment.slots,
         }
     }
 }
@@ -72,13 +75,14 @@ fn plain_records<F: DiskFile>(
             enough = bytes.len().saturating_mul(2);
             continue;
         }
-        let intact = |head: &Head| head.slot >= next_slot && frame.is_intact(head, bytes, at);
+        let range = next_slot..shape.slots;
+        let intact = |head: &Head| range.contains(&head.slot) && frame.is_intact(head, bytes, at);
         let Some(head) = head.filter(intact) else {
             // Where the next one begins is unknown: any byte may be the place.
             piece.load(at, usize::MAX)?;
             let ranges = ranges.get_or_insert_with(|| Ranges::of(&piece.bytes));
             let from = (at - piece.begin) as usize + 1;
-            let next = frame.search(&piece.bytes, ranges, from, piece.begin, |slot| slot >= next_slot);
+            let next = frame.search(&piece.bytes, ranges, from, piece.begin, |slot| range.contains(&slot));
             let Some((found, _)) = next else { break };
             at = piece.begin + found as u64;
             continue;
@@ -119,7 +123,7 @@ fn packed_records<F: DiskFile>(
         while let Some(head) = records.get(within..).and_then(|bytes| frame.head(bytes)) {
             let offset = u64::from(begin) + within as u64;
             let bytes = &mut records[within..within + head.len];
-            if head.slot < next_slot || !frame.is_intact(&head, bytes, offset) {
+            if !(next_slot..shape.slots).contains(&head.slot) || !frame.is_intact(&head, bytes, offset) {
                 break;
             }
             if let Some(message) = frame.unseal(&head, bytes, offset) {

@@ -163,7 +163,8 @@ impl<D: Disk> SealJob<D> {
         failed?;
         let (contents, form, data_len) = writer.finish()?;
         target.held -= &found;
-        let shape = Shape { frame: target.frame.clone(), packing: target.packing.clone(), form, data_len };
+        let (frame, packing) = (target.frame.clone(), target.packing.clone());
+        let shape = Shape { frame, packing, form, data_len, slots: self.shape.slots };
         let footing = footing(&*file, contents, &shape, self.files.epoch)?;
         Ok((footing, form, data_len))
     }

@@ -17,6 +17,8 @@ use super::varint;
 pub(super) const BLOCK_LEN: u32 = if cfg!(test) { 256 } else { 4096 };
 /// Slots at which a segment ends.
 pub(super) const SLOTS_MAX: u32 = 1 << 18;
+/// And this while the disk has no room for another one, which also ends publishing.
+const SLOTS_EVER: u32 = 1 << 26;
 
 /// Where a block begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -254,7 +256,7 @@ impl Segment {
         let mut next = || varint::take(bytes);
         let number = u32::try_from(next()?).ok()?;
         let (base, base_time) = (next()?, next()? as i64);
-        let slots = u32::try_from(next()?).ok()?;
+        let slots = u32::try_from(next()?).ok().filter(|slots| *slots <= SLOTS_EVER)?;
         let (data_len, last_time) = (next()?, next()? as i64);
         let (live, live_bytes) = (next()?, next()?);
         let (stage, footer_len, footer_crc) =
