@@ -103,14 +103,13 @@ impl Ranges {
         Self { sums }
     }
 
-    /// What [`Checksum`] would say of `range` of `bytes`, which are those that [`Ranges::of`] looked at.
+    /// What `begun` would say with `range` of `bytes`, which are those that [`Ranges::of`] looked at.
     ///
     /// # Panics
     /// When the range is not within the bytes.
-    pub fn sum(&self, bytes: &[u8], salt: u64, position: u64, range: Range<usize>) -> u32 {
+    pub fn finish(&self, begun: &Checksum, bytes: &[u8], range: Range<usize>) -> u32 {
         let before = |at: usize| with(self.sums[at / STEP], &bytes[at / STEP * STEP..at]);
-        let begun = Checksum::new(salt, position).state();
-        super::finished(before(range.end) ^ moved(before(range.start) ^ begun, range.len()))
+        super::finished(before(range.end) ^ moved(before(range.start) ^ begun.state(), range.len()))
     }
 }
 
@@ -132,7 +131,7 @@ mod tests {
             for (a, b) in cuts {
                 let (a, b) = (a.min(b).min(bytes.len()), a.max(b).min(bytes.len()));
                 let expected = Checksum::new(salt, position).with(&bytes[a..b]).finish();
-                prop_assert_eq!(ranges.sum(&bytes, salt, position, a..b), expected);
+                prop_assert_eq!(ranges.finish(&Checksum::new(salt, position), &bytes, a..b), expected);
             }
         }
     }
@@ -143,7 +142,7 @@ mod tests {
         let ranges = Ranges::of(&bytes);
         for range in [0..bytes.len(), 3..69_999_999, 65_535..131_072, 16..16_777_232] {
             let expected = Checksum::new(7, 9).with(&bytes[range.clone()]).finish();
-            assert_eq!(ranges.sum(&bytes, 7, 9, range), expected);
+            assert_eq!(ranges.finish(&Checksum::new(7, 9), &bytes, range), expected);
         }
     }
 }

@@ -128,7 +128,8 @@ impl Frame {
             let rest = bytes.get(at..)?;
             let head = self.head(rest).filter(|head| wanted(head.slot))?;
             let crc = u32::from_le_bytes(*rest.first_chunk::<CRC_LEN>()?);
-            let sum = ranges.sum(bytes, self.salt, offset + at as u64, at + CRC_LEN..at + head.len);
+            let begun = Checksum::new(self.salt, offset + at as u64);
+            let sum = ranges.finish(&begun, bytes, at + CRC_LEN..at + head.len);
             (sum == crc).then_some((at, head))
         })
     }

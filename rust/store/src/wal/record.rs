@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::checksum::Checksum;
+use crate::checksum::{Checksum, Ranges};
 use crate::encryption::{Sealer, TAG_LEN};
 
 /// Says in a record's kind that its body is encrypted: the number of the data key, then what was sealed.
@@ -97,24 +97,41 @@ pub(super) struct Seal {
 impl Seal {
     /// The checksum of a record of `bytes`, header and body without padding.
     fn of(self, position: u64, bytes: &[u8]) -> u32 {
-        Checksum::new(self.salt, position)
-            .with(&self.epoch.to_le_bytes())
-            .with(&bytes[..4])
-            .with(&bytes[8..])
-            .finish()
+        self.begin(position, bytes).with(&bytes[8..]).finish()
+    }
+
+    /// What comes before the rest behind the checksum.
+    fn begin(self, position: u64, bytes: &[u8]) -> Checksum {
+        Checksum::new(self.salt, position).with(&self.epoch.to_le_bytes()).with(&bytes[..4])
     }
 }
 
 /// Reads the record at the start of `bytes`, which lies at `position`; `None` if it is not intact. Also tells its length with
 /// padding.
 pub(super) fn decode(bytes: &[u8], seal: Seal, position: u64) -> Option<(Record<'_>, usize)> {
+    decode_if(bytes, position, |record| seal.of(position, record))
+}
+
+/// The same of the record at `at`, with `ranges` of the bytes: for those who try each place.
+pub(super) fn decode_within<'b>(
+    bytes: &'b [u8],
+    at: usize,
+    ranges: &Ranges,
+    seal: Seal,
+    position: u64,
+) -> Option<(Record<'b>, usize)> {
+    decode_if(bytes.get(at..)?, position, |record| {
+        ranges.finish(&seal.begin(position, record), bytes, at + 8..at + record.len())
+    })
+}
+
+/// The record at the start of `bytes`, if its checksum is what `sum` says.
+fn decode_if(bytes: &[u8], position: u64, sum: impl Fn(&[u8]) -> u32) -> Option<(Record<'_>, usize)> {
     let header: &[u8; HEADER_LEN] = bytes.first_chunk()?;
     let [l0, l1, l2, l3, c0, c1, c2, c3, g0, g1, g2, g3, kind, zeros @ ..] = *header;
     let body_len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
     let body = bytes.get(HEADER_LEN..HEADER_LEN.checked_add(body_len)?)?;
-    if zeros != [0; 3]
-        || seal.of(position, &bytes[..HEADER_LEN + body_len]) != u32::from_le_bytes([c0, c1, c2, c3])
-    {
+    if zeros != [0; 3] || sum(&bytes[..HEADER_LEN + body_len]) != u32::from_le_bytes([c0, c1, c2, c3]) {
         return None;
     }
     let group = GroupId(u32::from_le_bytes([g0, g1, g2, g3]));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::file::LogFile;
 use super::superblock::{self, Superblock};
 use super::{Error, Log, Options, Record, file, frame, record};
+use crate::checksum::Ranges;
 use crate::disk::{Disk, DiskFile};
 use crate::encryption::{Keyring, Sealer};
 
@@ -513,20 +514,16 @@ impl<'v> Scan<'v> {
             epochs.push(epoch + 1);
         }
         // Clients choose what the bytes say, so that trying each place as a record must not take for ever.
-        let mut budget = 64 * (bytes.len() - offset) + (1 << 20);
+        let tried = &bytes[offset..];
+        let ranges = Ranges::of(tried);
         let mut bad: Option<usize> = None;
         let mut at = offset;
         while at < bytes.len() {
-            let claimed =
-                bytes.get(at..at + 4).map_or(0, |l| u32::from_le_bytes([l[0], l[1], l[2], l[3]]) as usize);
-            let tried = if claimed < bytes.len() - at { claimed } else { 0 };
-            let found = budget.checked_sub(tried).and_then(|left| {
-                budget = left;
-                epochs.iter().find_map(|&epoch| {
-                    let seal = record::Seal { salt: self.salt, epoch };
-                    let (record, len) = record::decode(&bytes[at..], seal, position_of(at))?;
-                    Some((record, len, epoch))
-                })
+            let found = epochs.iter().find_map(|&epoch| {
+                let seal = record::Seal { salt: self.salt, epoch };
+                let place = at - offset;
+                let (record, len) = record::decode_within(tried, place, &ranges, seal, position_of(at))?;
+                Some((record, len, epoch))
             });
             let Some((record, len, epoch)) = found else {
                 bad.get_or_insert(at);

@@ -347,3 +347,31 @@ fn nothing_stays_in_the_clear_once_the_log_before_a_key_is_trimmed() {
         assert!(disk.names().unwrap().iter().any(|name| numbers.contains(name) && name.starts_with("log-")));
     }
 }
+
+#[test]
+fn records_behind_damage_are_found_whatever_it_says() {
+    let disk = SimDisk::default();
+    let (mut log, ..) = reopen(&disk, 1, &Keyring::default());
+    // Each place of it looks like the length of a long record.
+    let misleading = 400_000u64.to_le_bytes().repeat(60_000);
+    log.append(GroupId(1), 1, &[&misleading]);
+    for number in 0..100u8 {
+        log.append(GroupId(1), 1, &[&[number]]);
+    }
+    log.append(GroupId(1), 1, &[&[0; 500_000]]);
+    log.write().unwrap();
+    let job = log.sync_job().unwrap();
+    log.synced(job.run()).unwrap();
+    log.mark().unwrap();
+    let disk = disk.kill();
+    let damage = |bytes: &mut Vec<u8>| match memchr::memmem::find(bytes, &misleading[..16]) {
+        Some(at) => {
+            bytes[at + 100] ^= 1;
+            true
+        }
+        None => false,
+    };
+    assert!(disk.names().unwrap().iter().any(|name| disk.bytes(name, damage)));
+    let (_, recovery, found) = reopen(&disk, 1, &Keyring::default());
+    assert_eq!((found.len(), recovery.damaged.len()), (101, 1));
+}
