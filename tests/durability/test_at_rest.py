@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +23,12 @@ SECRETS = (b"ORDERS", b"customer.secret", b"the payload of", b"worker-name")
 
 
 def _stored(store: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in sorted(store.rglob("*")) if path.is_file())
+    """All that lies there now; a file may go while the others are read."""
+    stored = []
+    for path in sorted(store.rglob("*")):
+        with suppress(FileNotFoundError, IsADirectoryError):
+            stored.append(path.read_bytes())
+    return b"".join(stored)
 
 
 async def _publish(client: Client, count: int, text: bytes = b"the payload of %d ") -> None:
