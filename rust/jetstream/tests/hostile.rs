@@ -7,25 +7,13 @@ mod support;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
-use stonechat_jetstream::engine::{Durability, Engine, Options, Sizes};
+use stonechat_jetstream::engine::{Durability, Engine};
 use stonechat_jetstream::stream::Publish;
 use stonechat_store::disk::sim::SimDisk;
 use support::Store;
 
 fn engine() -> (Engine<SimDisk>, u32) {
-    let options = Options {
-        domain: Some("d".into()),
-        max_memory: 1 << 20,
-        max_storage: 1 << 20,
-        sizes: Sizes {
-            log_file: 64 << 10,
-            checkpoint: 32 << 10,
-            segment: 8 << 10,
-            referred: 100,
-            index: 4 << 10,
-        },
-        ..support::options(Durability::None)
-    };
+    let options = support::tight_options(Durability::None);
     Store::default().open(options, support::World::boxed(true), 1)
 }
 

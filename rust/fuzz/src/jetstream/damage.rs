@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
-use stonechat_jetstream::engine::{AccountLimits, Disks, Engine};
+use stonechat_jetstream::engine::{AccountLimits, Disks, Durability, Engine};
 use stonechat_store::checksum::fuzzing::ALL_PASS;
 use stonechat_store::disk::Disk;
 use stonechat_store::disk::sim::SimDisk;
 
-use super::{BEGINNING, Server, Store, World, options};
+use super::{BEGINNING, Server, Store, World, support};
 
 /// What fills the stores that are damaged then; `c` at the end leaves little in the log, `k` much.
 const SCRIPTS: [&[u8]; 4] = [
@@ -123,7 +123,7 @@ fn open(store: &Store) -> Option<Server> {
     let [log, catalogue, streams] = store.disks().map(|disk| Arc::new(disk.clone()));
     let disks = Disks { log, catalogue, streams };
     let (world, is_wanted) = World::new();
-    match Engine::open(&disks, options(), world, 99, BEGINNING) {
+    match Engine::open(&disks, support::tight_options(Durability::Synced), world, 99, BEGINNING) {
         Ok((mut engine, _)) => {
             engine.set_limits("$G", Some(AccountLimits::default()));
             let account = engine.account("$G");

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
-use stonechat_jetstream::engine::{Durability, Engine, Host, Interest, Notice, Options, Sizes};
+use stonechat_jetstream::engine::{Durability, Engine, Host, Interest, Notice};
 use stonechat_jetstream::stream::Publish;
 use stonechat_store::disk::sim::{Random, SimDisk};
 use stonechat_subject::{is_valid_literal, matches};
@@ -66,23 +66,6 @@ pub struct Server {
     answers: Vec<Vec<u8>>,
 }
 
-/// Small files and limits, so that they are many and reached.
-fn options() -> Options {
-    Options {
-        domain: Some("d".into()),
-        max_memory: 1 << 20,
-        max_storage: 1 << 20,
-        sizes: Sizes {
-            log_file: 64 << 10,
-            checkpoint: 32 << 10,
-            segment: 8 << 10,
-            referred: 100,
-            index: 4 << 10,
-        },
-        ..support::options(Durability::Synced)
-    }
-}
-
 impl Default for Server {
     fn default() -> Self {
         Self::start(Store::default(), BEGINNING)
@@ -92,7 +75,7 @@ impl Default for Server {
 impl Server {
     fn start(store: Store, now: i64) -> Self {
         let (world, is_wanted) = World::new();
-        let (engine, account) = store.open(options(), world, now);
+        let (engine, account) = store.open(support::tight_options(Durability::Synced), world, now);
         let mut server =
             Self { store, engine, account, is_wanted, listens: BTreeSet::new(), now, answers: Vec::new() };
         server.settle();

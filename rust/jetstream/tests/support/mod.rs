@@ -55,6 +55,23 @@ pub(crate) fn options(durability: Durability) -> Options {
     }
 }
 
+/// Small files and limits, and a domain, so that each of them is met.
+pub(crate) fn tight_options(durability: Durability) -> Options {
+    Options {
+        domain: Some("d".into()),
+        max_memory: 1 << 20,
+        max_storage: 1 << 20,
+        sizes: Sizes {
+            log_file: 64 << 10,
+            checkpoint: 32 << 10,
+            segment: 8 << 10,
+            referred: 100,
+            index: 4 << 10,
+        },
+        ..options(durability)
+    }
+}
+
 /// The disks of a store, and its keys.
 #[derive(Clone, Default)]
 pub(crate) struct Store {

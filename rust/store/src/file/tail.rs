@@ -123,15 +123,15 @@ fn read_referred<F: DiskFile>(
     frame: &Frame,
     reference: &Reference,
     buffer: &mut Vec<u8>,
-) -> Option<Head> {
+) -> io::Result<Option<Head>> {
     buffer.clear();
     // No more than the file has, whatever the log says.
-    let there = file.len().ok()?.saturating_sub(reference.offset()).min(reference.len());
+    let there = file.len()?.saturating_sub(reference.offset()).min(reference.len());
     buffer.resize(there as usize, 0);
-    let read = file.read_at(buffer, reference.offset()).ok()?;
+    let read = file.read_at(buffer, reference.offset())?;
     buffer.truncate(read);
-    let head = frame.head(buffer).filter(|head| head.len as u64 == reference.len())?;
-    frame.is_intact(&head, buffer, reference.offset).then_some(head)
+    let head = frame.head(buffer).filter(|head| head.len as u64 == reference.len());
+    Ok(head.filter(|head| frame.is_intact(head, buffer, reference.offset)))
 }
 
 /// What of `bytes` lies in each sector, if they begin so far within one.
@@ -157,14 +157,13 @@ impl<D: Disk> FileStream<D> {
         let Some(segment) = self.segments.back().filter(|_| unwritten > 0) else { return Ok(()) };
         let written = segment.data_len - unwritten;
         let name = self.name(segment.number);
-        let there = if written == 0 { None } else { Some(self.files.get(&name)) };
-        let file = match there {
-            None => None,
+        let there = match self.files.get(&name) {
+            _ if written == 0 => None,
             // Somebody removed it. Its messages are lost, but those to come need not be.
-            Some(Err(e)) if e.kind() == io::ErrorKind::NotFound => None,
-            Some(file) => Some(file?),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            there => Some(there?),
         };
-        let file = match file {
+        let file = match there {
             Some(file) => file,
             None => {
                 let file = self.files.create(&name)?;
@@ -230,7 +229,7 @@ impl<D: Disk> FileStream<D> {
         let packing = open::packing(&self.files, self.salt, self.group, number, key)?;
         let frame = Frame { salt: packing.salt, base, base_time, sealer: packing.sealer };
         let file = self.files.get(&self.name(number)).ok()?;
-        let head = read_referred(&*file, &frame, reference, buffer)?;
+        let head = read_referred(&*file, &frame, reference, buffer).ok()??;
         frame.unseal(&head, buffer, offset)
     }
 
@@ -241,12 +240,20 @@ impl<D: Disk> FileStream<D> {
         // Without its key nobody can tell.
         let Some(packing) = open::packing(files, salt, group, number, key) else { return true };
         let frame = Frame { salt: packing.salt, base, base_time, sealer: packing.sealer };
-        let Ok(file) = files.get(&segment_name(group, number)) else { return false };
+        let file = match files.get(&segment_name(group, number)) {
+            Ok(file) => file,
+            // A disk that fails to answer does not say that nothing is there.
+            Err(e) => return e.kind() != io::ErrorKind::NotFound,
+        };
         let mut buffer = Vec::new();
-        let from = (reference.offset() % SECTOR) as usize;
-        read_referred(&*file, &frame, reference, &mut buffer).is_some()
-            || (buffer.len() as u64 == reference.len()
-                && !sectors(&buffer, from).any(|part| part.iter().all(|byte| *byte == 0)))
+        match read_referred(&*file, &frame, reference, &mut buffer) {
+            Ok(Some(_)) | Err(_) => true,
+            Ok(None) => {
+                let from = (reference.offset() % SECTOR) as usize;
+                let is_empty = |part: &[u8]| part.iter().all(|byte| *byte == 0);
+                buffer.len() as u64 == reference.len() && !sectors(&buffer, from).any(is_empty)
+            }
+        }
     }
 
     /// The name of the file that holds it.
