@@ -17,33 +17,20 @@ if TYPE_CHECKING:
 
     from .part import Plan
 
-_SOURCE = ROOT.parent / "shared" / "bench"
-
 
 def find() -> Path:
-    """The load generator: `$NATSLOAD`, else built from ../shared/bench."""
+    """The load generator: `$NATSLOAD`, else built here (rust/natsload)."""
     named = os.environ.get("NATSLOAD")
     if named:
         found = shutil.which(named)
         if found is None:
             raise BenchError(f"NATSLOAD={named} is not a program that can be run")
         return Path(found).resolve()
-    if not (_SOURCE / "Cargo.toml").exists():
-        raise BenchError(
-            f"the load generator natsload is missing: there is no {_SOURCE}, and NATSLOAD does not name the program"
-        )
-    # Built from a copy, since Cargo writes its lock file beside the source, which may be read-only.
-    copy = BUILD / "natsload"
-    say(f"bench: building natsload from {_SOURCE}")
-    copy.mkdir(parents=True, exist_ok=True)
-    for file in ("Cargo.toml", "src"):
-        subprocess.run(["cp", "-r", "--update", "--no-preserve=mode", _SOURCE / file, copy], check=True)
-    target = copy / "target"
-    command = ["cargo", "build", "--release", "--quiet", "--features", "tls"]
-    environment = {**os.environ, "CARGO_TARGET_DIR": str(target)}
-    if subprocess.run(command, cwd=copy, env=environment, check=False).returncode != 0:
+    say("bench: building natsload")
+    command = ["cargo", "build", "--release", "--quiet", "--locked", "--package", "stonechat-natsload"]
+    if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
         raise BenchError("natsload could not be built")
-    return target / "release" / "natsload"
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "natsload"
 
 
 def wrapper(name: str, command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> Path:

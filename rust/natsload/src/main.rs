@@ -1,0 +1,55 @@
+//! `natsload` runs the same load against several NATS servers in turn and compares them.
+//!
+//! The generator is as light as it can be (blocking sockets, pre-encoded batches, counting by frame length), so that the
+//! server is what is measured. `docs/benchmarks/natsload.md` explains the figures.
+
+// A benchmark stops at what it does not expect; its threads hand failures on by panicking in `join`.
+#![allow(clippy::unwrap_used)]
+
+#[cfg(target_os = "linux")]
+mod args;
+#[cfg(target_os = "linux")]
+mod core;
+#[cfg(target_os = "linux")]
+mod js;
+#[cfg(target_os = "linux")]
+mod limits;
+#[cfg(target_os = "linux")]
+mod measure;
+#[cfg(target_os = "linux")]
+mod priority;
+#[cfg(target_os = "linux")]
+mod proc;
+#[cfg(target_os = "linux")]
+mod report;
+#[cfg(target_os = "linux")]
+mod server;
+#[cfg(target_os = "linux")]
+mod wire;
+
+#[cfg(target_os = "linux")]
+fn main() {
+    use args::{Cli, Command};
+    use clap::Parser;
+
+    let cli = Cli::parse();
+    priority::raise_file_limit();
+    let done = match cli.command {
+        Command::List => {
+            measure::list();
+            Ok(())
+        }
+        Command::Limits(common) => measure::measure_machine(&common),
+        Command::Run(args) => measure::run(&args),
+    };
+    if let Err(e) = done {
+        eprintln!("natsload: {e:#}");
+        std::process::exit(1);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    eprintln!("natsload: it measures on Linux only, where /proc tells what a server uses");
+    std::process::exit(1);
+}
