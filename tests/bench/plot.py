@@ -1,4 +1,4 @@
-"""The plot of docs/benchmarks/core.md: ratios of the core scenarios, with their goals."""
+"""The plot of docs/benchmarks/core.md: ratios of the core scenarios."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 
-from .goals import GOALS, PAIR, PER_CPU, RATE
+from .figures import PAIR, PER_CPU, RATE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,11 +18,11 @@ mpl.rcParams["svg.hashsalt"] = "stonechat"
 
 from matplotlib import pyplot as plt  # noqa: E402
 
-_OURS, _RATE, _GOAL = "#00796b", "#ef6c00", "#37474f"
+_OURS, _RATE = "#00796b", "#ef6c00"
 
 
 def draw(part: Mapping[str, Any], into: Path) -> None:
-    """Bars for messages per CPU second with the spread of the runs, dots for the rate, a line for each goal."""
+    """Bars for messages per CPU second with the spread of the runs, dots for the rate."""
     shown = [s for s in part["scenarios"] if s["ratios"].get(PER_CPU, {}).get(PAIR)]
     figure, axes = plt.subplots(figsize=(9, 0.36 * len(shown) + 1.6))
     for row, scenario in enumerate(reversed(shown)):
@@ -38,9 +38,6 @@ def draw(part: Mapping[str, Any], into: Path) -> None:
         )
         rate = scenario["ratios"][RATE][PAIR][0]
         axes.plot(rate, row, "o", color=_RATE, markeredgecolor="white", label="rate" if row == 0 else None)
-        goal = next(limit.value for limit in GOALS[scenario["scenario"]] if limit.metric == PER_CPU)
-        ends = (row - 0.4, row + 0.4)
-        axes.plot([goal, goal], ends, color=_GOAL, linewidth=2, label="goal (CPU)" if row == 0 else None)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_yticks(range(len(shown)), [s["scenario"] for s in reversed(shown)])
     axes.set_xlim(left=0)
