@@ -6,14 +6,17 @@
 #![forbid(unsafe_code)]
 
 mod generations;
+mod index;
 mod match_cache;
 mod members;
+mod queues;
 mod subject;
 mod sublist;
 mod sync;
 mod transform;
 
 pub use generations::{Generations, Stamp};
+pub use index::{Found, Relation, Search, SubjectIndex};
 pub use match_cache::MatchCache;
 pub use subject::{
     has_wildcard, is_subset, is_valid_literal, is_valid_queue, is_valid_subject, matches, overlaps,

@@ -5,6 +5,7 @@
 //! tokens, which a large `max_control_line` allows, cannot exhaust a stack.
 
 use crate::members::Members;
+use crate::queues::Queues;
 use crate::subject::{has_empty_token, has_wildcard, tokens};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -55,7 +56,7 @@ struct Node<S> {
 #[derive(Debug)]
 struct Subscribers<S> {
     plain: Members<S>,
-    queues: Vec<(Arc<[u8]>, Members<S>)>,
+    queues: Queues<S>,
 }
 
 impl<S> Default for Matches<S> {
@@ -74,15 +75,6 @@ impl<S> Matches<S> {
     pub fn clear(&mut self) {
         self.plain.clear();
         self.queues.clear();
-    }
-}
-
-impl<S: Clone> Matches<S> {
-    fn add_queue(&mut self, name: &Arc<[u8]>, members: &[S]) {
-        match self.queues.iter_mut().find(|q| q.name == *name) {
-            Some(queue) => queue.members.extend_from_slice(members),
-            None => self.queues.push(QueueMatch { name: name.clone(), members: members.to_vec() }),
-        }
     }
 }
 
@@ -349,7 +341,7 @@ impl<S> Default for Node<S> {
 
 impl<S> Default for Subscribers<S> {
     fn default() -> Self {
-        Self { plain: Members::default(), queues: Vec::new() }
+        Self { plain: Members::default(), queues: Queues::default() }
     }
 }
 
@@ -359,30 +351,23 @@ impl<S: Clone + Eq + Hash> Subscribers<S> {
     }
 
     fn insert(&mut self, queue: Option<&[u8]>, subscription: S) -> bool {
-        let Some(name) = queue else { return self.plain.insert(subscription) };
-        if let Some((_, members)) = self.queues.iter_mut().find(|(n, _)| **n == *name) {
-            return members.insert(subscription);
+        match queue {
+            None => self.plain.insert(subscription),
+            Some(name) => self.queues.insert(name, subscription),
         }
-        let mut members = Members::default();
-        members.insert(subscription);
-        self.queues.push((name.into(), members));
-        true
     }
 
     fn remove(&mut self, queue: Option<&[u8]>, subscription: &S) -> bool {
-        let Some(name) = queue else { return self.plain.remove(subscription) };
-        let Some(at) = self.queues.iter().position(|(n, _)| **n == *name) else { return false };
-        let removed = self.queues[at].1.remove(subscription);
-        if self.queues[at].1.is_empty() {
-            self.queues.swap_remove(at);
+        match queue {
+            None => self.plain.remove(subscription),
+            Some(name) => self.queues.remove(name, subscription),
         }
-        removed
     }
 
     fn collect(&self, found: &mut Matches<S>) {
         found.plain.extend_from_slice(self.plain.as_slice());
-        for (name, members) in &self.queues {
-            found.add_queue(name, members.as_slice());
+        if !self.queues.is_empty() {
+            self.queues.collect(found);
         }
     }
 }
