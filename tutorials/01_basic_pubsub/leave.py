@@ -2,12 +2,9 @@
 
 import argparse
 import asyncio
-import os
 
-import nats
+from lab import URL, connect
 from nats.aio.msg import Msg
-
-URL = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
 
 
 async def experiment(how: str) -> None:
@@ -20,7 +17,7 @@ async def experiment(how: str) -> None:
         await work_done.wait()
         handled += 1
 
-    nc = await nats.connect(URL, name="leaver")
+    nc = await connect(URL, name="leaver")
     subscription = await nc.subscribe("jobs", cb=handle)
     for number in range(5):
         await nc.publish("jobs", str(number).encode())

@@ -2,14 +2,11 @@
 
 import argparse
 import asyncio
-import os
 
-import nats
+from lab import URL, connect
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 from nats.errors import OutboundBufferLimitError
-
-URL = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
 
 
 async def show_next(subscription: Subscription) -> None:
@@ -42,7 +39,7 @@ async def experiment(buffer: int) -> None:
     async def on_reconnected() -> None:
         back.set()
 
-    nc = await nats.connect(
+    nc = await connect(
         URL,
         name="outage",
         error_cb=on_error,

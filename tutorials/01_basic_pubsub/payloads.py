@@ -2,14 +2,11 @@
 
 import asyncio
 import json
-import os
 from dataclasses import asdict, dataclass
 
-import nats
+from lab import URL, connect
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-
-URL = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ async def round_trip(nc: Client, payload: bytes = b"", headers: dict[str, str] |
 
 async def main() -> None:
     """One message of each sort."""
-    nc = await nats.connect(URL, name="payloads")
+    nc = await connect(URL, name="payloads")
 
     msg = await round_trip(nc, bytes([0, 255, 13, 10]))
     print(f"bytes:   {msg.data.hex(' ')}")

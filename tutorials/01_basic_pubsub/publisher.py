@@ -2,16 +2,13 @@
 
 import argparse
 import asyncio
-import os
 
-import nats
-
-URL = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
+from lab import URL, connect
 
 
 async def publish(subject: str, texts: list[str]) -> None:
     """Publish all texts in order, and see to it that they leave."""
-    nc = await nats.connect(URL, name="publisher")
+    nc = await connect(URL, name="publisher")
     for text in texts:
         await nc.publish(subject, text.encode())
     # publish() only fills a buffer; flush() sends it, and waits for the server to answer.

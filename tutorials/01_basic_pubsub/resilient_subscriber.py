@@ -2,13 +2,10 @@
 
 import argparse
 import asyncio
-import os
 import signal
 
-import nats
+from lab import URL, connect
 from nats.aio.msg import Msg
-
-URL = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
 
 
 async def subscribe(subject: str) -> None:
@@ -29,7 +26,7 @@ async def subscribe(subject: str) -> None:
     async def on_reconnected() -> None:
         print("Have it back")
 
-    nc = await nats.connect(
+    nc = await connect(
         URL,
         name="resilient",
         error_cb=on_error,

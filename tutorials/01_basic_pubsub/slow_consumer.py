@@ -2,13 +2,10 @@
 
 import argparse
 import asyncio
-import os
 
-import nats
+from lab import URL, connect
 from nats.aio.msg import Msg
 from nats.errors import SlowConsumerError
-
-URL = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
 
 
 async def experiment(count: int, room: int) -> None:
@@ -31,7 +28,7 @@ async def experiment(count: int, room: int) -> None:
             print(f"First warning: slow consumer on {error.subject}")
         dropped += 1
 
-    nc = await nats.connect(URL, name="slow-consumer", error_cb=on_error)
+    nc = await connect(URL, name="slow-consumer", error_cb=on_error)
     await nc.subscribe("numbers", cb=handle, pending_msgs_limit=room)
     await nc.publish("numbers", b"1")
     await busy.wait()  # the handler holds message 1 and works on it

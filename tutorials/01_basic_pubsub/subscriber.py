@@ -2,13 +2,10 @@
 
 import argparse
 import asyncio
-import os
 import signal
 
-import nats
+from lab import URL, connect
 from nats.aio.msg import Msg
-
-URL = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
 
 
 async def subscribe(subject: str, name: str) -> None:
@@ -20,7 +17,7 @@ async def subscribe(subject: str, name: str) -> None:
     async def show(msg: Msg) -> None:
         print(f"{msg.subject}: {msg.data.decode()}")
 
-    nc = await nats.connect(URL, name=name)
+    nc = await connect(URL, name=name)
     await nc.subscribe(subject, cb=show)
     # The server has answered, so it knows the subscription: from here on nothing is missed.
     # Twice, because nats-py's first PING overtakes the SUB that still waits in its buffer.

@@ -16,7 +16,7 @@ README = Readme(LAB / "README.md")
 SCRIPTS = sorted(
     str(path.relative_to(LAB))
     for path in (*LAB.glob("*.py"), *LAB.glob("solutions/*.py"))
-    if not path.name.startswith("test_")
+    if not path.name.startswith("test_") and "__main__" in path.read_text(encoding="utf-8")
 )
 WITH_ARGUMENTS = [name for name in SCRIPTS if "argparse" in (LAB / name).read_text("utf-8")]
 

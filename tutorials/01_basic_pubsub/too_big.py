@@ -1,13 +1,10 @@
 """Publish a message of exactly max_payload bytes, then one byte more."""
 
 import asyncio
-import os
 
-import nats
+from lab import URL, connect
 from nats.aio.client import Client
 from nats.errors import MaxPayloadError
-
-URL = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
 
 
 async def attempt(nc: Client, size: int) -> None:
@@ -25,7 +22,7 @@ async def attempt(nc: Client, size: int) -> None:
 
 async def main() -> None:
     """Find the border."""
-    nc = await nats.connect(URL, name="too-big")
+    nc = await connect(URL, name="too-big")
     await attempt(nc, nc.max_payload)
     await attempt(nc, nc.max_payload + 1)
     await nc.close()

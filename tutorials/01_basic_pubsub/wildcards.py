@@ -2,12 +2,9 @@
 
 import argparse
 import asyncio
-import os
 
-import nats
+from lab import URL, connect
 from nats.aio.msg import Msg
-
-URL = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
 
 
 async def matches(patterns: list[str], subjects: list[str]) -> set[tuple[str, str]]:
@@ -17,7 +14,7 @@ async def matches(patterns: list[str], subjects: list[str]) -> set[tuple[str, st
     def remember(pattern: str, msg: Msg) -> None:
         found.add((pattern, msg.subject))
 
-    nc = await nats.connect(URL, name="wildcards")
+    nc = await connect(URL, name="wildcards")
     for pattern in patterns:
 
         async def note(msg: Msg, pattern: str = pattern) -> None:

@@ -2,12 +2,11 @@
 
 import argparse
 import json
-import os
 import socket
 from io import BufferedRWPair
 from urllib.parse import urlsplit
 
-URL = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
+from lab import URL, advice
 
 
 def say(wire: BufferedRWPair, line: str) -> None:
@@ -48,10 +47,11 @@ def main() -> None:
     arguments = parser.parse_args()
     address = urlsplit(URL)
     host, port = address.hostname or "127.0.0.1", address.port or 4222
-    with (
-        socket.create_connection((host, port), timeout=10) as connection,
-        connection.makefile("rwb") as wire,
-    ):
+    try:
+        connection = socket.create_connection((host, port), timeout=10)
+    except OSError as problem:
+        raise SystemExit(advice(URL, problem)) from None
+    with connection, connection.makefile("rwb") as wire:
         info = json.loads(wire.readline().decode().removeprefix("INFO "))
         print("< INFO", json.dumps({key: info[key] for key in ("headers", "max_payload")}))
         say(wire, 'CONNECT {"verbose":false}')

@@ -7,7 +7,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 
-from kitchen import arguments, stop_event
+from kitchen import arguments, connect, stop_event
 
 COOK = Path(__file__).with_name("cook.py")
 
@@ -24,7 +24,7 @@ async def hire(url: str, name: str, *options: str) -> Process:
     assert process.stdout is not None
     ready = await process.stdout.readline()
     if not ready.endswith(b"ready\n"):
-        raise RuntimeError(f"{name} did not start")
+        raise SystemExit(f"{name} did not start")  # and has said why
     return process
 
 
@@ -39,6 +39,7 @@ async def send_home(process: Process, number: int = signal.SIGTERM) -> str:
 async def main(options: argparse.Namespace) -> None:
     """Keep the cooks until Ctrl-C."""
     stop = stop_event()
+    await (await connect(options.url)).close()  # without a server we say so once, and not each cook
     names = [f"{options.prefix}-{number}" for number in range(1, options.cooks + 1)]
     seconds = ("--seconds", str(options.seconds))
     cooks = await asyncio.gather(*(hire(options.url, name, *seconds) for name in names))

@@ -2,12 +2,16 @@
 
 import argparse
 import asyncio
-import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 from nats.aio.client import Client
+
+sys.path.append(str(Path(__file__).parents[1]))  # labkit lies beside the labs
+
+import labkit.client
 
 ORDERS = "kitchen.orders"
 """Guests' orders: ``{"id": 7}``."""
@@ -19,30 +23,13 @@ DONE = "kitchen.done"
 def arguments(description: str | None) -> argparse.ArgumentParser:
     """A parser that knows where the server is; a script adds its own options."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    url = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
-    parser.add_argument("--url", default=url, help="where the server listens")
+    parser.add_argument("--url", default=labkit.client.URL, help="where the server listens")
     return parser
 
 
-class SureClient(Client):
-    """A client whose `flush` and `drain` keep their promise.
-
-    nats-py 2.16 writes the PING of a flush at once, ahead of commands that still wait in its
-    buffer: the answer proves nothing about them. They leave right after it, so the answer to a
-    second PING does. (Lab 01 shows it in `flush_order.py`.)
-    """
-
-    async def flush(self, timeout: int = 10) -> None:
-        """Return when the server has handled all that was sent before."""
-        await super().flush(timeout)
-        await super().flush(timeout)
-
-
 async def connect(url: str, **options: Any) -> Client:
-    """Like `nats.connect`, with a `SureClient`."""
-    nc = SureClient()
-    await nc.connect(url, **options)
-    return nc
+    """Connect with a `SureClient`, or end with a sentence that says what to do."""
+    return await labkit.client.connect(url, client=labkit.client.SureClient(), **options)
 
 
 def stop_event() -> asyncio.Event:

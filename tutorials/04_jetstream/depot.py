@@ -1,16 +1,18 @@
 """What all scripts of this lab share: options, the connection, and the depot's streams."""
 
 import argparse
-import asyncio
 import contextlib
-import os
+import sys
 from pathlib import Path
 
-import nats
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg, StreamConfig
 from nats.js.errors import NotFoundError
+
+sys.path.append(str(Path(__file__).parents[1]))  # labkit lies beside the labs
+
+import labkit.client
 
 SCANS = "SCANS"
 PAYMENTS = "PAYMENTS"
@@ -21,8 +23,7 @@ STATE = Path(__file__).with_name("state")
 def arguments(description: str | None) -> argparse.ArgumentParser:
     """Options that every script has."""
     parser = argparse.ArgumentParser(description=description)
-    url = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
-    parser.add_argument("--url", default=url, help="the server (default: %(default)s)")
+    parser.add_argument("--url", default=labkit.client.URL, help="the server (default: %(default)s)")
     return parser
 
 
@@ -34,16 +35,13 @@ async def stored(js: JetStreamContext, stream: str, sequence: int) -> RawStreamM
         return None
 
 
+async def connect(url: str) -> Client:
+    """Connect to a server with JetStream, or end with a sentence that says what to do."""
+    return await labkit.client.connect_to_jetstream(url, allow_reconnect=False, error_cb=_quiet)
+
+
 async def _quiet(_: Exception) -> None:
     """What goes wrong on the connection is told by the call that notices it."""
-
-
-async def connect(url: str) -> Client:
-    """Connect, or end with a sentence that helps."""
-    try:
-        return await nats.connect(url, allow_reconnect=False, connect_timeout=5, error_cb=_quiet)
-    except (OSError, asyncio.TimeoutError, nats.errors.Error) as problem:
-        raise SystemExit(f"no server at {url}: {problem or type(problem).__name__}") from None
 
 
 async def fresh(js: JetStreamContext, config: StreamConfig) -> None:

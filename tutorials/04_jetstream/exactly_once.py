@@ -22,6 +22,7 @@ def run(script: str, *options: str) -> int:
 
 async def main(options: argparse.Namespace) -> None:
     """Crash, restart, crash, restart; then compare."""
+    await (await connect(options.url)).close()  # without a server we say so once, and not each script
     lots = random.Random(options.seed)
     url = ("--url", options.url)
     count = ("--count", str(options.count))

@@ -3,13 +3,14 @@
 import argparse
 import asyncio
 import json
-import os
 import signal
+import sys
+from pathlib import Path
 
-import nats
+sys.path.append(str(Path(__file__).parents[1]))  # the lab's folder
+
+from lab import URL, connect
 from nats.aio.msg import Msg
-
-URL = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
 
 
 async def watch(limit: float) -> None:
@@ -21,7 +22,7 @@ async def watch(limit: float) -> None:
     async def on_error(error: Exception) -> None:
         print(f"Skipped: {error}")
 
-    nc = await nats.connect(URL, name="alarm", error_cb=on_error)
+    nc = await connect(URL, name="alarm", error_cb=on_error)
 
     async def check(msg: Msg) -> None:
         room = msg.subject.split(".")[1]

@@ -2,12 +2,12 @@
 
 import argparse
 import asyncio
-import os
 import sys
+from pathlib import Path
 
-import nats
+sys.path.append(str(Path(__file__).parents[1]))  # the lab's folder
 
-URL = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
+from lab import URL, connect
 
 
 async def run(attempts: int) -> None:
@@ -24,7 +24,7 @@ async def run(attempts: int) -> None:
     async def on_closed() -> None:
         closed.set()
 
-    await nats.connect(
+    await connect(
         URL,
         name="give-up",
         error_cb=on_error,

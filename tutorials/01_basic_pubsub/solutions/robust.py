@@ -3,11 +3,12 @@
 import argparse
 import asyncio
 import json
-import os
+import sys
+from pathlib import Path
 
-import nats
+sys.path.append(str(Path(__file__).parents[1]))  # the lab's folder
 
-URL = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
+from lab import URL, connect
 
 
 def describe(payload: bytes) -> str:
@@ -21,7 +22,7 @@ def describe(payload: bytes) -> str:
 
 async def run(count: int) -> None:
     """Handle `count` messages, good or bad."""
-    nc = await nats.connect(URL, name="robust")
+    nc = await connect(URL, name="robust")
     subscription = await nc.subscribe("orders.new")
     # Twice, because nats-py's first PING overtakes the SUB that still waits in its buffer.
     await nc.flush()

@@ -2,16 +2,17 @@
 
 import argparse
 import asyncio
-import os
+import sys
+from pathlib import Path
 
-import nats
+sys.path.append(str(Path(__file__).parents[1]))  # the lab's folder
 
-URL = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
+from lab import URL, connect
 
 
 async def take(subject: str, count: int) -> None:
     """The server itself ends the subscription after `count` messages."""
-    nc = await nats.connect(URL, name="take")
+    nc = await connect(URL, name="take")
     subscription = await nc.subscribe(subject)
     await subscription.unsubscribe(limit=count)
     # Twice, because nats-py's first PING overtakes the SUB that still waits in its buffer.
