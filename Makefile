@@ -52,11 +52,13 @@ test: ## Run every check, go on after a failure, and say at the end what failed 
 ##@ Single checks
 
 .PHONY: lint
-lint: venv ## Formatting, clippy, ruff, mypy, shellcheck; warnings are errors
+lint: venv ## Formatting, clippy, cargo-deny, ruff, mypy, shellcheck, sizes; warnings are errors
+	@scripts/sizes.sh
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path rust/fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets $(LOCKED) -- -D warnings
 	$(CARGO) clippy --package stonechat-broker --all-targets --features shuttle $(LOCKED) -- -D warnings
+	scripts/deny.sh
 	$(bin)/python -m ruff format --check .
 	$(bin)/python -m ruff check .
 	MYPYPATH=python $(bin)/python -m mypy
@@ -151,6 +153,10 @@ venv: ## The Python environment of the checks, in .venv
 	@PYTHON='$(PYTHON)' scripts/venv.sh $(venv)
 
 ##@ Housekeeping
+
+.PHONY: lock
+lock: ## Write python/requirements-dev.txt anew: the versions of all that the checks import (needs uv)
+	scripts/lock.sh
 
 .PHONY: clean
 clean: ## Remove what the build made inside the clone

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # venv.sh FOLDER: the Python environment of the checks: what pyproject.toml lists for development and what the
-# tutorials import. Installs again only when one of those lists or the interpreter has changed.
+# tutorials import, in the versions of python/requirements-dev.txt. Installs again only when one of those lists or the
+# interpreter has changed.
 set -euo pipefail
 
 folder=${1:?usage: venv.sh FOLDER}
 python=${PYTHON:-python3}
 cd "$(dirname "$0")/.."
 
-lists=(pyproject.toml)
+lock=python/requirements-dev.txt
+lists=(pyproject.toml "$lock")
 requirements=()
 for file in tutorials/*/requirements.txt; do
   [ -f "$file" ] || continue
@@ -24,7 +26,10 @@ fi
 echo "venv: setting up $folder"
 "$python" -m venv --clear "$folder"
 pip=("$folder/bin/python" -m pip install --quiet --disable-pip-version-check)
-# Dependency groups need pip 25.1, newer than what most interpreters bring along.
-"${pip[@]}" --upgrade 'pip>=25.1'
-"${pip[@]}" --group dev "${requirements[@]}"
+if ! "${pip[@]}" --require-hashes -r "$lock"; then
+  echo "venv: the versions of $lock cannot be had here, taking the newest that pyproject.toml allows" >&2
+  # Dependency groups need pip 25.1, newer than what most interpreters bring along.
+  "${pip[@]}" --upgrade 'pip>=25.1'
+  "${pip[@]}" --group dev "${requirements[@]}"
+fi
 echo "$stamp" >"$folder/stamp"

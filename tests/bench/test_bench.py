@@ -128,7 +128,14 @@ def test_natsload_knows_the_scenarios_and_measures_our_server(tmp_path: Path) ->
     listed = subprocess.run([program, "list"], check=True, capture_output=True, text=True).stdout
     assert set(SCENARIOS) <= {line.split()[0] for line in listed.splitlines()}
     chosen = ["1to1-16", "tls-1to1-128", "js-sync-memory-128"]
-    command: list[str | Path] = [program, "run", "--server", f"ours={stonechat_server()}", "--scenario", ",".join(chosen)]
+    command: list[str | Path] = [
+        program,
+        "run",
+        "--server",
+        f"ours={stonechat_server()}",
+        "--scenario",
+        ",".join(chosen),
+    ]
     command += ["--runs", "1", "--secs", "0.2", "--scale", "0.01", "--dir", tmp_path, "--json", tmp_path / "out.json"]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     results = json.loads((tmp_path / "out.json").read_text())
