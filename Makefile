@@ -59,6 +59,7 @@ lint: venv ## Formatting, clippy, cargo-deny, ruff, mypy, shellcheck, sizes; war
 	$(CARGO) clippy --workspace --all-targets $(LOCKED) -- -D warnings
 	$(CARGO) clippy --package stonechat-broker --all-targets --features shuttle $(LOCKED) -- -D warnings
 	scripts/deny.sh
+	$(bin)/python scripts/capabilities.py --check
 	$(bin)/python -m ruff format --check .
 	$(bin)/python -m ruff check .
 	MYPYPATH=python $(bin)/python -m mypy
@@ -108,6 +109,10 @@ fuzz-short: ## Every fuzz target for FUZZ_SECONDS seconds (5)
 .PHONY: docs
 docs: wheel ## Build the documentation into build/site, warnings are errors
 	$(bin)/python -m mkdocs build --strict --quiet --site-dir build/site
+
+.PHONY: capabilities
+capabilities: venv ## Write the table of docs/capabilities.yaml into README.md and the site
+	$(bin)/python scripts/capabilities.py
 
 ##@ Benchmarks
 

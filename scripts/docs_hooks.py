@@ -1,0 +1,57 @@
+"""Hooks of MkDocs: the labs of tutorials/ and the change log become pages of the site, from the files that they are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mkdocs.structure.files import File
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+
+ROOT = Path(__file__).resolve().parent.parent
+LINK = re.compile(r"(!?\[(?:[^\]\[]|\[[^\]]*\])*\]\()([^)#\s]+)(#[^)\s]*)?\)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Adds the pages that lie outside docs/, and their pictures."""
+    source = f"{config.repo_url.rstrip('/')}/blob/main"
+    pages = {lab: f"labs/{lab.parent.name}.md" for lab in sorted((ROOT / "tutorials").glob("0*/README.md"))}
+    pages[ROOT / "tutorials/README.md"] = "labs/index.md"
+    pages[ROOT / "CHANGELOG.md"] = "changelog.md"
+    for path, uri in pages.items():
+        pictures: dict[Path, str] = {}
+        text = _rewritten(path, uri, pages, pictures, source)
+        files.append(File.generated(config, uri, content=text))
+        for picture, target in pictures.items():
+            files.append(File.generated(config, target, content=picture.read_bytes()))
+    return files
+
+
+def _rewritten(page: Path, uri: str, pages: dict[Path, str], pictures: dict[Path, str], source: str) -> str:
+    """The page with its relative links led to pages of the site, to copies of pictures, or to the repository."""
+
+    def relink(match: re.Match[str]) -> str:
+        before, target, anchor = match[1], match[2], match[3] or ""
+        if "://" in target or target.startswith("mailto:"):
+            return match[0]
+        file = (page.parent / target).resolve()
+        if file.is_dir() and (file / "README.md") in pages:
+            file /= "README.md"
+        up = "../" * uri.count("/")
+        if file in pages:
+            return f"{before}{up}{pages[file]}{anchor})"
+        docs = ROOT / "docs"
+        if file.is_relative_to(docs) and file.suffix == ".md":
+            return f"{before}{up}{file.relative_to(docs).as_posix()}{anchor})"
+        if before.startswith("!") and file.is_file():
+            pictures[file] = f"labs/{page.parent.name}/{file.name}"
+            return f"{before}{up}{pictures[file]})"
+        return f"{before}{source}/{file.relative_to(ROOT).as_posix()}{anchor})"
+
+    # Code is left as it is.
+    parts = re.split(r"(^(?:```|~~~).*?^(?:```|~~~)\s*$)", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return "".join(part if part.startswith(("```", "~~~")) else LINK.sub(relink, part) for part in parts)
