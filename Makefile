@@ -32,6 +32,10 @@ export PYO3_PYTHON := $(bin)/python
 # Tests of the wheel find its commands first; tests of the server get the native program.
 with_wheel := PATH="$(bin):$$PATH"
 with_server := STONECHAT_SERVER="$(server)"
+# The real server, where a newer one than the package's can be built; asked only by targets that compare with it.
+with_oracle = NATS_SERVER="$$(scripts/oracle.sh)"
+natsload := $(CARGO_TARGET_DIR)/$(host)/release/natsload
+with_natsload := NATSLOAD="$${NATSLOAD:-$(natsload)}"
 with_powercut := STONECHAT_POWERCUT="$(CARGO_TARGET_DIR)/debug/powercut"
 
 # Static on Linux, where the image needs it; elsewhere the platform's own way of linking.
@@ -74,21 +78,21 @@ test-rust: venv ## Rust tests (the Python module is tested from Python: only Pyt
 	$(CARGO) test --package stonechat-broker --features shuttle $(LOCKED) interleavings
 
 .PHONY: test-python
-test-python: wheel ## Stubs against the installed module, the tests of the Python package, and of the benchmark tool
+test-python: wheel natsload ## Stubs against the installed module, the tests of the Python package, and of the benchmark tool
 	$(bin)/python -m mypy.stubtest stonechat
-	$(with_wheel) $(pytest) tests/python tests/bench
+	$(with_natsload) $(with_wheel) $(pytest) tests/python tests/bench
 
 .PHONY: test-differential
 test-differential: venv binary ## The same bytes to our server and to the real nats-server
-	$(with_server) $(pytest) tests/differential
+	$(with_oracle) $(with_server) $(pytest) tests/differential
 
 .PHONY: test-durability
 test-durability: venv binary powercut ## Kills, power cuts, damage: what JetStream acknowledged is there (STONECHAT_KILLS, _CUTS, _FLIPS)
-	$(with_server) $(with_powercut) $(pytest) tests/durability
+	$(with_oracle) $(with_server) $(with_powercut) $(pytest) tests/durability
 
 .PHONY: soak
 soak: venv binary powercut ## The same for hours, resumable: see scripts/soak.sh
-	@CARGO='$(CARGO)' LOCKED='$(LOCKED)' $(with_server) $(with_powercut) PYTHON='$(bin)/python' scripts/soak.sh
+	@CARGO='$(CARGO)' LOCKED='$(LOCKED)' $(with_oracle) $(with_server) $(with_powercut) PYTHON='$(bin)/python' scripts/soak.sh
 
 .PHONY: test-clients
 test-clients: wheel binary ## Real clients against our server
@@ -117,8 +121,8 @@ capabilities: venv ## Write the table of docs/capabilities.yaml into README.md a
 ##@ Benchmarks
 
 .PHONY: bench
-bench: wheel binary ## Measure against nats-server (BENCH=core, extra or a part; BENCH_RUNS, BENCH_SECS) into docs/benchmarks
-	$(with_wheel) $(with_server) $(bin)/python -m tests.bench $(BENCH) --runs $(BENCH_RUNS) --secs $(BENCH_SECS)
+bench: wheel binary natsload ## Measure against nats-server (BENCH=core, extra or a part; BENCH_RUNS, BENCH_SECS) into docs/benchmarks
+	$(with_natsload) $(with_oracle) $(with_wheel) $(with_server) $(bin)/python -m tests.bench $(BENCH) --runs $(BENCH_RUNS) --secs $(BENCH_SECS)
 
 ##@ Things to build
 
@@ -127,6 +131,11 @@ binary: ## The server as one native program (static on Linux)
 	RUSTFLAGS='$(strip $(RUSTFLAGS) $(static))' $(CARGO) build --release --target $(host) $(LOCKED) \
 	  --package stonechat-server --bin stonechat-server
 	@echo "server: $(server)"
+
+.PHONY: natsload
+natsload: ## The load generator of the benchmarks (Linux)
+	RUSTFLAGS='$(strip $(RUSTFLAGS) $(static))' $(CARGO) build --release --target $(host) $(LOCKED) \
+	  --package stonechat-natsload
 
 # The disk of the power cuts; a tool of the tests alone.
 .PHONY: powercut

@@ -52,6 +52,19 @@ def _rewritten(page: Path, uri: str, pages: dict[Path, str], pictures: dict[Path
             return f"{before}{up}{pictures[file]})"
         return f"{before}{source}/{file.relative_to(ROOT).as_posix()}{anchor})"
 
-    # Code is left as it is.
-    parts = re.split(r"(^(?:```|~~~).*?^(?:```|~~~)\s*$)", page.read_text(), flags=re.DOTALL | re.MULTILINE)
-    return "".join(part if part.startswith(("```", "~~~")) else LINK.sub(relink, part) for part in parts)
+    def prose(text: str) -> str:
+        # Folded parts hold Markdown, which GitHub reads by itself and Python-Markdown on request.
+        return (
+            LINK.sub(relink, text)
+            .replace("<details>", '<details markdown="1">')
+            .replace("<summary>", '<summary markdown="span">')
+        )
+
+    # Code keeps its links. What labkit reads behind a block's language is not for readers.
+    parts = re.split(r"(^(?:```|~~~).*?^(?:```|~~~)[ ]*$)", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return "".join(_plain_block(part) if part.startswith(("```", "~~~")) else prose(part) for part in parts)
+
+
+def _plain_block(block: str) -> str:
+    """A block of code with its language alone on the first line."""
+    return re.sub(r"\A((?:```|~~~)[\w-]*)[^\n]*", r"\1", block)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -123,6 +124,7 @@ def test_the_rate_of_a_churning_client_is_what_it_noted_last(tmp_path: Path) -> 
     assert churn.confirmed(log) == [1000.0, 500.0]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="natsload reads /proc")
 def test_natsload_knows_the_scenarios_and_measures_our_server(tmp_path: Path) -> None:
     program = natsload.find()
     listed = subprocess.run([program, "list"], check=True, capture_output=True, text=True).stdout
