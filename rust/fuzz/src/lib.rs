@@ -8,5 +8,6 @@ pub mod jetstream;
 pub mod log;
 pub mod random;
 pub mod script;
+pub mod tls;
 pub mod wire;
 pub mod world;

@@ -1,7 +1,7 @@
 //! What an encrypted connection does otherwise: it shakes hands first, and reads and writes through [`TlsSession`].
 
 use super::connection::{BUFFER, Connection, Event, Layer};
-use super::tls::{HANDSHAKE, TlsContext, TlsSession};
+use super::tls::{End, HANDSHAKE, INPUT_MAX, TlsContext, TlsSession};
 use super::transport::{TcpSide, WRITES_MAX};
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -16,14 +16,12 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::timeout;
 use tracing::{debug, error};
 
-/// Encrypted bytes that one read takes at most: what they decrypt to always fits into the plain buffer.
-const CIPHER_BUFFER: usize = 64 << 10;
-
 /// What is said of a client that does not encrypt, in Go's words, which programs look for.
 const NOT_TLS: &str = "tls: first record does not look like a TLS handshake";
 
 thread_local! {
-    static CIPHER: RefCell<Box<[u8]>> = RefCell::new(vec![0; CIPHER_BUFFER].into());
+    /// Encrypted input of one read, which always fits into the plain buffer when it is decrypted.
+    static CIPHER: RefCell<Box<[u8]>> = RefCell::new(vec![0; INPUT_MAX].into());
 }
 
 impl TlsSession {
@@ -143,9 +141,12 @@ impl Connection {
                 Ok(()) if !std::mem::replace(started, true) && cipher[0] != HANDSHAKE => Err(NOT_TLS.into()),
                 Ok(()) => BUFFER.with_borrow_mut(|plain| {
                     let received = tls.receive(&mut cipher[..start + filled], plain);
-                    let received = received.map_err(|error| error.to_string())?;
                     self.early.extend_from_slice(&plain[..received.plain]);
-                    if received.ended { Err("EOF".into()) } else { Ok(()) }
+                    match received.end {
+                        None => Ok(()),
+                        Some(End::Closed) => Err("EOF".into()),
+                        Some(End::Failed(error)) => Err(error.to_string()),
+                    }
                 }),
                 Err(error) => Err(error.to_string()),
             })
@@ -159,6 +160,9 @@ impl Connection {
         }
         CIPHER.with_borrow_mut(|cipher| {
             let Layer::Tls(tls) = &mut self.layer else { return Poll::Pending };
+            if let Some(end) = tls.end().cloned() {
+                return Poll::Ready(Event::Ended(self.end_reason(&end)));
+            }
             let start = tls.prepare(cipher);
             let mut into = ReadBuf::new(&mut cipher[start..]);
             let result = Pin::new(&mut self.read).poll_read(cx, &mut into);
@@ -173,18 +177,30 @@ impl Connection {
     fn ingest_secured(&mut self, cipher: &mut [u8], plain: &mut [u8]) -> Poll<Event> {
         let Layer::Tls(tls) = &mut self.layer else { return Poll::Pending };
         let front = self.session.prepare(plain);
-        let received = match tls.receive(cipher, &mut plain[front.unwrap_or(0)..]) {
-            Ok(received) => received,
-            Err(error) => {
-                debug!("{} - TLS read error: {error}", self.client.label());
-                return Poll::Ready(Event::Ended(ClosedReason::ReadError));
-            }
-        };
+        let received = tls.receive(cipher, &mut plain[front.unwrap_or(0)..]);
         Poll::Ready(match (received.plain, front) {
-            (0, _) if received.ended => Event::Ended(ClosedReason::ClientClosed),
-            (0, _) => Event::Progress(Progress::Read(Duration::ZERO)),
+            // An end that follows data is found again by the next read.
+            (0, _) => match &received.end {
+                Some(end) => Event::Ended(self.end_reason(end)),
+                None => Event::Progress(Progress::Read(Duration::ZERO)),
+            },
             (n, Some(front)) => Event::Progress(self.session.ingest(&plain[..front + n], Instant::now())),
             (n, None) => Event::Progress(self.session.ingest_more(&plain[..n], Instant::now())),
         })
+    }
+
+    /// Why the connection ends when its encryption has ended.
+    fn end_reason(&mut self, end: &End) -> ClosedReason {
+        match end {
+            End::Closed => ClosedReason::ClientClosed,
+            End::Failed(error) => {
+                if let Layer::Tls(tls) = &mut self.layer {
+                    // The alert that tells the peer; a courtesy, which may fail.
+                    let _ = tls.write_outgoing(&self.side);
+                }
+                debug!("{} - TLS read error: {error}", self.client.label());
+                ClosedReason::ReadError
+            }
+        }
     }
 }

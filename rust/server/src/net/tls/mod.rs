@@ -4,10 +4,12 @@
 //! I/O: bytes of the socket go in and come out, as plain bytes do on the other side.
 
 mod context;
+#[cfg(test)]
+mod oracle;
 mod resolver;
 mod session;
 mod transport;
 
 pub(crate) use context::{TlsContext, TlsError};
-pub(crate) use session::{HANDSHAKE, TlsSession};
+pub(crate) use session::{End, HANDSHAKE, INPUT_MAX, TlsSession};
 pub(crate) use transport::OwnedTransport;

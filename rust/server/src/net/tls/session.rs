@@ -1,7 +1,9 @@
 //! One encrypted connection, without its socket.
 
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{ConnectionState, EncryptError, UnbufferedStatus, WriteTraffic};
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
+};
 use rustls::{Error, ServerConfig};
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -17,34 +19,58 @@ pub(crate) const HANDSHAKE: u8 = 0x16;
 /// Memory for encrypted bytes that an idle connection may keep.
 const KEPT: usize = 4 << 10;
 
-/// What a piece of input came to.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// Input that one call of [`TlsSession::receive`] takes at most, and thus the most that a session keeps of it: far more
+/// than a record, and enough for long certificate chains.
+pub(crate) const INPUT_MAX: usize = 64 << 10;
+
+/// The result of a piece of input.
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Received {
-    /// Plain bytes that were written to the buffer.
+    /// Plain bytes that were written to the buffer; they precede the end, if there is one.
     pub(crate) plain: usize,
-    /// The peer will say nothing more.
-    pub(crate) ended: bool,
+    /// Nothing more can be received.
+    pub(crate) end: Option<End>,
 }
 
-/// The state of an encrypted connection: its keys, the start of a record whose rest is missing, and what is encrypted
-/// and waits to be written.
+/// Why a session receives nothing more.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum End {
+    /// The peer said that it is done.
+    Closed,
+    /// The peer broke the protocol.
+    Failed(Error),
+}
+
+/// The state of an encrypted connection: its keys, input that is not consumed yet, and encrypted bytes that wait to be
+/// written.
 pub(crate) struct TlsSession {
     connection: UnbufferedServerConnection,
+    /// Input that rustls has not consumed.
+    ///
+    /// Between calls rustls remembers offsets into it (of handshake messages that are not complete), and has decrypted and
+    /// moved parts of it in place. So each call must get exactly these bytes, at the front of its buffer: with any
+    /// other buffer rustls panics.
     partial: Vec<u8>,
     outgoing: Vec<u8>,
     written: usize,
-    ended: bool,
+    /// Once set, rustls is not called for input any more, because its offsets fit no buffer then.
+    end: Option<End>,
 }
 
 impl TlsSession {
     pub(crate) fn new(config: Arc<ServerConfig>) -> Result<Self, Error> {
         let connection = UnbufferedServerConnection::new(config)?;
-        Ok(Self { connection, partial: Vec::new(), outgoing: Vec::new(), written: 0, ended: false })
+        Ok(Self { connection, partial: Vec::new(), outgoing: Vec::new(), written: 0, end: None })
     }
 
     /// Whether the handshake is still under way.
     pub(crate) fn is_handshaking(&self) -> bool {
         self.connection.is_handshaking()
+    }
+
+    /// Why nothing more is received, if that is so.
+    pub(crate) fn end(&self) -> Option<&End> {
+        self.end.as_ref()
     }
 
     /// The version and the cipher suite by the names that Go gives them.
@@ -58,81 +84,103 @@ impl TlsSession {
         (version, suite.unwrap_or_default())
     }
 
-    /// Puts the start of a record at the front of the buffer that is read into next; how much that is.
+    /// Copies the input that is not consumed yet to the front of the buffer that is read into next; returns its length,
+    /// which is less than [`INPUT_MAX`].
     pub(crate) fn prepare(&mut self, buffer: &mut [u8]) -> usize {
         let len = self.partial.len().min(buffer.len());
         buffer[..len].copy_from_slice(&self.partial[..len]);
         len
     }
 
-    /// Takes what was read, the start of a record of before at its front. Plain bytes go to `plain`, which must be as
-    /// large as the input.
-    pub(crate) fn receive(&mut self, input: &mut [u8], plain: &mut [u8]) -> Result<Received, Error> {
-        let mut used = 0;
+    /// Takes a buffer that begins with what [`TlsSession::prepare`] copied, followed by new input; [`INPUT_MAX`] bytes at
+    /// most. Plain bytes go to `plain`, which must be as large as the input.
+    pub(crate) fn receive(&mut self, input: &mut [u8], plain: &mut [u8]) -> Received {
         let mut received = Received::default();
+        if self.end.is_none() {
+            let mut used = 0;
+            if let Err(error) = self.process(input, plain, &mut used, &mut received.plain) {
+                self.end = Some(End::Failed(error));
+            }
+            self.keep(&input[used..]);
+        }
+        received.end.clone_from(&self.end);
+        received
+    }
+
+    /// Has rustls process the input. `used` counts the bytes that it has consumed, `len` the plain bytes.
+    fn process(
+        &mut self,
+        input: &mut [u8],
+        plain: &mut [u8],
+        used: &mut usize,
+        len: &mut usize,
+    ) -> Result<(), Error> {
         loop {
             let UnbufferedStatus { mut discard, state, .. } =
-                self.connection.process_tls_records(&mut input[used..]);
+                self.connection.process_tls_records(&mut input[*used..]);
             let mut waits = false;
             match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
                         let record = record?;
                         discard += record.discard;
-                        let place = plain.get_mut(received.plain..received.plain + record.payload.len());
+                        let place = plain.get_mut(*len..*len + record.payload.len());
                         let place =
                             place.ok_or_else(|| Error::General("more plain bytes than input".into()))?;
                         place.copy_from_slice(record.payload);
-                        received.plain += record.payload.len();
+                        *len += record.payload.len();
                     }
                 }
-                Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut self.outgoing, |out| {
-                    data.encode(out).map_err(|error| match error {
-                        rustls::unbuffered::EncodeError::InsufficientSize(size) => Some(size.required_size),
-                        _ => None,
-                    })
-                })?,
-                // What was encoded lies in `outgoing`, which is written in order.
+                Ok(ConnectionState::EncodeTlsData(data)) => encode_record(data, &mut self.outgoing)?,
+                // `outgoing` holds the encoded records and is written in order.
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
-                    waits = self.ended;
-                    self.ended = true;
+                    self.end = Some(End::Closed);
+                    waits = true;
                 }
                 Ok(_) => waits = true,
                 Err(error) => {
-                    self.take_alert();
+                    *used += discard;
+                    self.take_alerts(&mut input[*used..]);
                     return Err(error);
                 }
             }
-            used += discard;
+            *used += discard;
             if waits {
-                break;
+                return Ok(());
             }
         }
-        received.ended = self.ended;
-        self.partial.clear();
-        if used < input.len() && !self.ended {
-            self.partial.extend_from_slice(&input[used..]);
-        } else if self.partial.capacity() > 0 {
-            self.partial = Vec::new();
-        }
-        Ok(received)
     }
 
-    /// After an error: what the peer is told of it.
-    fn take_alert(&mut self) {
-        if let Ok(ConnectionState::EncodeTlsData(mut data)) =
-            self.connection.process_tls_records(&mut []).state
-        {
-            // It is a courtesy; the connection ends anyway.
-            let _ = encode(&mut self.outgoing, |out| data.encode(out).map_err(|_| Some(OVERHEAD)));
+    /// Keeps the input that rustls has not consumed, for the next call.
+    fn keep(&mut self, rest: &[u8]) {
+        if self.end.is_none() && rest.len() >= INPUT_MAX {
+            self.end = Some(End::Failed(Error::General("a handshake message is too large".into())));
+        }
+        if rest.is_empty() || self.end.is_some() {
+            self.partial = Vec::new();
+        } else {
+            self.partial.clear();
+            self.partial.extend_from_slice(rest);
+        }
+    }
+
+    /// After an error: encodes the alerts that tell the peer of it. `rest` is the input that is not consumed.
+    fn take_alerts(&mut self, rest: &mut [u8]) {
+        // Only while there are any: without, rustls would go on to process the input.
+        while self.connection.wants_write() {
+            let state = self.connection.process_tls_records(rest).state;
+            let Ok(ConnectionState::EncodeTlsData(data)) = state else { return };
+            // An alert is a courtesy; the connection ends anyway.
+            if encode_record(data, &mut self.outgoing).is_err() {
+                return;
+            }
         }
     }
 
     /// Encrypts from the front of these bytes, a piece at most; how many of them that took.
     pub(crate) fn encrypt(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, Error> {
-        let outgoing = &mut self.outgoing;
-        with_traffic(&mut self.connection, outgoing, |traffic, outgoing| {
+        self.with_traffic(|traffic, outgoing| {
             let mut taken = 0;
             let mut gathered: Vec<u8> = Vec::new();
             for slice in slices {
@@ -160,10 +208,11 @@ impl TlsSession {
         })
     }
 
-    /// Says that nothing more will come.
+    /// Says that nothing more will come. Nothing more is received either: rustls would assert, in debug builds, if it had
+    /// to send an alert now.
     pub(crate) fn say_goodbye(&mut self) {
         // The peer may be gone or the handshake not done: then nothing is said.
-        let _ = with_traffic(&mut self.connection, &mut self.outgoing, |traffic, outgoing| {
+        let _ = self.with_traffic(|traffic, outgoing| {
             encode(outgoing, |out| {
                 traffic.queue_close_notify(out).map_err(|error| match error {
                     EncryptError::InsufficientSize(size) => Some(size.required_size),
@@ -171,6 +220,44 @@ impl TlsSession {
                 })
             })
         });
+        self.end.get_or_insert(End::Closed);
+    }
+
+    /// Calls `f` once application data may be sent; what the handshake still has to say goes out before it.
+    fn with_traffic<R>(
+        &mut self,
+        f: impl FnOnce(&mut WriteTraffic<'_, ServerConnectionData>, &mut Vec<u8>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        if let Some(End::Failed(error)) = &self.end {
+            return Err(error.clone());
+        }
+        let mut f = Some(f);
+        loop {
+            let UnbufferedStatus { discard, state, .. } =
+                self.connection.process_tls_records(&mut self.partial);
+            let result = match state {
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    f.take().map(|f| f(&mut traffic, &mut self.outgoing))
+                }
+                Ok(ConnectionState::EncodeTlsData(data)) => {
+                    encode_record(data, &mut self.outgoing).err().map(Err)
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => {
+                    data.done();
+                    None
+                }
+                Ok(ConnectionState::PeerClosed) => None,
+                Ok(_) => Some(Err(Error::HandshakeNotComplete)),
+                Err(error) => {
+                    self.end = Some(End::Failed(error.clone()));
+                    Some(Err(error))
+                }
+            };
+            self.partial.drain(..discard.min(self.partial.len()));
+            if let Some(result) = result {
+                return result;
+            }
+        }
     }
 
     /// What is encrypted and waits to be written.
@@ -217,6 +304,16 @@ fn encode(
     Err(Error::General("can't encode a record".into()))
 }
 
+/// Appends a record of the handshake to `out`.
+fn encode_record(mut data: EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u8>) -> Result<(), Error> {
+    encode(out, |out| {
+        data.encode(out).map_err(|error| match error {
+            EncodeError::InsufficientSize(size) => Some(size.required_size),
+            EncodeError::AlreadyEncoded => None,
+        })
+    })
+}
+
 /// Encrypts into records at the end of `out`.
 fn seal(
     traffic: &mut WriteTraffic<'_, ServerConnectionData>,
@@ -237,21 +334,98 @@ fn seal(
     }
 }
 
-/// Calls `f` once application data may be sent; what the handshake still has to say goes out before it.
-fn with_traffic<R>(
-    connection: &mut UnbufferedServerConnection,
-    outgoing: &mut Vec<u8>,
-    f: impl FnOnce(&mut WriteTraffic<'_, ServerConnectionData>, &mut Vec<u8>) -> Result<R, Error>,
-) -> Result<R, Error> {
-    loop {
-        match connection.process_tls_records(&mut []).state? {
-            ConnectionState::WriteTraffic(mut traffic) => return f(&mut traffic, outgoing),
-            ConnectionState::EncodeTlsData(mut data) => {
-                encode(outgoing, |out| data.encode(out).map_err(|_| Some(RECORD)))?;
+#[cfg(test)]
+mod tests {
+    use super::super::oracle::{self, Step, Version};
+    use proptest::prelude::*;
+
+    /// The type of a record.
+    const CCS: u8 = 20;
+    const ALERT: u8 = 21;
+    const HANDSHAKE: u8 = 22;
+    const DATA: u8 = 23;
+
+    #[test]
+    fn part_of_a_client_hello_and_a_record_of_another_kind() {
+        let mut hello = vec![1, 0, 0, 200];
+        hello.resize(38, 7);
+        for version in [Version::Tls12, Version::Tls13] {
+            for (kind, payload) in
+                [(DATA, vec![1; 20]), (ALERT, vec![1, 0]), (ALERT, vec![2, 40]), (CCS, vec![1])]
+            {
+                let steps = |together| {
+                    let first = Step::Record { kind: HANDSHAKE, payload: hello.clone() };
+                    let second = Step::Record { kind, payload: payload.clone() };
+                    let between = if together { 0 } else { usize::MAX };
+                    [first, Step::Deliver(between), second, Step::Deliver(usize::MAX)]
+                };
+                assert!(oracle::run(version, &steps(true)).is_failed());
+                assert!(oracle::run(version, &steps(false)).is_failed());
             }
-            ConnectionState::TransmitTlsData(data) => data.done(),
-            ConnectionState::PeerClosed => {}
-            _ => return Err(Error::HandshakeNotComplete),
+        }
+    }
+
+    #[test]
+    fn an_answer_while_a_message_of_the_handshake_is_not_complete() {
+        let steps = [
+            Step::Handshake,
+            Step::Sealed { kind: DATA, payload: b"PING\r\n".to_vec() },
+            Step::Sealed { kind: HANDSHAKE, payload: vec![24, 0] },
+            Step::Deliver(usize::MAX),
+            Step::Write(6),
+            Step::Sealed { kind: HANDSHAKE, payload: vec![0, 1, 1] },
+            Step::Deliver(usize::MAX),
+            Step::Write(6),
+        ];
+        let end = oracle::run(Version::Tls13, &steps);
+        assert!(!end.is_failed());
+        assert_eq!((end.received, end.answered), (b"PING\r\n".to_vec(), 12));
+    }
+
+    #[test]
+    fn a_record_of_the_handshake_without_content_before_an_answer() {
+        let steps = [
+            Step::Handshake,
+            Step::Sealed { kind: HANDSHAKE, payload: vec![] },
+            Step::Sealed { kind: DATA, payload: b"PING\r\n".to_vec() },
+            Step::Deliver(usize::MAX),
+            Step::Write(6),
+            Step::Sealed { kind: DATA, payload: b"PING\r\n".to_vec() },
+            Step::Deliver(usize::MAX),
+            Step::Goodbye,
+        ];
+        let end = oracle::run(Version::Tls13, &steps);
+        assert!(!end.is_failed());
+        assert_eq!((end.received.len(), end.answered), (12, 6));
+    }
+
+    #[test]
+    fn data_before_a_broken_record_is_received() {
+        for last in [
+            Step::Record { kind: DATA, payload: vec![9; 30] },
+            Step::Sealed { kind: ALERT, payload: vec![1, 0] },
+        ] {
+            let data = Step::Sealed { kind: DATA, payload: b"PUB a 0\r\n\r\n".to_vec() };
+            let end = oracle::run(
+                Version::Tls13,
+                &[Step::Handshake, data, last, Step::Deliver(usize::MAX), Step::Write(1)],
+            );
+            assert_eq!(end.received, b"PUB a 0\r\n\r\n");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// Records in any slicing mean the same to a session as to rustls' buffered interface.
+        #[test]
+        fn agrees_with_the_buffered_interface(script in proptest::collection::vec(any::<u8>(), 0..160)) {
+            oracle::play(&script);
+        }
+
+        #[test]
+        fn agrees_once_the_handshake_is_done(script in proptest::collection::vec(any::<u8>(), 0..160), tls12 in any::<bool>()) {
+            oracle::play(&[&[u8::from(tls12), oracle::HANDSHAKE_STEP][..], &script].concat());
         }
     }
 }
