@@ -19,6 +19,6 @@ pub mod reload;
 pub use error::{ConfigErrors, Issue};
 pub use load::{Loaded, configure, load, load_text, load_with};
 pub use options::{
-    AccountJetStream, CertificateFiles, HandshakeFirst, InvalidOptions, JetStreamOptions, Options,
+    AccountJetStream, CertificateFiles, Effect, HandshakeFirst, InvalidOptions, JetStreamOptions, Options,
     RANDOM_PORT, StoreCipher, StoreKey, SyncInterval, TlsOptions, Unsupported, WriteTimeout,
 };

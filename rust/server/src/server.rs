@@ -172,8 +172,9 @@ impl Server {
     /// As [`Server::start`].
     pub fn start_with_flags(options: Options, flags: FlagSet, log: LogTarget) -> Result<Self, StartError> {
         options.validate()?;
-        if let Some(field) = options.unsupported.iter().find(|u| u.fatal) {
-            return Err(StartError::Unsupported(field.to_string()));
+        let refused: Vec<String> = options.refused().map(ToString::to_string).collect();
+        if !refused.is_empty() {
+            return Err(StartError::Unsupported(refused.join("\n")));
         }
         let log = Logger::open(&options, log).map_err(|(path, source)| StartError::Io { path, source })?;
         let logger = log.clone();
@@ -508,9 +509,6 @@ impl Shared {
         let loaded = stonechat_config::load(&path, &self.flags)?;
         let mut new = loaded.options;
         new.validate()?;
-        if let Some(field) = new.unsupported.iter().find(|u| u.fatal) {
-            return Err(ReloadError::NotReloadable(field.to_string()));
-        }
         new.handle_signals = old.handle_signals;
         // A random port that was written into the file since is no change.
         let mut bound = Options::clone(&old);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use stonechat_auth::Password;
 
 use super::{FlagError, FlagSet, table::Flag};
-use crate::{Options, TlsOptions, Unsupported};
+use crate::{Effect, Options, TlsOptions, Unsupported, options::UnsupportedBlock};
 
 impl FlagSet {
     /// Overrides the options that flags were given for.
@@ -37,15 +37,16 @@ impl FlagSet {
                 *port = number;
             }
         }
+        set(&mut options.allow_unsupported, self.boolean(Flag::AllowUnsupported));
         set(&mut options.server_name, text(Flag::Name));
         set(&mut options.client_advertise, text(Flag::ClientAdvertise));
         set(&mut options.pid_file, path(Flag::Pid));
         set(&mut options.ports_file_dir, path(Flag::PortsFileDir));
         if self.integer(Flag::HttpsPort).is_some_and(|port| port != 0) {
-            unsupported(options, "--https_port", true);
+            unsupported(options, "--https_port", Effect::Restriction);
         }
         if self.integer(Flag::Profile).is_some_and(|port| port != 0) {
-            unsupported(options, "--profile", false);
+            unsupported(options, "--profile", Effect::Ignored);
         }
         Ok(())
     }
@@ -69,10 +70,10 @@ impl FlagSet {
         let remote = self.text(Flag::RemoteSyslog);
         set(&mut options.remote_syslog, remote.map(|url| (!url.is_empty()).then(|| url.to_owned())));
         if self.boolean(Flag::Syslog) == Some(true) {
-            unsupported(options, "--syslog", false);
+            unsupported(options, "--syslog", Effect::Ignored);
         }
         if remote.is_some_and(|url| !url.is_empty()) {
-            unsupported(options, "--remote_syslog", false);
+            unsupported(options, "--remote_syslog", Effect::Ignored);
         }
         set(&mut options.debug, self.boolean(Flag::Debug));
         set(&mut options.trace, self.boolean(Flag::Trace));
@@ -134,7 +135,7 @@ impl FlagSet {
             options.unsupported.retain(|unsupported| unsupported.field != "cluster");
             if !url.is_empty() {
                 check_cluster_url(url)?;
-                unsupported(options, "--cluster", false);
+                lacking(options, "cluster", "--cluster");
             }
         }
         if self.text(Flag::Routes).is_some_and(|routes| !routes.is_empty()) {
@@ -142,7 +143,7 @@ impl FlagSet {
             if !options.unsupported.iter().any(has_cluster) {
                 return Err(FlagError::RoutesWithoutCluster);
             }
-            unsupported(options, "--routes", false);
+            lacking(options, "cluster", "--routes");
         }
         Ok(())
     }
@@ -154,8 +155,15 @@ fn set<T>(option: &mut T, value: Option<T>) {
     }
 }
 
-fn unsupported(options: &mut Options, field: &str, fatal: bool) {
-    options.unsupported.push(Unsupported { field: field.to_owned(), position: None, fatal });
+fn unsupported(options: &mut Options, field: &str, effect: Effect) {
+    options.unsupported.push(Unsupported { field: field.to_owned(), position: None, effect });
+}
+
+/// Notes a flag that opens the capability of a block, while this version lacks the block.
+fn lacking(options: &mut Options, block: &str, flag: &str) {
+    if UnsupportedBlock::named(block).is_some() {
+        unsupported(options, flag, Effect::Capability);
+    }
 }
 
 /// `nats://[user:password@]host:port`, where the port may be -1.

@@ -11,6 +11,7 @@ pub(super) enum Flag {
     HttpsPort,
     Config,
     TestConfig,
+    AllowUnsupported,
     Signal,
     ClientAdvertise,
     PortsFileDir,
@@ -117,6 +118,11 @@ pub(super) static SERVER: &[Group] = &[
         specs: &[
             text(Flag::Config, &["c", "config"], "<file>", "Configuration file; flags override it"),
             bool(Flag::TestConfig, &["t"], "Test the configuration file and exit"),
+            bool(
+                Flag::AllowUnsupported,
+                &["allow_unsupported", "allow-unsupported"],
+                "Start without the blocks that this version lacks (cluster, ...)",
+            ),
             text(
                 Flag::Signal,
                 &["sl", "signal"],

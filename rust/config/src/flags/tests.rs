@@ -41,7 +41,7 @@ fn the_flags_of_core_nats() {
     let auth = &all.authorization;
     assert_eq!(auth.user.as_deref(), Some("u"));
     assert!(auth.password.as_ref().unwrap().matches("p") && auth.token.as_ref().unwrap().matches("t"));
-    let noted: Vec<_> = all.unsupported.iter().map(|u| (u.field.as_str(), u.fatal)).collect();
+    let noted: Vec<_> = all.unsupported.iter().map(|u| (u.field.as_str(), u.is_fatal())).collect();
     assert_eq!(noted, [("--syslog", false), ("--remote_syslog", false)]);
 }
 
@@ -133,7 +133,7 @@ fn what_later_versions_do_is_noted() {
     let cases = [
         ("-js", vec![]),
         ("-sd /s", vec![]),
-        ("--cluster nats://u:p@h:-1 --routes nats://h:1", vec![("--cluster", false), ("--routes", false)]),
+        ("--cluster nats://u:p@h:-1 --routes nats://h:1", vec![("--cluster", true), ("--routes", true)]),
         ("--tls --tlscert c --tlskey k", vec![]),
         ("--tls=false --tlscert c", vec![]),
         ("-s -r udp://h:514", vec![("--syslog", false), ("--remote_syslog", false)]),
@@ -142,9 +142,20 @@ fn what_later_versions_do_is_noted() {
     ];
     for (line, expected) in cases {
         let options = options(line).unwrap();
-        let noted: Vec<_> = options.unsupported.iter().map(|u| (u.field.as_str(), u.fatal)).collect();
+        let noted: Vec<_> = options.unsupported.iter().map(|u| (u.field.as_str(), u.is_fatal())).collect();
         assert_eq!(noted, expected, "{line}");
     }
+}
+
+#[test]
+fn missing_capabilities_can_be_allowed() {
+    for flag in ["--allow_unsupported", "-allow-unsupported=true"] {
+        let mut options = options(&format!("--cluster nats://h:-1 {flag}")).unwrap();
+        assert!(options.allow_unsupported);
+        options.resolve();
+        assert_eq!(options.refused().next(), None);
+    }
+    assert!(!options("--allow_unsupported=false").unwrap().allow_unsupported);
 }
 
 #[test]

@@ -78,8 +78,7 @@ impl Reader {
                 }
                 "default_permissions" => account.default_permissions = self.permissions(node),
                 "limits" => {
-                    account.limits = self.account_limits(node).unwrap_or_default();
-                    self.ignore(&field("limits"), node);
+                    account.limits = self.account_limits(&field("limits"), node).unwrap_or_default();
                 }
                 "nkey" => {
                     if self.string(node).is_some_and(|nkey| !is_public_nkey(nkey, 'A')) {
@@ -119,7 +118,7 @@ impl Reader {
         account
     }
 
-    fn account_limits(&mut self, node: &Node) -> Option<AccountLimits> {
+    fn account_limits(&mut self, field: &str, node: &Node) -> Option<AccountLimits> {
         let Value::Map(map) = &node.value else {
             self.error(&node.position, "Expected account limits to be a map/struct");
             return None;
@@ -140,6 +139,10 @@ impl Reader {
                 }
             };
             *limit = self.integer(node).and_then(|number| u64::try_from(number).ok());
+            // There are no leaf nodes to limit, and a negative number is no limit.
+            if limit.is_some() && !key.starts_with("max_leaf") {
+                self.refuse(&format!("{field}.{key}"), node);
+            }
         }
         Some(limits)
     }

@@ -3,7 +3,7 @@
 use super::schema::{
     Field, Kind,
     Kind::{
-        Any, Block, Boolean, Duration, DurationText, Either, Entries, Integer, List, Listen, Number,
+        Any, Block, Boolean, Duration, DurationText, Either, Entries, Integer, List, Listen, Number, PeerTls,
         Permissions, Port, Size, Text, TextList, Texts, Tls, Word,
     },
     Schema, field,
@@ -15,6 +15,7 @@ const LISTEN: Field = field(&["listen"], Listen);
 const PORT: Field = field(&["port"], Port);
 const HOST: Field = field(&["host", "net"], Text);
 const TLS_BLOCK: Field = field(&["tls"], Tls);
+const PEER_TLS_BLOCK: Field = field(&["tls"], PeerTls);
 const USER: Field = field(&["user", "username"], Text);
 const PASSWORD: Field = field(&["pass", "password"], Text);
 const TIMEOUT: Field = field(&["timeout"], Either(&[Number, DurationText]));
@@ -48,7 +49,7 @@ pub(super) static CLUSTER: Schema = Schema(&[
         ])),
     ),
     field(&["routes"], TextList),
-    TLS_BLOCK,
+    PEER_TLS_BLOCK,
     field(&["cluster_advertise", "advertise"], Text),
     field(&["no_advertise"], Boolean),
     field(&["connect_retries"], Integer),
@@ -69,7 +70,7 @@ pub(super) static GATEWAY: Schema = Schema(&[
     PORT,
     HOST,
     field(&["authorization"], Block(&Schema(&[USER, PASSWORD, TIMEOUT]))),
-    TLS_BLOCK,
+    PEER_TLS_BLOCK,
     field(&["advertise"], Text),
     field(&["connect_retries"], Integer),
     field(&["connect_backoff"], Boolean),
@@ -79,7 +80,7 @@ pub(super) static GATEWAY: Schema = Schema(&[
             field(&["name"], Text),
             field(&["url"], Text),
             field(&["urls"], TextList),
-            TLS_BLOCK,
+            PEER_TLS_BLOCK,
         ]))),
     ),
     field(&["reject_unknown", "reject_unknown_cluster"], Boolean),

@@ -44,6 +44,11 @@ impl Reader {
                 }
                 // How long answers may take: they are kept longer here anyway.
                 "threshold" | "response_threshold" | "response_max_time" | "response_time" => {}
+                // Without it accounts get what is meant for others.
+                "account_token_position" if self.integer(node)? > 0 => {
+                    self.refuse(&format!("{field}.{key}"), node);
+                }
+                "account_token_position" => {}
                 _ => self.ignore(&format!("{field}.{key}"), node),
             }
         }

@@ -4,9 +4,10 @@ use std::{collections::HashSet, path::PathBuf, time::Duration};
 
 use super::{
     Options, WriteTimeout,
-    blocks::{CLUSTER, GATEWAY, JETSTREAM, LEAFNODES, MQTT, WEBSOCKET},
+    blocks::JETSTREAM,
     reader::{Reader, in_order},
     schema::Kind,
+    unsupported::{Effect, UnsupportedBlock},
 };
 use crate::{
     error::{ConfigErrors, Issue},
@@ -107,7 +108,7 @@ impl File<'_> {
             "proxy_protocol" => {
                 set(&mut options.proxy_protocol, reader.boolean(node));
                 if options.proxy_protocol {
-                    reader.ignore("proxy_protocol", node);
+                    reader.refuse("proxy_protocol", node);
                 }
             }
             _ => return false,
@@ -236,6 +237,7 @@ impl File<'_> {
         let Self { reader, options, .. } = self;
         match key {
             "no_fast_producer_stall" => set(&mut options.no_fast_producer_stall, reader.boolean(node)),
+            "allow_unsupported" => set(&mut options.allow_unsupported, reader.boolean(node)),
             "no_header_support" => set(&mut options.no_header_support, reader.boolean(node)),
             "disable_sublist_cache" | "no_sublist_cache" => {
                 set(&mut options.disable_sublist_cache, reader.boolean(node));
@@ -312,30 +314,24 @@ impl File<'_> {
     }
 
     fn block(&mut self, key: &str, node: &Node) -> bool {
-        let (name, kind) = match key {
-            "cluster" => ("cluster", Kind::Block(&CLUSTER)),
-            "gateway" => ("gateway", Kind::Block(&GATEWAY)),
-            "leaf" | "leafnodes" => ("leafnodes", Kind::Block(&LEAFNODES)),
-            "websocket" | "ws" => ("websocket", Kind::Block(&WEBSOCKET)),
-            "mqtt" => ("mqtt", Kind::Block(&MQTT)),
-            "default_js_domain" => ("default_js_domain", Kind::Entries(&Kind::Text)),
+        if let Some(block) = UnsupportedBlock::named(key) {
+            self.reader.check(key, node, &Kind::Block(block.schema));
+            self.reader.unsupported_field(block.name(), node, Effect::Capability);
+            return true;
+        }
+        match key {
+            "default_js_domain" => {
+                self.reader.check(key, node, &Kind::Entries(&Kind::Text));
+                self.reader.ignore("default_js_domain", node);
+            }
             "mappings" | "maps" => {
                 self.reader.check_mappings(node);
                 self.reader.ignore("mappings", node);
-                return true;
             }
-            "jetstream" => {
-                self.jetstream(node);
-                return true;
-            }
-            "store_dir" | "storedir" => {
-                self.store_dir(node);
-                return true;
-            }
+            "jetstream" => self.jetstream(node),
+            "store_dir" | "storedir" => self.store_dir(node),
             _ => return false,
-        };
-        self.reader.check(key, node, &kind);
-        self.reader.ignore(name, node);
+        }
         true
     }
 

@@ -233,6 +233,13 @@ impl Reader {
                     // The form was checked: it is a number.
                     options.default_max_consumers = self.size(node).unwrap_or(options.default_max_consumers);
                 }
+                // Zero and less are no limit.
+                "max_ack_pending" | "max_request_batch" => {
+                    if self.size(node).is_some_and(|limit| limit > 0) {
+                        self.refuse(&format!("jetstream.limits.{key}"), node);
+                    }
+                }
+                "batch" => self.refuse("jetstream.limits.batch", node),
                 _ => self.ignore(&format!("jetstream.limits.{key}"), node),
             }
         }

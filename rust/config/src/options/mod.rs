@@ -11,6 +11,7 @@ mod reader;
 mod schema;
 mod security;
 mod tls;
+mod tls_names;
 mod unsupported;
 mod validate;
 
@@ -23,7 +24,8 @@ pub use jetstream::{
     AccountJetStream, JetStreamAccounts, JetStreamOptions, StoreCipher, StoreKey, SyncInterval,
 };
 pub use tls::{CertificateFiles, HandshakeFirst, TlsOptions};
-pub use unsupported::Unsupported;
+pub(crate) use unsupported::UnsupportedBlock;
+pub use unsupported::{Effect, Unsupported};
 pub use validate::InvalidOptions;
 
 /// The port that `port: -1` asks for: any free one.
@@ -172,6 +174,8 @@ pub struct Options {
     pub config_file: Option<PathBuf>,
     /// Its digest, `sha256:<hex>`.
     pub config_digest: Option<String>,
+    /// Start without the capabilities that this version lacks.
+    pub allow_unsupported: bool,
     /// What was configured that this version can't do.
     pub unsupported: Vec<Unsupported>,
 }
@@ -237,6 +241,7 @@ impl Default for Options {
             handle_signals: true,
             config_file: None,
             config_digest: None,
+            allow_unsupported: false,
             unsupported: Vec::new(),
         }
     }
@@ -261,6 +266,14 @@ impl Options {
         if self.http_base_path.is_empty() {
             self.http_base_path = defaults.http_base_path;
         }
+        if self.allow_unsupported {
+            unsupported::allow_capabilities(&mut self.unsupported);
+        }
+    }
+
+    /// The configured features without which the server must not start.
+    pub fn refused(&self) -> impl Iterator<Item = &Unsupported> {
+        self.unsupported.iter().filter(|feature| feature.is_fatal())
     }
 
     /// The address to bind for monitoring.

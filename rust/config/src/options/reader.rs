@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Unsupported;
+use super::{Unsupported, unsupported::Effect};
 use crate::{
     duration::{self, SignedDuration},
     error::Issue,
@@ -38,17 +38,18 @@ impl Reader {
 
     /// Something that must be refused, since running without it would be less safe than asked for.
     pub(super) fn refuse(&mut self, field: &str, node: &Node) {
-        self.unsupported_field(field, node, true);
+        self.unsupported_field(field, node, Effect::Restriction);
     }
 
     /// Something that is left out with a warning.
     pub(super) fn ignore(&mut self, field: &str, node: &Node) {
-        self.unsupported_field(field, node, false);
+        self.unsupported_field(field, node, Effect::Ignored);
     }
 
-    fn unsupported_field(&mut self, field: &str, node: &Node, fatal: bool) {
+    /// Notes a feature that this version lacks.
+    pub(super) fn unsupported_field(&mut self, field: &str, node: &Node, effect: Effect) {
         let position = Some(node.position.clone());
-        self.unsupported.push(Unsupported { field: field.to_owned(), position, fatal });
+        self.unsupported.push(Unsupported { field: field.to_owned(), position, effect });
     }
 
     pub(super) fn wrong_type(&mut self, node: &Node, wanted: &str) {

@@ -40,8 +40,10 @@ pub(super) enum Kind {
     Permissions,
     /// A block with known keys.
     Block(&'static Schema),
-    /// A block of its own rules: `tls`, whose unknown keys have their own message.
+    /// A `tls` block for clients, leaf nodes or what this server connects to; its unknown keys have their own message.
     Tls,
+    /// A `tls` block for routes and gateways, whose certificates can be held against the configured URLs.
+    PeerTls,
     /// One of several kinds, of which those with structure come first.
     Either(&'static [Kind]),
 }
@@ -82,7 +84,7 @@ impl Kind {
             }
             Self::Texts => matches!(value, Value::String(_) | Value::Array(_)),
             Self::TextList | Self::List(_) => matches!(value, Value::Array(_)),
-            Self::Entries(_) | Self::Permissions | Self::Block(_) | Self::Tls => {
+            Self::Entries(_) | Self::Permissions | Self::Block(_) | Self::Tls | Self::PeerTls => {
                 matches!(value, Value::Map(_))
             }
             Self::Either(kinds) => kinds.iter().any(|kind| kind.suits(value)),
@@ -101,7 +103,7 @@ impl Kind {
             Self::Listen => "a port or host:port",
             Self::Texts => "a string or a list of strings",
             Self::TextList | Self::List(_) => "a list",
-            Self::Entries(_) | Self::Permissions | Self::Block(_) | Self::Tls => "a block",
+            Self::Entries(_) | Self::Permissions | Self::Block(_) | Self::Tls | Self::PeerTls => "a block",
             Self::Either(_) => "a value of another type",
         }
     }
@@ -133,7 +135,8 @@ impl Reader {
                 }
             }
             Kind::Block(schema) => self.check_block(node, schema),
-            Kind::Tls => self.check_tls(node),
+            Kind::Tls => self.check_tls(node, false),
+            Kind::PeerTls => self.check_tls(node, true),
             Kind::Either(kinds) => {
                 if let Some(kind) = kinds.iter().find(|kind| kind.suits(&node.value)) {
                     self.check(key, node, kind);
@@ -152,9 +155,21 @@ impl Reader {
         }
     }
 
-    fn check_tls(&mut self, node: &Node) {
+    fn check_tls(&mut self, node: &Node, is_for_peers: bool) {
         let Value::Map(map) = &node.value else { return };
+        let is_on = |wanted: &str| {
+            map.iter().any(|(key, node)| key.eq_ignore_ascii_case(wanted) && node.value == Value::Bool(true))
+        };
         for (key, written, entry) in in_order(map) {
+            match key.as_str() {
+                "cipher_suites" => self.check_cipher_suites(entry, is_on("allow_insecure_cipher_suites")),
+                "curve_preferences" => self.check_curve_preferences(entry),
+                "pinned_certs" => self.check_pinned_certs(entry),
+                "verify_cert_and_check_known_urls" if !is_for_peers && is_on(&key) => {
+                    self.error(&entry.position, format!("{key} not supported in this context"));
+                }
+                _ => {}
+            }
             match super::blocks::TLS.field(&key) {
                 Some(field) => self.check(&key, entry, &field.kind),
                 None => {

@@ -4,10 +4,10 @@
 use super::{
     authorization::is_public_nkey,
     blocks::{AUTH_CALLOUT, OCSP, OCSP_CACHE, PROXIES, RESOLVER},
-    reader::Reader,
+    reader::{Reader, in_order},
     schema::Kind,
 };
-use crate::lang::{Node, Value};
+use crate::lang::{Map, Node, Value};
 
 impl Reader {
     pub(super) fn check_auth_callout(&mut self, node: &Node) {
@@ -29,23 +29,45 @@ impl Reader {
             "default_sentinel" => &Kind::Text,
             "proxies" => &Kind::Block(&PROXIES),
             "https" => &Kind::Listen,
-            _ => return self.read_harmless_security(key, node),
+            _ => return self.read_certificate_status(key, node),
         };
         self.check(key, node, kind);
         self.refuse(key, node);
         true
     }
 
-    /// Settings of TLS that mean nothing without a `tls` block.
-    fn read_harmless_security(&mut self, key: &str, node: &Node) -> bool {
-        let kind: &Kind = match key {
-            "ocsp" => &OCSP,
-            "ocsp_cache" => &OCSP_CACHE,
+    /// Certificate status: `must` and `always` promise that revoked certificates end the server. The other modes
+    /// promise nothing that a server without them breaks.
+    fn read_certificate_status(&mut self, key: &str, node: &Node) -> bool {
+        match key {
+            "ocsp" => {
+                self.check(key, node, &OCSP);
+                match &node.value {
+                    Value::Bool(false) => {}
+                    Value::Map(map) => self.ocsp_mode(map, node),
+                    _ => self.ignore(key, node),
+                }
+            }
+            "ocsp_cache" => {
+                self.check(key, node, &OCSP_CACHE);
+                self.ignore(key, node);
+            }
             _ => return false,
-        };
-        self.check(key, node, kind);
-        self.ignore(key, node);
+        }
         true
+    }
+
+    fn ocsp_mode(&mut self, map: &Map, block: &Node) {
+        let mode = in_order(map).into_iter().find(|(key, ..)| key == "mode").map(|(_, _, node)| node);
+        match mode.map(|node| (node, &node.value)) {
+            Some((node, Value::String(word)))
+                if ["must", "always"].iter().any(|m| m.eq_ignore_ascii_case(word)) =>
+            {
+                self.refuse("ocsp.mode", node);
+            }
+            Some((_, Value::String(word))) if word.eq_ignore_ascii_case("never") => {}
+            _ => self.ignore("ocsp", block),
+        }
     }
 
     fn check_trusted_keys(&mut self, node: &Node) {

@@ -147,7 +147,7 @@ fn accounts_are_read_whole() {
             A { default_permissions { publish: x }, users: [ {user: a, password: b} ] }
          }",
     );
-    let [b, a] = &options.accounts[..] else { panic!() };
+    let [b, a] = &options.accounts[..] else { panic!("{options:?}") };
     assert_eq!((b.name.as_str(), a.name.as_str()), ("B", "A"));
     let limits = b.limits;
     assert_eq!((limits.max_connections, limits.max_subscriptions), (Some(3), None));
@@ -175,13 +175,14 @@ fn users_exclude_each_other_across_blocks() {
 fn what_is_not_supported_is_noted_and_security_is_fatal() {
     let nkey = "UC6NLCN7AS34YOJVCYD4PJ3QB7QGLYG5B5IMBT25VW5K4TNUJODM7BOX";
     let account = "AAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB776S";
+    let pinned = format!("tls {{ cert_file: c, key_file: k, pinned_certs: [{}] }}", "a".repeat(64));
     let user = format!("authorization {{ users: [ {{nkey: {nkey}}} ] }}");
     let cases = [
-        ("cluster { port: 1 }", "cluster", false),
-        ("gateway { name: g, port: 1 }", "gateway", false),
-        ("leaf { port: 1 }", "leafnodes", false),
-        ("ws { port: 1, no_tls: true }", "websocket", false),
-        ("mqtt { port: 1 }", "mqtt", false),
+        ("cluster { port: 1 }", "cluster", true),
+        ("gateway { name: g, port: 1 }", "gateway", true),
+        ("leaf { port: 1 }", "leafnodes", true),
+        ("ws { port: 1, no_tls: true }", "websocket", true),
+        ("mqtt { port: 1 }", "mqtt", true),
         ("jetstream { unique_tag: x }", "jetstream.unique_tag", false),
         ("jetstream { limits { max_ha_assets: 1 } }", "jetstream.limits.max_ha_assets", false),
         ("jetstream { tpm { keys_file: x } }", "jetstream.tpm", true),
@@ -189,7 +190,21 @@ fn what_is_not_supported_is_noted_and_security_is_fatal() {
         ("prof_port: 1", "prof_port", false),
         ("accounts { A { exports: [ {service: a, latency: b} ] } }", "accounts.A.exports.latency", false),
         ("tls { cert_file: c, key_file: k, verify_and_map: true }", "tls.verify_and_map", true),
-        ("tls { cert_file: c, key_file: k, pinned_certs: [] }", "tls.pinned_certs", true),
+        (&pinned, "tls.pinned_certs", true),
+        ("tls { cert_file: c, key_file: k, connection_rate_limit: 1 }", "tls.connection_rate_limit", true),
+        ("tls { cert_file: c, key_file: k, ocsp_peer: true }", "tls.ocsp_peer", true),
+        ("ocsp: true", "ocsp", false),
+        ("ocsp { mode: MUST }", "ocsp.mode", true),
+        ("ocsp { mode: always, url: u }", "ocsp.mode", true),
+        ("ocsp { mode: auto }", "ocsp", false),
+        ("jetstream { limits { max_ack_pending: 1 } }", "jetstream.limits.max_ack_pending", true),
+        ("jetstream { limits { max_request_batch: 1 } }", "jetstream.limits.max_request_batch", true),
+        ("jetstream { limits { batch { max_msgs: 1 } } }", "jetstream.limits.batch", true),
+        (
+            "accounts { A { exports: [ {stream: 'a.*', account_token_position: 2} ] } }",
+            "accounts.A.exports.account_token_position",
+            true,
+        ),
         ("https: 8443", "https", true),
         ("https_port: 8443", "https_port", true),
         ("operator: op.jwt", "operator", true),
@@ -200,26 +215,24 @@ fn what_is_not_supported_is_noted_and_security_is_fatal() {
         ("authorization { auth_callout { issuer: x, auth_users: [a] } }", "authorization.auth_callout", true),
         ("authorization { proxy_required: true }", "authorization.proxy_required", true),
         (&user, "authorization.users.nkey", true),
-        ("proxy_protocol: on", "proxy_protocol", false),
+        ("proxy_protocol: on", "proxy_protocol", true),
         ("syslog: on", "syslog", false),
         ("remote_syslog: \"udp://127.0.0.1:514\"", "remote_syslog", false),
-        ("accounts { A { limits { max_conn: 1 } } }", "accounts.A.limits", false),
+        ("accounts { A { limits { max_conn: 1 } } }", "accounts.A.limits.max_conn", true),
+        ("accounts { A { limits { max_subs: 0 } } }", "accounts.A.limits.max_subs", true),
+        ("accounts { A { limits { max_payload: 1 } } }", "accounts.A.limits.max_payload", true),
     ];
     for (text, field, fatal) in cases {
         let noted = read(text).unsupported;
         let [noted] = &noted[..] else { panic!("{text}: {noted:?}") };
-        assert_eq!((noted.field.as_str(), noted.fatal), (field, fatal), "{text}");
+        assert_eq!((noted.field.as_str(), noted.is_fatal()), (field, fatal), "{text}");
         assert!(noted.position.is_some());
     }
     let options = read(&format!("accounts {{ A {{ nkey: {account} }} }}"));
     assert_eq!(
         options.unsupported[0].to_string(),
-        "t:1:15: accounts.A.nkey is not supported yet by stonechat"
-    );
-    let options = read("cluster { port: 1 }");
-    assert_eq!(
-        options.unsupported[0].to_string(),
-        "t:1:0: cluster is not supported yet by stonechat, ignored"
+        "t:1:15: accounts.A.nkey is not supported yet by stonechat; a server without it would allow more than the \
+         configuration does"
     );
     for harmless in [
         "jetstream: disabled",
@@ -229,8 +242,84 @@ fn what_is_not_supported_is_noted_and_security_is_fatal() {
         "proxy_protocol: no",
         "syslog: off",
         "authorization { proxy_required: no }",
+        "ocsp: false",
+        "ocsp { mode: never }",
+        "tls { cert_file: c, key_file: k, pinned_certs: [], connection_rate_limit: 0, ocsp_peer: false }",
+        "tls { cert_file: c, key_file: k, curve_preferences: [X25519] }",
+        "accounts { A { limits { max_conn: -1, max_subs: -1, max_payload: -1, max_leafnodes: 3 } } }",
+        "accounts { A { exports: [ {stream: 'a.*', account_token_position: 0} ] } }",
+        "jetstream { limits { max_ack_pending: -1, max_request_batch: 0 } }",
     ] {
         assert_eq!(read(harmless).unsupported, [], "{harmless}");
+    }
+}
+
+#[test]
+fn missing_blocks_stop_a_start_unless_they_are_allowed() {
+    let cluster = "cluster { port: 1 }";
+    let refused = |options: &Options| options.refused().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        refused(&read(cluster)),
+        [
+            "t:1:0: cluster is not supported yet by stonechat; to start without it, set allow_unsupported: true or \
+          --allow_unsupported"
+        ]
+    );
+    let allowed = read(&format!("{cluster}\nallow_unsupported: true"));
+    assert_eq!(refused(&allowed), [""; 0]);
+    assert_eq!(
+        allowed.unsupported[0].to_string(),
+        "t:1:0: cluster is not supported yet by stonechat, ignored"
+    );
+    assert_eq!(refused(&read(&format!("allow_unsupported: false, {cluster}"))).len(), 1);
+    let two = read("mqtt { port: 1 }, ws { port: 2 }, allow_unsupported: true, https: 1");
+    assert_eq!(two.refused().map(|u| u.field.as_str()).collect::<Vec<_>>(), ["https"]);
+}
+
+#[test]
+fn names_of_cipher_suites_and_curves_are_checked_as_nats_server_does() {
+    let cases = [
+        ("cipher_suites: []", Some("t:1:33: error parsing tls config, 'cipher_suites' cannot be empty")),
+        ("cipher_suites: [TLS_NOPE]", Some("t:1:49: unrecognized cipher TLS_NOPE")),
+        (
+            "cipher_suites: [TLS_RSA_WITH_RC4_128_SHA, TLS_AES_128_GCM_SHA256]",
+            Some(
+                "t:1:33: insecure cipher suites configured without 'allow_insecure_cipher_suites' option set: \
+                 TLS_RSA_WITH_RC4_128_SHA",
+            ),
+        ),
+        ("cipher_suites: [TLS_RSA_WITH_RC4_128_SHA], allow_insecure_cipher_suites: true", None),
+        ("cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]", None),
+        (
+            "curve_preferences: []",
+            Some("t:1:33: error parsing tls config, 'curve_preferences' cannot be empty"),
+        ),
+        ("curve_preferences: [CurveP256, GARBAGE]", Some("t:1:64: unrecognized curve preference GARBAGE")),
+        ("curve_preferences: [CurveP521, X25519]", None),
+        (
+            "pinned_certs: [AB]",
+            Some(
+                "t:1:48: error parsing tls config, 'pinned_certs' key ab does not look like hex-encoded sha256 of DER \
+                 encoded SubjectPublicKeyInfo",
+            ),
+        ),
+        (
+            "verify_cert_and_check_known_urls: true",
+            Some("t:1:33: verify_cert_and_check_known_urls not supported in this context"),
+        ),
+        ("verify_cert_and_check_known_urls: false", None),
+    ];
+    for (text, expected) in cases {
+        let text = format!("tls {{ cert_file: c, key_file: k, {text} }}");
+        let got = load_text(&text, "t").map_err(|errors| errors.to_string()).err();
+        assert_eq!(got.as_deref(), expected, "{text}");
+        if expected.is_some() && text.contains("known_urls") {
+            let peers = format!(
+                "cluster {{ {text} }}, gateway {{ name: g, gateways: [ {{ name: h, {text} }} ], {text} }}"
+            );
+            assert!(load_text(&peers, "t").is_ok(), "{peers}");
+            assert!(load_text(&format!("leafnodes {{ {text} }}"), "t").is_err());
+        }
     }
 }
 

@@ -48,6 +48,8 @@ pub struct TlsOptions {
     pub only_tls13: bool,
     /// Cipher suites of TLS 1.2 by their IANA names; all that are safe if empty.
     pub cipher_suites: Vec<String>,
+    /// Groups for key exchange by Go's names, the best first; all that are safe if empty.
+    pub curve_preferences: Vec<String>,
     /// How long a handshake may take.
     pub timeout: Duration,
     /// Who speaks first.
@@ -70,6 +72,7 @@ impl TlsOptions {
             verify: false,
             only_tls13: false,
             cipher_suites: Vec::new(),
+            curve_preferences: Vec::new(),
             timeout: TIMEOUT,
             handshake_first: HandshakeFirst::Never,
             position: None,
@@ -97,14 +100,17 @@ impl Reader {
                 "verify" => tls.verify = self.boolean(node).unwrap_or(false),
                 "min_version" => tls.only_tls13 = self.min_version(node),
                 "cipher_suites" => tls.cipher_suites = self.strings(node).unwrap_or_default(),
+                "curve_preferences" => tls.curve_preferences = self.strings(node).unwrap_or_default(),
                 "timeout" => tls.timeout = self.tls_timeout(node).unwrap_or(TIMEOUT),
                 "handshake_first" | "first" | "immediate" => {
                     tls.handshake_first = self.handshake_first(node).unwrap_or_default();
                 }
                 // Without these clients get in that should not.
-                "verify_and_map" | "ocsp_peer" if is_on(node) => self.refuse(&format!("tls.{name}"), node),
-                "pinned_certs" | "cert_store" => self.refuse(&format!("tls.{name}"), node),
-                "curve_preferences" | "connection_rate_limit" => self.ignore(&format!("tls.{name}"), node),
+                "verify_and_map" | "ocsp_peer" | "pinned_certs" | "cert_store" | "connection_rate_limit"
+                    if restricts(node) =>
+                {
+                    self.refuse(&format!("tls.{name}"), node);
+                }
                 _ => {}
             }
         }
@@ -175,6 +181,12 @@ impl Reader {
     }
 }
 
-fn is_on(node: &Node) -> bool {
-    !matches!(node.value, Value::Bool(false))
+/// Whether the value of a restriction restricts anything: `false`, an empty list and 0 do not.
+fn restricts(node: &Node) -> bool {
+    match &node.value {
+        Value::Bool(is_on) => *is_on,
+        Value::Array(items) => !items.is_empty(),
+        Value::Integer(number) => *number > 0,
+        _ => true,
+    }
 }

@@ -1,8 +1,54 @@
-//! What a configuration asks for and this version can't do.
+//! Configured features that this version lacks, and what a server does about each.
 
 use std::fmt;
 
+use super::{
+    blocks::{CLUSTER, GATEWAY, LEAFNODES, MQTT, WEBSOCKET},
+    schema::Schema,
+};
 use crate::lang::Position;
+
+/// A top-level block whose capability this version lacks.
+pub(crate) struct UnsupportedBlock {
+    /// The key of the block, then its aliases; all in lower case.
+    names: &'static [&'static str],
+    /// The keys that the block may hold.
+    pub(super) schema: &'static Schema,
+}
+
+/// The blocks that this version lacks. Whoever builds a capability removes its line; nothing else mentions
+/// the block as missing, but for the flags of a cluster, which ask this table.
+static BLOCKS: [UnsupportedBlock; 5] = [
+    UnsupportedBlock { names: &["cluster"], schema: &CLUSTER },
+    UnsupportedBlock { names: &["gateway"], schema: &GATEWAY },
+    UnsupportedBlock { names: &["leafnodes", "leaf"], schema: &LEAFNODES },
+    UnsupportedBlock { names: &["websocket", "ws"], schema: &WEBSOCKET },
+    UnsupportedBlock { names: &["mqtt"], schema: &MQTT },
+];
+
+impl UnsupportedBlock {
+    /// The unsupported block with that key, in lower case.
+    pub(crate) fn named(key: &str) -> Option<&'static Self> {
+        BLOCKS.iter().find(|block| block.names.contains(&key))
+    }
+
+    /// The block's usual key.
+    pub(super) fn name(&self) -> &'static str {
+        self.names[0]
+    }
+}
+
+/// What a server does about a configured feature that it lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// The feature restricts access or use: the server does not start, because it would allow more than the
+    /// configuration does.
+    Restriction,
+    /// The feature is a capability of its own: the server does not start unless `allow_unsupported` is set.
+    Capability,
+    /// The server starts without the feature and logs a warning.
+    Ignored,
+}
 
 /// A configured feature of a later version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,9 +57,16 @@ pub struct Unsupported {
     pub field: String,
     /// Where it was configured; `None` for a flag.
     pub position: Option<Position>,
-    /// The server must not start without it: it would run with less security than asked for. Otherwise
-    /// it is left out with a warning.
-    pub fatal: bool,
+    /// What the server does about it.
+    pub effect: Effect,
+}
+
+impl Unsupported {
+    /// Whether the server must not start.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        self.effect != Effect::Ignored
+    }
 }
 
 impl fmt::Display for Unsupported {
@@ -22,6 +75,21 @@ impl fmt::Display for Unsupported {
             write!(f, "{position}: ")?;
         }
         write!(f, "{} is not supported yet by stonechat", self.field)?;
-        if self.fatal { Ok(()) } else { f.write_str(", ignored") }
+        match self.effect {
+            Effect::Restriction => {
+                f.write_str("; a server without it would allow more than the configuration does")
+            }
+            Effect::Capability => {
+                f.write_str("; to start without it, set allow_unsupported: true or --allow_unsupported")
+            }
+            Effect::Ignored => f.write_str(", ignored"),
+        }
+    }
+}
+
+/// Leaves the missing capabilities out with a warning, as `allow_unsupported` asks. Restrictions stay.
+pub(super) fn allow_capabilities(unsupported: &mut [Unsupported]) {
+    for feature in unsupported.iter_mut().filter(|feature| feature.effect == Effect::Capability) {
+        feature.effect = Effect::Ignored;
     }
 }

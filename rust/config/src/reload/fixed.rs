@@ -78,9 +78,6 @@ fn same<T: Show>(field: &'static str, old: &T, new: &T) -> Result<(), NotReloada
 
 /// Compares what must stay, in the order in which nats-server does.
 pub(super) fn check(old: &Options, new: &Options) -> Result<(), NotReloadable> {
-    if let Some(unsupported) = new.unsupported.iter().find(|unsupported| unsupported.fatal) {
-        return Err(NotReloadable::Unsupported(unsupported.clone()));
-    }
     same("ServerName", &old.server_name, &new.server_name)?;
     same("Host", &old.host, &new.host)?;
     same_port("Port", old.port, new.port)?;
@@ -105,7 +102,12 @@ pub(super) fn check(old: &Options, new: &Options) -> Result<(), NotReloadable> {
     same("LameDuckDuration", &old.lame_duck_duration, &new.lame_duck_duration)?;
     same("LameDuckGracePeriod", &old.lame_duck_grace_period, &new.lame_duck_grace_period)?;
     same("FeatureFlags", &old.feature_flags, &new.feature_flags)?;
-    check_jetstream(old, new)
+    check_jetstream(old, new)?;
+    // Last, because nats-server's own refusals come with its own words.
+    match new.refused().next() {
+        Some(unsupported) => Err(NotReloadable::Unsupported(unsupported.clone())),
+        None => Ok(()),
+    }
 }
 
 /// JetStream can be turned on and off; while it runs, its store stays where and as it is.

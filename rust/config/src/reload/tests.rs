@@ -123,7 +123,11 @@ fn what_needs_none_all_the_same() {
 #[test]
 fn security_that_is_missing_stops_a_reload() {
     let error = reload("", "resolver_tls { cert_file: c, key_file: k }").unwrap_err();
-    assert_eq!(error, "t:1:0: resolver_tls is not supported yet by stonechat");
+    assert_eq!(
+        error,
+        "t:1:0: resolver_tls is not supported yet by stonechat; a server without it would allow more than the configuration \
+         does"
+    );
 }
 
 #[test]

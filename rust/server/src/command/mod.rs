@@ -56,9 +56,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> i32 {
 fn test_config(flags: &FlagSet) -> i32 {
     let file = flags.config_file().map(|p| p.display().to_string()).unwrap_or_default();
     match stonechat_config::configure(flags) {
-        Ok(loaded) if loaded.options.unsupported.iter().any(|u| u.fatal) => {
-            let fatal = loaded.options.unsupported.iter().filter(|u| u.fatal);
-            let lines: Vec<String> = fatal.map(ToString::to_string).collect();
+        Ok(loaded) if loaded.options.refused().next().is_some() => {
+            let lines: Vec<String> = loaded.options.refused().map(ToString::to_string).collect();
             eprintln!("nats-server: {}\n", lines.join("\n"));
             1
         }
@@ -70,6 +69,9 @@ fn test_config(flags: &FlagSet) -> i32 {
         }
         Ok(loaded) if loaded.warnings.is_empty() => {
             let digest = loaded.digest.unwrap_or_default();
+            for feature in &loaded.options.unsupported {
+                eprintln!("{feature}");
+            }
             eprintln!("nats-server: configuration file {file} is valid ({digest})");
             0
         }

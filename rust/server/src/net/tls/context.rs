@@ -2,7 +2,7 @@
 
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite, version};
+use rustls::{NamedGroup, RootCertStore, ServerConfig, SupportedCipherSuite, version};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::{Path, PathBuf};
@@ -35,6 +35,9 @@ pub(crate) enum TlsError {
     /// None of the configured cipher suites is there.
     #[error("none of the configured cipher_suites is supported")]
     NoCipherSuite,
+    /// None of the configured groups for key exchange is there.
+    #[error("none of the configured curve_preferences is supported: X25519, CurveP256 and CurveP384 are")]
+    NoCurve,
     /// rustls refuses the whole.
     #[error("{0}")]
     Rustls(#[from] rustls::Error),
@@ -53,16 +56,24 @@ pub(crate) struct TlsContext {
 impl TlsContext {
     /// Reads the files that the options name.
     pub(crate) fn load(options: &TlsOptions, optional: bool) -> Result<Self, TlsError> {
-        let provider = Arc::new(provider(&options.cipher_suites)?);
-        let versions: &[_] = match options.only_tls13 {
+        let mut provider = provider(&options.cipher_suites)?;
+        prefer_curves(&mut provider, &options.curve_preferences)?;
+        let has_tls12 = provider.cipher_suites.iter().any(|suite| suite.tls13().is_none());
+        let provider = Arc::new(provider);
+        let versions: &[_] = match options.only_tls13 || !has_tls12 {
             true => &[&version::TLS13],
             false => &[&version::TLS13, &version::TLS12],
         };
         let builder =
             ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions)?;
+        // A file of authorities must be good even if no certificate is held against it, as in nats-server.
+        let roots = match options.verify || options.ca_file.is_some() {
+            true => authorities(options.ca_file.as_deref())?,
+            false => RootCertStore::empty(),
+        };
         let builder = if options.verify {
-            let roots = Arc::new(authorities(options.ca_file.as_deref())?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build();
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build();
             let verifier = verifier.map_err(|error| authorities_error(options.ca_file.as_deref(), error))?;
             builder.with_client_cert_verifier(verifier)
         } else {
@@ -86,7 +97,26 @@ impl TlsContext {
     }
 }
 
-/// Cryptography, with those of the named suites of TLS 1.2 that are there; TLS 1.3 keeps its own, as in Go.
+/// Keeps the groups with these names, in this order; all if there are no names.
+fn prefer_curves(provider: &mut CryptoProvider, names: &[String]) -> Result<(), TlsError> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let group = |name: &String| {
+        let wanted = match name.as_str() {
+            "X25519" => NamedGroup::X25519,
+            "CurveP256" => NamedGroup::secp256r1,
+            "CurveP384" => NamedGroup::secp384r1,
+            _ => return None,
+        };
+        provider.kx_groups.iter().copied().find(|group| group.name() == wanted)
+    };
+    provider.kx_groups = names.iter().filter_map(group).collect();
+    if provider.kx_groups.is_empty() { Err(TlsError::NoCurve) } else { Ok(()) }
+}
+
+/// Cryptography, with those of the named suites of TLS 1.2 that are there; TLS 1.3 keeps its own, as in Go. Names of
+/// TLS 1.3 alone leave no suite of TLS 1.2.
 fn provider(names: &[String]) -> Result<CryptoProvider, TlsError> {
     let mut provider = ring::default_provider();
     // AES with 128 bits first: enough, and the faster.
@@ -98,7 +128,8 @@ fn provider(names: &[String]) -> Result<CryptoProvider, TlsError> {
         suite.tls13().is_some() || names.iter().any(|name| *name == format!("{:?}", suite.suite()))
     };
     provider.cipher_suites.retain(wanted);
-    match provider.cipher_suites.iter().any(|suite| suite.tls13().is_none()) {
+    let is_tls13 = |name: &String| !name.contains("_WITH_");
+    match provider.cipher_suites.iter().any(|suite| suite.tls13().is_none()) || names.iter().all(is_tls13) {
         true => Ok(provider),
         false => Err(TlsError::NoCipherSuite),
     }
