@@ -132,6 +132,8 @@ struct Shared {
     /// How connections that come now are encrypted.
     tls: Arc<RwLock<Option<Arc<TlsContext>>>>,
     options: RwLock<Arc<Options>>,
+    /// Held during a reload.
+    reloading: Mutex<()>,
     flags: FlagSet,
     client_addr: SocketAddr,
     monitor_addr: Option<SocketAddr>,
@@ -144,11 +146,18 @@ struct Shared {
     stopped: watch::Sender<bool>,
     done: (Mutex<bool>, Condvar),
     lame_duck: AtomicBool,
-    companions: Mutex<Vec<Companion>>,
+    companions: Mutex<Companions>,
     /// JetStream, while it runs.
     jetstream: Mutex<Option<Arc<JetStream>>>,
     /// The task that accepts clients; when it has ended, the listener is closed.
     accepting: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The files that tell other programs about the server, and go with it.
+#[derive(Default)]
+struct Companions {
+    pid: Option<Companion>,
+    ports: Option<Companion>,
 }
 
 impl fmt::Debug for Server {
@@ -222,6 +231,7 @@ impl Server {
             identity,
             tls: Arc::new(RwLock::new(tls)),
             options: RwLock::new(Arc::new(options)),
+            reloading: Mutex::default(),
             flags,
             client_addr,
             monitor_addr,
@@ -413,21 +423,29 @@ impl Shared {
     }
 
     fn write_files(&self, options: &Options) -> Result<(), StartError> {
-        let mut companions = self.companions.lock();
-        if let Some(path) = &options.pid_file {
-            let file = Companion::pid_file(path);
-            companions.push(file.map_err(|source| StartError::Io { path: path.clone(), source })?);
-        }
-        if let Some(folder) = &options.ports_file_dir {
+        self.write_pid_file(options).map_err(|(path, source)| StartError::Io { path, source })?;
+        self.write_ports_file(options);
+        Ok(())
+    }
+
+    /// Writes the pid file, and removes the one before.
+    fn write_pid_file(&self, options: &Options) -> Result<(), (PathBuf, io::Error)> {
+        let path = options.pid_file.as_ref();
+        let file = path.map(|path| Companion::pid_file(path).map_err(|source| (path.clone(), source)));
+        self.companions.lock().pid = file.transpose()?;
+        Ok(())
+    }
+
+    /// Writes the ports file, and removes the one before.
+    fn write_ports_file(&self, options: &Options) {
+        let file = options.ports_file_dir.as_ref().and_then(|folder| {
             let clients = urls("nats", self.client_addr);
             let monitoring = self.monitor_addr.map(|a| urls("http", a)).unwrap_or_default();
-            match Companion::ports_file(folder, &clients, &monitoring) {
-                Ok(file) => companions.push(file),
-                // As nats-server: a missing folder is no reason not to serve.
-                Err(error) => error!("Error writing ports file to {}: {error}", folder.display()),
-            }
-        }
-        Ok(())
+            let file = Companion::ports_file(folder, &clients, &monitoring);
+            // As nats-server: a missing folder is no reason not to serve.
+            file.inspect_err(|error| error!("Error writing ports file to {}: {error}", folder.display())).ok()
+        });
+        self.companions.lock().ports = file;
     }
 
     /// Waits for the order to stop, then ends everything.
@@ -455,7 +473,7 @@ impl Shared {
             let _ = tokio::task::spawn_blocking(move || jetstream.stop()).await;
             info!("JetStream Shutdown");
         }
-        self.companions.lock().clear();
+        *self.companions.lock() = Companions::default();
         info!("Server Exiting..");
         self.stopped.send_replace(true);
         *self.done.0.lock() = true;
@@ -482,28 +500,61 @@ impl Shared {
         }
     }
 
-    /// Turns JetStream on or off, or tells it what accounts may use.
-    fn reload_jetstream(&self, old: &Options, new: &Options) -> Result<(), ReloadError> {
-        let running = self.jetstream.lock().clone();
-        match (running, new.jetstream) {
-            (None, true) => {
-                let started = JetStream::start(&self.broker, new, &self.log);
-                *self.jetstream.lock() =
-                    Some(Arc::new(started.map_err(|e| ReloadError::NotReloadable(e.to_string()))?));
-            }
-            (Some(running), false) => {
-                *self.jetstream.lock() = None;
-                running.stop();
-            }
-            (Some(running), true) if old.jetstream_accounts != new.jetstream_accounts => {
-                running.set_accounts(new)
-            }
-            _ => {}
+    /// Starts JetStream if a reload turns it on: the last step of a reload that can fail.
+    fn prepare_jetstream(&self, new: &Options) -> Result<Option<Arc<JetStream>>, ReloadError> {
+        if !new.jetstream || self.jetstream.lock().is_some() {
+            return Ok(None);
         }
-        Ok(())
+        let started = JetStream::start(&self.broker, new, &self.log);
+        started.map(|started| Some(Arc::new(started))).map_err(|e| ReloadError::NotReloadable(e.to_string()))
     }
 
+    /// Takes over JetStream that was started, stops the one that runs, or tells it what accounts may use.
+    fn apply_jetstream(&self, started: Option<Arc<JetStream>>, old: &Options, new: &Options) {
+        let running = {
+            let mut slot = self.jetstream.lock();
+            match started {
+                Some(started) => {
+                    *slot = Some(started.clone());
+                    Some(started)
+                }
+                None if new.jetstream => slot.clone(),
+                None => {
+                    let stopped = slot.take();
+                    drop(slot);
+                    if let Some(stopped) = stopped {
+                        info!("Initiating JetStream Shutdown...");
+                        stopped.stop();
+                        info!("JetStream Shutdown");
+                    }
+                    None
+                }
+            }
+        };
+        let is_changed = old.jetstream_accounts != new.jetstream_accounts || old.accounts != new.accounts;
+        if let Some(running) = running.filter(|_| is_changed) {
+            running.set_accounts(new);
+        }
+    }
+
+    /// Writes the files that moved. As in nats-server, one that can't be written is an error in the log only.
+    fn reload_files(&self, old: &Options, new: &Options) {
+        if old.pid_file != new.pid_file
+            && let Err((path, error)) = self.write_pid_file(new)
+        {
+            error!("Could not write pidfile: open {}: {}", path.display(), os_error(&error));
+        }
+        if old.ports_file_dir != new.ports_file_dir {
+            self.write_ports_file(new);
+        }
+    }
+
+    /// Reads the file again. Everything that can fail is prepared before anything changes.
     fn reload(&self) -> Result<(), ReloadError> {
+        let _one_at_a_time = self.reloading.lock();
+        if *self.stop.borrow() {
+            return Err(ReloadError::NotReloadable("the server shuts down".into()));
+        }
         let old = self.options.read().clone();
         let path = old.config_file.clone().ok_or(ReloadError::NoFile)?;
         let loaded = stonechat_config::load(&path, &self.flags)?;
@@ -522,7 +573,10 @@ impl Shared {
         let changes = stonechat_config::reload::diff(&old, &new)
             .map_err(|e| ReloadError::NotReloadable(e.to_string()))?;
         let tls = load_tls(&new)?;
-        self.log.reload(&new).map_err(|(path, source)| ReloadError::Io { path, source })?;
+        let log = self.log.prepare(&new).map_err(|(path, source)| ReloadError::Io { path, source })?;
+        let jetstream = self.prepare_jetstream(&new)?;
+        // From here on nothing fails.
+        self.log.apply(log);
         let new = Arc::new(new);
         *self.options.write() = new.clone();
         *self.tls.write() = tls;
@@ -532,7 +586,8 @@ impl Shared {
         if old.accounts != new.accounts {
             self.broker.set_exchange(&new.accounts);
         }
-        self.reload_jetstream(&old, &new)?;
+        self.apply_jetstream(jetstream, &old, &new);
+        self.reload_files(&old, &new);
         self.broker.reload(
             settings::info(&new, &self.identity, self.client_addr.port()),
             settings::broker_options(&new),

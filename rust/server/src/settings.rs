@@ -2,7 +2,6 @@
 
 use crate::version::{API_LEVEL, COMPATIBLE_VERSION, TOOLCHAIN, VERSION};
 use std::collections::BTreeMap;
-use std::time::Duration;
 use stonechat_auth::{Authenticator, ServerIdentity};
 use stonechat_broker::{BrokerOptions, SYSTEM_ACCOUNT};
 use stonechat_config::{HandshakeFirst, Options};
@@ -22,21 +21,13 @@ pub(crate) fn broker_options(options: &Options) -> BrokerOptions {
         ping_max: options.ping_max,
         disable_short_first_ping: false,
         write_deadline: options.write_deadline,
-        auth_timeout: auth_timeout(options),
+        auth_timeout: options.auth_timeout(),
         no_fast_producer_stall: options.no_fast_producer_stall,
         headers: !options.no_header_support,
         trace: options.trace || options.trace_verbose || options.trace_headers,
         max_traced_msg_len: options.max_traced_msg_len,
         server_tags: options.server_tags.clone(),
         server_metadata: options.server_metadata.clone(),
-    }
-}
-
-/// The time for a client to authenticate; with TLS a second more than its handshake may take.
-fn auth_timeout(options: &Options) -> Duration {
-    match (&options.tls, options.authorization.timeout) {
-        (Some(tls), None) => tls.timeout + Duration::from_secs(1),
-        _ => options.authorization.timeout(),
     }
 }
 

@@ -271,6 +271,15 @@ impl Options {
         }
     }
 
+    /// The time for a client to authenticate; with TLS by default a second more than its handshake may take.
+    #[must_use]
+    pub fn auth_timeout(&self) -> Duration {
+        match (&self.tls, self.authorization.timeout) {
+            (Some(tls), None) => tls.timeout + Duration::from_secs(1),
+            _ => self.authorization.timeout(),
+        }
+    }
+
     /// The configured features without which the server must not start.
     pub fn refused(&self) -> impl Iterator<Item = &Unsupported> {
         self.unsupported.iter().filter(|feature| feature.is_fatal())

@@ -18,6 +18,7 @@ pub enum Change {
     LogtimeUtc(bool),
     MaxConnections(u64),
     Tls(bool),
+    TlsTimeout(Duration),
     Users,
     Accounts,
     Username,
@@ -40,6 +41,7 @@ pub enum Change {
     ReconnectErrorReports(u32),
     Tags(Vec<String>),
     Metadata(BTreeMap<String, String>),
+    JetStream,
 }
 
 impl Change {
@@ -85,6 +87,7 @@ impl fmt::Display for Change {
             Self::MaxConnections(value) => write!(f, "max_connections = {value}"),
             Self::Tls(true) => f.write_str("tls = enabled"),
             Self::Tls(false) => f.write_str("tls = disabled"),
+            Self::TlsTimeout(value) => write!(f, "tls timeout = {}", value.as_secs_f64()),
             Self::Users => f.write_str("authorization users"),
             Self::Accounts => f.write_str("accounts"),
             Self::Username => f.write_str("authorization username"),
@@ -109,6 +112,7 @@ impl fmt::Display for Change {
             Self::ReconnectErrorReports(value) => write!(f, "reconnect_error_reports = {value}"),
             Self::Tags(_) => f.write_str("tags"),
             Self::Metadata(_) => f.write_str("metadata"),
+            Self::JetStream => f.write_str("JetStream"),
         }
     }
 }

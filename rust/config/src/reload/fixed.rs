@@ -92,7 +92,7 @@ pub(super) fn check(old: &Options, new: &Options) -> Result<(), NotReloadable> {
     same("AllowNonTLS", &old.allow_non_tls, &new.allow_non_tls)?;
     same("HTTPHost", &old.http_host().to_owned(), &new.http_host().to_owned())?;
     same_port("HTTPPort", old.http_port, new.http_port)?;
-    same("HTTPBasePath", &old.http_base_path, &new.http_base_path)?;
+    same("HTTPBasePath", &base_path(old), &base_path(new))?;
     same("MaxPending", &old.max_pending, &new.max_pending)?;
     same_port("ProfPort", old.prof_port, new.prof_port)?;
     same("LogSizeLimit", &old.logfile_size_limit, &new.logfile_size_limit)?;
@@ -121,12 +121,17 @@ fn check_jetstream(old: &Options, new: &Options) -> Result<(), NotReloadable> {
     let (before, after) = (&old.jetstream_options, &new.jetstream_options);
     let most =
         |options: &crate::JetStreamOptions| (options.max_memory, options.max_file, options.max_index_memory);
+    let is_less = |before: Option<i64>, after: Option<i64>| matches!((before, after), (Some(before), Some(after)) if after < before);
+    if is_less(before.max_memory, after.max_memory) || is_less(before.max_file, after.max_file) {
+        return Err(NotReloadable::Fixed("decreasing jetstream max memory and store"));
+    }
     if most(before) != most(after) {
         return Err(NotReloadable::Fixed("jetstream max memory and max store"));
     }
     same("JetStreamDomain", &before.domain, &after.domain)?;
     if before.sync_interval != after.sync_interval {
-        return Err(NotReloadable::Fixed("SyncInterval"));
+        same("SyncInterval", &sync_interval(before), &sync_interval(after))?;
+        return Err(NotReloadable::Fixed("SyncAlways"));
     }
     let keys = |options: &crate::JetStreamOptions| (options.key.clone(), options.previous_key.clone());
     if keys(before) != keys(after) {
@@ -142,6 +147,19 @@ fn check_jetstream(old: &Options, new: &Options) -> Result<(), NotReloadable> {
         return Err(NotReloadable::Fixed("JetStreamLimits"));
     }
     Ok(())
+}
+
+/// As nats-server shows it: nothing for the root.
+fn base_path(options: &Options) -> String {
+    Some(&options.http_base_path).filter(|path| *path != "/").cloned().unwrap_or_default()
+}
+
+/// As nats-server shows it: its default if nothing or `always` is configured.
+fn sync_interval(options: &crate::JetStreamOptions) -> Duration {
+    match options.sync_interval {
+        Some(crate::SyncInterval::Every(interval)) => interval,
+        None | Some(crate::SyncInterval::Always) => Duration::from_secs(120),
+    }
 }
 
 /// A random port is whatever it is already.

@@ -46,7 +46,10 @@ pub fn diff(old: &Options, new: &Options) -> Result<Vec<Change>, NotReloadable> 
     note(old.tls.is_some() || new.tls.is_some(), Change::Tls(new.tls.is_some()));
     let (old_auth, new_auth) = (&old.authorization, &new.authorization);
     note(!same_users(old_auth.users.as_deref(), new_auth.users.as_deref()), Change::Users);
-    note(!same_accounts(&old.accounts, &new.accounts), Change::Accounts);
+    let same_accounts =
+        same_accounts(&old.accounts, &new.accounts) && old.jetstream_accounts == new.jetstream_accounts;
+    note(!same_accounts, Change::Accounts);
+    note(old.jetstream != new.jetstream, Change::JetStream);
     note(old_auth.user != new_auth.user, Change::Username);
     note(old_auth.password != new_auth.password, Change::Password);
     note(old_auth.token != new_auth.token, Change::Token);
@@ -54,7 +57,10 @@ pub fn diff(old: &Options, new: &Options) -> Result<Vec<Change>, NotReloadable> 
         ping_interval => PingInterval,
         ping_max => PingMax,
     }
-    note(old_auth.timeout() != new_auth.timeout(), Change::AuthTimeout(new_auth.timeout()));
+    note(old.auth_timeout() != new.auth_timeout(), Change::AuthTimeout(new.auth_timeout()));
+    if let (Some(before), Some(after)) = (&old.tls, &new.tls) {
+        note(before.timeout != after.timeout, Change::TlsTimeout(after.timeout));
+    }
     compare! {
         max_control_line => MaxControlLine,
         max_payload => MaxPayload,
@@ -91,6 +97,8 @@ fn same_accounts(old: &[AccountDef], new: &[AccountDef]) -> bool {
                 old.name == new.name
                     && old.limits == new.limits
                     && old.default_permissions == new.default_permissions
+                    && old.exports == new.exports
+                    && old.imports == new.imports
                     && same_users(Some(&old.users), Some(&new.users))
             })
         })

@@ -135,7 +135,13 @@ fn a_store_stays_where_it_is() {
     for (old, new, what) in [
         ("jetstream { store_dir: a }", "jetstream { store_dir: b }", "jetstream storage directory"),
         ("jetstream { max_mem: 1 }", "jetstream { max_mem: 2 }", "jetstream max memory and max store"),
-        ("jetstream { sync: always }", "jetstream { sync: 1m }", "SyncInterval"),
+        (
+            "jetstream { max_file: 2 }",
+            "jetstream { max_file: 1 }",
+            "decreasing jetstream max memory and store",
+        ),
+        ("jetstream { sync: always }", "jetstream { sync: '1m' }", "SyncInterval: old=2m0s, new=1m0s"),
+        ("jetstream { sync: always }", "jetstream { sync: '2m' }", "SyncAlways"),
         ("jetstream { domain: a }", "jetstream { domain: b }", "JetStreamDomain: old=a, new=b"),
     ] {
         assert_eq!(reload(old, new).unwrap_err(), format!("config reload not supported for {what}"));

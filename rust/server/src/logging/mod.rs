@@ -43,6 +43,14 @@ struct Inner {
     sink: RwLock<Sink>,
 }
 
+/// What [`Logger::prepare`] opened for a reload.
+pub(crate) struct PreparedLog {
+    debug: bool,
+    trace: bool,
+    /// `None` if the embedding program takes the lines.
+    sink: Option<Sink>,
+}
+
 /// Where lines go.
 enum Sink {
     Stderr { style: Style },
@@ -100,16 +108,24 @@ impl Logger {
         }
     }
 
-    /// Takes over what a reload changed.
-    pub(crate) fn reload(&self, options: &Options) -> Result<(), (PathBuf, io::Error)> {
-        self.inner.debug.store(options.debug, Relaxed);
-        self.inner.trace.store(is_traced(options), Relaxed);
-        let own = matches!(&*self.inner.sink.read(), Sink::Stderr { .. } | Sink::File { .. });
-        if own {
-            *self.inner.sink.write() = sink(options)?;
+    /// Opens what a reload asks for, and changes nothing yet.
+    ///
+    /// # Errors
+    /// The log file can't be opened; with its path.
+    pub(crate) fn prepare(&self, options: &Options) -> Result<PreparedLog, (PathBuf, io::Error)> {
+        let is_own = matches!(&*self.inner.sink.read(), Sink::Stderr { .. } | Sink::File { .. });
+        let sink = if is_own { Some(sink(options)?) } else { None };
+        Ok(PreparedLog { debug: options.debug, trace: is_traced(options), sink })
+    }
+
+    /// Takes over what was prepared.
+    pub(crate) fn apply(&self, prepared: PreparedLog) {
+        self.inner.debug.store(prepared.debug, Relaxed);
+        self.inner.trace.store(prepared.trace, Relaxed);
+        if let Some(sink) = prepared.sink {
+            *self.inner.sink.write() = sink;
         }
         tracing::callsite::rebuild_interest_cache();
-        Ok(())
     }
 }
 
