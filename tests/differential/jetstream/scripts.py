@@ -493,6 +493,72 @@ def _fast() -> list[Step]:
     ]  # fmt: skip
 
 
+def _copies() -> list[Step]:
+    """Headers that copies take over, and what they mean there."""
+
+    def has(last: int, *names: str) -> list[Step]:
+        return [Until(f"$JS.API.STREAM.INFO.{name}", "state.last_seq", last) for name in names]
+
+    def ends(names: list[str]) -> list[Step]:
+        told: list[Step] = [api(f"STREAM.INFO.{n}", {"subjects_filter": ">", "deleted_details": True}) for n in names]
+        return [*told, *[api(f"STREAM.DELETE.{n}") for n in names]]
+
+    mirror, sources = {"mirror": {"name": "S"}}, {"sources": [{"name": "S"}]}
+    allowed: list[dict[str, Any]] = [{}, {"allow_rollup_hdrs": True}, {"deny_purge": True}]
+    steps: list[Step] = []
+    for scope in ("sub", "ALL"):
+        steps += [
+            create("S", subjects=["s.>"], allow_rollup_hdrs=True), publish("s.a", "1"), publish("s.b", "2"),
+            publish("s.a", "3"), *[create(f"M{n}", **mirror, **extra) for n, extra in enumerate(allowed)],
+            *[create(f"A{n}", **sources, **extra) for n, extra in enumerate(allowed)],
+            *has(3, "M0", "M1", "M2", "A0", "A1", "A2"), publish("s.a", "4", Nats_Rollup=scope), publish("s.c", "5"),
+            *has(5, "M0", "M1", "M2", "A0", "A1", "A2"), *ends(["S", "M0", "M1", "M2", "A0", "A1", "A2"]),
+        ]  # fmt: skip
+    plan = publish("s.plan", "later", Nats_Schedule="@at 2099-01-01T00:00:00Z", Nats_Schedule_Target="s.t")
+    get = [api(f"STREAM.MSG.GET.{n}", {"seq": sequence}) for n in "MA" for sequence in range(1, 8)]
+    return [
+        *steps,
+        create("S", subjects=["s.>"], allow_atomic=True), create("M", **mirror), create("A", **sources),
+        publish("s.a", "1", Nats_Expected_Stream="S", Nats_Msg_Id="i"),
+        publish("s.a", "2", Nats_Expected_Last_Msg_Id="i"),
+        publish("s.a", "3", Nats_Expected_Last_Sequence="2", Other="x"),
+        publish("s.a", "4", Nats_Expected_Last_Subject_Sequence="3"),
+        publish("s.b", "5", Nats_Batch_Id="b", Nats_Batch_Sequence="1"),
+        publish("s.b", "6", Nats_Batch_Id="b", Nats_Batch_Sequence="2", Nats_Batch_Commit="1"),
+        *has(6, "M", "A"), *get, *ends(["S", "M", "A"]),
+        create("S", subjects=["s.>"], allow_msg_schedules=True), plan, create("M", **mirror), create("A", **sources),
+        create("R", **sources, allow_rollup_hdrs=True), *has(1, "M", "A", "R"),
+        publish("s.a", Nats_Schedule_Next="purge", Nats_Scheduler="s.plan"), *has(2, "M", "A", "R"),
+        *ends(["S", "M", "A", "R"]),
+        create("S", subjects=["s.>"]), create("T", subjects=["t.>"]),
+        create("A", sources=[{"name": "S"}, {"name": "T"}]),
+        create("D", sources=[{"name": "S"}, {"name": "T"}], duplicate_window=60_000_000_000),
+        publish("s.a", "1", Nats_Msg_Id="i"), *has(1, "D"), publish("t.a", "2", Nats_Msg_Id="i"), *has(2, "A"),
+        publish("s.b", "3"), *has(2, "D"), *ends(["S", "T", "A", "D"]),
+    ]  # fmt: skip
+
+
+def _discard_new() -> list[Step]:
+    """Streams that discard new messages keep what they have when a limit of all messages is lowered."""
+    steps: list[Step] = []
+    lowered: list[dict[str, Any]] = [
+        {"max_msgs": 2}, {"max_bytes": 60}, {"max_msgs_per_subject": 1},
+        {"max_msgs_per_subject": 2, "discard_new_per_subject": True}, {"max_msgs": 2, "max_msgs_per_subject": 3},
+    ]  # fmt: skip
+    filled = [publish(subject, "x" * 20) for subject in ("s.a", "s.b", "s.a", "s.a")]
+    info = api("STREAM.INFO.S", {"subjects_filter": ">", "deleted_details": True})
+    for storage in ("file", "memory"):
+        for limits in lowered:
+            config = {"name": "S", "subjects": ["s.>"], "storage": storage, "discard": "new"}
+            per_subject = {name: limit for name, limit in limits.items() if name != "discard_new_per_subject"}
+            steps += [
+                api("STREAM.CREATE.S", config), *filled, api("STREAM.UPDATE.S", {**config, **limits}), info,
+                publish("s.a", "5"), publish("s.c", "6"), info, publish("s.b", "7"), publish("s.d", "8"), info,
+                api("STREAM.UPDATE.S", {**config, "discard": "old", **per_subject}), info, *DELETE,
+            ]  # fmt: skip
+    return steps
+
+
 def _given_consumers() -> list[Step]:
     consumer = {
         "name": "C", "durable_name": "C", "deliver_subject": "d.C", "ack_policy": "flow_control", "flow_control": True,
@@ -530,6 +596,8 @@ def _backups() -> list[Step]:
 
 SCRIPTS: dict[str, list[Step]] = {
     "backups": _backups(),
+    "copies": _copies(),
+    "discard-new": _discard_new(),
     "given-consumers": _given_consumers(),
     "schedules": _schedules(),
     "fast": _fast(),

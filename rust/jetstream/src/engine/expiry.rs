@@ -19,7 +19,8 @@ impl<D: Disk> Engine<D> {
         let ready = is_busy.then_some(self.now);
         let backup = self.next_snapshot().into_iter().chain(self.next_restore()).min();
         let batch = self.next_batch_end().into_iter().chain(self.next_fast_end()).min();
-        [ready, expiry, timer, batch, backup, self.checkpoint_deadline()].into_iter().flatten().min()
+        let others = [self.next_retry(), self.checkpoint_deadline()];
+        [ready, expiry, timer, batch, backup].into_iter().chain(others).flatten().min()
     }
 
     pub(crate) fn plan_expiry(&mut self, group: u32, due: Option<i64>) {
@@ -38,6 +39,7 @@ impl<D: Disk> Engine<D> {
     /// Does what time asks for.
     pub fn tick(&mut self) {
         self.tick_consumers();
+        self.retry_feeds();
         self.end_batches();
         self.end_fast_batches();
         // So many streams at a time.

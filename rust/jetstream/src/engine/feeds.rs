@@ -17,9 +17,14 @@ use super::journal::Body;
 use super::stream::short_hash;
 use super::{Engine, Stored, Stream};
 use crate::consumer::{Consumer, Position};
+use crate::error::{self, ApiError};
 use crate::stream::{Entry, External, Publish, Retention, StreamConfig, StreamSource, headers};
 use crate::time::parse_rfc3339;
 
+/// A stream that has no room for what it is to take tries again after so many nanoseconds, or as soon as something goes.
+const AGAIN: i64 = 1_000_000_000;
+/// How often is told that a stream can't take over messages, in nanoseconds.
+const TELL: i64 = 60_000_000_000;
 /// Messages and bytes that a stream takes in one turn.
 const TURN: usize = 512;
 const TURN_BYTES: usize = 1 << 20;
@@ -48,6 +53,19 @@ pub(super) struct Feed {
     label: String,
     /// When something was last taken; 0 for never.
     active: i64,
+    /// When was last told that something can't be taken; 0 for never.
+    told: i64,
+}
+
+/// What became of a message that was to be taken.
+#[derive(Debug)]
+enum Fate {
+    /// The stream has it.
+    Stored,
+    /// The stream does without it: a duplicate, or something that it can never store.
+    Passed,
+    /// The stream goes on from here when it has room.
+    Stopped(ApiError),
 }
 
 /// A message on its way from one stream to another.
@@ -99,6 +117,7 @@ impl Feed {
             consumer: source.consumer.as_ref().map(|consumer| consumer.name.clone()),
             label: format!("{from} {to}"),
             active: 0,
+            told: 0,
         }
     }
 
@@ -111,6 +130,7 @@ impl Feed {
         if let Some(before) = before.iter().find(same) {
             (self.last, self.active, self.account) = (before.last, before.active, before.account);
             (self.key, self.identity) = (before.key.clone(), before.identity.clone());
+            self.told = before.told;
         }
     }
 
@@ -293,6 +313,7 @@ impl<D: Disk> Engine<D> {
         let (key, origin_name, is_mirror) = (feed.key.clone(), feed.origin_name(), feed.is_mirror);
         let label = (feed.label.clone(), feed.identity.clone());
         let keeps_order = origin.core.config().retention != Retention::Limits;
+        let is_gathering = is_gathering(origin.core.config());
         let (taken, mut after) = take(feed, origin, next, gate.map(|(_, consumer)| &**consumer));
         let gate = gate.map(|(id, _)| id);
         if known == Some(after) && next == after {
@@ -301,24 +322,37 @@ impl<D: Disk> Engine<D> {
             }
             return;
         }
-        let mut done = Vec::new();
+        let (mut done, mut last_stored, mut stopped) = (Vec::new(), None, None);
         for message in taken {
-            let stored = match is_mirror {
-                true => self.store_mirrored(group, &message),
-                false => self.store_sourced(group, &origin_name, (&label.0, &label.1), &message),
+            let fate = match is_mirror {
+                true => self.store_mirrored(group, number, &message),
+                false => {
+                    let label = (label.0.as_str(), label.1.as_str());
+                    self.store_sourced((group, number), &origin_name, label, is_gathering, &message)
+                }
             };
-            if !stored {
-                // No room: it goes on from here when there is some.
-                after = message.sequence;
-                break;
+            match fate {
+                Fate::Stored => last_stored = Some(message.sequence),
+                Fate::Passed => {}
+                Fate::Stopped(e) => {
+                    after = message.sequence;
+                    stopped = Some(e);
+                    break;
+                }
             }
             done.push(message.sequence);
+        }
+        if let Some(e) = &stopped {
+            self.stop_feed(group, number, after, e);
+            if known == Some(after) {
+                return;
+            }
         }
         let Some(stream) = self.streams.get_mut(&group) else { return };
         stream.fed.insert(key.clone(), after);
         if let Some(feed) = stream.feeds.get_mut(number) {
             feed.active = self.now;
-            feed.last = done.last().copied().unwrap_or(feed.last);
+            feed.last = last_stored.unwrap_or(feed.last);
         }
         if stream.is_logged() {
             let body = Body::fed(after, &key);
@@ -336,12 +370,69 @@ impl<D: Disk> Engine<D> {
         if keeps_order {
             self.release(origin_group, 0, &done);
         }
+        if stopped.is_some() {
+            return;
+        }
         let last = self.streams.get(&origin_group).map_or(0, |origin| origin.core.messages().last_sequence());
         if after <= last && after != next {
             self.wake_feed(group);
         } else if is_mirror {
             self.note_caught_up(group);
         }
+    }
+
+    /// A stream has no room for a message. It goes on when it has some, or when it is tried again.
+    fn stop_feed(&mut self, group: u32, number: usize, sequence: u64, error: &ApiError) {
+        let again = self.now.saturating_add(AGAIN);
+        if let Some(stream) = self.streams.get_mut(&group) {
+            stream.is_stopped = true;
+            if !std::mem::replace(&mut stream.has_retry, true) {
+                self.stopped.push_back((again, group));
+            }
+        }
+        self.tell_untaken(group, number, sequence, "waits to take", error);
+    }
+
+    /// Goes on with streams that waited for room.
+    pub(super) fn retry_feeds(&mut self) {
+        while let Some((_, group)) = self.stopped.pop_front_if(|(again, _)| *again <= self.now) {
+            if let Some(stream) = self.streams.get_mut(&group) {
+                stream.has_retry = false;
+            }
+            self.resume_feed(group);
+        }
+    }
+
+    /// When [`Engine::retry_feeds`] has something to do.
+    pub(super) fn next_retry(&self) -> Option<i64> {
+        self.stopped.front().map(|(again, _)| *again)
+    }
+
+    /// Something of a stream went: if it waits for room, it is tried again.
+    pub(super) fn resume_feed(&mut self, group: u32) {
+        if let Some(stream) = self.streams.get_mut(&group)
+            && std::mem::replace(&mut stream.is_stopped, false)
+        {
+            self.wake_feed(group);
+        }
+    }
+
+    /// Tells once in a while that a stream has not taken over a message.
+    fn tell_untaken(&mut self, group: u32, number: usize, sequence: u64, what: &str, error: &ApiError) {
+        let now = self.now;
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        let Some(feed) = stream.feeds.get_mut(number) else { return };
+        if feed.told > 0 && feed.told.saturating_add(TELL) > now {
+            return;
+        }
+        feed.told = now;
+        let (origin, name) = (feed.origin.clone(), stream.core.config().name.clone());
+        let account = self.accounts.get(stream.account as usize).map_or("", |account| &*account.name);
+        let text = format!(
+            "JetStream stream '{account} > {name}' {what} message {sequence} of stream '{origin}': {}",
+            error.description
+        );
+        self.warn(text);
     }
 
     /// A mirror has all that there is: from now on it answers direct gets for its origin too, if it is to.
@@ -357,41 +448,69 @@ impl<D: Disk> Engine<D> {
         self.announce(group, true);
     }
 
-    /// Stores a message of a mirror under its own sequence; false if there is no room.
-    fn store_mirrored(&mut self, group: u32, message: &Taken) -> bool {
-        let Some(stream) = self.streams.get(&group) else { return true };
+    /// Stores a message of a mirror under its own sequence.
+    fn store_mirrored(&mut self, group: u32, number: usize, message: &Taken) -> Fate {
+        let Some(stream) = self.streams.get(&group) else { return Fate::Passed };
         let last = stream.core.messages().last_sequence();
         if message.sequence <= last {
-            return true;
+            return Fate::Passed;
         }
-        if message.sequence > last + 1 {
-            let gap = Entry::SkipTo { last: message.sequence - 1, time: message.time };
-            let _ = self.change(group, &gap);
-        }
-        let entry = Entry::Append {
-            time: message.time,
-            subject: &message.subject,
-            headers: &message.headers,
-            payload: &message.payload,
+        let block = headers::of_copy(&message.headers);
+        let publish = Publish { subject: &message.subject, headers: &block, payload: &message.payload };
+        let fits = match stream.core.judge_mirrored(&publish) {
+            Ok(fits) => fits,
+            Err(e) => return Fate::Stopped(e),
         };
-        self.change(group, &entry).is_ok()
+        let len = publish.subject.len() + block.len() + publish.payload.len();
+        if let Err(e) = self.check_resources(group, len) {
+            return Fate::Stopped(e);
+        }
+        let skipped = if fits { message.sequence - 1 } else { message.sequence };
+        if skipped > last
+            && let Err(e) = self.change(group, &Entry::SkipTo { last: skipped, time: message.time })
+        {
+            return Fate::Stopped(e);
+        }
+        if !fits {
+            let e = error::STREAM_MESSAGE_EXCEEDS_MAXIMUM.error();
+            self.tell_untaken(group, number, message.sequence, "does not take", &e);
+            return Fate::Passed;
+        }
+        let Publish { subject, headers, payload } = publish;
+        let entry = Entry::Append { time: message.time, subject, headers, payload };
+        self.change(group, &entry).map_or_else(Fate::Stopped, |_| Fate::Stored)
     }
 
-    /// Stores a message of a source; false if there is no room.
-    fn store_sourced(&mut self, group: u32, origin: &str, label: (&str, &str), message: &Taken) -> bool {
-        let mut block = headers::without(&message.headers, |name| {
-            name.starts_with(b"Nats-Expected-")
-                || name.starts_with(b"Nats-Batch-")
-                || name == b"Nats-Stream-Source"
-        });
+    /// Stores a message of a source. `is_gathering`: the source has its messages from several places itself.
+    fn store_sourced(
+        &mut self,
+        (group, number): (u32, usize),
+        origin: &str,
+        label: (&str, &str),
+        is_gathering: bool,
+        message: &Taken,
+    ) -> Fate {
+        let mut block = headers::of_copy(&message.headers).into_owned();
+        // A roll-up of one of several sources means that source's messages, which can't be told apart any more further on.
+        if let Some(before) = headers::value(&block, b"Nats-Stream-Source").map(<[u8]>::len) {
+            let drops_roll_up = is_gathering && before > 0;
+            block = headers::without(&block, |name| {
+                name == b"Nats-Stream-Source" || (drops_roll_up && name == b"Nats-Rollup")
+            });
+        }
         let subject = String::from_utf8_lossy(&message.origin_subject);
         let source = format!("{origin} {} {} {subject} {}", message.sequence, label.0, label.1);
         headers::push(&mut block, "Nats-Stream-Source", source.as_bytes());
         let publish = Publish { subject: &message.subject, headers: &block, payload: &message.payload };
         match self.ingest_from(group, &publish, true) {
-            Ok(Stored::At { .. } | Stored::Staged) => true,
+            Ok(Stored::At { more, .. }) if more.contains("duplicate") => Fate::Passed,
+            Ok(Stored::At { .. } | Stored::Staged) => Fate::Stored,
+            Err(e) if e.code >= 500 => Fate::Stopped(e),
             // What the stream refuses for what it is, it would refuse again.
-            Err(e) => e.code < 500,
+            Err(e) => {
+                self.tell_untaken(group, number, message.sequence, "does not take", &e);
+                Fate::Passed
+            }
         }
     }
 
@@ -448,6 +567,11 @@ impl<D: Disk> Engine<D> {
         };
         (mirror, sources)
     }
+}
+
+/// Whether a stream has messages of several origins, or may have some of its own.
+fn is_gathering(config: &StreamConfig) -> bool {
+    config.sources.len() + config.subjects.len() > 1
 }
 
 /// What is to be taken from `next` on, and where to go on.

@@ -187,6 +187,8 @@ pub struct Engine<D: Disk> {
     feeding: VecDeque<u32>,
     /// How many streams take messages from others.
     feeds: usize,
+    /// Streams that wait for room for such messages, and when it is tried again.
+    stopped: VecDeque<(i64, u32)>,
     /// A stream's change is gathered for the log.
     is_staged: bool,
     /// What consumers send must wait until the log is durable up to here.
@@ -429,6 +431,7 @@ impl<D: Disk> Engine<D> {
             self.wake_followers(group);
         }
         let Some(stream) = self.streams.get_mut(&group) else { return result };
+        let has_room = stream.is_stopped && stream.core.messages().bytes() < before;
         if !stream.hot.is_empty() {
             let removed = stream.core.take_removed();
             if let Entry::Append { subject, .. } = entry {
@@ -442,6 +445,9 @@ impl<D: Disk> Engine<D> {
         if stream.may_expire() {
             let due = stream.core.next_expiry(self.now);
             self.plan_expiry(group, due);
+        }
+        if has_room {
+            self.resume_feed(group);
         }
         result
     }
@@ -538,7 +544,13 @@ impl<D: Disk> Engine<D> {
         self.note_dirty(group);
         let Some(stream) = self.streams.get_mut(&group) else { return };
         let before = stream.core.messages().bytes();
+        let old = stream.core.config();
+        let means_more = (config.allow_msg_ttl && !old.allow_msg_ttl)
+            || (config.allow_msg_schedules && !old.allow_msg_schedules);
         stream.set_config(config);
+        if means_more {
+            stream.core.relearn(self.now);
+        }
         self.account_bytes(group, before);
         self.release_unneeded(group);
         self.link_feeds();

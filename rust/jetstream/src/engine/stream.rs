@@ -51,6 +51,10 @@ pub(crate) struct Stream<D: Disk> {
     pub(super) followers: Vec<u32>,
     /// It waits for its turn to take messages.
     pub(super) is_feeding: bool,
+    /// It waits for room for messages of others.
+    pub(super) is_stopped: bool,
+    /// It is known when that is tried again.
+    pub(super) has_retry: bool,
     /// A mirror that has all of its origin's messages, so that it may answer direct gets for it.
     pub(super) is_caught_up: bool,
     /// Publishers that send ahead, by the id of what they send.
@@ -85,6 +89,8 @@ impl<D: Disk> Stream<D> {
             fed: BTreeMap::new(),
             followers: Vec::new(),
             is_feeding: false,
+            is_stopped: false,
+            has_retry: false,
             is_caught_up: false,
             fast: HashMap::new(),
         };

@@ -16,6 +16,7 @@ use super::counter;
 use super::entry::Entry;
 use super::headers::{self, PublishHeaders};
 use super::notes::Notes;
+use super::rollup::{self, Swept};
 use super::schedule::{self, Role};
 use super::ttl::{self, Ttl};
 use crate::error::{self, ApiError};
@@ -69,6 +70,7 @@ pub struct StreamCore<M> {
     is_watched: bool,
     watched_from: u64,
     removed: Removed,
+    pub(super) swept: Swept,
 }
 
 /// What went.
@@ -89,6 +91,7 @@ impl<M: Messages> StreamCore<M> {
             is_watched: false,
             watched_from: u64::MAX,
             removed: Removed::default(),
+            swept: Swept::new(),
             messages,
             config,
         };
@@ -132,7 +135,7 @@ impl<M: Messages> StreamCore<M> {
         std::mem::take(&mut self.removed)
     }
 
-    fn remove(&mut self, sequence: u64) -> bool {
+    pub(super) fn remove(&mut self, sequence: u64) -> bool {
         self.notes.schedules.remove(sequence);
         if !self.is_watched {
             return self.messages.remove(sequence);
@@ -149,7 +152,7 @@ impl<M: Messages> StreamCore<M> {
         removed
     }
 
-    fn remove_first_on(&mut self, subject: &[u8], keep: u64) -> bool {
+    pub(super) fn remove_first_on(&mut self, subject: &[u8], keep: u64) -> bool {
         let removed = self.messages.remove_first_on(subject, keep);
         if let Some(sequence) = removed {
             self.notes.schedules.remove(sequence);
@@ -161,7 +164,7 @@ impl<M: Messages> StreamCore<M> {
         removed.is_some()
     }
 
-    fn clear(&mut self, next: u64) {
+    pub(super) fn clear(&mut self, next: u64) {
         self.messages.clear(next);
         self.removed.all = self.is_watched;
     }
@@ -182,7 +185,8 @@ impl<M: Messages> StreamCore<M> {
         }
     }
 
-    /// Takes a new configuration, which was checked; what exceeds its limits goes.
+    /// Takes a new configuration, which was checked; what exceeds its limits goes. A stream that discards new messages keeps more than
+    /// `max_msgs` and `max_bytes`; `max_msgs_per_subject` counts there too (as nats-server 2.15).
     pub fn set_config(&mut self, config: StreamConfig) {
         self.notes.dedupe.set_window(config.duplicate_window);
         let fewer = config.max_msgs_per_subject > 0
@@ -210,8 +214,11 @@ impl<M: Messages> StreamCore<M> {
         }
     }
 
-    /// Takes out what is too much, from the front.
+    /// Takes out what is too much, from the front. A stream that discards new messages keeps what it has.
     fn enforce(&mut self) {
+        if self.config.discard == Discard::New {
+            return;
+        }
         let (max_msgs, max_bytes) = (self.config.max_msgs, self.config.max_bytes);
         if max_msgs <= 0 && max_bytes <= 0 {
             return;
@@ -266,7 +273,7 @@ impl<M: Messages> StreamCore<M> {
             if self.config.allow_msg_counter {
                 return Err(error::MESSAGE_INCR_MISSING.error());
             }
-            self.check_room(&subject, message, false)?;
+            self.check_room(&subject, message, || false)?;
             if !is_wanted && self.config.retention == Retention::Interest {
                 return Ok(Verdict::Skip { id: b"" });
             }
@@ -304,7 +311,7 @@ impl<M: Messages> StreamCore<M> {
         }
         self.check_size(message)?;
         let increment = match is_sourced {
-            true => counter::of_source(&h, config.allow_msg_counter),
+            true => counter::of_source(&h, config.allow_msg_counter)?,
             false => counter::check(&h, message.payload, config.allow_msg_counter)?,
         };
         if h.expected_stream.is_some_and(|name| name != config.name.as_bytes()) {
@@ -343,7 +350,7 @@ impl<M: Messages> StreamCore<M> {
             if !config.allow_rollup_hdrs || config.deny_purge {
                 return failed("rollup not permitted".to_owned());
             }
-            if !rollup.eq_ignore_ascii_case(b"sub") && !rollup.eq_ignore_ascii_case(b"all") {
+            if !rollup::is_valid(rollup) {
                 return failed(format!(
                     "rollup value invalid: {:?}",
                     String::from_utf8_lossy(rollup).to_lowercase()
@@ -354,7 +361,14 @@ impl<M: Messages> StreamCore<M> {
         let counted = increment
             .map(|increment| counter::count(&self.messages, &subject, increment, source))
             .transpose()?;
-        self.check_room(&subject, message, h.rollup.is_some())?;
+        if h.stream_source.is_some()
+            && config.discard == Discard::Old
+            && !self.is_within_bytes(&subject, message)
+        {
+            // All others would go with it.
+            return Err(error::STREAM_MESSAGE_EXCEEDS_MAXIMUM.error());
+        }
+        self.check_room(&subject, message, || self.makes_room(&subject, &h))?;
         if !is_wanted && config.retention == Retention::Interest {
             return Ok(Verdict::Skip { id: h.msg_id.unwrap_or_default() });
         }
@@ -412,8 +426,36 @@ impl<M: Messages> StreamCore<M> {
         Ok(())
     }
 
-    /// Limits that refuse new messages.
-    fn check_room(&self, subject: &[u8], message: &Publish<'_>, is_rollup: bool) -> Result<(), ApiError> {
+    /// Checks a message that a mirror takes over: a mirror is a copy without holes, so that it stops before a message that it can't
+    /// store. False if the message alone is more than the mirror holds: the mirror goes on behind it.
+    ///
+    /// # Errors
+    ///
+    /// Why the mirror stops.
+    pub fn judge_mirrored(&self, message: &Publish<'_>) -> Result<bool, ApiError> {
+        self.check_size(message)?;
+        if !self.is_within_bytes(message.subject, message) && self.config.discard == Discard::Old {
+            return Ok(false);
+        }
+        let h = PublishHeaders::parse(message.headers);
+        self.check_room(message.subject, message, || self.makes_room(message.subject, &h))?;
+        Ok(true)
+    }
+
+    /// Whether a message alone is within `max_bytes`.
+    fn is_within_bytes(&self, subject: &[u8], message: &Publish<'_>) -> bool {
+        let size =
+            || self.messages.counted_bytes(subject.len(), message.headers.len(), message.payload.len());
+        self.config.max_bytes <= 0 || size() <= self.config.max_bytes as u64
+    }
+
+    /// Limits that refuse new messages. `makes_room` tells whether the message rolls up its subject.
+    fn check_room(
+        &self,
+        subject: &[u8],
+        message: &Publish<'_>,
+        makes_room: impl FnOnce() -> bool,
+    ) -> Result<(), ApiError> {
         let config = &self.config;
         if config.discard != Discard::New {
             return Ok(());
@@ -421,7 +463,7 @@ impl<M: Messages> StreamCore<M> {
         let full = |text: &str| Err(error::STREAM_STORE_FAILED.with("err", text));
         let known = if config.max_msgs_per_subject > 0 { self.messages.subject(subject) } else { None };
         let replaces = known.is_some_and(|known| known.count >= config.max_msgs_per_subject as u64);
-        if replaces && config.discard_new_per_subject && !is_rollup {
+        if replaces && config.discard_new_per_subject && !makes_room() {
             return full("maximum messages per subject exceeded");
         }
         if config.max_msgs > 0 && self.messages.count() >= config.max_msgs as u64 && !replaces {
@@ -478,45 +520,19 @@ impl<M: Messages> StreamCore<M> {
     fn append(&mut self, time: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Result<u64, ApiError> {
         self.mend(time);
         let h = if headers.is_empty() { PublishHeaders::default() } else { PublishHeaders::parse(headers) };
-        match h.rollup {
-            Some(rollup) if rollup.eq_ignore_ascii_case(b"all") => {
-                self.clear(0);
-                self.notes.clear();
-            }
-            Some(rollup) if rollup.eq_ignore_ascii_case(b"sub") => self.remove_all_on(subject),
-            _ => {}
-        }
+        self.roll_up(subject, &h);
         let sequence = self
             .messages
             .append(time, subject, headers, payload)
             .ok_or_else(|| error::STREAM_STORE_FAILED.with("err", "too many subjects"))?;
         self.notes.note(&self.config, &self.messages, &h, (sequence, time), time);
-        if self.config.allow_msg_schedules
-            && h.schedule_next == Some(schedule::PURGE)
-            && let Some(scheduler) = h.scheduler
-        {
-            self.remove_all_on(scheduler);
-        }
+        self.end_schedule(&h);
         if self.config.max_msgs_per_subject > 0 {
             let keep = self.config.max_msgs_per_subject as u64;
             while self.remove_first_on(subject, keep) {}
         }
         self.enforce();
         Ok(sequence)
-    }
-
-    /// Takes out all messages on `subject`; wildcards in it are wildcards (as nats-server 2.15).
-    fn remove_all_on(&mut self, subject: &[u8]) {
-        let mut subjects = vec![subject.to_vec()];
-        if stonechat_subject::has_wildcard(subject) {
-            let _ = self.messages.subjects(&Filter::new(subject), None, &mut |subject, _| {
-                subjects.push(subject.to_vec());
-                ControlFlow::Continue(())
-            });
-        }
-        for subject in subjects {
-            while self.remove_first_on(&subject, 0) {}
-        }
     }
 
     /// The sequence of the message that had this id, if it is remembered at `now`.
@@ -539,11 +555,22 @@ impl<M: Messages> StreamCore<M> {
     pub(super) fn mend(&mut self, now: i64) {
         if self.notes.is_broken() {
             self.notes.forget();
-            let mut at = Some(self.messages.state().first_sequence);
-            while let Some(from) = at {
-                at = self.recover(from, 1024, now);
-                self.make_spill_room();
-            }
+            self.recover_all(now);
+        }
+    }
+
+    /// Learns anew what headers of stored messages mean, after a change of the configuration gave some of them a meaning: a copy
+    /// of another stream has times to live and schedules that it may not have observed so far.
+    pub fn relearn(&mut self, now: i64) {
+        self.notes.forget();
+        self.recover_all(now);
+    }
+
+    fn recover_all(&mut self, now: i64) {
+        let mut at = Some(self.messages.state().first_sequence);
+        while let Some(from) = at {
+            at = self.recover(from, 1024, now);
+            self.make_spill_room();
         }
     }
 

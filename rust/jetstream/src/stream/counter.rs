@@ -40,9 +40,13 @@ pub(super) fn check(
     }
 }
 
-/// What a message adds that comes from a source; whether it may was its stream's to say.
-pub(super) fn of_source(h: &PublishHeaders<'_>, is_counter: bool) -> Option<BigInt> {
-    number(h.incr.filter(|_| is_counter)?)
+/// What a message adds that comes from a source; whether it may was its stream's to say. A stream that counts takes nothing else.
+pub(super) fn of_source(h: &PublishHeaders<'_>, is_counter: bool) -> Result<Option<BigInt>, ApiError> {
+    if !is_counter {
+        return Ok(None);
+    }
+    let increment = h.incr.and_then(number).ok_or_else(|| error::MESSAGE_INCR_MISSING.error())?;
+    Ok(Some(increment))
 }
 
 /// Last totals by source, then by its subject.

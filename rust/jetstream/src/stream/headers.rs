@@ -1,5 +1,7 @@
 //! The headers of a published message that a stream looks at.
 
+use std::borrow::Cow;
+
 /// What the header block of a published message says to the stream. An empty value counts as none, but for the time zone.
 #[derive(Debug, Clone, Copy, Default)]
 #[allow(missing_docs, reason = "the fields are the headers: jetstream-api.md, section 9")]
@@ -119,6 +121,16 @@ pub fn without(block: &[u8], drop: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         rest = behind;
     }
     if kept { out } else { Vec::new() }
+}
+
+/// The headers that a mirror or source keeps of a message that it takes over (as nats-server 2.15): what its publisher expected was
+/// checked where it was published, and batches end there.
+pub fn of_copy(block: &[u8]) -> Cow<'_, [u8]> {
+    let is_left = |name: &[u8]| name.starts_with(b"Nats-Expected-") || name.starts_with(b"Nats-Batch-");
+    match lines(block).any(|(name, _)| is_left(name)) {
+        true => Cow::Owned(without(block, is_left)),
+        false => Cow::Borrowed(block),
+    }
 }
 
 /// A block with one more header at its end; `block` may be empty.

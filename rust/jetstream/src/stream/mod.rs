@@ -10,6 +10,7 @@ mod entry;
 mod expiry;
 pub mod headers;
 mod notes;
+mod rollup;
 mod schedule;
 mod ttl;
 mod update;
