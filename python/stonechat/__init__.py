@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._stonechat import __version__ as __version__
     from .errors import ConfigError as ConfigError
     from .errors import ConfigFileNotFoundError as ConfigFileNotFoundError
+    from .errors import ConnectError as ConnectError
     from .errors import ListenError as ListenError
     from .errors import NotRunningError as NotRunningError
     from .errors import NotSupportedError as NotSupportedError
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from .errors import WrongProcessError as WrongProcessError
     from .logs import TRACE as TRACE
     from .logs import LogLine as LogLine
+    from .messages import Peer as Peer
+    from .messages import RecordedMessage as RecordedMessage
     from .options import ServerOptions as ServerOptions
     from .server import Server as Server
     from .stats import ServerStats as ServerStats
@@ -37,11 +40,14 @@ __all__ = [
     "TRACE",
     "ConfigError",
     "ConfigFileNotFoundError",
+    "ConnectError",
     "ListenError",
     "LogLine",
     "NotRunningError",
     "NotSupportedError",
+    "Peer",
     "PortInUseError",
+    "RecordedMessage",
     "ReloadError",
     "Server",
     "ServerError",
@@ -55,6 +61,8 @@ _HOMES = {
     "NATS_VERSION": "_stonechat",
     "TRACE": "logs",
     "LogLine": "logs",
+    "Peer": "messages",
+    "RecordedMessage": "messages",
     "Server": "server",
     "ServerOptions": "options",
     "ServerStats": "stats",

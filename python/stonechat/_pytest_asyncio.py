@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 def _in_loop_of(scope: Any) -> Any:
     # A function of its own for each: pytest-asyncio writes the scope on the function.
-    async def client(_nats_server_in_use: Server, nats_client_options: dict[str, Any]) -> AsyncIterator[Client]:
-        async with connected_client(_nats_server_in_use, nats_client_options) as connected:
+    async def client(
+        _nats_server_in_use: Server, _nats_login: dict[str, str], nats_client_options: dict[str, Any]
+    ) -> AsyncIterator[Client]:
+        async with connected_client(_nats_server_in_use, {**_nats_login, **nats_client_options}) as connected:
             yield connected
 
     return pytest_asyncio.fixture(loop_scope=scope, name=f"_nats_client_asyncio_{scope}")(client)

@@ -11,6 +11,7 @@ import errno as _errno
 __all__ = [
     "ConfigError",
     "ConfigFileNotFoundError",
+    "ConnectError",
     "ListenError",
     "NotRunningError",
     "NotSupportedError",
@@ -87,6 +88,10 @@ class ConfigFileNotFoundError(ConfigError, FileNotFoundError):
 
     def __str__(self) -> str:
         return str(self.strerror)
+
+
+class ConnectError(ServerError, ConnectionError):
+    """A client can't connect to the server, or is not let in."""
 
 
 class NotSupportedError(ServerError, NotImplementedError):

@@ -52,6 +52,9 @@ class ServerOptions(TypedDict, total=False):
     trace: bool | None
     jetstream: bool
     store_dir: str | os.PathLike[str] | None
+    max_memory: int | None
+    max_file: int | None
+    record: bool
 
 
 class Settings(TypedDict):
@@ -83,6 +86,9 @@ class Settings(TypedDict):
     trace: bool | None
     jetstream: bool
     store_dir: str | None
+    max_memory: int | None
+    max_file: int | None
+    record: bool
 
 
 def settings_from(options: Mapping[str, Any]) -> Settings:
@@ -122,6 +128,9 @@ def settings_from(options: Mapping[str, Any]) -> Settings:
         "trace": _optional("trace", options["trace"], bool),
         "jetstream": bool(options["jetstream"]),
         "store_dir": None if options["store_dir"] is None else os.fspath(options["store_dir"]),
+        "max_memory": _integer("max_memory", options["max_memory"], 0, 2**63 - 1),
+        "max_file": _integer("max_file", options["max_file"], 0, 2**63 - 1),
+        "record": bool(options["record"]),
     }
 
 

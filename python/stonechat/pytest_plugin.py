@@ -6,8 +6,11 @@ fixture needs one.
 
 from __future__ import annotations
 
+import logging
+import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from urllib.parse import quote
 
 import pytest
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
     from stonechat import LogLine, Server, ServerOptions
 
-__all__ = ["ServerFactory"]
+__all__ = ["ServerFactory", "client_fixture", "server_fixture"]
 
 _SHARED_FIXTURES = ("nats_server_module", "nats_server_session")
 _LOG_LINES = 100
@@ -43,6 +46,10 @@ class _Used(NamedTuple):
 
 _used_key = pytest.StashKey[list[_Used]]()
 _shared_key = pytest.StashKey[dict[str, "Server"]]()
+_began_key = pytest.StashKey[float]()
+_accounts_key = pytest.StashKey[dict[int, "Iterator[str]"]]()
+
+Scope = Literal["session", "package", "module", "class", "function"]
 
 
 # Options
@@ -58,10 +65,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--nats-debug", action="store_true", default=None, help="log debug messages")
     group.addoption("--nats-trace", action="store_true", default=None, help="log the protocol")
     group.addoption("--nats-log-lines", metavar="N", type=int, help="log lines in the report of a failed test")
+    group.addoption("--nats-no-timeline", action="store_true", help="do not record messages for reports")
     parser.addini("nats_config", "configuration file of the servers that fixtures start, below the root directory")
     parser.addini("nats_host", "address that the servers of fixtures bind (default: 127.0.0.1)")
     parser.addini("nats_debug", "servers of fixtures log debug messages", type="bool", default=False)
     parser.addini("nats_trace", "servers of fixtures log the protocol", type="bool", default=False)
+    parser.addini("nats_timeline", "record messages for the reports of failed tests", type="bool", default=True)
+    parser.addini(
+        "nats_accounts",
+        "test: on shared servers each test has an account of its own (default); shared: all tests have one",
+        default="test",
+    )
     parser.addini("nats_log_lines", f"log lines in the report of a failed test (default: {_LOG_LINES}, 0: none)")
 
 
@@ -72,6 +86,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "nats_server(**options): options of the servers that nats_server and nats_server_factory start for this test",
     )
     config.stash[_shared_key] = {}
+    config.stash[_accounts_key] = {}
+    if (accounts := config.getini("nats_accounts")) not in ("test", "shared"):
+        raise pytest.UsageError(f"nats_accounts must be test or shared, not {accounts!r}")
     parallel = hasattr(config, "workerinput") or bool(config.getoption("numprocesses", None))
     if parallel and config.getoption("nats_port"):
         raise pytest.UsageError("--nats-port can't be used with several pytest-xdist workers: they would share a port")
@@ -101,6 +118,8 @@ def _configured_options(config: pytest.Config) -> ServerOptions:
         options["debug"] = True
     if config.getoption("nats_trace") or config.getini("nats_trace"):
         options["trace"] = True
+    if config.getini("nats_timeline") and not config.getoption("nats_no_timeline"):
+        options["record"] = True
     return options
 
 
@@ -170,18 +189,78 @@ def nats_server_session(request: pytest.FixtureRequest, nats_server_options: Ser
 def _shared_server(request: pytest.FixtureRequest, options: ServerOptions) -> Iterator[Server]:
     from stonechat import Server
 
-    shared = request.config.stash[_shared_key]
+    names: list[str] = []
+    if request.config.getini("nats_accounts") == "test" and not any(name in options for name in _OWN_LOGIN):
+        names = _account_names(request)
+        options = {**options, "config": _accounts_config(names, jetstream=bool(options.get("jetstream")))}
+    server = Server(**options)
+    accounts = request.config.stash[_accounts_key]
+    if names:
+        accounts[id(server)] = iter(names)
+    try:
+        yield from _running(request, server)
+    finally:
+        accounts.pop(id(server), None)
+
+
+def _running(request: pytest.FixtureRequest, server: Server) -> Iterator[Server]:
+    """Run a server, and let failed tests report it under the name of its fixture."""
     name = str(request.fixturename)
-    with Server(**options) as server:
+    with server:
+        if request.scope == "function":
+            request.node.stash.setdefault(_used_key, []).append(_Used(server, name))
+            yield server
+            return
+        shared = request.config.stash[_shared_key]
         shared[name] = server
-        yield server
-        del shared[name]
+        try:
+            yield server
+        finally:
+            del shared[name]
+
+
+# Accounts of tests on shared servers
+
+_OWN_LOGIN = ("config", "user", "token", "users")
+"""Options that decide who may log in; with one of them a shared server has no accounts for tests."""
+
+
+def _account_names(request: pytest.FixtureRequest) -> list[str]:
+    """A name for each test that may use the server; twice as many as there are, for those that are repeated."""
+    users = sum(str(request.fixturename) in getattr(item, "fixturenames", ()) for item in request.session.items)
+    return [f"test-{number}" for number in range(1, 2 * users + 17)]
+
+
+def _accounts_config(names: list[str], *, jetstream: bool) -> str:
+    """A configuration with these accounts, each with a user of its name; who gives none gets the account `shared`."""
+    on = "jetstream: enabled, " if jetstream else ""
+    accounts = "\n".join(
+        f'  "{name}": {{{on}users: [{{user: "{name}", password: "{name}"}}]}}' for name in ("shared", *names)
+    )
+    return f"accounts {{\n{accounts}\n}}\nno_auth_user: shared\n"
 
 
 @pytest.fixture
-def nats_url(_nats_server_in_use: Server) -> str:
-    """Address of the server: of the shared one if the test uses that, else of `nats_server`."""
-    return _nats_server_in_use.url
+def _nats_login(request: pytest.FixtureRequest, _nats_server_in_use: Server) -> dict[str, str]:
+    """Credentials of the test: those of the server's options, or of an account that no other test has."""
+    names = request.config.stash[_accounts_key].get(id(_nats_server_in_use))
+    if names is None:
+        return _nats_server_in_use.credentials
+    name = next(names, None)
+    if name is None:
+        pytest.fail("the shared server has no account left for this test: set nats_accounts = shared", pytrace=False)
+    return {"user": name, "password": name}
+
+
+@pytest.fixture
+def nats_url(_nats_server_in_use: Server, _nats_login: dict[str, str]) -> str:
+    """Address of the server, with the credentials of the test if it needs any.
+
+    The server is the shared one if the test uses that, else `nats_server`.
+    """
+    parts = [_nats_login[part] for part in ("user", "password", "token") if part in _nats_login]
+    login = ":".join(quote(part, safe="") for part in parts)
+    return _nats_server_in_use.url.replace("://", f"://{login}@" if login else "://", 1)
 
 
 @pytest.fixture
@@ -217,7 +296,7 @@ def nats_client(request: pytest.FixtureRequest) -> Client:
 def nats_js(nats_client: Client) -> JetStreamContext:
     """JetStream of `nats_client`. The server of the test has it on; a shared one must (`nats_server_options`).
 
-    What is stored goes with the server: each test begins with no streams.
+    Each test begins with no streams: what is stored goes with its server, or stays in its account of a shared one.
     """
     if nats_client.connected_url is not None and not nats_client._server_info.get("jetstream"):
         pytest.fail(
@@ -237,13 +316,16 @@ def _nats_server_in_use(request: pytest.FixtureRequest) -> Server:
 
 @pytest.fixture
 async def _nats_client_anyio(
-    anyio_backend: object, _nats_server_in_use: Server, nats_client_options: dict[str, Any]
+    anyio_backend: object,
+    _nats_server_in_use: Server,
+    _nats_login: dict[str, str],
+    nats_client_options: dict[str, Any],
 ) -> AsyncIterator[Client]:
     # The backend is a name, or a name and its options.
     name = anyio_backend if isinstance(anyio_backend, str) else anyio_backend[0]  # type: ignore[index]
     if name != "asyncio":
         pytest.skip(f"nats-py runs on asyncio, not on {name}")
-    async with connected_client(_nats_server_in_use, nats_client_options) as client:
+    async with connected_client(_nats_server_in_use, {**_nats_login, **nats_client_options}) as client:
         yield client
 
 
@@ -261,14 +343,61 @@ def _loop_scope(request: pytest.FixtureRequest) -> str:
 
 @asynccontextmanager
 async def connected_client(server: Server, options: dict[str, Any]) -> AsyncIterator[Client]:
-    """Connect to a server with its credentials, and close the connection afterwards."""
-    import nats
+    """Connect to a server, and close the connection afterwards; a refusal fails the test with one sentence."""
+    from stonechat import ConnectError
 
-    client = await nats.connect(server.url, **{**server.credentials, **options})
+    try:
+        client = await server.connect(**{"name": "nats_client", **options})
+    except ConnectError as error:
+        pytest.fail(
+            f"nats_client: {error}. Set its credentials with the fixture nats_client_options, or those of the server "
+            "with @pytest.mark.nats_server(user=..., password=...)",
+            pytrace=False,
+        )
     try:
         yield client
     finally:
         await client.close()
+
+
+# Fixtures under names of your own
+
+
+def server_fixture(*, scope: Scope = "function", name: str | None = None, **options: Unpack[ServerOptions]) -> Any:
+    """Make a fixture that is a running server with these options, on top of `nats_server_options`.
+
+        orders_server = server_fixture(scope="module", jetstream=True)
+
+    A failed test reports it as it reports `nats_server`.
+    """
+
+    def server(request: pytest.FixtureRequest, nats_server_options: ServerOptions) -> Iterator[Server]:
+        from stonechat import Server
+
+        chosen: ServerOptions = {**nats_server_options, **options}
+        yield from _running(request, Server(**chosen))
+
+    return pytest.fixture(scope=scope, name=name)(server)
+
+
+def client_fixture(server: str, *, name: str | None = None, loop_scope: Scope = "function", **options: Any) -> Any:
+    """Make a fixture that is a nats-py client of the server that another fixture gives.
+
+        orders_client = client_fixture("orders_server", user="joe", password="secret")
+
+    The options are those of `nats.connect()`. With pytest-asyncio the client lives in the loop of `loop_scope`.
+    """
+
+    async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
+        named = {"name": str(request.fixturename), **options}
+        async with connected_client(request.getfixturevalue(server), named) as connected:
+            yield connected
+
+    try:
+        import pytest_asyncio
+    except ImportError:
+        return pytest.fixture(name=name)(client)
+    return pytest_asyncio.fixture(loop_scope=loop_scope, name=name)(client)
 
 
 # Reports
@@ -276,7 +405,8 @@ async def connected_client(server: Server, options: dict[str, Any]) -> AsyncIter
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Remember where the logs of shared servers stood before this test."""
+    """Remember where the logs of shared servers stood before this test, and when it began."""
+    item.stash[_began_key] = time.time()
     shared = item.config.stash[_shared_key]
     names = getattr(item, "fixturenames", ())
     item.stash[_used_key] = [
@@ -286,16 +416,52 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the logs of the servers that a failed test used to its report."""
+    """Add the messages and the logs of the servers that a failed test used to its report."""
     report = yield
     limit = _log_lines(item.config)
     if report.failed and limit > 0:
+        began = item.stash.get(_began_key, 0.0)
         for used in _servers_of(item):
-            lines = _new_lines(used.server.logs, used.seen)
-            if lines:
+            if messages := _timeline(used.server, began, limit):
+                report.sections.append((f"NATS messages ({used.label}, {report.when})", "\n".join(messages)))
+            if lines := _folded(_new_lines(used.server.logs, used.seen)):
                 title = f"NATS server log ({used.label}, {report.when})"
-                report.sections.append((title, "\n".join(str(line) for line in lines[-limit:])))
+                shown = (f"+{max(line.time - began, 0.0):7.3f} s  {line}" for line in lines[-limit:])
+                report.sections.append((title, "\n".join(shown)))
     return report
+
+
+def _timeline(server: Server, began: float, limit: int) -> list[str]:
+    """The messages since the test began; none if the server does not record them."""
+    from stonechat import NotSupportedError
+    from stonechat.messages import timeline
+
+    try:
+        return timeline(server._recording(), began, limit)
+    except NotSupportedError:
+        return []
+
+
+_READY = "Server is ready"
+
+
+def _folded(lines: list[LogLine]) -> list[LogLine]:
+    """The lines of a log without those of a start that went well, but for the last of them."""
+    kept: list[LogLine] = []
+    start: list[LogLine] = []
+    for line in lines:
+        if line.message == "Starting nats-server":
+            start = [line]
+        elif start and line.message == _READY:
+            told = f"{_READY} ({len(start)} lines of its start are left out)"
+            kept.append(line._replace(message=told))
+            start = []
+        elif start and line.level <= logging.INFO:
+            start.append(line)
+        else:
+            kept.append(line)
+    # A start that never came to its end is worth telling.
+    return kept + start
 
 
 def _servers_of(item: pytest.Item) -> list[_Used]:

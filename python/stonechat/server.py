@@ -14,11 +14,13 @@ import warnings
 import weakref
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlencode
 
 from . import logs
 from ._stonechat import Handle
-from .errors import NotRunningError, WrongProcessError
+from .errors import NotRunningError, NotSupportedError, WrongProcessError
 from .logs import LogLine
+from .messages import Recording, is_internal, matches
 from .options import Settings, settings_from
 from .stats import ServerStats
 
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
+    from nats.aio.client import Client
     from typing_extensions import Self
 
+    from .messages import RecordedMessage
     from .options import Config, Seconds
 
 __all__ = ["Server"]
@@ -36,6 +40,7 @@ T = TypeVar("T")
 
 _KEPT_LINES = 1000
 _POLL_SECONDS = 0.02
+_MOST_CONNECTIONS = 65536
 _keys = itertools.count(1)
 _servers: weakref.WeakSet[Server] = weakref.WeakSet()
 
@@ -81,6 +86,10 @@ class Server:
         jetstream: Turn JetStream on. Without `store_dir` streams and consumers lie in a private temporary directory,
             which is removed when the server stops, and nothing waits for the disk.
         store_dir: Directory for JetStream, which is kept: what was acknowledged is on disk.
+        max_memory: Most bytes of all streams in memory.
+        max_file: Most bytes of all streams on disk.
+        record: Record the messages, for [`published`][stonechat.Server.published]. Each message then costs some
+            10 microseconds more. The last 100,000 lines of the protocol trace are kept, at most 32 MiB.
 
     Times are seconds or a `timedelta`.
 
@@ -117,13 +126,20 @@ class Server:
         trace: bool | None = None,
         jetstream: bool = False,
         store_dir: str | os.PathLike[str] | None = None,
+        max_memory: int | None = None,
+        max_file: int | None = None,
+        record: bool = False,
     ) -> None:
         # The arguments and nothing else are in locals() here; spelling them out again would only invite mistakes.
         options: dict[str, Any] = {name: value for name, value in locals().items() if name != "self"}
         self._handle: Handle | None = None
         self._last_lines: list[tuple[float, int, str]] = []
+        self._last_tape: list[tuple[float, int, str]] | None = None
         self._settings: Settings = settings_from(options)
-        self._user, self._password, self._token = user, password, token
+        if users:
+            user, password = next(iter(users.items()))
+        self._user, self._password = user, password
+        self._token = token
         self._key = next(_keys)
         self._lock = threading.Lock()
         self._pid = os.getpid()
@@ -208,8 +224,7 @@ class Server:
         Returns:
             Whether it has; `False` when the timeout is over.
         """
-        limit = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        deadline = None if limit is None else time.monotonic() + limit
+        deadline = None if timeout is None else time.monotonic() + _limit(timeout)
         # Polling lets Ctrl-C through, which waiting in Rust would not.
         while self.ready:
             if deadline is not None and time.monotonic() >= deadline:
@@ -300,7 +315,10 @@ class Server:
 
     @property
     def credentials(self) -> dict[str, str]:
-        """The credentials of the options, as `nats.connect()` takes them: `user` and `password`, `token`, or none."""
+        """The credentials of the options, as `nats.connect()` takes them: `user` and `password`, `token`, or none.
+
+        Of several `users` they are those of the first.
+        """
         given = {"user": self._user, "password": self._password, "token": self._token}
         return {name: value for name, value in given.items() if value is not None}
 
@@ -319,6 +337,133 @@ class Server:
         """All that the monitoring endpoint `/varz` tells; needs no monitoring port."""
         document: dict[str, Any] = json.loads(self._current().varz())
         return document
+
+    def connz(self, **query: str | int | bool) -> dict[str, Any]:
+        """All that the monitoring endpoint `/connz` tells; needs no monitoring port.
+
+        The keywords are the parameters of the endpoint: `connz(subs=True, state="closed")`.
+        """
+        document: dict[str, Any] = json.loads(self._current().connz(_query(query)))
+        return document
+
+    def jsz(self, **query: str | int | bool) -> dict[str, Any]:
+        """All that the monitoring endpoint `/jsz` tells; needs no monitoring port.
+
+        The keywords are the parameters of the endpoint: `jsz(streams=True, consumers=True)`.
+        """
+        document: dict[str, Any] = json.loads(self._current().jsz(_query(query)))
+        return document
+
+    # Clients and their messages
+
+    async def connect(self, **options: Any) -> Client:
+        """Connect a nats-py client to this server, with the credentials of its options.
+
+            client = await server.connect(name="worker")
+
+        The options are those of `nats.connect()` and win. The first attempt decides: nats-py alone would try for two
+        minutes. Close the client as any other.
+
+        Raises:
+            ConnectError: If the server does not let the client in.
+            ImportError: If nats-py is not installed.
+        """
+        from ._client import connect
+
+        return await connect(self.url, {**self.credentials, **options})
+
+    def published(self, subject: str = ">", *, since: float = 0.0) -> list[RecordedMessage]:
+        """The messages that clients have published on a subject, in order; wildcards are allowed.
+
+        Each names its publisher and who got it. A message is there when the server has read it: flush the client
+        before, or use [`wait_for_published`][stonechat.Server.wait_for_published]. Subjects that begin with `$` and
+        inboxes are only listed if `subject` names their first token (`_INBOX.>`).
+
+        Args:
+            subject: Subject, or a pattern.
+            since: Only messages from this time on, in seconds since the epoch.
+
+        Raises:
+            NotSupportedError: If the server does not record messages (`record=True`; servers of fixtures do).
+        """
+        return list(self._recording().published(subject, since))
+
+    def wait_for_published(
+        self, subject: str, count: int = 1, timeout: Seconds = 5.0, *, since: float = 0.0
+    ) -> list[RecordedMessage]:
+        """Wait until clients have published so many messages on a subject, and return all of them.
+
+        Raises:
+            TimeoutError: If they don't come; it tells what was published instead.
+        """
+        found: list[RecordedMessage] = []
+
+        def enough() -> bool:
+            found[:] = self.published(subject, since=since)
+            return len(found) >= count
+
+        if not self._wait_until(enough, timeout):
+            others = ", ".join(dict.fromkeys(message.subject for message in self.published(since=since))) or "nothing"
+            raise TimeoutError(
+                f"{len(found)} of {count} messages on {subject!r} within {_limit(timeout):g} s; published: {others}"
+            )
+        return found
+
+    def wait_for_subscription(self, subject: str, count: int = 1, timeout: Seconds = 5.0) -> None:
+        """Wait until clients have so many subscriptions that get what is published on a subject.
+
+        Streams don't count. A pattern is met by subscriptions with exactly this pattern.
+
+        Raises:
+            TimeoutError: If they don't come; it tells who listens to what.
+        """
+        held: list[tuple[str, str]] = []
+
+        def enough() -> bool:
+            held[:] = self._subscriptions()
+            return sum(subject == pattern or matches(pattern, subject) for _, pattern in held) >= count
+
+        if not self._wait_until(enough, timeout):
+            others = (
+                ", ".join(f"{name} listens to {pattern}" for name, pattern in held if not is_internal(pattern))
+                or "nobody listens at all"
+            )
+            raise TimeoutError(f"no subscription to {subject!r} within {_limit(timeout):g} s; {others}")
+
+    async def wait_for_published_async(
+        self, subject: str, count: int = 1, timeout: Seconds = 5.0, *, since: float = 0.0
+    ) -> list[RecordedMessage]:
+        """Like [`wait_for_published`][stonechat.Server.wait_for_published], without holding up the event loop."""
+        return await _off_thread(lambda: self.wait_for_published(subject, count, timeout, since=since))
+
+    async def wait_for_subscription_async(self, subject: str, count: int = 1, timeout: Seconds = 5.0) -> None:
+        """Like [`wait_for_subscription`][stonechat.Server.wait_for_subscription], for event loops."""
+        await _off_thread(lambda: self.wait_for_subscription(subject, count, timeout))
+
+    def _subscriptions(self) -> list[tuple[str, str]]:
+        """Clients, by name, and the subjects that they listen to."""
+        connections = self.connz(subs=True, limit=_MOST_CONNECTIONS)["connections"]
+        return [
+            (one.get("name") or f"client {one['cid']}", subject)
+            for one in connections
+            for subject in one.get("subscriptions_list", ())
+        ]
+
+    def _recording(self) -> Recording:
+        handle = self._handle
+        tape = self._last_tape if handle is None else handle.tape()
+        self._check_process()
+        if tape is None:
+            raise NotSupportedError("this server does not record messages: start it with record=True")
+        return Recording(tape)
+
+    def _wait_until(self, true: Callable[[], bool], timeout: Seconds) -> bool:
+        deadline = time.monotonic() + _limit(timeout)
+        while not true():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+        return True
 
     def __repr__(self) -> str:
         handle = self._handle
@@ -353,6 +498,7 @@ class Server:
             self._handle.shutdown()
             self._handle.wait()
             self._last_lines = self._handle.logs()
+            self._last_tape = self._handle.tape()
             self._handle = None
 
     def __del__(self) -> None:
@@ -361,6 +507,16 @@ class Server:
         if handle is not None and self._is_ours() and handle.is_running:
             warnings.warn(f"unclosed server {self!r}", ResourceWarning, source=self, stacklevel=1)
             handle.shutdown()
+
+
+def _limit(timeout: Seconds) -> float:
+    return timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+
+
+def _query(parameters: Mapping[str, str | int | bool]) -> str:
+    """Parameters of a monitoring endpoint as a query string."""
+    texts = {name: str(value).lower() if isinstance(value, bool) else value for name, value in parameters.items()}
+    return urlencode(texts)
 
 
 async def _off_thread(function: Callable[[], T]) -> T:

@@ -31,7 +31,7 @@ def test_token() -> None:
 
 def test_several_users() -> None:
     with Server(users={"ann": "1", "bob": "2"}) as server:
-        assert server.credentials == {}
+        assert server.credentials == {"user": "ann", "password": "1"}
         for name, password in (("ann", "1"), ("bob", "2")):
             with RawClient(server.url, user=name, **{"pass": password}):
                 pass

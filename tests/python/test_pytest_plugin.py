@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def test_the_url_is_that_of_the_server_that_the_test_names(project: pytest.Pytes
         project,
         f"""
         def test_shared(nats_url, {shared}):
-            assert nats_url == {shared}.url
+            assert nats_url.endswith({shared}.url.removeprefix("nats:/").replace("/", "@"))
 
         def test_private_wins({shared}, nats_server, nats_url):
             assert nats_url == nats_server.url
@@ -438,3 +439,190 @@ def test_all_servers_of_a_test_are_reported(project: pytest.Pytester) -> None:
     result = project.runpytest_subprocess()
     for name in ("nats_server", "nats_server 2", "nats_server_module"):
         result.stdout.fnmatch_lines([f"*NATS server log ({name}, call)*"])
+
+
+def report_of(project: pytest.Pytester, source: str, *args: str) -> str:
+    project.makepyfile(textwrap.dedent(source))
+    result = project.runpytest_subprocess(*args)
+    assert result.parseoutcomes().keys() <= {"failed", "errors", "passed", "warnings", "warning"}
+    return result.stdout.str()
+
+
+def test_the_report_folds_a_start_and_tells_when(project: pytest.Pytester) -> None:
+    report = report_of(project, FAILING)
+    assert re.search(
+        r"^\+ +\d+\.\d{3} s  \[INF\] Server is ready \(\d+ lines of its start are left out\)$", report, re.M
+    )
+    assert "Listening for client connections" not in report
+
+
+MESSAGES = """
+    import pytest
+
+    @pytest.mark.asyncio
+    async def test_fails(nats_client, nats_server):
+        await nats_client.publish("orders.early", b"1")
+        worker = await nats_server.connect(name="worker")
+
+        async def answer(message):
+            await message.respond(b"done")
+
+        await worker.subscribe("orders.*", cb=answer)
+        await nats_server.wait_for_subscription_async("orders.*")
+        await nats_client.request("orders.new", b"2")
+        await worker.close()
+        assert False
+    """
+
+
+def test_the_report_tells_the_way_of_each_message(project: pytest.Pytester) -> None:
+    report = report_of(project, MESSAGES)
+    for line in (
+        "nats_client -> orders.early '1' -> nobody",
+        "worker listens to orders.*",
+        "nats_client -> orders.new '2' -> worker",
+        "worker -> (answer to orders.new) 'done' -> nats_client",
+        "nobody heard: orders.early",
+    ):
+        assert line in report, report
+    assert "NATS messages (nats_server, call)" in report
+    assert "[TRC]" not in report
+
+
+@pytest.mark.parametrize("args", [("--nats-no-timeline",), ("-o", "nats_timeline=false"), ("--nats-log-lines=0",)])
+def test_the_messages_can_be_left_out(project: pytest.Pytester, args: tuple[str, ...]) -> None:
+    assert "NATS messages" not in report_of(project, MESSAGES, *args)
+
+
+def test_the_report_of_a_shared_server_has_the_messages_of_the_test(project: pytest.Pytester) -> None:
+    source = """
+        import pytest
+
+        @pytest.mark.asyncio
+        @pytest.mark.parametrize("name", ["first", "second"])
+        async def test_fails(nats_client, nats_server_session, name):
+            await nats_client.publish(name)
+            await nats_client.flush()
+            await nats_client.flush()  # the PING of nats-py's first one overtakes the PUB
+            assert name == "first"
+        """
+    report = report_of(project, source)
+    assert "nats_client -> second" in report
+    assert "nats_client -> first" not in report
+
+
+# Logins
+
+
+@pytest.mark.parametrize("options", ["user='a', password='b'", "token='t'", "users={'a': 'b', 'c': 'd'}"])
+def test_fixtures_log_in_with_the_credentials_of_the_marker(project: pytest.Pytester, options: str) -> None:
+    passes(
+        project,
+        f"""
+        import nats, pytest
+
+        @pytest.mark.asyncio
+        @pytest.mark.nats_server({options})
+        async def test_login(nats_client, nats_url):
+            await nats_client.flush()
+            other = await nats.connect(nats_url, allow_reconnect=False)
+            await other.close()
+        """,
+    )
+
+
+def test_a_refused_login_fails_at_once_with_a_sentence(project: pytest.Pytester) -> None:
+    source = """
+        import pytest
+
+        @pytest.fixture
+        def nats_client_options():
+            return {"user": "joe", "password": "wrong"}
+
+        @pytest.mark.asyncio
+        @pytest.mark.nats_server(user="joe", password="right")
+        async def test_login(nats_client):
+            pass
+        """
+    project.makepyfile(textwrap.dedent(source))
+    # Of nats-py's 60 attempts each takes two seconds: that would be two minutes.
+    result = project.runpytest_subprocess(timeout=60)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["nats_client: the server at nats://127.0.0.1:* refuses the login as user 'joe' *"])
+    assert "Traceback" not in result.stdout.str()
+
+
+# Accounts of tests
+
+
+def test_on_shared_servers_each_test_has_an_account(project: pytest.Pytester) -> None:
+    project.makeconftest(
+        """
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def nats_server_options(nats_server_options):
+            return {**nats_server_options, "jetstream": True}
+        """
+    )
+    source = """
+        import nats, pytest
+
+        @pytest.mark.asyncio
+        @pytest.mark.parametrize("turn", range(3))
+        async def test_it(nats_js, nats_client, nats_url, nats_server_session, turn):
+            assert await nats_js.streams_info() == []
+            await nats_js.add_stream(name="ORDERS", subjects=["orders"])
+            mine = await nats_client.subscribe("greet")
+            app = await nats.connect(nats_url)
+            other = await nats.connect(nats_server_session.url)
+            await other.publish("greet", b"from another account")
+            await other.close()
+            await app.publish("greet", b"from this one")
+            assert (await mine.next_msg()).data == b"from this one"
+            await app.close()
+        """
+    passes(project, source, passed=3)
+
+
+def test_tests_can_share_the_account_of_a_shared_server(project: pytest.Pytester) -> None:
+    source = """
+        def test_it(nats_url, nats_server_session):
+            assert nats_url == nats_server_session.url
+        """
+    passes(project, source, "-o", "nats_accounts=shared")
+
+
+def test_a_shared_server_with_a_configuration_keeps_its_own_accounts(project: pytest.Pytester) -> None:
+    Path(project.path / "nats.conf").write_text("server_name: mine\n")
+    source = """
+        def test_it(nats_url, nats_server_session):
+            assert nats_url == nats_server_session.url
+            assert nats_server_session.name == "mine"
+        """
+    passes(project, source, "--nats-config=nats.conf")
+
+
+# Fixtures under names of one's own
+
+
+def test_fixtures_of_ones_own(project: pytest.Pytester) -> None:
+    source = """
+        import pytest
+        from stonechat.pytest_plugin import client_fixture, server_fixture
+
+        orders_server = server_fixture(scope="module", server_name="orders", token="t")
+        billing_server = server_fixture(server_name="billing")
+        orders_client = client_fixture("orders_server", name="orders_client")
+
+        @pytest.mark.asyncio
+        async def test_it(orders_client, orders_server, billing_server):
+            assert (orders_server.name, billing_server.name) == ("orders", "billing")
+            await orders_client.publish("orders.new")
+            await orders_client.flush()
+            assert orders_server.published("orders.*")[0].publisher.name == "orders_client"
+            assert False
+        """
+    report = report_of(project, source)
+    assert "NATS messages (orders_server, call)" in report
+    assert "NATS server log (billing_server, call)" in report

@@ -6,6 +6,7 @@ use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::UNIX_EPOCH;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use stonechat_server::{LogLevel, LogRecord, LogTarget, Server};
 
@@ -21,6 +22,8 @@ type Line = (f64, u8, String);
 pub(crate) struct Handle {
     server: Arc<Server>,
     tail: Arc<Tail>,
+    /// The protocol trace, if messages are recorded.
+    tape: Option<Arc<Tail>>,
     /// An option that a reload could not keep.
     not_reloadable: Option<&'static str>,
     pid: u32,
@@ -37,15 +40,25 @@ impl Handle {
         key: u64,
         keep_lines: usize,
     ) -> PyResult<Self> {
-        let options = settings.options(py)?;
+        let mut options = settings.options(py)?;
+        let is_trace_logged = options.trace;
+        options.trace |= settings.record();
         let flags = settings.flags(&options);
         let not_reloadable = settings.not_reloadable();
-        let tail = Arc::new(Tail { limit: keep_lines, lines: Mutex::default() });
-        let log = log_target(key, queue.shared(), Arc::clone(&tail));
+        let tail = Arc::new(Tail::new(keep_lines, usize::MAX));
+        let tape = settings.record().then(|| Arc::new(Tail::new(TAPE_LINES, TAPE_BYTES)));
+        let log = LogSplitter {
+            key,
+            queue: queue.shared(),
+            tail: Arc::clone(&tail),
+            tape: tape.clone(),
+            is_trace_logged,
+        };
+        let log = LogTarget::Callback(Arc::new(move |record| log.take(record)));
         let server = py
             .detach(|| Server::start_with_flags(options, flags, log))
             .map_err(|error| errors::start(py, &error))?;
-        Ok(Self { server: Arc::new(server), tail, not_reloadable, pid: process::id() })
+        Ok(Self { server: Arc::new(server), tail, tape, not_reloadable, pid: process::id() })
     }
 
     #[getter]
@@ -92,9 +105,26 @@ impl Handle {
         py.detach(|| self.server.varz().to_string())
     }
 
+    /// The document of `/connz`, as JSON.
+    fn connz(&self, py: Python<'_>, query: &str) -> PyResult<String> {
+        let document = py.detach(|| self.server.connz(query));
+        document.map(|document| document.to_string()).map_err(PyValueError::new_err)
+    }
+
+    /// The document of `/jsz`, as JSON.
+    fn jsz(&self, py: Python<'_>, query: &str) -> PyResult<String> {
+        let document = py.detach(|| self.server.jsz(query));
+        document.map(|document| document.to_string()).map_err(PyValueError::new_err)
+    }
+
+    /// The last lines of the protocol trace; `None` if messages are not recorded.
+    fn tape(&self) -> Option<Vec<Line>> {
+        self.tape.as_ref().map(|tape| tape.copy())
+    }
+
     /// The last lines of the log.
     fn logs(&self) -> Vec<Line> {
-        self.tail.lock().iter().cloned().collect()
+        self.tail.copy()
     }
 
     /// Reads the configuration file again.
@@ -137,33 +167,72 @@ impl Drop for Handle {
     }
 }
 
-/// The last lines of a server's log.
+/// Lines of the protocol trace that a tape holds.
+const TAPE_LINES: usize = 100_000;
+/// Bytes of these lines.
+const TAPE_BYTES: usize = 32 << 20;
+
+/// The last lines of a log, bounded by their number and their bytes.
 struct Tail {
-    limit: usize,
-    lines: Mutex<VecDeque<Line>>,
+    max_lines: usize,
+    max_bytes: usize,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    lines: VecDeque<Line>,
+    bytes: usize,
 }
 
 impl Tail {
-    fn push(&self, line: Line) {
-        let mut lines = self.lock();
-        if lines.len() >= self.limit {
-            lines.pop_front();
-        }
-        lines.push_back(line);
+    fn new(max_lines: usize, max_bytes: usize) -> Self {
+        Self { max_lines, max_bytes, kept: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Line>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    fn push(&self, line: Line) {
+        let mut kept = self.lock();
+        kept.bytes += line.2.len();
+        kept.lines.push_back(line);
+        while kept.lines.len() > self.max_lines || kept.bytes > self.max_bytes {
+            let Some((_, _, text)) = kept.lines.pop_front() else { break };
+            kept.bytes -= text.len();
+        }
+    }
+
+    fn copy(&self) -> Vec<Line> {
+        self.lock().lines.iter().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn log_target(key: u64, queue: Arc<Shared>, tail: Arc<Tail>) -> LogTarget {
-    LogTarget::Callback(Arc::new(move |record: LogRecord| {
+/// Sends the lines of a server where they belong: the trace to the tape, all that the user asked for to Python.
+struct LogSplitter {
+    key: u64,
+    queue: Arc<Shared>,
+    tail: Arc<Tail>,
+    tape: Option<Arc<Tail>>,
+    /// The trace is part of the log, and not only recorded.
+    is_trace_logged: bool,
+}
+
+impl LogSplitter {
+    fn take(&self, record: LogRecord) {
         let time = record.time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let level = python_level(record.level);
-        tail.push((time, level, record.message.clone()));
-        queue.push((key, time, level, record.message));
-    }))
+        if let (LogLevel::Trace, Some(tape)) = (record.level, &self.tape) {
+            if !self.is_trace_logged {
+                tape.push((time, level, record.message));
+                return;
+            }
+            tape.push((time, level, record.message.clone()));
+        }
+        self.tail.push((time, level, record.message.clone()));
+        self.queue.push((self.key, time, level, record.message));
+    }
 }
 
 /// The levels of Python's `logging`, and 5 for the trace that it has no level for.

@@ -44,6 +44,9 @@ pub(crate) struct Settings {
     trace: Option<bool>,
     jetstream: bool,
     store_dir: Option<String>,
+    max_memory: Option<i64>,
+    max_file: Option<i64>,
+    record: bool,
 }
 
 impl Settings {
@@ -67,6 +70,8 @@ impl Settings {
         set(&mut options.lame_duck_grace_period, self.lame_duck_grace_period.map(duration));
         set(&mut options.debug, self.debug);
         set(&mut options.trace, self.trace);
+        set_some(&mut options.jetstream_options.max_memory, self.max_memory);
+        set_some(&mut options.jetstream_options.max_file, self.max_file);
         set_some(&mut options.store_dir, self.store_dir.as_ref().map(PathBuf::from));
         options.jetstream |= self.jetstream;
         // Without a directory of its own, what it stores goes with it.
@@ -87,6 +92,11 @@ impl Settings {
         Ok(options)
     }
 
+    /// Messages are recorded, by way of the protocol trace.
+    pub(crate) fn record(&self) -> bool {
+        self.record
+    }
+
     /// The settings that flags can carry: a server lays its flags over the file again at each reload. Loopback and
     /// "any free port" are among them even if nobody set them, for the file's own defaults are others.
     pub(crate) fn flags(&self, options: &Options) -> FlagSet {
@@ -104,7 +114,7 @@ impl Settings {
             ("jetstream", self.jetstream.then(|| "true".to_owned())),
             ("store_dir", self.store_dir.clone()),
             ("debug", self.debug.map(|on| on.to_string())),
-            ("trace", self.trace.map(|on| on.to_string())),
+            ("trace", self.trace.or(self.record.then_some(true)).map(|on| (on || self.record).to_string())),
         ];
         let args = given.into_iter().filter_map(|(name, value)| Some(format!("--{name}={}", value?).into()));
         match flags::parse(args) {
@@ -130,6 +140,8 @@ impl Settings {
             ("write_deadline", self.write_deadline.is_some()),
             ("lame_duck_duration", self.lame_duck_duration.is_some()),
             ("lame_duck_grace_period", self.lame_duck_grace_period.is_some()),
+            ("max_memory", self.max_memory.is_some()),
+            ("max_file", self.max_file.is_some()),
         ];
         given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
     }

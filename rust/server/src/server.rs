@@ -4,7 +4,7 @@ use crate::files::Companion;
 use crate::jetstream::{JetStream, JetStreamError};
 use crate::lame_duck;
 use crate::logging::{FATAL, LogTarget, Logger};
-use crate::monitor::{self, MonitorState};
+use crate::monitor::{self, Document, MonitorState};
 use crate::net::listener;
 use crate::net::ticker::Ticker;
 use crate::net::tls::{TlsContext, TlsError};
@@ -277,6 +277,22 @@ impl Server {
     /// The server's figures, as `/varz` shows them.
     pub fn varz(&self) -> serde_json::Value {
         self.shared.monitor_state().varz()
+    }
+
+    /// The server's connections, as `/connz?QUERY` shows them.
+    ///
+    /// # Errors
+    /// What is wrong with the query.
+    pub fn connz(&self, query: &str) -> Result<serde_json::Value, String> {
+        self.shared.monitor_state().document(Document::Connections, query)
+    }
+
+    /// What JetStream has, as `/jsz?QUERY` shows it.
+    ///
+    /// # Errors
+    /// What is wrong with the query.
+    pub fn jsz(&self, query: &str) -> Result<serde_json::Value, String> {
+        self.shared.monitor_state().document(Document::JetStream, query)
     }
 
     /// Reads the configuration file again and takes over what can change while the server runs: all or nothing.

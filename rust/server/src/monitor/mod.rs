@@ -37,6 +37,15 @@ const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 /// How long to wait after an accept failed: most often there are no file descriptors, and soon there may be.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
+/// A document that a program around the server can ask for.
+#[derive(Clone, Copy)]
+pub(crate) enum Document {
+    /// `/connz`.
+    Connections,
+    /// `/jsz`.
+    JetStream,
+}
+
 /// What the endpoints look at.
 #[derive(Clone)]
 pub(crate) struct MonitorState {
@@ -70,6 +79,19 @@ impl MonitorState {
             requests: Arc::default(),
             long_answers: Arc::new(Semaphore::new(1)),
         }
+    }
+
+    /// The document of `/connz` or `/jsz` for a query string, without HTTP.
+    ///
+    /// # Errors
+    /// What is wrong with the query.
+    pub(crate) fn document(&self, of: Document, query: &str) -> Result<Value, String> {
+        let query = Query::parse(query);
+        let made = match of {
+            Document::Connections => self.connz(&query),
+            Document::JetStream => self.jsz(&query),
+        };
+        made.map_err(|BadQuery(text)| text)
     }
 
     fn count(&self, path: &str) {
