@@ -112,6 +112,7 @@ def test_a_mistake_in_a_text_has_its_line() -> None:
     with pytest.raises(ConfigError) as caught:
         Server("server_name: ok\nmax_payload: many\n").start()
     assert caught.value.line == 2
+    assert "max_payload: expected an integer, found a string" in str(caught.value)
 
 
 def test_an_unknown_field_is_a_mistake() -> None:

@@ -30,6 +30,7 @@ pub(crate) fn read_tree(options: &mut Options, tree: &Map, name: &str) -> Result
         file.entry(&key, written, node);
     }
     file.check_users();
+    file.reader.name_fields(tree);
     let Reader { mut errors, mut warnings, unsupported, .. } = file.reader;
     options.unsupported.extend(unsupported);
     for issues in [&mut errors, &mut warnings] {

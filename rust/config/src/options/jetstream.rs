@@ -166,7 +166,7 @@ impl Reader {
     fn size(&mut self, node: &Node) -> Option<i64> {
         let size = size(node);
         if size.is_none() {
-            self.error(&node.position, "expected a number of bytes, such as 512MB");
+            self.error_of_field(node, "expected a number of bytes, such as 512MB");
         }
         size
     }

@@ -1,6 +1,6 @@
 //! Typed access to the values of a configuration, with all complaints collected on the way.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use super::{Unsupported, unsupported::Effect};
 use crate::{
@@ -9,11 +9,20 @@ use crate::{
     lang::{Map, Node, Position, Value},
 };
 
+/// Identifies a node of the tree that is read: its address, since the tree does not move meanwhile.
+type NodeId = usize;
+
+fn node_id(node: &Node) -> NodeId {
+    std::ptr::from_ref(node).addr()
+}
+
 /// Collects what is wrong while values are read. A reading method that finds a value unsuitable notes the
 /// error and returns `None`, so that reading goes on with the next one.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     pub(super) errors: Vec<Issue>,
+    /// Errors whose reason does not name the field yet: the index in `errors`, and which node it is about.
+    unnamed: Vec<(usize, NodeId)>,
     pub(super) warnings: Vec<Issue>,
     pub(super) unsupported: Vec<Unsupported>,
     /// Accounts that may use JetStream: no part of an account's definition, which `auth` owns.
@@ -27,6 +36,34 @@ impl Reader {
 
     pub(super) fn warn(&mut self, position: &Position, field: &str, reason: &str) {
         self.warnings.push(Issue::at(position, format!("invalid use of field {field:?}: {reason}")));
+    }
+
+    /// An error about a value, whose field [`Reader::name_fields`] puts before the reason.
+    pub(super) fn error_of_field(&mut self, node: &Node, reason: impl Into<String>) {
+        self.unnamed.push((self.errors.len(), node_id(node)));
+        self.error(&node.position, reason);
+    }
+
+    /// Names the fields that errors are about, as paths from the top of `tree`.
+    pub(super) fn name_fields(&mut self, tree: &Map) {
+        let mut unnamed: HashMap<NodeId, Vec<usize>> = HashMap::new();
+        for (error, node) in self.unnamed.drain(..) {
+            unnamed.entry(node).or_default().push(error);
+        }
+        // Blocks still to be looked through.
+        let mut open: Vec<(String, &Node)> = tree.iter().map(|(key, node)| (key.clone(), node)).collect();
+        while !unnamed.is_empty()
+            && let Some((path, node)) = open.pop()
+        {
+            for error in unnamed.remove(&node_id(node)).unwrap_or_default() {
+                self.errors[error].reason.insert_str(0, &format!("{path}: "));
+            }
+            match &node.value {
+                Value::Map(map) => open.extend(map.iter().map(|(key, node)| (format!("{path}.{key}"), node))),
+                Value::Array(items) => open.extend(items.iter().map(|item| (path.clone(), item))),
+                _ => {}
+            }
+        }
     }
 
     /// An unknown key, unless it is there to be referred to as a variable.
@@ -54,7 +91,7 @@ impl Reader {
 
     pub(super) fn wrong_type(&mut self, node: &Node, wanted: &str) {
         let found = node.value.type_name();
-        self.error(&node.position, format!("expected {wanted}, found {found}"));
+        self.error_of_field(node, format!("expected {wanted}, found {found}"));
     }
 
     pub(super) fn string<'n>(&mut self, node: &'n Node) -> Option<&'n str> {
@@ -102,7 +139,7 @@ impl Reader {
         let number = self.integer(node)?;
         let port = port_in_range(number);
         if port.is_none() {
-            self.error(&node.position, format!("port {number} is out of range"));
+            self.error_of_field(node, format!("port {number} is out of range"));
         }
         port
     }

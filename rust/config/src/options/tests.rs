@@ -324,10 +324,31 @@ fn names_of_cipher_suites_and_curves_are_checked_as_nats_server_does() {
 }
 
 #[test]
+fn errors_name_the_field() {
+    let cases = [
+        ("port: x", "t:1:0: port: expected an integer, found a string"),
+        ("port: 70000", "t:1:0: port: port 70000 is out of range"),
+        ("Max_Payload: x", "t:1:0: Max_Payload: expected an integer, found a string"),
+        (
+            "authorization { users: [ {user: 1} ] }",
+            "authorization.users.user: expected a string, found an integer",
+        ),
+        ("jetstream { max_mem: [] }", "jetstream.max_mem: expected a size, found a list"),
+        ("jetstream { strict: 1 }", "jetstream.strict: expected a boolean, found an integer"),
+        ("accounts { A { exports: [ {stream: 1} ] } }", "accounts.A.exports.stream: expected a string"),
+        ("cluster { pool_size: x }", "cluster.pool_size: expected an integer, found a string"),
+        ("server_tags: [a, 1]", "server_tags: expected a string, found an integer"),
+    ];
+    for (text, expected) in cases {
+        assert!(errors(text).contains(expected), "{text}: {}", errors(text));
+    }
+}
+
+#[test]
 fn all_errors_are_collected_with_their_places() {
     let text = "port: x\nfoo: 1\nauthorization {\n users: [ {password: x}, {user: a, nope: 1} ]\n}\nping_interval: 1";
     let expected = "t:6:1: invalid use of field \"ping_interval\": ping_interval should be converted to a duration\n\
-                    t:1:0: expected an integer, found a string\n\
+                    t:1:0: port: expected an integer, found a string\n\
                     t:2:1: unknown field \"foo\"\n\
                     t:4:11: User entry requires a user\n\
                     t:4:36: unknown field \"nope\"";
