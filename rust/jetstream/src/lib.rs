@@ -16,5 +16,6 @@ pub mod consumer;
 pub mod engine;
 pub mod error;
 pub mod json;
+mod meetings;
 pub mod stream;
 pub mod time;

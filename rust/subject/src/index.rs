@@ -6,7 +6,7 @@
 
 use std::hash::BuildHasher;
 
-use foldhash::fast::FixedState;
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::subject::tokens;
@@ -21,7 +21,7 @@ pub struct SubjectIndex {
     free: Vec<u32>,
     /// Children by parent and token.
     children: HashTable<u32>,
-    hasher: FixedState,
+    hasher: RandomState,
     /// Rises with every change, so that a search notices that what it knows of the trie is not true any more.
     version: u64,
     len: usize,
@@ -86,9 +86,8 @@ impl Search {
     }
 }
 
-impl SubjectIndex {
-    /// An empty index; `seed` keeps strangers from choosing colliding tokens.
-    pub fn new(seed: u64) -> Self {
+impl Default for SubjectIndex {
+    fn default() -> Self {
         let root = Node {
             token: Box::default(),
             parent: NONE,
@@ -101,12 +100,14 @@ impl SubjectIndex {
             nodes: vec![root],
             free: Vec::new(),
             children: HashTable::new(),
-            hasher: FixedState::with_seed(seed),
+            hasher: RandomState::default(),
             version: 0,
             len: 0,
         }
     }
+}
 
+impl SubjectIndex {
     /// How many subjects there are, counted once for each owner.
     pub fn len(&self) -> usize {
         self.len
@@ -271,7 +272,7 @@ impl SubjectIndex {
         self.child(node, b">").map_or(&[], |rest| &self.nodes[rest as usize].owners)
     }
 
-    fn hash(hasher: &FixedState, parent: u32, token: &[u8]) -> u64 {
+    fn hash(hasher: &RandomState, parent: u32, token: &[u8]) -> u64 {
         hasher.hash_one((parent, token))
     }
 
@@ -377,7 +378,7 @@ mod tests {
             sought in proptest::collection::vec(pattern(), 1..12),
             step in 1..5usize,
         ) {
-            let mut index = SubjectIndex::new(1);
+            let mut index = SubjectIndex::default();
             for (owner, (subject, _)) in subjects.iter().enumerate() {
                 index.insert(subject.as_bytes(), owner as u32);
             }
@@ -409,7 +410,7 @@ mod tests {
 
     #[test]
     fn a_step_visits_no_more_than_it_may() {
-        let mut index = SubjectIndex::new(1);
+        let mut index = SubjectIndex::default();
         for i in 0..10_000u32 {
             index.insert(format!("{i}.a").as_bytes(), i);
         }
@@ -429,7 +430,7 @@ mod tests {
 
     #[test]
     fn a_search_begins_anew_when_the_index_changes() {
-        let mut index = SubjectIndex::new(1);
+        let mut index = SubjectIndex::default();
         index.insert(b"a.b", 1);
         let mut search = Search::new(b"a.>", Relation::Overlaps);
         assert_eq!(index.next(&mut search, &mut 1), Found::More);
@@ -442,7 +443,7 @@ mod tests {
     #[test]
     fn a_subject_of_many_tokens_needs_no_stack() {
         let deep = "a.".repeat(100_000) + "*";
-        let mut index = SubjectIndex::new(1);
+        let mut index = SubjectIndex::default();
         index.insert(deep.as_bytes(), 1);
         assert_eq!(search(&index, &deep, Relation::Overlaps, 1 << 20), [1]);
         assert!(index.matches(deep.as_bytes()));

@@ -58,12 +58,16 @@ impl<D: Disk> Engine<D> {
         begun.map(fields).ok_or_else(|| error::STREAM_NOT_FOUND.error())
     }
 
-    pub(super) fn restore_stream(&mut self, name: &str, request: &Request<'_>) -> Reply {
-        Reply::new("stream_restore_response", self.try_restore(name, request))
-            .or(json!({"deliver_subject": ""}))
+    /// Begins to restore a stream: answers at once if its configuration is short, else later.
+    pub(super) fn restore_stream(&mut self, name: &str, request: &Request<'_>) -> Option<Reply> {
+        match self.read_restore(name, request) {
+            Ok((config, state)) => self.configure_restored(name, request, &config, state),
+            Err(e) => Some(Reply::new("stream_restore_response", Err(e)).or(json!({"deliver_subject": ""}))),
+        }
     }
 
-    fn try_restore(&mut self, name: &str, request: &Request<'_>) -> Result<Answer, ApiError> {
+    /// The configuration and the state of the stream that is to be restored.
+    fn read_restore(&mut self, name: &str, request: &Request<'_>) -> Result<(Value, Value), ApiError> {
         if is_empty(request.payload) {
             return Err(error::BAD_REQUEST.error());
         }
@@ -80,15 +84,6 @@ impl<D: Disk> Engine<D> {
         if config.get("name").and_then(Value::as_str).unwrap_or_default().is_empty() && config.is_object() {
             config["name"] = name.into();
         }
-        let account = request.account;
-        let config = self.read_config(account, name, config.to_string().as_bytes(), true)?;
-        self.check_limits(account, &config, None)?;
-        if self.find(account, name).is_ok() || self.is_restoring(account, name) {
-            return Err(error::STREAM_NAME_EXIST_RESTORE_FAILED.error());
-        }
-        self.check_overlap(account, &config)?;
-        let state = body.get_mut("state").map(Value::take).unwrap_or_default();
-        let subject = self.begin_restore(account, config, state, (request.client)());
-        Ok(fields(json!({"deliver_subject": subject})))
+        Ok((config, body.get_mut("state").map(Value::take).unwrap_or_default()))
     }
 }

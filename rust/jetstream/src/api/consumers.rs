@@ -4,215 +4,18 @@ use serde_json::{Value, json};
 use stonechat_store::disk::Disk;
 use stonechat_store::messages::Messages;
 
+use super::consume::stamp;
 use super::requests::{GroupRequest, ListRequest, PauseRequest, ResetRequest, is_empty};
 use super::{Answer, Reply, fields};
-use crate::consumer::{
-    AckPolicy, Action, CheckContext, ConsumerConfig, ConsumerRequest, DeliverPolicy, PriorityPolicy, check,
-    check_update, set_defaults,
-};
+use crate::consumer::DeliverPolicy;
 use crate::engine::Engine;
 use crate::error::{self, ApiError};
-use crate::stream::Retention;
 use crate::time::rfc3339;
 
 const NAMES_MAX: usize = 1024;
 const LIST_MAX: usize = 256;
-const NAME_LEN_MAX: usize = 255;
-const REQUIRED_KEY: &str = "_nats.req.level";
-
-/// Which of the subjects a consumer is created on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// `CONSUMER.CREATE.<stream>`
-    Unnamed,
-    /// `CONSUMER.DURABLE.CREATE.<stream>.<name>`
-    Durable,
-    /// `CONSUMER.CREATE.<stream>.<name>[.<filter>]`
-    Named,
-}
 
 impl<D: Disk> Engine<D> {
-    /// `tokens` are those behind `CONSUMER`.
-    pub(super) fn create_consumer_request(&mut self, account: u32, tokens: &[&str], payload: &[u8]) -> Reply {
-        let result = self.try_create_consumer(account, tokens, payload);
-        Reply::new("consumer_create_response", result)
-    }
-
-    fn try_create_consumer(
-        &mut self,
-        account: u32,
-        tokens: &[&str],
-        payload: &[u8],
-    ) -> Result<Answer, ApiError> {
-        let mut request = ConsumerRequest::decode(payload, self.options.strict)?;
-        let config = &mut request.config;
-        let (form, stream, name, filter) = match *tokens {
-            ["CREATE", stream] => (Form::Unnamed, stream, config.name.clone(), String::new()),
-            ["DURABLE", "CREATE", stream, name] => (Form::Durable, stream, name.to_owned(), String::new()),
-            ["DURABLE", ..] => return Err(error::CONSUMER_DURABLE_NAME_NOT_IN_SUBJECT.error()),
-            ["CREATE", stream, name, ref filter @ ..] => {
-                (Form::Named, stream, name.to_owned(), filter.join("."))
-            }
-            _ => return Err(error::BAD_REQUEST.error()),
-        };
-        if stream != request.stream {
-            return Err(error::STREAM_MISMATCH.error());
-        }
-        if name.contains(['/', '\\']) {
-            return Err(error::CONSUMER_NAME_CONTAINS_PATH_SEPARATORS.error());
-        }
-        match form {
-            Form::Durable if config.durable.is_empty() => {
-                return Err(error::CONSUMER_DURABLE_NAME_NOT_SET.error());
-            }
-            Form::Durable | Form::Named if !config.durable.is_empty() && config.durable != name => {
-                return Err(error::CONSUMER_DURABLE_NAME_NOT_MATCH_SUBJECT.error());
-            }
-            Form::Durable | Form::Named => config.name.clone_from(&name),
-            Form::Unnamed if !config.durable.is_empty() => {
-                return Err(error::CONSUMER_EPHEMERAL_WITH_DURABLE_NAME.error());
-            }
-            Form::Unnamed => {}
-        }
-        if !filter.is_empty() && !config.filter_subjects.is_empty() {
-            return Err(error::CONSUMER_MULTIPLE_FILTERS_NOT_ALLOWED.error());
-        }
-        if !filter.is_empty() && config.filter_subject != filter {
-            return Err(error::CONSUMER_CREATE_FILTER_SUBJECT_MISMATCH.error());
-        }
-        if config.num_replicas > 1 {
-            return Err(error::STREAM_REPLICAS_NOT_SUPPORTED.error());
-        }
-        let group = self.find(account, stream)?;
-        if let Some(known) = self.find_consumer(group, &name).and_then(|id| self.consumers.get(&id)) {
-            // That is changed by its own request only.
-            config.pause_until = known.config().pause_until;
-        }
-        stamp(config);
-        let id = self.add_or_update(account, group, request)?;
-        Ok(self.describe_consumer(id, true))
-    }
-
-    fn add_or_update(&mut self, account: u32, group: u32, request: ConsumerRequest) -> Result<u32, ApiError> {
-        let ConsumerRequest { mut config, action, pedantic, .. } = request;
-        let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
-        let limits = self.accounts.get(account as usize).and_then(|a| a.limits).unwrap_or_default();
-        let stream_config = stream.core.config();
-        let context = CheckContext {
-            stream: stream_config,
-            account_max_ack_pending: limits.max_ack_pending,
-            server_max_ack_pending: 0,
-            server_max_batch: 0,
-        };
-        set_defaults(&mut config, &context, pedantic)?;
-        check(&config, &context)?;
-        let name = if config.durable.is_empty() { config.name.clone() } else { config.durable.clone() };
-        let is_queue = stream_config.retention == Retention::Workqueue;
-        if let Some(id) = self.find_consumer(group, &name).filter(|_| !name.is_empty()) {
-            return self.update_consumer(id, group, config, action, is_queue);
-        }
-        if action == Action::Update {
-            return Err(error::CONSUMER_DOES_NOT_EXIST.error());
-        }
-        let others = stream.consumers.len() as i64;
-        let mut max = stream_config.max_consumers;
-        if max <= 0 || (limits.max_consumers > 0 && limits.max_consumers < max) {
-            max = limits.max_consumers;
-        }
-        if max <= 0 {
-            max = self.options.default_max_consumers;
-        }
-        if max > 0 && others >= max {
-            return Err(error::MAXIMUM_CONSUMERS_LIMIT.error());
-        }
-        if is_queue && !config.direct {
-            if !matches!(config.ack_policy, AckPolicy::Explicit | AckPolicy::FlowControl) {
-                return Err(error::CONSUMER_WQ_REQUIRES_EXPLICIT_ACK.error());
-            }
-            if config.deliver_policy != DeliverPolicy::All {
-                return Err(error::CONSUMER_WQ_CONSUMER_NOT_DELIVER_ALL.error());
-            }
-            if others > 0 {
-                if config.filters().is_empty() {
-                    return Err(error::CONSUMER_WQ_MULTIPLE_UNFILTERED.error());
-                }
-                if !self.is_unique(group, &name, &config) {
-                    return Err(error::CONSUMER_WQ_CONSUMER_NOT_UNIQUE.error());
-                }
-            }
-        }
-        if name.len() > NAME_LEN_MAX {
-            return Err(error::CONSUMER_NAME_TOO_LONG.with("max", NAME_LEN_MAX));
-        }
-        if let Some(refusal) = &self.refuses {
-            return Err(refusal.clone());
-        }
-        let name = if name.is_empty() { self.new_consumer_name(group) } else { name };
-        if config.durable.is_empty() {
-            config.name.clone_from(&name);
-        }
-        let is_paused = config.pause_until.is_some_and(|until| until > self.now);
-        let id = self.create_consumer(group, &name, config);
-        self.advise_action(id, "CREATED", "create");
-        if is_paused {
-            self.advise_pause(id);
-        }
-        Ok(id)
-    }
-
-    fn update_consumer(
-        &mut self,
-        id: u32,
-        group: u32,
-        config: ConsumerConfig,
-        action: Action,
-        is_queue: bool,
-    ) -> Result<u32, ApiError> {
-        let Some(known) = self.consumers.get(&id) else { return Err(error::CONSUMER_NOT_FOUND.error()) };
-        let mut config = config;
-        let old = known.config();
-        if config.durable.is_empty() && config.inactive_threshold <= 0 {
-            config.inactive_threshold = crate::consumer::INACTIVE_DEFAULT;
-        }
-        if action == Action::Create && *old != config {
-            return Err(error::CONSUMER_ALREADY_EXISTS.error());
-        }
-        let name = known.name.to_string();
-        if is_queue && !self.is_unique(group, &name, &config) {
-            return Err(error::CONSUMER_WQ_CONSUMER_NOT_UNIQUE.error());
-        }
-        if *old == config {
-            return Ok(id);
-        }
-        check_update(old, &config, known.is_active)?;
-        self.reconfigure_consumer(id, config);
-        Ok(id)
-    }
-
-    /// Whether no other consumer of a work queue wants a message that this one wants.
-    fn is_unique(&self, group: u32, name: &str, config: &ConsumerConfig) -> bool {
-        let Some(stream) = self.streams.get(&group) else { return true };
-        let others = stream.consumers.iter().filter(|(other, _)| *other != name);
-        let mine = config.filters();
-        others.filter_map(|(_, id)| self.consumers.get(id)).all(|other| {
-            let theirs = other.config().filters();
-            !theirs.is_empty()
-                && !mine
-                    .iter()
-                    .any(|a| theirs.iter().any(|b| stonechat_subject::overlaps(a.as_bytes(), b.as_bytes())))
-        })
-    }
-
-    fn new_consumer_name(&mut self, group: u32) -> String {
-        loop {
-            let id = self.host.unique_id();
-            let name = id.get(..8).unwrap_or(&id).to_owned();
-            if self.find_consumer(group, &name).is_none() {
-                return name;
-            }
-        }
-    }
-
     fn consumer(&self, account: u32, stream: &str, name: &str) -> Result<u32, ApiError> {
         let group = self.find(account, stream)?;
         self.find_consumer(group, name).ok_or_else(|| error::CONSUMER_NOT_FOUND.error())
@@ -372,17 +175,4 @@ impl<D: Disk> Engine<D> {
             _ => invalid("not allowed"),
         }
     }
-}
-
-/// Says which level of the API a consumer needs (ADR-44).
-fn stamp(config: &mut ConsumerConfig) {
-    config.metadata.retain(|key, _| key != "_nats.ver" && key != "_nats.level");
-    let is_grouped = config.priority_policy != PriorityPolicy::None
-        || config.priority_timeout != 0
-        || !config.priority_groups.is_empty();
-    let level = match config.ack_policy {
-        AckPolicy::FlowControl => 4,
-        _ => u32::from(is_grouped || config.pause_until.is_some_and(|until| until != 0)),
-    };
-    config.metadata.insert(REQUIRED_KEY.to_owned(), level.to_string());
 }

@@ -2,18 +2,24 @@
 
 use std::ops::ControlFlow;
 
-use serde_json::Value;
 use stonechat_store::disk::Disk;
 use stonechat_store::index::Filter;
 use stonechat_store::messages::{Messages, SubjectState};
 
 use super::Request;
+use super::batch::Direct;
+use super::configure::{Changes, Configure};
+use super::consume::Consume;
 use super::info::Listing;
 use super::purge::Purge;
+use super::queue::Owned;
 use crate::engine::Engine;
 
 /// Messages or subjects that are looked at in one step; few where it is tested, so that there are several.
 pub(super) const STEP: usize = if cfg!(debug_assertions) { 64 } else { 8192 };
+
+/// The same of subjects that are compared.
+pub(super) const CHECKS: usize = if cfg!(debug_assertions) { 1024 } else { STEP };
 
 /// Visits as many matching subjects as are looked at in one step, behind `after`, where the last one is put; true if that was all.
 pub(super) fn some_subjects(
@@ -41,44 +47,65 @@ pub(super) fn some_subjects(
 pub(super) enum Long {
     Purge(Purge),
     Listing(Listing),
+    Direct(Box<Direct>),
+    Configure(Box<Configure>),
+    Consume(Box<Consume>),
+    /// The stream is gone; what it listened to goes.
+    Delete(Changes),
 }
 
 /// A request on its way.
 #[derive(Debug)]
 pub(crate) struct LongRequest {
-    account: u32,
-    subject: Vec<u8>,
-    reply: Vec<u8>,
-    payload: Vec<u8>,
-    client: Value,
+    asked: Owned,
     work: Long,
+}
+
+impl LongRequest {
+    /// Whether the requests behind it wait until it is done.
+    pub(super) fn is_first(&self) -> bool {
+        matches!(self.work, Long::Configure(_) | Long::Consume(_) | Long::Delete(_))
+    }
+}
+
+/// Whether work compares subjects.
+fn long_checks(work: &Long) -> bool {
+    matches!(work, Long::Configure(_) | Long::Consume(_) | Long::Delete(_))
 }
 
 impl<D: Disk> Engine<D> {
     /// Answers a request later.
     pub(super) fn ask_long(&mut self, request: &Request<'_>, work: Long) {
-        self.long.push_back(LongRequest {
-            account: request.account,
-            subject: request.subject.to_vec(),
-            reply: request.reply.to_vec(),
-            payload: request.payload.to_vec(),
-            client: (request.client)(),
-            work,
-        });
+        let asked = Owned::new(request, None);
+        self.requests.keep(request.account, LongRequest { asked, work });
     }
 
-    /// Goes on with one of the requests that take long, and answers it when it is done.
-    pub(crate) fn run_long(&mut self) {
-        let Some(mut asked) = self.long.pop_front() else { return };
-        let reply = match &mut asked.work {
-            Long::Purge(purge) => self.go_on_purging(purge),
-            Long::Listing(listing) => self.go_on_listing(listing),
-        };
-        let Some(reply) = reply else { return self.long.push_back(asked) };
-        let LongRequest { account, subject, reply: to, payload, client, .. } = &asked;
-        let client = || client.clone();
-        let request =
-            Request { account: *account, subject, reply: to, headers: b"", payload, client: &client };
-        self.answer(&request, reply);
+    /// Goes on with a request that takes long, and answers it when it is done; else it is given back.
+    pub(super) fn go_on(&mut self, mut long: LongRequest) -> Option<LongRequest> {
+        let LongRequest { asked, work } = &mut long;
+        let step = if long_checks(work) { CHECKS } else { STEP };
+        let mut budget = step;
+        let mut is_over = false;
+        let reply = asked.lend(|request| match work {
+            Long::Direct(direct) => {
+                is_over = self.go_on_direct(request, direct, &mut budget);
+                None
+            }
+            Long::Purge(purge) => {
+                budget = 0;
+                self.go_on_purging(purge)
+            }
+            Long::Listing(listing) => {
+                budget = 0;
+                self.go_on_listing(listing)
+            }
+            Long::Configure(configure) => self.go_on_configuring(request, configure, &mut budget),
+            Long::Delete(changes) => self.go_on_deleting(changes, &mut budget),
+            Long::Consume(consume) => self.go_on_consuming(request, consume, &mut budget),
+        });
+        self.requests.spend(step - budget);
+        let Some(reply) = reply else { return (!is_over).then_some(long) };
+        long.asked.lend(|request| self.answer(request, reply));
+        None
     }
 }

@@ -2,16 +2,21 @@
 
 mod account;
 mod backups;
+mod batch;
+mod configure;
+mod consume;
 mod consumers;
 mod direct;
 mod info;
 mod long;
 mod messages;
 mod purge;
+mod queue;
 mod requests;
 mod streams;
 
-pub(crate) use long::LongRequest;
+pub(crate) use queue::Requests;
+
 use serde_json::{Map, Value, json};
 use stonechat_store::disk::Disk;
 
@@ -109,10 +114,18 @@ impl<D: Disk> Engine<D> {
     /// Answers a request; those that nobody understands get no answer, as with nats-server 2.15.
     pub fn request(&mut self, request: &Request<'_>) {
         let Ok(subject) = std::str::from_utf8(request.subject) else { return };
-        let Some(path) = subject.strip_prefix(PREFIX) else { return };
-        if request.reply.is_empty() {
+        if !subject.starts_with(PREFIX) || request.reply.is_empty() {
             return;
         }
+        if self.may_begin(request, None) {
+            self.work_on(request);
+        }
+    }
+
+    /// Works on a request: answers it, or begins with what takes long.
+    fn work_on(&mut self, request: &Request<'_>) {
+        let Ok(subject) = std::str::from_utf8(request.subject) else { return };
+        let Some(path) = subject.strip_prefix(PREFIX) else { return };
         // What was acknowledged before is gone before it is asked for.
         self.remove_released();
         let tokens: Vec<&str> = path.split('.').collect();
@@ -141,17 +154,17 @@ impl<D: Disk> Engine<D> {
         let clustered = |kind| Some(Reply::new(kind, Err(error::CLUSTER_REQUIRED.error())));
         match *tokens {
             ["INFO"] => Some(self.account_info(account)),
-            ["STREAM", "CREATE", name] => Some(self.create_stream(account, name, payload)),
-            ["STREAM", "UPDATE", name] => Some(self.update_stream(account, name, payload)),
+            ["STREAM", "CREATE", name] => self.configure_stream(name, request, true),
+            ["STREAM", "UPDATE", name] => self.configure_stream(name, request, false),
             ["STREAM", "INFO", name] => self.stream_info(name, request),
             ["STREAM", "NAMES"] => Some(self.stream_names(account, payload)),
             ["STREAM", "LIST"] => Some(self.stream_list(account, payload)),
-            ["STREAM", "DELETE", name] => Some(self.delete_stream(account, name, payload)),
+            ["STREAM", "DELETE", name] => self.delete_stream(name, request),
             ["STREAM", "PURGE", name] => self.purge_stream(name, request),
             ["STREAM", "MSG", "GET", name] => Some(self.get_message(account, name, payload)),
             ["STREAM", "MSG", "DELETE", name] => Some(self.delete_message(account, name, payload)),
             ["STREAM", "SNAPSHOT", name] => Some(self.snapshot_stream(name, request)),
-            ["STREAM", "RESTORE", name] => Some(self.restore_stream(name, request)),
+            ["STREAM", "RESTORE", name] => self.restore_stream(name, request),
             ["STREAM", "LEADER", "STEPDOWN", _] => clustered("stream_leader_stepdown_response"),
             ["STREAM", "PEER", "REMOVE", _] => clustered("stream_remove_peer_response"),
             ["STREAM", "PEER", "EVACUATE", _] => clustered("stream_evacuate_peer_response"),
@@ -171,9 +184,7 @@ impl<D: Disk> Engine<D> {
                 Some(self.consumer_unpin(account, name, consumer, payload))
             }
             ["CONSUMER", "RESET", name, consumer] => self.consumer_reset(account, name, consumer, payload),
-            ["CONSUMER", ref rest @ ..] if is_create(rest) => {
-                Some(self.create_consumer_request(account, rest, payload))
-            }
+            ["CONSUMER", ref rest @ ..] if is_create(rest) => self.create_consumer_request(rest, request),
             ["CONSUMER", "LEADER", "STEPDOWN", _, _] => clustered("consumer_leader_stepdown_response"),
             ["CONSUMER", "PEER", "REMOVE", _, _] => clustered("consumer_remove_peer_response"),
             ["CONSUMER", "PEER", "EVACUATE", _, _] => clustered("consumer_evacuate_peer_response"),
@@ -207,6 +218,7 @@ impl<D: Disk> Engine<D> {
                 body.replace_range(at..at + place.len(), &part);
             }
         }
+        self.requests.spend_bytes(body.len());
         // While nothing can be written, who only looks is not kept waiting.
         let waits = self.is_ahead() && !(self.refuses.is_some() && is_read(reply.kind));
         let message =

@@ -4,6 +4,7 @@ use stonechat_subject::{has_wildcard, is_subset, is_valid_literal, is_valid_subj
 
 use super::config::{AckPolicy, ConsumerConfig, DeliverPolicy, PriorityPolicy};
 use crate::error::{self, ApiError};
+use crate::meetings::FilterMeetings;
 use crate::stream::{Retention, StreamConfig};
 
 /// How long the server waits for an acknowledgement unless it is told.
@@ -119,6 +120,15 @@ fn is_valid_name(name: &str) -> bool {
 ///
 /// The one that nats-server 2.15 gives first.
 pub fn check(c: &ConsumerConfig, context: &CheckContext<'_>) -> Result<(), ApiError> {
+    check_with(c, context, &FilterMeetings::of(c))
+}
+
+/// The same, where it is known which of its filters meet.
+pub(crate) fn check_with(
+    c: &ConsumerConfig,
+    context: &CheckContext<'_>,
+    meetings: &FilterMeetings,
+) -> Result<(), ApiError> {
     let stream = context.stream;
     let invalid = |text: &str| Err(error::STREAM_INVALID_CONFIG.with("err", text));
     if !is_valid_name(&c.name) {
@@ -163,7 +173,7 @@ pub fn check(c: &ConsumerConfig, context: &CheckContext<'_>) -> Result<(), ApiEr
     if c.direct && !c.durable.is_empty() {
         return Err(error::CONSUMER_DIRECT_REQUIRES_EPHEMERAL.error());
     }
-    check_filters(c)?;
+    check_filters(c, meetings)?;
     check_start(c)?;
     check_sampling(&c.sample_freq)?;
     if c.flow_control && c.idle_heartbeat == 0 {
@@ -259,7 +269,7 @@ fn check_limits(c: &ConsumerConfig, context: &CheckContext<'_>) -> Result<(), Ap
     Ok(())
 }
 
-fn check_filters(c: &ConsumerConfig) -> Result<(), ApiError> {
+fn check_filters(c: &ConsumerConfig, meetings: &FilterMeetings) -> Result<(), ApiError> {
     if !c.filter_subject.is_empty() && !c.filter_subjects.is_empty() {
         return Err(error::CONSUMER_DUPLICATE_FILTER_SUBJECTS.error());
     }
@@ -274,8 +284,7 @@ fn check_filters(c: &ConsumerConfig) -> Result<(), ApiError> {
         if !is_valid_subject(filter.as_bytes()) {
             return Err(bad());
         }
-        let others = c.filter_subjects.iter().enumerate().filter(|(j, _)| *j != i);
-        if others.into_iter().any(|(_, other)| is_subset(filter.as_bytes(), other.as_bytes())) {
+        if meetings.filter() == Some(i) {
             return Err(error::CONSUMER_OVERLAPPING_SUBJECT_FILTERS.error());
         }
     }

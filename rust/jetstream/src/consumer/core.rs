@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use stonechat_store::index::Filter;
+use stonechat_subject::SubjectIndex;
 
 use super::check::sampling;
 use super::config::{AckPolicy, ConsumerConfig, PriorityPolicy, ReplayPolicy};
@@ -13,6 +14,9 @@ use super::waiting::WaitingQueue;
 pub const FLOW_CONTROL_MAX: u64 = 32 << 20;
 /// How long a consumer without a durable name lives when nobody uses it, in nanoseconds.
 pub const INACTIVE_DEFAULT: i64 = 5_000_000_000;
+
+/// So many filters are tried one by one.
+const FEW: usize = 16;
 
 /// The client that gets all messages of a priority group.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +57,8 @@ pub struct Consumer {
     pub is_logged: bool,
     config: Box<ConsumerConfig>,
     filters: Box<[Filter]>,
+    /// The same, where they are too many to be tried one by one.
+    many: Option<Box<SubjectIndex>>,
     state: ConsumerState,
     /// The sequence at which the next message is looked for.
     pub cursor: u64,
@@ -129,6 +135,7 @@ impl Consumer {
             is_logged,
             config: Box::default(),
             filters: Box::default(),
+            many: None,
             ack_due: state.pending.values().map(|pending| pending.due).min().unwrap_or(i64::MAX),
             state,
             cursor,
@@ -170,7 +177,13 @@ impl Consumer {
 
     /// Takes a configuration, which was checked.
     pub fn set_config(&mut self, config: ConsumerConfig) {
-        self.filters = config.filters().into_iter().map(|filter| Filter::new(filter.as_bytes())).collect();
+        let filters = config.filters();
+        self.many = (filters.len() > FEW).then(|| {
+            let mut many = SubjectIndex::default();
+            filters.iter().for_each(|filter| many.insert(filter.as_bytes(), 0));
+            Box::new(many)
+        });
+        self.filters = filters.into_iter().map(|filter| Filter::new(filter.as_bytes())).collect();
         if config.flow_control && self.flow.is_none() {
             self.flow =
                 Some(Box::new(FlowControl { window: FLOW_CONTROL_MAX / 16, ..FlowControl::default() }));
@@ -251,7 +264,10 @@ impl Consumer {
 
     /// Whether it wants messages on this subject.
     pub fn wants(&self, subject: &[u8]) -> bool {
-        self.filters.is_empty() || self.filters.iter().any(|filter| filter.matches(subject))
+        match &self.many {
+            None => self.filters.is_empty() || self.filters.iter().any(|filter| filter.matches(subject)),
+            Some(many) => many.matches(subject),
+        }
     }
 
     /// Whether a message is still needed for it.

@@ -13,6 +13,7 @@ mod waiting;
 
 pub use self::core::{Consumer, FLOW_CONTROL_MAX, INACTIVE_DEFAULT, Pin};
 pub use ack::{AckSubject, Verb};
+pub(crate) use check::check_with;
 pub(crate) use check::is_valid_group;
 pub use check::{CheckContext, check, check_update, set_defaults};
 pub use config::{AckPolicy, ConsumerConfig, DeliverPolicy, PriorityPolicy, ReplayPolicy};

@@ -11,6 +11,12 @@ use crate::error;
 impl<D: Disk> Engine<D> {
     /// Writes what was gathered to the log. Call it when a batch of messages is done.
     pub fn commit(&mut self) {
+        self.run_requests();
+        self.commit_messages();
+    }
+
+    /// The same, while there are more messages at hand: requests have their turn when those are done.
+    pub fn commit_messages(&mut self) {
         self.commit_light();
         // Now that the log has all that streams have: a checkpoint says up to where in the log they are.
         if self.log.gathered_len() == 0 {
@@ -24,7 +30,6 @@ impl<D: Disk> Engine<D> {
         self.feed_streams();
         self.remove_released();
         self.deliver();
-        self.run_long();
         self.run_restores();
         self.run_snapshots();
         self.remove_released();

@@ -15,7 +15,7 @@ impl<D: Disk> Engine<D> {
     pub fn next_deadline(&self) -> Option<i64> {
         let expiry = self.expiries.first().map(|(time, _)| *time);
         let timer = self.timers.first().map(|(time, _)| *time);
-        let is_busy = !self.ready.is_empty() || !self.feeding.is_empty() || !self.long.is_empty();
+        let is_busy = !self.ready.is_empty() || !self.feeding.is_empty() || !self.requests.is_empty();
         let ready = is_busy.then_some(self.now);
         let backup = self.next_snapshot().into_iter().chain(self.next_restore()).min();
         let batch = self.next_batch_end().into_iter().chain(self.next_fast_end()).min();

@@ -29,6 +29,10 @@ const TELL: i64 = 60_000_000_000;
 const TURN: usize = 512;
 const TURN_BYTES: usize = 1 << 20;
 const LOOK_MAX: usize = 16_384;
+/// Sources that a stream looks at in one turn.
+const FEEDS: usize = 64;
+/// So many filters are tried in the time of one look.
+const FILTERS: usize = 8;
 
 /// Where messages of a stream come from.
 #[derive(Debug)]
@@ -254,9 +258,10 @@ impl<D: Disk> Engine<D> {
     }
 
     fn wake_feed(&mut self, group: u32) {
-        if let Some(stream) = self.streams.get_mut(&group)
-            && !std::mem::replace(&mut stream.is_feeding, true)
-        {
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        if std::mem::replace(&mut stream.is_feeding, true) {
+            stream.feeds_again |= stream.feed_at > 0;
+        } else {
             self.feeding.push_back(group);
         }
     }
@@ -279,9 +284,19 @@ impl<D: Disk> Engine<D> {
         for _ in 0..self.feeding.len() {
             let Some(group) = self.feeding.pop_front() else { break };
             let Some(stream) = self.streams.get_mut(&group) else { continue };
-            stream.is_feeding = false;
-            for feed in 0..stream.feeds.len() {
+            // Of very many sources some at a time. One that gets something meanwhile is looked at once more.
+            let (begin, len) = (std::mem::take(&mut stream.feed_at), stream.feeds.len());
+            let end = len.min(begin + FEEDS);
+            stream.is_feeding = end < len;
+            stream.feed_at = if end < len { end } else { 0 };
+            for feed in begin..end {
                 self.feed(group, feed);
+            }
+            let Some(stream) = self.streams.get_mut(&group) else { continue };
+            if end < len {
+                self.feeding.push_back(group);
+            } else if std::mem::take(&mut stream.feeds_again) {
+                self.wake_feed(group);
             }
         }
     }
@@ -580,7 +595,7 @@ fn take<D: Disk>(feed: &Feed, origin: &Stream<D>, next: u64, gate: Option<&Consu
     let (mut taken, mut after, mut bytes, mut looked) = (Vec::new(), next, 0, 0);
     let mut is_cut = false;
     messages.scan(next, &mut |sequence, message| {
-        looked += 1;
+        looked += 1 + feed.filters.len() / FILTERS;
         if taken.len() >= TURN || bytes >= TURN_BYTES || looked > LOOK_MAX {
             is_cut = true;
             return ControlFlow::Break(());

@@ -5,6 +5,9 @@ use std::fmt;
 use hashbrown::HashMap;
 use stonechat_subject::{Matches, Sublist};
 
+/// So many filters of one consumer are kept here.
+const FILTERS_MAX: usize = 64;
+
 /// The consumers of a stream that are told of its changes, by their numbers.
 pub(super) struct Hot {
     /// All, in the order in which they came.
@@ -50,6 +53,8 @@ impl Hot {
     /// it is told of every message.
     pub(super) fn insert(&mut self, id: u32, filters: &[&str], always: bool) {
         self.all.push(id);
+        // One with very many filters tells faster than they are added here whether a message is one of its own.
+        let always = always || filters.len() > FILTERS_MAX;
         if filters.is_empty() || always {
             self.always.push(id);
         }
@@ -61,7 +66,8 @@ impl Hot {
                 self.filtered.insert(filter.as_bytes(), None, id);
             }
         }
-        self.filters.insert(id, filters.iter().map(|filter| Box::from(*filter)).collect());
+        let kept = if always { &[][..] } else { filters };
+        self.filters.insert(id, kept.iter().map(|filter| Box::from(*filter)).collect());
     }
 
     /// Removes a consumer, if it is there.

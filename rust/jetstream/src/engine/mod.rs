@@ -41,6 +41,7 @@ use stonechat_store::disk::Disk;
 use stonechat_store::file::Files;
 use stonechat_store::messages::Messages;
 use stonechat_store::wal::{GroupId, Log};
+use stonechat_subject::SubjectIndex;
 
 pub use checkpoint::{Done, Job};
 pub use figures::Detail;
@@ -54,7 +55,7 @@ pub(crate) use snapshots::SnapshotRequest;
 pub use storage::Storage;
 pub(crate) use stream::Stream;
 
-use crate::api::LongRequest;
+use crate::api::Requests;
 use crate::consumer::Consumer;
 use crate::error::{self, ApiError};
 use crate::stream::{Entry, Publish, Retention, StreamConfig, Verdict, headers};
@@ -86,6 +87,8 @@ pub(crate) struct Account {
     pub(crate) name: Arc<str>,
     /// Its streams by name.
     pub(crate) streams: BTreeMap<String, u32>,
+    /// Their subjects, by the numbers of the streams.
+    pub(crate) subjects: SubjectIndex,
     /// How many consumers these have.
     pub(crate) consumers: u64,
     /// `None` if it may not use JetStream.
@@ -116,7 +119,7 @@ pub enum Interest {
 }
 
 /// A change of what streams listen to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct InterestChange {
     /// The account's number.
     pub account: u32,
@@ -177,8 +180,8 @@ pub struct Engine<D: Disk> {
     passing: VecDeque<delivery::Passed>,
     /// Batches that are not committed yet, by stream and id.
     batches: HashMap<(u32, Vec<u8>), batches::Batch>,
-    /// Requests that take long, on their way.
-    pub(crate) long: VecDeque<LongRequest>,
+    /// Requests that wait or take long.
+    pub(crate) requests: Requests,
     /// Backups on their way.
     backups: restores::Backups,
     /// When publishers that send ahead are looked through.
@@ -240,6 +243,7 @@ impl<D: Disk> Engine<D> {
         self.accounts.push(Account {
             name: Arc::clone(&name),
             streams: BTreeMap::new(),
+            subjects: SubjectIndex::default(),
             consumers: 0,
             limits: None,
             memory: 0,
@@ -523,6 +527,13 @@ impl<D: Disk> Engine<D> {
 
     /// Creates a stream whose configuration was checked; answers its number.
     pub(crate) fn create(&mut self, account: u32, config: StreamConfig) -> u32 {
+        let group = self.create_silently(account, config);
+        self.announce(group, true);
+        group
+    }
+
+    /// The same, of one that does not listen to anything yet.
+    pub(crate) fn create_silently(&mut self, account: u32, config: StreamConfig) -> u32 {
         let group = self.next_group;
         let json = serde_json::to_vec(&config).unwrap_or_default();
         let name = self.accounts.get(account as usize).map(|account| Arc::clone(&account.name));
@@ -531,7 +542,6 @@ impl<D: Disk> Engine<D> {
         let storage = self.new_storage(group, &config);
         self.add_stream(group, account, self.now, config, storage);
         self.note_dirty(group);
-        self.announce(group, true);
         self.link_feeds();
         group
     }
@@ -542,13 +552,12 @@ impl<D: Disk> Engine<D> {
         let body = Body::config(&json);
         self.log.append(GroupId(group), body.kind, &body.parts());
         self.note_dirty(group);
-        let Some(stream) = self.streams.get_mut(&group) else { return };
-        let before = stream.core.messages().bytes();
-        let old = stream.core.config();
+        let Some(stream) = self.streams.get(&group) else { return };
+        let (before, old) = (stream.core.messages().bytes(), stream.core.config());
         let means_more = (config.allow_msg_ttl && !old.allow_msg_ttl)
             || (config.allow_msg_schedules && !old.allow_msg_schedules);
-        stream.set_config(config);
-        if means_more {
+        self.set_stream_config(group, config);
+        if let Some(stream) = self.streams.get_mut(&group).filter(|_| means_more) {
             stream.core.relearn(self.now);
         }
         self.account_bytes(group, before);
@@ -556,6 +565,32 @@ impl<D: Disk> Engine<D> {
         self.link_feeds();
         let due = self.streams.get(&group).and_then(|stream| stream.core.next_expiry(self.now));
         self.plan_expiry(group, due);
+    }
+
+    /// Sets a stream's configuration, and lets its account know the subjects.
+    pub(crate) fn set_stream_config(&mut self, group: u32, config: StreamConfig) {
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        if stream.subjects() == config.subjects {
+            return stream.set_config(config);
+        }
+        self.index_subjects(group, false);
+        if let Some(stream) = self.streams.get_mut(&group) {
+            stream.set_config(config);
+        }
+        self.index_subjects(group, true);
+    }
+
+    /// Lets a stream's account know its subjects, or forget them.
+    pub(crate) fn index_subjects(&mut self, group: u32, begins: bool) {
+        let Some(stream) = self.streams.get(&group) else { return };
+        let Some(account) = self.accounts.get_mut(stream.account as usize) else { return };
+        for subject in stream.subjects() {
+            if begins {
+                account.subjects.insert(subject.as_bytes(), group);
+            } else {
+                account.subjects.remove(subject.as_bytes(), group);
+            }
+        }
     }
 
     /// Deletes a stream.

@@ -76,6 +76,10 @@ struct Batch {
 /// Bytes of a batch that are kept for the next one.
 const KEPT: usize = 1 << 20;
 
+/// So many bytes, or batches that wait for the log, are much.
+const CROWDED: usize = 4 << 20;
+const BATCHES: usize = 64;
+
 /// All that waits to leave.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
@@ -107,6 +111,11 @@ impl Outbox {
     /// Bytes that are to leave with this batch, waiting or not.
     pub(crate) fn len(&self) -> usize {
         self.now.bytes.len() + self.open.bytes.len()
+    }
+
+    /// Whether so much waits that who can wait should add no more.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.len() > CROWDED || self.waiting.len() >= BATCHES
     }
 
     /// Whether something was added that waits for the log.

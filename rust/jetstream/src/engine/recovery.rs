@@ -16,6 +16,7 @@ use super::checkpoint::{Checkpoint, key};
 use super::journal::{Event, STORE};
 use super::references::{self, Referred};
 use super::{Durability, Engine, Host, Interest, InterestChange, Notice, Options, Outbox, Storage, Stream};
+use crate::api::Requests;
 use crate::consumer::{Consumer, ConsumerRequest, ConsumerState};
 use crate::stream::{Entry, Storage as StorageType, StreamConfig, StreamCore, StreamRequest};
 
@@ -190,7 +191,7 @@ impl<D: Disk> Engine<D> {
             passing: std::collections::VecDeque::new(),
             batches: HashMap::new(),
             fast_sweep: None,
-            long: std::collections::VecDeque::new(),
+            requests: Requests::default(),
             backups: super::restores::Backups::default(),
             feeding: std::collections::VecDeque::new(),
             feeds: 0,
@@ -349,6 +350,7 @@ impl<D: Disk> Engine<D> {
         if let Some(account) = self.accounts.get_mut(account as usize) {
             account.streams.insert(name, group);
         }
+        self.index_subjects(group, true);
         self.next_group = self.next_group.max(group.saturating_add(1));
     }
 
@@ -376,6 +378,7 @@ impl<D: Disk> Engine<D> {
         for id in consumers {
             self.drop_consumer(id, "409 Consumer Deleted");
         }
+        self.index_subjects(group, false);
         let Some(stream) = self.streams.remove(&group) else { return };
         self.link_feeds();
         if let Some(account) = self.accounts.get_mut(stream.account as usize) {
@@ -492,7 +495,7 @@ impl<D: Disk> Engine<D> {
             Event::Clear { next } => (Entry::Clear { next: *next }, 0),
             Event::Config { json } => {
                 if let Ok(request) = StreamRequest::decode(json, false) {
-                    stream.set_config(request.config);
+                    self.set_stream_config(group, request.config);
                 }
                 return;
             }
@@ -608,8 +611,19 @@ impl<D: Disk> Engine<D> {
 
     /// Says what a stream listens to, or that it does no more.
     pub(crate) fn announce(&mut self, group: u32, begins: bool) {
-        let Some(stream) = self.streams.get(&group) else { return };
-        let account = stream.account;
+        let changes = self.interests(group);
+        self.interest_changes.extend(changes.into_iter().map(|change| InterestChange { begins, ..change }));
+    }
+
+    /// Lets the world know what streams listen to.
+    pub(crate) fn tell_changes(&mut self, changes: impl Iterator<Item = InterestChange>) {
+        self.interest_changes.extend(changes);
+    }
+
+    /// What a stream listens to, as it begins.
+    pub(crate) fn interests(&self, group: u32) -> Vec<InterestChange> {
+        let Some(stream) = self.streams.get(&group) else { return Vec::new() };
+        let (account, begins) = (stream.account, true);
         let change = |interest, subject: String| InterestChange { account, group, interest, subject, begins };
         let mut changes: Vec<_> =
             stream.subjects().iter().map(|subject| change(Interest::Publish, subject.clone())).collect();
@@ -621,7 +635,7 @@ impl<D: Disk> Engine<D> {
                 changes.push(change(Interest::DirectGet, subject));
             }
         }
-        self.interest_changes.extend(changes);
+        changes
     }
 
     /// Removes files that no stream knows: they were made after the last checkpoint, or should have gone before.

@@ -55,6 +55,10 @@ pub(crate) struct Stream<D: Disk> {
     pub(super) is_stopped: bool,
     /// It is known when that is tried again.
     pub(super) has_retry: bool,
+    /// The source with which that goes on; and whether it begins anew behind the last one.
+    pub(super) feed_at: usize,
+    /// See `feed_at`.
+    pub(super) feeds_again: bool,
     /// A mirror that has all of its origin's messages, so that it may answer direct gets for it.
     pub(super) is_caught_up: bool,
     /// Publishers that send ahead, by the id of what they send.
@@ -91,6 +95,8 @@ impl<D: Disk> Stream<D> {
             is_feeding: false,
             is_stopped: false,
             has_retry: false,
+            feed_at: 0,
+            feeds_again: false,
             is_caught_up: false,
             fast: HashMap::new(),
         };

@@ -34,7 +34,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Requests were dropped because too many waited, in the queue of this name.
-    pub fn requests_dropped(&mut self, queue: &str, count: u64) {
+    pub(crate) fn requests_dropped(&mut self, queue: &str, count: u64) {
         self.warn(format!("{queue} limit reached, dropping {count} requests"));
         let body = json!({"server": self.options.server_name, "dropped": count});
         self.advise_server("API.LIMIT_REACHED", "advisory.v1.api_limit_reached", body);

@@ -461,6 +461,9 @@ impl Turn<'_> {
 
 /// Moves the cursor to where the first message on the only subject may be; true if there is none.
 fn skip_ahead<D: Disk>(c: &mut Consumer, messages: &Storage<D>) -> bool {
+    if c.filters().len() != 1 {
+        return false;
+    }
     let [filter] = c.config().filters()[..] else { return false };
     if stonechat_subject::has_wildcard(filter.as_bytes()) {
         return false;

@@ -8,6 +8,7 @@ use stonechat_subject::{
 
 use super::config::{Discard, PersistMode, Placement, Retention, Storage, StreamConfig, StreamSource};
 use crate::error::{self, ApiError, Template};
+use crate::meetings::Meetings;
 
 const NAME_LEN_MAX: usize = 255;
 const DESCRIPTION_LEN_MAX: usize = 4096;
@@ -38,10 +39,22 @@ impl Origins for () {
 ///
 /// That of the first rule that it breaks. With `pedantic`, what would be adjusted is an error as well.
 pub fn check(
+    config: StreamConfig,
+    pedantic: bool,
+    duplicate_window_max: i64,
+    origins: &dyn Origins,
+) -> Result<StreamConfig, ApiError> {
+    let meetings = Meetings::of(&config, origins);
+    check_with(config, pedantic, duplicate_window_max, origins, &meetings)
+}
+
+/// The same, where it is known which of its subjects meet.
+pub(crate) fn check_with(
     mut config: StreamConfig,
     pedantic: bool,
     duplicate_window_max: i64,
     origins: &dyn Origins,
+    meetings: &Meetings,
 ) -> Result<StreamConfig, ApiError> {
     let c = &mut config;
     check_texts(c)?;
@@ -49,12 +62,12 @@ pub fn check(
     check_times(c, pedantic, duplicate_window_max)?;
     check_features(c, pedantic)?;
     if c.mirror.is_some() {
-        check_mirror(c, pedantic, origins)?;
+        check_mirror(c, pedantic, origins, meetings)?;
     }
-    check_sources(c, origins)?;
-    check_external(c, origins)?;
+    check_sources(c, origins, meetings)?;
+    check_external(c, meetings)?;
     check_cycles(c, origins)?;
-    check_subjects(c)?;
+    check_subjects(c, meetings)?;
     check_transform(c)?;
     check_republish(c, pedantic)?;
     if c.placement == Some(Placement::default()) {
@@ -241,7 +254,12 @@ fn check_features(c: &mut StreamConfig, pedantic: bool) -> Result<(), ApiError> 
     Ok(())
 }
 
-fn check_mirror(c: &mut StreamConfig, pedantic: bool, origins: &dyn Origins) -> Result<(), ApiError> {
+fn check_mirror(
+    c: &mut StreamConfig,
+    pedantic: bool,
+    origins: &dyn Origins,
+    meetings: &Meetings,
+) -> Result<(), ApiError> {
     let Some(mirror) = &c.mirror else { return Ok(()) };
     let excluded: [(bool, Template); 7] = [
         (c.first_seq > 0, error::MIRROR_WITH_FIRST_SEQ),
@@ -271,8 +289,7 @@ fn check_mirror(c: &mut StreamConfig, pedantic: bool, origins: &dyn Origins) -> 
         }
         check_mapping(&transform.src, &transform.dest)
             .map_err(|e| error::MIRROR_INVALID_TRANSFORM_DESTINATION.with("err", e))?;
-        let mut others = mirror.subject_transforms.iter().enumerate().filter(|(j, _)| *j != i);
-        if others.any(|(_, other)| overlaps(transform.src.as_bytes(), other.src.as_bytes())) {
+        if meetings.mirror_transform() == Some(i) {
             return Err(error::MIRROR_OVERLAPPING_SUBJECT_FILTERS.error());
         }
     }
@@ -312,12 +329,12 @@ fn check_mapping(source: &str, destination: &str) -> Result<(), stonechat_subjec
     Transform::new(source.as_bytes(), destination.as_bytes()).map(drop)
 }
 
-fn check_sources(c: &StreamConfig, origins: &dyn Origins) -> Result<(), ApiError> {
+fn check_sources(c: &StreamConfig, origins: &dyn Origins, meetings: &Meetings) -> Result<(), ApiError> {
     if !c.sources.is_empty() && c.allow_msg_schedules {
         return Err(error::SOURCE_WITH_MSG_SCHEDULES.error());
     }
     let (mut seen, mut consumers) = (HashSet::new(), HashSet::new());
-    for source in &c.sources {
+    for (i, source) in c.sources.iter().enumerate() {
         if !is_valid_name(&source.name) {
             return Err(error::SOURCE_INVALID_STREAM_NAME.error());
         }
@@ -337,11 +354,8 @@ fn check_sources(c: &StreamConfig, origins: &dyn Origins) -> Result<(), ApiError
             check_mapping(&transform.src, &transform.dest)
                 .map_err(|e| error::SOURCE_INVALID_TRANSFORM_DESTINATION.with("err", e))?;
         }
-        for (i, outer) in source.subject_transforms.iter().enumerate() {
-            let mut others = source.subject_transforms.iter().enumerate().filter(|(j, _)| *j != i);
-            if others.any(|(_, inner)| is_subset(outer.src.as_bytes(), inner.src.as_bytes())) {
-                return Err(error::SOURCE_OVERLAPPING_SUBJECT_FILTERS.error());
-            }
+        if meetings.met_source == Some(i) {
+            return Err(error::SOURCE_OVERLAPPING_SUBJECT_FILTERS.error());
         }
         if !has_valid_consumer(source) {
             return Err(error::SOURCE_DURABLE_CONSUMER_CFG_INVALID.error());
@@ -363,20 +377,13 @@ fn check_sources(c: &StreamConfig, origins: &dyn Origins) -> Result<(), ApiError
     Ok(())
 }
 
-fn check_external(c: &StreamConfig, origins: &dyn Origins) -> Result<(), ApiError> {
+fn check_external(c: &StreamConfig, meetings: &Meetings) -> Result<(), ApiError> {
     let all = || c.mirror.iter().chain(&c.sources);
-    let known: Vec<&String> = all()
-        .filter(|s| s.external.is_none())
-        .filter_map(|s| origins.stream(&s.name))
-        .flat_map(|origin| &origin.subjects)
-        .collect();
     for prefix in all().filter_map(|s| s.external.as_ref()).map(|e| &e.deliver).filter(|p| !p.is_empty()) {
         if !is_valid_literal(prefix.as_bytes()) {
             return Err(error::STREAM_INVALID_EXTERNAL_DELIVERY_SUBJ.with("prefix", prefix));
         }
-        if let Some(subject) =
-            known.iter().find(|s| overlaps(s.as_bytes(), format!("{prefix}.{s}").as_bytes()))
-        {
+        if let Some((_, subject)) = meetings.prefix().filter(|(met, _)| met == prefix) {
             return Err(error::STREAM_EXTERNAL_DEL_PREFIX_OVERLAPS
                 .with("prefix", prefix)
                 .with("subject", subject));
@@ -424,7 +431,7 @@ fn check_cycles(c: &StreamConfig, origins: &dyn Origins) -> Result<(), ApiError>
     Ok(())
 }
 
-fn check_subjects(c: &mut StreamConfig) -> Result<(), ApiError> {
+fn check_subjects(c: &mut StreamConfig, meetings: &Meetings) -> Result<(), ApiError> {
     if c.subjects.is_empty() && c.mirror.is_none() && c.sources.is_empty() {
         c.subjects.push(c.name.clone());
         return Ok(());
@@ -449,7 +456,9 @@ fn check_subjects(c: &mut StreamConfig) -> Result<(), ApiError> {
                 return invalid("subjects that overlap with system api require no-ack to be true");
             }
         }
-        if let Some(other) = c.subjects[i + 1..].iter().find(|o| overlaps(bytes, o.as_bytes())) {
+        if meetings.subject() == Some(i)
+            && let Some(other) = c.subjects[i + 1..].iter().find(|o| overlaps(bytes, o.as_bytes()))
+        {
             return invalid(format_args!("subject {subject:?} overlaps with {other:?}"));
         }
     }

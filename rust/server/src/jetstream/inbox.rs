@@ -46,42 +46,15 @@ pub(super) enum Kind {
     Snapshot,
     /// A chunk of a backup.
     Restore,
-    /// A request that is not answered, because too many came at once.
-    Dropped,
 }
 
-/// The queues in which requests wait, as nats-server 2.15 names them.
-pub(super) const QUEUES: [&str; 2] = ["JetStream API queue", "JetStream API info queue"];
-
 /// How much may wait.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct QueueLimits {
-    /// Requests in each of the queues.
-    pub(super) requests: [usize; 2],
     /// Messages for one stream, if that is limited.
     pub(super) messages: Option<usize>,
     /// Their bytes.
     pub(super) bytes: Option<usize>,
-}
-
-impl Default for QueueLimits {
-    fn default() -> Self {
-        Self { requests: [usize::MAX; 2], messages: None, bytes: None }
-    }
-}
-
-/// In which of the queues a request waits: those that only look have one of their own.
-fn queue_of(subject: &[u8]) -> usize {
-    const INFO: [&[u8]; 6] = [
-        b"STREAM.NAMES",
-        b"STREAM.LIST",
-        b"STREAM.INFO.",
-        b"CONSUMER.NAMES.",
-        b"CONSUMER.LIST.",
-        b"CONSUMER.INFO.",
-    ];
-    let rest = subject.strip_prefix(b"$JS.API.").unwrap_or_default();
-    usize::from(rest == b"INFO" || INFO.iter().any(|begin| rest.starts_with(begin)))
 }
 
 /// The subjects of consumers begin so.
@@ -127,9 +100,6 @@ pub(super) struct Arrived {
     pub(super) stop: bool,
     /// Messages and bytes that wait for each stream; kept only where that is limited.
     buffered: HashMap<u32, (usize, usize)>,
-    /// Requests that wait in each queue, and those that were dropped.
-    waiting: [usize; 2],
-    pub(super) dropped: [u64; 2],
 }
 
 impl Arrived {
@@ -148,23 +118,6 @@ impl Arrived {
 
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty() && self.done.is_empty() && self.commands.is_empty() && !self.stop
-    }
-
-    /// Takes note of a request. When too many wait in its queue, all of them are dropped, as nats-server 2.15 does.
-    fn note_request(&mut self, queue: usize, limits: QueueLimits) {
-        self.waiting[queue] += 1;
-        if self.waiting[queue] < limits.requests[queue] {
-            return;
-        }
-        self.dropped[queue] += std::mem::take(&mut self.waiting[queue]) as u64;
-        let mut at = 0;
-        for item in &mut self.items {
-            let subject = self.bytes.get(at..at + item.subject_len as usize).unwrap_or_default();
-            if item.kind == Kind::Api && queue_of(subject) == queue {
-                item.kind = Kind::Dropped;
-            }
-            at += (item.subject_len + item.reply_len + item.headers_len + item.payload_len) as usize;
-        }
     }
 
     /// Takes note of a message for a stream; false if too much waits for it.
@@ -202,7 +155,6 @@ impl Arrived {
         self.items.clear();
         self.bytes.clear();
         self.buffered.clear();
-        (self.waiting, self.dropped) = ([0; 2], [0; 2]);
         if self.bytes.capacity() > SLOW {
             (self.bytes, self.items) = (Vec::new(), Vec::new());
         }
@@ -478,9 +430,6 @@ impl Inlet for Inbox {
         for part in [&subject, message.reply, headers, payload] {
             arrived.bytes.extend_from_slice(part);
         }
-        if kind == Kind::Api {
-            arrived.note_request(queue_of(&subject), self.limits);
-        }
         true
     }
 
@@ -530,7 +479,7 @@ mod tests {
 
     #[test]
     fn messages_of_a_stream_wait_within_its_limits() {
-        let limits = QueueLimits { messages: Some(2), bytes: Some(100), ..QueueLimits::default() };
+        let limits = QueueLimits { messages: Some(2), bytes: Some(100) };
         let mut arrived = Arrived::default();
         assert!(arrived.note_message(1, 10, limits));
         assert!(!arrived.note_message(1, 91, limits), "bytes");

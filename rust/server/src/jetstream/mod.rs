@@ -141,12 +141,9 @@ impl JetStream {
         for (name, limits) in accounts(options) {
             engine.set_limits(&name, limits);
         }
+        engine.set_request_limits([js.request_queue_limit, js.info_queue_limit]);
         engine.set_system_account(crate::settings::system_account(options));
-        let limits = QueueLimits {
-            requests: [js.request_queue_limit, js.info_queue_limit],
-            messages: js.max_buffered_msgs,
-            bytes: js.max_buffered_size,
-        };
+        let limits = QueueLimits { messages: js.max_buffered_msgs, bytes: js.max_buffered_size };
         let inbox = Arc::new(Inbox::new(limits));
         let runner = runner::Runner::new(engine, broker.clone(), inbox.clone(), directory, log.clone());
         let thread = runner.and_then(runner::Runner::start).map_err(JetStreamError::Thread)?;

@@ -19,7 +19,7 @@ use stonechat_store::disk::RealDisk;
 use tracing::{error, warn};
 
 use super::directory::Directory;
-use super::inbox::{Arrived, Inbox, Item, Kind, QUEUES, Waiting, ack_numbers, tag};
+use super::inbox::{Arrived, Inbox, Item, Kind, Waiting, ack_numbers, tag};
 use super::now;
 use super::workers::Workers;
 use crate::logging::Logger;
@@ -124,9 +124,6 @@ impl Runner {
             self.learn_accounts();
         }
         let stop = std::mem::take(&mut arrived.stop);
-        for (queue, dropped) in QUEUES.iter().zip(arrived.dropped).filter(|(_, dropped)| *dropped > 0) {
-            self.engine.requests_dropped(queue, dropped);
-        }
         arrived.for_each(|i, item, waiting| {
             self.take(item, waiting);
             if (i + 1) % BATCH == 0 {
@@ -134,13 +131,16 @@ impl Runner {
                 self.engine.set_time(now());
                 self.inbox.take_done().into_iter().for_each(|done| self.engine.job_done(done));
                 self.engine.tick();
-                self.end_batch();
+                // Requests have their turn when all of it is done.
+                self.engine.commit_messages();
+                self.end_commit();
             }
         });
         arrived.clear();
         self.arrived = arrived;
         self.engine.tick();
-        self.end_batch();
+        self.engine.commit();
+        self.end_commit();
         stop
     }
 
@@ -174,7 +174,6 @@ impl Runner {
         match item.kind {
             Kind::Publish => self.engine.publish(item.number, reply, &Publish { subject, headers, payload }),
             Kind::Overflow => self.engine.refuse(item.number, reply),
-            Kind::Dropped => {}
             Kind::Pull => self.engine.pull(item.number, reply, headers, payload),
             Kind::Ack => {
                 self.engine.ack(item.number, ack_numbers(subject), reply, payload);
@@ -230,11 +229,6 @@ impl Runner {
             fields.retain(|_, v| !(v.is_null() || v.as_str() == Some("") || v.as_u64() == Some(0)));
         }
         value
-    }
-
-    fn end_batch(&mut self) {
-        self.engine.commit();
-        self.end_commit();
     }
 
     fn end_commit(&mut self) {

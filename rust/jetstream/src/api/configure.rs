@@ -1,0 +1,372 @@
+//! Configurations of streams, to be created, changed or restored: they are checked in steps, since they may hold very many subjects.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+use stonechat_store::disk::Disk;
+use stonechat_subject::{Relation, Search};
+
+use super::long::Long;
+use super::{Answer, Reply, Request, fields};
+use crate::engine::{Engine, InterestChange};
+use crate::error::{self, ApiError};
+use crate::meetings::Meetings;
+use crate::stream::{Origins, PersistMode, StreamConfig, StreamRequest, check_with, update};
+
+const VERSION_KEY: &str = "_nats.ver";
+const LEVEL_KEY: &str = "_nats.level";
+const REQUIRED_KEY: &str = "_nats.req.level";
+/// Changes of what a stream listens to in one step.
+const CHANGES: usize = if cfg!(debug_assertions) { 64 } else { 1024 };
+
+/// What becomes of a configuration.
+#[derive(Debug)]
+enum Aim {
+    Create,
+    Update,
+    /// With the state that the backup tells.
+    Restore(Value),
+}
+
+/// A configuration on its way.
+#[derive(Debug)]
+pub(super) struct Configure {
+    name: String,
+    aim: Aim,
+    config: StreamConfig,
+    pedantic: bool,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Which of its subjects meet.
+    Meet(Box<Meetings>),
+    /// Which of them other streams have.
+    Overlap(OverlapSearch),
+    /// The stream is there, and what it listens to has yet to be told.
+    Announce { group: u32, changes: Changes },
+}
+
+struct AccountStreams<'e, D: Disk> {
+    engine: &'e Engine<D>,
+    account: u32,
+}
+
+impl<D: Disk> Origins for AccountStreams<'_, D> {
+    fn stream(&self, name: &str) -> Option<&StreamConfig> {
+        let group = self.engine.find(self.account, name).ok()?;
+        self.engine.streams.get(&group).map(|stream| stream.core.config())
+    }
+}
+
+/// A look for streams of the account whose subjects a configuration wants too.
+#[derive(Debug, Default)]
+struct OverlapSearch {
+    subject: usize,
+    search: Option<Search>,
+    is_found: bool,
+}
+
+impl OverlapSearch {
+    /// Goes on, with the same configuration each time; true when it is done.
+    fn step<D: Disk>(
+        &mut self,
+        engine: &Engine<D>,
+        account: u32,
+        config: &StreamConfig,
+        budget: &mut usize,
+    ) -> bool {
+        // The stream itself has its subjects already.
+        let own = engine.find(account, &config.name).unwrap_or(u32::MAX);
+        let Some(account) = engine.accounts.get(account as usize) else { return true };
+        while let Some(subject) = config.subjects.get(self.subject).filter(|_| !self.is_found) {
+            let new = || Search::new(subject.as_bytes(), Relation::Overlaps);
+            let search = self.search.get_or_insert_with(new);
+            let Some(found) = account.subjects.finds_other(search, own, budget) else { return false };
+            (self.is_found, self.subject, self.search) = (found, self.subject + 1, None);
+        }
+        true
+    }
+
+    fn result(&self) -> Result<(), ApiError> {
+        if self.is_found { Err(error::STREAM_SUBJECT_OVERLAP.error()) } else { Ok(()) }
+    }
+}
+
+/// Changes of what streams listen to, which are told some at a time.
+#[derive(Debug, Default)]
+pub(super) struct Changes(Vec<InterestChange>);
+
+impl Changes {
+    /// What ends and what begins.
+    fn between(before: Vec<InterestChange>, after: Vec<InterestChange>) -> Self {
+        let (old, new): (HashSet<_>, HashSet<_>) =
+            (before.iter().cloned().collect(), after.iter().cloned().collect());
+        let begun = after.into_iter().filter(|change| !old.contains(change));
+        let ended = before.into_iter().filter(|change| !new.contains(change));
+        Self(begun.chain(ended.map(|change| InterestChange { begins: false, ..change })).collect())
+    }
+
+    /// What a stream that goes does not listen to any more.
+    pub(super) fn ends(all: Vec<InterestChange>) -> Self {
+        Self(all.into_iter().map(|change| InterestChange { begins: false, ..change }).collect())
+    }
+
+    /// Tells some of them; true if those were all.
+    pub(super) fn step<D: Disk>(&mut self, engine: &mut Engine<D>, budget: &mut usize) -> bool {
+        let left = self.0.len().saturating_sub(CHANGES);
+        *budget = budget.saturating_sub(self.0.len() - left);
+        engine.tell_changes(self.0.drain(left..));
+        self.0.is_empty()
+    }
+}
+
+impl Configure {
+    fn reply(&self, result: Result<Answer, ApiError>) -> Reply {
+        match self.aim {
+            Aim::Create => Reply::new("stream_create_response", result),
+            Aim::Update => Reply::new("stream_update_response", result),
+            Aim::Restore(_) => {
+                Reply::new("stream_restore_response", result).or(json!({"deliver_subject": ""}))
+            }
+        }
+    }
+
+    /// Whether the configuration is that of the stream that is asked for.
+    fn is_named(&self) -> Result<(), ApiError> {
+        if self.config.name == self.name { Ok(()) } else { Err(error::STREAM_MISMATCH.error()) }
+    }
+}
+
+impl<D: Disk> Engine<D> {
+    /// Whether other streams of the account have subjects that a configuration wants too.
+    pub(crate) fn check_overlap(&self, account: u32, config: &StreamConfig) -> Result<(), ApiError> {
+        let mut search = OverlapSearch::default();
+        while !search.step(self, account, config, &mut { usize::MAX }) {}
+        search.result()
+    }
+
+    /// Creates or changes a stream: answers at once if that is little, else later.
+    pub(super) fn configure_stream(
+        &mut self,
+        name: &str,
+        request: &Request<'_>,
+        is_new: bool,
+    ) -> Option<Reply> {
+        let aim = if is_new { Aim::Create } else { Aim::Update };
+        self.begin_to_configure(name, request, aim, request.payload)
+    }
+
+    /// Begins to restore a stream with this configuration and state.
+    pub(super) fn configure_restored(
+        &mut self,
+        name: &str,
+        request: &Request<'_>,
+        config: &Value,
+        state: Value,
+    ) -> Option<Reply> {
+        self.begin_to_configure(name, request, Aim::Restore(state), config.to_string().as_bytes())
+    }
+
+    fn begin_to_configure(
+        &mut self,
+        name: &str,
+        request: &Request<'_>,
+        aim: Aim,
+        payload: &[u8],
+    ) -> Option<Reply> {
+        let mut configure = Configure {
+            name: name.to_owned(),
+            aim,
+            config: StreamConfig::default(),
+            pedantic: false,
+            stage: Stage::Meet(Box::default()),
+        };
+        match StreamRequest::decode(payload, self.options.strict) {
+            Ok(request) => (configure.config, configure.pedantic) = (request.config, request.pedantic),
+            Err(e) => return Some(configure.reply(Err(e.into()))),
+        }
+        // An update looks at the name last, as with nats-server 2.15.
+        if !matches!(configure.aim, Aim::Update) {
+            let named = configure.is_named().and_then(|()| match name.contains(['/', '\\']) {
+                true => Err(error::STREAM_NAME_CONTAINS_PATH_SEPARATORS.error()),
+                false => Ok(()),
+            });
+            if let Err(e) = named {
+                return Some(configure.reply(Err(e)));
+            }
+        }
+        let mut budget = super::long::CHECKS;
+        let reply = self.go_on_configuring(request, &mut configure, &mut budget);
+        self.requests.spend(super::long::CHECKS - budget);
+        if reply.is_none() {
+            self.ask_long(request, Long::Configure(Box::new(configure)));
+        }
+        reply
+    }
+
+    /// Goes on with a configuration; the answer when it is done.
+    pub(super) fn go_on_configuring(
+        &mut self,
+        request: &Request<'_>,
+        configure: &mut Configure,
+        budget: &mut usize,
+    ) -> Option<Reply> {
+        let account = request.account;
+        loop {
+            let result = match &mut configure.stage {
+                Stage::Meet(meetings) => {
+                    let origins = AccountStreams { engine: self, account };
+                    if !meetings.step(&configure.config, &origins, budget) {
+                        return None;
+                    }
+                    self.check_config(account, configure)
+                }
+                Stage::Overlap(search) => {
+                    if !search.step(self, account, &configure.config, budget) {
+                        return None;
+                    }
+                    let overlap = search.result();
+                    self.settle_config(request, configure, overlap)
+                }
+                Stage::Announce { group, changes } => {
+                    let group = *group;
+                    if !changes.step(self, budget) {
+                        return None;
+                    }
+                    Ok(Some(self.configured(group, matches!(configure.aim, Aim::Create))))
+                }
+            };
+            match result {
+                Ok(None) if *budget == 0 => return None,
+                Ok(None) => {}
+                Ok(Some(answer)) => return Some(configure.reply(Ok(answer))),
+                Err(e) => return Some(configure.reply(Err(e))),
+            }
+        }
+    }
+
+    /// Checks what can be checked without the stream itself.
+    fn check_config(&mut self, account: u32, configure: &mut Configure) -> Result<Option<Answer>, ApiError> {
+        let Stage::Meet(meetings) = &configure.stage else { return Ok(None) };
+        let origins = AccountStreams { engine: self, account };
+        let (config, window) = (std::mem::take(&mut configure.config), self.options.duplicate_window_max);
+        configure.config = check_with(config, configure.pedantic, window, &origins, meetings)?;
+        configure.is_named()?;
+        let config = &mut configure.config;
+        config.metadata.retain(|key, _| key != VERSION_KEY && key != LEVEL_KEY);
+        config.metadata.insert(REQUIRED_KEY.to_owned(), required_level(config).to_string());
+        configure.stage = Stage::Overlap(OverlapSearch::default());
+        Ok(None)
+    }
+
+    /// Carries out what was checked, where it is known whether its subjects overlap those of other streams.
+    fn settle_config(
+        &mut self,
+        request: &Request<'_>,
+        configure: &mut Configure,
+        overlap: Result<(), ApiError>,
+    ) -> Result<Option<Answer>, ApiError> {
+        let (account, config) = (request.account, std::mem::take(&mut configure.config));
+        match &mut configure.aim {
+            Aim::Create => {
+                let (group, changes) = self.try_create(account, &configure.name, config, overlap)?;
+                configure.stage = Stage::Announce { group, changes };
+                Ok(None)
+            }
+            Aim::Update => {
+                let (group, changes) = self.try_update(account, &configure.name, config, overlap)?;
+                configure.stage = Stage::Announce { group, changes };
+                Ok(None)
+            }
+            Aim::Restore(state) => {
+                self.check_limits(account, &config, None)?;
+                if self.find(account, &configure.name).is_ok() || self.is_restoring(account, &configure.name)
+                {
+                    return Err(error::STREAM_NAME_EXIST_RESTORE_FAILED.error());
+                }
+                overlap?;
+                let state = std::mem::take(state);
+                let subject = self.begin_restore(account, config, state, (request.client)());
+                Ok(Some(fields(json!({"deliver_subject": subject}))))
+            }
+        }
+    }
+
+    /// The number of the stream, and what it listens to from now on.
+    fn try_create(
+        &mut self,
+        account: u32,
+        name: &str,
+        config: StreamConfig,
+        overlap: Result<(), ApiError>,
+    ) -> Result<(u32, Changes), ApiError> {
+        if let Ok(group) = self.find(account, name) {
+            let is_same = self.streams.get(&group).is_some_and(|stream| *stream.core.config() == config);
+            // It listens already.
+            return if is_same {
+                Ok((group, Changes::default()))
+            } else {
+                Err(error::STREAM_NAME_EXIST.error())
+            };
+        }
+        if config.sealed {
+            let text = "stream configuration for create can not be sealed";
+            return Err(error::STREAM_INVALID_CONFIG.with("err", text));
+        }
+        if config.mirror.is_none() && config.mirror_direct {
+            let text = "stream has no mirror but does have mirror direct";
+            return Err(error::STREAM_INVALID_CONFIG.with("err", text));
+        }
+        self.check_limits(account, &config, None)?;
+        overlap?;
+        if let Some(refusal) = &self.refuses {
+            return Err(refusal.clone());
+        }
+        let group = self.create_silently(account, config);
+        let fields = fields(json!({"stream": name, "action": "create"}));
+        let subject = format!("$JS.EVENT.ADVISORY.STREAM.CREATED.{name}");
+        self.advise(account, &subject, "advisory.v1.stream_action", fields);
+        Ok((group, Changes(self.interests(group))))
+    }
+
+    /// The number of the stream, and what of what it listens to changes.
+    fn try_update(
+        &mut self,
+        account: u32,
+        name: &str,
+        config: StreamConfig,
+        overlap: Result<(), ApiError>,
+    ) -> Result<(u32, Changes), ApiError> {
+        let group = self.find(account, name)?;
+        let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
+        let old = stream.core.config().clone();
+        let config = update(&old, config)?;
+        self.check_consumers(group, &old, &config)?;
+        overlap?;
+        self.check_limits(account, &config, Some(&old))?;
+        let before = self.interests(group);
+        self.reconfigure(group, config);
+        let changes = Changes::between(before, self.interests(group));
+        let fields = fields(json!({"stream": name, "action": "modify"}));
+        let subject = format!("$JS.EVENT.ADVISORY.STREAM.UPDATED.{name}");
+        self.advise(account, &subject, "advisory.v1.stream_action", fields);
+        Ok((group, changes))
+    }
+}
+
+/// The level of the API that a stream with this configuration needs (ADR-44).
+fn required_level(config: &StreamConfig) -> u32 {
+    if config.allow_batched {
+        4
+    } else if config.allow_msg_counter
+        || config.allow_atomic
+        || config.allow_msg_schedules
+        || config.persist_mode == PersistMode::Async
+    {
+        2
+    } else {
+        u32::from(config.allow_msg_ttl || config.subject_delete_marker_ttl > 0)
+    }
+}

@@ -1,0 +1,346 @@
+//! Creating and changing consumers: their filters are compared in steps, since there may be very many.
+
+use std::ops::Bound;
+
+use stonechat_store::disk::Disk;
+use stonechat_subject::{Found, Relation, Search};
+
+use super::long::{CHECKS, Long};
+use super::{Answer, Reply, Request};
+use crate::consumer::{
+    AckPolicy, Action, CheckContext, ConsumerConfig, ConsumerRequest, DeliverPolicy, PriorityPolicy,
+    check_update, check_with, set_defaults,
+};
+use crate::engine::Engine;
+use crate::error::{self, ApiError};
+use crate::meetings::FilterMeetings;
+use crate::stream::Retention;
+
+const NAME_LEN_MAX: usize = 255;
+const REQUIRED_KEY: &str = "_nats.req.level";
+
+/// Which of the subjects a consumer is created on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// `CONSUMER.CREATE.<stream>`
+    Unnamed,
+    /// `CONSUMER.DURABLE.CREATE.<stream>.<name>`
+    Durable,
+    /// `CONSUMER.CREATE.<stream>.<name>[.<filter>]`
+    Named,
+}
+
+/// A consumer on its way.
+#[derive(Debug)]
+pub(super) struct Consume {
+    /// The tokens of the request's subject behind `CONSUMER`.
+    tokens: Vec<String>,
+    asked: ConsumerRequest,
+    meetings: FilterMeetings,
+    uniqueness: Uniqueness,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Which of its filters meet.
+    Meet,
+    /// Whether others want the same messages.
+    Compare,
+}
+
+/// How far a consumer of a work queue was compared with the others.
+#[derive(Debug, Default)]
+struct Uniqueness {
+    /// The name of the one that it is compared with, and the filter of that one.
+    other: Option<String>,
+    filter: usize,
+    search: Option<Search>,
+    is_shared: bool,
+}
+
+impl Uniqueness {
+    /// Goes on; true when it is done.
+    fn step<D: Disk>(
+        &mut self,
+        engine: &Engine<D>,
+        group: u32,
+        name: &str,
+        meetings: &FilterMeetings,
+        budget: &mut usize,
+    ) -> bool {
+        let Some(stream) = engine.streams.get(&group) else { return true };
+        loop {
+            let Some(left) = budget.checked_sub(1) else { return false };
+            *budget = left;
+            let from = self.other.as_deref().map_or(Bound::Unbounded, |other| match self.search.is_some() {
+                // The same one once more.
+                true => Bound::Included(other),
+                false => Bound::Excluded(other),
+            });
+            let next = stream.consumers.range::<str, _>((from, Bound::Unbounded)).next();
+            let Some((other, id)) = next.filter(|_| !self.is_shared) else { return true };
+            let config = engine.consumers.get(id).map(|c| c.config()).filter(|_| other != name);
+            if let Some(config) = config {
+                let filters = config.filters();
+                self.is_shared |= filters.is_empty();
+                while let Some(filter) = filters.get(self.filter).filter(|_| !self.is_shared) {
+                    let new = || Search::new(filter.as_bytes(), Relation::Overlaps);
+                    match meetings.index().next(self.search.get_or_insert_with(new), budget) {
+                        Found::More => {
+                            self.other = Some(other.clone());
+                            return false;
+                        }
+                        Found::Owners(_) => self.is_shared = true,
+                        Found::End => (self.filter, self.search) = (self.filter + 1, None),
+                    }
+                }
+            }
+            (self.other, self.filter, self.search) = (Some(other.clone()), 0, None);
+        }
+    }
+}
+
+fn reply_of(result: Result<Answer, ApiError>) -> Reply {
+    Reply::new("consumer_create_response", result)
+}
+
+impl Consume {
+    /// The number of the stream, if it is a work queue; and the name that the consumer is to have.
+    fn queue<D: Disk>(&self, engine: &Engine<D>, account: u32) -> Option<(u32, String)> {
+        let config = &self.asked.config;
+        let (stream, name) = match self.tokens.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["CREATE", stream] => (stream, config.name.as_str()),
+            ["DURABLE", "CREATE", stream, name] | ["CREATE", stream, name, ..] => (stream, name),
+            _ => return None,
+        };
+        let group = engine.find(account, stream).ok()?;
+        let retention = engine.streams.get(&group)?.core.config().retention;
+        (retention == Retention::Workqueue).then(|| (group, name.to_owned()))
+    }
+}
+
+impl<D: Disk> Engine<D> {
+    /// Creates or changes a consumer: answers at once if it has few filters, else later. `tokens` are those behind `CONSUMER`.
+    pub(super) fn create_consumer_request(
+        &mut self,
+        tokens: &[&str],
+        request: &Request<'_>,
+    ) -> Option<Reply> {
+        let asked = match ConsumerRequest::decode(request.payload, self.options.strict) {
+            Ok(asked) => asked,
+            Err(e) => return Some(reply_of(Err(e.into()))),
+        };
+        let mut consume = Consume {
+            tokens: tokens.iter().map(|token| (*token).to_owned()).collect(),
+            asked,
+            meetings: FilterMeetings::default(),
+            uniqueness: Uniqueness::default(),
+            stage: Stage::Meet,
+        };
+        let mut budget = CHECKS;
+        let reply = self.go_on_consuming(request, &mut consume, &mut budget);
+        self.requests.spend(CHECKS - budget);
+        if reply.is_none() {
+            self.ask_long(request, Long::Consume(Box::new(consume)));
+        }
+        reply
+    }
+
+    /// Goes on with a consumer; the answer when it is done.
+    pub(super) fn go_on_consuming(
+        &mut self,
+        request: &Request<'_>,
+        consume: &mut Consume,
+        budget: &mut usize,
+    ) -> Option<Reply> {
+        if consume.stage == Stage::Meet {
+            if !consume.meetings.step(&consume.asked.config, budget) {
+                return None;
+            }
+            consume.stage = Stage::Compare;
+        }
+        if let Some((group, name)) = consume.queue(self, request.account) {
+            let Consume { meetings, uniqueness, .. } = consume;
+            if !uniqueness.step(self, group, &name, meetings, budget) {
+                return None;
+            }
+        }
+        Some(reply_of(self.try_create_consumer(request.account, consume)))
+    }
+
+    fn try_create_consumer(&mut self, account: u32, consume: &mut Consume) -> Result<Answer, ApiError> {
+        let mut request = std::mem::take(&mut consume.asked);
+        let config = &mut request.config;
+        let tokens: Vec<&str> = consume.tokens.iter().map(String::as_str).collect();
+        let (form, stream, name, filter) = match tokens[..] {
+            ["CREATE", stream] => (Form::Unnamed, stream, config.name.clone(), String::new()),
+            ["DURABLE", "CREATE", stream, name] => (Form::Durable, stream, name.to_owned(), String::new()),
+            ["DURABLE", ..] => return Err(error::CONSUMER_DURABLE_NAME_NOT_IN_SUBJECT.error()),
+            ["CREATE", stream, name, ref filter @ ..] => {
+                (Form::Named, stream, name.to_owned(), filter.join("."))
+            }
+            _ => return Err(error::BAD_REQUEST.error()),
+        };
+        if stream != request.stream {
+            return Err(error::STREAM_MISMATCH.error());
+        }
+        if name.contains(['/', '\\']) {
+            return Err(error::CONSUMER_NAME_CONTAINS_PATH_SEPARATORS.error());
+        }
+        match form {
+            Form::Durable if config.durable.is_empty() => {
+                return Err(error::CONSUMER_DURABLE_NAME_NOT_SET.error());
+            }
+            Form::Durable | Form::Named if !config.durable.is_empty() && config.durable != name => {
+                return Err(error::CONSUMER_DURABLE_NAME_NOT_MATCH_SUBJECT.error());
+            }
+            Form::Durable | Form::Named => config.name.clone_from(&name),
+            Form::Unnamed if !config.durable.is_empty() => {
+                return Err(error::CONSUMER_EPHEMERAL_WITH_DURABLE_NAME.error());
+            }
+            Form::Unnamed => {}
+        }
+        if !filter.is_empty() && !config.filter_subjects.is_empty() {
+            return Err(error::CONSUMER_MULTIPLE_FILTERS_NOT_ALLOWED.error());
+        }
+        if !filter.is_empty() && config.filter_subject != filter {
+            return Err(error::CONSUMER_CREATE_FILTER_SUBJECT_MISMATCH.error());
+        }
+        if config.num_replicas > 1 {
+            return Err(error::STREAM_REPLICAS_NOT_SUPPORTED.error());
+        }
+        let group = self.find(account, stream)?;
+        if let Some(known) = self.find_consumer(group, &name).and_then(|id| self.consumers.get(&id)) {
+            // That is changed by its own request only.
+            config.pause_until = known.config().pause_until;
+        }
+        stamp(config);
+        let id = self.add_or_update(account, group, request, consume)?;
+        Ok(self.describe_consumer(id, true))
+    }
+
+    fn add_or_update(
+        &mut self,
+        account: u32,
+        group: u32,
+        request: ConsumerRequest,
+        consume: &Consume,
+    ) -> Result<u32, ApiError> {
+        let ConsumerRequest { mut config, action, pedantic, .. } = request;
+        let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
+        let limits = self.accounts.get(account as usize).and_then(|a| a.limits).unwrap_or_default();
+        let stream_config = stream.core.config();
+        let context = CheckContext {
+            stream: stream_config,
+            account_max_ack_pending: limits.max_ack_pending,
+            server_max_ack_pending: 0,
+            server_max_batch: 0,
+        };
+        set_defaults(&mut config, &context, pedantic)?;
+        check_with(&config, &context, &consume.meetings)?;
+        let is_shared = consume.uniqueness.is_shared;
+        let name = if config.durable.is_empty() { config.name.clone() } else { config.durable.clone() };
+        let is_queue = stream_config.retention == Retention::Workqueue;
+        if let Some(id) = self.find_consumer(group, &name).filter(|_| !name.is_empty()) {
+            return self.update_consumer(id, config, action, is_queue && is_shared);
+        }
+        if action == Action::Update {
+            return Err(error::CONSUMER_DOES_NOT_EXIST.error());
+        }
+        let others = stream.consumers.len() as i64;
+        let mut max = stream_config.max_consumers;
+        if max <= 0 || (limits.max_consumers > 0 && limits.max_consumers < max) {
+            max = limits.max_consumers;
+        }
+        if max <= 0 {
+            max = self.options.default_max_consumers;
+        }
+        if max > 0 && others >= max {
+            return Err(error::MAXIMUM_CONSUMERS_LIMIT.error());
+        }
+        if is_queue && !config.direct {
+            if !matches!(config.ack_policy, AckPolicy::Explicit | AckPolicy::FlowControl) {
+                return Err(error::CONSUMER_WQ_REQUIRES_EXPLICIT_ACK.error());
+            }
+            if config.deliver_policy != DeliverPolicy::All {
+                return Err(error::CONSUMER_WQ_CONSUMER_NOT_DELIVER_ALL.error());
+            }
+            if others > 0 {
+                if config.filters().is_empty() {
+                    return Err(error::CONSUMER_WQ_MULTIPLE_UNFILTERED.error());
+                }
+                if is_shared {
+                    return Err(error::CONSUMER_WQ_CONSUMER_NOT_UNIQUE.error());
+                }
+            }
+        }
+        if name.len() > NAME_LEN_MAX {
+            return Err(error::CONSUMER_NAME_TOO_LONG.with("max", NAME_LEN_MAX));
+        }
+        if let Some(refusal) = &self.refuses {
+            return Err(refusal.clone());
+        }
+        let name = if name.is_empty() { self.new_consumer_name(group) } else { name };
+        if config.durable.is_empty() {
+            config.name.clone_from(&name);
+        }
+        let is_paused = config.pause_until.is_some_and(|until| until > self.now);
+        let id = self.create_consumer(group, &name, config);
+        self.advise_action(id, "CREATED", "create");
+        if is_paused {
+            self.advise_pause(id);
+        }
+        Ok(id)
+    }
+
+    fn update_consumer(
+        &mut self,
+        id: u32,
+        config: ConsumerConfig,
+        action: Action,
+        is_shared: bool,
+    ) -> Result<u32, ApiError> {
+        let Some(known) = self.consumers.get(&id) else { return Err(error::CONSUMER_NOT_FOUND.error()) };
+        let mut config = config;
+        let old = known.config();
+        if config.durable.is_empty() && config.inactive_threshold <= 0 {
+            config.inactive_threshold = crate::consumer::INACTIVE_DEFAULT;
+        }
+        if action == Action::Create && *old != config {
+            return Err(error::CONSUMER_ALREADY_EXISTS.error());
+        }
+        if is_shared {
+            return Err(error::CONSUMER_WQ_CONSUMER_NOT_UNIQUE.error());
+        }
+        if *old == config {
+            return Ok(id);
+        }
+        check_update(old, &config, known.is_active)?;
+        self.reconfigure_consumer(id, config);
+        Ok(id)
+    }
+
+    fn new_consumer_name(&mut self, group: u32) -> String {
+        loop {
+            let id = self.host.unique_id();
+            let name = id.get(..8).unwrap_or(&id).to_owned();
+            if self.find_consumer(group, &name).is_none() {
+                return name;
+            }
+        }
+    }
+}
+
+/// Says which level of the API a consumer needs (ADR-44).
+pub(super) fn stamp(config: &mut ConsumerConfig) {
+    config.metadata.retain(|key, _| key != "_nats.ver" && key != "_nats.level");
+    let is_grouped = config.priority_policy != PriorityPolicy::None
+        || config.priority_timeout != 0
+        || !config.priority_groups.is_empty();
+    let level = match config.ack_policy {
+        AckPolicy::FlowControl => 4,
+        _ => u32::from(is_grouped || config.pause_until.is_some_and(|until| until != 0)),
+    };
+    config.metadata.insert(REQUIRED_KEY.to_owned(), level.to_string());
+}

@@ -1,0 +1,285 @@
+//! Requests that wait, each account's in a queue of its own, and how much is done for them in one turn of the engine: so that whoever
+//! asks much waits for it himself.
+//!
+//! A request is worked on at once if nothing of its account waits and the turn has time left. What takes longer than a step is a
+//! [`LongRequest`]: some of them keep the requests behind them waiting, since these may ask for what they make; the others go on beside
+//! them. The accounts have their turns one after the other.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+use serde_json::Value;
+use stonechat_store::disk::Disk;
+
+use super::Request;
+use super::long::{LongRequest, STEP};
+use crate::engine::Engine;
+
+/// How much is done for requests in one turn.
+const TURN: usize = STEP;
+/// What a request costs besides what it looks at.
+const REQUEST: usize = STEP / 64;
+/// So many bytes of a request or an answer cost a whole turn.
+const BYTES: usize = 128 << 10;
+/// Requests of an account that go on beside each other.
+const BESIDE_MAX: usize = 64;
+/// Requests of an account that wait, unless configured, and bytes of them, of one account and of all.
+const WAITING_MAX: usize = 10_000;
+const ACCOUNT_BYTES_MAX: usize = 32 << 20;
+const BYTES_MAX: usize = 128 << 20;
+/// The queues, as nats-server 2.15 names them.
+const NAMES: [&str; 2] = ["JetStream API queue", "JetStream API info queue"];
+
+/// Requests that wait or are on their way.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    accounts: HashMap<u32, OfAccount>,
+    /// Accounts with something to do, in the order of their turns.
+    turns: VecDeque<u32>,
+    /// What was done in this turn.
+    spent: usize,
+    /// Bytes of all that waits.
+    bytes: usize,
+    limits: [usize; 2],
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self {
+            accounts: HashMap::new(),
+            turns: VecDeque::new(),
+            spent: 0,
+            bytes: 0,
+            limits: [WAITING_MAX; 2],
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct OfAccount {
+    waiting: VecDeque<Owned>,
+    bytes: usize,
+    /// How many wait in each of the queues that nats-server has.
+    counts: [usize; 2],
+    /// The one that keeps the others waiting.
+    first: Option<LongRequest>,
+    beside: VecDeque<LongRequest>,
+    /// Whose turn it is of the two.
+    is_beside: bool,
+    /// It is among those that wait for their turn.
+    has_turn: bool,
+}
+
+/// A request that is kept.
+#[derive(Debug)]
+pub(super) struct Owned {
+    pub(super) account: u32,
+    pub(super) subject: Vec<u8>,
+    pub(super) reply: Vec<u8>,
+    pub(super) headers: Vec<u8>,
+    pub(super) payload: Vec<u8>,
+    pub(super) client: Value,
+    /// The stream of a direct get.
+    group: Option<u32>,
+}
+
+impl Owned {
+    pub(super) fn new(request: &Request<'_>, group: Option<u32>) -> Self {
+        Self {
+            account: request.account,
+            subject: request.subject.to_vec(),
+            reply: request.reply.to_vec(),
+            headers: request.headers.to_vec(),
+            payload: request.payload.to_vec(),
+            client: (request.client)(),
+            group,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.subject.len() + self.reply.len() + self.headers.len() + self.payload.len()
+    }
+
+    pub(super) fn lend<T>(&self, take: impl FnOnce(&Request<'_>) -> T) -> T {
+        let client = || self.client.clone();
+        take(&Request {
+            account: self.account,
+            subject: &self.subject,
+            reply: &self.reply,
+            headers: &self.headers,
+            payload: &self.payload,
+            client: &client,
+        })
+    }
+}
+
+/// In which of nats-server's queues a request waits: those that only look have one of their own.
+fn queue_of(subject: &[u8]) -> usize {
+    const INFO: [&[u8]; 6] = [
+        b"STREAM.NAMES",
+        b"STREAM.LIST",
+        b"STREAM.INFO.",
+        b"CONSUMER.NAMES.",
+        b"CONSUMER.LIST.",
+        b"CONSUMER.INFO.",
+    ];
+    let rest = subject.strip_prefix(b"$JS.API.").unwrap_or_default();
+    usize::from(rest == b"INFO" || INFO.iter().any(|begin| rest.starts_with(begin)))
+}
+
+impl OfAccount {
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.first.is_none() && self.beside.is_empty()
+    }
+
+    /// Whether something can be done for it.
+    fn begins_next(&self) -> bool {
+        self.first.is_none() && !self.waiting.is_empty() && self.beside.len() < BESIDE_MAX
+    }
+
+    /// Drops what waits in one of the queues: how many requests and bytes that were.
+    fn clear(&mut self, queue: usize) -> (usize, usize) {
+        let mut bytes = 0;
+        self.waiting.retain(|request| {
+            let stays = queue_of(&request.subject) != queue;
+            bytes += if stays { 0 } else { request.bytes() };
+            stays
+        });
+        self.bytes -= bytes;
+        (std::mem::take(&mut self.counts[queue]), bytes)
+    }
+}
+
+impl Requests {
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.accounts.is_empty()
+    }
+
+    /// Takes note of work.
+    pub(super) fn spend(&mut self, work: usize) {
+        self.spent = self.spent.saturating_add(work);
+    }
+
+    /// Takes note of an answer.
+    pub(super) fn spend_bytes(&mut self, bytes: usize) {
+        self.spend(bytes * STEP / BYTES);
+    }
+
+    /// Whether a request of this account may be worked on at once.
+    fn is_free(&self, account: u32) -> bool {
+        self.spent < TURN
+            && self
+                .accounts
+                .get(&account)
+                .is_none_or(|a| a.first.is_none() && a.waiting.is_empty() && a.beside.len() < BESIDE_MAX)
+    }
+
+    fn of(&mut self, account: u32) -> &mut OfAccount {
+        let of = self.accounts.entry(account).or_default();
+        if !std::mem::replace(&mut of.has_turn, true) {
+            self.turns.push_back(account);
+        }
+        of
+    }
+
+    /// Puts a request in its account's queue; answers which queue is full and how many requests were dropped with it.
+    fn push(&mut self, request: Owned) -> Option<(usize, usize)> {
+        let (queue, bytes) = (queue_of(&request.subject), request.bytes());
+        let (limit, is_full) = (self.limits[queue], self.bytes + bytes > BYTES_MAX);
+        let of = self.accounts.entry(request.account).or_default();
+        if of.counts[queue] + 1 >= limit || of.bytes + bytes > ACCOUNT_BYTES_MAX || is_full {
+            // All that waits, as nats-server 2.15 does; but of this account alone.
+            let (dropped, cleared) = of.clear(queue);
+            self.bytes -= cleared;
+            return Some((queue, dropped + 1));
+        }
+        of.counts[queue] += 1;
+        of.bytes += bytes;
+        self.bytes += bytes;
+        let account = request.account;
+        of.waiting.push_back(request);
+        self.of(account);
+        None
+    }
+
+    fn pop(&mut self, account: u32) -> Option<Owned> {
+        let of = self.accounts.get_mut(&account).filter(|of| of.begins_next())?;
+        let request = of.waiting.pop_front()?;
+        let bytes = request.bytes();
+        of.counts[queue_of(&request.subject)] -= 1;
+        of.bytes -= bytes;
+        self.bytes -= bytes;
+        Some(request)
+    }
+
+    /// Keeps a request that goes on later.
+    pub(super) fn keep(&mut self, account: u32, request: LongRequest) {
+        let of = self.of(account);
+        match request.is_first() {
+            true => of.first = Some(request),
+            false => of.beside.push_back(request),
+        }
+    }
+}
+
+impl<D: Disk> Engine<D> {
+    /// Says how many requests of an account may wait in each of nats-server's two queues.
+    pub fn set_request_limits(&mut self, limits: [usize; 2]) {
+        self.requests.limits = limits;
+    }
+
+    /// Whether a request, of direct gets that of the stream `group`, may be worked on now. Else it waits in its queue.
+    pub(super) fn may_begin(&mut self, request: &Request<'_>, group: Option<u32>) -> bool {
+        if self.requests.is_free(request.account) {
+            self.requests.spend(REQUEST);
+            self.requests.spend_bytes(request.payload.len());
+            return true;
+        }
+        if let Some((queue, dropped)) = self.requests.push(Owned::new(request, group)) {
+            self.requests_dropped(NAMES[queue], dropped as u64);
+        }
+        false
+    }
+
+    /// Works on requests that wait or take long, as much as there is time for in one turn, and at least one step.
+    pub(crate) fn run_requests(&mut self) {
+        while let Some(account) = self.requests.turns.pop_front() {
+            let before = self.requests.spent;
+            if let Some(of) = self.requests.accounts.get_mut(&account) {
+                of.has_turn = false;
+            }
+            self.run_request(account);
+            self.requests.spent = self.requests.spent.max(before + 1);
+            match self.requests.accounts.get(&account) {
+                Some(of) if !of.is_empty() => drop(self.requests.of(account)),
+                _ => drop(self.requests.accounts.remove(&account)),
+            }
+            if self.requests.spent >= TURN {
+                break;
+            }
+        }
+        self.requests.spent = 0;
+    }
+
+    /// Does a step of one of an account's requests, or begins with the next one.
+    fn run_request(&mut self, account: u32) {
+        let Some(of) = self.requests.accounts.get_mut(&account) else { return };
+        let is_beside = !of.beside.is_empty() && (of.is_beside || (of.first.is_none() && !of.begins_next()));
+        of.is_beside = !is_beside;
+        let long = if is_beside { of.beside.pop_front() } else { of.first.take() };
+        if let Some(long) = long {
+            if let Some(long) = self.go_on(long) {
+                self.requests.keep(account, long);
+            }
+        } else if let Some(next) = self.requests.pop(account) {
+            self.requests.spend(REQUEST);
+            self.requests.spend_bytes(next.payload.len());
+            let group = next.group;
+            next.lend(|request| match group {
+                None => self.work_on(request),
+                Some(group) => self.direct_get_now(group, request),
+            });
+        }
+    }
+}

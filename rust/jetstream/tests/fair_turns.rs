@@ -1,0 +1,228 @@
+//! Nobody keeps others waiting by what he asks: however much that is, a turn of the engine does little of it, and every account has its
+//! turn.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that can't go on may panic")]
+// A release takes longer steps.
+#![cfg(debug_assertions)]
+
+mod support;
+
+use serde_json::{Value, json};
+use stonechat_jetstream::api::Request;
+use stonechat_jetstream::engine::{AccountLimits, Durability, Engine, Interest};
+use stonechat_jetstream::stream::Publish;
+use stonechat_store::disk::sim::SimDisk;
+use support::Store;
+
+/// An answer: to whom, headers, payload.
+type Answer = (String, String, Vec<u8>);
+
+struct World {
+    engine: Engine<SimDisk>,
+    accounts: [u32; 2],
+    groups: Vec<u32>,
+    answers: Vec<Answer>,
+}
+
+impl World {
+    fn new() -> Self {
+        let (mut engine, first) =
+            Store::default().open(support::options(Durability::None), support::World::boxed(false), 1);
+        engine.set_limits("other", Some(AccountLimits::default()));
+        let other = engine.account("other");
+        Self { engine, accounts: [first, other], groups: Vec::new(), answers: Vec::new() }
+    }
+
+    fn send(&mut self, account: usize, path: &str, payload: &Value, reply: &str) {
+        let payload = if payload.is_null() { String::new() } else { payload.to_string() };
+        self.engine.request(&Request {
+            account: self.accounts[account],
+            subject: format!("$JS.API.{path}").as_bytes(),
+            reply: reply.as_bytes(),
+            headers: b"",
+            payload: payload.as_bytes(),
+            client: &|| Value::Null,
+        });
+    }
+
+    fn turn(&mut self) {
+        self.engine.tick();
+        self.engine.commit();
+        for change in self.engine.take_interest_changes() {
+            if change.interest == Interest::Publish && change.begins && !self.groups.contains(&change.group) {
+                self.groups.push(change.group);
+            }
+        }
+        let answers = &mut self.answers;
+        self.engine.take_ready(|out| {
+            let (head, payload) = out.content.split_at(out.headers_len);
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            answers.push((text(out.to), text(head), payload.to_vec()));
+        });
+    }
+
+    /// How many turns pass until there is an answer to `reply`, and the last one.
+    fn wait(&mut self, reply: &str) -> (usize, Value) {
+        for turns in 1..100_000 {
+            self.turn();
+            if let Some(at) = self.answers.iter().position(|(to, ..)| to == reply) {
+                let (_, _, payload) = self.answers.swap_remove(at);
+                return (turns, serde_json::from_slice(&payload).expect("JSON"));
+            }
+        }
+        panic!("no answer to {reply}");
+    }
+
+    fn ask(&mut self, account: usize, path: &str, payload: &Value) -> Value {
+        self.send(account, path, payload, "ask");
+        let (_, answer) = self.wait("ask");
+        assert!(answer["error"].is_null(), "{answer}");
+        answer
+    }
+
+    fn publish(&mut self, subject: &str) {
+        let message = Publish { subject: subject.as_bytes(), headers: b"", payload: b"x" };
+        self.engine.publish(self.groups[0], b"", &message);
+    }
+
+    /// What a direct get of several messages answers: the sequences, and the status at its end.
+    fn direct(&mut self, payload: &Value) -> (Vec<u64>, String) {
+        let payload = payload.to_string();
+        self.answers.clear();
+        let (account, group) = (self.accounts[0], self.groups[0]);
+        self.engine.direct_get(
+            group,
+            &Request {
+                account,
+                subject: b"$JS.API.DIRECT.GET.S",
+                reply: b"direct",
+                headers: b"",
+                payload: payload.as_bytes(),
+                client: &|| Value::Null,
+            },
+        );
+        let mut sequences = Vec::new();
+        for _ in 0..100_000 {
+            self.turn();
+            for (_, head, _) in self.answers.drain(..).filter(|(to, ..)| to == "direct") {
+                let value = |name: &str| {
+                    head.lines().find_map(|line| line.strip_prefix(name)).map(|v| v.trim().to_owned())
+                };
+                match value("Nats-Sequence:") {
+                    Some(sequence) => sequences.push(sequence.parse().expect("a number")),
+                    None => return (sequences, head),
+                }
+            }
+        }
+        panic!("no end");
+    }
+}
+
+fn many(count: usize) -> Vec<String> {
+    (0..count).map(|i| format!("orders.region.{i}")).collect()
+}
+
+#[test]
+fn a_stream_of_very_many_subjects_is_made_in_steps() {
+    let mut world = World::new();
+    world.ask(0, "STREAM.CREATE.A", &json!({"name": "A", "subjects": ["a.>"]}));
+    let mut subjects = many(5000);
+    world.send(0, "STREAM.CREATE.M", &json!({"name": "M", "subjects": subjects}), "many");
+    // What the account asks behind it waits; others are answered at once.
+    world.send(0, "STREAM.INFO.M", &Value::Null, "info");
+    world.send(1, "STREAM.NAMES", &Value::Null, "other");
+    assert!(world.wait("other").0 <= 2);
+    let (turns, answer) = world.wait("many");
+    assert!(answer["error"].is_null() && turns > 10, "{turns}");
+    assert_eq!(world.wait("info").1["config"]["subjects"].as_array().map(Vec::len), Some(5000));
+    // What overlaps is found, of the same configuration and of other streams.
+    subjects.push("orders.*.77".to_owned());
+    for (name, list) in [("M2", vec!["orders.region.4999".to_owned()]), ("M3", subjects)] {
+        world.send(0, &format!("STREAM.CREATE.{name}"), &json!({"name": name, "subjects": list}), "bad");
+        let code = world.wait("bad").1["error"]["err_code"].as_u64();
+        assert!(matches!(code, Some(10065 | 10052)), "{code:?}");
+    }
+    // An update leaves out what it leaves out.
+    world.ask(0, "STREAM.UPDATE.M", &json!({"name": "M", "subjects": many(4000)}));
+    world.ask(0, "STREAM.CREATE.M2", &json!({"name": "M2", "subjects": ["orders.region.4999"]}));
+    world.ask(0, "STREAM.DELETE.M", &Value::Null);
+    world.ask(0, "STREAM.CREATE.M4", &json!({"name": "M4", "subjects": ["orders.region.17"]}));
+}
+
+#[test]
+fn a_consumer_of_very_many_filters_is_made_in_steps() {
+    let mut world = World::new();
+    world.ask(0, "STREAM.CREATE.S", &json!({"name": "S", "subjects": ["orders.>"]}));
+    for i in 0..50 {
+        world.publish(&format!("orders.region.{}", i * 200));
+    }
+    let mut filters = many(5000);
+    let request = |filters: &[String], name: &str| {
+        json!({"stream_name": "S", "config":
+            {"name": name, "durable_name": name, "ack_policy": "explicit", "filter_subjects": filters}})
+    };
+    world.send(0, "CONSUMER.CREATE.S.C", &request(&filters, "C"), "many");
+    world.send(1, "STREAM.NAMES", &Value::Null, "other");
+    assert!(world.wait("other").0 <= 2);
+    let (turns, answer) = world.wait("many");
+    assert!(answer["error"].is_null() && turns > 5, "{turns} {answer}");
+    assert_eq!(answer["num_pending"], 25);
+    filters.insert(7, "orders.region.*".to_owned());
+    world.send(0, "CONSUMER.CREATE.S.D", &request(&filters, "D"), "bad");
+    assert_eq!(world.wait("bad").1["error"]["err_code"], 10138);
+}
+
+#[test]
+fn a_flood_of_requests_keeps_only_its_own_account_waiting() {
+    let mut world = World::new();
+    for i in 0..300 {
+        let config = json!({"name": format!("S{i}"), "subjects": [format!("s{i}.>")]});
+        world.ask(0, &format!("STREAM.CREATE.S{i}"), &config);
+    }
+    for _ in 0..9000 {
+        world.send(0, "STREAM.LIST", &Value::Null, "flood");
+    }
+    world.turn();
+    let before = world.answers.iter().filter(|(to, ..)| to == "flood").count();
+    assert!(before < 5, "{before} in one turn");
+    for round in 0..5 {
+        let reply = format!("other{round}");
+        world.send(1, "STREAM.NAMES", &Value::Null, &reply);
+        let (turns, _) = world.wait(&reply);
+        assert!(turns <= 3, "{turns}");
+    }
+}
+
+#[test]
+fn several_messages_are_found_in_steps() {
+    for storage in ["memory", "file"] {
+        find_several(storage);
+    }
+}
+
+fn find_several(storage: &str) {
+    let mut world = World::new();
+    let config = json!({"name": "S", "subjects": ["s.>"], "allow_direct": true, "storage": storage});
+    world.ask(0, "STREAM.CREATE.S", &config);
+    for i in 0..3000 {
+        world.publish(&format!("s.{}", i % 3));
+        if i == 3 {
+            let (sequences, end) = world.direct(&json!({"multi_last": ["s.>"], "up_to_seq": 3}));
+            assert_eq!(sequences, [1, 2, 3], "{end}");
+            assert_eq!(world.direct(&json!({"multi_last": ["s.>"], "up_to_seq": 2})).0, [1, 2]);
+        }
+    }
+    // One that comes before all others, and one that comes late.
+    world.publish("s.late");
+    let (sequences, end) = world.direct(&json!({"multi_last": ["s.>"], "up_to_seq": 1500}));
+    assert_eq!(sequences, [1498, 1499, 1500]);
+    assert!(end.contains("204 EOB") && end.contains("Nats-UpTo-Sequence: 1500"), "{end}");
+    let (sequences, _) = world.direct(&json!({"multi_last": ["s.1", "s.late", "s.none"]}));
+    assert_eq!(sequences, [2999, 3001]);
+    let filters: Vec<String> = (0..3000).map(|i| format!("s.x{i}")).collect();
+    assert!(world.direct(&json!({"multi_last": filters})).1.contains("404 No Results"));
+    let (sequences, end) = world.direct(&json!({"next_by_subj": "s.2", "seq": 1000, "batch": 3}));
+    assert_eq!(sequences, [1002, 1005, 1008]);
+    assert!(end.contains("Nats-Num-Pending: 664") && end.contains("Nats-Last-Sequence: 1008"), "{end}");
+    assert!(world.direct(&json!({"next_by_subj": "t", "seq": 1, "batch": 3})).1.contains("404"));
+}
