@@ -76,13 +76,7 @@ impl<D: Disk> Engine<D> {
             _ => None,
         };
         if let Some(next) = clears {
-            // Consumers are told of the whole, not of every message.
-            if let Some(stream) = self.streams.get_mut(&group) {
-                stream.core.watch_removals(false, u64::MAX);
-            }
-            let result = self.change(group, &Entry::Clear { next });
-            self.end_purge(group, &wanted.filter);
-            return result.map(|_| Some(before));
+            return self.change(group, &Entry::Clear { next }).map(|_| Some(before));
         }
         let mut purge = Purge {
             group,
@@ -100,7 +94,7 @@ impl<D: Disk> Engine<D> {
                 Ok(None)
             }
             ended => {
-                self.end_purge(group, &purge.filter_text);
+                self.pass_purged(group, &purge.filter_text);
                 ended.map(|_| Some(purge.purged))
             }
         }
@@ -113,14 +107,8 @@ impl<D: Disk> Engine<D> {
             Ok(true) => Ok(purge.purged),
             Err(e) => Err(e),
         };
-        self.end_purge(purge.group, &purge.filter_text);
+        self.pass_purged(purge.group, &purge.filter_text);
         Some(reply_of(result))
-    }
-
-    /// Tells consumers that messages went.
-    fn end_purge(&mut self, group: u32, filter: &str) {
-        self.purge_consumers(group, Some(filter).filter(|filter| !filter.is_empty()));
-        self.watch_removals(group);
     }
 
     /// Counts or takes out some messages; true if that was all.

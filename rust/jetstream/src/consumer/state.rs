@@ -92,6 +92,11 @@ impl ConsumerState {
         self.redelivered + self.exhausted.len() as u64
     }
 
+    /// Whether it names messages of the stream, so that it has to change when one of them is removed.
+    pub fn holds_messages(&self) -> bool {
+        !self.pending.is_empty() || !self.exhausted.is_empty()
+    }
+
     fn take(&mut self, stream: u64) -> Option<Pending> {
         let pending = self.pending.remove(&stream)?;
         self.redelivered -= u64::from(pending.count > 1);
@@ -182,9 +187,9 @@ impl ConsumerState {
         open || self.exhausted.contains_key(&stream)
     }
 
-    /// Takes back what the stream does not have: it lost it.
+    /// Takes back what the stream lost. A consumer that has delivered nothing may start behind the end.
     pub fn reconcile(&mut self, last: u64) {
-        if self.delivered.stream <= last {
+        if self.delivered.stream <= last || self.delivered.consumer == 0 {
             return;
         }
         let gone = self.pending.split_off(&(last + 1));

@@ -10,10 +10,8 @@ use stonechat_store::wal::GroupId;
 use super::journal::{self, Body};
 use super::{Engine, Interest, InterestChange};
 use crate::consumer::{Change, Consumer, ConsumerConfig, ConsumerState, DeliverPolicy, INACTIVE_DEFAULT};
-use crate::stream::{Removed, Retention};
+use crate::stream::Retention;
 
-/// Why a message that waits for its acknowledgement is given up.
-pub(super) const DELETED: &str = "Unacknowledged message was deleted";
 /// A pull consumer that was not used for so long is told of changes no more.
 const COLD_AFTER: i64 = 10_000_000_000;
 
@@ -221,25 +219,16 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Says from which sequence on a stream has to tell the subjects of what it removes.
-    pub(crate) fn watch_removals(&mut self, group: u32) {
-        let Some(stream) = self.streams.get_mut(&group) else { return };
-        let consumers = &self.consumers;
-        let filtered = stream.hot.filtered().filter_map(|id| consumers.get(&id));
-        let from = filtered.map(|c| c.cursor).min().unwrap_or(u64::MAX);
-        let is_watched = !stream.hot.is_empty();
-        stream.core.watch_removals(is_watched, from);
-    }
-
-    /// A message was stored.
-    pub(super) fn note_append(&mut self, group: u32, subject: &[u8]) {
+    /// Tells the hot consumers of a stream about a message that it stored.
+    pub(super) fn note_append(&mut self, group: u32, sequence: u64, subject: &[u8]) {
         let Some(stream) = self.streams.get_mut(&group) else { return };
         let mut told = std::mem::take(&mut self.told);
         stream.hot.concerned(Some(subject), &mut told);
         let mut cold = Vec::new();
         for id in told.iter().copied() {
             let Some(c) = self.consumers.get_mut(&id) else { continue };
-            if !c.wants(subject) {
+            // A consumer may start behind the end of its stream.
+            if sequence < c.cursor || !c.wants(subject) {
                 continue;
             }
             if let Some(count) = &mut c.waiting_messages {
@@ -251,7 +240,7 @@ impl<D: Disk> Engine<D> {
                 if !c.is_full() && !std::mem::replace(&mut c.is_ready, true) {
                     self.ready.push_back(id);
                 }
-            } else if self.now - c.last_use > COLD_AFTER && c.state().pending.is_empty() {
+            } else if self.now - c.last_use > COLD_AFTER && !c.state().holds_messages() {
                 (c.is_hot, c.waiting_messages) = (false, None);
                 cold.push(id);
             }
@@ -260,97 +249,6 @@ impl<D: Disk> Engine<D> {
         if let Some(stream) = self.streams.get_mut(&group).filter(|_| !cold.is_empty()) {
             cold.iter().for_each(|id| stream.hot.remove(*id));
             self.watch_removals(group);
-        }
-    }
-
-    /// Messages went.
-    pub(super) fn note_removed(&mut self, group: u32, removed: &Removed) {
-        let Some(stream) = self.streams.get_mut(&group) else { return };
-        let mut told = std::mem::take(&mut self.told);
-        if removed.all {
-            stream.hot.concerned(None, &mut told);
-            for id in told.iter().copied() {
-                if let Some(c) = self.consumers.get_mut(&id) {
-                    c.waiting_messages = None;
-                    self.wake(id);
-                }
-            }
-        }
-        for (sequence, subject) in removed.messages.iter().filter(|_| !removed.all) {
-            let Some(stream) = self.streams.get_mut(&group) else { break };
-            stream.hot.concerned(subject.as_deref(), &mut told);
-            for id in told.iter().copied() {
-                self.note_one_removed(id, *sequence, subject.as_deref());
-            }
-        }
-        self.told = told;
-    }
-
-    fn note_one_removed(&mut self, id: u32, sequence: u64, subject: Option<&[u8]>) {
-        let Some(c) = self.consumers.get_mut(&id) else { return };
-        let is_first = !c.firsts.is_empty() && sequence <= c.firsts_end;
-        let counts = match is_first {
-            true => c.firsts.binary_search(&sequence).is_ok(),
-            false => sequence >= c.cursor,
-        };
-        let is_wanted = c.filters().is_empty() || subject.is_some_and(|s| c.wants(s));
-        if counts && is_wanted {
-            c.waiting_messages = c.waiting_messages.map(|count| count.saturating_sub(1));
-        }
-        if let Some(pending) = c.state().pending.get(&sequence).copied() {
-            c.unqueue(sequence);
-            c.last_ack = self.now;
-            c.change(&Change::Acked(sequence));
-            // As nats-server 2.15 counts it here.
-            let count = pending.count.saturating_sub(1).max(1);
-            self.advise_terminated(id, sequence, pending.consumer, count, DELETED);
-            self.wake(id);
-        } else if c.state().exhausted.contains_key(&sequence) {
-            c.change(&Change::Acked(sequence));
-        }
-        self.note_unlogged(id);
-    }
-
-    /// A purge took messages that match `filter` (all without one): consumers go on behind them.
-    pub(crate) fn purge_consumers(&mut self, group: u32, filter: Option<&str>) {
-        let Some(stream) = self.streams.get(&group) else { return };
-        let messages = stream.core.messages();
-        let state = messages.state();
-        let first = match filter {
-            None => Some(state.first_sequence),
-            Some(filter) => first_matching(messages, filter),
-        };
-        let ids: Vec<u32> = stream.consumers.values().copied().collect();
-        for id in ids {
-            let Some(c) = self.consumers.get_mut(&id) else { continue };
-            c.waiting_messages = None;
-            let covered = filter.is_none_or(|purged| {
-                let filters = c.config().filters();
-                let within = |f: &&str| stonechat_subject::is_subset(f.as_bytes(), purged.as_bytes());
-                !filters.is_empty() && filters.iter().any(within)
-            });
-            let start = match covered {
-                true => first.unwrap_or(state.last_sequence + 1),
-                false => state.first_sequence,
-            };
-            c.cursor = c.cursor.max(start);
-            let Some(stream) = self.streams.get(&group) else { return };
-            let messages = stream.core.messages();
-            let gone: Vec<u64> =
-                c.state().pending.keys().filter(|sequence| !messages.contains(**sequence)).copied().collect();
-            if c.state().floor.stream < start {
-                c.change(&Change::Purged(start));
-            }
-            if !gone.is_empty() {
-                c.last_ack = self.now;
-            }
-            for sequence in gone {
-                c.change(&Change::Acked(sequence));
-            }
-            c.firsts.retain(|sequence| messages.contains(*sequence));
-            c.tidy_queue();
-            self.note_unlogged(id);
-            self.wake(id);
         }
     }
 
@@ -481,23 +379,6 @@ pub(super) fn set_life(id: u32, c: &mut Consumer) {
         _ if is_default || !config.is_push() => threshold.saturating_add(jitter(id)),
         _ => threshold,
     };
-}
-
-/// The first message that matches.
-fn first_matching<M: Messages>(messages: &M, filter: &str) -> Option<u64> {
-    let filter = Filter::new(filter.as_bytes());
-    let mut first = None::<u64>;
-    let mut subjects = Vec::new();
-    let _ = messages.subjects(&filter, None, &mut |subject, _| {
-        subjects.push(subject.to_vec());
-        ControlFlow::Continue(())
-    });
-    for subject in subjects {
-        if let Some(found) = messages.first_on(&subject) {
-            first = Some(first.map_or(found, |first| first.min(found)));
-        }
-    }
-    first
 }
 
 /// Where a new consumer begins, and which messages come before all others.

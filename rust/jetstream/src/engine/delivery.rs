@@ -157,7 +157,7 @@ impl<D: Disk> Engine<D> {
         match note {
             Note::Exhausted { sequence, count } => self.advise_exhausted(id, sequence, count),
             Note::Deleted { sequence, consumer, count } => {
-                self.advise_terminated(id, sequence, consumer, count, super::consumers::DELETED);
+                self.advise_terminated(id, sequence, consumer, count, super::removals::DELETED);
                 self.release_of(id, &[sequence]);
             }
             Note::Lost { sequence } => {

@@ -21,6 +21,7 @@ mod journal;
 mod outbox;
 mod recovery;
 mod references;
+mod removals;
 mod restores;
 mod schedules;
 mod settings;
@@ -436,15 +437,11 @@ impl<D: Disk> Engine<D> {
         }
         let Some(stream) = self.streams.get_mut(&group) else { return result };
         let has_room = stream.is_stopped && stream.core.messages().bytes() < before;
-        if !stream.hot.is_empty() {
-            let removed = stream.core.take_removed();
-            if let Entry::Append { subject, .. } = entry {
-                self.note_append(group, subject);
-            }
-            if removed.all || !removed.messages.is_empty() {
-                self.note_removed(group, &removed);
-            }
+        if let (false, Entry::Append { subject, .. }, Ok(sequence)) = (stream.hot.is_empty(), entry, &result)
+        {
+            self.note_append(group, *sequence, subject);
         }
+        self.tell_removals(group);
         let Some(stream) = self.streams.get_mut(&group) else { return result };
         if stream.may_expire() {
             let due = stream.core.next_expiry(self.now);
@@ -561,6 +558,7 @@ impl<D: Disk> Engine<D> {
             stream.core.relearn(self.now);
         }
         self.account_bytes(group, before);
+        self.tell_removals(group);
         self.release_unneeded(group);
         self.link_feeds();
         let due = self.streams.get(&group).and_then(|stream| stream.core.next_expiry(self.now));

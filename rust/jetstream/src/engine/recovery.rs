@@ -569,6 +569,8 @@ impl<D: Disk> Engine<D> {
                 stream.core.make_spill_room();
             }
         }
+        // Consumers compare their state with the stream when it is complete.
+        stream.core.forget_removed();
         self.account_bytes(group, 0);
         self.announce(group, true);
         let due = self.streams.get(&group).and_then(|stream| stream.core.next_expiry(now));
@@ -595,9 +597,7 @@ impl<D: Disk> Engine<D> {
         c.settle(messages.last_sequence());
         c.last_use = now;
         c.replay_end = messages.last_sequence();
-        let gone: Vec<u64> =
-            c.state().pending.keys().filter(|sequence| !messages.contains(**sequence)).copied().collect();
-        for sequence in gone {
+        for sequence in super::removals::missing(c, messages) {
             c.change(&crate::consumer::Change::Acked(sequence));
         }
         // What changed meanwhile is planned with the life of a consumer.

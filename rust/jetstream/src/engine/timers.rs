@@ -17,7 +17,7 @@ impl<D: Disk> Engine<D> {
             c.planned = due;
             self.timers.insert((due, id));
         }
-        if !c.is_hot && !c.state().pending.is_empty() {
+        if !c.is_hot && c.state().holds_messages() {
             c.is_hot = true;
             let group = c.stream;
             if let Some(stream) = self.streams.get_mut(&group) {

@@ -478,7 +478,8 @@ fn skip_ahead<D: Disk>(c: &mut Consumer, messages: &Storage<D>) -> bool {
 /// How many messages wait for a consumer.
 pub(super) fn count_waiting<M: Messages>(c: &Consumer, messages: &M) -> u64 {
     let from = if c.firsts.is_empty() { c.cursor } else { c.cursor.max(c.firsts_end + 1) };
-    let firsts = c.firsts.len() as u64;
+    // A consumer that is not told of removals may list messages that are gone.
+    let firsts = c.firsts.iter().filter(|sequence| messages.contains(**sequence)).count() as u64;
     let state = messages.state();
     if from > state.last_sequence {
         return firsts;

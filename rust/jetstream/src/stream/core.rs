@@ -66,20 +66,42 @@ pub struct StreamCore<M> {
     pub(super) messages: M,
     transform: Option<Transform>,
     pub(super) notes: Notes,
-    /// Somebody wants to know what goes, and from this sequence on its subject too.
+    /// Removed messages are named one by one, and from sequence `watched_from` on with their subjects.
     is_watched: bool,
     watched_from: u64,
     removed: Removed,
     pub(super) swept: Swept,
 }
 
-/// What went.
+/// Removed messages that are named one by one, at most; more are reported as [`Removed::many`].
+const NAMED_MAX: usize = 16_384;
+
+/// The messages that left a stream.
 #[derive(Debug, Default)]
 pub struct Removed {
-    /// Messages, with their subjects where these were asked for.
+    /// Removed messages, with their subjects where these were asked for.
     pub messages: Vec<(u64, Option<Box<[u8]>>)>,
-    /// All of them went.
+    /// Every message that the stream held was removed; a new one may have been stored since.
     pub all: bool,
+    /// More messages were removed than are named.
+    pub many: bool,
+}
+
+impl Removed {
+    fn push(&mut self, sequence: u64, subject: Option<Box<[u8]>>) {
+        if self.messages.len() >= NAMED_MAX {
+            self.messages = Vec::new();
+            self.many = true;
+        }
+        if !self.many {
+            self.messages.push((sequence, subject));
+        }
+    }
+
+    /// Whether no message was removed.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty() && !self.all && !self.many
+    }
 }
 
 impl<M: Messages> StreamCore<M> {
@@ -130,9 +152,14 @@ impl<M: Messages> StreamCore<M> {
         (self.is_watched, self.watched_from) = (is_watched, from);
     }
 
-    /// What went since the last call.
-    pub fn take_removed(&mut self) -> Removed {
-        std::mem::take(&mut self.removed)
+    /// The messages that were removed since the last call; `None` without any.
+    pub fn take_removed(&mut self) -> Option<Removed> {
+        (!self.removed.is_empty()).then(|| std::mem::take(&mut self.removed))
+    }
+
+    /// Forgets which messages were removed.
+    pub fn forget_removed(&mut self) {
+        self.removed = Removed::default();
     }
 
     pub(super) fn remove(&mut self, sequence: u64) -> bool {
@@ -147,7 +174,7 @@ impl<M: Messages> StreamCore<M> {
         };
         let removed = self.messages.remove(sequence);
         if removed {
-            self.removed.messages.push((sequence, subject));
+            self.removed.push(sequence, subject);
         }
         removed
     }
@@ -159,14 +186,14 @@ impl<M: Messages> StreamCore<M> {
         }
         if let Some(sequence) = removed.filter(|_| self.is_watched) {
             let subject = (sequence >= self.watched_from).then(|| subject.into());
-            self.removed.messages.push((sequence, subject));
+            self.removed.push(sequence, subject);
         }
         removed.is_some()
     }
 
     pub(super) fn clear(&mut self, next: u64) {
         self.messages.clear(next);
-        self.removed.all = self.is_watched;
+        self.removed = Removed { all: true, ..Removed::default() };
     }
 
     /// The subject under which a message that is published on `subject` is stored.

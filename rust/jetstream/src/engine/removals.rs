@@ -1,0 +1,191 @@
+//! Tells consumers about every message that leaves their stream, whatever removed it.
+//!
+//! Purges, roll-ups, limits, ages, times to live, deletions, acknowledgements on a work queue, batches, counters, schedules and lowered
+//! limits all end in [`Engine::tell_removals`], which runs after each change of a stream.
+
+use std::ops::ControlFlow;
+
+use stonechat_store::disk::Disk;
+use stonechat_store::index::Filter;
+use stonechat_store::messages::Messages;
+
+use super::Engine;
+use crate::consumer::{Change, Consumer};
+
+/// The reason in the advisory about a pending message that was removed.
+pub(super) const DELETED: &str = "Unacknowledged message was deleted";
+
+impl<D: Disk> Engine<D> {
+    /// Sets from which sequence on a stream reports the subjects of messages that it removes.
+    pub(crate) fn watch_removals(&mut self, group: u32) {
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        let consumers = &self.consumers;
+        let filtered = stream.hot.filtered().filter_map(|id| consumers.get(&id));
+        let from = filtered.map(|c| c.cursor).min().unwrap_or(u64::MAX);
+        let is_watched = !stream.hot.is_empty();
+        stream.core.watch_removals(is_watched, from);
+    }
+
+    /// Tells the consumers of a stream about the messages that its last change removed.
+    pub(super) fn tell_removals(&mut self, group: u32) {
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        let Some(removed) = stream.core.take_removed() else { return };
+        let mut told = std::mem::take(&mut self.told);
+        if removed.all {
+            self.pass_purged(group, "");
+        }
+        if removed.many
+            && let Some(stream) = self.streams.get_mut(&group)
+        {
+            stream.hot.concerned(None, &mut told);
+            told.iter().for_each(|id| self.tell_many_removed(*id));
+        }
+        for (sequence, subject) in &removed.messages {
+            let Some(stream) = self.streams.get_mut(&group) else { break };
+            stream.hot.concerned(subject.as_deref(), &mut told);
+            told.iter().for_each(|id| self.tell_one_removed(*id, *sequence, subject.as_deref()));
+        }
+        self.told = told;
+    }
+
+    fn tell_one_removed(&mut self, id: u32, sequence: u64, subject: Option<&[u8]>) {
+        let Some(c) = self.consumers.get_mut(&id) else { return };
+        let is_first = !c.firsts.is_empty() && sequence <= c.firsts_end;
+        let counts = match is_first {
+            true => c.firsts.binary_search(&sequence).is_ok(),
+            false => sequence >= c.cursor,
+        };
+        if counts {
+            c.waiting_messages = match subject {
+                Some(subject) if !c.wants(subject) => c.waiting_messages,
+                // A message that can't be read may have been counted or not.
+                None if !c.filters().is_empty() => None,
+                _ => c.waiting_messages.map(|count| count.saturating_sub(1)),
+            };
+        }
+        self.drop_removed(id, sequence);
+        self.note_unlogged(id);
+    }
+
+    /// Judges a consumer's pending messages by what is left of the stream.
+    fn tell_many_removed(&mut self, id: u32) {
+        let Some(c) = self.consumers.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get(&c.stream) else { return };
+        c.waiting_messages = None;
+        for sequence in missing(c, stream.core.messages()) {
+            self.drop_removed(id, sequence);
+        }
+        self.wake(id);
+        self.note_unlogged(id);
+    }
+
+    /// A consumer no longer waits for the acknowledgement of a message that was removed.
+    fn drop_removed(&mut self, id: u32, sequence: u64) {
+        let Some(c) = self.consumers.get_mut(&id) else { return };
+        if let Some(pending) = c.state().pending.get(&sequence).copied() {
+            c.unqueue(sequence);
+            c.last_ack = self.now;
+            c.change(&Change::Acked(sequence));
+            // As nats-server 2.15 counts it here.
+            let count = pending.count.saturating_sub(1).max(1);
+            self.advise_terminated(id, sequence, pending.consumer, count, DELETED);
+            self.wake(id);
+        } else if c.state().exhausted.contains_key(&sequence) {
+            c.change(&Change::Acked(sequence));
+        }
+    }
+
+    /// Moves consumers behind the messages that a purge with `filter` removed (all messages without one).
+    ///
+    /// Pending messages that are still stored stay pending, and no consumer passes over a stored message that matches one of its filters.
+    pub(crate) fn pass_purged(&mut self, group: u32, filter: &str) {
+        let Some(stream) = self.streams.get(&group) else { return };
+        let messages = stream.core.messages();
+        let state = messages.state();
+        let first = match filter {
+            "" => Some(state.first_sequence),
+            filter => first_matching(messages, filter),
+        };
+        let first = first.unwrap_or(state.last_sequence + 1);
+        let ids: Vec<u32> = stream.consumers.values().copied().collect();
+        for id in ids {
+            let Some(c) = self.consumers.get(&id) else { continue };
+            match concern(c, filter) {
+                Concern::None => continue,
+                Concern::Part => self.pass_to(id, state.first_sequence),
+                Concern::All => self.pass_to(id, first),
+            }
+        }
+        self.watch_removals(group);
+    }
+
+    /// A consumer goes on at `start`, or at the first stored message before it that it still waits for.
+    fn pass_to(&mut self, id: u32, start: u64) {
+        let Some(c) = self.consumers.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get(&c.stream) else { return };
+        let messages = stream.core.messages();
+        let held = c.state().pending.keys().chain(c.state().exhausted.keys());
+        let start =
+            held.filter(|sequence| messages.contains(**sequence)).min().map_or(start, |n| start.min(*n));
+        let gone = missing(c, messages);
+        c.waiting_messages = None;
+        c.cursor = c.cursor.max(start);
+        c.firsts.retain(|sequence| messages.contains(*sequence));
+        if c.state().floor.stream < start {
+            c.change(&Change::Purged(start));
+        }
+        if !gone.is_empty() {
+            c.last_ack = self.now;
+        }
+        for sequence in gone {
+            c.change(&Change::Acked(sequence));
+        }
+        c.tidy_queue();
+        self.note_unlogged(id);
+        self.wake(id);
+    }
+}
+
+/// How much of what a consumer wants a purge concerns.
+enum Concern {
+    None,
+    Part,
+    All,
+}
+
+fn concern(c: &Consumer, purged: &str) -> Concern {
+    let config = c.config();
+    let filters = config.filters();
+    let is_within = |f: &&str| stonechat_subject::is_subset(f.as_bytes(), purged.as_bytes());
+    let overlaps = |f: &&str| stonechat_subject::overlaps(f.as_bytes(), purged.as_bytes());
+    if purged.is_empty() || (!filters.is_empty() && filters.iter().all(is_within)) {
+        Concern::All
+    } else if filters.is_empty() || filters.iter().any(overlaps) {
+        Concern::Part
+    } else {
+        Concern::None
+    }
+}
+
+/// The pending and exhausted messages of a consumer that its stream no longer holds.
+pub(super) fn missing<M: Messages>(c: &Consumer, messages: &M) -> Vec<u64> {
+    let held = c.state().pending.keys().chain(c.state().exhausted.keys());
+    held.filter(|sequence| !messages.contains(**sequence)).copied().collect()
+}
+
+/// The first message that matches.
+fn first_matching<M: Messages>(messages: &M, filter: &str) -> Option<u64> {
+    let filter = Filter::new(filter.as_bytes());
+    let mut first = None::<u64>;
+    let mut subjects = Vec::new();
+    let _ = messages.subjects(&filter, None, &mut |subject, _| {
+        subjects.push(subject.to_vec());
+        ControlFlow::Continue(())
+    });
+    for subject in subjects {
+        if let Some(found) = messages.first_on(&subject) {
+            first = Some(first.map_or(found, |first| first.min(found)));
+        }
+    }
+    first
+}
