@@ -8,7 +8,7 @@ use crate::sync::{AtomicBool, AtomicU64, Ordering::Relaxed, RwLock};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use stonechat_auth::Exchange;
-use stonechat_subject::{Generations, Matches, Stamp, Sublist, has_wildcard, matches};
+use stonechat_subject::{Generations, Matches, QueueMatch, Stamp, Sublist, has_wildcard, matches};
 
 /// The account of clients that authentication gives no other.
 pub const GLOBAL_ACCOUNT: &str = "$G";
@@ -124,6 +124,30 @@ impl Account {
             true => self.is_wanted(subject),
             false => self.interest.read().has_interest(subject),
         }
+    }
+
+    /// Whether a push consumer that delivers to `subject` has a receiver: a plain subscriber, or with `group` a member of this queue
+    /// group. As in nats-server 2.15, wildcard subscriptions do not count.
+    pub fn has_receiver(&self, subject: &[u8], group: Option<&[u8]>) -> bool {
+        self.has_receiver_within(subject, group, 0)
+    }
+
+    fn has_receiver_within(&self, subject: &[u8], group: Option<&[u8]>, depth: usize) -> bool {
+        let found = self.matches(subject);
+        let is_exact = |sub: &SubRef| *sub.subject == *subject;
+        let is_member = |queue: &QueueMatch<SubRef>| {
+            group.is_some_and(|group| *queue.name == *group) && queue.members.iter().any(is_exact)
+        };
+        found.queues.iter().any(is_member)
+            || found.plain.iter().any(|sub| match &sub.sink {
+                Sink::Service(_) => false,
+                Sink::Replies(replies) => group.is_none() && replies.is_awaited(subject),
+                Sink::Import(import) => {
+                    let target = import.to.upgrade().filter(|_| depth < DEPTH_MAX);
+                    target.is_some_and(|to| to.has_receiver_within(&import.map(subject), group, depth + 1))
+                }
+                Sink::Client(_) | Sink::Inlet(..) => group.is_none() && is_exact(sub),
+            })
     }
 
     /// Whether somebody subscribed to exactly this subject, outside queue groups.

@@ -9,7 +9,9 @@ use stonechat_store::wal::GroupId;
 
 use super::journal::{self, Body};
 use super::{Engine, Interest, InterestChange};
-use crate::consumer::{Change, Consumer, ConsumerConfig, ConsumerState, DeliverPolicy, INACTIVE_DEFAULT};
+use crate::consumer::{
+    AckPolicy, Change, Consumer, ConsumerConfig, ConsumerState, DeliverPolicy, INACTIVE_DEFAULT,
+};
 use crate::stream::Retention;
 
 /// A pull consumer that was not used for so long is told of changes no more.
@@ -81,7 +83,11 @@ impl<D: Disk> Engine<D> {
         let account = stream.account;
         let name = format!("{}.{}", stream.core.config().name, c.name);
         let change = |interest, subject| InterestChange { account, group: id, interest, subject, begins };
-        self.interest_changes.push(change(Interest::Consumer, name));
+        let takes_acks = !matches!(c.config().ack_policy, AckPolicy::None | AckPolicy::FlowControl);
+        self.interest_changes.push(change(Interest::Consumer, name.clone()));
+        if begins && takes_acks {
+            self.interest_changes.push(change(Interest::Acks, name));
+        }
         if c.config().is_push() {
             let subject = c.config().deliver_subject.clone();
             self.interest_changes.push(change(Interest::Deliver, subject.clone()));
@@ -329,7 +335,9 @@ impl<D: Disk> Engine<D> {
         let Some(c) = self.consumers.get_mut(&id).filter(|c| c.config().is_push()) else { return };
         let Some(stream) = self.streams.get(&c.stream) else { return };
         let Some(account) = self.accounts.get(stream.account as usize) else { return };
-        let is_active = self.host.has_interest(&account.name, c.config().deliver_subject.as_bytes());
+        let config = c.config();
+        let group = Some(config.deliver_group.as_bytes()).filter(|group| !group.is_empty());
+        let is_active = self.host.has_receiver(&account.name, config.deliver_subject.as_bytes(), group);
         if c.is_active != is_active {
             c.last_use = now;
             c.last_sent = now;

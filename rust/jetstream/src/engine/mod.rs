@@ -73,6 +73,11 @@ pub trait Host: Send {
     fn has_subscriber(&self, account: &str, subject: &[u8]) -> bool {
         self.is_wanted(account, subject)
     }
+    /// Whether a push consumer that delivers to `subject` has a receiver: a plain subscriber, or with `group` a member of this queue
+    /// group.
+    fn has_receiver(&self, account: &str, subject: &[u8], _group: Option<&[u8]>) -> bool {
+        self.is_wanted(account, subject)
+    }
     /// The account that lets `account` read its stream: that which requests on subjects beginning with `api` reach, if what it
     /// publishes on subjects beginning with `deliver` comes back.
     fn external(&self, _account: &str, _api: &str, _deliver: &str, _stream: &str) -> Option<String> {
@@ -109,8 +114,10 @@ pub enum Interest {
     Publish,
     /// Requests that read without going through the API.
     DirectGet,
-    /// A consumer's requests and acknowledgements; the subject is `stream.consumer`, the group the consumer's number.
+    /// A consumer's requests and answers to flow control; the subject is `stream.consumer`, the group the consumer's number.
     Consumer,
+    /// Acknowledgements to a consumer that takes them, as [`Interest::Consumer`], which ends it too.
+    Acks,
     /// Who listens to the subject to which a consumer delivers.
     Deliver,
     /// Acknowledgements of a backup's chunks; the group is the backup's number.

@@ -31,6 +31,10 @@ impl Host for BrokerHost {
         self.broker.account(account).has_subscriber(subject)
     }
 
+    fn has_receiver(&self, account: &str, subject: &[u8], group: Option<&[u8]>) -> bool {
+        self.broker.account(account).has_receiver(subject, group)
+    }
+
     fn external(&self, account: &str, api: &str, deliver: &str, stream: &str) -> Option<String> {
         let account = self.broker.account(account);
         let create = format!("$JS.API.CONSUMER.CREATE.{stream}");

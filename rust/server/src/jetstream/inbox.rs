@@ -164,6 +164,14 @@ impl Arrived {
 /// A consumer by its account and `stream.consumer`.
 type ConsumerKey = (u32, Box<[u8]>);
 
+/// A consumer to which messages may be sent.
+#[derive(Debug, Clone, Copy)]
+struct KnownConsumer {
+    number: u32,
+    /// It takes acknowledgements; with one that does not, an acknowledgement has no responders.
+    takes_acks: bool,
+}
+
 /// The inbox.
 #[derive(Default)]
 pub(super) struct Inbox {
@@ -177,7 +185,7 @@ pub(super) struct Inbox {
     runner: Mutex<Option<Box<Runner>>>,
     limits: QueueLimits,
     /// Consumers by account and `stream.consumer`: others have nobody who answers.
-    consumers: RwLock<HashMap<ConsumerKey, u32>>,
+    consumers: RwLock<HashMap<ConsumerKey, KnownConsumer>>,
 }
 
 /// What is left of the subject of an acknowledgement behind the names, in both of its forms: the second one has domain and
@@ -283,12 +291,22 @@ impl Inbox {
     pub(super) fn know_consumer(&self, account: u32, name: &str, number: Option<u32>) {
         let key = (account, name.as_bytes().into());
         match number {
-            Some(number) => drop(self.consumers.write().insert(key, number)),
+            Some(number) => {
+                self.consumers.write().insert(key, KnownConsumer { number, takes_acks: false });
+            }
             None => drop(self.consumers.write().remove(&key)),
         }
     }
 
-    fn consumer(&self, account: u32, name: &[u8]) -> Option<u32> {
+    /// Lets acknowledgements to a known consumer in.
+    pub(super) fn know_acks(&self, account: u32, name: &str) {
+        let key = (account, name.as_bytes().into());
+        if let Some(known) = self.consumers.write().get_mut(&key) {
+            known.takes_acks = true;
+        }
+    }
+
+    fn consumer(&self, account: u32, name: &[u8]) -> Option<KnownConsumer> {
         struct Key<'a>(u32, &'a [u8]);
         impl std::hash::Hash for Key<'_> {
             fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
@@ -332,8 +350,10 @@ impl Inbox {
             Kind::Pull => more.is_empty(),
             _ => !more.is_empty(),
         };
-        let number = self.consumer(account, name).filter(|_| is_whole)?;
-        Some((kind, number))
+        let known = self
+            .consumer(account, name)
+            .filter(|known| is_whole && (known.takes_acks || kind != Kind::Ack))?;
+        Some((kind, known.number))
     }
 
     pub(super) fn stop(&self) {

@@ -267,6 +267,10 @@ impl Runner {
                     self.inbox.know_consumer(number, &subject, begins.then_some(group));
                     continue;
                 }
+                Interest::Acks => {
+                    self.inbox.know_acks(number, &subject);
+                    continue;
+                }
                 Interest::Deliver if begins => {
                     account.watch(inlet, tag(Kind::Interest, number), subject.as_bytes());
                     // Who came between the look and the watch was not told of.
