@@ -8,8 +8,8 @@ use stonechat_subject::{Found, Relation, Search};
 use super::long::{CHECKS, Long};
 use super::{Answer, Reply, Request};
 use crate::consumer::{
-    AckPolicy, Action, CheckContext, ConsumerConfig, ConsumerRequest, DeliverPolicy, PriorityPolicy,
-    check_update, check_with, set_defaults,
+    AckPolicy, Action, CheckContext, Consumer, ConsumerConfig, ConsumerRequest, DeliverPolicy,
+    PriorityPolicy, check_update, check_with, set_defaults,
 };
 use crate::engine::Engine;
 use crate::error::{self, ApiError};
@@ -316,9 +316,17 @@ impl<D: Disk> Engine<D> {
         if *old == config {
             return Ok(id);
         }
-        check_update(old, &config, known.is_active)?;
+        check_update(old, &config, known.config().is_push() && self.is_listened_to(known))?;
         self.reconfigure_consumer(id, config);
         Ok(id)
+    }
+
+    /// Whether any subscription matches a push consumer's deliver subject, in its deliver group or not.
+    fn is_listened_to(&self, c: &Consumer) -> bool {
+        let stream = self.streams.get(&c.stream);
+        let account = stream.and_then(|stream| self.accounts.get(stream.account as usize));
+        let subject = c.config().deliver_subject.as_bytes();
+        account.is_some_and(|account| self.host.has_interest(&account.name, subject))
     }
 
     fn new_consumer_name(&mut self, group: u32) -> String {

@@ -14,6 +14,8 @@ use crate::time::rfc3339;
 
 const NAMES_MAX: usize = 1024;
 const LIST_MAX: usize = 256;
+/// How far beyond the last message of its stream a consumer may be reset, in sequences; nats-server 2.15 has no limit.
+const RESET_AHEAD_MAX: u64 = 1_000_000;
 
 impl<D: Disk> Engine<D> {
     fn consumer(&self, account: u32, stream: &str, name: &str) -> Result<u32, ApiError> {
@@ -128,15 +130,8 @@ impl<D: Disk> Engine<D> {
         Reply::new("consumer_unpin_response", unpin())
     }
 
-    /// Without such a consumer there is no answer, as with nats-server 2.15.
-    pub(super) fn consumer_reset(
-        &mut self,
-        account: u32,
-        stream: &str,
-        name: &str,
-        payload: &[u8],
-    ) -> Option<Reply> {
-        self.consumer(account, stream, name).ok()?;
+    /// Answers also without such a consumer, which nats-server 2.15 does not.
+    pub(super) fn consumer_reset(&mut self, account: u32, stream: &str, name: &str, payload: &[u8]) -> Reply {
         let mut reset = || {
             let request = ResetRequest::decode(payload)?;
             let id = self.consumer(account, stream, name)?;
@@ -146,7 +141,7 @@ impl<D: Disk> Engine<D> {
             answer.insert("reset_seq".to_owned(), start.into());
             Ok(answer)
         };
-        Some(Reply::new("consumer_reset_response", reset()).or(json!({"reset_seq": 0})))
+        Reply::new("consumer_reset_response", reset()).or(json!({"reset_seq": 0}))
     }
 
     /// Where a consumer may begin anew.
@@ -155,6 +150,13 @@ impl<D: Disk> Engine<D> {
         let Some(c) = self.consumers.get(&id) else { return Err(error::CONSUMER_NOT_FOUND.error()) };
         if sequence == 0 {
             return Ok(c.state().floor.stream + 1);
+        }
+        let last = self.streams.get(&c.stream).map_or(0, |stream| stream.core.messages().last_sequence());
+        if sequence > last.saturating_add(RESET_AHEAD_MAX) {
+            let text = format!(
+                "sequence {sequence} is more than {RESET_AHEAD_MAX} beyond the last sequence {last} of the stream"
+            );
+            return invalid(&text);
         }
         match c.config().deliver_policy {
             DeliverPolicy::All => Ok(sequence),

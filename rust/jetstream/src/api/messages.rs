@@ -85,14 +85,14 @@ impl<D: Disk> Engine<D> {
             return Err(failed("message delete not permitted"));
         }
         let sequence = request.sequence;
-        if sequence == 0 {
-            return Err(failed("no message found"));
-        }
         let messages = stream.core.messages();
-        if !messages.contains(sequence) {
-            return Err(match sequence > messages.last_sequence() {
-                true => failed("stream store EOF"),
-                false => error::SEQUENCE_NOT_FOUND.with("seq", sequence),
+        if sequence == 0 || !messages.contains(sequence) {
+            let state = messages.state();
+            // The two storages of nats-server 2.15 say it differently.
+            return Err(match stream.is_logged() {
+                true if sequence > state.last_sequence => failed("stream store EOF"),
+                true if sequence == 0 || sequence < state.first_sequence => failed("no message found"),
+                _ => error::SEQUENCE_NOT_FOUND.with("seq", sequence),
             });
         }
         if !request.no_erase {

@@ -183,7 +183,9 @@ impl<D: Disk> Engine<D> {
             ["CONSUMER", "UNPIN", name, consumer] => {
                 Some(self.consumer_unpin(account, name, consumer, payload))
             }
-            ["CONSUMER", "RESET", name, consumer] => self.consumer_reset(account, name, consumer, payload),
+            ["CONSUMER", "RESET", name, consumer] => {
+                Some(self.consumer_reset(account, name, consumer, payload))
+            }
             ["CONSUMER", ref rest @ ..] if is_create(rest) => self.create_consumer_request(rest, request),
             ["CONSUMER", "LEADER", "STEPDOWN", _, _] => clustered("consumer_leader_stepdown_response"),
             ["CONSUMER", "PEER", "REMOVE", _, _] => clustered("consumer_remove_peer_response"),

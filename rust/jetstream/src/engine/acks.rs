@@ -114,7 +114,8 @@ impl<D: Disk> Engine<D> {
     fn nak(&mut self, id: u32, at: AckSubject, arg: &[u8]) {
         let now = self.now;
         let Some(c) = self.consumers.get(&id) else { return };
-        let is_known = at.consumer > c.state().floor.consumer && at.consumer <= c.state().delivered.consumer;
+        // One delivery ahead is accepted, as by nats-server 2.15: a reply from before a reset may be that.
+        let is_known = at.consumer > c.state().floor.consumer && at.consumer <= c.next_delivery();
         if !is_known || !c.state().pending.contains_key(&at.stream) {
             return;
         }
