@@ -26,7 +26,7 @@ enum Retention {
 
 #[derive(Debug, Clone)]
 struct Consumer {
-    filter: &'static str,
+    filters: &'static [&'static str],
     policy: &'static str,
     /// Deliveries by sequence.
     delivered: BTreeMap<u64, u64>,
@@ -59,8 +59,9 @@ struct World {
 
 const SUBJECTS: [&str; 4] = ["s.a", "s.b", "s.c.x", "s.c.y"];
 
-fn matches(filter: &str, subject: &str) -> bool {
-    filter.is_empty() || stonechat_subject::matches(subject.as_bytes(), filter.as_bytes())
+fn matches(filters: &[&str], subject: &str) -> bool {
+    let is_match = |filter: &&str| stonechat_subject::matches(subject.as_bytes(), filter.as_bytes());
+    filters.is_empty() || filters.iter().any(is_match)
 }
 
 impl World {
@@ -86,26 +87,18 @@ impl World {
             next: 0,
             storage,
         };
-        let config = json!({
-            "name": "S", "subjects": ["s.>"], "storage": storage,
-            "retention": match retention {
-                Retention::Limits => "limits",
-                Retention::Interest => "interest",
-                Retention::Workqueue => "workqueue",
-            },
-        });
-        world.ask("STREAM.CREATE.S", &config);
-        let filters: &[&'static str] = match retention {
-            Retention::Workqueue => &["s.a", "s.c.*"],
-            _ => &["", "s.*", "s.c.y"],
+        world.ask("STREAM.CREATE.S", &world.config(-1, -1));
+        let filters: &[&'static [&'static str]] = match retention {
+            Retention::Workqueue => &[&["s.a", "s.c.x"], &["s.c.y"]],
+            _ => &[&[], &["s.*"], &["s.c.y"], &["s.a", "s.c.*"]],
         };
-        for (i, filter) in filters.iter().enumerate() {
+        for (i, filters) in filters.iter().enumerate() {
             let explicit = retention == Retention::Workqueue || random.one_in(2);
             let policy = if explicit { "explicit" } else { ["all", "none"][random.below(2)] };
             let name = format!("c{i}");
             let mut config = json!({
                 "durable_name": name, "name": name, "ack_policy": policy,
-                "filter_subject": filter, "max_ack_pending": if random.one_in(2) { 5 } else { 100 },
+                "filter_subjects": filters, "max_ack_pending": if random.one_in(2) { 5 } else { 100 },
             });
             if policy == "none" {
                 config.as_object_mut().expect("an object").remove("max_ack_pending");
@@ -114,7 +107,7 @@ impl World {
             }
             world.ask(&format!("CONSUMER.CREATE.S.{name}"), &json!({"stream_name": "S", "config": config}));
             let consumer = Consumer {
-                filter,
+                filters,
                 policy,
                 delivered: BTreeMap::new(),
                 open: BTreeMap::new(),
@@ -126,6 +119,18 @@ impl World {
         }
         world.learn();
         world
+    }
+
+    fn config(&self, max_msgs: i64, per_subject: i64) -> Value {
+        json!({
+            "name": "S", "subjects": ["s.>"], "storage": self.storage, "allow_rollup_hdrs": true,
+            "max_msgs": max_msgs, "max_msgs_per_subject": per_subject,
+            "retention": match self.retention {
+                Retention::Limits => "limits",
+                Retention::Interest => "interest",
+                Retention::Workqueue => "workqueue",
+            },
+        })
     }
 
     fn learn(&mut self) {
@@ -194,7 +199,7 @@ impl World {
     fn delivered(&mut self, id: u32, sequence: u64, subject: &str, reply: String) {
         let name = self.ids.iter().find(|(_, known)| **known == id).expect("a known consumer").0.clone();
         let consumer = self.consumers.get_mut(&name).expect("a consumer");
-        assert!(matches(consumer.filter, subject), "{name} got {subject}");
+        assert!(matches(consumer.filters, subject), "{name} got {subject}");
         assert!(!consumer.acked.contains(&sequence), "{name} got {sequence} again, which is done");
         let pending: u64 = reply.rsplit('.').next().and_then(|n| n.parse().ok()).expect("a number");
         assert!(pending < 1 << 40, "{name}: {reply}");
@@ -239,11 +244,7 @@ impl World {
         let id = self.ids[&name];
         match random.below(16) {
             0..5 => {
-                self.next += 1;
-                let (reply, subject) = (format!("p{}", self.next), SUBJECTS[random.below(4)]);
-                self.publishes.insert(reply.clone(), subject.to_owned());
-                let message = Publish { subject: subject.as_bytes(), headers: b"", payload: b"payload" };
-                self.engine.publish(self.group, reply.as_bytes(), &message);
+                self.publish(SUBJECTS[random.below(4)], b"");
             }
             5..9 => {
                 let batch = random.below(6);
@@ -261,8 +262,60 @@ impl World {
                 self.ask("STREAM.PURGE.S", &json!({"seq": sequence}));
                 self.removed.extend(1..sequence);
             }
+            14 if random.one_in(4) => self.remove_many(random),
             15 => self.now += 1_500_000_000,
             _ => {}
+        }
+    }
+
+    fn publish(&mut self, subject: &str, headers: &[u8]) {
+        self.next += 1;
+        let reply = format!("p{}", self.next);
+        self.publishes.insert(reply.clone(), subject.to_owned());
+        let message = Publish { subject: subject.as_bytes(), headers, payload: b"payload" };
+        self.engine.publish(self.group, reply.as_bytes(), &message);
+    }
+
+    /// A purge with a filter, a roll-up, or a limit that is lowered and raised again.
+    fn remove_many(&mut self, random: &mut Random) {
+        let there = self.existing();
+        let on = |filter: &str| -> Vec<u64> {
+            there.iter().filter(|(_, subject)| matches(&[filter], subject)).map(|(s, _)| *s).collect()
+        };
+        let subject = SUBJECTS[random.below(4)];
+        match random.below(6) {
+            0..3 => {
+                let filter = ["s.a", "s.b", "s.*", "s.c.*", "s.c.y", "s.>", "s.nobody"][random.below(7)];
+                let mut gone = on(filter);
+                let mut request = json!({"filter": filter});
+                if random.one_in(3) {
+                    let keep = random.below(3);
+                    gone.truncate(gone.len().saturating_sub(keep));
+                    request["keep"] = json!(keep);
+                } else if random.one_in(3) {
+                    let below = self.any_stored(random).unwrap_or(1);
+                    gone.retain(|sequence| *sequence < below);
+                    request["seq"] = json!(below);
+                }
+                self.ask("STREAM.PURGE.S", &request);
+                self.removed.extend(gone);
+            }
+            3 => {
+                self.removed.extend(on(subject));
+                self.publish(subject, b"NATS/1.0\r\nNats-Rollup: sub\r\n\r\n");
+            }
+            4 => {
+                self.removed.extend(on("s.>"));
+                self.publish(subject, b"NATS/1.0\r\nNats-Rollup: all\r\n\r\n");
+            }
+            _ => {
+                let most = 1 + random.below(5) as i64;
+                let (all, each) = if random.one_in(2) { (most, -1) } else { (-1, most) };
+                self.ask("STREAM.UPDATE.S", &self.config(all, each));
+                let left = self.existing();
+                self.removed.extend(there.keys().filter(|sequence| !left.contains_key(sequence)));
+                self.ask("STREAM.UPDATE.S", &self.config(-1, -1));
+            }
         }
     }
 
@@ -316,7 +369,7 @@ impl World {
             let info = self.ask(&format!("CONSUMER.INFO.S.{name}"), &Value::Null);
             let c = &self.consumers[&name];
             let waiting =
-                there.iter().filter(|(s, subject)| **s > c.reached && matches(c.filter, subject)).count();
+                there.iter().filter(|(s, subject)| **s > c.reached && matches(c.filters, subject)).count();
             assert_eq!(info["num_pending"], waiting, "{context} {name} {c:?}\n{info}\n{there:?}");
             let open = c.open.keys().filter(|s| there.contains_key(s) && !c.acked.contains(s)).count();
             assert_eq!(info["num_ack_pending"], open, "{context} {name} {c:?}\n{info}\n{there:?}");
@@ -332,7 +385,7 @@ impl World {
     /// Whether messages are there, and only those, that are to be.
     fn check_retention(&self, there: &BTreeMap<u64, String>, context: &str) {
         for (sequence, subject) in self.stored.iter().filter(|(s, _)| !self.removed.contains(s)) {
-            let mut wanting = self.consumers.values().filter(|c| matches(c.filter, subject));
+            let mut wanting = self.consumers.values().filter(|c| matches(c.filters, subject));
             let is_done = |c: &Consumer| match c.policy {
                 "none" => c.delivered.contains_key(sequence),
                 _ => c.acked.contains(sequence),
@@ -383,7 +436,7 @@ impl World {
             for (sequence, subject) in &self.stored {
                 // Who acknowledges all up to a message does so for those that a crash took on their way, too.
                 let is_covered = c.policy == "all" && c.acked.last().is_some_and(|last| last > sequence);
-                let wants = matches(c.filter, subject) && !self.removed.contains(sequence) && !is_covered;
+                let wants = matches(c.filters, subject) && !self.removed.contains(sequence) && !is_covered;
                 assert!(
                     !wants || c.delivered.contains_key(sequence),
                     "{context}: {name} never got {sequence} {subject} {c:?}"

@@ -372,3 +372,24 @@ fn a_consumer_that_starts_behind_the_end_counts_from_there() {
         assert_eq!(world.sequences(9), [10, 11, 12]);
     }
 }
+
+#[test]
+fn a_reset_is_answered_and_refused_far_beyond_the_end() {
+    for storage in STORAGES {
+        let mut world = World::new(storage, json!({}), json!({}));
+        (0..3).for_each(|_| world.publish("q.a", &[]));
+        for (path, code) in [("S.NOPE", 10_014), ("NOPE.C", 10_059)] {
+            let answer = world.try_ask(&format!("CONSUMER.RESET.{path}"), &json!({"seq": 1}));
+            assert_eq!(answer["error"]["err_code"], code, "{answer}");
+            assert_eq!(answer["type"], "io.nats.jetstream.api.v1.consumer_reset_response");
+        }
+        for sequence in [1_000_004, 1 << 63, u64::MAX] {
+            let answer = world.try_ask("CONSUMER.RESET.S.C", &json!({"seq": sequence}));
+            let text = answer["error"]["description"].as_str().unwrap_or_default();
+            assert!(text.contains(&format!("sequence {sequence} is more than 1000000 beyond")), "{answer}");
+        }
+        assert_eq!(world.ask("CONSUMER.RESET.S.C", &json!({"seq": 1_000_003}))["reset_seq"], 1_000_003);
+        world.ask("CONSUMER.RESET.S.C", &json!({"seq": 1}));
+        assert_eq!(world.sequences(2), [1, 2]);
+    }
+}

@@ -119,7 +119,7 @@ def _subjects() -> list[Step]:
         api("CONSUMER.INFO.S.C", b"x"), api("CONSUMER.DELETE.S.C", b"x"), api("CONSUMER.DELETE.S.NOPE"),
         api("CONSUMER.DELETE.S.C"), api("CONSUMER.DELETE.S.C"), api("STREAM.INFO.S"),
         Ask("$JS.API.CONSUMER.MSG.NEXT.S.NOPE"), Ask("$JS.ACK.S.NOPE.1.1.1.1.1"),
-        Ask("$JS.API.CONSUMER.RESET.S.NOPE"), api("CONSUMER.LEADER.STEPDOWN.S.E"),
+        api("CONSUMER.LEADER.STEPDOWN.S.E"),
         DELETE,
     ]  # fmt: skip
 
@@ -325,6 +325,85 @@ def _pushes() -> list[Step]:
     ]  # fmt: skip
 
 
+def _removals(storage: str) -> list[Step]:
+    def case(*removal: Step, **config: Any) -> list[Step]:
+        """A consumer that got the first two messages and can get no more, while messages are removed."""
+        stream = {"storage": storage, "allow_rollup_hdrs": True, "allow_atomic": True, **config}
+        start = [*filled(**stream), consume(max_ack_pending=2, ack_wait=600 * ONE_S), Fetch(b"2", 2), INFO]
+        return [*start, *removal, INFO, DELETE]
+
+    batch = [
+        publish("s.x", "7", Nats_Batch_Id="b", Nats_Batch_Sequence="1", Nats_Rollup="all"),
+        publish("s.y", "8", Nats_Batch_Id="b", Nats_Batch_Sequence="2", Nats_Batch_Commit="1"),
+    ]
+    update = api("STREAM.UPDATE.S", {
+        "name": "S", "subjects": ["s.>"], "storage": storage, "allow_rollup_hdrs": True, "allow_atomic": True,
+        "max_msgs": 3,
+    })  # fmt: skip
+    return [
+        *case(publish("s.x", "7", Nats_Rollup="all"), Fetch(b"1", 1)),
+        *case(*batch, Fetch(b"2", 2)),
+        *case(api("STREAM.PURGE.S"), publish("s.x", "7"), Fetch(b"1", 1)),
+        *case(api("STREAM.MSG.DELETE.S", {"seq": 1}), Until("$JS.API.CONSUMER.INFO.S.C", "num_ack_pending", 1),
+              Fetch(b"1", 1)),
+        *case(update, Until("$JS.API.CONSUMER.INFO.S.C", "num_ack_pending", 0), Fetch(b"2", 2)),
+    ]  # fmt: skip
+
+
+def _deletions(storage: str) -> list[Step]:
+    delete = [
+        api("STREAM.MSG.DELETE.S", {"seq": sequence, "no_erase": no_erase})
+        for sequence in (0, 1, 2, 4, 4, 5, 7, 100)
+        for no_erase in (False, True)
+    ]
+    return [
+        create("S", subjects=["s.>"], storage=storage), *delete, *[publish("s.a", "x") for _ in range(6)],
+        api("STREAM.PURGE.S", {"seq": 3}), *delete, api("STREAM.PURGE.S"), *delete, DELETE,
+    ]  # fmt: skip
+
+
+def _unacknowledged() -> list[Step]:
+    verbs = [b"+ACK", b"-NAK", b"+WPI", b"+TERM", b"+NXT 1", b"nonsense", b""]
+    return [
+        *filled(),
+        consume(ack_policy="none"),
+        Fetch(b"1", 1),
+        *[Ask(f"$JS.ACK.S.C.1.{sequence}.1.1.5", verb) for sequence in (1, 99) for verb in verbs],
+        consume("E"),
+        Fetch(b"2", 2, consumer="S.E"),
+        api("CONSUMER.RESET.S.E", {"seq": 2}),
+        Fetch(b"1", 1, consumer="S.E"),
+        # The reply is of the time before the reset: its delivery is the next one now.
+        Ack(2, "-NAK"),
+        Fetch(b"1", 1, consumer="S.E"),
+        DELETE,
+    ]
+
+
+def _deliver_groups() -> list[Step]:
+    def push(name: str, group: str = "") -> list[Step]:
+        to = {"deliver_subject": f"to.{name}", **({"deliver_group": group} if group else {})}
+        moved = {**to, "deliver_subject": f"moved.{name}"}
+        return [consume(name, **to), api(f"CONSUMER.INFO.S.{name}"), consume(name, **moved)]
+
+    def taken(name: str) -> Step:
+        return Until(f"$JS.API.CONSUMER.INFO.S.{name}", "num_ack_pending", 6)
+
+    return [
+        *filled(),
+        Listen("to.A"), *push("A", "g"),
+        Listen("to.B", "other"), *push("B", "g"),
+        Listen("*.C", "g"), *push("C", "g"),
+        Listen("to.D", "g"), *push("D", "g"), taken("D"),
+        Listen("to.E", "g"), *push("E"),
+        Listen("*.F"), *push("F"),
+        *push("G"), Listen("moved.G"), taken("G"),
+        *push("H", "g"), Listen("moved.H", "g"), taken("H"),
+        *[api(f"CONSUMER.INFO.S.{name}") for name in "ABCDEFGH"],
+        DELETE,
+    ]  # fmt: skip
+
+
 CONSUMER_SCRIPTS: dict[str, list[Step]] = {
     "configs": _configs(),
     "subjects": _subjects(),
@@ -336,4 +415,10 @@ CONSUMER_SCRIPTS: dict[str, list[Step]] = {
     "changes": _changes(),
     "groups": _groups(),
     "pushes": _pushes(),
+    "removals_memory": _removals("memory"),
+    "removals_file": _removals("file"),
+    "deletions_memory": _deletions("memory"),
+    "deletions_file": _deletions("file"),
+    "unacknowledged": _unacknowledged(),
+    "deliver_groups": _deliver_groups(),
 }

@@ -61,9 +61,10 @@ class Ack:
 
 @dataclass(frozen=True)
 class Listen:
-    """What comes on a subject from now on is told at the end."""
+    """What comes on a subject, for a member of the queue group if there is one, is told at the end."""
 
     subject: str
+    queue: str = ""
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ async def _step(client: Client, step: Step, hear: Any, replies: list[str]) -> An
 
 async def _try(client: Client, step: Ask | Gather | Listen | Until, hear: Any) -> Any:
     if isinstance(step, Listen):
-        await client.subscribe(step.subject, cb=hear)
+        await client.subscribe(step.subject, step.queue, cb=hear)
         await client.flush()
         return None
     if isinstance(step, Until):
