@@ -189,9 +189,15 @@ impl Server {
         let logger = log.clone();
         logger.scope(|| {
             let started = Self::start_logged(options, flags, log);
-            if let Err(StartError::Listen { addr, source }) = &started {
-                let text = format!("listen tcp {addr}: bind: {}", os_error(source));
-                error!(target: FATAL, "Error listening on port: {addr}, {text:?}");
+            match &started {
+                Err(StartError::Listen { addr, source }) => {
+                    let text = format!("listen tcp {addr}: bind: {}", os_error(source));
+                    error!(target: FATAL, "Error listening on port: {addr}, {text:?}");
+                }
+                Err(StartError::JetStream(source)) => {
+                    error!(target: FATAL, "Can't start JetStream: {source}");
+                }
+                _ => {}
             }
             started
         })
@@ -455,7 +461,7 @@ impl Shared {
     /// Writes the ports file, and removes the one before.
     fn write_ports_file(&self, options: &Options) {
         let file = options.ports_file_dir.as_ref().and_then(|folder| {
-            let clients = urls("nats", self.client_addr);
+            let clients = urls(if options.tls.is_some() { "tls" } else { "nats" }, self.client_addr);
             let monitoring = self.monitor_addr.map(|a| urls("http", a)).unwrap_or_default();
             let file = Companion::ports_file(folder, &clients, &monitoring);
             // As nats-server: a missing folder is no reason not to serve.
@@ -691,7 +697,19 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
 
 /// The URLs of a listener; one on every address is reached at the machine's own.
 fn urls(scheme: &str, addr: SocketAddr) -> Vec<String> {
-    vec![format!("{scheme}://{}", reachable(addr))]
+    let mut ips = Vec::new();
+    if addr.ip().is_unspecified() {
+        // Go's order: that of the interfaces, and of each one its addresses of IPv4 first.
+        let mut interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+        let index = |i: &if_addrs::Interface| i.index.unwrap_or(u32::MAX);
+        interfaces.sort_by_key(|interface| (index(interface), interface.ip().is_ipv6()));
+        ips.extend(interfaces.iter().map(if_addrs::Interface::ip));
+    }
+    if ips.is_empty() {
+        ips.push(reachable(addr).ip());
+    }
+    let url = |ip| format!("{scheme}://{}", SocketAddr::new(ip, addr.port()));
+    ips.into_iter().map(url).collect()
 }
 
 pub(crate) fn random_seed() -> u64 {

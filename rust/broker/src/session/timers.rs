@@ -31,7 +31,8 @@ impl Timers {
     pub(super) fn new(options: &BrokerOptions, authenticate: bool, seed: u64, now: Instant) -> Self {
         Self {
             authentication: authenticate.then(|| now + options.auth_timeout),
-            ping: now + first_ping(options, seed),
+            // As nats-server 2.15: nobody is pinged soon who may still shake hands, or has not said who it is.
+            ping: now + options.ping_interval,
             pings_out: 0,
             ping_sent: None,
             rtt_measured: None,
@@ -41,7 +42,7 @@ impl Timers {
         }
     }
 
-    /// CONNECT arrived: the first ping counts from here.
+    /// CONNECT arrived: the first ping counts from here, and may come soon.
     pub(super) fn connected(&mut self, options: &BrokerOptions, now: Instant) {
         self.ping = now + first_ping(options, self.seed);
     }

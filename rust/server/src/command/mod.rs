@@ -111,7 +111,7 @@ fn serve(flags: FlagSet) -> i32 {
             0
         }
         // Already in the log, as nats-server has it there.
-        Err(StartError::Listen { .. }) => 1,
+        Err(StartError::Listen { .. } | StartError::JetStream(_)) => 1,
         Err(StartError::Io { path, source }) => {
             eprintln!("error opening file: open {}: {}", path.display(), os_error(&source));
             1

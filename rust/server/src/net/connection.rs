@@ -259,7 +259,9 @@ impl Connection {
         }
         self.session.close(reason);
         self.side.close();
-        if !reason.is_abrupt() && reason != ClosedReason::ClientClosed {
+        // A peer that answers nothing is not listened to any more: its writes are to fail.
+        let is_gone = matches!(reason, ClosedReason::ClientClosed | ClosedReason::StaleConnection);
+        if !reason.is_abrupt() && !is_gone {
             let _ = tokio::time::timeout(LAST_WORDS, self.discard_input()).await;
         }
     }

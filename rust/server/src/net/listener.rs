@@ -32,9 +32,11 @@ pub(crate) fn open(host: &str, port: u16) -> io::Result<StdListener> {
         }
         return open_at((Ipv4Addr::UNSPECIFIED, port).into());
     }
-    let addr = (host, port)
-        .to_socket_addrs()?
-        .next()
+    let addrs: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+    // A name with addresses of both families means the first one of IPv4, as in Go.
+    let addr = addrs.iter().find(|addr| addr.is_ipv4()).or(addrs.first());
+    let addr = addr
+        .copied()
         .ok_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, "the host has no address"))?;
     open_at(addr)
 }
