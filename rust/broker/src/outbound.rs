@@ -80,8 +80,12 @@ pub(crate) struct Replies {
 const REPLIES_BEFORE_PRUNE: usize = 4096;
 
 impl Replies {
-    /// Notes a reply subject of a delivered request.
+    /// Notes a reply subject of a delivered request. One that is still allowed keeps its time and its count, which goes up
+    /// as if it was published to: nats-server 2.15 counts its own look at it.
     pub(crate) fn note(&mut self, reply: &[u8], now: Instant) {
+        if self.take(reply, now) {
+            return;
+        }
         if self.allowed.len() >= REPLIES_BEFORE_PRUNE {
             let (max, expires) = (self.max_msgs, self.expires);
             self.allowed.retain(|_, (since, n)| {
