@@ -3,10 +3,12 @@
 use super::ticker::Ticker;
 use super::tls::{OwnedTransport, TlsContext, TlsSession};
 use super::transport::{TcpSide, TcpTransport, WRITES_MAX};
+use super::turns::Turns;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::net::{IpAddr, Ipv4Addr};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
@@ -57,6 +59,7 @@ pub(crate) async fn serve(
     broker: Arc<Broker>,
     ticker: Arc<Ticker>,
     tls: Option<Arc<TlsContext>>,
+    turns: Arc<Turns>,
 ) {
     // Small writes are batched by the broker, so waiting for more only adds delay.
     let _ = stream.set_nodelay(true);
@@ -68,7 +71,7 @@ pub(crate) async fn serve(
     };
     let (client, fits) = broker.add_client(peer, transport);
     let session = ClientSession::new(broker.clone(), client.clone(), Instant::now());
-    let mut connection = Connection { read, side, layer, early: Vec::new(), session, client, ticker };
+    let mut connection = Connection { read, side, layer, early: Vec::new(), session, client, ticker, turns };
     if fits {
         let secured = match tls {
             // Boxed: plain connections, nearly all, would keep room for its state.
@@ -101,6 +104,17 @@ pub(super) struct Connection {
     pub(super) client: Arc<Client>,
     ticker: Arc<Ticker>,
 }
+    turns: Arc<Turns>,
+}
+
+/// However the connection's task ends, its socket is closed: others may know the connection for longer.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            error!("{} - Internal error: the connection's task panicked", self.client.label());
+        }
+        self.side.close();
+    }
 
 impl Connection {
     async fn run(&mut self, broker: &Arc<Broker>) -> ClosedReason {
@@ -142,8 +156,12 @@ impl Connection {
                         break;
                     }
                     Progress::Authenticate(credentials) => {
-                        let (credentials, verdict) = check_aside(broker, credentials).await;
-                        progress = self.session.authenticated(credentials, verdict, Instant::now());
+                        // Boxed: most connections never need room for its state.
+                        let verdict = Box::pin(self.check_aside(broker, credentials.clone())).await;
+                        progress = match verdict {
+                            Some(verdict) => self.session.authenticated(credentials, verdict, Instant::now()),
+                            None => Progress::Close,
+                        };
                     }
                 }
             }
@@ -151,6 +169,34 @@ impl Connection {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+    /// Hashing a password takes long: it is done where no other connection waits for it, and when it is this one's turn.
+    /// `None` if the connection is to end before.
+    async fn check_aside(&mut self, broker: &Broker, credentials: Credentials) -> Option<Verdict> {
+        let address = self.client.peer.ip.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let mut turn = pin!(self.turns.clone().take(address));
+        let turn = poll_fn(|cx| {
+            self.side.waker.register(cx.waker());
+            if self.client.is_flagged() {
+                // The time to log in may be over.
+                let _ = self.session.woken(Instant::now());
+                self.schedule();
+            }
+            match self.client.closing() {
+                Some(_) => Poll::Ready(None),
+                None => turn.as_mut().poll(cx).map(Some),
+            }
+        });
+        let turn = turn.await?;
+        let authenticator = broker.authenticator();
+        let check = move || {
+            let verdict = authenticator.check(&credentials, ConnectionKind::Standard);
+            // Only now: the thread is busy even if nobody waits for it any more.
+            drop(turn);
+            verdict
+        };
+        Some(tokio::task::spawn_blocking(check).await.unwrap_or(Verdict::Denied))
+    }
+
         self.side.waker.register(cx.waker());
         if self.client.closing().is_some() || self.client.is_flagged() {
             return Poll::Ready(Event::Woken);
@@ -300,13 +346,4 @@ impl Connection {
             }
         }
     }
-}
-
-/// Hashing a password takes long: it is done where no other connection waits for it.
-async fn check_aside(broker: &Arc<Broker>, credentials: Credentials) -> (Credentials, Verdict) {
-    let authenticator = broker.authenticator();
-    let copy = credentials.clone();
-    let check = move || authenticator.check(&copy, ConnectionKind::Standard);
-    let verdict = tokio::task::spawn_blocking(check).await.unwrap_or(Verdict::Denied);
-    (credentials, verdict)
 }

@@ -14,6 +14,8 @@ use tracing::error;
 use super::connection;
 use super::ticker::Ticker;
 use super::tls::TlsContext;
+use super::turns::Turns;
+use crate::usage::cores;
 
 /// Every address of the machine.
 const ANY: &str = "0.0.0.0";
@@ -63,6 +65,7 @@ pub(crate) async fn accept_clients(
     tls: Arc<RwLock<Option<Arc<TlsContext>>>>,
     mut stop: watch::Receiver<bool>,
 ) {
+    let turns = Turns::new(cores());
     let mut retry = RETRY_MIN;
     loop {
         let accepted = tokio::select! {
@@ -74,7 +77,8 @@ pub(crate) async fn accept_clients(
                 retry = RETRY_MIN;
                 let peer = peer_address(addr);
                 let tls = tls.read().clone();
-                tokio::spawn(connection::serve(stream, peer, broker.clone(), ticker.clone(), tls));
+                let (broker, ticker, turns) = (broker.clone(), ticker.clone(), turns.clone());
+                tokio::spawn(connection::serve(stream, peer, broker, ticker, turns, tls));
             }
             Err(error) => {
                 error!("Temporary Client Accept Error ({error}), sleeping {}ms", retry.as_millis());

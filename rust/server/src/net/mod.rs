@@ -6,3 +6,4 @@ mod secured;
 pub(crate) mod ticker;
 pub(crate) mod tls;
 mod transport;
+mod turns;
