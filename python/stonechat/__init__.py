@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .errors import PortInUseError as PortInUseError
     from .errors import ReloadError as ReloadError
     from .errors import ServerError as ServerError
+    from .errors import ServerFailedError as ServerFailedError
     from .errors import WrongProcessError as WrongProcessError
     from .logs import TRACE as TRACE
     from .logs import LogLine as LogLine
@@ -51,6 +52,7 @@ __all__ = [
     "ReloadError",
     "Server",
     "ServerError",
+    "ServerFailedError",
     "ServerOptions",
     "ServerStats",
     "WrongProcessError",

@@ -18,6 +18,7 @@ __all__ = [
     "PortInUseError",
     "ReloadError",
     "ServerError",
+    "ServerFailedError",
     "WrongProcessError",
 ]
 
@@ -104,6 +105,10 @@ class NotRunningError(ServerError, RuntimeError):
 
 class ReloadError(ServerError):
     """The new configuration was refused; the old one goes on."""
+
+
+class ServerFailedError(ServerError, RuntimeError):
+    """The server has ended by itself because of an internal error, which its message tells and its log too."""
 
 
 class WrongProcessError(ServerError, RuntimeError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import itertools
 import json
 import os
@@ -18,7 +19,7 @@ from urllib.parse import urlencode
 
 from . import logs
 from ._stonechat import Handle
-from .errors import NotRunningError, NotSupportedError, WrongProcessError
+from .errors import NotRunningError, NotSupportedError, ServerFailedError, WrongProcessError
 from .logs import LogLine
 from .messages import Recording, is_internal, matches
 from .options import Settings, settings_from
@@ -181,15 +182,20 @@ class Server:
         """Stop the server and wait until all of it is gone. A stopped server is left alone.
 
         When this returns, the port is free, and all lines of the log have reached `logging`.
+
+        Raises:
+            ServerFailedError: If the server had ended before, because of an internal error. All of it is gone then too.
         """
         self._check_process()
         with self._lock:
-            if self._handle is None:
+            handle = self._handle
+            if handle is None:
                 return
             self._close()
         # Outside the lock: a logging handler may look at this server.
         logs.dispatcher.flush()
         logs.dispatcher.names.pop(self._key, None)
+        _check_fault(handle)
 
     def restart(self) -> Self:
         """Stop the server and start it on the same ports, so that clients find it again."""
@@ -223,13 +229,19 @@ class Server:
 
         Returns:
             Whether it has; `False` when the timeout is over.
+
+        Raises:
+            ServerFailedError: If it has, because of an internal error.
         """
+        handle = self._handle
         deadline = None if timeout is None else time.monotonic() + _limit(timeout)
         # Polling lets Ctrl-C through, which waiting in Rust would not.
         while self.ready:
             if deadline is not None and time.monotonic() >= deadline:
                 return False
             time.sleep(_POLL_SECONDS)
+        if handle is not None:
+            _check_fault(handle)
         return True
 
     def __enter__(self) -> Self:
@@ -491,6 +503,7 @@ class Server:
         self._check_process()
         if self._handle is None:
             raise NotRunningError("the server is not running: call start() first, or use it in a with statement")
+        _check_fault(self._handle)
         return self._handle
 
     def _close(self) -> None:
@@ -519,6 +532,12 @@ def _query(parameters: Mapping[str, str | int | bool]) -> str:
     return urlencode(texts)
 
 
+def _check_fault(handle: Handle) -> None:
+    fault = handle.fault
+    if fault is not None:
+        raise ServerFailedError(f"the server has ended because of an internal error: {fault}")
+
+
 async def _off_thread(function: Callable[[], T]) -> T:
     """Run a function that waits in a thread of the event loop's library."""
     trio = sys.modules.get("trio")
@@ -533,7 +552,9 @@ async def _off_thread(function: Callable[[], T]) -> T:
 def _stop_all() -> None:
     for server in list(_servers):
         if server._is_ours():
-            server.stop()
+            # A fault is in the log, and the other servers are to be stopped as well.
+            with contextlib.suppress(ServerFailedError):
+                server.stop()
 
 
 # Registered after the one of logs, so it runs before it: the last lines of the servers still find their way.

@@ -7,13 +7,18 @@ import socket
 import threading
 import urllib.request
 import weakref
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stonechat import NotRunningError, PortInUseError, Server, ServerStats
+from stonechat import NotRunningError, PortInUseError, Server, ServerFailedError, ServerStats
 from tests.python.raw_client import RawClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_a_message_goes_through() -> None:
@@ -264,3 +269,32 @@ def test_store_dir_is_accepted(tmp_path: Path) -> None:
     with Server(store_dir=tmp_path) as server:
         assert server.ready
     assert list(tmp_path.iterdir()) == []
+
+
+class Failed:
+    """A handle whose server has ended because of an internal error."""
+
+    fault = "JetStream panicked: injected"
+    is_running = False
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handle, name)
+
+
+def test_an_internal_error_is_raised() -> None:
+    """Who asks, waits for, or stops a server that failed hears why; all of it is gone then, and it can start again."""
+    server = Server()
+    asks: list[Callable[[], object]] = [lambda: server.url, server.wait, server.varz, server.stop]
+    for ask in asks:
+        server.start()
+        server._handle = Failed(server._handle)  # type: ignore[assignment]
+        with pytest.raises(ServerFailedError, match="JetStream panicked: injected"):
+            ask()
+        with suppress(ServerFailedError):
+            server.stop()
+        assert not server.ready
+    with server:
+        assert server.url

@@ -30,10 +30,11 @@ pub enum ClosedReason {
     NoRespondersRequiresHeaders,
     Kicked,
     TlsHandshakeFailure,
+    InternalError,
 }
 
 impl ClosedReason {
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 22] = [
         Self::ClientClosed,
         Self::AuthenticationTimeout,
         Self::AuthenticationFailure,
@@ -55,6 +56,7 @@ impl ClosedReason {
         Self::NoRespondersRequiresHeaders,
         Self::Kicked,
         Self::TlsHandshakeFailure,
+        Self::InternalError,
     ];
 
     /// The reason with this discriminant; 0 is none.
@@ -71,6 +73,7 @@ impl ClosedReason {
                 | Self::WriteError
                 | Self::ReadError
                 | Self::TlsHandshakeFailure
+                | Self::InternalError
         )
     }
 }
@@ -99,6 +102,7 @@ impl fmt::Display for ClosedReason {
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
             Self::Kicked => "Kicked",
             Self::TlsHandshakeFailure => "TLS Handshake Failure",
+            Self::InternalError => "Internal Error",
         })
     }
 }
@@ -125,6 +129,6 @@ mod tests {
             assert_eq!(reason as usize, i + 1);
             assert_eq!(ClosedReason::from_code(reason as u8), Some(reason));
         }
-        assert_eq!(ClosedReason::from_code(22), None);
+        assert_eq!(ClosedReason::from_code(23), None);
     }
 }

@@ -215,6 +215,7 @@ impl Outbound {
     #[inline]
     pub fn write_out(&self, rounds: usize, mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) {
         let Some(mut batch) = self.begin_write() else { return };
+        let guard = FailOnDrop(self);
         for round in 1.. {
             let (written, blocked) = match batch.with_slices(&mut write) {
                 Ok(n) => (n, round >= rounds),
@@ -227,8 +228,13 @@ impl Outbound {
             };
             match self.end_write(batch, written, blocked) {
                 Some(more) => batch = more,
-                None if blocked => return self.wake(),
-                None => return,
+                None => {
+                    std::mem::forget(guard);
+                    if blocked {
+                        self.wake();
+                    }
+                    return;
+                }
             }
         }
     }
@@ -321,6 +327,15 @@ impl Outbound {
     }
 }
 
+/// Ends the connection whose writer panics: nobody else would write to it again, and its owner would wait for ever.
+struct FailOnDrop<'a>(&'a Outbound);
+
+impl Drop for FailOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.fail();
+    }
+}
+
 impl fmt::Debug for Outbound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbound").field("pending", &*self.pending.lock()).finish_non_exhaustive()
@@ -381,6 +396,15 @@ mod tests {
             }
             prop_assert_eq!(got, sent);
         }
+    }
+
+    #[test]
+    fn a_writer_that_panics_breaks_the_connection() {
+        let outbound = Outbound::new(Box::new(Nowhere));
+        outbound.push(b"PING\r\n");
+        let write = || outbound.write_out(1, |_| panic!("the socket is not one"));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(write)).is_err());
+        assert!(outbound.is_broken(), "its owner is told");
     }
 
     #[test]

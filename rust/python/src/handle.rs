@@ -100,6 +100,12 @@ impl Handle {
         self.server.is_running()
     }
 
+    /// Why the server ended by itself, if an internal error is the reason.
+    #[getter]
+    fn fault(&self) -> Option<String> {
+        self.server.fault()
+    }
+
     /// The document of `/varz`, as JSON.
     fn varz(&self, py: Python<'_>) -> String {
         py.detach(|| self.server.varz().to_string())

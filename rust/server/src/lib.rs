@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 mod command;
+mod fault;
 mod files;
 mod jetstream;
 mod lame_duck;

@@ -1,5 +1,6 @@
 //! A whole server: a broker, its listeners and its log on a runtime of its own.
 
+use crate::fault::Fault;
 use crate::files::Companion;
 use crate::jetstream::{JetStream, JetStreamError};
 use crate::lame_duck;
@@ -147,6 +148,8 @@ struct Shared {
     done: (Mutex<bool>, Condvar),
     lame_duck: AtomicBool,
     companions: Mutex<Companions>,
+    /// What ends the server without being asked.
+    fault: Fault,
     /// JetStream, while it runs.
     jetstream: Mutex<Option<Arc<JetStream>>>,
     /// The task that accepts clients; when it has ended, the listener is closed.
@@ -232,6 +235,8 @@ impl Server {
             usage: Box::new(move || meter.measure()),
         });
         broker.set_exchange(&options.accounts);
+        let stop = watch::Sender::new(false);
+        let fault = Fault::new(stop.clone(), log.clone());
         let shared = Arc::new(Shared {
             broker,
             identity,
@@ -243,7 +248,8 @@ impl Server {
             monitor_addr,
             log,
             closed_to_clients: watch::Sender::new(false),
-            stop: watch::Sender::new(false),
+            stop,
+            fault,
             stopped: watch::Sender::new(false),
             done: Default::default(),
             lame_duck: AtomicBool::new(false),
@@ -325,13 +331,14 @@ impl Server {
         }
         let shared = self.shared.clone();
         if let Some(runtime) = &*self.runtime.lock() {
-            runtime.spawn(async move {
+            let fault = shared.fault.clone();
+            runtime.spawn(fault.watch("closes connections in lame duck mode", async move {
                 shared.close_listener().await;
                 let options = shared.options.read().clone();
                 lame_duck::run(&shared.broker, options.lame_duck_duration, options.lame_duck_grace_period)
                     .await;
                 shared.stop.send_replace(true);
-            });
+            }));
         }
     }
 
@@ -361,6 +368,21 @@ impl Server {
     /// Whether the server takes clients or still has some.
     pub fn is_running(&self) -> bool {
         !*self.shared.done.0.lock()
+    }
+
+    /// Why the server ended, or is about to, if an internal error is the reason.
+    pub fn fault(&self) -> Option<String> {
+        self.shared.fault.reason()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn broker(&self) -> &Arc<Broker> {
+        &self.shared.broker
+    }
+
+    #[cfg(test)]
+    pub(crate) fn jetstream(&self) -> Option<Arc<JetStream>> {
+        self.shared.jetstream.lock().clone()
     }
 
     /// Becomes true when the server has ended.
@@ -398,13 +420,14 @@ impl Shared {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(StartError::Runtime)?;
             info!("Starting http monitor on {}", join(options.http_host(), addr.port().into()));
             let stop = self.stop.subscribe();
-            tokio::spawn(monitor::serve(listener, self.monitor_state(), stop));
+            let monitoring = monitor::serve(listener, self.monitor_state(), stop);
+            tokio::spawn(self.fault.clone().watch("serves monitoring", monitoring));
         }
         for field in &options.unsupported {
             warn!("{field}");
         }
         if options.jetstream {
-            let jetstream = JetStream::start(&self.broker, &options, &self.log)?;
+            let jetstream = JetStream::start(&self.broker, &options, &self.log, &self.fault)?;
             *self.jetstream.lock() = Some(Arc::new(jetstream));
         }
         if options.has_plain_passwords() {
@@ -413,15 +436,11 @@ impl Shared {
         let listener = tokio::net::TcpListener::from_std(clients).map_err(StartError::Runtime)?;
         let ticker = Arc::new(Ticker::default());
         let clock = ticker.clone();
-        tokio::spawn(async move { clock.run().await });
+        tokio::spawn(self.fault.clone().watch("keeps deadlines", async move { clock.run().await }));
         let stop = self.closed_to_clients.subscribe();
-        let accepting = tokio::spawn(listener::accept_clients(
-            listener,
-            self.broker.clone(),
-            ticker,
-            self.tls.clone(),
-            stop,
-        ));
+        let accepting =
+            listener::accept_clients(listener, self.broker.clone(), ticker, self.tls.clone(), stop);
+        let accepting = tokio::spawn(self.fault.clone().watch("accepts clients", accepting));
         *self.accepting.lock() = Some(accepting);
         info!("Listening for client connections on {}", join(&options.host, self.client_addr.port().into()));
         if options.tls.is_some() {
@@ -430,7 +449,11 @@ impl Shared {
         self.write_files(&options)?;
         info!("Server is ready");
         let shared = self.clone();
-        tokio::spawn(async move { shared.supervise().await });
+        tokio::spawn(async move {
+            // However it ends, nobody waits for ever.
+            let _ended = Ended(shared.clone());
+            shared.fault.clone().watch("ends the server", shared.supervise()).await;
+        });
         Ok(())
     }
 
@@ -471,7 +494,7 @@ impl Shared {
     }
 
     /// Waits for the order to stop, then ends everything.
-    async fn supervise(self: Arc<Self>) {
+    async fn supervise(&self) {
         let mut stop = self.stop.subscribe();
         let _ = stop.wait_for(|stop| *stop).await;
         info!("Initiating Shutdown...");
@@ -497,9 +520,6 @@ impl Shared {
         }
         *self.companions.lock() = Companions::default();
         info!("Server Exiting..");
-        self.stopped.send_replace(true);
-        *self.done.0.lock() = true;
-        self.done.1.notify_all();
     }
 
     fn monitor_state(self: &Arc<Self>) -> MonitorState {
@@ -527,7 +547,7 @@ impl Shared {
         if !new.jetstream || self.jetstream.lock().is_some() {
             return Ok(None);
         }
-        let started = JetStream::start(&self.broker, new, &self.log);
+        let started = JetStream::start(&self.broker, new, &self.log, &self.fault);
         started.map(|started| Some(Arc::new(started))).map_err(|e| ReloadError::NotReloadable(e.to_string()))
     }
 
@@ -621,6 +641,17 @@ impl Shared {
     }
 }
 
+/// Tells all who wait that the server has ended, when it is dropped.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.stopped.send_replace(true);
+        *self.0.done.0.lock() = true;
+        self.0.done.1.notify_all();
+    }
+}
+
 /// Reads the certificates, if connections are to be encrypted.
 pub(crate) fn load_tls(options: &Options) -> Result<Option<Arc<TlsContext>>, InvalidTls> {
     let Some(tls) = &options.tls else { return Ok(None) };
@@ -695,7 +726,7 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
     }
 }
 
-/// The URLs of a listener; one on every address is reached at the machine's own.
+/// The URLs of a listener; one on every address has a URL for each address of the machine's interfaces.
 fn urls(scheme: &str, addr: SocketAddr) -> Vec<String> {
     let mut ips = Vec::new();
     if addr.ip().is_unspecified() {

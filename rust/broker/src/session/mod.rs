@@ -25,6 +25,7 @@ use crate::permissions::CompiledPermissions;
 use crate::router::Router;
 use crate::subscription::SubRef;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stonechat_auth::{Authenticator, Credentials};
@@ -77,6 +78,7 @@ pub struct ClientSession {
     timers: Timers,
     start: Instant,
     figures: Figures,
+    is_closed: bool,
 }
 
 /// What a cached match knows besides its receivers.
@@ -151,6 +153,7 @@ impl ClientSession {
             timers,
             start: now,
             figures: Figures::default(),
+            is_closed: false,
             options,
             broker,
             client,
@@ -453,6 +456,7 @@ impl ClientSession {
 
     /// Ends the session: its subscriptions go, and what is pending with them. Call it once the connection is closed.
     pub fn close(&mut self, reason: ClosedReason) {
+        self.is_closed = true;
         self.client.close(reason);
         let reason = self.client.closing().unwrap_or(reason);
         let label = self.client.label();
@@ -464,5 +468,24 @@ impl ClientSession {
         self.client.outbound.close();
         self.cache.clear();
         debug!("{label} - Client connection closed: {reason}");
+    }
+}
+
+/// A session that was not closed was dropped by a panic in its task, or with the task when the server ended.
+impl Drop for ClientSession {
+    fn drop(&mut self) {
+        if self.is_closed {
+            return;
+        }
+        // A panic that leaves a destructor while another one is under way would end the process.
+        let flush = AssertUnwindSafe(|| {
+            let _ = self.router.finish(&self.broker, &self.options);
+        });
+        // Receivers of the batch that was under way rely on this session to flush them.
+        let flushed = catch_unwind(flush);
+        let close = AssertUnwindSafe(|| self.close(ClosedReason::InternalError));
+        if catch_unwind(close).is_err() || flushed.is_err() {
+            error!("cid:{} - Internal error while the connection is closed", self.client.cid);
+        }
     }
 }

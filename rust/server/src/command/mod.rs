@@ -108,7 +108,8 @@ fn serve(flags: FlagSet) -> i32 {
     match Server::start_with_flags(loaded.options, flags, LogTarget::Options) {
         Ok(server) => {
             signals.serve(&server);
-            0
+            // The fault is in the log.
+            i32::from(server.fault().is_some())
         }
         // Already in the log, as nats-server has it there.
         Err(StartError::Listen { .. } | StartError::JetStream(_)) => 1,

@@ -17,6 +17,7 @@ use stonechat_store::disk::RealDisk;
 
 use super::now;
 use super::runner::Runner;
+use crate::fault::{self, Fault};
 
 /// Up to so many messages, and bytes of them, are little enough to be worked on by whoever brings them.
 const LIGHT_ITEMS: usize = 2;
@@ -98,6 +99,8 @@ pub(super) struct Arrived {
     pub(super) done: Vec<Done>,
     pub(super) commands: Vec<Command>,
     pub(super) stop: bool,
+    /// JetStream has failed: nothing is taken any more.
+    is_failed: bool,
     /// Messages and bytes that wait for each stream; kept only where that is limited.
     buffered: HashMap<u32, (usize, usize)>,
 }
@@ -114,10 +117,15 @@ impl Arrived {
             && self.done.iter().all(|done| matches!(done, Done::Sync(_)))
             && self.commands.is_empty()
             && !self.stop
+            && !self.is_failed
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.items.is_empty() && self.done.is_empty() && self.commands.is_empty() && !self.stop
+        self.items.is_empty()
+            && self.done.is_empty()
+            && self.commands.is_empty()
+            && !self.stop
+            && !self.is_failed
     }
 
     /// Takes note of a message for a stream; false if too much waits for it.
@@ -184,6 +192,8 @@ pub(super) struct Inbox {
     /// What works on it. Nobody has it before the start and after the end.
     runner: Mutex<Option<Box<Runner>>>,
     limits: QueueLimits,
+    /// Where a panic is reported.
+    fault: Option<Fault>,
     /// Consumers by account and `stream.consumer`: others have nobody who answers.
     consumers: RwLock<HashMap<ConsumerKey, KnownConsumer>>,
 }
@@ -223,8 +233,29 @@ impl fmt::Debug for Inbox {
 }
 
 impl Inbox {
-    pub(super) fn new(limits: QueueLimits) -> Self {
-        Self { limits, ..Self::default() }
+    pub(super) fn new(limits: QueueLimits, fault: Fault) -> Self {
+        Self { limits, fault: Some(fault), ..Self::default() }
+    }
+
+    /// JetStream has panicked, and the server ends: from now on nobody takes publishes and requests, and who waits for an
+    /// answer hears at once that there is none.
+    pub(super) fn fail(&self, reason: &str) {
+        let dropped = {
+            let mut arrived = self.arrived.lock();
+            let failed = Arrived { is_failed: true, ..Arrived::default() };
+            std::mem::replace(&mut *arrived, failed)
+        };
+        drop(dropped);
+        if let Some(fault) = &self.fault {
+            fault.raise(format!("JetStream {reason}"));
+        }
+        // The thread ends.
+        self.wake();
+    }
+
+    /// Whether JetStream has failed.
+    pub(super) fn is_failed(&self) -> bool {
+        self.arrived.lock().is_failed
     }
 
     /// Says which thread to wake.
@@ -263,14 +294,26 @@ impl Inbox {
         let Some(mut held) = self.runner.try_lock() else { return false };
         // It is put back only if nothing panics: nobody goes on with streams in an unknown state.
         let Some(mut runner) = held.take() else { return false };
-        let is_done = runner.run_light(self.wakes_at.load(Ordering::Acquire));
-        *held = Some(runner);
-        is_done
+        let until = self.wakes_at.load(Ordering::Acquire);
+        match fault::catch(move || (runner.run_light(until), runner)) {
+            Ok((is_done, runner)) => {
+                *held = Some(runner);
+                is_done
+            }
+            Err(reason) => {
+                drop(held);
+                self.fail(&reason);
+                true
+            }
+        }
     }
 
     pub(super) fn done(&self, done: Done) {
         let is_light = {
             let mut arrived = self.arrived.lock();
+            if arrived.is_failed {
+                return;
+            }
             arrived.done.push(done);
             arrived.is_light()
         };
@@ -283,7 +326,14 @@ impl Inbox {
     }
 
     pub(super) fn command(&self, command: Command) {
-        self.arrived.lock().commands.push(command);
+        let mut arrived = self.arrived.lock();
+        if arrived.is_failed {
+            drop(arrived);
+            // Who waits for what it sends hears that nothing comes.
+            return drop(command);
+        }
+        arrived.commands.push(command);
+        drop(arrived);
         self.wake();
     }
 
@@ -363,7 +413,10 @@ impl Inbox {
 
     /// Takes what has come.
     pub(super) fn take(&self, into: &mut Arrived) {
-        std::mem::swap(&mut *self.arrived.lock(), into);
+        let mut arrived = self.arrived.lock();
+        if !arrived.is_failed {
+            std::mem::swap(&mut *arrived, into);
+        }
     }
 
     /// Takes what has come if it is little; false if it is not.
@@ -427,6 +480,9 @@ impl Inlet for Inbox {
         };
         let (headers, mut payload) = message.payload.split_at(message.header_len.unwrap_or(0));
         let mut arrived = self.arrived.lock();
+        if arrived.is_failed {
+            return false;
+        }
         let mut headers = headers;
         let is_full = arrived.bytes.len() > FULL;
         if is_full && kind != Kind::Publish {
@@ -455,6 +511,9 @@ impl Inlet for Inbox {
 
     fn interest_changed(&self, tag: u64, subject: &[u8]) {
         let mut arrived = self.arrived.lock();
+        if arrived.is_failed {
+            return;
+        }
         arrived.items.push(Item {
             kind: Kind::Interest,
             number: tag as u32,

@@ -18,13 +18,14 @@ use stonechat_store::disk::RealDisk;
 use stonechat_store::file::INDEX_LEN;
 use tracing::info;
 
+use crate::fault::Fault;
 use crate::logging::Logger;
 use crate::version::COMPATIBLE_VERSION;
 pub(crate) use directory::{Directory, secret, unlock};
 use inbox::{Inbox, QueueLimits};
 
 /// How long monitoring waits for an answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why JetStream did not start.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +88,7 @@ impl JetStream {
         broker: &Arc<Broker>,
         options: &Options,
         log: &Logger,
+        fault: &Fault,
     ) -> Result<Self, JetStreamError> {
         let began = std::time::Instant::now();
         info!("Starting JetStream");
@@ -144,7 +146,7 @@ impl JetStream {
         engine.set_request_limits([js.request_queue_limit, js.info_queue_limit]);
         engine.set_system_account(crate::settings::system_account(options));
         let limits = QueueLimits { messages: js.max_buffered_msgs, bytes: js.max_buffered_size };
-        let inbox = Arc::new(Inbox::new(limits));
+        let inbox = Arc::new(Inbox::new(limits, fault.clone()));
         let runner = runner::Runner::new(engine, broker.clone(), inbox.clone(), directory, log.clone());
         let thread = runner.and_then(runner::Runner::start).map_err(JetStreamError::Thread)?;
         if opened.streams > 0 {
@@ -225,7 +227,7 @@ impl JetStream {
         }));
     }
 
-    fn ask<T: Send + 'static>(
+    pub(crate) fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut Engine<RealDisk>) -> T + Send + 'static,
     ) -> Option<T> {

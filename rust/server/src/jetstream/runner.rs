@@ -22,6 +22,7 @@ use super::directory::Directory;
 use super::inbox::{Arrived, Inbox, Item, Kind, Waiting, ack_numbers, tag};
 use super::now;
 use super::workers::Workers;
+use crate::fault;
 use crate::logging::Logger;
 
 /// Messages after which what can leave leaves.
@@ -88,8 +89,13 @@ impl Runner {
         std::thread::Builder::new().name("stonechat-js".to_owned()).spawn(move || {
             log.scope(|| {
                 inbox.belongs_to(std::thread::current());
-                if let Some(runner) = run(&inbox) {
-                    runner.close();
+                let ended = fault::catch(|| {
+                    if let Some(runner) = run(&inbox) {
+                        runner.close();
+                    }
+                });
+                if let Err(reason) = ended {
+                    inbox.fail(&reason);
                 }
             });
         })
@@ -342,21 +348,27 @@ impl Runner {
     }
 }
 
-/// Works until it is asked to stop; the runner is taken out of the inbox then.
+/// Works until it is asked to stop; the runner is taken out of the inbox then. `None` if JetStream has failed.
 fn run(inbox: &Inbox) -> Option<Box<Runner>> {
     loop {
         let deadline = {
             let mut held = inbox.runner();
-            let runner = held.as_mut()?;
-            loop {
+            // It is put back only if nothing panics: nobody goes on with streams in an unknown state.
+            let mut runner = held.take()?;
+            let deadline = loop {
                 if runner.run() {
-                    return held.take();
+                    return Some(runner);
+                }
+                if inbox.is_failed() {
+                    return None;
                 }
                 let deadline = runner.engine.next_deadline();
                 if inbox.fall_asleep(deadline) {
                     break deadline;
                 }
-            }
+            };
+            *held = Some(runner);
+            deadline
         };
         inbox.sleep(deadline);
     }

@@ -10,6 +10,7 @@ use stonechat_jetstream::engine::Job;
 use stonechat_store::disk::RealDisk;
 
 use super::inbox::Inbox;
+use crate::fault;
 use crate::logging::Logger;
 
 /// The threads. They end when it is stopped.
@@ -65,8 +66,18 @@ impl Workers {
     }
 }
 
+/// However they are given up, no thread writes to the store after it was unlocked.
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 fn work(jobs: &Receiver<Job<RealDisk>>, inbox: &Inbox) {
     while let Ok(job) = jobs.recv() {
-        inbox.done(job.run());
+        match fault::catch(|| job.run()) {
+            Ok(done) => inbox.done(done),
+            Err(reason) => return inbox.fail(&reason),
+        }
     }
 }

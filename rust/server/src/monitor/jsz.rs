@@ -1,8 +1,8 @@
 //! `/jsz`: JetStream, and what `/varz` and `/healthz` say of it.
 
 use super::query::{BadQuery, Query};
-use super::{MonitorState, time};
-use crate::jetstream::JetStream;
+use super::{MonitorState, Refusal, time};
+use crate::jetstream::{ANSWER_WITHIN, JetStream};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -59,7 +59,7 @@ impl MonitorState {
     }
 
     /// `/jsz`.
-    pub(super) fn jsz(&self, query: &Query) -> Result<Value, BadQuery> {
+    pub(super) fn jsz(&self, query: &Query) -> Result<Value, Refusal> {
         let switch = |key: &str| query.boolean(key);
         for key in ["consumers", "leader-only", "raft", "stream-leader-only", "direct-consumers"] {
             switch(key)?;
@@ -89,7 +89,7 @@ impl MonitorState {
             });
             return Ok(none);
         };
-        let figures = jetstream.figures(detail).unwrap_or_else(|| json!({}));
+        let figures = jetstream.figures(detail).ok_or_else(|| Refusal::Unavailable(no_answer()))?;
         let take = |key: &str| figures.get(key).cloned().unwrap_or_else(|| json!(0));
         for key in
             ["memory", "storage", "reserved_memory", "reserved_storage", "accounts", "ha_assets", "api"]
@@ -110,26 +110,63 @@ impl MonitorState {
         Ok(Value::Object(fields))
     }
 
-    /// What is wrong with what `/healthz` asks for of JetStream; `None` if nothing is.
-    pub(super) fn jetstream_health(&self, account: &str, stream: &str, consumer: &str) -> Option<String> {
-        let jetstream = self.jetstream()?;
-        if account.is_empty() {
-            return None;
+    /// The health of JetStream and of what `/healthz` asks for of it.
+    pub(super) fn jetstream_health(&self, query: &Query) -> Result<Health, BadQuery> {
+        let is_asked_for =
+            |keys: &[&str]| keys.iter().try_fold(false, |asked, k| Ok(asked | query.boolean(k)?));
+        if is_asked_for(&["js-server-only"])? {
+            return Ok(Health::Good);
         }
-        let found = jetstream.find(account, stream);
-        match found {
-            Some((false, _)) => Some(format!("JetStream account {account:?} not found")),
-            Some((true, false)) if !stream.is_empty() => {
-                Some(format!("JetStream stream {stream:?} not found on account {account:?}"))
-            }
-            _ if !consumer.is_empty() && jetstream.has_consumer(account, stream, consumer) != Some(true) => {
-                Some(format!(
-                    "JetStream consumer {consumer:?} not found for stream {stream:?} on account {account:?}"
-                ))
-            }
-            _ => None,
+        let Some(jetstream) = self.jetstream() else {
+            return Ok(match (self.options)().jetstream {
+                true => Health::Unavailable(NOT_ENABLED.to_owned()),
+                false => Health::Good,
+            });
+        };
+        if is_asked_for(&["js-enabled", "js-enabled-only"])? {
+            return Ok(Health::Good);
         }
+        let (account, stream, consumer) =
+            (query.text("account"), query.text("stream"), query.text("consumer"));
+        Ok(health_of(&jetstream, account, stream, consumer)
+            .unwrap_or_else(|| Health::Unavailable(no_answer())))
     }
+}
+
+/// What `/healthz` tells of JetStream.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    Good,
+    /// JetStream does not work.
+    Unavailable(String),
+    /// It works, and does not have what is asked for.
+    Missing(String),
+}
+
+/// What nats-server says while JetStream is configured and does not run.
+const NOT_ENABLED: &str = "JetStream not enabled (10076)";
+
+/// What is said of JetStream when it does not answer.
+fn no_answer() -> String {
+    format!("JetStream did not answer within {ANSWER_WITHIN:?}")
+}
+
+/// Whether JetStream answers, and has what is named; `None` if it does not answer.
+fn health_of(jetstream: &JetStream, account: &str, stream: &str, consumer: &str) -> Option<Health> {
+    if account.is_empty() {
+        return jetstream.ask(|_| ()).map(|()| Health::Good);
+    }
+    let (has_account, has_stream) = jetstream.find(account, stream)?;
+    let missing = if !has_account {
+        format!("JetStream account {account:?} not found")
+    } else if !stream.is_empty() && !has_stream {
+        format!("JetStream stream {stream:?} not found on account {account:?}")
+    } else if !consumer.is_empty() && !jetstream.has_consumer(account, stream, consumer)? {
+        format!("JetStream consumer {consumer:?} not found for stream {stream:?} on account {account:?}")
+    } else {
+        return Some(Health::Good);
+    };
+    Some(Health::Missing(missing))
 }
 
 fn limits(options: &stonechat_config::Options) -> Value {

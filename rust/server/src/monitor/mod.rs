@@ -15,6 +15,7 @@ use axum::response::Response;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use jsz::Health;
 use parking_lot::Mutex;
 use query::{BadQuery, Query};
 use serde_json::{Value, json};
@@ -84,14 +85,14 @@ impl MonitorState {
     /// The document of `/connz` or `/jsz` for a query string, without HTTP.
     ///
     /// # Errors
-    /// What is wrong with the query.
+    /// What is wrong with the query, or that JetStream does not answer.
     pub(crate) fn document(&self, of: Document, query: &str) -> Result<Value, String> {
         let query = Query::parse(query);
         let made = match of {
-            Document::Connections => self.connz(&query),
+            Document::Connections => self.connz(&query).map_err(Refusal::from),
             Document::JetStream => self.jsz(&query),
         };
-        made.map_err(|BadQuery(text)| text)
+        made.map_err(|(Refusal::BadQuery(text) | Refusal::Unavailable(text))| text)
     }
 
     fn count(&self, path: &str) {
@@ -153,7 +154,7 @@ async fn answer(state: MonitorState, path: &'static str, query: Query) -> Respon
     match path {
         "/" => html(&state.base),
         "/healthz" => aside(state, move |state| healthz(state, &query)).await,
-        "/varz" => aside(state, move |state| pretty(Ok(state.varz()))).await,
+        "/varz" => aside(state, move |state| pretty(Ok::<_, Refusal>(state.varz()))).await,
         "/jsz" => aside(state, move |state| pretty(state.jsz(&query))).await,
         "/connz" => aside(state, move |state| pretty(state.connz(&query))).await,
         _ => aside(state, move |state| pretty(state.subsz(&query))).await,
@@ -170,10 +171,28 @@ async fn aside(
     made.unwrap_or_else(|_| response(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", String::new()))
 }
 
-fn pretty(value: Result<Value, BadQuery>) -> Response {
-    match value {
+/// Why a question is not answered.
+enum Refusal {
+    /// It can't be understood.
+    BadQuery(String),
+    /// Who knows the answer does not say it.
+    Unavailable(String),
+}
+
+impl From<BadQuery> for Refusal {
+    fn from(BadQuery(text): BadQuery) -> Self {
+        Self::BadQuery(text)
+    }
+}
+
+fn pretty(value: Result<Value, impl Into<Refusal>>) -> Response {
+    match value.map_err(Into::into) {
         Ok(value) => json_response(StatusCode::OK, serde_json::to_string_pretty(&value).unwrap_or_default()),
-        Err(BadQuery(text)) => response(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", text),
+        Err(Refusal::BadQuery(text)) => response(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", text),
+        Err(Refusal::Unavailable(error)) => {
+            let body = json!({ "status": "unavailable", "error": error });
+            json_response(StatusCode::SERVICE_UNAVAILABLE, body.to_string())
+        }
     }
 }
 
@@ -199,32 +218,37 @@ fn healthz(state: &MonitorState, query: &Query) -> Response {
     json_response(StatusCode::BAD_REQUEST, body.to_string())
 }
 
-/// Whether what is asked for of JetStream is there.
+/// The health of JetStream and of what is asked for of it.
 fn jetstream_health(state: &MonitorState, query: &Query) -> Response {
     let (account, stream, consumer) = (query.text("account"), query.text("stream"), query.text("consumer"));
-    let Some(error) = state.jetstream_health(account, stream, consumer) else {
-        return json_response(StatusCode::OK, json!({ "status": "ok" }).to_string());
-    };
-    let kind = match (stream.is_empty(), consumer.is_empty()) {
-        (true, _) => "ACCOUNT",
-        (_, true) => "STREAM",
-        _ => "CONSUMER",
+    let (status, kind, error) = match state.jetstream_health(query) {
+        Ok(Health::Good) => return json_response(StatusCode::OK, json!({ "status": "ok" }).to_string()),
+        Ok(Health::Unavailable(error)) => (StatusCode::SERVICE_UNAVAILABLE, "JETSTREAM", error),
+        Ok(Health::Missing(error)) => {
+            let kind = match (stream.is_empty(), consumer.is_empty()) {
+                (true, _) => "ACCOUNT",
+                (_, true) => "STREAM",
+                _ => "CONSUMER",
+            };
+            (StatusCode::NOT_FOUND, kind, error)
+        }
+        Err(BadQuery(text)) => return response(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", text),
     };
     let body = match query.boolean("details") {
         Ok(true) => {
-            let mut item = json!({ "type": kind, "account": account });
-            if !stream.is_empty() {
-                item["stream"] = json!(stream);
-            }
-            if !consumer.is_empty() {
-                item["consumer"] = json!(consumer);
+            let mut item = json!({ "type": kind });
+            let names = [("account", account), ("stream", stream), ("consumer", consumer)];
+            for (name, value) in
+                names.into_iter().filter(|(_, value)| kind != "JETSTREAM" && !value.is_empty())
+            {
+                item[name] = json!(value);
             }
             item["error"] = json!(error);
             json!({ "status": "error", "errors": [item] })
         }
         _ => json!({ "status": "unavailable", "error": error }),
     };
-    json_response(StatusCode::NOT_FOUND, body.to_string())
+    json_response(status, body.to_string())
 }
 
 fn json_response(status: StatusCode, body: String) -> Response {

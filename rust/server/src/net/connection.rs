@@ -18,6 +18,7 @@ use stonechat_broker::{Broker, Client, ClientSession, ClosedReason, PeerAddress,
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
+use tracing::error;
 
 /// Bytes that one read takes at most. The buffer belongs to the thread: idle connections own none.
 const READ_BUFFER: usize = 128 << 10;
@@ -58,8 +59,8 @@ pub(crate) async fn serve(
     peer: PeerAddress,
     broker: Arc<Broker>,
     ticker: Arc<Ticker>,
-    tls: Option<Arc<TlsContext>>,
     turns: Arc<Turns>,
+    tls: Option<Arc<TlsContext>>,
 ) {
     // Small writes are batched by the broker, so waiting for more only adds delay.
     let _ = stream.set_nodelay(true);
@@ -103,7 +104,6 @@ pub(super) struct Connection {
     pub(super) session: ClientSession,
     pub(super) client: Arc<Client>,
     ticker: Arc<Ticker>,
-}
     turns: Arc<Turns>,
 }
 
@@ -115,6 +115,7 @@ impl Drop for Connection {
         }
         self.side.close();
     }
+}
 
 impl Connection {
     async fn run(&mut self, broker: &Arc<Broker>) -> ClosedReason {
@@ -168,7 +169,6 @@ impl Connection {
         }
     }
 
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
     /// Hashing a password takes long: it is done where no other connection waits for it, and when it is this one's turn.
     /// `None` if the connection is to end before.
     async fn check_aside(&mut self, broker: &Broker, credentials: Credentials) -> Option<Verdict> {
@@ -197,6 +197,7 @@ impl Connection {
         Some(tokio::task::spawn_blocking(check).await.unwrap_or(Verdict::Denied))
     }
 
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         self.side.waker.register(cx.waker());
         if self.client.closing().is_some() || self.client.is_flagged() {
             return Poll::Ready(Event::Woken);

@@ -1,0 +1,174 @@
+//! What a panic leaves behind: nothing, in whatever part of the server it is.
+
+use super::{Fault, catch};
+use crate::logging::{LogTarget, Logger};
+use crate::server::Server;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use stonechat_broker::{Client, GLOBAL_ACCOUNT, Inlet, Message};
+use stonechat_config::Options;
+use tokio::sync::watch;
+
+/// How long something that must happen may take on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_panic_becomes_an_error_with_its_message() {
+    assert_eq!(catch(|| 7), Ok(7));
+    assert_eq!(catch(|| panic!("at {}", 7)), Err::<(), _>("panicked: at 7".to_owned()));
+    assert_eq!(catch(|| std::panic::panic_any(7)), Err::<(), _>("panicked".to_owned()));
+}
+
+#[tokio::test]
+async fn a_task_that_panics_ends_the_server() {
+    let log = Logger::open(&Options::default(), LogTarget::Discard).unwrap_or_else(|_| unreachable!());
+    let stop = watch::Sender::new(false);
+    let fault = Fault::new(stop.clone(), log);
+    assert!(tokio::spawn(fault.clone().watch("counts", async { 7 })).await.is_ok());
+    assert_eq!((fault.reason(), *stop.borrow()), (None, false));
+    let panics = async { panic!("injected") };
+    assert!(tokio::spawn(fault.clone().watch("panics", panics)).await.is_err());
+    assert_eq!(fault.reason().as_deref(), Some("the task that panics panicked"));
+    assert!(*stop.borrow());
+}
+
+/// Panics when a message reaches it, or at the end of the batch.
+#[derive(Debug)]
+struct Bomb {
+    in_push: AtomicBool,
+    in_flush: AtomicBool,
+}
+
+impl Inlet for Bomb {
+    fn push(&self, _: u64, _: &Arc<Client>, _: &Message<'_>) -> bool {
+        assert!(!self.in_push.load(Ordering::Relaxed), "injected into a push");
+        true
+    }
+
+    fn flush(&self) -> Duration {
+        assert!(!self.in_flush.load(Ordering::Relaxed), "injected into a flush");
+        Duration::ZERO
+    }
+}
+
+fn start(max_connections: usize, jetstream: bool) -> Server {
+    let mut options = Options::default();
+    (options.host, options.port, options.jetstream) = ("127.0.0.1".into(), -1, jetstream);
+    options.max_connections = max_connections as _;
+    options.jetstream_options.is_throwaway = jetstream;
+    Server::start(options, LogTarget::Discard).expect("it starts")
+}
+
+fn plant(server: &Server, in_push: bool, in_flush: bool) -> Arc<Bomb> {
+    let bomb = Arc::new(Bomb { in_push: in_push.into(), in_flush: in_flush.into() });
+    server.broker().account(GLOBAL_ACCOUNT).attach(bomb.clone(), 0, b"boom", None);
+    bomb
+}
+
+struct Peer(TcpStream, String);
+
+impl Peer {
+    fn connect(server: &Server) -> Self {
+        let stream = TcpStream::connect(server.client_addr()).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        let mut peer = Self(stream, String::new());
+        peer.until("INFO");
+        peer.says("CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\nPING\r\n");
+        peer
+    }
+
+    fn says(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).expect("a socket");
+    }
+
+    /// Reads until `text` was read since the last one.
+    fn until(&mut self, text: &str) {
+        while !self.1.contains(text) {
+            assert!(self.read() > 0, "{:?} before {text:?}", self.1);
+        }
+        self.1.clear();
+    }
+
+    fn is_closed(&mut self) -> bool {
+        while self.read() > 0 {}
+        true
+    }
+
+    fn read(&mut self) -> usize {
+        let mut buffer = [0; 4096];
+        // A reset is an end too.
+        let n = self.0.read(&mut buffer).unwrap_or(0);
+        self.1.push_str(&String::from_utf8_lossy(&buffer[..n]));
+        n
+    }
+}
+
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_connection_whose_task_panics_is_closed_and_leaves_nothing() {
+    for (in_push, in_flush) in [(true, false), (false, true)] {
+        let server = start(2, false);
+        plant(&server, in_push, in_flush);
+        let mut receiver = Peer::connect(&server);
+        receiver.says("SUB a 1\r\nSUB work q 2\r\nPING\r\n");
+        receiver.until("PONG\r\nPONG");
+        let mut victim = Peer::connect(&server);
+        victim.says("SUB work q 1\r\nPING\r\n");
+        victim.until("PONG\r\nPONG");
+        victim.says("PUB a 5\r\nfirst\r\nPUB boom 0\r\n\r\n");
+        assert!(victim.is_closed(), "its socket");
+        // What was delivered before the panic arrives.
+        receiver.until("first");
+        wait_until("its place is free", || server.broker().client_count() == 1);
+        let account = server.broker().account(GLOBAL_ACCOUNT);
+        assert!(account.is_wanted(b"work"));
+        // The place is free for another, and no message goes to a queue member that is gone.
+        let mut next = Peer::connect(&server);
+        for i in 0..50 {
+            next.says(&format!("PUB work 3\r\n{i:03}\r\n"));
+            receiver.until(&format!("{i:03}"));
+        }
+        assert_eq!(server.fault(), None, "the server goes on");
+    }
+}
+
+#[test]
+fn a_server_whose_jetstream_panics_ends() {
+    let server = start(100, true);
+    let jetstream = server.jetstream().expect("it is on");
+    let answer = jetstream.ask(|_| panic!("injected"));
+    assert_eq!(answer, None::<()>);
+    server.wait();
+    assert_eq!(server.fault().as_deref(), Some("JetStream panicked: injected"));
+    assert_eq!(jetstream.ask(|_| 7), None, "nobody waits for an answer");
+}
+
+/// The answer to a publish is delivered by whoever has the runner: JetStream's thread, or the publisher's task.
+#[test]
+fn a_panic_while_jetstream_answers_ends_the_server() {
+    let server = start(100, true);
+    let mut publisher = Peer::connect(&server);
+    let stream = r#"{"name":"s","subjects":["s"]}"#;
+    publisher.says(&format!("SUB r 1\r\nPUB $JS.API.STREAM.CREATE.s r {}\r\n{stream}\r\n", stream.len()));
+    publisher.until("stream_create_response");
+    for _ in 0..20 {
+        publisher.says("PUB s r 0\r\n\r\n");
+        publisher.until("\"seq\":");
+    }
+    plant(&server, true, false);
+    publisher.says("PUB s boom 0\r\n\r\n");
+    server.wait();
+    let fault = server.fault().expect("a fault");
+    assert!(fault.starts_with("JetStream panicked: injected into a push"), "{fault}");
+    assert!(publisher.is_closed());
+}
