@@ -100,6 +100,9 @@ pub enum ImportError {
     /// Requests would go round for ever.
     #[error("import forms a cycle")]
     Cycle,
+    /// Too many accounts lie one behind the other.
+    #[error("search cycle depth exhausted")]
+    SearchDepth,
 }
 
 /// Whether one of the exports covers what `account` wants of it; answers the one that does.

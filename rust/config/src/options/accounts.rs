@@ -1,17 +1,21 @@
 //! Reading the `accounts` block and subject mappings.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use stonechat_auth::{AccountDef, AccountLimits, GLOBAL_ACCOUNT};
-use stonechat_subject::is_valid_subject;
+use stonechat_subject::{Transform, is_valid_literal, is_valid_subject};
 
 use super::{
     authorization::{apply_default_permissions, is_public_nkey},
     blocks::{ACCOUNT_JETSTREAM, EXPORTS, IMPORTS, MAPPING_DESTINATION, MSG_TRACE},
+    exchange::percent,
     reader::{Reader, in_order},
     schema::Kind,
 };
-use crate::lang::{Map, Node, Position, Value};
+use crate::{
+    error::Issue,
+    lang::{Map, Node, Position, Value},
+};
 
 impl Reader {
     /// A list of names, or a block with a block for each.
@@ -106,6 +110,7 @@ impl Reader {
                 }
                 "msg_trace" | "trace_dest" => {
                     self.check(&key, node, &MSG_TRACE);
+                    self.check_trace(node);
                     self.ignore(&field("msg_trace"), node);
                 }
                 _ => self.unknown(written, node),
@@ -147,6 +152,52 @@ impl Reader {
         Some(limits)
     }
 
+    /// Checks where traces of an account go, and how many messages are traced.
+    fn check_trace(&mut self, node: &Node) {
+        let map = match &node.value {
+            Value::String(subject) => return self.check_trace_destination(subject, node),
+            Value::Map(map) => map,
+            _ => return,
+        };
+        let (mut has_destination, mut has_sampling) = (false, false);
+        for (key, _, node) in in_order(map) {
+            match (key.as_str(), &node.value) {
+                ("dest", Value::String(subject)) => {
+                    has_destination = !subject.is_empty();
+                    self.check_trace_destination(subject, node);
+                }
+                ("sampling", value) => {
+                    has_sampling = true;
+                    let reason = match (percent(value), value) {
+                        (Some(1..=100), _) => continue,
+                        // The slip is nats-server's, whose words these are.
+                        (Some(number), _) => {
+                            format!(
+                                "Ttrace destination sampling value {number} is invalid, needs to be [1..100]"
+                            )
+                        }
+                        (None, Value::String(text)) => {
+                            format!("Invalid trace destination sampling value {text:?}")
+                        }
+                        (None, _) => continue,
+                    };
+                    self.error(&node.position, reason);
+                }
+                _ => {}
+            }
+        }
+        if has_sampling && !has_destination {
+            let reason = "Trace destination sampling ignored since no destination was set";
+            self.warnings.push(Issue::at(&node.position, reason));
+        }
+    }
+
+    fn check_trace_destination(&mut self, subject: &str, node: &Node) {
+        if !is_valid_literal(subject.as_bytes()) {
+            self.error(&node.position, format!("Trace destination {subject:?} is not valid"));
+        }
+    }
+
     /// `source: destination`, or with one or several weighted destinations.
     pub(super) fn check_mappings(&mut self, node: &Node) {
         let Some(map) = self.map(node) else { return };
@@ -154,10 +205,16 @@ impl Reader {
             if !is_valid_subject(subject.as_bytes()) {
                 self.error(&node.position, format!("Subject {subject:?} is not a valid subject"));
             }
+            let before = self.errors.len();
             match &node.value {
                 Value::String(_) => {}
                 Value::Array(items) => items.iter().for_each(|item| self.check_mapping_destination(item)),
                 _ => self.check_mapping_destination(node),
+            }
+            if self.errors.len() == before
+                && let Err(reason) = check_mapping(subject, node)
+            {
+                self.error(&node.position, reason);
             }
         }
     }
@@ -172,13 +229,48 @@ impl Reader {
         else {
             return self.error(&node.position, "Missing weight for mapping destination");
         };
-        let percent = match &weight.value {
-            Value::Integer(number) => Some(*number),
-            Value::String(text) => text.strip_suffix('%').unwrap_or(text).parse().ok(),
-            _ => return,
-        };
-        if !percent.is_some_and(|percent| (0..=100).contains(&percent)) {
+        if !percent(&weight.value).is_some_and(|percent| (0..=100).contains(&percent)) {
             self.error(&weight.position, "Invalid weight for mapping destination");
         }
     }
+}
+
+/// Checks the destinations of a mapping together, whose forms are right.
+fn check_mapping(source: &str, node: &Node) -> Result<(), String> {
+    if let Value::String(destination) = &node.value {
+        let made = Transform::new(source.as_bytes(), destination.as_bytes());
+        return made
+            .map(drop)
+            .map_err(|error| format!("Error adding mapping for {source:?} to {destination:?} : {error}"));
+    }
+    let items = match &node.value {
+        Value::Array(items) => items.as_slice(),
+        _ => std::slice::from_ref(node),
+    };
+    let failed = |reason: String| format!("Error adding mapping for {source:?} : {reason}");
+    let mut seen = HashSet::new();
+    let mut totals: HashMap<&str, i64> = HashMap::new();
+    for item in items {
+        let Value::Map(map) = &item.value else { continue };
+        let value = |names: [&str; 2]| {
+            map.iter()
+                .find(|(key, _)| names.iter().any(|n| key.eq_ignore_ascii_case(n)))
+                .map(|(_, node)| &node.value)
+        };
+        let text = |names| match value(names) {
+            Some(Value::String(text)) => text.as_str(),
+            _ => "",
+        };
+        let destination = text(["dest", "destination"]);
+        if !seen.insert(destination) {
+            return Err(failed(format!("duplicate entry for {destination:?}")));
+        }
+        let total = totals.entry(text(["cluster", "cluster"])).or_default();
+        *total += value(["weight", "weight"]).and_then(percent).unwrap_or_default();
+        if *total > 100 {
+            return Err(failed("total weight needs to be <= 100".into()));
+        }
+        Transform::new(source.as_bytes(), destination.as_bytes()).map_err(|e| failed(e.to_string()))?;
+    }
+    Ok(())
 }

@@ -1,10 +1,11 @@
 //! Reading the exports and imports of accounts, whose forms were checked.
 
-use std::collections::BTreeMap;
+use stonechat_auth::{AccountDef, Exchange, Export, Import, ImportError, ResponseType};
 
-use stonechat_auth::{AccountDef, Exchange, Export, Import, ImportError, ResponseType, check_import};
-
-use super::reader::{Reader, in_order};
+use super::{
+    imports::{GoodImports, NoImport},
+    reader::{Reader, in_order},
+};
 use crate::lang::{Map, Node, Position, Value};
 
 impl Reader {
@@ -18,7 +19,14 @@ impl Reader {
         let Value::Map(map) = &node.value else { return None };
         let mut found: Option<(Exchange, String)> = None;
         let (mut accounts, mut response) = (Vec::new(), ResponseType::Singleton);
+        let mut of_services: Vec<(&str, &Node)> = Vec::new();
         for (key, _, node) in in_order(map) {
+            match key.as_str() {
+                "latency" => of_services.push(("latency", node)),
+                "allow_trace" => of_services.push(("allow_trace", node)),
+                "stream" | "service" | "accounts" | "account_token_position" => {}
+                _ => of_services.push(("response", node)),
+            }
             match key.as_str() {
                 "stream" | "service" => {
                     let exchange = if key == "stream" { Exchange::Stream } else { Exchange::Service };
@@ -49,11 +57,39 @@ impl Reader {
                     self.refuse(&format!("{field}.{key}"), node);
                 }
                 "account_token_position" => {}
+                "latency" => {
+                    self.check_latency(node);
+                    self.ignore(&format!("{field}.latency"), node);
+                }
                 _ => self.ignore(&format!("{field}.{key}"), node),
             }
         }
         let (exchange, subject) = found?;
+        for (directive, node) in of_services.into_iter().filter(|_| exchange == Exchange::Stream) {
+            self.error(&node.position, format!("Detected {directive} directive on non-service"));
+        }
         Some(Export { exchange, subject, accounts, response })
+    }
+
+    /// Checks how often a service's latency is to be measured, and where the samples go.
+    fn check_latency(&mut self, node: &Node) {
+        let Value::Map(map) = &node.value else { return };
+        let mut has_subject = false;
+        for (key, _, node) in in_order(map) {
+            match (key.as_str(), &node.value) {
+                ("subject", _) => has_subject = true,
+                ("sampling", Value::String(text)) if text.trim().eq_ignore_ascii_case("headers") => {}
+                ("sampling", value) => match percent(value) {
+                    Some(1..=100) => {}
+                    Some(_) => self.error(&node.position, "bad sampling percentage, should be 1-100"),
+                    None => self.error(&node.position, "Failed to parse latency sample: it is no percentage"),
+                },
+                _ => {}
+            }
+        }
+        if !has_subject {
+            self.error(&node.position, "Latency subject required, but missing");
+        }
     }
 
     /// The imports of an account.
@@ -94,6 +130,11 @@ impl Reader {
             }
         }
         let (exchange, account, subject) = found?;
+        if exchange == Exchange::Service
+            && let Some((.., node)) = in_order(map).into_iter().find(|(key, ..)| key == "allow_trace")
+        {
+            self.error(&node.position, "Detected allow_trace directive on a non-stream");
+        }
         if exchange == Exchange::Stream
             && prefix.is_some()
             && let Some(position) = to_position
@@ -124,27 +165,23 @@ impl Reader {
             }
             export.accounts.retain(|name| names.contains(name));
         }
-        let exports: BTreeMap<String, Vec<Export>> =
-            accounts.iter().map(|account| (account.name.clone(), account.exports.clone())).collect();
         // As nats-server does: streams of all accounts first.
-        let mut good: Vec<(usize, Import)> = Vec::new();
+        let mut good = GoodImports::new(accounts);
         for exchange in [Exchange::Stream, Exchange::Service] {
             for (at, account) in accounts.iter().enumerate() {
                 for import in account.imports.iter().filter(|import| import.exchange == exchange) {
                     let kind = exchange.name();
-                    let Some(exports) = exports.get(&import.account) else {
-                        let reason = format!("{:?} account not defined for {kind} import", import.account);
-                        self.error(position, reason);
-                        continue;
-                    };
-                    let before: Vec<Import> =
-                        good.iter().filter(|(of, _)| *of == at).map(|(_, import)| import.clone()).collect();
-                    let result = check_import(&account.name, import, &before, exports)
-                        .and_then(|()| check_cycle(accounts, &good, at, import));
-                    match result {
-                        Ok(()) => good.push((at, import.clone())),
-                        Err(e @ ImportError::DuplicateService { .. }) => self.error(position, e.to_string()),
-                        Err(e) => {
+                    match good.add(at, import) {
+                        Ok(()) => {}
+                        Err(NoImport::UnknownAccount) => {
+                            let reason =
+                                format!("{:?} account not defined for {kind} import", import.account);
+                            self.error(position, reason);
+                        }
+                        Err(NoImport::Refused(e @ ImportError::DuplicateService { .. })) => {
+                            self.error(position, e.to_string());
+                        }
+                        Err(NoImport::Refused(e)) => {
                             let reason = format!("Error adding {kind} import {:?}: {e}", import.subject);
                             self.error(position, reason);
                         }
@@ -152,37 +189,18 @@ impl Reader {
                 }
             }
         }
-        accounts.iter_mut().for_each(|account| account.imports.clear());
-        for (at, import) in good {
-            accounts[at].imports.push(import);
+        let good = good.imports;
+        for (account, imports) in accounts.iter_mut().zip(good) {
+            account.imports = imports;
         }
     }
 }
 
-/// Whether requests to an import could come back to its account through the imports of others.
-fn check_cycle(
-    accounts: &[AccountDef],
-    good: &[(usize, Import)],
-    at: usize,
-    import: &Import,
-) -> Result<(), ImportError> {
-    let mut visited = vec![accounts[at].name.as_str()];
-    let mut open = vec![(import.account.as_str(), import.subject.as_str())];
-    while let Some((name, subject)) = open.pop() {
-        if visited[0] == name {
-            return Err(ImportError::Cycle);
-        }
-        if visited.contains(&name) {
-            continue;
-        }
-        visited.push(name);
-        let further = good.iter().filter(|(of, next)| {
-            accounts[*of].name == name
-                && next.exchange == import.exchange
-                && next.exchange == Exchange::Service
-                && stonechat_subject::overlaps(next.local().as_bytes(), subject.as_bytes())
-        });
-        open.extend(further.map(|(_, next)| (next.account.as_str(), next.subject.as_str())));
+/// A whole number, or a text such as `25%`.
+pub(super) fn percent(value: &Value) -> Option<i64> {
+    match value {
+        Value::Integer(number) => Some(*number),
+        Value::String(text) => text.strip_suffix('%').unwrap_or(text).parse().ok(),
+        _ => None,
     }
-    Ok(())
 }

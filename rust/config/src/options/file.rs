@@ -36,6 +36,8 @@ pub(crate) fn read_tree(options: &mut Options, tree: &Map, name: &str) -> Result
     for issues in [&mut errors, &mut warnings] {
         issues.sort_by_key(|issue| issue.position.as_ref().map(|p| (p.line, p.column)));
     }
+    // A value that is checked and then read may be found wrong twice.
+    errors.dedup();
     if errors.is_empty() { Ok(warnings) } else { Err(ConfigErrors { errors, warnings }) }
 }
 

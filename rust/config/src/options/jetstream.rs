@@ -210,6 +210,17 @@ impl Reader {
                         _ => options.max_buffered_size = limit,
                     }
                 }
+                "max_concurrent_io" => {
+                    if let Some(number) = self.size(node)
+                        && !(4..=8192).contains(&number)
+                    {
+                        let reason = format!(
+                            "Expected an absolute size for \"{written}\" between 4 and 8192, got {number}"
+                        );
+                        self.error(&node.position, reason);
+                    }
+                    self.ignore("jetstream.max_concurrent_io", node);
+                }
                 "limits" => self.jetstream_limits(node, options),
                 _ => self.ignore(&format!("jetstream.{key}"), node),
             }

@@ -5,6 +5,7 @@ mod authorization;
 mod blocks;
 mod exchange;
 mod file;
+mod imports;
 mod jetstream;
 mod permissions;
 mod reader;

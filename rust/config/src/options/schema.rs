@@ -162,7 +162,10 @@ impl Reader {
         };
         for (key, written, entry) in in_order(map) {
             match key.as_str() {
-                "cipher_suites" => self.check_cipher_suites(entry, is_on("allow_insecure_cipher_suites")),
+                "cipher_suites" => {
+                    let allow_insecure = is_on("allow_insecure_cipher_suites");
+                    self.check_cipher_suites(entry, &node.position, allow_insecure);
+                }
                 "curve_preferences" => self.check_curve_preferences(entry),
                 "pinned_certs" => self.check_pinned_certs(entry),
                 "verify_cert_and_check_known_urls" if !is_for_peers && is_on(&key) => {

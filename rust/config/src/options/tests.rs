@@ -284,7 +284,7 @@ fn names_of_cipher_suites_and_curves_are_checked_as_nats_server_does() {
         (
             "cipher_suites: [TLS_RSA_WITH_RC4_128_SHA, TLS_AES_128_GCM_SHA256]",
             Some(
-                "t:1:33: insecure cipher suites configured without 'allow_insecure_cipher_suites' option set: \
+                "t:1:0: insecure cipher suites configured without 'allow_insecure_cipher_suites' option set: \
                  TLS_RSA_WITH_RC4_128_SHA",
             ),
         ),

@@ -1,7 +1,7 @@
 //! Cipher suites and curves by the names that nats-server takes from Go, and what it says about others.
 
 use super::reader::Reader;
-use crate::lang::{Node, Value};
+use crate::lang::{Node, Position, Value};
 
 /// Cipher suites of Go that are secure. Those of TLS 1.3 come first.
 const SECURE: [&str; 13] = [
@@ -48,8 +48,9 @@ const CURVES: [&str; 7] = [
 ];
 
 impl Reader {
-    /// Checks a list of cipher suites; `allow_insecure` is what the block says beside it.
-    pub(super) fn check_cipher_suites(&mut self, node: &Node, allow_insecure: bool) {
+    /// Checks a list of cipher suites; `allow_insecure` is what the block says beside it. Insecure ones are an error of the
+    /// block.
+    pub(super) fn check_cipher_suites(&mut self, node: &Node, block: &Position, allow_insecure: bool) {
         let known = |name: &str| SECURE.contains(&name) || INSECURE.contains(&name);
         if !self.check_names(node, "cipher_suites", "cipher", known) || allow_insecure {
             return;
@@ -60,7 +61,7 @@ impl Reader {
                 "insecure cipher suites configured without 'allow_insecure_cipher_suites' option set: {}",
                 insecure.join(", ")
             );
-            self.error(&node.position, reason);
+            self.error(block, reason);
         }
     }
 

@@ -38,6 +38,20 @@ pub enum InvalidOptions {
     /// A server name with a space can't be shown in one word.
     #[error("server name cannot contain spaces")]
     ServerName,
+    /// JetStream's domain would be no part of a subject.
+    #[error("invalid domain name: derived \"$JS.{0}.API.>\" is not a valid subject")]
+    DomainSubject(String),
+    /// JetStream's domain would be several tokens of a subject, or a wildcard.
+    #[error("invalid domain name: may not contain ., * or >")]
+    DomainTokens,
+    /// `client_advertise` is no address.
+    #[error("Error setting server INFO with ClientAdvertise value of {address}, err={reason}")]
+    ClientAdvertise {
+        /// The address.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// `system_account` names no configured account.
     #[error("error resolving system account: account missing: \"{0}\"")]
     UnknownSystemAccount(String),
@@ -60,8 +74,35 @@ impl Options {
         if self.server_name.as_ref().is_some_and(|name| name.contains(' ')) {
             return Err(InvalidOptions::ServerName);
         }
+        self.validate_domain()?;
+        self.validate_client_advertise()?;
         self.validate_system_account()?;
         self.validate_no_auth_user()
+    }
+
+    fn validate_domain(&self) -> Result<(), InvalidOptions> {
+        let Some(domain) = self.jetstream_options.domain.as_deref() else { return Ok(()) };
+        if domain.contains(char::is_whitespace) || domain.split('.').any(str::is_empty) {
+            return Err(InvalidOptions::DomainSubject(domain.to_owned()));
+        }
+        if domain.contains(['.', '*', '>']) { Err(InvalidOptions::DomainTokens) } else { Ok(()) }
+    }
+
+    fn validate_client_advertise(&self) -> Result<(), InvalidOptions> {
+        let Some(address) = self.client_advertise.as_deref() else { return Ok(()) };
+        let invalid =
+            |reason: String| Err(InvalidOptions::ClientAdvertise { address: address.to_owned(), reason });
+        let (host, port) = match address.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port),
+            _ => return Ok(()),
+        };
+        if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
+            return invalid(format!("address {address}: too many colons in address"));
+        }
+        match port.parse::<i64>() {
+            Ok(_) => Ok(()),
+            Err(_) => invalid(format!("strconv.Atoi: parsing {port:?}: invalid syntax")),
+        }
     }
 
     fn validate_no_auth_user(&self) -> Result<(), InvalidOptions> {
