@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import trustme
 
 import stonechat
 from stonechat import Server
@@ -342,3 +344,145 @@ def test_a_port_in_use_is_exit_code_1() -> None:
         result = run("-a", "127.0.0.1", "-p", str(server.port), name="stonechat-server")
         assert result.returncode == 1
         assert b"in use" in result.stderr
+
+
+# Closed pipes
+
+
+def native(name: str) -> list[str] | None:
+    """The native program, where the test run has one."""
+    path = os.environ.get("STONECHAT_SERVER") if name == "stonechat-server" else os.environ.get("STONECHAT_CLI")
+    return [path] if path else None
+
+
+@posix
+@pytest.mark.parametrize("how", ["installed", "native"])
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("--no-such-flag",)], ids=str)
+@pytest.mark.parametrize("name", ["stonechat", "stonechat-server"])
+def test_a_reader_that_has_gone_is_no_error(name: str, arguments: tuple[str, ...], how: str) -> None:
+    program = [command(name)] if how == "installed" else native(name)
+    if program is None:
+        pytest.skip("there is no native program")
+    whole = subprocess.run([*program, *arguments], capture_output=True, timeout=60, check=False)
+    gone, output_end = os.pipe()
+    os.close(gone)
+    try:
+        for closed in ("stdout", "stderr"):
+            other = "stderr" if closed == "stdout" else "stdout"
+            streams = {closed: output_end, other: subprocess.PIPE}
+            process = subprocess.Popen([*program, *arguments], **streams)  # type: ignore[call-overload]
+            out, err = process.communicate(timeout=60)
+            assert (process.returncode, out or err or b"") == (whole.returncode, getattr(whole, other)), closed
+    finally:
+        os.close(output_end)
+
+
+@posix
+def test_a_server_with_closed_outputs_starts_and_ends(tmp_path: Path) -> None:
+    gone, output_end = os.pipe()
+    os.close(gone)
+    arguments = ["-a", "127.0.0.1", "-p", "-1", "--ports_file_dir", str(tmp_path)]
+    process = subprocess.Popen([command("stonechat-server"), *arguments], stdout=output_end, stderr=output_end)
+    os.close(output_end)
+    try:
+        while not list(tmp_path.iterdir()):
+            assert process.poll() is None
+        process.terminate()
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+# Input, JSON, contexts, TLS
+
+
+def published(server: Server, *args: str, stdin: bytes = b"") -> list[bytes]:
+    result = run("pub", *args, url=server.url, stdin=stdin)
+    assert result.returncode == 0, result.stderr
+    return [message.data for message in server.published("a")]
+
+
+def test_pub_reads_standard_input_when_it_is_no_terminal() -> None:
+    with Server(record=True) as server:
+        assert published(server, "a", stdin=b"two\nlines\n\xff") == [b"two\nlines\n\xff"]
+
+
+def test_pub_with_a_payload_leaves_standard_input_alone() -> None:
+    with Server(record=True) as server:
+        assert published(server, "a", "given", stdin=b"not this") == [b"given"]
+
+
+def test_pub_sends_a_message_a_line() -> None:
+    with Server(record=True) as server:
+        assert published(server, "a", "--lines", stdin=b"one\r\n\ntwo\nlast") == [b"one", b"", b"two", b"last"]
+
+
+def test_pub_sends_lines_while_the_input_goes_on() -> None:
+    with Server(record=True) as server:
+        arguments = [command("stonechat"), "pub", "a", "--lines", "--json"]
+        process = subprocess.Popen(
+            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(server.url)
+        )
+        assert process.stdin is not None
+        for number in range(1, 4):
+            process.stdin.write(b"x\n")
+            process.stdin.flush()
+            server.wait_for_published("a", number, timeout=30)
+        told, _ = process.communicate(timeout=60)
+        assert json.loads(told) == {"subject": "a", "published": 3}
+
+
+def test_messages_as_json() -> None:
+    with Server() as server, running("sub", "a", "--json", "--count", "2", url=server.url, until="subscribed") as sub:
+        run("pub", "a", "x", "-H", "Kind:tea", "--reply", "inbox", url=server.url)
+        run("pub", "a", url=server.url, stdin=b"\xff\x00")
+        code, text = output(sub)
+        assert code == 0
+        assert [json.loads(line) for line in text.splitlines()] == [
+            {"subject": "a", "reply": "inbox", "headers": {"Kind": ["tea"]}, "data": "x"},
+            {"subject": "a", "data_base64": "/wA="},
+        ]
+
+
+def test_a_context_of_the_nats_command(tmp_path: Path) -> None:
+    folder = tmp_path / "nats" / "context"
+    folder.mkdir(parents=True)
+    with Server(user="joe", password="secret") as server:
+        context = {"description": "", "url": server.url, "user": "joe", "password": "secret", "nsc": ""}
+        (folder / "mine.json").write_text(json.dumps(context))
+
+        def pub(name: str, *more: str) -> subprocess.CompletedProcess[bytes]:
+            line = [command("stonechat"), "pub", "a", "x", "--context", name, *more]
+            env = {**environment(None), "XDG_CONFIG_HOME": str(tmp_path)}
+            return subprocess.run(line, capture_output=True, timeout=60, check=False, env=env)
+
+        assert pub("mine").returncode == 0
+        # The command line wins.
+        assert b"authorization violation" in pub("mine", "--user", "ann", "--password", "secret").stderr.lower()
+        missing = pub("other")
+        assert missing.returncode == 1
+        assert b"other.json" in missing.stderr
+
+
+def test_files_that_are_missing_are_named() -> None:
+    for flag in ("--creds", "--nkey", "--tlsca"):
+        result = run("pub", "a", "x", flag, "/no/such/file")
+        assert (result.returncode, b"/no/such/file" in result.stderr) == (1, True), flag
+
+
+def test_pub_over_tls(tmp_path: Path) -> None:
+    ca = trustme.CA()
+    pair = ca.issue_cert("127.0.0.1", "localhost")
+    client = ca.issue_cert("joe@example.org")
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    pair.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    client.private_key_and_cert_chain_pem.write_to_path(tmp_path / "client.pem")
+    names = {name: str(tmp_path / f"{name}.pem") for name in ("ca", "server", "client")}
+    files = f'cert_file: "{names["server"]}", key_file: "{names["server"]}", ca_file: "{names["ca"]}"'
+    config = f"tls {{ {files}, verify: true }}"
+    with Server(config) as server:
+        mine = ("--tlsca", names["ca"], "--tlscert", names["client"], "--tlskey", names["client"])
+        assert run("pub", "a", "x", *mine, url=server.url).returncode == 0
+        assert run("pub", "a", "x", "--tlsca", names["ca"], url=server.url).returncode == 1
+        assert run("pub", "a", "x", "--tls", url=server.url).returncode == 1

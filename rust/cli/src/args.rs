@@ -1,7 +1,8 @@
 //! The command line of `stonechat`, as clap sees it.
 
 use std::ffi::OsString;
-use std::io::Read;
+use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
@@ -23,7 +24,9 @@ Examples:
   stonechat pub greet.joe hello
   stonechat pub greet.joe hello -H Trace-Id:42 -H Lang:en
   stonechat pub load.test x --count 1000
-  cat photo.jpg | stonechat pub photos -";
+  cat photo.jpg | stonechat pub photos
+  tail -f app.log | stonechat pub logs.app --lines
+  stonechat pub greet.joe hello --context production";
 
 const SUB_EXAMPLES: &str = "\
 Examples:
@@ -84,8 +87,13 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct ConnectionArgs {
     /// Server to talk to; several are separated by commas
-    #[arg(short, long, env = "NATS_URL", default_value = "nats://127.0.0.1:4222", value_name = "URL")]
-    pub(crate) server: String,
+    ///
+    /// [default: that of the context, or nats://127.0.0.1:4222]
+    #[arg(short, long, env = "NATS_URL", value_name = "URL", verbatim_doc_comment)]
+    pub(crate) server: Option<String>,
+    /// Context of the nats command: its name, or the path of its file
+    #[arg(long, env = "NATS_CONTEXT", value_name = "NAME")]
+    pub(crate) context: Option<String>,
     /// User name
     #[arg(long, env = "NATS_USER", hide_env_values = true, value_name = "NAME")]
     pub(crate) user: Option<String>,
@@ -95,11 +103,32 @@ pub(crate) struct ConnectionArgs {
     /// Token, instead of a user and a password
     #[arg(long, env = "NATS_TOKEN", hide_env_values = true, conflicts_with = "user")]
     pub(crate) token: Option<String>,
+    /// File with a JWT and its seed
+    #[arg(long, env = "NATS_CREDS", value_name = "FILE", conflicts_with_all = ["user", "token", "nkey"])]
+    pub(crate) creds: Option<PathBuf>,
+    /// File with the seed of an nkey
+    #[arg(long, env = "NATS_NKEY", value_name = "FILE", conflicts_with_all = ["user", "token"])]
+    pub(crate) nkey: Option<PathBuf>,
+    /// Encrypt the connection, or don't connect; a tls:// address does the same
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// Begin with the TLS handshake, before the server has said anything
+    #[arg(long = "tlsfirst")]
+    pub(crate) tls_first: bool,
+    /// Certificates of those who may have signed the server's
+    #[arg(long = "tlsca", env = "NATS_CA", value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// Certificate of this client; goes with --tlskey
+    #[arg(long = "tlscert", env = "NATS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Private key of this client's certificate
+    #[arg(long = "tlskey", env = "NATS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct PayloadArgs {
-    /// Text of the message; "-" reads it from standard input, and without it the message is empty
+    /// Text of the message; "-" reads it from standard input (pub also does so without it, unless that is a terminal)
     payload: Option<String>,
     /// Header, as Name:Value; may be given several times
     #[arg(short = 'H', long = "header", value_name = "NAME:VALUE", value_parser = parse_header)]
@@ -111,11 +140,7 @@ impl PayloadArgs {
     pub(crate) fn payload(&self) -> Result<Bytes, CliError> {
         match self.payload.as_deref() {
             None => Ok(Bytes::new()),
-            Some("-") => {
-                let mut bytes = Vec::new();
-                std::io::stdin().lock().read_to_end(&mut bytes).map_err(CliError::Stdin)?;
-                Ok(bytes.into())
-            }
+            Some("-") => read_input(),
             Some(text) => Ok(Bytes::copy_from_slice(text.as_bytes())),
         }
     }
@@ -132,9 +157,24 @@ impl PayloadArgs {
         Some(map)
     }
 
+    /// The bytes to send; without a payload on the command line those of standard input, unless that is a terminal.
+    pub(crate) fn payload_or_input(&self) -> Result<Bytes, CliError> {
+        match self.payload.is_none() && !std::io::stdin().is_terminal() {
+            true => read_input(),
+            false => self.payload(),
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.payload.is_none()
     }
+}
+
+/// All of standard input.
+fn read_input() -> Result<Bytes, CliError> {
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut bytes).map_err(CliError::Stdin)?;
+    Ok(bytes.into())
 }
 
 #[derive(Debug, Args)]
@@ -150,6 +190,12 @@ pub(crate) struct PubArgs {
     /// How many times to publish the message
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) count: u64,
+    /// Publish each line of standard input as a message of its own, as soon as it is there
+    #[arg(long, conflicts_with_all = ["count", "payload"])]
+    pub(crate) lines: bool,
+    /// Print what was published as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
     /// How long to wait for the server
     #[arg(long, default_value = "5s", value_parser = parse_duration, value_name = "TIME")]
     pub(crate) timeout: Duration,
@@ -171,6 +217,9 @@ pub(crate) struct SubArgs {
     /// Print payloads only, one a line
     #[arg(long)]
     pub(crate) raw: bool,
+    /// Print each message as JSON, one a line
+    #[arg(long, conflicts_with = "raw")]
+    pub(crate) json: bool,
     /// End after that time, such as 10s, 500ms or 2m
     #[arg(long, value_parser = parse_duration, value_name = "TIME")]
     pub(crate) timeout: Option<Duration>,
@@ -194,6 +243,9 @@ pub(crate) struct ReqArgs {
     /// Print payloads only, one a line
     #[arg(long)]
     pub(crate) raw: bool,
+    /// Print each message as JSON, one a line
+    #[arg(long, conflicts_with = "raw")]
+    pub(crate) json: bool,
     /// How long to wait for replies, such as 2s or 500ms
     #[arg(long, default_value = "5s", value_parser = parse_duration, value_name = "TIME")]
     pub(crate) timeout: Duration,
@@ -220,6 +272,9 @@ pub(crate) struct ReplyArgs {
     /// Print payloads of requests only, one a line
     #[arg(long)]
     pub(crate) raw: bool,
+    /// Print each request as JSON, one a line
+    #[arg(long, conflicts_with = "raw")]
+    pub(crate) json: bool,
     /// End after that time, such as 10s, 500ms or 2m
     #[arg(long, value_parser = parse_duration, value_name = "TIME")]
     pub(crate) timeout: Option<Duration>,

@@ -1,11 +1,15 @@
 //! Connects a command to its server and listens to what the server complains about.
 
+use std::fs::File;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use tokio::sync::mpsc;
 
 use crate::args::ConnectionArgs;
+use crate::console::say;
+use crate::context::{Context, expand};
 use crate::error::CliError;
 
 /// Complaints kept for the command; more than these say nothing new.
@@ -22,27 +26,16 @@ impl Connection {
     /// Connects or says why not; once connected, the client reconnects by itself and says so on standard error.
     pub(crate) async fn open(args: &ConnectionArgs, timeout: Duration) -> Result<Self, CliError> {
         let (sender, complaints) = mpsc::channel(COMPLAINTS_MAX);
-        let mut options = ConnectOptions::new()
+        let context = args.context.as_deref().map(Context::load).transpose()?.unwrap_or_default();
+        let server = given(args.server.as_ref(), &context.url).unwrap_or_else(|| DEFAULT_SERVER.to_owned());
+        let servers = parse_servers(&server)?;
+        let options = ConnectOptions::new()
             .name("stonechat")
             .connection_timeout(timeout)
             .event_callback(move |event| report(event, sender.clone()));
-        let servers = parse_servers(&args.server)?;
-        let in_url = servers.iter().find(|server| server.has_user_pass());
-        if let Some(token) = &args.token {
-            options = options.token(token.clone());
-        } else if let Some(user) = &args.user {
-            options = options.user_and_password(user.clone(), args.password.clone().unwrap_or_default());
-        } else if let Some(address) = in_url {
-            // The client library leaves credentials in addresses to its caller.
-            options = match (address.username(), address.password()) {
-                (Some(user), Some(password)) => {
-                    options.user_and_password(user.to_owned(), password.to_owned())
-                }
-                (Some(token), None) => options.token(token.to_owned()),
-                (None, _) => options,
-            };
-        }
-        let server = without_credentials(&args.server);
+        let options = login(options, args, &context, &servers).await?;
+        let options = encryption(options, args, &context)?;
+        let server = without_credentials(&server);
         let connect_error =
             |error: ConnectError| CliError::Connect { server: server.clone(), reason: reason(&error) };
         let client = options.connect(servers).await.map_err(connect_error)?;
@@ -76,6 +69,89 @@ impl Connection {
     }
 }
 
+/// Who we are: what the command line says, else the context, else the address.
+async fn login(
+    options: ConnectOptions,
+    args: &ConnectionArgs,
+    context: &Context,
+    servers: &[ServerAddr],
+) -> Result<ConnectOptions, CliError> {
+    // What is named on the command line replaces all that the context says about it.
+    let is_named = args.user.is_some() || args.token.is_some() || args.creds.is_some() || args.nkey.is_some();
+    let nothing = Context::default();
+    let context = if is_named { &nothing } else { context };
+    if let Some(path) = given_path(args.creds.as_ref(), &context.creds) {
+        let options = options.credentials_file(&path).await;
+        return options.map_err(|error| CliError::File { path, reason: error.to_string() });
+    }
+    if let Some(path) = given_path(args.nkey.as_ref(), &context.nkey) {
+        let seed = tokio::fs::read_to_string(&path).await;
+        let seed = seed.map_err(|error| CliError::File { path, reason: error.to_string() })?;
+        return Ok(options.nkey(seed.trim().to_owned()));
+    }
+    if let Some(token) = given(args.token.as_ref(), &context.token) {
+        return Ok(options.token(token));
+    }
+    if let Some(user) = given(args.user.as_ref(), &context.user) {
+        let password = given(args.password.as_ref(), &context.password).unwrap_or_default();
+        return Ok(options.user_and_password(user, password));
+    }
+    // The client library leaves credentials in addresses to its caller.
+    let Some(address) = servers.iter().find(|server| server.has_user_pass()) else { return Ok(options) };
+    Ok(match (address.username(), address.password()) {
+        (Some(user), Some(password)) => options.user_and_password(user.to_owned(), password.to_owned()),
+        (Some(token), None) => options.token(token.to_owned()),
+        (None, _) => options,
+    })
+}
+
+/// How the connection is encrypted.
+fn encryption(
+    options: ConnectOptions,
+    args: &ConnectionArgs,
+    context: &Context,
+) -> Result<ConnectOptions, CliError> {
+    let mut options = options;
+    if args.tls {
+        options = options.require_tls(true);
+    }
+    if args.tls_first || context.tls_first {
+        options = options.tls_first();
+    }
+    if let Some(ca) = given_path(args.tls_ca.as_ref(), &context.ca) {
+        options = options.add_root_certificates(readable(ca)?).require_tls(true);
+    }
+    let cert = given_path(args.tls_cert.as_ref(), &context.cert);
+    let key = given_path(args.tls_key.as_ref(), &context.key);
+    if let (Some(cert), Some(key)) = (cert, key) {
+        options = options.add_client_certificate(readable(cert)?, readable(key)?).require_tls(true);
+    }
+    if !context.inbox_prefix.is_empty() {
+        options = options.custom_inbox_prefix(&context.inbox_prefix);
+    }
+    Ok(options)
+}
+
+/// What the command line says, else the context.
+fn given(named: Option<&String>, in_context: &str) -> Option<String> {
+    named.cloned().or_else(|| Some(in_context.to_owned()).filter(|text| !text.is_empty()))
+}
+
+fn given_path(named: Option<&PathBuf>, in_context: &str) -> Option<PathBuf> {
+    named.cloned().or_else(|| Some(expand(in_context)).filter(|path| !path.as_os_str().is_empty()))
+}
+
+/// The path of a file that can be opened: the client library names none in its errors.
+fn readable(path: PathBuf) -> Result<PathBuf, CliError> {
+    match File::open(&path) {
+        Ok(_) => Ok(path),
+        Err(error) => Err(CliError::File { path, reason: error.to_string() }),
+    }
+}
+
+/// Where a server is looked for if nothing says so.
+const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";
+
 /// The subject that [`Connection::settle`] asks for; no command line can name it, see [`crate::args`].
 const IMPOSSIBLE_SUBJECT: &str = "_stonechat.>.settle";
 
@@ -90,7 +166,7 @@ async fn report(event: Event, complaints: mpsc::Sender<String>) {
         // A full queue already holds enough to report.
         Event::ServerError(error) => drop(complaints.try_send(error_text(&error))),
         Event::Connected | Event::Draining | Event::Closed => {}
-        other => eprintln!("stonechat: {other}"),
+        other => say(format_args!("stonechat: {other}")),
     }
 }
 

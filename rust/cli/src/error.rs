@@ -1,6 +1,7 @@
 //! What can go wrong in a command, and the exit code that tells a script about it.
 
 use std::io;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -16,6 +17,10 @@ pub(crate) const EXIT_INTERRUPTED: i32 = 130;
 pub(crate) enum CliError {
     #[error("cannot connect to {server}: {reason}")]
     Connect { server: String, reason: String },
+    #[error("cannot use the context {name:?}: {}: {reason}", path.display())]
+    Context { name: String, path: PathBuf, reason: String },
+    #[error("cannot use {}: {reason}", path.display())]
+    File { path: PathBuf, reason: String },
     #[error("the server says: {0}")]
     Server(String),
     #[error("no responders for {0:?}")]
@@ -28,7 +33,7 @@ pub(crate) enum CliError {
     Client(String),
     #[error("the connection was lost")]
     ConnectionLost,
-    #[error("cannot read the payload from standard input: {0}")]
+    #[error("cannot read messages from standard input: {0}")]
     Stdin(#[source] io::Error),
     #[error("cannot write the output: {0}")]
     Output(#[source] io::Error),

@@ -5,6 +5,8 @@
 
 mod args;
 mod connection;
+mod console;
+mod context;
 mod error;
 mod interrupt;
 mod message;
@@ -42,7 +44,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
         Ok(()) => 0,
         Err(error) => {
             if error.is_worth_saying() {
-                eprintln!("stonechat: {error}");
+                console::say(format_args!("stonechat: {error}"));
             }
             error.exit_code()
         }

@@ -1,8 +1,11 @@
 //! Prints messages to standard output.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use async_nats::Message;
+use base64::prelude::{BASE64_STANDARD, Engine};
+use serde_json::{Value, json};
 
 use crate::error::CliError;
 
@@ -16,11 +19,17 @@ pub(crate) enum Format {
     Full,
     /// The payload as it is, and a line feed.
     Raw,
+    /// An object in a line.
+    Json,
 }
 
 impl Format {
-    pub(crate) fn new(raw: bool) -> Self {
-        if raw { Self::Raw } else { Self::Full }
+    pub(crate) fn new(raw: bool, json: bool) -> Self {
+        match (raw, json) {
+            (true, _) => Self::Raw,
+            (_, true) => Self::Json,
+            _ => Self::Full,
+        }
     }
 
     /// Prints one message at once: whoever reads the pipe shall not wait for a buffer to fill.
@@ -29,10 +38,38 @@ impl Format {
         let written = match self {
             Self::Full => write_full(&mut text, number, message),
             Self::Raw => text.write_all(&message.payload).and_then(|()| text.write_all(b"\n")),
+            Self::Json => writeln!(text, "{}", as_json(message)),
         };
-        let mut stdout = io::stdout().lock();
-        written.and_then(|()| stdout.write_all(&text)).and_then(|()| stdout.flush()).map_err(CliError::Output)
+        written.map_err(CliError::Output)?;
+        write_out(&text)
     }
+}
+
+/// Writes to standard output at once.
+pub(crate) fn write_out(text: &[u8]) -> Result<(), CliError> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text).and_then(|()| stdout.flush()).map_err(CliError::Output)
+}
+
+/// A message as JSON: a payload that is no text stands as Base64 under `data_base64`.
+fn as_json(message: &Message) -> Value {
+    let mut object = json!({ "subject": message.subject.as_str() });
+    if let Some(reply) = &message.reply {
+        object["reply"] = json!(reply.as_str());
+    }
+    if let Some(headers) = message.headers.as_ref().filter(|headers| !headers.is_empty()) {
+        // Sorted: the client keeps headers in a hash map.
+        let headers: BTreeMap<&str, Vec<&str>> = headers
+            .iter()
+            .map(|(name, values)| (name.as_ref(), values.iter().map(|value| value.as_str()).collect()))
+            .collect();
+        object["headers"] = json!(headers);
+    }
+    match std::str::from_utf8(&message.payload) {
+        Ok(text) => object["data"] = json!(text),
+        Err(_) => object["data_base64"] = json!(BASE64_STANDARD.encode(&message.payload)),
+    }
+    object
 }
 
 /// `[1] subject (reply to inbox): payload`, then the headers, indented.
@@ -91,6 +128,23 @@ mod tests {
         assert_eq!(full(b"\xff\x00", None, None), "[7] a.b: (2 bytes) ff 00\n");
         let long = full(&[0xff; 40], None, None);
         assert!(long.starts_with("[7] a.b: (40 bytes) ff ff") && long.ends_with(" ff ...\n"), "{long}");
+    }
+
+    #[test]
+    fn json_tells_text_from_bytes() {
+        let mut message = Message {
+            subject: "a.b".into(),
+            reply: Some("in.1".into()),
+            payload: "h\u{ef}\n".into(),
+            headers: Some(HeaderMap::from_iter([("A".parse().unwrap(), "1".parse().unwrap())])),
+            status: None,
+            description: None,
+            length: 0,
+        };
+        let told = r#"{"subject":"a.b","reply":"in.1","headers":{"A":["1"]},"data":"hï\n"}"#;
+        assert_eq!(as_json(&message).to_string(), told);
+        message = Message { payload: (&b"\xff\x00"[..]).into(), headers: None, reply: None, ..message };
+        assert_eq!(as_json(&message).to_string(), r#"{"subject":"a.b","data_base64":"/wA="}"#);
     }
 
     #[test]

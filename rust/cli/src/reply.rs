@@ -20,7 +20,7 @@ pub(crate) async fn run(args: ReplyArgs) -> Result<(), CliError> {
     let mut connection = Connection::open(&args.connection, CONNECT_TIMEOUT).await?;
     let requests = subscribe(&connection, &args.subject, args.queue.as_deref()).await?;
     connection.settle(CONNECT_TIMEOUT).await?;
-    eprintln!("answering on {}", args.subject);
+    crate::console::say(format_args!("answering on {}", args.subject));
 
     let client = connection.client.clone();
     let mut answered = 0;
@@ -47,7 +47,7 @@ async fn answer(
 ) -> Result<(), CliError> {
     while let Some(request) = requests.next().await {
         *answered += 1;
-        Format::new(args.raw).print(*answered, &request)?;
+        Format::new(args.raw, args.json).print(*answered, &request)?;
         let Message { reply, payload: asked, .. } = request;
         // A plain message has no one to answer to; it counts and is shown all the same.
         if let Some(reply) = reply {

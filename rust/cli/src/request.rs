@@ -65,7 +65,7 @@ async fn gather(mut replies: Subscriber, args: &ReqArgs, printed: &mut u64) -> R
             Ok(Some(message)) => {
                 received += 1;
                 *printed += 1;
-                Format::new(args.raw).print(*printed, &message)?;
+                Format::new(args.raw, args.json).print(*printed, &message)?;
             }
             Ok(None) => return Err(CliError::ConnectionLost),
             Err(_) => return late(args, received),

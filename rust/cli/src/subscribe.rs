@@ -24,10 +24,11 @@ pub(crate) async fn run(args: SubArgs) -> Result<(), CliError> {
         subscribers.push(subscribe(&connection, subject, args.queue.as_deref()).await?);
     }
     connection.settle(CONNECT_TIMEOUT).await?;
-    eprintln!("subscribed to {}", args.subjects.join(", "));
+    crate::console::say(format_args!("subscribed to {}", args.subjects.join(", ")));
 
     let mut received = 0;
-    let messages = print(select_all(subscribers), Format::new(args.raw), args.count, &mut received);
+    let messages =
+        print(select_all(subscribers), Format::new(args.raw, args.json), args.count, &mut received);
     let ended = tokio::select! {
         result = messages => return result,
         complaint = connection.complaint() => return Err(complaint),

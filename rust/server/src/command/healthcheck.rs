@@ -13,11 +13,14 @@ pub(super) fn ask(url: &str) -> i32 {
     match fetch(url) {
         Ok(answer) if answer.split_ascii_whitespace().nth(1) == Some("200") => 0,
         Ok(answer) => {
-            eprintln!("stonechat-server: unhealthy: {}", answer.lines().last().unwrap_or_default());
+            super::console::err(format_args!(
+                "stonechat-server: unhealthy: {}",
+                answer.lines().last().unwrap_or_default()
+            ));
             1
         }
         Err(error) => {
-            eprintln!("stonechat-server: {url}: {error}");
+            super::console::err(format_args!("stonechat-server: {url}: {error}"));
             1
         }
     }

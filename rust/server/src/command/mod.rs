@@ -1,5 +1,6 @@
 //! The `stonechat-server` command: flags, start, signals, end.
 
+mod console;
 mod healthcheck;
 mod remote_signal;
 mod signals;
@@ -23,26 +24,26 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> i32 {
         Ok(invocation) => invocation,
         Err(error) => {
             if error.shows_usage() {
-                eprintln!("{error}");
-                println!("{}", flags::usage());
+                console::err(&error);
+                console::out(flags::usage());
             } else {
-                eprintln!("nats-server: {error}");
+                console::err(format_args!("nats-server: {error}"));
             }
             return error.exit_code();
         }
     };
     match invocation {
         Invocation::Version => {
-            println!("nats-server: v{COMPATIBLE_VERSION}");
-            println!("stonechat-server: v{VERSION}");
+            console::out(format_args!("nats-server: v{COMPATIBLE_VERSION}"));
+            console::out(format_args!("stonechat-server: v{VERSION}"));
             0
         }
         Invocation::Help => {
-            println!("{}", flags::usage());
+            console::out(flags::usage());
             0
         }
         Invocation::HelpTls => {
-            println!("{}", flags::TLS_USAGE);
+            console::out(flags::TLS_USAGE);
             0
         }
         Invocation::TestConfig(flags) => test_config(&flags),
@@ -58,26 +59,26 @@ fn test_config(flags: &FlagSet) -> i32 {
     match stonechat_config::configure(flags) {
         Ok(loaded) if loaded.options.refused().next().is_some() => {
             let lines: Vec<String> = loaded.options.refused().map(ToString::to_string).collect();
-            eprintln!("nats-server: {}\n", lines.join("\n"));
+            console::err(format_args!("nats-server: {}\n", lines.join("\n")));
             1
         }
         Ok(loaded) if load_tls(&loaded.options).is_err() => {
             if let Err(error) = load_tls(&loaded.options) {
-                eprintln!("nats-server: {error}\n");
+                console::err(format_args!("nats-server: {error}\n"));
             }
             1
         }
         Ok(loaded) if loaded.warnings.is_empty() => {
             let digest = loaded.digest.unwrap_or_default();
             for feature in &loaded.options.unsupported {
-                eprintln!("{feature}");
+                console::err(feature);
             }
-            eprintln!("nats-server: configuration file {file} is valid ({digest})");
+            console::err(format_args!("nats-server: configuration file {file} is valid ({digest})"));
             0
         }
         Ok(loaded) => {
             let lines: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
-            eprintln!("nats-server: {}\n", lines.join("\n"));
+            console::err(format_args!("nats-server: {}\n", lines.join("\n")));
             1
         }
         Err(errors) => complain(&errors),
@@ -89,7 +90,7 @@ fn test_config(flags: &FlagSet) -> i32 {
 fn complain(errors: &ConfigErrors) -> i32 {
     let of_language = ["Parse error", "variable reference", "error parsing include", "open "];
     let is_list = !errors.errors.iter().any(|e| of_language.iter().any(|start| e.reason.starts_with(start)));
-    eprintln!("nats-server: {errors}{}", if is_list { "\n" } else { "" });
+    console::err(format_args!("nats-server: {errors}{}", if is_list { "\n" } else { "" }));
     1
 }
 
@@ -101,7 +102,7 @@ fn serve(flags: FlagSet) -> i32 {
         Err(errors) => return complain(&errors),
     };
     for warning in &loaded.warnings {
-        eprintln!("{warning}");
+        console::err(warning);
     }
     // Before the server says that it is ready: whoever waits for that may signal at once.
     let signals = Signals::install();
@@ -114,11 +115,11 @@ fn serve(flags: FlagSet) -> i32 {
         // Already in the log, as nats-server has it there.
         Err(StartError::Listen { .. } | StartError::JetStream(_)) => 1,
         Err(StartError::Io { path, source }) => {
-            eprintln!("error opening file: open {}: {}", path.display(), os_error(&source));
+            console::err(format_args!("error opening file: open {}: {}", path.display(), os_error(&source)));
             1
         }
         Err(error) => {
-            eprintln!("nats-server: {error}");
+            console::err(format_args!("nats-server: {error}"));
             1
         }
     }

@@ -8,7 +8,7 @@ pub(super) fn send(request: &SignalRequest) -> i32 {
     match unix::send(request) {
         Ok(()) => 0,
         Err(text) => {
-            eprintln!("nats-server: {text}");
+            super::console::err(format_args!("nats-server: {text}"));
             1
         }
     }
@@ -17,7 +17,7 @@ pub(super) fn send(request: &SignalRequest) -> i32 {
 /// Sends the signal; the exit code.
 #[cfg(not(unix))]
 pub(super) fn send(_: &SignalRequest) -> i32 {
-    eprintln!("nats-server: signals to other processes are not supported on this system");
+    super::console::err("nats-server: signals to other processes are not supported on this system");
     1
 }
 

@@ -112,7 +112,7 @@ pub(super) fn run(args: impl IntoIterator<Item = OsString>) -> i32 {
         Verb::Repair { store, accept_loss } => repair(store, *accept_loss),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("stonechat-server: {error}");
+        super::console::err(format_args!("stonechat-server: {error}"));
         FAILED
     })
 }
@@ -207,13 +207,13 @@ fn repair(store: &Store, accept_loss: bool) -> Result<i32, StoreError> {
 /// Says on a terminal which stream is read.
 fn progress(stream: &str) {
     if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[Kreading {stream} ...");
+        super::console::err_part(format_args!("\r\x1b[Kreading {stream} ..."));
     }
 }
 
 fn end_progress() {
     if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K");
+        super::console::err_part("\r\x1b[K");
     }
 }
 

@@ -1,0 +1,9 @@
+//! Lines for standard error. A reader that has gone is not an error, and `eprintln!` would panic.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+/// Prints a line to standard error; a closed output is ignored.
+pub(crate) fn say(line: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}

@@ -1,0 +1,97 @@
+//! Contexts of the `nats` command: files that say how to reach a server and who we are.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::CliError;
+
+/// A context as the `nats` command writes it; fields that this command does not use are ignored.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Context {
+    pub(crate) url: String,
+    pub(crate) user: String,
+    pub(crate) password: String,
+    pub(crate) token: String,
+    pub(crate) creds: String,
+    pub(crate) nkey: String,
+    pub(crate) cert: String,
+    pub(crate) key: String,
+    pub(crate) ca: String,
+    pub(crate) inbox_prefix: String,
+    pub(crate) tls_first: bool,
+}
+
+impl Context {
+    /// Reads the context with this name; a name with a path separator is a file.
+    ///
+    /// # Errors
+    /// There is no such context, or it is no JSON.
+    pub(crate) fn load(name: &str) -> Result<Self, CliError> {
+        let path = match name.contains(std::path::MAIN_SEPARATOR) {
+            true => expand(name),
+            false => folder().join(format!("{name}.json")),
+        };
+        let wrong = |reason: String| CliError::Context { name: name.to_owned(), path: path.clone(), reason };
+        let text = fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
+        let context: Self = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        match context.password.starts_with("op://") {
+            true => Err(wrong("its password is in 1Password, which stonechat does not ask".to_owned())),
+            false => Ok(context),
+        }
+    }
+}
+
+/// The folder of the contexts: `nats/context` below `XDG_CONFIG_HOME`, or below `~/.config`.
+fn folder() -> PathBuf {
+    let configured = env::var_os("XDG_CONFIG_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
+    configured.unwrap_or_else(|| home().join(".config")).join("nats").join("context")
+}
+
+fn home() -> PathBuf {
+    env::home_dir().unwrap_or_default()
+}
+
+/// A path in which a leading `~/` stands for the home folder.
+pub(crate) fn expand(path: &str) -> PathBuf {
+    match path.strip_prefix("~/") {
+        Some(rest) => home().join(rest),
+        None => Path::new(path).to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_of_the_nats_command_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mine.json");
+        let text = r#"{"description": "x", "url": "nats://h:1", "user": "joe", "password": "pw",
+            "socks_proxy": "", "tls_first": true, "ca": "~/ca.pem"}"#;
+        fs::write(&file, text).unwrap();
+        let context = Context::load(file.to_str().unwrap()).unwrap();
+        assert_eq!(
+            (context.url.as_str(), context.user.as_str(), context.tls_first),
+            ("nats://h:1", "joe", true)
+        );
+        assert!(expand(&context.ca).ends_with("ca.pem") && !expand(&context.ca).starts_with("~"));
+    }
+
+    #[test]
+    fn what_can_not_be_used_is_an_error_that_names_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mine.json");
+        let name = file.to_str().unwrap();
+        for text in [None, Some("no json"), Some(r#"{"password": "op://vault/nats"}"#)] {
+            if let Some(text) = text {
+                fs::write(&file, text).unwrap();
+            }
+            assert!(Context::load(name).unwrap_err().to_string().contains("mine.json"), "{text:?}");
+        }
+    }
+}
