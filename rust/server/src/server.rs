@@ -183,11 +183,12 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub fn start_with_flags(options: Options, flags: FlagSet, log: LogTarget) -> Result<Self, StartError> {
-        options.validate()?;
+        // First, because what is refused may be what the rest refers to, such as the nkey of `no_auth_user`.
         let refused: Vec<String> = options.refused().map(ToString::to_string).collect();
         if !refused.is_empty() {
             return Err(StartError::Unsupported(refused.join("\n")));
         }
+        options.validate()?;
         let log = Logger::open(&options, log).map_err(|(path, source)| StartError::Io { path, source })?;
         let logger = log.clone();
         logger.scope(|| {

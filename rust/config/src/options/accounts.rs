@@ -229,8 +229,13 @@ impl Reader {
         else {
             return self.error(&node.position, "Missing weight for mapping destination");
         };
-        if !percent(&weight.value).is_some_and(|percent| (0..=100).contains(&percent)) {
-            self.error(&weight.position, "Invalid weight for mapping destination");
+        match percent(&weight.value) {
+            Some(0..=100) => {}
+            Some(number) => {
+                let reason = format!("Invalid weight {number} for mapping destination");
+                self.error(&weight.position, reason);
+            }
+            None => self.error(&weight.position, "Invalid weight for mapping destination"),
         }
     }
 }

@@ -337,7 +337,7 @@ static EXPORT: Schema = Schema(&[
     field(&["stream"], Text),
     field(&["service"], Text),
     field(&["response", "response_type"], Word(&["single", "singleton", "stream", "chunk", "chunked"])),
-    field(&["threshold", "response_threshold", "response_max_time", "response_time"], DurationText),
+    field(&["threshold", "response_threshold", "response_max_time", "response_time"], Text),
     field(&["accounts"], TextList),
     field(
         &["latency"],

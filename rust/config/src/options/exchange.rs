@@ -51,7 +51,15 @@ impl Reader {
                     accounts = items.iter().filter_map(|item| self.string(item).map(str::to_owned)).collect();
                 }
                 // How long answers may take: they are kept longer here anyway.
-                "threshold" | "response_threshold" | "response_max_time" | "response_time" => {}
+                "threshold" | "response_threshold" | "response_max_time" | "response_time" => {
+                    let text = self.string(node)?;
+                    if crate::duration::parse(text).is_err() {
+                        let reason = format!(
+                            "Expected response threshold to be a parseable time duration, got {text:?}"
+                        );
+                        self.error(&node.position, reason);
+                    }
+                }
                 // Without it accounts get what is meant for others.
                 "account_token_position" if self.integer(node)? > 0 => {
                     self.refuse(&format!("{field}.{key}"), node);

@@ -181,8 +181,17 @@ impl Reader {
                 }
             }
         }
-        let has = |key: &str| map.keys().any(|written| written.eq_ignore_ascii_case(key));
-        if has("cert_file") && (has("certs") || has("certificates")) {
+        let names_any = |wanted: &str| {
+            map.iter().any(|(key, node)| {
+                let is_empty = match &node.value {
+                    Value::String(text) => text.is_empty(),
+                    Value::Array(items) => items.is_empty(),
+                    _ => true,
+                };
+                key.eq_ignore_ascii_case(wanted) && !is_empty
+            })
+        };
+        if names_any("cert_file") && (names_any("certs") || names_any("certificates")) {
             let reason = "error parsing tls config, cannot combine 'cert_file' option with 'certs' option";
             self.error(&node.position, reason);
         }

@@ -91,7 +91,7 @@ impl Reader {
         };
         let mut tls = TlsOptions { position: Some(node.position.clone()), ..TlsOptions::empty() };
         let (mut certificate, mut key) = (None, None);
-        for (name, _, node) in in_order(map) {
+        for (name, written, node) in in_order(map) {
             match name.as_str() {
                 "cert_file" => certificate = self.text(node).flatten(),
                 "key_file" => key = self.text(node).flatten(),
@@ -103,7 +103,7 @@ impl Reader {
                 "curve_preferences" => tls.curve_preferences = self.strings(node).unwrap_or_default(),
                 "timeout" => tls.timeout = self.tls_timeout(node).unwrap_or(TIMEOUT),
                 "handshake_first" | "first" | "immediate" => {
-                    tls.handshake_first = self.handshake_first(node).unwrap_or_default();
+                    tls.handshake_first = self.handshake_first(written, node).unwrap_or_default();
                 }
                 // Without these clients get in that should not.
                 "verify_and_map" | "ocsp_peer" | "pinned_certs" | "cert_store" | "connection_rate_limit"
@@ -145,7 +145,12 @@ impl Reader {
             Some("1.3") => true,
             Some("1.2") | None => false,
             Some(other) => {
-                let reason = format!("unknown or unsupported TLS version {other:?} in 'min_version'");
+                let reason = match other {
+                    "1.0" | "1.1" => {
+                        format!("error parsing tls config: unsupported TLS version: TLS {other}")
+                    }
+                    _ => format!("error parsing tls config: unknown version: {other}"),
+                };
                 self.error(&node.position, reason);
                 false
             }
@@ -165,7 +170,7 @@ impl Reader {
         timeout.filter(|timeout| !timeout.is_zero())
     }
 
-    fn handshake_first(&mut self, node: &Node) -> Option<HandshakeFirst> {
+    fn handshake_first(&mut self, name: &str, node: &Node) -> Option<HandshakeFirst> {
         let first = match &node.value {
             Value::Bool(true) => HandshakeFirst::Always,
             Value::Bool(false) => HandshakeFirst::Never,
@@ -173,7 +178,14 @@ impl Reader {
                 "true" | "on" => HandshakeFirst::Always,
                 "false" | "off" => HandshakeFirst::Never,
                 "auto" | "auto_fallback" => HandshakeFirst::Fallback(FALLBACK),
-                _ => HandshakeFirst::Fallback(self.duration_text("handshake_first", node)?.to_std()?),
+                _ => match crate::duration::parse(text) {
+                    Ok(duration) => HandshakeFirst::Fallback(duration.to_std()?),
+                    Err(_) => {
+                        let reason = format!("field {name:?}'s value {text:?} is invalid");
+                        self.error(&node.position, reason);
+                        return None;
+                    }
+                },
             },
             _ => return None,
         };
