@@ -229,6 +229,29 @@ fn a_changed_filter_keeps_pending_messages_through_a_purge() {
 }
 
 #[test]
+fn a_changed_filter_keeps_consumers_informed_after_a_restart() {
+    for restarts in [1, 2] {
+        let mut world = full("file", json!({}), json!({"filter_subject": "q.a"}));
+        let consumer = |name: &str, filter: &str, max: u64| {
+            let config = json!({
+                "durable_name": name, "ack_policy": "explicit", "ack_wait": 3600 * SECOND,
+                "max_ack_pending": max, "filter_subject": filter,
+            });
+            json!({"stream_name": "S", "config": config})
+        };
+        world.ask("CONSUMER.CREATE.S.C", &consumer("C", "q.b", 2));
+        world.engine.take_interest_changes();
+        // It is behind, so that the stream reports the subject of the second message.
+        world.ask("CONSUMER.CREATE.S.D", &consumer("D", "q.a", 1));
+        world.learn();
+        assert_eq!(world.sequences(1), [1]);
+        (0..restarts).for_each(|_| world.restart());
+        world.ask("STREAM.MSG.DELETE.S", &json!({"seq": 2}));
+        assert_eq!(world.figures(), (0, 1), "{restarts}");
+    }
+}
+
+#[test]
 fn a_full_consumer_goes_on_when_its_pending_messages_are_removed() {
     type Remove = fn(&mut World);
     let cases: [(&str, Value, Remove, u64); 12] = [

@@ -106,6 +106,7 @@ pub(super) fn encode_consumer(consumer: &Consumer, position: u64) -> Vec<u8> {
     put(&mut out, consumer.name.as_bytes());
     put(&mut out, &serde_json::to_vec(consumer.config()).unwrap_or_default());
     consumer.state().encode(&mut out);
+    out.push(u8::from(consumer.is_refiltered));
     out
 }
 
@@ -120,7 +121,10 @@ fn decode_consumer(mut bytes: &[u8]) -> Option<(u64, Consumer)> {
     let name = std::str::from_utf8(take(bytes)?).ok()?;
     let config = ConsumerRequest::decode_config(take(bytes)?)?;
     let state = ConsumerState::decode(bytes)?;
-    Some((position, Consumer::new(stream, name, created, config, state, true)))
+    let mut consumer = Consumer::new(stream, name, created, config, state, true);
+    // Older stores do not have this byte.
+    consumer.is_refiltered = bytes.first() == Some(&1);
+    Some((position, consumer))
 }
 
 struct Described<'a> {
@@ -580,6 +584,7 @@ impl<D: Disk> Engine<D> {
     fn replay_consumer_config(&mut self, id: u32, config: crate::consumer::ConsumerConfig) {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let before = usize::from(c.filters().is_empty());
+        c.is_refiltered |= c.config().filters() != config.filters();
         c.set_config(config);
         let after = usize::from(c.filters().is_empty());
         if let Some(stream) = self.streams.get_mut(&c.stream) {
