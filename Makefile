@@ -46,8 +46,16 @@ endif
 ##@ The two commands
 
 .PHONY: run
-run: binary ## Build the server and start it with JetStream on its defaults (ARGS='-m 8222' passes more arguments)
-	$(server) -js $(ARGS)
+run: need-rust binary ## Build the server and start it with JetStream (ARGS='-m 8222' passes more arguments)
+	@scripts/run.sh '$(server)' $(ARGS)
+
+.PHONY: need-rust
+need-rust:
+	@CARGO='$(CARGO)' scripts/need.sh rust
+
+.PHONY: need-docker
+need-docker:
+	@scripts/need.sh docker
 
 .PHONY: test
 test: ## Run every check, go on after a failure, and say at the end what failed and what was skipped
@@ -127,7 +135,7 @@ bench: wheel binary natsload ## Measure against nats-server (BENCH=core, extra o
 ##@ Things to build
 
 .PHONY: binary
-binary: ## The server as one native program (static on Linux)
+binary: need-rust ## The server as one native program (static on Linux)
 	RUSTFLAGS='$(strip $(RUSTFLAGS) $(static))' $(CARGO) build --release --target $(host) $(LOCKED) \
 	  --package stonechat-server --bin stonechat-server
 	@echo "server: $(server)"
@@ -143,17 +151,17 @@ powercut:
 	$(CARGO) build $(LOCKED) --package stonechat-powercut
 
 .PHONY: wheel
-wheel: venv ## The Python wheel, in build/wheels, installed into .venv
+wheel: need-rust venv ## The Python wheel, in build/wheels, installed into .venv
 	rm -rf $(wheels)
 	$(bin)/python -m maturin build --release $(LOCKED) --quiet --interpreter $(bin)/python --out $(wheels)
 	$(bin)/python -m pip install --quiet --force-reinstall --no-deps $(wheels)/*.whl
 
 .PHONY: image
 ifneq (,$(findstring linux,$(host)))
-image: binary ## The Docker image stonechat:latest (IMAGE=name:tag names it otherwise)
+image: need-docker binary ## The Docker image stonechat:latest (IMAGE=name:tag names it otherwise)
 	scripts/image.sh $(IMAGE) $(server)
 else
-image:
+image: need-docker
 	scripts/image.sh $(IMAGE)
 endif
 
@@ -165,6 +173,10 @@ image-if-docker:
 .PHONY: venv
 venv: ## The Python environment of the checks, in .venv
 	@PYTHON='$(PYTHON)' scripts/venv.sh $(venv)
+
+.PHONY: labs
+labs: ## One Python environment for all tutorials, in tutorials/.venv, with the server in it
+	@PYTHON='$(PYTHON)' scripts/labs.sh
 
 ##@ Housekeeping
 

@@ -23,6 +23,7 @@ if [ -z "$client" ]; then
   exit 1
 fi
 
+"$root/scripts/need.sh" docker
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")
 arguments=(--file "$dockerfile" --tag "$tag" --build-arg "VERSION=$version")
 context=$root

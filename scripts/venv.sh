@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 lock=python/requirements-dev.txt
 lists=(pyproject.toml "$lock")
 requirements=()
-for file in tutorials/*/requirements.txt; do
+for file in tutorials/[0-9]*/requirements.txt; do
   [ -f "$file" ] || continue
   lists+=("$file")
   requirements+=(-r "$file")

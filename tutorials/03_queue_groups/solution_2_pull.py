@@ -32,7 +32,7 @@ async def main(options: argparse.Namespace) -> None:
 
     await nc.subscribe("kitchen.next", cb=hand_out)
     await nc.flush()
-    fast, slow = await asyncio.gather(cook(options.url, 0.001), cook(options.url, 0.05))
+    fast, slow = await asyncio.gather(cook(options.url, 0.001), cook(options.url, 0.5))
     await nc.close()
 
     once = sorted(fast + slow) == list(range(1, options.count + 1))

@@ -26,7 +26,9 @@ async def main(options: argparse.Namespace) -> None:
     nc = await connect(options.url)
     js = nc.jetstream()
     reader = await js.subscribe(options.filter, stream=SCANS, ordered_consumer=True, config=start(options.start))
-    waiting = (await reader.consumer_info()).num_pending
+    # The server pushes from the moment the consumer is there: what has been sent counts as well as what is to come.
+    info = await reader.consumer_info()
+    waiting = (info.delivered.consumer_seq if info.delivered else 0) + (info.num_pending or 0)
     print(f"from {options.start}: {waiting} messages")
     while waiting:
         message = await reader.next_msg(timeout=5)

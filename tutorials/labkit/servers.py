@@ -252,7 +252,8 @@ def has_module() -> bool:
 def docker_problem() -> str:
     """Why the labs can't run on Docker; empty when they can."""
     checks = (
-        (["docker", "info"], "Docker is missing"),
+        (["docker", "--version"], "Docker is missing"),
+        (["docker", "info"], "no Docker engine answers"),
         (["docker", "compose", "version"], "Docker Compose is missing"),
         (["docker", "image", "inspect", IMAGE], f"the image {IMAGE} is missing (make image)"),
     )

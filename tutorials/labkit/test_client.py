@@ -74,3 +74,17 @@ def server_sentence(said: str) -> str:
     [line] = said.splitlines()
     assert line.startswith("the server at nats://127.0.0.1:")
     return line
+
+
+def test_the_check_says_what_is_missing(tmp_path: Path) -> None:
+    check = TUTORIALS / "labkit" / "check.py"
+    (tmp_path / "requirements.txt").write_text("nats-py>=2.10\nno-such-package>=1\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, check], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr.split(";")[0]) == (1, "missing: no-such-package")
+
+
+def test_one_list_of_requirements_covers_all_labs() -> None:
+    lines = (TUTORIALS / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert [f"-r {lab.name}/requirements.txt" for lab in LABS] == [line for line in lines if line.startswith("-r")]
