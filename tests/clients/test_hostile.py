@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 import resource
 import socket
 import struct
-from contextlib import contextmanager
+import sys
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from .conftest import StartServer
 
 IDLE_CONNECTIONS = 10_000
+WRONG_PASSWORDS = 100
+RIGHT = "$2b$10$2lhn61.QsVkG0C7aNaMr3uvn.1m5wtPlbGL0ifGIy2YlHGflGt5ee"
+"""A bcrypt hash of `right`."""
 
 
 @contextmanager
@@ -225,6 +231,29 @@ def test_a_client_that_does_not_log_in(start_server: StartServer) -> None:
     with Wire(server.port) as silent:
         assert silent.read_to_end()[-1:] == [b"-ERR 'Authentication Timeout'\r\n"]
     wait_for(lambda: close_reasons(server) == ["Authentication Timeout"], "the reason")
+
+
+def threads(server: ServerProcess) -> int:
+    """Threads of the server's process."""
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("Threads:")).split()[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, and any address of 127.0.0.0/8")
+def test_many_wrong_passwords(start_server: StartServer) -> None:
+    """Hashes are checked on few threads, and a right password does not wait for wrong ones of another address."""
+    server = start_server(f'authorization {{ users: [{{user: u, password: "{RIGHT}"}}], timeout: 60 }}')
+    before = threads(server)
+    with ExitStack() as stack:
+        for _ in range(WRONG_PASSWORDS):
+            sock = socket.create_connection((LOOPBACK, server.port), source_address=("127.0.0.2", 0))
+            stack.enter_context(sock)
+            sock.sendall(b'CONNECT {"user":"u","pass":"wrong"}\r\n')
+        with Wire(server.port) as wire:
+            wire.send_line('CONNECT {"user":"u","pass":"right","verbose":false}')
+            wire.sync()
+        assert len(close_reasons(server)) < WRONG_PASSWORDS / 2, "most of them still wait"
+        assert threads(server) - before <= (os.cpu_count() or 1) + 4
 
 
 def test_one_byte_at_a_time_from_many(server: ServerProcess) -> None:
