@@ -5,6 +5,8 @@ use crate::inlet::Inlet;
 use crate::service::Service;
 use crate::subscription::{Sink, SubRef, Subscription};
 use crate::sync::{AtomicBool, AtomicU64, Ordering::Relaxed, RwLock};
+use rand::Rng;
+use rand::rngs::StdRng;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use stonechat_auth::Exchange;
@@ -44,17 +46,17 @@ struct Watch {
 }
 
 impl Account {
-    pub(crate) fn new(name: &str, system: bool, seed: u64) -> Arc<Self> {
+    pub(crate) fn new(name: &str, system: bool, mut random: StdRng) -> Arc<Self> {
         let account = Arc::new_cyclic(|myself: &Weak<Self>| Self {
             name: name.into(),
             system,
-            interest: RwLock::new(Sublist::new(seed)),
-            generations: Generations::new(seed),
+            interest: RwLock::new(Sublist::new(random.next_u64())),
+            generations: Generations::new(random.next_u64()),
             clients: AtomicU64::new(0),
             watched: RwLock::new(HashMap::new()),
             is_watching: AtomicBool::new(false),
             myself: myself.clone(),
-            replies: Arc::new(Replies::new(name, seed)),
+            replies: Arc::new(Replies::new(random)),
             sources: RwLock::new(Vec::new()),
             is_linked: AtomicBool::new(false),
         });

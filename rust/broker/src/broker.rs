@@ -10,6 +10,8 @@ use crate::service::ServerInfo;
 use crate::subscription::{Sink, SubRef};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock};
 use crate::totals::Totals;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -41,8 +43,8 @@ pub struct BrokerSetup {
     pub system_account: String,
     /// Accounts of the configuration.
     pub accounts: Vec<String>,
-    /// Seeds hashes, queue choices and jitter.
-    pub seed: u64,
+    /// Seeds all that is random: identifiers that clients must not guess, hashes, queue choices, jitter.
+    pub seed: [u8; 32],
     /// When the server started.
     pub start: SystemTime,
     /// RFC 3339 in UTC; the layers below know no calendar.
@@ -77,7 +79,8 @@ pub struct Broker {
     lame_duck: AtomicBool,
     /// What the server has carried.
     pub totals: Totals,
-    seed: u64,
+    /// What clients must not guess comes from here. A leaf of the lock order.
+    random: Mutex<StdRng>,
     start: SystemTime,
     format_time: fn(SystemTime) -> String,
     clock: fn() -> SystemTime,
@@ -108,7 +111,7 @@ impl Broker {
             next_seq: AtomicU64::new(0),
             lame_duck: AtomicBool::new(false),
             totals: Totals::default(),
-            seed: setup.seed,
+            random: Mutex::new(StdRng::from_seed(setup.seed)),
             start: setup.start,
             format_time: setup.format_time,
             clock: setup.clock,
@@ -130,7 +133,7 @@ impl Broker {
         }
         let mut accounts = self.accounts.write();
         let system = name == self.system_account;
-        accounts.entry(name.into()).or_insert_with(|| Account::new(name, system, self.seed)).clone()
+        accounts.entry(name.into()).or_insert_with(|| Account::new(name, system, self.fork_random())).clone()
     }
 
     /// Sets what accounts give each other, in place of what they gave before. The definitions were checked.
@@ -260,8 +263,14 @@ impl Broker {
         self.generation.load(Ordering::Acquire)
     }
 
-    pub(crate) fn seed(&self) -> u64 {
-        self.seed
+    /// A seed that nobody can guess, for a generator or a hash.
+    pub(crate) fn draw_seed(&self) -> u64 {
+        self.random.lock().next_u64()
+    }
+
+    /// A cryptographic generator of its own.
+    fn fork_random(&self) -> StdRng {
+        self.random.lock().fork()
     }
 
     /// When the server started.

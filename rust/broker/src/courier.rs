@@ -47,7 +47,7 @@ impl Courier {
     pub fn new(broker: Arc<Broker>) -> Self {
         let peer = PeerAddress { ip: String::new(), port: 0 };
         let client = Arc::new(Client::new(0, peer, broker.start(), Outbound::new(Box::new(Nowhere))));
-        let router = Router::new(broker.seed().rotate_left(17));
+        let router = Router::new(broker.draw_seed());
         Self { router, client, found: Matches::default(), last: None, options: broker.options(), broker }
     }
 

@@ -7,7 +7,9 @@ use crate::account::Account;
 use crate::client::Client;
 use crate::router::Message;
 use crate::subscription::{Sink, SubRef};
-use crate::sync::{AtomicU64, Mutex, Ordering::Relaxed};
+use crate::sync::Mutex;
+use rand::Rng;
+use rand::rngs::StdRng;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -148,10 +150,15 @@ fn reversed(local: &[u8], target: &[u8]) -> (Vec<u8>, Vec<u8>) {
 pub(crate) struct Replies {
     /// What their subjects begin with.
     prefix: Box<[u8]>,
-    /// Makes the numbers of questions such that nobody guesses them.
-    secret: u64,
-    next: AtomicU64,
-    waiting: Mutex<HashMap<u64, Asked>>,
+    waiting: Mutex<Waiting>,
+}
+
+/// Questions that wait for an answer, by the numbers in their reply subjects.
+#[derive(Debug)]
+struct Waiting {
+    asked: HashMap<u64, Asked>,
+    /// Whoever could tell the next number could answer in another's place.
+    numbers: StdRng,
 }
 
 /// Who asked.
@@ -164,18 +171,9 @@ struct Asked {
 }
 
 impl Replies {
-    pub(crate) fn new(account: &str, seed: u64) -> Self {
-        let mut hash = seed;
-        for byte in account.bytes() {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        let prefix = [b"_R_.", &digits(hash)[..6], b"."].concat();
-        Self {
-            prefix: prefix.into(),
-            secret: seed.rotate_left(29) ^ hash,
-            next: AtomicU64::new(1),
-            waiting: Mutex::new(HashMap::new()),
-        }
+    pub(crate) fn new(mut numbers: StdRng) -> Self {
+        let prefix = [b"_R_.", &digits(numbers.next_u64())[..6], b"."].concat();
+        Self { prefix: prefix.into(), waiting: Mutex::new(Waiting { asked: HashMap::new(), numbers }) }
     }
 
     /// What answers are published on.
@@ -191,9 +189,9 @@ impl Replies {
         response: ResponseType,
         now: Instant,
     ) -> Vec<u8> {
-        let number = mixed(self.next.fetch_add(1, Relaxed) ^ self.secret);
         let asked = Asked { account: Arc::downgrade(account), reply: reply.into(), response, since: now };
         let mut waiting = self.waiting.lock();
+        let Waiting { asked: waiting, numbers } = &mut *waiting;
         let patience = match waiting.len() {
             count if count >= WAITING_MAX => Some(SHORT_PATIENCE),
             count if count % SWEEP == SWEEP - 1 => Some(PATIENCE),
@@ -204,6 +202,10 @@ impl Replies {
             if waiting.len() >= WAITING_MAX {
                 waiting.clear();
             }
+        }
+        let mut number = numbers.next_u64();
+        while waiting.contains_key(&number) {
+            number = numbers.next_u64();
         }
         waiting.insert(number, asked);
         [&self.prefix, &digits(number)[..]].concat()
@@ -219,7 +221,7 @@ impl Replies {
 
     /// Whether somebody waits for an answer on `subject`.
     pub(crate) fn is_awaited(&self, subject: &[u8]) -> bool {
-        self.number(subject).is_some_and(|number| self.waiting.lock().contains_key(&number))
+        self.number(subject).is_some_and(|number| self.waiting.lock().asked.contains_key(&number))
     }
 
     /// Where the answer on `subject` goes. After the last one, an empty one if there are many, nobody waits any more.
@@ -231,11 +233,11 @@ impl Replies {
     ) -> Option<(Arc<Account>, Box<[u8]>, ResponseType)> {
         let number = self.number(subject)?;
         let mut waiting = self.waiting.lock();
-        let asked = waiting.get_mut(&number)?;
+        let asked = waiting.asked.get_mut(&number)?;
         let (account, reply, response) = (asked.account.upgrade(), asked.reply.clone(), asked.response);
         asked.since = now;
         if response == ResponseType::Singleton || is_empty || account.is_none() {
-            waiting.remove(&number);
+            waiting.asked.remove(&number);
         }
         Some((account?, reply, response))
     }
@@ -243,16 +245,9 @@ impl Replies {
     /// Nobody got the question.
     pub(crate) fn forget(&self, subject: &[u8]) {
         if let Some(number) = self.number(subject) {
-            self.waiting.lock().remove(&number);
+            self.waiting.lock().asked.remove(&number);
         }
     }
-}
-
-/// Another number for each number (the finish of splitmix64, which can be undone).
-fn mixed(mut number: u64) -> u64 {
-    number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
 }
 
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -364,6 +359,7 @@ fn info(client: &Client, account: &Account, share: bool, context: &InfoContext) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::SeedableRng;
 
     fn def(exchange: Exchange, subject: &str, to: Option<&str>, prefix: Option<&str>) -> ImportDef {
         let own = |text: Option<&str>| text.map(str::to_owned);
@@ -381,7 +377,7 @@ mod tests {
     #[test]
     fn subjects_are_mapped_as_the_import_says() {
         use Exchange::{Service, Stream};
-        let account = Account::new("X", false, 1);
+        let account = Account::new("X", false, StdRng::from_seed([1; 32]));
         let cases = [
             (def(Stream, "a.>", None, None), "a.>", "a.b.c", "a.b.c"),
             (def(Stream, "a.>", None, Some("from.b")), "a.>", "a.b", "from.b.a.b"),
@@ -402,8 +398,8 @@ mod tests {
 
     #[test]
     fn an_answer_comes_once_or_until_the_last_one() {
-        let account = Account::new("X", false, 1);
-        let replies = Replies::new("B", 7);
+        let account = Account::new("X", false, StdRng::from_seed([1; 32]));
+        let replies = Replies::new(StdRng::from_seed([7; 32]));
         let now = Instant::now();
         let one = replies.expect(&account, b"inbox.1", ResponseType::Singleton, now);
         let many = replies.expect(&account, b"inbox.2", ResponseType::Stream, now);
@@ -420,5 +416,24 @@ mod tests {
         for other in [&b"_R_.x.y"[..], b"_R_", b"", &[&replies.prefix, &b"zzzzzzzzzzzzzzzzzz"[..]].concat()] {
             assert!(!replies.is_awaited(other) && reply(other, false).is_none());
         }
+    }
+
+    /// From what a server has shown, the next subject can't be told: it shares no more digits with it than chance has it, and no
+    /// difference comes again.
+    #[test]
+    fn reply_subjects_tell_nothing_of_the_next() {
+        let account = Account::new("X", false, StdRng::from_seed([1; 32]));
+        let replies = Replies::new(StdRng::from_seed([7; 32]));
+        let subjects: Vec<Vec<u8>> = (0..1000)
+            .map(|_| replies.expect(&account, b"inbox", ResponseType::Singleton, Instant::now()))
+            .collect();
+        let numbers: Vec<u64> = subjects.iter().filter_map(|subject| replies.number(subject)).collect();
+        let distinct = |values: Vec<u64>| values.into_iter().collect::<std::collections::HashSet<_>>().len();
+        let steps = |apply: fn(u64, u64) -> u64| numbers.windows(2).map(|w| apply(w[0], w[1])).collect();
+        assert_eq!(distinct(numbers.clone()), 1000);
+        assert_eq!(distinct(steps(|a, b| b.wrapping_sub(a))), 999);
+        assert_eq!(distinct(steps(|a, b| a ^ b)), 999);
+        let other = Replies::new(StdRng::from_seed([8; 32]));
+        assert_ne!(other.pattern(), replies.pattern());
     }
 }

@@ -15,6 +15,8 @@ use crate::outbound::Pending;
 use crate::service::Service;
 use crate::subscription::{Quota, Sink, SubRef, Subscription};
 use crate::sync::Ordering::Relaxed;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stonechat_auth::Exchange;
@@ -78,7 +80,7 @@ pub struct Router {
     /// Services that the message at hand asks.
     pub(crate) asked: Vec<Service>,
     scratch: Scratch,
-    random: u64,
+    random: SmallRng,
     /// Accounts that the message at hand has crossed.
     depth: usize,
     delivered_msgs: u64,
@@ -103,7 +105,7 @@ impl Router {
             inlets: Vec::new(),
             asked: Vec::new(),
             scratch: Scratch::default(),
-            random: seed | 1,
+            random: SmallRng::seed_from_u64(seed),
             depth: 0,
             delivered_msgs: 0,
             delivered_bytes: 0,
@@ -445,12 +447,9 @@ impl Router {
         stall.min(STALL_MAX)
     }
 
-    /// xorshift64*: fair enough to choose a queue member, and seeded, so that a simulation repeats.
+    /// Chooses queue members: fair, fast, and seeded, so that a simulation repeats.
     pub(crate) fn next_random(&mut self) -> u64 {
-        self.random ^= self.random >> 12;
-        self.random ^= self.random << 25;
-        self.random ^= self.random >> 27;
-        self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33
+        self.random.next_u64() >> 33
     }
 }
 

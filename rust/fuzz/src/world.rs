@@ -280,7 +280,7 @@ fn setup(settings: u8) -> BrokerSetup {
         system_account: SYSTEM_ACCOUNT.into(),
         accounts: vec!["A".into(), "B".into()],
         feature_flags: Default::default(),
-        seed: 7,
+        seed: [7; 32],
         start: SystemTime::UNIX_EPOCH,
         format_time: |_| "1970-01-01T00:00:00Z".into(),
         clock: || SystemTime::UNIX_EPOCH,

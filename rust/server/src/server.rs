@@ -13,6 +13,8 @@ use crate::settings;
 use crate::usage::{UsageMeter, cores};
 use crate::version::{COMPATIBLE_VERSION, VERSION};
 use parking_lot::{Condvar, Mutex, RwLock};
+use rand::rngs::{StdRng, SysRng};
+use rand::{RngExt, SeedableRng};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -88,6 +90,9 @@ pub enum StartError {
     /// JetStream can't start.
     #[error("{0}")]
     JetStream(#[from] JetStreamError),
+    /// The system gives no random numbers.
+    #[error("can't draw random numbers: {0}")]
+    Random(io::Error),
     /// The runtime can't be made.
     #[error("can't start threads: {0}")]
     Runtime(io::Error),
@@ -228,7 +233,7 @@ impl Server {
             authenticator: settings::authenticator(&options),
             system_account: settings::system_account(&options).into(),
             accounts: options.accounts.iter().map(|a| a.name.clone()).collect(),
-            seed: random_seed(),
+            seed: random().map_err(StartError::Random)?.random(),
             start,
             format_time: crate::time::rfc3339,
             clock: SystemTime::now,
@@ -744,8 +749,7 @@ fn urls(scheme: &str, addr: SocketAddr) -> Vec<String> {
     ips.into_iter().map(url).collect()
 }
 
-pub(crate) fn random_seed() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    // The standard library seeds its hasher from the system's random source.
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
+/// A cryptographic generator, seeded by the system.
+pub(crate) fn random() -> io::Result<StdRng> {
+    StdRng::try_from_rng(&mut SysRng).map_err(io::Error::other)
 }

@@ -81,7 +81,7 @@ pub(super) fn broker_of(options: BrokerOptions, authorization: Authorization) ->
         authenticator: Authenticator::new(&authorization, &Vec::<AccountDef>::new(), "$SYS"),
         system_account: "$SYS".into(),
         accounts: Vec::new(),
-        seed: 7,
+        seed: [7; 32],
         start: SystemTime::UNIX_EPOCH,
         format_time: |_| String::new(),
         clock: || SystemTime::UNIX_EPOCH,

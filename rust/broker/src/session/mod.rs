@@ -125,7 +125,7 @@ impl ClientSession {
     pub fn new(broker: Arc<Broker>, client: Arc<Client>, now: Instant) -> Self {
         let options = broker.options();
         let authenticator = broker.authenticator();
-        let seed = broker.seed() ^ client.cid.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let seed = broker.draw_seed();
         let parser = Parser {
             max_control_line: options.max_control_line,
             max_payload: options.max_payload,

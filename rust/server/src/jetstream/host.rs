@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rand::RngExt;
+use rand::rngs::StdRng;
 use stonechat_broker::Broker;
 use stonechat_jetstream::engine::Host;
 
@@ -9,12 +11,13 @@ use stonechat_jetstream::engine::Host;
 #[derive(Debug)]
 pub(super) struct BrokerHost {
     broker: Arc<Broker>,
-    random: u64,
+    /// Names of consumers and the like are not to be guessed.
+    random: StdRng,
 }
 
 impl BrokerHost {
-    pub(super) fn new(broker: Arc<Broker>) -> Self {
-        Self { broker, random: crate::server::random_seed() | 1 }
+    pub(super) fn new(broker: Arc<Broker>, random: StdRng) -> Self {
+        Self { broker, random }
     }
 }
 
@@ -49,12 +52,6 @@ impl Host for BrokerHost {
 
     fn unique_id(&mut self) -> String {
         const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-        let mut letter = || {
-            self.random ^= self.random << 13;
-            self.random ^= self.random >> 7;
-            self.random ^= self.random << 17;
-            char::from(LETTERS[(self.random >> 32) as usize % LETTERS.len()])
-        };
-        (0..22).map(|_| letter()).collect()
+        (0..22).map(|_| char::from(LETTERS[self.random.random_range(0..LETTERS.len())])).collect()
     }
 }

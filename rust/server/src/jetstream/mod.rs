@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
+use rand::Rng;
 use stonechat_broker::Broker;
 use stonechat_config::{AccountJetStream, Options, StoreCipher, SyncInterval};
 use stonechat_jetstream::engine::{self, AccountLimits, Detail, Disks, Durability, Engine};
@@ -66,6 +67,9 @@ pub enum JetStreamError {
         /// What is wrong.
         source: stonechat_store::encryption::KeyError,
     },
+    /// The system gives no random numbers.
+    #[error("can't draw random numbers: {0}")]
+    Random(std::io::Error),
     /// A thread can't be started.
     #[error("can't start JetStream's threads: {0}")]
     Thread(std::io::Error),
@@ -136,8 +140,9 @@ impl JetStream {
             keys,
         };
         banner(&settings, &path, options);
-        let host = Box::new(host::BrokerHost::new(broker.clone()));
-        let salt = crate::server::random_seed();
+        let mut random = crate::server::random().map_err(JetStreamError::Random)?;
+        let salt = random.next_u64();
+        let host = Box::new(host::BrokerHost::new(broker.clone(), random));
         let (mut engine, opened) = Engine::open(&disks, settings, host, salt, now())
             .map_err(|source| JetStreamError::Open { path: path.clone(), source })?;
         for (name, limits) in accounts(options) {
