@@ -118,8 +118,7 @@ impl<M: Messages> StreamCore<M> {
         for sequence in &expiry.remove {
             let Ok(Some(message)) = self.messages.read(*sequence, &mut buffer) else { continue };
             let is_last = self.messages.subject(message.subject).is_some_and(|known| known.last == *sequence);
-            let is_marker = headers::value(message.headers, b"Nats-Marker-Reason").is_some();
-            if is_last && !is_marker {
+            if is_last && !is_marker(message.headers) {
                 expiry.markers.push(message.subject.to_vec());
             }
         }
@@ -159,6 +158,13 @@ impl<M: Messages> StreamCore<M> {
         format!("NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\nNats-TTL: {ttl}\r\nNats-Rollup: sub\r\n\r\n")
             .into_bytes()
     }
+}
+
+/// Whether a message says itself that its subject is gone: a marker, or what a key-value store leaves of a purged key. The delete marker
+/// of such a store does not count (as nats-server 2.15).
+fn is_marker(block: &[u8]) -> bool {
+    headers::value(block, b"Nats-Marker-Reason").is_some()
+        || headers::value(block, b"KV-Operation") == Some(b"PURGE")
 }
 
 #[cfg(test)]
@@ -210,6 +216,25 @@ mod tests {
         assert_eq!(core.messages().count(), 3);
         append(&mut core, 40 * SECOND, "");
         assert_eq!(core.next_expiry(40 * SECOND), Some(50 * SECOND));
+    }
+
+    #[test]
+    fn what_is_a_marker_itself_leaves_none() {
+        for (header, expected) in [
+            ("Nats-TTL: 1s\r\n", 1),
+            ("Nats-TTL: 1s\r\nKV-Operation: DEL\r\n", 1),
+            ("Nats-TTL: 1s\r\nKV-Operation: PURGE\r\n", 0),
+            ("Nats-TTL: 1s\r\nNats-Marker-Reason: MaxAge\r\n", 0),
+        ] {
+            let mut core =
+                stream(r#"{"name":"S","subject_delete_marker_ttl":1000000000,"allow_msg_ttl":true}"#);
+            let block = format!("NATS/1.0\r\n{header}\r\n");
+            let entry =
+                Entry::Append { time: SECOND, subject: b"s", headers: block.as_bytes(), payload: b"" };
+            core.apply(&entry).expect("room");
+            let expiry = core.expire(3 * SECOND, 100);
+            assert_eq!((expiry.remove.len(), expiry.markers.len()), (1, expected), "{header}");
+        }
     }
 
     #[test]
