@@ -538,6 +538,26 @@ def _copies() -> list[Step]:
     ]  # fmt: skip
 
 
+def _cycles() -> list[Step]:
+    """The search goes by distance: an origin and its mirror are refused as sources of one stream, two mirrors not."""
+
+    def source(*names: str) -> list[dict[str, str]]:
+        return [{"name": name} for name in names]
+
+    base = {"name": "O", "subjects": ["o"]}
+    filtered = [{"name": "O", "filter_subject": "x"}, {"name": "S1", "filter_subject": "x"}]
+    return [
+        create("O", subjects=["o"]), create("M1", mirror={"name": "O"}), create("M2", mirror={"name": "O"}),
+        create("S1", sources=source("M1", "M2")), create("S2", sources=source("O", "M1")),
+        create("S3", sources=source("M1", "O")), create("S4", sources=source("S1", "M1")),
+        create("S5", sources=source("S1", "O")), create("S6", mirror={"name": "S6"}),
+        create("S7", subjects=["q"], sources=[{"name": "S1", "filter_subject": "zz"}]), create("S8", sources=filtered),
+        api("STREAM.UPDATE.O", {**base, "sources": source("S1")}),
+        api("STREAM.UPDATE.O", {**base, "sources": [{"name": "S1", "filter_subject": "x"}]}),
+        *[api(f"STREAM.DELETE.{n}") for n in ("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "M1", "M2", "O")],
+    ]  # fmt: skip
+
+
 def _discard_new() -> list[Step]:
     """Streams that discard new messages keep what they have when a limit of all messages is lowered."""
     steps: list[Step] = []
@@ -597,6 +617,7 @@ def _backups() -> list[Step]:
 SCRIPTS: dict[str, list[Step]] = {
     "backups": _backups(),
     "copies": _copies(),
+    "cycles": _cycles(),
     "discard-new": _discard_new(),
     "given-consumers": _given_consumers(),
     "schedules": _schedules(),
