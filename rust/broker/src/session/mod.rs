@@ -14,6 +14,7 @@ mod subscribe;
 #[cfg(not(feature = "shuttle"))]
 mod tests;
 mod timers;
+mod traced;
 
 use crate::account::Account;
 use crate::broker::Broker;

@@ -1,5 +1,6 @@
 //! PUB and HPUB: the way of a message from its publisher to the router.
 
+use super::traced::may_ask;
 use super::{ClientSession, Step, Verdict};
 use crate::frame::Head;
 use crate::router::{Message, Origin, SHARE_FROM, traced_payload};
@@ -27,6 +28,11 @@ impl ClientSession {
             && self.is_reserved(message.subject)
         {
             self.deny_publish(message.subject);
+            return Ok(());
+        }
+        if message.header_len.is_some_and(|len| may_ask(&message.payload[..len]))
+            && self.is_withheld(message, now)
+        {
             return Ok(());
         }
         let Some(account) = &self.account else { return Ok(()) };
@@ -98,7 +104,11 @@ impl ClientSession {
     ) -> Option<usize> {
         let tail = first.tail?;
         let prefix = &input[..used.checked_sub(tail.len())? + 1];
-        let plain = first.reply.is_empty() && first.payload.len() < SHARE_FROM;
+        let is_traced =
+            |headers: Option<usize>, payload: &[u8]| headers.is_some_and(|len| may_ask(&payload[..len]));
+        let plain = first.reply.is_empty()
+            && first.payload.len() < SHARE_FROM
+            && !is_traced(first.header_len, first.payload);
         if !plain || !input[used..].starts_with(prefix) {
             return None;
         }
@@ -118,6 +128,9 @@ impl ClientSession {
         while messages.len() < RUN_MAX {
             let next = self.parser.parse_repeat(&input[end..], prefix);
             let Some(next) = next.filter(|next| next.payload.len() < SHARE_FROM) else { break };
+            if next.header_len > 0 && is_traced(Some(next.header_len), next.payload) {
+                break;
+            }
             end += next.used;
             bytes += next.payload.len();
             messages.push(next);
@@ -150,20 +163,20 @@ impl ClientSession {
     }
 
     /// Subjects that belong to servers: gateway replies and Raft.
-    fn is_reserved(&self, subject: &[u8]) -> bool {
+    pub(super) fn is_reserved(&self, subject: &[u8]) -> bool {
         let longer = |prefix: &[u8]| subject.len() > prefix.len() && subject.starts_with(prefix);
         longer(b"_GR_.")
             || (subject.starts_with(b"$NRG.") && !self.account.as_ref().is_some_and(|a| a.is_system()))
     }
 
-    fn deny_reply(&mut self, reply: &[u8]) {
+    pub(super) fn deny_reply(&mut self, reply: &[u8]) {
         let reply = quote(reply);
         error!("{} - Publish Violation - Reply {reply}", self.client.label());
         self.send_error(&format!("Permissions Violation for Publish with Reply of {reply}"));
         self.router.touch(&self.client);
     }
 
-    fn deny_publish(&mut self, subject: &[u8]) {
+    pub(super) fn deny_publish(&mut self, subject: &[u8]) {
         let subject = quote(subject);
         error!("{} - Publish Violation - Subject {subject}", self.client.label());
         self.send_error(&format!("Permissions Violation for Publish to {subject}"));
@@ -171,13 +184,13 @@ impl ClientSession {
     }
 
     /// Whether `allow_responses` lets this client publish where its permissions do not.
-    fn may_reply_to(&self, subject: &[u8], now: Instant) -> bool {
+    pub(super) fn may_reply_to(&self, subject: &[u8], now: Instant) -> bool {
         self.permissions.as_ref().is_some_and(|p| p.responses.is_some())
             && self.client.outbound.lock().replies.as_mut().is_some_and(|r| r.take(subject, now))
     }
 
     /// Tells the publisher that nobody took its request, if it wants to know and listens for the reply itself.
-    fn no_responders(&mut self, message: &Publish<'_>) {
+    pub(super) fn no_responders(&mut self, message: &Publish<'_>) {
         if !self.connect.no_responders {
             return;
         }
@@ -216,7 +229,7 @@ impl ClientSession {
 
 /// Whether a reply subject is one of those that servers make for themselves.
 #[inline]
-fn is_reserved_reply(reply: &[u8]) -> bool {
+pub(super) fn is_reserved_reply(reply: &[u8]) -> bool {
     let longer = |prefix: &[u8]| reply.len() > prefix.len() && reply.starts_with(prefix);
     reply.first().is_some_and(|b| matches!(b, b'_' | b'$'))
         && (reply.starts_with(b"_R_.") || longer(b"$JS.ACK.") || longer(b"_GR_."))
