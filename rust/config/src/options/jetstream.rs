@@ -65,6 +65,10 @@ pub struct JetStreamOptions {
     pub duplicate_window: Option<Duration>,
     /// Consumers of a stream when neither it nor its account says how many; 0 for no limit.
     pub default_max_consumers: i64,
+    /// The largest `max_ack_pending` of a consumer; 0 for no limit.
+    pub max_ack_pending: i64,
+    /// The largest `max_batch` of a consumer; 0 for no limit.
+    pub max_request_batch: i64,
     /// The key with which what is stored is encrypted.
     pub key: Option<StoreKey>,
     /// The key before, with which the store may still be locked.
@@ -94,6 +98,8 @@ impl Default for JetStreamOptions {
             strict: true,
             duplicate_window: None,
             default_max_consumers: 1000,
+            max_ack_pending: 0,
+            max_request_batch: 0,
             key: None,
             previous_key: None,
             cipher: StoreCipher::default(),
@@ -245,11 +251,8 @@ impl Reader {
                     options.default_max_consumers = self.size(node).unwrap_or(options.default_max_consumers);
                 }
                 // Zero and less are no limit.
-                "max_ack_pending" | "max_request_batch" => {
-                    if self.size(node).is_some_and(|limit| limit > 0) {
-                        self.refuse(&format!("jetstream.limits.{key}"), node);
-                    }
-                }
+                "max_ack_pending" => options.max_ack_pending = self.size(node).unwrap_or(0).max(0),
+                "max_request_batch" => options.max_request_batch = self.size(node).unwrap_or(0).max(0),
                 "batch" => self.refuse("jetstream.limits.batch", node),
                 _ => self.ignore(&format!("jetstream.limits.{key}"), node),
             }

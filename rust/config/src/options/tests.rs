@@ -197,8 +197,6 @@ fn what_is_not_supported_is_noted_and_security_is_fatal() {
         ("ocsp { mode: MUST }", "ocsp.mode", true),
         ("ocsp { mode: always, url: u }", "ocsp.mode", true),
         ("ocsp { mode: auto }", "ocsp", false),
-        ("jetstream { limits { max_ack_pending: 1 } }", "jetstream.limits.max_ack_pending", true),
-        ("jetstream { limits { max_request_batch: 1 } }", "jetstream.limits.max_request_batch", true),
         ("jetstream { limits { batch { max_msgs: 1 } } }", "jetstream.limits.batch", true),
         (
             "accounts { A { exports: [ {stream: 'a.*', account_token_position: 2} ] } }",
@@ -249,6 +247,7 @@ fn what_is_not_supported_is_noted_and_security_is_fatal() {
         "accounts { A { limits { max_conn: -1, max_subs: -1, max_payload: -1, max_leafnodes: 3 } } }",
         "accounts { A { exports: [ {stream: 'a.*', account_token_position: 0} ] } }",
         "jetstream { limits { max_ack_pending: -1, max_request_batch: 0 } }",
+        "jetstream { limits { max_ack_pending: 10, max_request_batch: 20 } }",
     ] {
         assert_eq!(read(harmless).unsupported, [], "{harmless}");
     }

@@ -234,8 +234,8 @@ impl<D: Disk> Engine<D> {
         let context = CheckContext {
             stream: stream_config,
             account_max_ack_pending: limits.max_ack_pending,
-            server_max_ack_pending: 0,
-            server_max_batch: 0,
+            server_max_ack_pending: self.options.max_ack_pending,
+            server_max_batch: self.options.max_request_batch,
         };
         set_defaults(&mut config, &context, pedantic)?;
         check_with(&config, &context, &consume.meetings)?;

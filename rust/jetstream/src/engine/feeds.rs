@@ -192,6 +192,7 @@ fn key_name(source: &StreamSource) -> String {
 impl<D: Disk> Engine<D> {
     /// Accounts may let each other read other streams than before.
     pub fn exchange_changed(&mut self) {
+        self.exchanges += 1;
         self.link_feeds();
     }
 

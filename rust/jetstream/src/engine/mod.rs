@@ -198,6 +198,8 @@ pub struct Engine<D: Disk> {
     feeding: VecDeque<u32>,
     /// How many streams take messages from others.
     feeds: usize,
+    /// Changes of what accounts let each other do.
+    exchanges: u64,
     /// Streams that wait for room for such messages, and when it is tried again.
     stopped: VecDeque<(i64, u32)>,
     /// A stream's change is gathered for the log.
@@ -267,6 +269,16 @@ impl<D: Disk> Engine<D> {
     pub fn set_limits(&mut self, account: &str, limits: Option<AccountLimits>) {
         let number = self.account(account);
         self.accounts[number as usize].limits = limits;
+    }
+
+    /// Whether an account may use JetStream.
+    pub fn is_enabled(&self, account: u32) -> bool {
+        self.accounts.get(account as usize).is_some_and(|account| account.limits.is_some())
+    }
+
+    /// How often what accounts let each other do may have changed.
+    pub fn exchanges(&self) -> u64 {
+        self.exchanges
     }
 
     /// Says which account learns of what concerns the server.

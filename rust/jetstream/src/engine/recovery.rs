@@ -199,6 +199,7 @@ impl<D: Disk> Engine<D> {
             backups: super::restores::Backups::default(),
             feeding: std::collections::VecDeque::new(),
             feeds: 0,
+            exchanges: 0,
             stopped: std::collections::VecDeque::new(),
             is_staged: false,
             barrier: 0,

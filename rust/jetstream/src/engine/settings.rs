@@ -34,6 +34,10 @@ pub struct Options {
     pub duplicate_window_max: i64,
     /// Consumers of a stream when neither it nor its account says how many; 0 for no limit.
     pub default_max_consumers: i64,
+    /// The largest `max_ack_pending` of a consumer; 0 for no limit.
+    pub max_ack_pending: i64,
+    /// The largest `max_batch` of a consumer; 0 for no limit.
+    pub max_request_batch: i64,
     /// When what is acknowledged is on disk.
     pub durability: Durability,
     /// How large files are.

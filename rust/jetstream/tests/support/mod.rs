@@ -43,6 +43,8 @@ pub(crate) fn options(durability: Durability) -> Options {
         max_storage: -1,
         duplicate_window_max: 0,
         default_max_consumers: 1000,
+        max_ack_pending: 0,
+        max_request_batch: 0,
         durability,
         sizes: Sizes {
             log_file: 32 << 10,

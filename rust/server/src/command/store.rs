@@ -155,6 +155,8 @@ fn options(keys: Keyring, durability: Durability) -> Options {
         max_storage: -1,
         duplicate_window_max: 0,
         default_max_consumers: 0,
+        max_ack_pending: 0,
+        max_request_batch: 0,
         durability,
         sizes: Sizes::default(),
         keys,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread::Thread;
 use std::time::Duration;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use stonechat_broker::{Client, Inlet, Message};
 use stonechat_jetstream::api::is_request;
@@ -196,6 +196,8 @@ pub(super) struct Inbox {
     fault: Option<Fault>,
     /// Consumers by account and `stream.consumer`: others have nobody who answers.
     consumers: RwLock<HashMap<ConsumerKey, KnownConsumer>>,
+    /// Accounts without JetStream that reach that of another account by imports: they get no answers of their own.
+    importing: RwLock<HashSet<u32>>,
 }
 
 /// What is left of the subject of an acknowledgement behind the names, in both of its forms: the second one has domain and
@@ -371,6 +373,11 @@ impl Inbox {
         self.consumers.read().get(&Key(account, name)).copied()
     }
 
+    /// Says which accounts have no JetStream of their own and import that of another one.
+    pub(super) fn set_importing(&self, accounts: HashSet<u32>) {
+        *self.importing.write() = accounts;
+    }
+
     /// The subject of a request, that of the domain's own form in the usual one.
     fn usual_subject(subject: &[u8]) -> Cow<'_, [u8]> {
         const API: &[u8] = b"$JS.API.";
@@ -393,7 +400,8 @@ impl Inbox {
         } else if let Some(rest) = subject.strip_prefix(FLOW) {
             (Kind::Flow, rest)
         } else {
-            return is_request(subject).then_some((Kind::Api, account));
+            let is_answered = is_request(subject) && !self.importing.read().contains(&account);
+            return is_answered.then_some((Kind::Api, account));
         };
         let (name, more) = consumer_name(rest)?;
         let is_whole = match kind {

@@ -123,6 +123,8 @@ impl JetStream {
             max_memory,
             max_storage,
             default_max_consumers: js.default_max_consumers,
+            max_ack_pending: js.max_ack_pending,
+            max_request_batch: js.max_request_batch,
             duplicate_window_max: js
                 .duplicate_window
                 .map_or(0, |d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX)),

@@ -44,6 +44,8 @@ pub(super) struct Runner {
     inbox: Arc<Inbox>,
     courier: Courier,
     accounts: Vec<Arc<Account>>,
+    /// What accounts let each other do, as it was when it was last looked at.
+    exchanges: Option<u64>,
     /// What streams and backups listen to, with the number of the account.
     attached: HashMap<(u32, Interest, String), (u32, SubRef)>,
     /// The API of each account.
@@ -72,6 +74,7 @@ impl Runner {
             inbox,
             courier,
             accounts: Vec::new(),
+            exchanges: None,
             attached: HashMap::new(),
             api: Vec::new(),
             directory,
@@ -115,6 +118,19 @@ impl Runner {
             }
             self.accounts.push(account);
         }
+        let exchanges = Some(self.engine.exchanges());
+        if std::mem::replace(&mut self.exchanges, exchanges) != exchanges {
+            self.learn_imports();
+        }
+    }
+
+    /// An account without JetStream says so, unless it imports the API of another account (as nats-server 2.15): then two would answer.
+    fn learn_imports(&mut self) {
+        let accounts = self.accounts.iter().zip(0..);
+        let importing = accounts.filter(|(account, number)| {
+            !self.engine.is_enabled(*number) && account.service_behind(b"$JS.API.INFO").is_some()
+        });
+        self.inbox.set_importing(importing.map(|(_, number)| number).collect());
     }
 
     /// Does all that has come and that time asks for; true if it was asked to stop.
