@@ -226,3 +226,49 @@ fn find_several(storage: &str) {
     assert!(end.contains("Nats-Num-Pending: 664") && end.contains("Nats-Last-Sequence: 1008"), "{end}");
     assert!(world.direct(&json!({"next_by_subj": "t", "seq": 1, "batch": 3})).1.contains("404"));
 }
+
+#[test]
+fn what_waits_for_a_consumer_is_counted_in_steps_while_messages_come_and_go() {
+    for filters in [json!(["s.1"]), json!(["s.1", "t.*", "*.none"]), json!(["s.1", "s.7"]), json!(["*.1"])] {
+        for start in [1, 700] {
+            count_waiting(&filters, start);
+        }
+    }
+}
+
+fn count_waiting(filters: &Value, start: u64) {
+    let mut world = World::new();
+    world.ask(0, "STREAM.CREATE.S", &json!({"name": "S", "subjects": ["s.*"]}));
+    // Subjects are many, so that both ways of counting take steps.
+    for i in 0..1500 {
+        let subject = if i % 3 == 1 { "s.1".to_owned() } else { format!("s.x{i}") };
+        world.publish(&subject);
+    }
+    let policy = if start > 1 { "by_start_sequence" } else { "all" };
+    let mut config = json!({"name": "C", "durable_name": "C", "ack_policy": "explicit",
+        "deliver_policy": policy, "filter_subjects": filters});
+    if start > 1 {
+        config["opt_start_seq"] = start.into();
+    }
+    let request = json!({"stream_name": "S", "config": config});
+    world.send(0, "CONSUMER.CREATE.S.C", &request, "created");
+    let mut left = (1..=1500_u64).filter(|i| i % 3 == 2 && *i >= start).count() as u64;
+    for sequence in [2_u64, 701, 1499, 704, 5] {
+        world.turn();
+        world.send(0, "STREAM.MSG.DELETE.S", &json!({"seq": sequence}), "deleted");
+        left -= u64::from(sequence >= start);
+        world.publish("s.1");
+        world.publish("s.other");
+        left += 1;
+    }
+    let answer = match world.answers.iter().position(|(to, ..)| to == "created") {
+        Some(_) => world.ask(0, "CONSUMER.INFO.S.C", &Value::Null),
+        None => world.wait("created").1,
+    };
+    for _ in 0..100 {
+        world.turn();
+    }
+    let settled = world.ask(0, "CONSUMER.INFO.S.C", &Value::Null);
+    assert_eq!(settled["num_pending"], left, "{filters} {start}");
+    assert!(answer["error"].is_null());
+}

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use stonechat_store::disk::Disk;
 use stonechat_subject::{Found, Relation, Search};
 
+use super::describe::Describe;
 use super::long::{CHECKS, Long};
 use super::{Answer, Reply, Request};
 use crate::consumer::{
@@ -39,6 +40,8 @@ pub(super) struct Consume {
     meetings: FilterMeetings,
     uniqueness: Uniqueness,
     stage: Stage,
+    /// It is there, and what waits for it is counted.
+    describe: Option<Describe>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +140,7 @@ impl<D: Disk> Engine<D> {
             meetings: FilterMeetings::default(),
             uniqueness: Uniqueness::default(),
             stage: Stage::Meet,
+            describe: None,
         };
         let mut budget = CHECKS;
         let reply = self.go_on_consuming(request, &mut consume, &mut budget);
@@ -154,6 +158,9 @@ impl<D: Disk> Engine<D> {
         consume: &mut Consume,
         budget: &mut usize,
     ) -> Option<Reply> {
+        if let Some(describe) = &mut consume.describe {
+            return self.go_on_describing(describe, budget);
+        }
         if consume.stage == Stage::Meet {
             if !consume.meetings.step(&consume.asked.config, budget) {
                 return None;
@@ -166,10 +173,16 @@ impl<D: Disk> Engine<D> {
                 return None;
             }
         }
-        Some(reply_of(self.try_create_consumer(request.account, consume)))
+        match self.try_create_consumer(request.account, consume) {
+            Ok(id) => {
+                let describe = consume.describe.insert(Describe::one("consumer_create_response", id));
+                self.go_on_describing(describe, budget)
+            }
+            Err(e) => Some(reply_of(Err(e))),
+        }
     }
 
-    fn try_create_consumer(&mut self, account: u32, consume: &mut Consume) -> Result<Answer, ApiError> {
+    fn try_create_consumer(&mut self, account: u32, consume: &mut Consume) -> Result<u32, ApiError> {
         let mut request = std::mem::take(&mut consume.asked);
         let config = &mut request.config;
         let tokens: Vec<&str> = consume.tokens.iter().map(String::as_str).collect();
@@ -216,8 +229,7 @@ impl<D: Disk> Engine<D> {
             config.pause_until = known.config().pause_until;
         }
         stamp(config);
-        let id = self.add_or_update(account, group, request, consume)?;
-        Ok(self.describe_consumer(id, true))
+        self.add_or_update(account, group, request, consume)
     }
 
     fn add_or_update(

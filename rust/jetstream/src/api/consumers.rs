@@ -1,12 +1,13 @@
 //! Creating, changing, listing and deleting consumers.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use stonechat_store::disk::Disk;
 use stonechat_store::messages::Messages;
 
 use super::consume::stamp;
+use super::describe::Describe;
 use super::requests::{GroupRequest, ListRequest, PauseRequest, ResetRequest, is_empty};
-use super::{Answer, Reply, fields};
+use super::{Answer, Reply, Request, fields};
 use crate::consumer::DeliverPolicy;
 use crate::engine::Engine;
 use crate::error::{self, ApiError};
@@ -23,15 +24,16 @@ impl<D: Disk> Engine<D> {
         self.find_consumer(group, name).ok_or_else(|| error::CONSUMER_NOT_FOUND.error())
     }
 
-    pub(super) fn consumer_info(&mut self, account: u32, stream: &str, name: &str, payload: &[u8]) -> Reply {
-        let mut info = || {
-            if !is_empty(payload) {
-                return Err(error::NOT_EMPTY_REQUEST.error());
-            }
-            let id = self.consumer(account, stream, name)?;
-            Ok(self.describe_consumer(id, true))
+    pub(super) fn consumer_info(&mut self, stream: &str, name: &str, request: &Request<'_>) -> Option<Reply> {
+        const KIND: &str = "consumer_info_response";
+        let found = match is_empty(request.payload) {
+            true => self.consumer(request.account, stream, name),
+            false => Err(error::NOT_EMPTY_REQUEST.error()),
         };
-        Reply::new("consumer_info_response", info())
+        match found {
+            Ok(id) => self.describe_all(request, Describe::one(KIND, id)),
+            Err(e) => Some(Reply::new(KIND, Err(e))),
+        }
     }
 
     pub(super) fn consumer_delete(
@@ -65,22 +67,22 @@ impl<D: Disk> Engine<D> {
             .or(json!({"total": 0, "offset": 0, "limit": 0, "consumers": []}))
     }
 
-    pub(super) fn consumer_list(&mut self, account: u32, stream: &str, payload: &[u8]) -> Reply {
-        let mut list = || {
-            let offset = ListRequest::decode_offset(payload, self.options.strict)?;
-            let group = self.find(account, stream)?;
-            let ids: Vec<u32> = self.listed(group).into_iter().map(|(_, id)| id).collect();
-            let offset = offset.clamp(0, ids.len() as i64) as usize;
-            let page: Vec<Value> = ids
-                .iter()
-                .skip(offset)
-                .take(LIST_MAX)
-                .map(|id| Value::Object(self.describe_consumer(*id, false)))
-                .collect();
-            Ok(fields(json!({"total": ids.len(), "offset": offset, "limit": LIST_MAX, "consumers": page})))
+    pub(super) fn consumer_list(&mut self, stream: &str, request: &Request<'_>) -> Option<Reply> {
+        const KIND: &str = "consumer_list_response";
+        let begun = ListRequest::decode_offset(request.payload, self.options.strict)
+            .and_then(|offset| Ok((offset, self.find(request.account, stream)?)));
+        let (offset, group) = match begun {
+            Ok(begun) => begun,
+            Err(e) => {
+                let none = json!({"total": 0, "offset": 0, "limit": 0, "consumers": []});
+                return Some(Reply::new(KIND, Err(e)).or(none));
+            }
         };
-        Reply::new("consumer_list_response", list())
-            .or(json!({"total": 0, "offset": 0, "limit": 0, "consumers": []}))
+        let listed = self.listed(group);
+        let total = listed.len();
+        let offset = offset.clamp(0, total as i64) as usize;
+        let ids = listed.into_iter().skip(offset).take(LIST_MAX).map(|(_, id)| id).collect();
+        self.describe_all(request, Describe::page(KIND, ids, total, offset, LIST_MAX))
     }
 
     /// The consumers of a stream by name, without those that belong to other streams.
@@ -131,17 +133,24 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Answers also without such a consumer, which nats-server 2.15 does not.
-    pub(super) fn consumer_reset(&mut self, account: u32, stream: &str, name: &str, payload: &[u8]) -> Reply {
-        let mut reset = || {
-            let request = ResetRequest::decode(payload)?;
-            let id = self.consumer(account, stream, name)?;
-            let start = self.reset_start(id, request.sequence)?;
-            self.reset_to(id, start);
-            let mut answer = self.describe_consumer(id, true);
-            answer.insert("reset_seq".to_owned(), start.into());
-            Ok(answer)
-        };
-        Reply::new("consumer_reset_response", reset()).or(json!({"reset_seq": 0}))
+    pub(super) fn consumer_reset(
+        &mut self,
+        stream: &str,
+        name: &str,
+        request: &Request<'_>,
+    ) -> Option<Reply> {
+        const KIND: &str = "consumer_reset_response";
+        let begun = ResetRequest::decode(request.payload).and_then(|asked| {
+            let id = self.consumer(request.account, stream, name)?;
+            Ok((id, self.reset_start(id, asked.sequence)?))
+        });
+        match begun {
+            Ok((id, start)) => {
+                self.reset_to(id, start);
+                self.describe_all(request, Describe::reset(KIND, id, start))
+            }
+            Err(e) => Some(Reply::new(KIND, Err(e)).or(json!({"reset_seq": 0}))),
+        }
     }
 
     /// Where a consumer may begin anew.

@@ -10,6 +10,7 @@ use super::Request;
 use super::batch::Direct;
 use super::configure::{Changes, Configure};
 use super::consume::Consume;
+use super::describe::Describe;
 use super::info::Listing;
 use super::purge::Purge;
 use super::queue::Owned;
@@ -50,6 +51,7 @@ pub(super) enum Long {
     Direct(Box<Direct>),
     Configure(Box<Configure>),
     Consume(Box<Consume>),
+    Describe(Box<Describe>),
     /// The stream is gone; what it listened to goes.
     Delete(Changes),
 }
@@ -99,6 +101,7 @@ impl<D: Disk> Engine<D> {
                 budget = 0;
                 self.go_on_listing(listing)
             }
+            Long::Describe(describe) => self.go_on_describing(describe, &mut budget),
             Long::Configure(configure) => self.go_on_configuring(request, configure, &mut budget),
             Long::Delete(changes) => self.go_on_deleting(changes, &mut budget),
             Long::Consume(consume) => self.go_on_consuming(request, consume, &mut budget),

@@ -6,6 +6,7 @@ mod batch;
 mod configure;
 mod consume;
 mod consumers;
+mod describe;
 mod direct;
 mod info;
 mod long;
@@ -170,10 +171,8 @@ impl<D: Disk> Engine<D> {
             ["STREAM", "PEER", "EVACUATE", _] => clustered("stream_evacuate_peer_response"),
             ["STREAM", "CANCEL_MOVE", _] => clustered("stream_cancel_move_response"),
             ["CONSUMER", "NAMES", name] => Some(self.consumer_names(account, name, payload)),
-            ["CONSUMER", "LIST", name] => Some(self.consumer_list(account, name, payload)),
-            ["CONSUMER", "INFO", name, consumer] => {
-                Some(self.consumer_info(account, name, consumer, payload))
-            }
+            ["CONSUMER", "LIST", name] => self.consumer_list(name, request),
+            ["CONSUMER", "INFO", name, consumer] => self.consumer_info(name, consumer, request),
             ["CONSUMER", "DELETE", name, consumer] => {
                 Some(self.consumer_delete(account, name, consumer, payload))
             }
@@ -183,9 +182,7 @@ impl<D: Disk> Engine<D> {
             ["CONSUMER", "UNPIN", name, consumer] => {
                 Some(self.consumer_unpin(account, name, consumer, payload))
             }
-            ["CONSUMER", "RESET", name, consumer] => {
-                Some(self.consumer_reset(account, name, consumer, payload))
-            }
+            ["CONSUMER", "RESET", name, consumer] => self.consumer_reset(name, consumer, request),
             ["CONSUMER", ref rest @ ..] if is_create(rest) => self.create_consumer_request(rest, request),
             ["CONSUMER", "LEADER", "STEPDOWN", _, _] => clustered("consumer_leader_stepdown_response"),
             ["CONSUMER", "PEER", "REMOVE", _, _] => clustered("consumer_remove_peer_response"),

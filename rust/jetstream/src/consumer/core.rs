@@ -7,6 +7,7 @@ use stonechat_subject::SubjectIndex;
 
 use super::check::sampling;
 use super::config::{AckPolicy, ConsumerConfig, PriorityPolicy, ReplayPolicy};
+use super::counting::Counting;
 use super::state::{Change, ConsumerState, Position};
 use super::waiting::WaitingQueue;
 
@@ -68,6 +69,8 @@ pub struct Consumer {
     pub firsts_end: u64,
     /// Messages that wait to be delivered, if that is known.
     pub waiting_messages: Option<u64>,
+    /// While they are counted.
+    pub(super) counting: Option<Box<Counting>>,
     /// Messages to be delivered again.
     redeliver: VecDeque<u64>,
     queued: HashSet<u64>,
@@ -142,6 +145,7 @@ impl Consumer {
             firsts: VecDeque::new(),
             firsts_end: 0,
             waiting_messages: None,
+            counting: None,
             redeliver: VecDeque::new(),
             queued: HashSet::new(),
             requests: WaitingQueue::default(),
@@ -189,7 +193,7 @@ impl Consumer {
                 Some(Box::new(FlowControl { window: FLOW_CONTROL_MAX / 16, ..FlowControl::default() }));
         }
         *self.config = config;
-        self.waiting_messages = None;
+        self.forget_count();
     }
 
     /// Where it stands.

@@ -6,6 +6,7 @@ mod ack;
 mod check;
 mod config;
 mod core;
+mod counting;
 mod decode;
 mod request;
 mod state;

@@ -4,7 +4,7 @@ use serde_json::json;
 use stonechat_store::disk::Disk;
 use stonechat_store::messages::Messages;
 
-use super::turn::{count_waiting, send_status};
+use super::turn::send_status;
 use super::{Engine, Outgoing};
 use crate::api::fields;
 use crate::consumer::{
@@ -275,15 +275,36 @@ impl<D: Disk> Engine<D> {
 
     /// How many messages wait for a consumer.
     pub(crate) fn waiting_for(&mut self, id: u32) -> u64 {
+        while !self.count_for(id, &mut { usize::MAX }) {}
         let Some(c) = self.consumers.get_mut(&id) else { return 0 };
-        if let Some(count) = c.waiting_messages {
-            return count;
+        let count = c.waiting_messages.unwrap_or(0);
+        if !c.is_hot {
+            // It stays known only for one that is told of changes.
+            c.forget_count();
         }
-        let Some(stream) = self.streams.get(&c.stream) else { return 0 };
-        let count = count_waiting(c, stream.core.messages());
-        // It stays known only for one that is told of changes.
-        c.waiting_messages = c.is_hot.then_some(count);
         count
+    }
+
+    /// Counts some of the messages that wait for a consumer; true when it is known how many they are.
+    pub(crate) fn count_for(&mut self, id: u32, budget: &mut usize) -> bool {
+        let Some(mut c) = self.consumers.remove(&id) else { return true };
+        let is_done = self.count_some(id, &mut c, budget);
+        let group = c.stream;
+        self.consumers.insert(id, c);
+        if !is_done {
+            self.watch_removals(group);
+        }
+        is_done
+    }
+
+    /// The same, of one that was taken out of its place. If that goes on later, it is told of changes until then.
+    pub(super) fn count_some(&mut self, id: u32, c: &mut Consumer, budget: &mut usize) -> bool {
+        let Some(stream) = self.streams.get(&c.stream) else { return true };
+        let is_done = c.count_some(stream.core.messages(), budget);
+        if !is_done {
+            self.heat(id, c);
+        }
+        is_done
     }
 
     /// Begins anew at a sequence.
@@ -294,7 +315,7 @@ impl<D: Disk> Engine<D> {
         c.tidy_queue();
         c.cursor = start;
         c.firsts.clear();
-        c.waiting_messages = None;
+        c.forget_count();
         let group = c.stream;
         self.note_unlogged(id);
         if let Some(stream) = self.streams.get(&group) {

@@ -237,9 +237,7 @@ impl<D: Disk> Engine<D> {
             if sequence < c.cursor || !c.wants(subject) {
                 continue;
             }
-            if let Some(count) = &mut c.waiting_messages {
-                *count += 1;
-            }
+            c.note_wanted(sequence, subject);
             let is_asked = if c.config().is_push() { c.is_active } else { !c.requests.is_empty() };
             if is_asked {
                 // One that is full is woken by what makes room.
@@ -247,7 +245,8 @@ impl<D: Disk> Engine<D> {
                     self.ready.push_back(id);
                 }
             } else if self.now - c.last_use > COLD_AFTER && !c.state().holds_messages() {
-                (c.is_hot, c.waiting_messages) = (false, None);
+                c.is_hot = false;
+                c.forget_count();
                 cold.push(id);
             }
         }

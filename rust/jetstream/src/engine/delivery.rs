@@ -4,12 +4,15 @@ use stonechat_store::disk::Disk;
 use stonechat_store::messages::Messages;
 
 use super::Engine;
-use super::turn::{BURST, Note, Stop, Turn, count_waiting, send_heartbeat, send_status};
+use super::turn::{BURST, Note, Stop, Turn, send_heartbeat, send_status};
 use crate::consumer::{AckPolicy, FLOW_CONTROL_MAX, Position};
 use crate::stream::{Entry, Retention, headers};
 
 /// Bytes that may wait to leave before no more consumers have their turn.
 const OUTBOX_MAX: usize = 4 << 20;
+/// Messages that all of them look at, and that are counted for them, before others have their turn; few where it is tested.
+const LOOKS: usize = 64 << 10;
+const COUNTS: usize = if cfg!(debug_assertions) { 64 } else { 8192 };
 
 /// Messages that were sent and need no acknowledgement.
 #[derive(Debug)]
@@ -34,8 +37,9 @@ impl<D: Disk> Engine<D> {
 
     /// Lets consumers that have something to do have a turn each.
     pub(super) fn deliver(&mut self) {
+        (self.counts_left, self.looks_left) = (COUNTS, LOOKS);
         for _ in 0..self.ready.len() {
-            if self.outbox.len() > OUTBOX_MAX {
+            if self.outbox.len() > OUTBOX_MAX || self.looks_left == 0 {
                 break;
             }
             let Some(id) = self.ready.pop_front() else { break };
@@ -54,12 +58,21 @@ impl<D: Disk> Engine<D> {
         c.is_ready = false;
         c.runs += 1;
         let waits = self.must_wait();
+        // Only who delivers something must know how much there is.
+        if c.waiting_messages.is_none() && (!c.requests.is_empty() || c.is_active) {
+            let mut left = self.counts_left;
+            let is_known = left > 0 && self.count_some(id, &mut c, &mut left);
+            self.counts_left = left;
+            if !is_known {
+                let group = c.stream;
+                self.consumers.insert(id, c);
+                self.watch_removals(group);
+                return self.wake(id);
+            }
+        }
         let Some(stream) = self.streams.get(&c.stream) else { return };
         let retention = stream.core.config().retention;
         let messages = stream.core.messages();
-        if c.waiting_messages.is_none() {
-            c.waiting_messages = Some(count_waiting(&c, messages));
-        }
         let account = stream.account;
         let mut turn = Turn {
             id,
@@ -76,6 +89,7 @@ impl<D: Disk> Engine<D> {
             burst: u64::try_from(stream.core.config().max_msg_size).ok().filter(|n| *n > 0).unwrap_or(BURST),
             has_passed: false,
             sent: 0,
+            looked: 0,
             ack: std::mem::take(&mut self.scratch),
             to: Vec::new(),
             headers: Vec::new(),
@@ -91,13 +105,14 @@ impl<D: Disk> Engine<D> {
         };
         let (notes, done) = (std::mem::take(&mut turn.notes), std::mem::take(&mut turn.done));
         let (has_passed, waits) = (turn.has_passed, turn.waits);
+        self.looks_left = self.looks_left.saturating_sub(turn.looked);
         self.scratch = std::mem::take(&mut turn.ack);
         if !c.is_hot && (!c.requests.is_empty() || c.is_active) {
             self.heat(id, &mut c);
         }
         if !c.is_hot {
             // Nobody will tell it of what comes.
-            c.waiting_messages = None;
+            c.forget_count();
         }
         let group = c.stream;
         self.consumers.insert(id, c);

@@ -378,7 +378,8 @@ impl<D: Disk> Engine<D> {
         if let Some(consumer) = gate.and_then(|id| self.consumers.get_mut(&id)) {
             let delivered = consumer.state().delivered.consumer + done.len() as u64;
             consumer.pass(Position { consumer: delivered, stream: after - 1 });
-            (consumer.cursor, consumer.waiting_messages) = (after, None);
+            consumer.cursor = after;
+            consumer.forget_count();
         }
         if let Some(id) = gate {
             self.note_unlogged(id);

@@ -188,6 +188,10 @@ pub struct Engine<D: Disk> {
     passing: VecDeque<delivery::Passed>,
     /// Batches that are not committed yet, by stream and id.
     batches: HashMap<(u32, Vec<u8>), batches::Batch>,
+    /// What is left of the messages that consumers may look at in this turn, and count.
+    looks_left: usize,
+    /// See `looks_left`.
+    counts_left: usize,
     /// Requests that wait or take long.
     pub(crate) requests: Requests,
     /// Backups on their way.

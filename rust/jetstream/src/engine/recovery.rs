@@ -195,6 +195,8 @@ impl<D: Disk> Engine<D> {
             passing: std::collections::VecDeque::new(),
             batches: HashMap::new(),
             fast_sweep: None,
+            looks_left: 0,
+            counts_left: 0,
             requests: Requests::default(),
             backups: super::restores::Backups::default(),
             feeding: std::collections::VecDeque::new(),

@@ -56,12 +56,12 @@ impl<D: Disk> Engine<D> {
             false => sequence >= c.cursor,
         };
         if counts {
-            c.waiting_messages = match subject {
-                Some(subject) if !c.wants(subject) => c.waiting_messages,
+            match subject {
+                Some(subject) if !c.wants(subject) => {}
                 // A message that can't be read may have been counted or not.
-                None if !c.filters().is_empty() => None,
-                _ => c.waiting_messages.map(|count| count.saturating_sub(1)),
-            };
+                None if !c.filters().is_empty() => c.forget_count(),
+                _ => c.note_gone(sequence, subject, is_first),
+            }
         }
         self.drop_removed(id, sequence);
         self.note_unlogged(id);
@@ -71,7 +71,7 @@ impl<D: Disk> Engine<D> {
     fn tell_many_removed(&mut self, id: u32) {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let Some(stream) = self.streams.get(&c.stream) else { return };
-        c.waiting_messages = None;
+        c.forget_count();
         for sequence in missing(c, stream.core.messages()) {
             self.drop_removed(id, sequence);
         }
@@ -128,7 +128,7 @@ impl<D: Disk> Engine<D> {
         let start =
             held.filter(|sequence| messages.contains(**sequence)).min().map_or(start, |n| start.min(*n));
         let gone = missing(c, messages);
-        c.waiting_messages = None;
+        c.forget_count();
         c.cursor = c.cursor.max(start);
         c.firsts.retain(|sequence| messages.contains(*sequence));
         if c.state().floor.stream < start {

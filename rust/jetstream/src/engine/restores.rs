@@ -408,7 +408,7 @@ impl<D: Disk> Engine<D> {
             c.change(&Change::Due { stream, due: due.max(now) });
         }
         c.settle(stream.core.messages().last_sequence());
-        c.waiting_messages = None;
+        c.forget_count();
         self.note_unlogged(id);
         self.wake(id);
         self.plan(id);

@@ -3,8 +3,7 @@
 use std::ops::ControlFlow;
 
 use stonechat_store::disk::Disk;
-use stonechat_store::index::Filter;
-use stonechat_store::messages::{Message, Messages, Progress};
+use stonechat_store::messages::{Message, Messages};
 
 use super::outbox::{Outbox, Outgoing};
 use super::{Host, Storage, push_number};
@@ -61,6 +60,8 @@ pub(super) struct Turn<'e> {
     /// Something was delivered that nobody acknowledges.
     pub(super) has_passed: bool,
     pub(super) sent: usize,
+    /// Messages that were looked at.
+    pub(super) looked: usize,
     pub(super) ack: Vec<u8>,
     pub(super) to: Vec<u8>,
     pub(super) headers: Vec<u8>,
@@ -431,6 +432,7 @@ impl Turn<'_> {
                 return ControlFlow::Continue(());
             };
             looked += 1;
+            self.looked += 1;
             if c.wants(message.subject) {
                 if !self.has_receiver(c) {
                     stop = Stop::NoReceiver;
@@ -473,40 +475,6 @@ fn skip_ahead<D: Disk>(c: &mut Consumer, messages: &Storage<D>) -> bool {
     let is_behind = known.last < c.cursor;
     c.cursor = c.cursor.max(first);
     is_behind
-}
-
-/// How many messages wait for a consumer.
-pub(super) fn count_waiting<M: Messages>(c: &Consumer, messages: &M) -> u64 {
-    let from = if c.firsts.is_empty() { c.cursor } else { c.cursor.max(c.firsts_end + 1) };
-    // A consumer that is not told of removals may list messages that are gone.
-    let firsts = c.firsts.iter().filter(|sequence| messages.contains(**sequence)).count() as u64;
-    let state = messages.state();
-    if from > state.last_sequence {
-        return firsts;
-    }
-    if c.filters().is_empty() {
-        return firsts + messages.count_from(from);
-    }
-    let config = c.config();
-    let one = |(filter, text): (&Filter, &str)| -> u64 {
-        if from <= state.first_sequence {
-            return messages.count_matching(filter);
-        }
-        let last = match stonechat_subject::has_wildcard(text.as_bytes()) {
-            true => messages.last_matching(filter),
-            false => messages.subject(text.as_bytes()).map_or(0, |known| known.last),
-        };
-        let (mut count, mut at) = (0, from);
-        while at <= last {
-            match messages.next_matching(Some(filter), at, usize::MAX) {
-                Progress::Done(Some(found)) => (count, at) = (count + 1, found + 1),
-                Progress::More(next) => at = next,
-                Progress::Done(None) => break,
-            }
-        }
-        count
-    };
-    firsts + c.filters().iter().zip(config.filters()).map(one).sum::<u64>()
 }
 
 pub(super) fn send_status(

@@ -1,0 +1,194 @@
+//! Counting the messages that wait for a consumer, in steps between which messages come and go.
+
+use std::ops::ControlFlow;
+
+use stonechat_store::index::Filter;
+use stonechat_store::messages::{Messages, Progress, State};
+
+use super::Consumer;
+
+/// A count on its way. Meanwhile the stream tells the consumer of every change.
+#[derive(Debug, Clone)]
+pub(crate) struct Counting {
+    /// Where the consumer was when it began.
+    cursor: u64,
+    pub(crate) count: u64,
+    how: How,
+}
+
+#[derive(Debug, Clone)]
+enum How {
+    /// Message by message: up to `at` they are counted; those from `end` on came later.
+    Sequences { at: u64, end: u64 },
+    /// Subject by subject, in the order of their bytes; the last one that was counted.
+    Subjects { filter: Filter, after: Option<Vec<u8>> },
+    /// The same where all are known by name.
+    Literals { sorted: Vec<Box<[u8]>>, next: usize },
+}
+
+impl Counting {
+    fn new(c: &Consumer, state: &State, firsts: u64) -> Self {
+        let from = c.count_from();
+        let filters = c.config().filters();
+        let is_literal = |filter: &&str| !stonechat_subject::has_wildcard(filter.as_bytes());
+        let how = if from > state.first_sequence {
+            How::Sequences { at: from, end: state.last_sequence + 1 }
+        } else if filters.iter().all(is_literal) {
+            let mut sorted: Vec<Box<[u8]>> = filters.iter().map(|filter| filter.as_bytes().into()).collect();
+            sorted.sort_unstable();
+            sorted.dedup();
+            How::Literals { sorted, next: 0 }
+        } else {
+            let filter = if let [filter] = filters[..] { filter } else { ">" };
+            How::Subjects { filter: Filter::new(filter.as_bytes()), after: None }
+        };
+        Self { cursor: c.cursor, count: firsts, how }
+    }
+
+    /// Whether a message is counted already, or is to be counted now that it came.
+    pub(crate) fn has_passed(&self, sequence: u64, subject: &[u8]) -> bool {
+        match &self.how {
+            How::Sequences { at, end } => sequence < *at || sequence >= *end,
+            How::Subjects { after, .. } => after.as_ref().is_some_and(|after| subject <= &after[..]),
+            How::Literals { sorted, next } => {
+                next.checked_sub(1).and_then(|last| sorted.get(last)).is_some_and(|last| subject <= &last[..])
+            }
+        }
+    }
+
+    /// Goes on; true when it is done.
+    fn step<M: Messages>(&mut self, c: &Consumer, messages: &M, budget: &mut usize) -> bool {
+        let count = &mut self.count;
+        match &mut self.how {
+            How::Sequences { at, end } => count_sequences(c, messages, at, *end, count, budget),
+            How::Subjects { filter, after } => {
+                let is_one = c.filters().len() == 1;
+                let mut last = None;
+                let flow = messages.subjects(filter, after.as_deref(), &mut |subject, known| {
+                    if is_one || c.wants(subject) {
+                        *count += known.count;
+                    }
+                    *budget = budget.saturating_sub(1);
+                    if *budget > 0 {
+                        return ControlFlow::Continue(());
+                    }
+                    last = Some(subject.to_vec());
+                    ControlFlow::Break(())
+                });
+                *after = last;
+                flow.is_continue()
+            }
+            How::Literals { sorted, next } => {
+                while let Some(subject) = sorted.get(*next) {
+                    if *budget == 0 {
+                        return false;
+                    }
+                    *budget -= 1;
+                    *count += messages.subject(subject).map_or(0, |known| known.count);
+                    *next += 1;
+                }
+                true
+            }
+        }
+    }
+}
+
+/// Counts messages from `at` on, before `end`; true if that was all. What can't be read counts.
+fn count_sequences<M: Messages>(
+    c: &Consumer,
+    messages: &M,
+    at: &mut u64,
+    end: u64,
+    count: &mut u64,
+    budget: &mut usize,
+) -> bool {
+    if let [filter] = c.filters() {
+        while *at < end {
+            if *budget == 0 {
+                return false;
+            }
+            match messages.next_matching(Some(filter), *at, *budget) {
+                Progress::Done(Some(found)) if found < end => {
+                    *budget = budget.saturating_sub(usize::try_from(found - *at).unwrap_or(0) + 1);
+                    (*count, *at) = (*count + 1, found + 1);
+                }
+                Progress::More(next) => (*at, *budget) = (next, 0),
+                Progress::Done(_) => *at = end,
+            }
+        }
+        return true;
+    }
+    let mut is_all = true;
+    messages.scan(*at, &mut |sequence, message| {
+        if sequence >= end {
+            return ControlFlow::Break(());
+        }
+        if *budget == 0 {
+            is_all = false;
+            return ControlFlow::Break(());
+        }
+        *budget -= 1;
+        *count += u64::from(message.is_none_or(|message| c.wants(message.subject)));
+        *at = sequence + 1;
+        ControlFlow::Continue(())
+    });
+    is_all
+}
+
+impl Consumer {
+    /// The first message that waits, behind those that come before all others.
+    fn count_from(&self) -> u64 {
+        if self.firsts.is_empty() { self.cursor } else { self.cursor.max(self.firsts_end + 1) }
+    }
+
+    /// Counts some of the messages that wait; true when it is known how many they are.
+    pub(crate) fn count_some<M: Messages>(&mut self, messages: &M, budget: &mut usize) -> bool {
+        if self.waiting_messages.is_some() {
+            return true;
+        }
+        let state = messages.state();
+        let from = self.count_from();
+        // A consumer that is not told of removals may list messages that are gone.
+        let firsts = self.firsts.iter().filter(|sequence| messages.contains(**sequence)).count() as u64;
+        if from > state.last_sequence || self.filters().is_empty() {
+            let behind = if from > state.last_sequence { 0 } else { messages.count_from(from) };
+            self.waiting_messages = Some(firsts + behind);
+            self.counting = None;
+            return true;
+        }
+        let known = self.counting.take().filter(|counting| counting.cursor == self.cursor);
+        let mut counting = known.unwrap_or_else(|| Box::new(Counting::new(self, &state, firsts)));
+        let is_done = counting.step(self, messages, budget);
+        if is_done {
+            self.waiting_messages = Some(counting.count);
+        } else {
+            self.counting = Some(counting);
+        }
+        is_done
+    }
+
+    /// It is not known any more how many messages wait.
+    pub(crate) fn forget_count(&mut self) {
+        (self.waiting_messages, self.counting) = (None, None);
+    }
+
+    /// A message came that it wants.
+    pub(crate) fn note_wanted(&mut self, sequence: u64, subject: &[u8]) {
+        if let Some(count) = &mut self.waiting_messages {
+            *count += 1;
+        } else if let Some(counting) = self.counting.as_mut().filter(|c| c.has_passed(sequence, subject)) {
+            counting.count += 1;
+        }
+    }
+
+    /// A message went that waited for it: one of the first ones, or another one.
+    pub(crate) fn note_gone(&mut self, sequence: u64, subject: Option<&[u8]>, is_first: bool) {
+        if let Some(count) = &mut self.waiting_messages {
+            *count = count.saturating_sub(1);
+        } else if let Some(counting) = &mut self.counting
+            && (is_first || counting.has_passed(sequence, subject.unwrap_or_default()))
+        {
+            counting.count = counting.count.saturating_sub(1);
+        }
+    }
+}
