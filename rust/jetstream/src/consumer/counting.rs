@@ -149,15 +149,16 @@ impl Consumer {
         let state = messages.state();
         let from = self.count_from();
         // A consumer that is not told of removals may list messages that are gone.
-        let firsts = self.firsts.iter().filter(|sequence| messages.contains(**sequence)).count() as u64;
+        let firsts =
+            |c: &Self| c.firsts.iter().filter(|sequence| messages.contains(**sequence)).count() as u64;
         if from > state.last_sequence || self.filters().is_empty() {
             let behind = if from > state.last_sequence { 0 } else { messages.count_from(from) };
-            self.waiting_messages = Some(firsts + behind);
+            self.waiting_messages = Some(firsts(self) + behind);
             self.counting = None;
             return true;
         }
         let known = self.counting.take().filter(|counting| counting.cursor == self.cursor);
-        let mut counting = known.unwrap_or_else(|| Box::new(Counting::new(self, &state, firsts)));
+        let mut counting = known.unwrap_or_else(|| Box::new(Counting::new(self, &state, firsts(self))));
         let is_done = counting.step(self, messages, budget);
         if is_done {
             self.waiting_messages = Some(counting.count);
