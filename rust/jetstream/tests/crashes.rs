@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
-use stonechat_jetstream::engine::{Durability, Engine, Interest};
+use stonechat_jetstream::engine::{Durability, Engine, Interest, Notice};
 use stonechat_jetstream::stream::Publish;
 use stonechat_store::disk::Disk;
 use stonechat_store::disk::sim::{Random, SimDisk};
@@ -490,6 +490,66 @@ fn a_full_disk_refuses_and_heals() {
         world.reopen(&store, durability);
         let told = world.engine.take_notices();
         assert_eq!(world.check(&format!("seed {seed}")), 0, "seed {seed} {told:?}");
+    }
+}
+
+#[test]
+fn removals_free_a_full_disk() {
+    for seed in seeds(6) {
+        let mut random = Random(seed ^ 0x4141);
+        let disk = SimDisk::default();
+        disk.faults(|faults| faults.capacity = Some(700 << 10));
+        let mut store = Store::new(seed);
+        (store.catalogue, store.streams, store.log) = (disk.beside(), disk.beside(), disk);
+        let is_lazy = seed % 4 == 3;
+        let durability = if is_lazy { Durability::Within(1_000_000_000) } else { Durability::Synced };
+        let mut world = World::new(&store, durability);
+        for round in 0..3 {
+            let context = format!("seed {seed}, round {round}");
+            let is_refused =
+                |notice: &Notice| matches!(notice, Notice::Error(text) if text.contains("refused"));
+            let mut steps = 0;
+            while !world.engine.take_notices().iter().any(is_refused) {
+                world.step(&mut random);
+                steps += 1;
+                assert!(steps < 20_000, "{context}: the disk never fills up");
+            }
+            for _ in 0..random.below(60) {
+                world.step(&mut random);
+            }
+            assert_eq!(world.check(&context), 0, "{context}");
+            let names: Vec<String> = world.groups.keys().cloned().collect();
+            for name in names {
+                // What was never acknowledged belongs to nobody.
+                world.streams.entry(name.clone()).or_default().purged = world.next;
+                world.request(&format!("$JS.API.STREAM.PURGE.{name}"), &Value::Null, Asked::Other);
+            }
+            if round == 1 && random.one_in(2) {
+                // A power cut in the middle of it.
+                for _ in 0..random.below(10) {
+                    world.step(&mut random);
+                }
+                store = store.map(|disk| if is_lazy { disk.kill() } else { disk.power_cut(&mut random) });
+                world.reopen(&store, durability);
+                assert_eq!(world.check(&context), 0, "{context}");
+                break;
+            }
+            let count =
+                |world: &World| world.streams.values().map(|stream| stream.acked.len()).sum::<usize>();
+            let before = count(&world);
+            for _ in 0..4 {
+                world.settle(true);
+            }
+            world.durable = None;
+            for _ in 0..40 {
+                world.step(&mut random);
+            }
+            let told = world.engine.take_notices();
+            assert!(count(&world) > before + 50, "{context}: {before} {} {told:?}", count(&world));
+        }
+        store = store.map(|disk| if is_lazy { disk.kill() } else { disk.power_cut(&mut random) });
+        world.reopen(&store, durability);
+        assert_eq!(world.check(&format!("seed {seed}")), 0, "seed {seed}");
     }
 }
 

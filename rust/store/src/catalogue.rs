@@ -11,7 +11,7 @@ use crate::checksum::Checksum;
 use crate::disk::Disk;
 use crate::encryption::Keyring;
 use crate::file::varint;
-use crate::wal::{Damage, Error, Found, GroupId, Log, Options, SyncJob, Synced};
+use crate::wal::{Damage, Error, Fill, Found, GroupId, Log, Options, SyncJob, Synced};
 
 const PUT: u8 = 1;
 const REMOVE: u8 = 2;
@@ -98,7 +98,8 @@ fn crc_of(key: u64, value: Option<&[u8]>) -> u64 {
 impl<D: Disk> Catalogue<D> {
     /// Opens the catalogue on `disk`, or begins one. `salt` is a random number, used if it is new; with `keys` it is encrypted.
     pub fn open(disk: Arc<D>, salt: u64, keys: Keyring) -> Result<(Self, CatalogueRecovery), Error> {
-        let options = Options { file_len: REWRITE_LEN, fill: false, keys, label: "catalogue" };
+        let (fill, reserve) = (Fill::Allocated, false);
+        let options = Options { file_len: REWRITE_LEN, fill, reserve, keys, label: "catalogue" };
         let mut reading = Reading::default();
         let (log, recovery) = Log::open(disk, options, salt, |found| reading.take(&found))?;
         // Records that no commit follows were damaged with it: they are part of a frame that is there.
@@ -120,13 +121,18 @@ impl<D: Disk> Catalogue<D> {
     }
 
     /// Changes entries; `None` removes one. It holds once a sync that begins after this has ended.
-    pub fn commit(&mut self, changes: Vec<(u64, Option<Vec<u8>>)>) -> Result<(), Error> {
+    pub fn commit(&mut self, mut changes: Vec<(u64, Option<Vec<u8>>)>) -> Result<(), Error> {
+        self.try_commit(&mut changes)
+    }
+
+    /// The same, and leaves `changes` as they are after an error, to be committed again.
+    pub fn try_commit(&mut self, changes: &mut Vec<(u64, Option<Vec<u8>>)>) -> Result<(), Error> {
         let mut list = Vec::new();
-        for (key, value) in &changes {
+        for (key, value) in &*changes {
             self.put(*key, value.as_deref(), &mut list);
         }
         self.finish(&list)?;
-        for (key, value) in changes {
+        for (key, value) in changes.drain(..) {
             let (len, old) = match value {
                 Some(value) => (value.len() as u64, self.entries.insert(key, value)),
                 None => (0, self.entries.remove(&key)),
@@ -136,7 +142,11 @@ impl<D: Disk> Catalogue<D> {
         if self.rewritten.is_none()
             && self.log.end() - self.start > (REWRITE_FACTOR * self.live).max(REWRITE_LEN)
         {
-            self.rewrite()?;
+            match self.rewrite() {
+                // The commit is there; the next one tries again.
+                Err(Error::Full { .. }) | Ok(()) => {}
+                Err(e) => return Err(e),
+            }
         }
         Ok(())
     }

@@ -111,7 +111,8 @@ impl<D: Disk> Engine<D> {
     }
 
     fn commit_batch(&mut self, group: u32, id: &[u8], batch: &Batch) -> Result<Stored, ApiError> {
-        self.check_batch(group, batch)?;
+        let bytes = self.check_batch(group, batch)?;
+        self.check_room(group, batch.messages.len(), bytes)?;
         let mut last = 0;
         for staged in &batch.messages {
             match self.ingest(group, &staged.publish())? {
@@ -124,8 +125,8 @@ impl<D: Disk> Engine<D> {
         Ok(Stored::At { sequence: last, more: more.into() })
     }
 
-    /// Whether all of a batch can be stored.
-    fn check_batch(&self, group: u32, batch: &Batch) -> Result<(), ApiError> {
+    /// Whether all of a batch can be stored. Returns its bytes.
+    fn check_batch(&self, group: u32, batch: &Batch) -> Result<usize, ApiError> {
         let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
         if let Some(refusal) = self.refuses.as_ref().filter(|_| stream.is_logged()) {
             return Err(refusal.clone());
@@ -166,7 +167,7 @@ impl<D: Disk> Engine<D> {
                 return full("maximum bytes exceeded");
             }
         }
-        Ok(())
+        Ok(bytes)
     }
 
     fn abandon(&mut self, group: u32, id: &[u8], reason: &str) {

@@ -157,22 +157,12 @@ pub(super) struct Checkpoint {
     /// Streams that are part of the current checkpoint.
     groups: Vec<u32>,
     wants_now: bool,
-    no_room: bool,
+    /// Some streams could not write what they have in memory: the current one leaves them, and the log, as they are.
+    is_partial: bool,
     /// Bytes that the log refers to since the last one began.
     pub(super) referred: u64,
     /// Segments hold what the log referred to when it was opened: nothing may be written over it before the next checkpoint.
     pub(super) keeps_segments: bool,
-}
-
-impl Checkpoint {
-    pub(super) fn has_room(&self) -> bool {
-        !self.no_room
-    }
-
-    /// Takes note that something could not be written; the next one tries again.
-    pub(super) fn lacks_room(&mut self) {
-        self.no_room = true;
-    }
 }
 
 /// The catalogue's entry for a stream.
@@ -291,7 +281,10 @@ impl<D: Disk> Engine<D> {
             }
             Done::Files(result) => self.files_synced(result),
             Done::Catalogue(synced) => self.catalogue_synced(synced),
-            Done::Remove => self.checkpoint.phase = Phase::Idle,
+            Done::Remove => {
+                self.checkpoint.phase = Phase::Idle;
+                self.room_freed();
+            }
             Done::Seal(group, sealed) => {
                 self.checkpoint.seal_running = false;
                 if !self.streams.contains_key(&group) {
@@ -341,7 +334,8 @@ impl<D: Disk> Engine<D> {
         }
         self.await_checkpoint();
         let Some(since) = self.checkpoint.waiting_since else { return };
-        if self.now - since >= IDLE || self.checkpoint.keeps_segments || self.wants_checkpoint() {
+        let is_due = self.now - since >= IDLE || self.checkpoint.keeps_segments || self.wants_checkpoint();
+        if self.frees_room() || is_due {
             self.begin_checkpoint();
         }
     }
@@ -360,7 +354,13 @@ impl<D: Disk> Engine<D> {
     pub fn wants_checkpoint(&self) -> bool {
         let log_len = self.log.end().saturating_sub(self.checkpoint.position)
             + self.checkpoint.referred / REFERRED_PER_LOGGED;
-        matches!(self.checkpoint.phase, Phase::Idle) && log_len >= self.options.sizes.checkpoint
+        // Files of the log are shorter on a small disk, and so is the log.
+        let sizes = &self.options.sizes;
+        let due = match self.log.file_len() {
+            len if len < sizes.log_file => sizes.checkpoint.min(len.saturating_mul(3) / 4),
+            _ => sizes.checkpoint,
+        };
+        matches!(self.checkpoint.phase, Phase::Idle) && log_len >= due
     }
 
     fn is_anything_dirty(&self) -> bool {
@@ -380,7 +380,7 @@ impl<D: Disk> Engine<D> {
             Phase::Idle => self.checkpoint.waiting_since.map(|since| since + IDLE),
             _ => None,
         };
-        [mark, sync, idle].into_iter().flatten().min()
+        [mark, sync, idle, self.room_deadline()].into_iter().flatten().min()
     }
 
     /// Writes what streams gathered, and takes down what they are.
@@ -390,7 +390,7 @@ impl<D: Disk> Engine<D> {
         let position = self.log.end();
         let mut changes = Vec::new();
         let mut obsolete = std::mem::take(&mut self.checkpoint.obsolete);
-        let mut full = false;
+        let mut unwritten = Vec::new();
         let accounts: Vec<_> = self.accounts.iter().map(|account| Arc::clone(&account.name)).collect();
         let groups = std::mem::take(&mut self.dirty);
         for group in &groups {
@@ -399,26 +399,31 @@ impl<D: Disk> Engine<D> {
                 changes.push((key(*group), Some(super::recovery::encode_consumer(consumer, position))));
                 continue;
             }
+            let is_written = self.write_tail(*group);
             let Some(stream) = self.streams.get_mut(group) else { continue };
             stream.is_dirty = false;
             stream.is_sealing = false;
+            if !is_written {
+                unwritten.push(*group);
+                continue;
+            }
             if let Storage::File(file) = stream.core.messages_mut() {
-                if file.flush().is_err() {
-                    full = true;
-                    continue;
-                }
                 file.rest();
                 obsolete.extend(file.take_obsolete());
             }
             let account = accounts.get(stream.account as usize).map_or("", |name| name);
             changes.push((key(*group), Some(super::recovery::encode_stream(account, stream, position))));
         }
-        self.checkpoint.no_room = full;
-        if full {
-            // The log must stay, so that nothing is lost that could not be written.
-            self.checkpoint.obsolete = obsolete;
-            self.dirty_again(groups);
-            return self.disk_full();
+        self.room.is_behind = !unwritten.is_empty();
+        self.checkpoint.is_partial = self.room.is_behind;
+        if self.room.is_behind {
+            self.disk_full();
+            self.room.wants_checkpoint = false;
+            if !self.may_leave(&unwritten) {
+                self.checkpoint.obsolete = obsolete;
+                return self.dirty_again(groups);
+            }
+            self.dirty_again(unwritten);
         }
         self.checkpoint.groups = groups;
         self.checkpoint.deleting = std::mem::take(&mut self.checkpoint.deleted);
@@ -458,10 +463,11 @@ impl<D: Disk> Engine<D> {
         if !is_durable {
             return;
         }
-        let Phase::Log { position, changes, obsolete } = std::mem::take(&mut self.checkpoint.phase) else {
+        let Phase::Log { position, mut changes, obsolete } = std::mem::take(&mut self.checkpoint.phase)
+        else {
             return;
         };
-        match self.catalogue.commit(changes) {
+        match self.commit_catalogue(&mut changes) {
             Ok(()) => {
                 let running = false;
                 self.checkpoint.phase = Phase::Catalogue { position, obsolete, running };
@@ -507,9 +513,14 @@ impl<D: Disk> Engine<D> {
                 self.note_dirty(group);
             }
         }
+        // What could not be written is in the log alone.
+        if std::mem::take(&mut self.checkpoint.is_partial) {
+            return;
+        }
         if let Err(e) = self.log.trim(position) {
             self.log_failed(&e);
         }
+        self.room_freed();
     }
 
     /// Writes and syncs all there is, and makes a checkpoint, waiting for the disk. For the end.

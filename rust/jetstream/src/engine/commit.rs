@@ -2,11 +2,10 @@
 
 use stonechat_store::disk::Disk;
 use stonechat_store::messages::Messages;
-use stonechat_store::wal::{self, GroupId};
+use stonechat_store::wal::GroupId;
 
 use super::journal::{self, Body};
 use super::{Durability, Engine};
-use crate::error;
 
 impl<D: Disk> Engine<D> {
     /// Writes what was gathered to the log. Call it when a batch of messages is done.
@@ -37,7 +36,7 @@ impl<D: Disk> Engine<D> {
         self.log_consumers();
         self.write_referred();
         self.log_ends();
-        match self.log.write() {
+        match self.write_log() {
             Ok(end) => {
                 if std::mem::take(&mut self.is_staged) || self.outbox.is_open() {
                     self.barrier = end;
@@ -66,24 +65,5 @@ impl<D: Disk> Engine<D> {
         }
         let body = Body::ends(&ends);
         self.log.append(GroupId(journal::STORE), body.kind, &body.parts());
-    }
-
-    /// Makes sure that the next batch finds room, or refuses messages until it does.
-    pub(super) fn reserve(&mut self) {
-        match self.log.reserve() {
-            Ok(()) => {
-                if self
-                    .refuses
-                    .as_ref()
-                    .is_some_and(|e| e.err_code == error::STORAGE_RESOURCES_EXCEEDED.error().err_code)
-                    && self.checkpoint.has_room()
-                {
-                    self.refuses = None;
-                    self.warn("JetStream has room on the disk again, publishing goes on".to_owned());
-                }
-            }
-            Err(wal::Error::Full { .. }) => self.disk_full(),
-            Err(e) => self.log_failed(&e),
-        }
     }
 }

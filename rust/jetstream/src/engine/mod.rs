@@ -23,6 +23,7 @@ mod recovery;
 mod references;
 mod removals;
 mod restores;
+mod room;
 mod schedules;
 mod settings;
 mod snapshots;
@@ -223,6 +224,7 @@ pub struct Engine<D: Disk> {
     pub(crate) now: i64,
     /// The disk has no room, or the log failed.
     pub(crate) refuses: Option<ApiError>,
+    room: room::Room,
     /// Streams that changed since the last checkpoint.
     dirty: Vec<u32>,
     /// Streams with records in what is gathered.
@@ -407,7 +409,9 @@ impl<D: Disk> Engine<D> {
             Verdict::Append { subject, headers, total } => {
                 let counted = total.as_deref().map(crate::stream::counter::payload);
                 let payload = counted.as_deref().unwrap_or(message.payload);
-                self.check_resources(group, subject.len() + headers.len() + payload.len())?;
+                let len = subject.len() + headers.len() + payload.len();
+                self.check_resources(group, len)?;
+                self.check_room(group, 1, len)?;
                 let entry = Entry::Append { time: now, subject: &subject, headers: &headers, payload };
                 let last = stream_last(&self.streams, group, &subject);
                 let sequence = self.change(group, &entry)?;

@@ -10,7 +10,7 @@ use stonechat_store::file::{FileStream, Files};
 use stonechat_store::memory::MemoryStream;
 use stonechat_store::messages::Messages;
 use stonechat_store::spill::Shelf;
-use stonechat_store::wal::{self, Found, GroupId, Log, Record};
+use stonechat_store::wal::{self, Fill, Found, GroupId, Log, Record};
 
 use super::checkpoint::{Checkpoint, key};
 use super::journal::{Event, STORE};
@@ -160,10 +160,23 @@ impl<D: Disk> Engine<D> {
         now: i64,
     ) -> Result<(Self, Opened), OpenError> {
         let keys = options.keys.clone();
-        let (catalogue, found) = Catalogue::open(Arc::clone(&disks.catalogue), salt, keys.clone())?;
-        let fill = options.durability == Durability::Synced;
-        let log_options =
-            wal::Options { file_len: options.sizes.log_file, fill, keys: keys.clone(), label: "log" };
+        let open_catalogue = || Catalogue::open(Arc::clone(&disks.catalogue), salt, keys.clone());
+        let (catalogue, found) = match open_catalogue() {
+            Err(wal::Error::Full { .. }) if wal::release_reserve(&*disks.log) => open_catalogue()?,
+            opened => opened?,
+        };
+        let fill = match options.durability {
+            Durability::Synced => Fill::Zeros,
+            Durability::Within(_) => Fill::Allocated,
+            Durability::None => Fill::Sparse,
+        };
+        let log_options = wal::Options {
+            file_len: options.sizes.log_file,
+            fill,
+            reserve: fill != Fill::Sparse,
+            keys: keys.clone(),
+            label: "log",
+        };
         // The log is read before streams are made, since only opening it tells the salt: its records wait meanwhile.
         let mut replay = Replay::default();
         let sizes = options.sizes;
@@ -215,6 +228,7 @@ impl<D: Disk> Engine<D> {
             notices: Vec::new(),
             now,
             refuses: None,
+            room: super::room::Room::default(),
             dirty: Vec::new(),
             gathered: Vec::new(),
             noted: Vec::new(),
@@ -415,7 +429,7 @@ impl<D: Disk> Engine<D> {
         groups.into_iter().for_each(|group| self.begin_behind(group, referred));
         for record in replay.records() {
             let (position, group) = (record.position, record.group.0);
-            if position < from(group) {
+            if position < from(group) && group != STORE {
                 continue;
             }
             let Some(event) = Event::decode(&record) else {
@@ -424,6 +438,10 @@ impl<D: Disk> Engine<D> {
                 ));
                 continue;
             };
+            // The ends are compared stream by stream: the catalogue may know the store further than a stream.
+            if position < from(group) && !matches!(event, Event::Ends { .. }) {
+                continue;
+            }
             match event {
                 Event::Create { group, created, account, json } => {
                     if self.streams.contains_key(&group) {

@@ -78,7 +78,7 @@ impl<D: Disk> Engine<D> {
         }
         if failed {
             // Until a checkpoint has written it.
-            self.checkpoint.lacks_room();
+            self.room.is_behind = true;
             self.disk_full();
         }
     }

@@ -327,6 +327,7 @@ impl<D: Disk> Engine<D> {
         if !is_over {
             let (subject, headers, payload) = (entry.name, entry.headers, entry.content);
             self.check_resources(group, subject.len() + headers.len() + payload.len())?;
+            self.check_room(group, 1, subject.len() + headers.len() + payload.len())?;
             self.change(group, &Entry::Append { time: entry.time, subject, headers, payload })?;
         }
         Ok(())

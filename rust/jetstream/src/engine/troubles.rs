@@ -68,6 +68,7 @@ impl<D: Disk> Engine<D> {
         if self.refuses.is_none() {
             self.complain("JetStream out of space: no room on the disk, publishing is refused".to_owned());
             self.refuses = Some(error::STORAGE_RESOURCES_EXCEEDED.error());
+            self.room.wants_checkpoint = true;
             let body = json!({
                 "server": self.options.server_name, "server_id": self.options.server_id, "cluster": "",
             });
@@ -90,6 +91,7 @@ impl<D: Disk> Engine<D> {
 
     /// Names what was found damaged, and sees to it that full segments get their footers.
     pub(super) fn take_news(&mut self) {
+        let mut lacks_room = false;
         for group in std::mem::take(&mut self.noted) {
             let Some(stream) = self.streams.get_mut(&group) else { continue };
             stream.is_noted = false;
@@ -100,6 +102,7 @@ impl<D: Disk> Engine<D> {
             if let Storage::File(file) = stream.core.messages_mut() {
                 damaged = file.take_damaged();
                 has_job |= file.has_index_job();
+                lacks_room |= file.take_lacks_room();
                 if file.has_news() {
                     self.checkpoint.to_seal.push_back(group);
                 }
@@ -115,6 +118,10 @@ impl<D: Disk> Engine<D> {
                     d.file, d.offset,
                 ));
             }
+        }
+        if lacks_room {
+            self.room.is_behind = true;
+            self.disk_full();
         }
     }
 }

@@ -20,6 +20,8 @@ struct Caught {
     reopen: Signal,
     lame_duck: Signal,
     reload: Signal,
+    /// Caught so that a write beyond the limit of file sizes (`ulimit -f`) is an error and not the end.
+    _file_too_large: Signal,
 }
 
 #[cfg(not(unix))]
@@ -53,6 +55,7 @@ impl Caught {
             reopen: signal(SignalKind::user_defined1())?,
             lame_duck: signal(SignalKind::user_defined2())?,
             reload: signal(SignalKind::hangup())?,
+            _file_too_large: signal(SignalKind::from_raw(libc::SIGXFSZ))?,
         })
     }
 

@@ -126,6 +126,14 @@ pub(super) fn free_space(path: &Path) -> i64 {
     crate::usage::free_space(path).map_or(1 << 40, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX))
 }
 
+/// Bytes that a file of this process may have (`ulimit -f`).
+pub(super) fn file_len_max() -> u64 {
+    #[cfg(unix)]
+    return rlimit::Resource::FSIZE.get_soft().unwrap_or(u64::MAX);
+    #[cfg(not(unix))]
+    u64::MAX
+}
+
 /// Bytes of memory of the machine.
 pub(super) fn total_memory() -> i64 {
     let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();

@@ -137,6 +137,7 @@ impl JetStream {
             },
             sizes: engine::Sizes {
                 index: js.max_index_memory.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(INDEX_LEN),
+                segment: engine::Sizes::default().segment.min(directory::file_len_max() / 2),
                 ..engine::Sizes::default()
             },
             keys,

@@ -12,6 +12,12 @@ use std::sync::Arc;
 pub use overlay::{Overlay, OverlayFile};
 pub use real::{RealDisk, RealFile};
 
+/// Whether an error means that the disk has no room, a quota is used up, or the file may grow no further (`ulimit -f`).
+pub fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
 /// A directory of files without folders.
 ///
 /// Creation and removal of files survive a power cut only after [`Disk::sync_names`]; contents only after
@@ -34,6 +40,11 @@ pub trait Disk: Send + Sync + 'static {
 
     /// Makes creations and removals durable.
     fn sync_names(&self) -> io::Result<()>;
+
+    /// Free space in bytes; `None` if it is unknown.
+    fn free(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// An open file, which several threads may use: one writes while another waits for a sync.
@@ -47,6 +58,18 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
 
     /// Cuts the file or fills it up with zeros to `len` bytes.
     fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Lengthens an empty file to `len` bytes that occupy space on the disk.
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let chunk = [0; 16 << 10];
+        let mut at = 0;
+        while at < len {
+            let n = (len - at).min(chunk.len() as u64);
+            self.write_at(&chunk[..n as usize], at)?;
+            at += n;
+        }
+        Ok(())
+    }
 
     /// Reads until `bytes` is full or the file ends; answers how many were read.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;

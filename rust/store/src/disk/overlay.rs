@@ -132,6 +132,11 @@ impl<F: DiskFile> DiskFile for OverlayFile<F> {
         Ok(())
     }
 
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        // Pages in memory; none are needed before they are written.
+        self.set_len(len)
+    }
+
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         let state = self.state();
         let there = state.len.saturating_sub(offset).min(bytes.len() as u64) as usize;

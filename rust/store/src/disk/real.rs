@@ -61,6 +61,12 @@ impl Disk for RealDisk {
         // Windows has no handle of a directory that could be synced; NTFS journals names by itself.
         if cfg!(unix) { File::open(&self.dir)?.sync_all() } else { Ok(()) }
     }
+
+    #[cfg(unix)]
+    fn free(&self) -> Option<u64> {
+        let stat = rustix::fs::statvfs(&self.dir).ok()?;
+        stat.f_bavail.checked_mul(stat.f_frsize)
+    }
 }
 
 /// A file of the machine's file system.
@@ -74,6 +80,15 @@ impl DiskFile for RealFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        match fallocate(&self.0, FallocateFlags::empty(), 0, len) {
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => self.set_len(len),
+            done => Ok(done?),
+        }
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -72,6 +72,22 @@ pub struct Faults {
     pub sync_fails: bool,
     /// Files can't grow, nor be created.
     pub full: bool,
+    /// Bytes of all files together that there is room for.
+    pub capacity: Option<u64>,
+    /// Bytes of all files.
+    used: u64,
+}
+
+impl Faults {
+    /// Takes note that a file of `len` bytes is to have `new_len`.
+    fn resize(&mut self, len: usize, new_len: usize) -> io::Result<()> {
+        let used = (self.used + new_len as u64).saturating_sub(len as u64);
+        if new_len > len && (self.full || self.capacity.is_some_and(|capacity| used > capacity)) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.used = used;
+        Ok(())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -99,6 +115,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl SimDisk {
+    /// Another disk with the same room and the same faults.
+    pub fn beside(&self) -> SimDisk {
+        SimDisk { state: Arc::default(), faults: Arc::clone(&self.faults) }
+    }
+
     /// Changes which faults strike.
     pub fn faults(&self, change: impl FnOnce(&mut Faults)) {
         change(&mut lock(&self.faults));
@@ -145,6 +166,7 @@ impl SimDisk {
     }
 
     fn put(&self, name: &str, bytes: Vec<u8>) {
+        lock(&self.faults).used += bytes.len() as u64;
         let content = Content { seen: bytes.clone(), durable: bytes, pending: Vec::new() };
         let file = Arc::new(SimFile { content: Mutex::new(content), faults: Arc::clone(&self.faults) });
         let mut state = lock(&self.state);
@@ -201,7 +223,12 @@ impl Disk for SimDisk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        lock(&self.state).files.remove(name).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+        let file = lock(&self.state).files.remove(name).ok_or(io::ErrorKind::NotFound)?;
+        // Nothing in the store writes to a file that it removed.
+        let len = lock(&file.content).seen.len() as u64;
+        let mut faults = lock(&self.faults);
+        faults.used = faults.used.saturating_sub(len);
+        Ok(())
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
@@ -216,6 +243,14 @@ impl Disk for SimDisk {
         state.durable_names = state.files.clone();
         Ok(())
     }
+
+    fn free(&self) -> Option<u64> {
+        let faults = lock(&self.faults);
+        match faults.full {
+            true => Some(0),
+            false => faults.capacity.map(|capacity| capacity.saturating_sub(faults.used)),
+        }
+    }
 }
 
 impl DiskFile for SimFile {
@@ -225,9 +260,7 @@ impl DiskFile for SimFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut content = lock(&self.content);
-        if lock(&self.faults).full && len as usize > content.seen.len() {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
+        lock(&self.faults).resize(content.seen.len(), len as usize)?;
         content.seen.resize(len as usize, 0);
         content.pending.push(Pending::Len(len as usize));
         Ok(())
@@ -243,9 +276,8 @@ impl DiskFile for SimFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut content = lock(&self.content);
-        if lock(&self.faults).full && offset as usize + bytes.len() > content.seen.len() {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
+        let len = content.seen.len();
+        lock(&self.faults).resize(len, len.max(offset as usize + bytes.len()))?;
         let change = Pending::Write(offset as usize, bytes.to_vec());
         Content::apply(&mut content.seen, &change);
         content.pending.push(change);

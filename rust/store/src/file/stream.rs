@@ -69,6 +69,8 @@ pub struct FileStream<D: Disk> {
     pub(super) next_number: u32,
     pub(super) dirty: Vec<Arc<D::File>>,
     pub(super) names_changed: bool,
+    /// What it has in memory could not be written.
+    lacks_room: bool,
     pub(super) obsolete: Vec<String>,
     /// Segments that wait for their footers.
     pub(super) closed: usize,
@@ -118,6 +120,7 @@ impl<D: Disk> FileStream<D> {
             next_number: 1,
             dirty: Vec::new(),
             names_changed: false,
+            lacks_room: false,
             obsolete: Vec::new(),
             closed: 0,
             damaged: RefCell::default(),
@@ -228,7 +231,21 @@ impl<D: Disk> FileStream<D> {
 
     /// Whether [`FileStream::take_damaged`], [`FileStream::index_job`] or [`FileStream::seal_job`] has something.
     pub fn has_news(&self) -> bool {
-        self.has_index_job() || self.closed > 0 || self.rewrites > 0 || !self.damaged.borrow().is_empty()
+        self.lacks_room
+            || self.has_index_job()
+            || self.closed > 0
+            || self.rewrites > 0
+            || !self.damaged.borrow().is_empty()
+    }
+
+    /// Whether something could not be written for want of room since the last call.
+    pub fn take_lacks_room(&mut self) -> bool {
+        std::mem::take(&mut self.lacks_room)
+    }
+
+    /// Whether it has files that the next checkpoint gives up.
+    pub fn has_obsolete(&self) -> bool {
+        !self.obsolete.is_empty()
     }
 
     /// What was found to be unreadable since the last call.
@@ -465,7 +482,7 @@ impl<D: Disk> Messages for FileStream<D> {
         (self.last, self.last_time) = (sequence, time);
         if self.tail.is_full(self.files.segment_len) {
             // Should it fail, it is tried again at the next checkpoint, and what was acknowledged is in the log.
-            let _ = self.flush();
+            self.lacks_room |= self.flush().is_err();
         }
         Some(sequence)
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Error, frame};
+use super::{Error, Fill, frame};
 use crate::checksum::Checksum;
 use crate::disk::{Disk, DiskFile};
 
@@ -102,20 +102,25 @@ pub(super) fn number(name: &str) -> Option<u64> {
     name.strip_prefix(PREFIX)?.parse().ok()
 }
 
-/// Creates a file of `len` bytes of zeros and syncs them, so that no later sync has to record where they lie.
+/// Creates a file of `len` bytes. Zeros that it is filled with are synced, so that no later sync has to record where they lie.
 pub(super) fn create<D: Disk>(
     disk: &D,
     number: u64,
     len: u64,
-    fill: bool,
+    fill: Fill,
 ) -> Result<LogFile<D::File>, Error> {
     static CHUNK: [u8; 64 << 10] = [0; 64 << 10];
     let name = name(number);
     let create = || {
+        if fill != Fill::Sparse && disk.free().is_some_and(|free| free < len) {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
         let file = disk.create(&name)?;
         let filled = (|| {
-            if !fill {
-                return file.set_len(len);
+            match fill {
+                Fill::Zeros => {}
+                Fill::Allocated => return file.allocate(len),
+                Fill::Sparse => return file.set_len(len),
             }
             let mut at = 0;
             while at < len {

@@ -12,6 +12,7 @@ mod file;
 mod frame;
 mod record;
 mod recovery;
+mod room;
 #[cfg(test)]
 mod simulation;
 mod superblock;
@@ -23,15 +24,16 @@ use std::sync::Arc;
 use file::LogFile;
 pub use record::{GroupId, Record};
 pub use recovery::{Damage, Found, Recovery, Torn};
+pub use room::release_reserve;
 use superblock::Superblock;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, is_full};
 use crate::encryption::{Keyring, Sealer};
 
 /// The longest body of a record, in bytes.
 pub const BODY_LEN_MAX: usize = 1 << 30;
 
-/// Room that [`Log::reserve`] sees to.
+/// Room that [`Log::reserve`] sees to, in bytes.
 pub const RESERVE_LEN: u64 = 8 << 20;
 
 /// Why the log can't go on.
@@ -63,20 +65,33 @@ pub enum Error {
 
 impl Error {
     fn at(action: &'static str, file: &str) -> impl Fn(io::Error) -> Self {
-        move |source| match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { file: file.to_owned() },
-            _ => Self::Io { action, file: file.to_owned(), source },
+        move |source| match is_full(&source) {
+            true => Self::Full { file: file.to_owned() },
+            false => Self::Io { action, file: file.to_owned(), source },
         }
     }
+}
+
+/// How new files of the log get their room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fill {
+    /// They are written full of zeros beforehand: syncs are faster then, and the room is there.
+    Zeros,
+    /// The file system keeps the room for them.
+    Allocated,
+    /// They get room when they are written. For stores that are thrown away.
+    Sparse,
 }
 
 /// How the log uses the disk.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Bytes of a file; a longer frame gets a file of its own length.
+    /// Bytes of a file, at most; a longer frame gets a file of its own length, and files are shorter on a small disk.
     pub file_len: u64,
-    /// Write new files full of zeros beforehand: syncs are faster then, and the room is there. Off for throwaway stores.
-    pub fill: bool,
+    /// How new files get their room.
+    pub fill: Fill,
+    /// Whether room is kept for the time when the disk is full.
+    pub reserve: bool,
     /// Records are encrypted with them, if there are any.
     pub keys: Keyring,
     /// Tells this log from others with the same keys.
@@ -85,7 +100,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { file_len: 64 << 20, fill: true, keys: Keyring::default(), label: "log" }
+        Self { file_len: 64 << 20, fill: Fill::Zeros, reserve: false, keys: Keyring::default(), label: "log" }
     }
 }
 
@@ -101,6 +116,8 @@ pub struct Log<D: Disk> {
     /// Files that hold nothing needed, to be used again.
     spares: Vec<LogFile<D::File>>,
     next_number: u64,
+    /// Bytes that are kept for a full disk.
+    reserved: u64,
     /// The frame that is being gathered, with room for its header.
     gathered: Vec<u8>,
     records: u32,
@@ -216,19 +233,6 @@ impl<D: Disk> Log<D> {
             && self.gathered.is_empty()
     }
 
-    /// Sees to it that there is room for [`RESERVE_LEN`] bytes more, or a quarter of a file, so that what is gathered can be written.
-    pub fn reserve(&mut self) -> Result<(), Error> {
-        let left = self.files.back().map_or(0, |f| f.room_end().saturating_sub(self.end));
-        if self.failed || left >= RESERVE_LEN.min(self.options.file_len / 4) || !self.spares.is_empty() {
-            return Ok(());
-        }
-        let file = file::create(&*self.disk, self.next_number, self.options.file_len, self.options.fill)?;
-        self.next_number += 1;
-        note(&mut self.names_unsynced, &self.disk);
-        self.spares.push(file);
-        Ok(())
-    }
-
     /// Says on disk what is durable, if it does not say so yet; for a log that has been idle for some milliseconds. Tells
     /// whether there is something to sync.
     pub fn mark(&mut self) -> Result<bool, Error> {
@@ -289,10 +293,9 @@ impl<D: Disk> Log<D> {
         if let Err(e) = self.superblock_file.sync() {
             return Err(self.fail(Error::at("sync", superblock::NAME)(e)));
         }
-        for spare in self.files.drain(..keep) {
-            // What was written in the clear, or with another key, is not to wait for being written over.
-            let is_foreign = spare.is_foreign(self.options.keys.current());
-            if self.spares.is_empty() && spare.len == self.options.file_len && !is_foreign {
+        self.fit_reserve();
+        for spare in self.files.drain(..keep).collect::<Vec<_>>() {
+            if self.is_spare(&spare) {
                 self.spares.push(spare);
             } else {
                 let name = file::name(spare.number);
@@ -332,8 +335,13 @@ impl<D: Disk> Log<D> {
         self.gathered[..frame::HEADER_LEN].copy_from_slice(&bytes);
         let Some(file) = self.files.back() else { return Err(self.fail(Error::Failed)) };
         if let Err(e) = file.file.write_at(&self.gathered, file.offset(self.end)) {
-            // Part of it may be there. Only opening the log again can tell.
             let error = Error::at("write", &file::name(file.number))(e);
+            // The same frame can be written there later, if what came to the disk of it can't be taken for one.
+            let is_erased = || file.file.write_at(&[0; frame::HEADER_LEN], file.offset(self.end)).is_ok();
+            if matches!(error, Error::Full { .. }) && is_erased() {
+                return Err(error);
+            }
+            // Part of it may be there. Only opening the log again can tell.
             return Err(self.fail(error));
         }
         note(&mut self.unsynced, &file.file);
@@ -346,15 +354,10 @@ impl<D: Disk> Log<D> {
 
     /// Begins a new file for a frame of `len` bytes.
     fn roll(&mut self, len: u64) -> Result<(), Error> {
-        let needed = (len + file::HEADER_LEN).max(self.options.file_len);
+        let needed = len + file::HEADER_LEN;
         let mut file = match self.spares.iter().position(|s| s.len >= needed) {
             Some(i) => self.spares.swap_remove(i),
-            None => {
-                let file = file::create(&*self.disk, self.next_number, needed, self.options.fill)?;
-                self.next_number += 1;
-                note(&mut self.names_unsynced, &self.disk);
-                file
-            }
+            None => self.create_file(needed)?,
         };
         let key = self.options.keys.current();
         file.begin(self.superblock.salt, self.end, self.superblock.epoch, key).map_err(|e| self.fail(e))?;
@@ -391,12 +394,13 @@ impl<D: Disk> SyncJob<D> {
     /// Waits until all is durable. Hand the answer to [`Log::synced`].
     pub fn run(self) -> Synced {
         let sync = || {
-            for file in &self.files {
-                file.sync().map_err(Error::at("sync", "the log"))?;
-            }
-            self.disks
-                .iter()
-                .try_for_each(|disk| disk.sync_names().map_err(Error::at("sync", "the log's directory")))
+            // Whatever the reason, what is on disk is unknown then: a sync that finds no room is no better than another.
+            let failed = |file: &str| {
+                let file = file.to_owned();
+                move |source| Error::Io { action: "sync", file, source }
+            };
+            self.files.iter().try_for_each(|file| file.sync().map_err(failed("the log")))?;
+            self.disks.iter().try_for_each(|disk| disk.sync_names().map_err(failed("the log's directory")))
         };
         Synced { end: self.end, result: sync() }
     }

@@ -129,6 +129,7 @@ pub(super) fn open<D: Disk>(
         files: VecDeque::from(files.used),
         spares: files.spares,
         next_number,
+        reserved: 0,
         gathered: Vec::new(),
         records: 0,
         end,
@@ -143,7 +144,12 @@ pub(super) fn open<D: Disk>(
     };
     // An empty frame of the new epoch covers whatever is left of a dropped tail.
     log.gathered.resize(frame::HEADER_LEN, 0);
-    log.write_frame()?;
+    log.find_reserve()?;
+    while let Err(e) = log.write_frame() {
+        if !matches!(e, Error::Full { .. }) || !log.release() {
+            return Err(e);
+        }
+    }
     let end = log.end;
     if let Some(last) = log.files.back_mut().filter(|last| last.is_foreign(current)) {
         // What comes goes to another file, so that this one can be removed as a whole.
@@ -173,7 +179,7 @@ fn salt_of_files<D: Disk>(disk: &D, numbers: &[u64]) -> Result<Option<u64>, Erro
 struct Files<F> {
     /// Those with frames that count, in the order of the log.
     used: Vec<LogFile<F>>,
-    /// One of the usual length whose content does not matter, to be used again.
+    /// One whose content does not matter, to be used again.
     spares: Vec<LogFile<F>>,
     /// More of them.
     useless: Vec<LogFile<F>>,
@@ -213,7 +219,7 @@ impl<F: DiskFile> Files<F> {
                     found.start = start;
                     files.used.push(found);
                 }
-                _ if files.spares.is_empty() && len == file_len && !found.is_foreign(current) => {
+                _ if files.spares.is_empty() && len <= file_len && !found.is_foreign(current) => {
                     files.spares.push(found);
                 }
                 _ => files.useless.push(found),

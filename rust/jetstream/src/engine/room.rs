@@ -1,0 +1,151 @@
+//! A full disk: publishing is refused, what is kept for this is given up, and checkpoints free room until publishing goes on.
+
+use stonechat_store::catalogue::Catalogue;
+use stonechat_store::disk::{Disk, is_full};
+use stonechat_store::wal::{self, Log};
+
+use super::{Durability, Engine, Storage, Stream};
+use crate::error::{self, ApiError};
+
+/// Nanoseconds between two looks whether a full disk has room again.
+const LOOK_EVERY: i64 = 250_000_000;
+
+/// More bytes than a record of the log has beside its message.
+const RECORD_OVERHEAD: usize = 256;
+
+/// What a checkpoint changes in the catalogue.
+pub(super) type Changes = Vec<(u64, Option<Vec<u8>>)>;
+
+/// Where the store stands with a full disk.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    /// Something could not be written that a checkpoint has to write.
+    pub(super) is_behind: bool,
+    /// A checkpoint is to be made at once, since it may free something.
+    pub(super) wants_checkpoint: bool,
+    /// The next look whether there is room.
+    look_at: i64,
+}
+
+/// Does something that may need room, and again with room that the log keeps for this.
+fn with_reserve<D: Disk, T>(
+    log: &mut Log<D>,
+    mut write: impl FnMut(&mut Log<D>) -> Result<T, wal::Error>,
+) -> Result<T, wal::Error> {
+    loop {
+        match write(log) {
+            Err(wal::Error::Full { .. }) if log.release() => {}
+            done => return done,
+        }
+    }
+}
+
+impl<D: Disk> Engine<D> {
+    /// Whether messages are refused because the disk is full.
+    pub(super) fn lacks_room(&self) -> bool {
+        let code = error::STORAGE_RESOURCES_EXCEEDED.error().err_code;
+        self.refuses.as_ref().is_some_and(|refusal| refusal.err_code == code)
+    }
+
+    /// Makes sure that the next batch finds room, or refuses messages until it does.
+    pub(super) fn reserve(&mut self) {
+        let lacks_room = self.lacks_room();
+        if lacks_room && (self.now < self.room.look_at || self.room.is_behind) {
+            return;
+        }
+        match self.log.reserve() {
+            Ok(()) if lacks_room && !self.log.has_room() => self.look_later(),
+            Ok(()) if lacks_room => {
+                self.refuses = None;
+                self.warn("JetStream has room on the disk again, publishing goes on".to_owned());
+            }
+            Ok(()) => {}
+            Err(wal::Error::Full { .. }) => {
+                self.disk_full();
+                self.look_later();
+            }
+            Err(e) => self.log_failed(&e),
+        }
+    }
+
+    /// Whether the log has room for a change of a stream with so many messages and bytes of them.
+    pub(super) fn check_room(&mut self, group: u32, messages: usize, len: usize) -> Result<(), ApiError> {
+        if !self.streams.get(&group).is_some_and(Stream::is_logged) {
+            return Ok(());
+        }
+        if let Some(refusal) = &self.refuses {
+            return Err(refusal.clone());
+        }
+        match self.log.make_room((messages * RECORD_OVERHEAD + len) as u64) {
+            Err(wal::Error::Full { .. }) => {
+                self.disk_full();
+                Err(error::STORAGE_RESOURCES_EXCEEDED.error())
+            }
+            // Another failure comes again when the log is written.
+            _ => Ok(()),
+        }
+    }
+
+    fn look_later(&mut self) {
+        self.room.look_at = self.now.saturating_add(LOOK_EVERY);
+    }
+
+    /// Looks at once whether there is room: something was freed.
+    pub(super) fn room_freed(&mut self) {
+        self.room.look_at = 0;
+    }
+
+    /// When to look whether a full disk has room again.
+    pub(super) fn room_deadline(&self) -> Option<i64> {
+        (self.lacks_room() && !self.room.is_behind).then_some(self.room.look_at)
+    }
+
+    /// Whether a checkpoint would free something on a full disk.
+    pub(super) fn frees_room(&mut self) -> bool {
+        if !self.lacks_room() {
+            self.room.wants_checkpoint = false;
+            return false;
+        }
+        let streams = &self.streams;
+        let has_obsolete = |group| match streams.get(group).map(|stream| stream.core.messages()) {
+            Some(Storage::File(file)) => file.has_obsolete(),
+            _ => false,
+        };
+        std::mem::take(&mut self.room.wants_checkpoint)
+            || !self.checkpoint.obsolete.is_empty()
+            || !self.checkpoint.deleted.is_empty()
+            || self.dirty.iter().any(has_obsolete)
+    }
+
+    /// Writes the gathered records to the log.
+    pub(super) fn write_log(&mut self) -> Result<u64, wal::Error> {
+        with_reserve(&mut self.log, Log::write)
+    }
+
+    /// Changes the catalogue. After an error `changes` are all there.
+    pub(super) fn commit_catalogue(&mut self, changes: &mut Changes) -> Result<(), wal::Error> {
+        let catalogue: &mut Catalogue<D> = &mut self.catalogue;
+        with_reserve(&mut self.log, |_| catalogue.try_commit(changes))
+    }
+
+    /// Writes what a stream has in memory to its segment. False if there is no room for it.
+    pub(super) fn write_tail(&mut self, group: u32) -> bool {
+        let Some(stream) = self.streams.get_mut(&group) else { return true };
+        let Storage::File(file) = stream.core.messages_mut() else { return true };
+        loop {
+            match file.flush() {
+                Ok(()) => return true,
+                Err(e) if is_full(&e) && self.log.release() => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Whether a checkpoint may go on though these streams could not write what they have in memory: the log keeps it then.
+    /// What the log refers to must stay as it is, and the catalogue must know the streams from before.
+    pub(super) fn may_leave(&self, unwritten: &[u32]) -> bool {
+        self.options.durability == Durability::Synced
+            && !self.checkpoint.keeps_segments
+            && unwritten.iter().all(|group| self.catalogue.get(super::checkpoint::key(*group)).is_some())
+    }
+}
