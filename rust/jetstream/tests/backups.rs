@@ -189,6 +189,45 @@ fn a_restore_is_whole_or_not_there() {
     }
 }
 
+#[test]
+fn a_restore_takes_no_message_that_the_stream_would_not() {
+    let (_, mut answer, data) = fill(&mut Random(1));
+    answer["config"]["max_msg_size"] = json!(100);
+    let mut world = World::open(&Store::default());
+    world.ask("STREAM.RESTORE.S", &json!({"config": answer["config"], "state": answer["state"]}));
+    let id = world.restore;
+    for chunk in data.chunks(1000).chain([&b""[..]]) {
+        world.engine.restore_chunk(id, b"chunk", chunk);
+        world.turn(4);
+    }
+    let error = b"message exceeds the maximum size";
+    assert!(world.got.iter().any(|(_, payload)| payload.windows(error.len()).any(|w| w == error)));
+    assert_eq!(world.names(), Value::Null);
+}
+
+#[test]
+fn what_restores_keep_in_memory_is_bounded() {
+    let mut world = World::open(&Store::default());
+    let mut ids = Vec::new();
+    for n in 0..9 {
+        let request =
+            json!({"config": {"name": format!("S{n}"), "subjects": [format!("s{n}.>")]}, "state": {}});
+        let begun = world.ask(&format!("STREAM.RESTORE.S{n}"), &request);
+        assert_eq!(begun["deliver_subject"] == "", n == 8, "{begun}");
+        ids.push(world.restore);
+    }
+    // Chunks that nobody waited to be answered for, by bytes and by number.
+    for (id, len, count) in [(ids[0], 1 << 20, 33), (ids[1], 1, 1025)] {
+        for _ in 0..count {
+            world.engine.restore_chunk(id, b"chunk", &vec![0; len]);
+        }
+        world.turn(0);
+        let error = b"too much was sent";
+        let is_told = |(_, payload): &(String, Vec<u8>)| payload.windows(error.len()).any(|w| w == error);
+        assert!(std::mem::take(&mut world.got).iter().any(is_told), "{len}");
+    }
+}
+
 /// Recorded with nats-server 2.10, 2.12 and 2.14, whose backups have another form.
 #[test]
 fn backups_of_old_servers_are_read() {

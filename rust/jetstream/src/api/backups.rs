@@ -71,6 +71,7 @@ impl<D: Disk> Engine<D> {
         if is_empty(request.payload) {
             return Err(error::BAD_REQUEST.error());
         }
+        self.check_restores(request.account)?;
         // Read strictly first, for its errors; what it holds is read once more by those who know it.
         parse(request.payload, 0).map_err(DecodeError::from)?;
         let mut body: Value =

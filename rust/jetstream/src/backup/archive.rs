@@ -54,6 +54,8 @@ pub struct Reader {
     bytes: Vec<u8>,
     at: usize,
     has_begun: bool,
+    /// Bytes of headers and content of an entry, at most.
+    entry_max: Option<u64>,
 }
 
 impl Reader {
@@ -61,6 +63,11 @@ impl Reader {
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.drain(..std::mem::take(&mut self.at));
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Refuses entries with more than `entry_max` bytes of headers and content from now on.
+    pub fn limit(&mut self, entry_max: u64) {
+        self.entry_max = Some(entry_max);
     }
 
     /// What came and was not read.
@@ -100,6 +107,9 @@ impl Reader {
         let [name, time, sequence, headers, content] = numbers;
         if name > NAME_MAX || headers > CONTENT_MAX || content > CONTENT_MAX {
             return Err(BackupError::Archive);
+        }
+        if self.entry_max.is_some_and(|max| headers + content > max) {
+            return Err(BackupError::TooLarge);
         }
         let head = whole - rest.len();
         let (Some(name), Some(headers), Some(content)) = (

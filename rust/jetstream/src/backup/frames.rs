@@ -75,6 +75,11 @@ impl Decompressor {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Bytes that came and were not read.
+    pub fn unread(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
     /// Whether all that came was read.
     pub fn is_empty(&self) -> bool {
         self.at == self.bytes.len()

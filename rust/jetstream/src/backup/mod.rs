@@ -17,6 +17,9 @@ pub enum BackupError {
     /// The entries are damaged.
     #[error("archive: invalid archive stream")]
     Archive,
+    /// An entry is longer than a message may be.
+    #[error("archive: message exceeds the maximum size")]
+    TooLarge,
     /// It was made by a nats-server before 2.15.
     #[error("archive: made by a nats-server before 2.15")]
     Old,

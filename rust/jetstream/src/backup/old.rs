@@ -14,7 +14,7 @@ use crate::consumer::{ConsumerRequest, Position};
 /// A unit of the tar file.
 const UNIT: usize = 512;
 /// No file of a backup is larger: blocks have some megabytes.
-const FILE_MAX: u64 = 512 << 20;
+const FILE_MAX: u64 = 128 << 20;
 /// Numbers before the subject of a message, and a checksum behind it.
 const RECORD_HEAD: usize = 22;
 const RECORD_TAIL: usize = 8;

@@ -19,6 +19,10 @@ const MESSAGES_MAX: u64 = 1000;
 const OF_STREAM_MAX: usize = 50;
 const OF_SERVER_MAX: usize = 1000;
 const ID_LEN_MAX: usize = 64;
+/// Bytes of all batches that are not committed, at most.
+const STAGED_MAX: usize = 128 << 20;
+/// Bytes after which a batch is measured again, with all others.
+const MEASURED_EVERY: usize = 64 << 10;
 /// A batch that nothing is added to ends after so many nanoseconds.
 const IDLE: i64 = 10_000_000_000;
 
@@ -26,6 +30,7 @@ const IDLE: i64 = 10_000_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     messages: Vec<Staged>,
+    bytes: usize,
     /// When it is given up.
     until: i64,
 }
@@ -92,6 +97,14 @@ impl<D: Disk> Engine<D> {
             self.abandon(group, id, "large");
             return Err(too_large());
         }
+        let before = batch.bytes;
+        batch.bytes += message.subject.len() + len;
+        if (sequence == 1 || before / MEASURED_EVERY != batch.bytes / MEASURED_EVERY)
+            && let Err(e) = self.check_staged(group, batch.bytes)
+        {
+            self.abandon(group, id, "large");
+            return Err(e);
+        }
         if !is_end {
             batch.messages.push(Staged {
                 subject: message.subject.into(),
@@ -108,6 +121,20 @@ impl<D: Disk> Engine<D> {
             headers::push(&mut last.headers, "Nats-Batch-Commit", b"1");
         }
         self.commit_batch(group, id, &batch)
+    }
+
+    /// Whether the stream's account may have so many bytes more in memory, beside its other batches that are not committed.
+    fn check_staged(&self, group: u32, bytes: usize) -> Result<(), ApiError> {
+        let account = self.account_of(group);
+        let (mut of_account, mut total) = (bytes, bytes);
+        for ((stream, _), batch) in &self.batches {
+            total += batch.bytes;
+            of_account += if self.account_of(*stream) == account { batch.bytes } else { 0 };
+        }
+        if total > STAGED_MAX {
+            return Err(error::ATOMIC_PUBLISH_TOO_MANY_INFLIGHT.error());
+        }
+        self.check_resources(group, of_account)
     }
 
     fn commit_batch(&mut self, group: u32, id: &[u8], batch: &Batch) -> Result<Stored, ApiError> {

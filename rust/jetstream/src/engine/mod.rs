@@ -84,6 +84,10 @@ pub trait Host: Send {
     fn external(&self, _account: &str, _api: &str, _deliver: &str, _stream: &str) -> Option<String> {
         None
     }
+    /// The largest message that a client may publish, in bytes.
+    fn max_payload(&self) -> u64 {
+        u64::MAX
+    }
     /// A unique text of 22 letters and digits.
     fn unique_id(&mut self) -> String;
 }

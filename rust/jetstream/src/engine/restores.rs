@@ -26,6 +26,12 @@ use crate::time::rfc3339;
 const MARK: &str = "_stonechat.restoring";
 /// A sender that sends nothing for so long, in nanoseconds, is given up.
 const STALLED: i64 = 5_000_000_000;
+/// Backups that one account, and that all accounts, may send at a time.
+const OF_ACCOUNT_MAX: usize = 8;
+const OF_SERVER_MAX: usize = 32;
+/// Chunks, and bytes of them, that a sender may send before they are answered.
+const CHUNKS_MAX: usize = 1024;
+const UNREAD_MAX: usize = 32 << 20;
 /// Bytes that are stored in one turn.
 const TURN: usize = 1 << 20;
 
@@ -133,6 +139,16 @@ impl<D: Disk> Engine<D> {
         });
     }
 
+    /// Whether another backup may be received.
+    pub(crate) fn check_restores(&self, account: u32) -> Result<(), ApiError> {
+        let restores = &self.backups.restores;
+        let of_account = restores.values().filter(|restore| restore.account == account).count();
+        if of_account >= OF_ACCOUNT_MAX || restores.len() >= OF_SERVER_MAX {
+            return Err(failed("too many backups are being restored"));
+        }
+        Ok(())
+    }
+
     /// Whether a stream of this name is being received.
     pub(crate) fn is_restoring(&self, account: u32, name: &str) -> bool {
         self.backups.restores.values().any(|r| r.account == account && r.config.name == name)
@@ -149,6 +165,9 @@ impl<D: Disk> Engine<D> {
         if reply.is_empty() {
             let failed = failed("each chunk requires a reply subject");
             return self.end_restore(id, Err(failed));
+        }
+        if restore.replies.len() >= CHUNKS_MAX || restore.frames.unread() + payload.len() > UNREAD_MAX {
+            return self.end_restore(id, Err(failed("too much was sent before it was answered")));
         }
         if payload.is_empty() {
             restore.end = Some(reply.to_vec());
@@ -216,6 +235,9 @@ impl<D: Disk> Engine<D> {
         }
         let mut archive = std::mem::take(&mut r.archive);
         let result = loop {
+            if r.group.is_some() && r.consumers_left == 0 {
+                archive.limit(self.restored_len_max(r));
+            }
             match archive.next_entry() {
                 Ok(Some(entry)) if !r.is_ended => {
                     if let Err(e) = self.store_entry(r, &entry) {
@@ -237,6 +259,12 @@ impl<D: Disk> Engine<D> {
         };
         r.archive = archive;
         result
+    }
+
+    /// The largest message that a stream being restored takes, in bytes.
+    fn restored_len_max(&self, r: &Restore) -> u64 {
+        let of_stream = u64::try_from(r.config.max_msg_size).ok().filter(|max| *max > 0);
+        of_stream.unwrap_or(u64::MAX).min(self.host.max_payload())
     }
 
     /// Stores what the files of an old backup say.
@@ -316,6 +344,9 @@ impl<D: Disk> Engine<D> {
         }
         if !stonechat_subject::is_valid_literal(entry.name) {
             return Err(failed(&format!("message sequence {sequence} has no valid subject")));
+        }
+        if (entry.headers.len() + entry.content.len()) as u64 > self.restored_len_max(r) {
+            return Err(failed(&BackupError::TooLarge.to_string()));
         }
         let ttl = headers::value(entry.headers, b"Nats-TTL").and_then(Ttl::parse);
         let is_over = matches!(ttl, Some(Ttl::For(ttl)) if entry.time.saturating_add(ttl) < self.now);

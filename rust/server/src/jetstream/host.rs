@@ -50,6 +50,10 @@ impl Host for BrokerHost {
         is_let.then(|| target.name().to_string())
     }
 
+    fn max_payload(&self) -> u64 {
+        self.broker.info().max_payload as u64
+    }
+
     fn unique_id(&mut self) -> String {
         const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
         (0..22).map(|_| char::from(LETTERS[self.random.random_range(0..LETTERS.len())])).collect()

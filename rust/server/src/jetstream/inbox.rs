@@ -26,6 +26,8 @@ const LIGHT: usize = 64 << 10;
 const SLOW: usize = 8 << 20;
 /// More is not taken: publishers are told so.
 const FULL: usize = 128 << 20;
+/// Bytes of refusals that wait then; publishers beyond are told nothing.
+const REFUSED: usize = 16 << 20;
 
 /// What a subscription is for; the upper half of its tag. The lower half is the number of a stream or account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -492,8 +494,11 @@ impl Inlet for Inbox {
             return false;
         }
         let mut headers = headers;
-        let is_full = arrived.bytes.len() > FULL;
-        if is_full && kind != Kind::Publish {
+        // Short messages take more room than their bytes.
+        let waiting = arrived.bytes.len() + arrived.items.len() * size_of::<Item>();
+        let is_full = waiting > FULL;
+        // Refusals take room too, so that not all can be told.
+        if is_full && (kind != Kind::Publish || message.reply.is_empty() || waiting > FULL + REFUSED) {
             return true;
         }
         if is_full
