@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,84 @@ def _start(program: Path, store: Path, where: str) -> ServerProcess:
         return started(program, store)
     except ServerFailedErrorError as error:
         raise AssertionError(f"the server does not start: {where}") from error
+
+
+def test_the_creation_of_a_stream_is_no_single_point_of_failure(stonechat_program: Path, tmp_path: Path) -> None:
+    """One bit flipped in what created streams and consumers, in a store that was killed in its first moments."""
+    asyncio.run(_young(stonechat_program, tmp_path / "store"))
+
+
+async def _young(program: Path, store: Path) -> None:
+    server = started(program, store)
+    try:
+        async with connected(server) as client:
+            await ask(client, "STREAM.CREATE.S", {"name": "S", "subjects": ["s.>"]})
+            interest = {"name": "I", "subjects": ["i.>"], "retention": "interest"}
+            await ask(client, "STREAM.CREATE.I", interest)
+            consumer = {"stream_name": "I", "config": {"durable_name": "C", "ack_policy": "explicit"}}
+            await ask(client, "CONSUMER.CREATE.I.C", consumer)
+            for number in range(100):
+                await client.publish(f"i.{number}", b"wanted", reply="nobody")
+            acked: dict[int, int] = {}
+            await publish_until(client, 0, 2500, acked)
+            while len(acked) < 2500:
+                await client.flush()
+            server.kill()
+    finally:
+        server.close()
+    (log,) = (store / "jetstream" / "log").glob("log-*")
+    content = log.read_bytes()
+    for text in (b'{"name":"S"', b'{"name":"I"', b'"durable_name":"C"'):
+        assert content.count(text) == 2
+        for at in (content.find(text), content.rfind(text)):
+            copy = copy_of(store, "copy")
+            damaged = copy / log.relative_to(store)
+            data = bytearray(content)
+            data[at] ^= 1
+            damaged.write_bytes(data)
+            server = _start(program, copy, f"{text!r} at {at}")
+            try:
+                async with connected(server) as client:
+                    states = [(await ask(client, f"STREAM.INFO.{name}"))["state"] for name in "SI"]
+                    assert [(state["messages"], state["consumer_count"]) for state in states] == [(2500, 0), (100, 1)]
+                    assert (await verify(client, acked)).intact == 2500
+                assert "is damaged at offset" in server.log()
+            finally:
+                server.close()
+
+
+def test_a_stream_that_nobody_describes_is_kept_and_adopted(stonechat_program: Path, tmp_path: Path) -> None:
+    asyncio.run(_adopt(stonechat_program, tmp_path / "store"))
+
+
+async def _adopt(program: Path, store: Path) -> None:
+    acked = await _fill(program, store, 0.05)
+    (log,) = (store / "jetstream" / "log").glob("log-*")
+    log.write_bytes(log.read_bytes().replace(b'{"name":"S"', b'{"nome":"S"'))
+    catalogue = store / "jetstream" / "catalogue"
+    for path in catalogue.glob("log-*"):
+        path.unlink()
+    server = _start(program, store, "no creation")
+    try:
+        async with connected(server) as client:
+            assert (await ask(client, "STREAM.INFO.S"))["error"]["code"] == 404
+        assert f"it is quarantined: {len(acked)} messages" in server.log()
+        server.stop()
+    finally:
+        server.close()
+    refused = await asyncio.to_thread(_repair, program, store, "77=S")
+    assert refused.returncode == 2
+    assert "no quarantined stream number 77; nothing was changed" in refused.stderr
+    await asyncio.to_thread(_repair, program, store, "1=S")
+    server = _start(program, store, "adopted")
+    try:
+        async with connected(server) as client:
+            assert (await verify(client, acked)).intact == len(acked)
+            assert (await ask(client, "STREAM.INFO.S"))["config"]["subjects"] == ["s.>"]
+    finally:
+        server.close()
+
+
+def _repair(program: Path, store: Path, adopt: str) -> subprocess.CompletedProcess[str]:
+    command = [str(program), "store", "repair", str(store), "--adopt", adopt]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

@@ -255,7 +255,9 @@ impl<D: Disk> Engine<D> {
         configure.config = check_with(config, configure.pedantic, window, &origins, meetings)?;
         configure.is_named()?;
         let config = &mut configure.config;
-        config.metadata.retain(|key, _| key != VERSION_KEY && key != LEVEL_KEY);
+        // Marks of our own are not for clients: one says that a stream may be dropped.
+        let is_own = |key: &str| key == VERSION_KEY || key == LEVEL_KEY || key.starts_with("_stonechat.");
+        config.metadata.retain(|key, _| !is_own(key));
         config.metadata.insert(REQUIRED_KEY.to_owned(), required_level(config).to_string());
         configure.stage = Stage::Overlap(OverlapSearch::default());
         Ok(None)

@@ -277,6 +277,7 @@ impl<D: Disk> Engine<D> {
                 if let Err(e) = self.log.synced(synced) {
                     self.log_failed(&e);
                 }
+                self.prove_copies();
                 self.log_caught_up();
             }
             Done::Files(result) => self.files_synced(result),
@@ -363,8 +364,13 @@ impl<D: Disk> Engine<D> {
         matches!(self.checkpoint.phase, Phase::Idle) && log_len >= due
     }
 
+    /// Whether the log has something that the catalogue does not have.
+    fn is_behind(&self) -> bool {
+        self.is_anything_dirty() || self.log.records_end() > self.checkpoint.position
+    }
+
     fn is_anything_dirty(&self) -> bool {
-        !self.checkpoint.deleted.is_empty() || !self.dirty.is_empty()
+        !self.checkpoint.deleted.is_empty() || !self.dirty.is_empty() || self.quarantine.is_changed
     }
 
     pub(super) fn checkpoint_deadline(&self) -> Option<i64> {
@@ -387,7 +393,7 @@ impl<D: Disk> Engine<D> {
     fn begin_checkpoint(&mut self) {
         self.checkpoint.waiting_since = None;
         self.checkpoint.referred = 0;
-        let position = self.log.end();
+        let position = self.log.records_end();
         let mut changes = Vec::new();
         let mut obsolete = std::mem::take(&mut self.checkpoint.obsolete);
         let mut unwritten = Vec::new();
@@ -396,7 +402,11 @@ impl<D: Disk> Engine<D> {
         for group in &groups {
             if let Some(consumer) = self.consumers.get_mut(group) {
                 consumer.is_dirty = false;
-                changes.push((key(*group), Some(super::recovery::encode_consumer(consumer, position))));
+                changes.push((key(*group), Some(super::entries::encode_consumer(consumer, position))));
+                continue;
+            }
+            if self.quarantine.is_nameless(*group) {
+                changes.push((key(*group), Some(super::entries::encode_nameless())));
                 continue;
             }
             let is_written = self.write_tail(*group);
@@ -412,7 +422,7 @@ impl<D: Disk> Engine<D> {
                 obsolete.extend(file.take_obsolete());
             }
             let account = accounts.get(stream.account as usize).map_or("", |name| name);
-            changes.push((key(*group), Some(super::recovery::encode_stream(account, stream, position))));
+            changes.push((key(*group), Some(super::entries::encode_stream(account, stream, position))));
         }
         self.room.is_behind = !unwritten.is_empty();
         self.checkpoint.is_partial = self.room.is_behind;
@@ -428,10 +438,7 @@ impl<D: Disk> Engine<D> {
         self.checkpoint.groups = groups;
         self.checkpoint.deleting = std::mem::take(&mut self.checkpoint.deleted);
         changes.extend(self.checkpoint.deleting.iter().map(|key| (*key, None)));
-        changes.push((
-            key(super::journal::STORE),
-            Some(super::recovery::encode_store(self.next_group, position)),
-        ));
+        changes.push((key(super::journal::STORE), Some(self.entry_of_store(position).encode())));
         self.checkpoint.phase = Phase::Files { position, changes, obsolete, running: false };
     }
 
@@ -525,21 +532,44 @@ impl<D: Disk> Engine<D> {
 
     /// Writes and syncs all there is, and makes a checkpoint, waiting for the disk. For the end.
     pub fn close(&mut self) {
+        self.close_while(|| true);
+    }
+
+    /// The same, but begins nothing more once `goes_on` says no: then the next opening has more to do, and what was acknowledged is in
+    /// the log.
+    pub fn close_while(&mut self, goes_on: impl Fn() -> bool) {
         self.end_waiting();
         self.commit();
         self.checkpoint.wants_now = self.options.durability != Durability::None;
-        let mut begun = false;
+        // What full segments want can wait; what a checkpoint wants can't.
+        self.checkpoint.to_seal.clear();
+        self.checkpoint.to_index.clear();
+        // One may be on its way, and know nothing of what came since.
+        let mut checkpoints = 0;
         loop {
             while let Some(job) = self.next_job() {
+                let is_needed = job.is_urgent() || goes_on();
+                if !is_needed {
+                    break;
+                }
                 self.job_done(job.run());
+                // Sealing begins again where a checkpoint ends.
+                self.checkpoint.to_seal.clear();
             }
-            if begun || self.refuses.is_some() {
+            let is_idle = matches!(self.checkpoint.phase, Phase::Idle);
+            if checkpoints == 2 || !is_idle || !self.is_behind() || self.refuses.is_some() || !goes_on() {
                 break;
             }
-            begun = true;
-            if matches!(self.checkpoint.phase, Phase::Idle) && self.is_anything_dirty() {
-                self.begin_checkpoint();
-            }
+            checkpoints += 1;
+            self.begin_checkpoint();
+        }
+        let end = self.log.end();
+        if matches!(self.checkpoint.phase, Phase::Idle)
+            && !self.is_behind()
+            && self.log.durable() >= self.log.records_end()
+        {
+            // An error would cost the next opening time, and nothing else.
+            let _ = self.log.give_up(end);
         }
         // It is learned anew at the next start.
         for stream in self.streams.values() {

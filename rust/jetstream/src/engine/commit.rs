@@ -36,6 +36,7 @@ impl<D: Disk> Engine<D> {
         self.log_consumers();
         self.write_referred();
         self.log_ends();
+        self.log_copies();
         match self.write_log() {
             Ok(end) => {
                 if std::mem::take(&mut self.is_staged) || self.outbox.is_open() {

@@ -50,7 +50,7 @@ impl<D: Disk> Engine<D> {
         if is_logged {
             let json = serde_json::to_vec(consumer.config()).unwrap_or_default();
             let body = Body::create_consumer(id, group, now, start, name, &json);
-            self.log.append(GroupId(journal::STORE), body.kind, &body.parts());
+            self.log_twice(journal::STORE, &body);
         }
         self.add_consumer(id, consumer);
         self.note_consumer_dirty(id);
@@ -106,7 +106,7 @@ impl<D: Disk> Engine<D> {
         if is_logged {
             let json = serde_json::to_vec(&config).unwrap_or_default();
             let body = Body::config(&json);
-            self.log.append(GroupId(id), body.kind, &body.parts());
+            self.log_twice(id, &body);
         }
         self.announce_consumer(id, false);
         let now = self.now;
@@ -165,7 +165,7 @@ impl<D: Disk> Engine<D> {
         let group = c.stream;
         if c.is_logged {
             let body = Body::delete_consumer(id);
-            self.log.append(GroupId(journal::STORE), body.kind, &body.parts());
+            self.log_twice(journal::STORE, &body);
         }
         if is_told {
             self.advise_action(id, "DELETED", "delete");
@@ -184,6 +184,7 @@ impl<D: Disk> Engine<D> {
         }
         if c.is_logged {
             self.checkpoint.deleted.push(super::checkpoint::key(id));
+            self.deleted.insert(id);
         }
         let Some(stream) = self.streams.get_mut(&c.stream) else { return };
         stream.consumers.remove(&*c.name);
@@ -266,7 +267,8 @@ impl<D: Disk> Engine<D> {
         let consumers: Vec<&Consumer> =
             stream.consumers.values().filter_map(|id| self.consumers.get(id).map(|c| &**c)).collect();
         let mut unneeded = Vec::new();
-        stream.core.messages().scan(0, &mut |sequence, message| {
+        // Up to there a consumer may be missing that needs them.
+        stream.core.messages().scan(stream.held + 1, &mut |sequence, message| {
             let is_needed = |subject: &[u8]| {
                 consumers.iter().any(|c| c.needs(sequence, subject))
                     || self.is_followed(group, sequence, subject)

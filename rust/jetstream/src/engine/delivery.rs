@@ -295,7 +295,8 @@ impl<D: Disk> Engine<D> {
         let mut buffer = Vec::new();
         for sequence in sequences {
             let Some(stream) = self.streams.get(&group) else { return };
-            if !stream.core.messages().contains(*sequence) {
+            let is_held = retention == Retention::Interest && *sequence <= stream.held;
+            if is_held || !stream.core.messages().contains(*sequence) {
                 continue;
             }
             if !stream.followers.is_empty()

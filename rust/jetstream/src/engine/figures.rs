@@ -57,7 +57,7 @@ impl<D: Disk> Engine<D> {
             "accounts": self.account_count(),
             "ha_assets": 0,
             "api": { "level": API_LEVEL, "total": total, "errors": errors },
-            "streams": self.streams.len(),
+            "streams": self.stream_count(),
             "consumers": self.consumers.len(),
             "messages": self.message_count(),
             "bytes": self.memory + self.storage,

@@ -14,6 +14,9 @@ use crate::stream::Entry;
 /// A stream as it was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StreamReport {
+    /// Its number, if nothing says what stream it is: then it has no account and no name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<u32>,
     /// Its account.
     pub account: String,
     /// Its name.
@@ -63,6 +66,9 @@ impl<D: Disk> Engine<D> {
             groups.extend(account.streams.iter().map(of));
         }
         groups.sort();
+        let mut quarantined: Vec<u32> = self.quarantined().map(|(group, _)| group).collect();
+        quarantined.sort_unstable();
+        groups.extend(quarantined.into_iter().map(|group| (String::new(), String::new(), group)));
         let mut reports = Vec::new();
         for (account, name, group) in groups {
             if reads {
@@ -77,6 +83,7 @@ impl<D: Disk> Engine<D> {
             };
             let consumers = stream.consumers.values().filter_map(|id| self.consumers.get(id));
             reports.push(StreamReport {
+                quarantined: stream.is_quarantined().then_some(group),
                 account,
                 name,
                 storage,
@@ -114,7 +121,10 @@ impl<D: Disk> Engine<D> {
     /// Entries of the catalogue that nobody can read, or whose stream is missing: they are left alone.
     pub fn left_alone(&self) -> Vec<u32> {
         let known = |group: &u32| {
-            *group == STORE || self.streams.contains_key(group) || self.consumers.contains_key(group)
+            *group == STORE
+                || self.streams.contains_key(group)
+                || self.consumers.contains_key(group)
+                || self.quarantine.is_nameless(*group)
         };
         let entries = self.catalogue.entries().filter_map(|(number, _)| u32::try_from(number).ok());
         entries.filter(|group| !known(group)).collect()
@@ -139,8 +149,10 @@ impl<D: Disk> Engine<D> {
                 gone.push((name, sequences.len() as u64));
             }
         }
+        self.accept_damage();
         for group in self.left_alone() {
             self.checkpoint.deleted.push(key(group));
+            self.deleted.insert(group);
             let prefix = format!("stream-{group}-");
             let names = self.files.disk().names().unwrap_or_default();
             self.checkpoint.obsolete.extend(names.into_iter().filter(|name| name.starts_with(&prefix)));

@@ -23,6 +23,10 @@ const DELETE: u8 = 17;
 const ENDS: u8 = 18;
 const CREATE_CONSUMER: u8 = 19;
 const DELETE_CONSUMER: u8 = 20;
+/// The second copy of a record: see [`twice`](super::twice).
+pub(super) const COPY: u8 = 22;
+/// Says nothing, and keeps copies apart.
+pub(super) const PADDING: u8 = 23;
 /// What changed in a consumer's state.
 pub(super) const CONSUMER_CHANGES: u8 = 21;
 

@@ -11,6 +11,7 @@ mod checkpoint;
 mod commit;
 mod consumers;
 mod delivery;
+mod entries;
 mod expiry;
 mod fast;
 mod feeds;
@@ -19,9 +20,11 @@ mod hot;
 mod inspect;
 mod journal;
 mod outbox;
+mod quarantine;
 mod recovery;
 mod references;
 mod removals;
+mod replay;
 mod restores;
 mod room;
 mod schedules;
@@ -32,17 +35,19 @@ mod stream;
 mod timers;
 mod troubles;
 mod turn;
+mod twice;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use roaring::RoaringBitmap;
 use stonechat_store::catalogue::Catalogue;
 use stonechat_store::disk::Disk;
 use stonechat_store::file::Files;
 use stonechat_store::messages::Messages;
-use stonechat_store::wal::{GroupId, Log};
+use stonechat_store::wal::Log;
 use stonechat_subject::SubjectIndex;
 
 pub use checkpoint::{Done, Job};
@@ -216,6 +221,12 @@ pub struct Engine<D: Disk> {
     /// What consumers send must wait until the log is durable up to here.
     barrier: u64,
     next_group: u32,
+    /// The numbers of all streams and consumers that were deleted.
+    deleted: RoaringBitmap,
+    /// What of the store is damaged, and what nobody describes.
+    quarantine: quarantine::Quarantine,
+    /// What the log is to hold twice.
+    twice: twice::Twice,
     salt: u64,
     files: Arc<Files<D>>,
     log: Log<D>,
@@ -323,7 +334,7 @@ impl<D: Disk> Engine<D> {
 
     /// How many streams there are.
     pub fn stream_count(&self) -> usize {
-        self.streams.len()
+        self.streams.len() - self.quarantined().count()
     }
 
     /// Requests and errors of all accounts.
@@ -566,7 +577,7 @@ impl<D: Disk> Engine<D> {
         let json = serde_json::to_vec(&config).unwrap_or_default();
         let name = self.accounts.get(account as usize).map(|account| Arc::clone(&account.name));
         let body = Body::create(group, self.now, name.as_deref().unwrap_or_default(), &json);
-        self.log.append(GroupId(journal::STORE), body.kind, &body.parts());
+        self.log_twice(journal::STORE, &body);
         let storage = self.new_storage(group, &config);
         self.add_stream(group, account, self.now, config, storage);
         self.note_dirty(group);
@@ -578,7 +589,7 @@ impl<D: Disk> Engine<D> {
     pub(crate) fn reconfigure(&mut self, group: u32, config: StreamConfig) {
         let json = serde_json::to_vec(&config).unwrap_or_default();
         let body = Body::config(&json);
-        self.log.append(GroupId(group), body.kind, &body.parts());
+        self.log_twice(group, &body);
         self.note_dirty(group);
         let Some(stream) = self.streams.get(&group) else { return };
         let (before, old) = (stream.core.messages().bytes(), stream.core.config());
@@ -625,7 +636,7 @@ impl<D: Disk> Engine<D> {
     /// Deletes a stream.
     pub(crate) fn delete(&mut self, group: u32) {
         let body = Body::delete(group);
-        self.log.append(GroupId(journal::STORE), body.kind, &body.parts());
+        self.log_twice(journal::STORE, &body);
         self.drop_stream(group);
     }
 

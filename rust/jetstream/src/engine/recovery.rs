@@ -4,18 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use stonechat_store::catalogue::Catalogue;
+use roaring::RoaringBitmap;
+use stonechat_store::catalogue::{Catalogue, CatalogueRecovery};
 use stonechat_store::disk::Disk;
 use stonechat_store::file::{FileStream, Files};
 use stonechat_store::memory::MemoryStream;
 use stonechat_store::messages::Messages;
 use stonechat_store::spill::Shelf;
-use stonechat_store::wal::{self, Fill, Found, GroupId, Log, Record};
+use stonechat_store::wal::{self, Fill, Log, Recovery};
 
 use super::checkpoint::{Checkpoint, key};
+use super::entries::{StoreEntry, decode_consumer, decode_stream, is_nameless};
 use super::journal::{Event, STORE};
+use super::quarantine::{self, Quarantine};
 use super::references::{self, Referred};
-use super::{Durability, Engine, Host, Interest, InterestChange, Notice, Options, Outbox, Storage, Stream};
+use super::replay::Replay;
+use super::{Durability, Engine, Host, Interest, InterestChange, Options, Outbox, Storage, Stream};
 use crate::api::Requests;
 use crate::consumer::{Consumer, ConsumerRequest, ConsumerState};
 use crate::stream::{Entry, Storage as StorageType, StreamConfig, StreamCore, StreamRequest};
@@ -51,104 +55,11 @@ pub struct Disks<D> {
     pub streams: Arc<D>,
 }
 
-const VERSION: u32 = 1;
+/// A consumer of the catalogue: its number, and up to where in the log it is known.
+type Placed = (u32, u64, Consumer);
+
 /// More messages than a log ever holds.
 const GAP_MAX: u64 = 1 << 28;
-/// Tells a consumer's entry from a stream's.
-const CONSUMER: u64 = 2;
-
-fn put(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-    out.extend_from_slice(bytes);
-}
-
-fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (len, rest) = bytes.split_first_chunk()?;
-    let (part, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
-    *bytes = rest;
-    Some(part)
-}
-
-fn word(bytes: &mut &[u8]) -> Option<u64> {
-    let (word, rest) = bytes.split_first_chunk()?;
-    *bytes = rest;
-    Some(u64::from_le_bytes(*word))
-}
-
-/// The catalogue's entry of a stream: what it is when the log was read up to `position`.
-pub(super) fn encode_stream<D: Disk>(account: &str, stream: &Stream<D>, position: u64) -> Vec<u8> {
-    let mut out = Vec::new();
-    out.extend_from_slice(&u64::from(VERSION).to_le_bytes());
-    out.extend_from_slice(&position.to_le_bytes());
-    out.extend_from_slice(&stream.created.to_le_bytes());
-    put(&mut out, account.as_bytes());
-    put(&mut out, &serde_json::to_vec(stream.core.config()).unwrap_or_default());
-    let manifest = match stream.core.messages() {
-        Storage::File(file) => file.manifest(),
-        Storage::Memory(_) => Vec::new(),
-    };
-    put(&mut out, &manifest);
-    put(&mut out, &serde_json::to_vec(&stream.fed).unwrap_or_default());
-    out
-}
-
-/// The catalogue's entry of the store itself.
-pub(super) fn encode_store(next_group: u32, position: u64) -> Vec<u8> {
-    [u64::from(VERSION).to_le_bytes(), position.to_le_bytes(), u64::from(next_group).to_le_bytes()].concat()
-}
-
-/// The catalogue's entry of a consumer: what it is when the log was read up to `position`.
-pub(super) fn encode_consumer(consumer: &Consumer, position: u64) -> Vec<u8> {
-    let mut out = Vec::new();
-    for word in [CONSUMER, position, consumer.created as u64, u64::from(consumer.stream)] {
-        out.extend_from_slice(&word.to_le_bytes());
-    }
-    put(&mut out, consumer.name.as_bytes());
-    put(&mut out, &serde_json::to_vec(consumer.config()).unwrap_or_default());
-    consumer.state().encode(&mut out);
-    out.push(u8::from(consumer.is_refiltered));
-    out
-}
-
-/// A consumer, and up to where in the log it is known.
-fn decode_consumer(mut bytes: &[u8]) -> Option<(u64, Consumer)> {
-    let bytes = &mut bytes;
-    if word(bytes)? != CONSUMER {
-        return None;
-    }
-    let (position, created) = (word(bytes)?, word(bytes)? as i64);
-    let stream = u32::try_from(word(bytes)?).ok()?;
-    let name = std::str::from_utf8(take(bytes)?).ok()?;
-    let config = ConsumerRequest::decode_config(take(bytes)?)?;
-    let state = ConsumerState::decode(bytes)?;
-    let mut consumer = Consumer::new(stream, name, created, config, state, true);
-    // Older stores do not have this byte.
-    consumer.is_refiltered = bytes.first() == Some(&1);
-    Some((position, consumer))
-}
-
-struct Described<'a> {
-    position: u64,
-    created: i64,
-    account: &'a str,
-    config: StreamConfig,
-    manifest: &'a [u8],
-    fed: BTreeMap<String, u64>,
-}
-
-fn decode_stream(mut bytes: &[u8]) -> Option<Described<'_>> {
-    let bytes = &mut bytes;
-    if word(bytes)? != u64::from(VERSION) {
-        return None;
-    }
-    let (position, created) = (word(bytes)?, word(bytes)? as i64);
-    let account = std::str::from_utf8(take(bytes)?).ok()?;
-    let config = StreamRequest::decode(take(bytes)?, false).ok()?.config;
-    let manifest = take(bytes)?;
-    // Older stores have no word of it.
-    let fed = take(bytes).and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
-    Some(Described { position, created, account, config, manifest, fed })
-}
 
 impl<D: Disk> Engine<D> {
     /// Opens a store, or begins one. `salt` is a random number, used if it is new; `now` in nanoseconds since 1970.
@@ -165,6 +76,9 @@ impl<D: Disk> Engine<D> {
             Err(wal::Error::Full { .. }) if wal::release_reserve(&*disks.log) => open_catalogue()?,
             opened => opened?,
         };
+        // What the catalogue lost, the log may have.
+        let store = catalogue.get(key(STORE)).and_then(StoreEntry::decode);
+        let whole = !found.lost.is_empty() || !found.damaged.is_empty() || store.is_none();
         let fill = match options.durability {
             Durability::Synced => Fill::Zeros,
             Durability::Within(_) => Fill::Allocated,
@@ -176,20 +90,23 @@ impl<D: Disk> Engine<D> {
             reserve: fill != Fill::Sparse,
             keys: keys.clone(),
             label: "log",
+            whole,
         };
         // The log is read before streams are made, since only opening it tells the salt: its records wait meanwhile.
         let mut replay = Replay::default();
         let sizes = options.sizes;
         let streams = Arc::clone(&disks.streams);
         let read_only = Files::new(Arc::clone(&streams), sizes.segment, keys.clone(), 0, sizes.index);
-        let known = word(&mut catalogue.get(key(STORE)).and_then(|entry| entry.get(8..)).unwrap_or_default());
+        let known = store.as_ref().map_or(0, |store| store.position);
         let (log, recovery) = Log::open_whole(
             Arc::clone(&disks.log),
             log_options,
             salt,
             |found| replay.note(&found),
-            |salt, records| references::have_come(&read_only, salt, records, known.unwrap_or(0)),
+            |salt, records| references::have_come(&read_only, salt, records, known),
         )?;
+        let mended = replay.mend();
+        let is_ignorant = log.epoch() == 1 || fill != Fill::Zeros && recovery.torn.is_some();
         let files = Arc::new(Files::new(streams, sizes.segment, keys, log.epoch(), sizes.index));
         let mut engine = Self {
             salt: log.salt(),
@@ -218,7 +135,10 @@ impl<D: Disk> Engine<D> {
             stopped: std::collections::VecDeque::new(),
             is_staged: false,
             barrier: 0,
-            next_group: STORE + 1,
+            next_group: store.as_ref().map_or(STORE, |store| store.next_group).max(STORE + 1),
+            deleted: RoaringBitmap::new(),
+            quarantine: Quarantine::of(&found, &recovery, store.as_ref(), is_ignorant),
+            twice: super::twice::Twice::default(),
             files,
             log,
             catalogue,
@@ -240,25 +160,12 @@ impl<D: Disk> Engine<D> {
             read_buffer: Vec::new(),
             block: Vec::new(),
         };
-        for damage in found.damaged.iter().chain(&recovery.damaged) {
-            engine.notices.push(Notice::Error(format!(
-                "JetStream store: {} is damaged at offset {}, {} bytes",
-                damage.file,
-                damage.offset,
-                damage.to - damage.from
-            )));
-        }
-        for group in &found.lost {
-            engine.complain(format!("JetStream store: what is known of stream or consumer number {group} is damaged; an older word on it counts, if there is one"));
-        }
-        if let Some(torn) = &recovery.torn {
-            engine.warn(format!(
-                "JetStream store: the end of the log can't be read and was dropped: {}, offset {}, {} bytes, about {} \
-                 records that were not known to be on disk yet",
-                torn.file, torn.offset, torn.len, torn.records
-            ));
-        }
-        let applied = engine.open_streams()?;
+        engine.tell_damage(&found, &recovery, mended);
+        engine.learn_deleted(&replay, store, &found.lost);
+        let (mut applied, consumers) = engine.open_streams()?;
+        let ids = consumers.iter().map(|(id, ..)| *id).collect();
+        engine.take_in_strangers(&replay, known, &ids, &recovery)?;
+        engine.place_consumers(consumers, &mut applied);
         let opened = Opened { records: recovery.records, streams: 0 };
         let from = |group: u32| applied.get(&group).copied().unwrap_or(0);
         let referred = Referred::of(&replay, |group, position| position < from(group));
@@ -273,33 +180,69 @@ impl<D: Disk> Engine<D> {
         for id in consumers {
             engine.finish_consumer(id);
         }
-        engine.drop_unfinished_restores();
         engine.link_feeds();
-        for group in &groups {
-            engine.release_unneeded(*group);
-            engine.release_done(*group);
+        engine.tell_quarantine();
+        // What is not known to be needed is not known to be unneeded where something may be missing.
+        if !engine.is_anything_missing() {
+            engine.drop_unfinished_restores();
+            for group in &groups {
+                engine.release_unneeded(*group);
+                engine.release_done(*group);
+            }
         }
         engine.take_news();
         engine.reserve();
-        Ok((engine, Opened { streams: groups.len(), ..opened }))
+        let streams = engine.stream_count();
+        Ok((engine, Opened { streams, ..opened }))
     }
 
-    /// Makes the streams of the catalogue; answers up to where in the log each is known.
-    fn open_streams(&mut self) -> Result<BTreeMap<u32, u64>, OpenError> {
+    /// Tells what of catalogue and log can't be read. So many records were read from their second copies.
+    fn tell_damage(&mut self, found: &CatalogueRecovery, log: &Recovery, mended: u64) {
+        for damage in found.damaged.iter().chain(&log.damaged) {
+            self.complain(format!(
+                "JetStream store: {} is damaged at offset {}, {} bytes",
+                damage.file,
+                damage.offset,
+                damage.to - damage.from
+            ));
+        }
+        if mended > 0 {
+            self.warn(format!(
+                "JetStream store: {mended} damaged records of the log, of streams and consumers, were read from their second copies"
+            ));
+        }
+        for group in &found.lost {
+            self.complain(format!(
+                "JetStream store: what the catalogue knows of stream or consumer number {group} is damaged; an older version of it is \
+                 used, if there is one"
+            ));
+        }
+        if let Some(torn) = &log.torn {
+            self.warn(format!(
+                "JetStream store: the end of the log can't be read and was dropped: {}, offset {}, {} bytes, about {} \
+                 records that were not known to be on disk yet",
+                torn.file, torn.offset, torn.len, torn.records
+            ));
+        }
+    }
+
+    /// Makes the streams of the catalogue; answers up to where in the log each is known, and its consumers.
+    fn open_streams(&mut self) -> Result<(BTreeMap<u32, u64>, Vec<Placed>), OpenError> {
         let mut applied = BTreeMap::new();
         let mut consumers = Vec::new();
         let entries: Vec<(u64, Vec<u8>)> = self.catalogue.entries().map(|(k, v)| (k, v.to_vec())).collect();
         for (number, bytes) in entries {
             let Ok(group) = u32::try_from(number) else { continue };
             if group == STORE {
-                let mut rest = &bytes[..];
-                if let (Some(_), Some(position), Some(next)) =
-                    (word(&mut rest), word(&mut rest), word(&mut rest))
-                {
-                    applied.insert(STORE, position);
-                    self.checkpoint.position = position;
-                    self.next_group = self.next_group.max(u32::try_from(next).unwrap_or(u32::MAX));
+                if let Some(store) = StoreEntry::decode(&bytes) {
+                    applied.insert(STORE, store.position);
+                    self.checkpoint.position = store.position;
                 }
+                continue;
+            }
+            self.next_group = self.next_group.max(group.saturating_add(1));
+            if is_nameless(&bytes) {
+                self.quarantine.add_nameless(group);
                 continue;
             }
             if let Some((position, consumer)) = decode_consumer(&bytes) {
@@ -334,13 +277,18 @@ impl<D: Disk> Engine<D> {
                 }
             };
             applied.insert(group, described.position);
-            let (account, created) = (self.account(described.account), described.created);
+            let (account, created) = (self.account_of_entry(described.account), described.created);
             self.add_stream(group, account, created, described.config, storage);
             if let Some(stream) = self.streams.get_mut(&group) {
                 stream.fed = described.fed;
             }
             self.note_news(group);
         }
+        Ok((applied, consumers))
+    }
+
+    /// Puts the consumers of the catalogue in their places, if their streams are there.
+    fn place_consumers(&mut self, consumers: Vec<Placed>, applied: &mut BTreeMap<u32, u64>) {
         for (id, position, consumer) in consumers {
             if !self.streams.contains_key(&consumer.stream) {
                 let name = &consumer.name;
@@ -352,7 +300,6 @@ impl<D: Disk> Engine<D> {
             applied.insert(id, position);
             self.add_consumer(id, consumer);
         }
-        Ok(applied)
     }
 
     /// Puts a stream in its place.
@@ -416,6 +363,7 @@ impl<D: Disk> Engine<D> {
             *of_account = of_account.saturating_sub(bytes);
         }
         self.checkpoint.deleted.push(key(group));
+        self.deleted.insert(group);
         self.checkpoint.obsolete.extend(stream.core.spill_names().cloned());
         if let Storage::File(file) = stream.core.into_messages() {
             self.checkpoint.obsolete.extend(file.into_obsolete());
@@ -426,7 +374,7 @@ impl<D: Disk> Engine<D> {
     fn replay(&mut self, replay: &Replay, applied: &BTreeMap<u32, u64>, referred: &Referred) {
         let from = |group: u32| applied.get(&group).copied().unwrap_or(0);
         let groups: Vec<u32> = self.streams.keys().copied().collect();
-        groups.into_iter().for_each(|group| self.begin_behind(group, referred));
+        groups.into_iter().for_each(|group| self.begin_behind(group, referred.highest(group)));
         for record in replay.records() {
             let (position, group) = (record.position, record.group.0);
             if position < from(group) && group != STORE {
@@ -444,14 +392,19 @@ impl<D: Disk> Engine<D> {
             }
             match event {
                 Event::Create { group, created, account, json } => {
-                    if self.streams.contains_key(&group) {
+                    let is_described =
+                        self.streams.get(&group).is_some_and(|stream| !stream.is_quarantined());
+                    let request = match StreamRequest::decode(json, false) {
+                        Ok(request) if !is_described => request,
+                        _ => continue,
+                    };
+                    let account = self.account(account);
+                    if self.describe_stranger(group, account, created, request.config.clone()) {
                         continue;
                     }
-                    let Ok(request) = StreamRequest::decode(json, false) else { continue };
-                    let account = self.account(account);
                     let storage = self.new_storage(group, &request.config);
                     self.add_stream(group, account, created, request.config, storage);
-                    self.begin_behind(group, referred);
+                    self.begin_behind(group, referred.highest(group));
                     self.note_dirty(group);
                 }
                 Event::Refer { sequence, reference } => {
@@ -478,6 +431,7 @@ impl<D: Disk> Engine<D> {
                         self.note_consumer_dirty(group);
                     }
                 }
+                Event::Config { json } if self.remember_config(group, json) => {}
                 Event::Config { json } if self.consumers.contains_key(&group) => {
                     let Some(config) = ConsumerRequest::decode_config(json) else { continue };
                     self.replay_consumer_config(group, config);
@@ -492,9 +446,9 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// What the log refers to is not to be written over.
-    fn begin_behind(&mut self, group: u32, referred: &Referred) {
-        if let Some(number) = referred.highest(group)
+    /// Segments up to this number, if there is one, are not to be written over: the log refers to them, or they may hold what it lost.
+    pub(super) fn begin_behind(&mut self, group: u32, highest: Option<u32>) {
+        if let Some(number) = highest
             && let Some(stream) = self.streams.get_mut(&group)
             && let Storage::File(file) = stream.core.messages_mut()
         {
@@ -527,8 +481,11 @@ impl<D: Disk> Engine<D> {
             _ => return,
         };
         let last = stream.core.messages().last_sequence();
-        // It can't be known already: the catalogue says up to where the log was read.
-        debug_assert!(sequence == 0 || sequence > last, "{sequence} behind {last}");
+        // It can't be known already: the catalogue says up to where the log was read. Of a quarantined stream nobody does.
+        debug_assert!(
+            sequence == 0 || sequence > last || stream.is_quarantined(),
+            "{sequence} behind {last}"
+        );
         if sequence > 0 && sequence <= last {
             return;
         }
@@ -618,7 +575,9 @@ impl<D: Disk> Engine<D> {
     fn finish_consumer(&mut self, id: u32) {
         let now = self.now;
         let Some(c) = self.consumers.get_mut(&id) else { return };
-        let Some(stream) = self.streams.get(&c.stream) else { return };
+        let Some(stream) = self.streams.get(&c.stream).filter(|stream| !stream.is_quarantined()) else {
+            return;
+        };
         let messages = stream.core.messages();
         c.settle(messages.last_sequence());
         c.last_use = now;
@@ -664,7 +623,8 @@ impl<D: Disk> Engine<D> {
         changes
     }
 
-    /// Removes files that no stream knows: they were made after the last checkpoint, or should have gone before.
+    /// Removes files that no stream needs: they were made after the last checkpoint, or should have gone before. Never from absence alone:
+    /// files of a stream that nobody describes stay, and where something may be missing all do.
     fn remove_strays(&mut self, referred: &Referred) -> Result<(), OpenError> {
         let known: std::collections::HashSet<String> = self
             .streams
@@ -681,16 +641,10 @@ impl<D: Disk> Engine<D> {
             .collect();
         let obsolete: std::collections::HashSet<&String> = self.checkpoint.obsolete.iter().collect();
         let mut needed = Vec::new();
-        let unreadable: Vec<u64> = self.catalogue.entries().map(|(key, _)| key).collect();
         for name in self.files.disk().names()? {
-            let Some(group) =
-                name.strip_prefix("stream-").and_then(|n| n.split('-').next()?.parse::<u32>().ok())
-            else {
-                continue;
-            };
-            // Never from absence alone: the files of a stream that can't be read stay.
-            let is_left_alone = unreadable.contains(&key(group)) && !self.streams.contains_key(&group);
-            if !known.contains(&name) && !obsolete.contains(&name) && !is_left_alone {
+            let Some((group, segment)) = quarantine::parse(&name) else { continue };
+            if !known.contains(&name) && !obsolete.contains(&name) && !self.is_kept(group, segment.is_some())
+            {
                 if referred.holds(group, &name) {
                     needed.push(name);
                 } else {
@@ -702,28 +656,15 @@ impl<D: Disk> Engine<D> {
         self.checkpoint.obsolete.append(&mut needed);
         Ok(())
     }
-}
 
-/// What the log holds, while it is read.
-#[derive(Default)]
-pub(super) struct Replay {
-    records: Vec<(u64, u32, u8, Box<[u8]>)>,
-}
-
-impl Replay {
-    fn note(&mut self, found: &Found<'_>) {
-        if let Found::Record(record) = found {
-            self.records.push((record.position, record.group.0, record.kind, record.body.into()));
+    /// Whether a file of this stream that nobody needs is kept nevertheless. What is no segment can be made again.
+    fn is_kept(&self, group: u32, is_segment: bool) -> bool {
+        if !is_segment || self.deleted.contains(group) {
+            return false;
         }
-    }
-
-    /// All records, in order.
-    pub(super) fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        (0..self.records.len()).filter_map(|i| self.record(i))
-    }
-
-    pub(super) fn record(&self, i: usize) -> Option<Record<'_>> {
-        let (position, group, kind, body) = self.records.get(i)?;
-        Some(Record { position: *position, group: GroupId(*group), kind: *kind, body })
+        match self.streams.get(&group) {
+            Some(stream) => stream.is_quarantined() || self.is_anything_missing(),
+            None => self.quarantine.is_unreadable(group) || self.catalogue.get(key(group)).is_some(),
+        }
     }
 }

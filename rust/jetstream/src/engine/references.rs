@@ -10,7 +10,7 @@ use stonechat_store::messages::Messages;
 use stonechat_store::wal::{GroupId, Record};
 
 use super::journal::{Body, Event};
-use super::recovery::Replay;
+use super::replay::Replay;
 use super::{Durability, Engine, Storage};
 use crate::error::{self, ApiError};
 use crate::stream::Entry;

@@ -41,6 +41,8 @@ pub(crate) struct Stream<D: Disk> {
     pub(super) hot: Hot,
     /// Messages that no consumer needs any more, to be removed together.
     pub(super) released: Vec<u64>,
+    /// What of interest retention has a sequence up to this one is not released: a consumer that needs it may be missing.
+    pub(super) held: u64,
     /// The engine knows that there are some.
     pub(super) is_released: bool,
     /// Where its messages come from, if it is a mirror or has sources.
@@ -88,6 +90,7 @@ impl<D: Disk> Stream<D> {
             unfiltered: 0,
             hot: Hot::default(),
             released: Vec::new(),
+            held: 0,
             is_released: false,
             feeds: Vec::new(),
             fed: BTreeMap::new(),

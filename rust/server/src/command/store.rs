@@ -49,6 +49,15 @@ enum Verb {
         /// Take messages that can't be read out of their streams, and give up streams and consumers of which nothing can be read.
         #[arg(long)]
         accept_loss: bool,
+        /// Give a stream a name of which nothing says what it is. It gets the subjects of its messages, and no limits.
+        #[arg(long, value_name = "NUMBER=NAME", value_parser = adoption)]
+        adopt: Vec<(u32, String)>,
+        /// The account that is to have the streams that are adopted.
+        #[arg(long, value_name = "ACCOUNT", default_value = "$G")]
+        account: String,
+        /// Give up a stream, and all its messages, of which nothing says what it is.
+        #[arg(long, value_name = "NUMBER")]
+        discard: Vec<u32>,
     },
 }
 
@@ -91,6 +100,8 @@ enum StoreError {
     NoStore(PathBuf),
     #[error("the configuration names no store_dir: give the directory")]
     NoDirectory,
+    #[error("{0}; nothing was changed")]
+    Repair(String),
     #[error("can't use {}: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
 }
@@ -109,7 +120,9 @@ pub(super) fn run(args: impl IntoIterator<Item = OsString>) -> i32 {
     let result = match &command.verb {
         Verb::Check(store) => look(store, true),
         Verb::Show(store) => look(store, false),
-        Verb::Repair { store, accept_loss } => repair(store, *accept_loss),
+        Verb::Repair { store, accept_loss, adopt, account, discard } => {
+            repair(store, &Wishes { accept_loss: *accept_loss, adopt, account, discard })
+        }
     };
     result.unwrap_or_else(|error| {
         super::console::err(format_args!("stonechat-server: {error}"));
@@ -181,7 +194,21 @@ fn look(store: &Store, reads: bool) -> Result<i32, StoreError> {
     Ok(if reads { verdict.exit_code() } else { GOOD })
 }
 
-fn repair(store: &Store, accept_loss: bool) -> Result<i32, StoreError> {
+/// What a repair is to do beside what a start does.
+struct Wishes<'a> {
+    accept_loss: bool,
+    adopt: &'a [(u32, String)],
+    account: &'a str,
+    discard: &'a [u32],
+}
+
+/// Reads `NUMBER=NAME`.
+fn adoption(text: &str) -> Result<(u32, String), String> {
+    let parts = text.split_once('=').and_then(|(number, name)| Some((number.parse().ok()?, name.to_owned())));
+    parts.ok_or_else(|| "NUMBER=NAME is wanted, such as 7=ORDERS".to_owned())
+}
+
+fn repair(store: &Store, wishes: &Wishes<'_>) -> Result<i32, StoreError> {
     let (path, directory, keys) = store.open(true)?;
     let disk = |name: &str| {
         let path = path.join(name);
@@ -194,10 +221,16 @@ fn repair(store: &Store, accept_loss: bool) -> Result<i32, StoreError> {
     engine.inspect(true, progress);
     end_progress();
     notices.extend(engine.take_notices());
-    let gone = if accept_loss { engine.accept_loss() } else { Vec::new() };
+    for (number, name) in wishes.adopt {
+        engine.adopt(*number, wishes.account, name).map_err(StoreError::Repair)?;
+    }
+    for number in wishes.discard {
+        engine.discard(*number).map_err(StoreError::Repair)?;
+    }
+    let gone = if wishes.accept_loss { engine.accept_loss() } else { Vec::new() };
     engine.close();
     notices.extend(engine.take_notices());
-    let left = engine.left_alone().len();
+    let left = engine.left_alone().len() + engine.quarantined_numbers().len();
     let reports = engine.inspect(false, |_| {});
     drop(engine);
     let verdict = Verdict { path: &path, records: opened.records, reports, notices, was_read: true };
@@ -266,7 +299,10 @@ impl Verdict<'_> {
         let mut out = std::io::stdout().lock();
         writeln!(out, "store {}, {} records in the log", self.path.display(), self.records)?;
         for report in &self.reports {
-            writeln!(out, "\nstream {} of account {}", report.name, report.account)?;
+            match report.quarantined {
+                Some(number) => writeln!(out, "\nquarantined stream number {number}")?,
+                None => writeln!(out, "\nstream {} of account {}", report.name, report.account)?,
+            }
             writeln!(
                 out,
                 "  {} messages, {} bytes, sequences {} to {}, {} subjects, {} storage, compression {}",

@@ -357,12 +357,16 @@ impl Runner {
             self.engine.job_done(done);
         }
         arrived.for_each(|_, item, waiting| self.take(item, waiting));
-        self.engine.close();
+        let begun = std::time::Instant::now();
+        self.engine.close_while(|| begun.elapsed() < CLOSE_MAX);
         self.send();
         self.tell_notices();
         drop(self.directory);
     }
 }
+
+/// A stop that takes longer leaves the rest of its checkpoint to the next start.
+const CLOSE_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Works until it is asked to stop; the runner is taken out of the inbox then. `None` if JetStream has failed.
 fn run(inbox: &Inbox) -> Option<Box<Runner>> {

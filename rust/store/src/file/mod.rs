@@ -16,6 +16,7 @@ mod jobs;
 mod known;
 mod open;
 mod read;
+mod rebuild;
 mod record;
 mod scan;
 mod seal;

@@ -32,6 +32,14 @@ pub(super) fn header(group: u32, number: u32, frame: &Frame) -> [u8; HEADER_LEN 
     header
 }
 
+/// The first sequence and the time that a header names, if it is one; `salt` is the segment's.
+pub(super) fn decode_header(header: &[u8; HEADER_LEN as usize], salt: u64) -> Option<(u64, i64)> {
+    let word = |at: usize| header.get(at..at + 8)?.first_chunk().map(|word| u64::from_le_bytes(*word));
+    let crc = header.get(32..36)?.first_chunk().map(|crc| u32::from_le_bytes(*crc))?;
+    let is_intact = header.starts_with(MAGIC) && crc == footer::crc(salt, header.get(..32)?);
+    Some((word(16)?, word(24)? as i64)).filter(|_| is_intact)
+}
+
 /// A segment that is to get its footer, or to be written anew.
 #[derive(Debug)]
 pub struct SealJob<D: Disk> {

@@ -18,7 +18,7 @@ pub(super) const BLOCK_LEN: u32 = if cfg!(test) { 256 } else { 4096 };
 /// Slots at which a segment ends.
 pub(super) const SLOTS_MAX: u32 = 1 << 18;
 /// And this while the disk has no room for another one, which also ends publishing.
-const SLOTS_EVER: u32 = 1 << 26;
+pub(super) const SLOTS_EVER: u32 = 1 << 26;
 
 /// Where a block begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

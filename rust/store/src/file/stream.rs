@@ -706,6 +706,6 @@ fn segment_wants(segment: &Segment) -> bool {
 }
 
 /// Whether the headers say something that must be known after a restart.
-fn is_special(headers: &[u8]) -> bool {
+pub(super) fn is_special(headers: &[u8]) -> bool {
     !headers.is_empty() && memchr::memmem::find(headers, b"\r\nNats-").is_some()
 }

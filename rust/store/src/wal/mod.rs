@@ -96,11 +96,20 @@ pub struct Options {
     pub keys: Keyring,
     /// Tells this log from others with the same keys.
     pub label: &'static str,
+    /// Read all that is there when it is opened, and not only what comes behind [`Log::give_up`].
+    pub whole: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { file_len: 64 << 20, fill: Fill::Zeros, reserve: false, keys: Keyring::default(), label: "log" }
+        Self {
+            file_len: 64 << 20,
+            fill: Fill::Zeros,
+            reserve: false,
+            keys: Keyring::default(),
+            label: "log",
+            whole: false,
+        }
     }
 }
 
@@ -130,6 +139,8 @@ pub struct Log<D: Disk> {
     marked: u64,
     previous: u32,
     unsynced: Vec<Arc<D::File>>,
+    /// What [`Log::prove`] wrote to, and is synced with what comes next.
+    proven: Vec<Arc<D::File>>,
     /// Disks whose names changed.
     names_unsynced: Vec<Arc<D>>,
     syncing: bool,
@@ -162,16 +173,22 @@ impl<D: Disk> Log<D> {
         recovery::open(disk, options, salt, visit, is_whole)
     }
 
-    /// Gathers a record, whose body is the `parts` in a row, [`BODY_LEN_MAX`] bytes at most.
-    pub fn append(&mut self, group: GroupId, kind: u8, parts: &[&[u8]]) {
+    /// Gathers a record, whose body is the `parts` in a row, [`BODY_LEN_MAX`] bytes at most. Answers its position.
+    pub fn append(&mut self, group: GroupId, kind: u8, parts: &[&[u8]]) -> u64 {
         debug_assert!(parts.iter().map(|p| p.len()).sum::<usize>() <= BODY_LEN_MAX);
         if self.gathered.is_empty() {
             self.gathered.resize(frame::HEADER_LEN, 0);
         }
-        let position = self.end + self.gathered.len() as u64;
+        let position = self.next_position();
         let seal = self.seal();
         record::encode(&mut self.gathered, seal, self.sealer.as_deref(), position, group, kind, parts);
         self.records += 1;
+        position
+    }
+
+    /// The position that the next record will have, if nothing is written before.
+    pub fn next_position(&self) -> u64 {
+        self.end + self.gathered.len().max(frame::HEADER_LEN) as u64
     }
 
     /// Bytes gathered and not yet written.
@@ -245,6 +262,23 @@ impl<D: Disk> Log<D> {
         Ok(true)
     }
 
+    /// Says at once, in an empty frame, what is durable: then a kill leaves no doubt about it. A power cut may, until the next sync,
+    /// so that [`Log::mark`] still has something to do. Does nothing while records are gathered: their frame will say it.
+    pub fn prove(&mut self) -> Result<(), Error> {
+        if self.failed || self.marked >= self.durable || !self.gathered.is_empty() {
+            return Ok(());
+        }
+        let marked = self.marked;
+        let is_unsynced = self.is_unsynced();
+        self.gathered.resize(frame::HEADER_LEN, 0);
+        self.write_frame()?;
+        self.marked = marked;
+        if !is_unsynced {
+            self.proven = std::mem::take(&mut self.unsynced);
+        }
+        Ok(())
+    }
+
     /// A sync of all that was written so far; `None` if there is nothing to sync, or while another one runs: a later one that
     /// ends well must not hide that the one before failed.
     pub fn sync_job(&mut self) -> Option<SyncJob<D>> {
@@ -279,6 +313,15 @@ impl<D: Disk> Log<D> {
     pub fn depend(&mut self, files: &[Arc<D::File>], disk: Option<&Arc<D>>) {
         files.iter().for_each(|file| note(&mut self.unsynced, file));
         disk.into_iter().for_each(|disk| note(&mut self.names_unsynced, disk));
+    }
+
+    /// Says that nothing before `position` is needed any more, as [`Log::trim`] does, and makes it durable, so that the next opening
+    /// reads nothing before it. For the end.
+    pub fn give_up(&mut self, position: u64) -> Result<(), Error> {
+        self.trim(position)?;
+        (self.superblock.read_from, self.superblock.read_epoch) = (position, self.superblock.epoch);
+        self.write_superblock()?;
+        self.superblock_file.sync().map_err(|e| self.fail(Error::at("sync", superblock::NAME)(e)))
     }
 
     /// Says that nothing before `position` is needed any more. Whole files before it are used again; this takes a sync of
@@ -318,6 +361,9 @@ impl<D: Disk> Log<D> {
     fn write_frame(&mut self) -> Result<(), Error> {
         if self.failed {
             return Err(Error::Failed);
+        }
+        for file in std::mem::take(&mut self.proven) {
+            note(&mut self.unsynced, &file);
         }
         let len = self.gathered.len() as u64;
         if self.files.back().is_none_or(|f| self.end < f.start || f.room_end() < self.end + len) {

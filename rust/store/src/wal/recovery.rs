@@ -61,6 +61,8 @@ pub struct Recovery {
     pub torn: Option<Torn>,
     /// Headers and superblock copies that were damaged, at no loss.
     pub mended: u64,
+    /// Some damaged place may have held more than one record.
+    pub lost_several: bool,
 }
 
 pub(super) fn open<D: Disk>(
@@ -89,7 +91,7 @@ pub(super) fn open<D: Disk>(
             } else {
                 salt_of_files(&*disk, &numbers)?.ok_or(Error::Unreadable)?
             };
-            Superblock { generation: 0, salt, epoch: 0, durable: 0, trimmed: 0 }
+            Superblock { generation: 0, salt, epoch: 0, durable: 0, trimmed: 0, read_from: 0, read_epoch: 0 }
         }
     };
     let mut files = Files::collect(&*disk, &numbers, &superblock, &options)?;
@@ -98,8 +100,15 @@ pub(super) fn open<D: Disk>(
     scan.at = match files.used.first() {
         // An older copy of the superblock does not know what was trimmed since.
         Some(first) if read.damaged > 0 || read.newest.is_none() => first.start.max(superblock.trimmed),
+        _ if options.whole => superblock.trimmed,
+        _ if superblock.read_from > superblock.trimmed => {
+            // What a tail that was dropped left there is older.
+            scan.epoch = superblock.read_epoch;
+            superblock.read_from
+        }
         _ => superblock.trimmed,
     };
+    scan.records_end = scan.at;
     let kept = scan.run(&files.used)?;
     let Scan { at: end, epoch, records_end, recovery, .. } = scan;
 
@@ -138,6 +147,7 @@ pub(super) fn open<D: Disk>(
         marked: end,
         previous: 0,
         unsynced: Vec::new(),
+        proven: Vec::new(),
         names_unsynced: Vec::new(),
         syncing: false,
         failed: false,
@@ -238,6 +248,9 @@ fn contents<F: DiskFile>(file: &LogFile<F>) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
+/// Openings of the log whose records are looked for behind damage; each of them costs time at every place.
+const EPOCHS_MAX: u32 = 32;
+
 /// Whether all is there that records refer to.
 type IsWhole<'w> = dyn FnMut(u64, &[Record<'_>]) -> bool + 'w;
 
@@ -250,6 +263,8 @@ struct Scan<'v> {
     records_end: u64,
     /// Of the last frame; later ones have no lower.
     epoch: u32,
+    /// The highest that there can be.
+    last_epoch: u32,
     /// Checksum of the last header, unless something is missing since.
     previous: Option<u32>,
     /// Known to have been durable up to here.
@@ -276,6 +291,7 @@ impl<'v> Scan<'v> {
             at: 0,
             records_end: 0,
             epoch: 0,
+            last_epoch: superblock.epoch,
             previous: None,
             proven: superblock.durable,
             recovery: Recovery::default(),
@@ -299,7 +315,10 @@ impl<'v> Scan<'v> {
                 (self.visit)(Found::Record(record));
             }
             // The bytes are what was written, and nobody can read them.
-            None => self.lose(file, record.position, record.position + len as u64),
+            None => {
+                self.recovery.lost_several = true;
+                self.lose(file, record.position, record.position + len as u64);
+            }
         }
         self.plain = plain;
     }
@@ -332,6 +351,10 @@ impl<'v> Scan<'v> {
     /// Reads all files; answers how many of them hold something that counts.
     fn run<F: DiskFile>(&mut self, files: &[LogFile<F>]) -> Result<usize, Error> {
         for (i, file) in files.iter().enumerate() {
+            if files.get(i + 1).is_some_and(|next| next.start <= self.at) {
+                // Nobody needs what is in it.
+                continue;
+            }
             let bytes = contents(file)?;
             if file.start > self.at {
                 // The end of the file before is missing, or that file is.
@@ -340,6 +363,7 @@ impl<'v> Scan<'v> {
                     self.tear(files.get(i.wrapping_sub(1)), &[], file.start);
                     return Ok(i);
                 }
+                self.recovery.lost_several = true;
                 self.lose(files.get(i.wrapping_sub(1)).unwrap_or(file), self.at, file.start);
                 self.at = file.start;
                 self.previous = None;
@@ -349,6 +373,7 @@ impl<'v> Scan<'v> {
             }
         }
         if self.at < self.proven {
+            self.recovery.lost_several = true;
             if let Some(last) = files.last() {
                 self.lose(last, self.at, self.proven);
             } else {
@@ -374,6 +399,7 @@ impl<'v> Scan<'v> {
                 let end = offset + frame::HEADER_LEN + header.len as usize;
                 let Some(body) = bytes.get(offset + frame::HEADER_LEN..end) else {
                     // The file was cut within the frame.
+                    self.recovery.lost_several = true;
                     return self.unreadable(files, i, bytes, offset, bytes.len(), header.end());
                 };
                 let seal = record::Seal { salt: self.salt, epoch: header.epoch };
@@ -393,8 +419,15 @@ impl<'v> Scan<'v> {
                         let len = record::padded_len(record.body.len());
                         self.give(file, record, header.epoch, len);
                     }
-                } else if !self.unreadable(files, i, bytes, offset, end, header.end())? {
-                    return Ok(false);
+                } else {
+                    let before = self.recovery.records;
+                    let several = std::mem::take(&mut self.recovery.lost_several);
+                    if !self.unreadable(files, i, bytes, offset, end, header.end())? {
+                        return Ok(false);
+                    }
+                    // The header is intact: it says how many records there were.
+                    let found = self.recovery.records - before;
+                    self.recovery.lost_several = several || found + 1 < u64::from(header.records);
                 }
                 self.epoch = header.epoch;
                 self.previous = Some(crc);
@@ -494,7 +527,9 @@ impl<'v> Scan<'v> {
         }
         // A file that was cut may end before the place where the log went on.
         let end = end.min(bytes.len()).max(offset);
-        self.salvage(file, bytes.get(..end).unwrap_or_default(), offset);
+        let next = bytes.get(end..).and_then(|next| frame::Header::decode_anywhere(next, self.salt));
+        let until = next.map_or(self.last_epoch, |(next, _)| next.epoch);
+        self.salvage(file, bytes.get(..end).unwrap_or_default(), offset, until);
         let read_to = self.at + end.min(bytes.len()).saturating_sub(offset) as u64;
         if read_to < position {
             self.lose(file, read_to, position);
@@ -505,27 +540,26 @@ impl<'v> Scan<'v> {
         Ok(true)
     }
 
-    /// Finds the records between `offset` and the end of `bytes` that are intact, and names the rest.
-    fn salvage<F: DiskFile>(&mut self, file: &LogFile<F>, bytes: &[u8], offset: usize) {
+    /// Finds the records between `offset` and the end of `bytes` that are intact, and names the rest. What follows is of the epoch
+    /// `until`.
+    fn salvage<F: DiskFile>(&mut self, file: &LogFile<F>, bytes: &[u8], offset: usize, until: u32) {
         if offset >= bytes.len() {
             return;
         }
         let position_of = |offset: usize| file.start + (offset as u64 - file::HEADER_LEN);
-        // Frames of one epoch follow each other, except across an opening; that one's frame is read as such.
+        // Frames of one epoch follow each other, except across openings, of which there may have been some at this place.
         let epoch = self.epoch.max(file.epoch);
-        let mut epochs = vec![epoch];
-        if let Some((header, _)) = frame::Header::decode(&bytes[offset..], self.salt, self.at) {
-            epochs = vec![header.epoch];
-        } else if epoch < u32::MAX {
-            epochs.push(epoch + 1);
-        }
+        let epochs = match frame::Header::decode(&bytes[offset..], self.salt, self.at) {
+            Some((header, _)) => header.epoch..=header.epoch,
+            None => epoch..=until.clamp(epoch, epoch.saturating_add(EPOCHS_MAX)),
+        };
         // Clients choose what the bytes say, so that trying each place as a record must not take for ever.
         let tried = &bytes[offset..];
         let ranges = Ranges::of(tried);
         let mut bad: Option<usize> = None;
         let mut at = offset;
         while at < bytes.len() {
-            let found = epochs.iter().find_map(|&epoch| {
+            let found = epochs.clone().find_map(|epoch| {
                 let seal = record::Seal { salt: self.salt, epoch };
                 let place = at - offset;
                 let (record, len) = record::decode_within(tried, place, &ranges, seal, position_of(at))?;
@@ -553,6 +587,7 @@ impl<'v> Scan<'v> {
             self.recovery.mended += u64::from(self.recovery.damaged.is_empty());
         } else {
             let position_of = |offset: usize| file.start + (offset as u64 - file::HEADER_LEN);
+            self.recovery.lost_several = true;
             self.lose(file, position_of(from), position_of(to));
         }
     }

@@ -7,7 +7,14 @@ use crate::disk::sim::{Random, SimDisk};
 use crate::encryption::Cipher;
 
 fn options(keys: &Keyring) -> Options {
-    Options { file_len: 16 << 10, fill: Fill::Zeros, reserve: false, keys: keys.clone(), label: "log" }
+    Options {
+        file_len: 16 << 10,
+        fill: Fill::Zeros,
+        reserve: false,
+        keys: keys.clone(),
+        label: "log",
+        whole: false,
+    }
 }
 
 /// The seeds to try: `default` many, or as many as `STONECHAT_SEEDS` says, from 0.

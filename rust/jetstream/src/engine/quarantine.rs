@@ -1,0 +1,500 @@
+//! What of a store nobody describes, and what is not done while that is so.
+//!
+//! That a stream or consumer is known by nobody says nothing (storage rule 5): only a deletion that was logged says that it is gone. A
+//! stream of which there are messages, in the log or in files, but no creation, is *quarantined*: it is kept and named, belongs to no
+//! account, listens to nothing, and loses nothing, until somebody gives it a name or gives it up (`stonechat-server store repair`). Of a
+//! consumer only the number may be known: then what streams of interest retention hold is not released, since it may need it.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use stonechat_store::catalogue::CatalogueRecovery;
+use stonechat_store::disk::Disk;
+use stonechat_store::file::FileStream;
+use stonechat_store::index::Filter;
+use stonechat_store::messages::Messages;
+use stonechat_store::wal::Recovery;
+use stonechat_subject::overlaps;
+
+use super::checkpoint::key;
+use super::entries::{MoreOfStore, StoreEntry};
+use super::journal::{Body, Event, STORE};
+use super::recovery::OpenError;
+use super::replay::Replay;
+use super::{Engine, Storage, Stream};
+use crate::stream::{Retention, StreamConfig, StreamRequest};
+
+/// The account of streams that nobody describes: there is none of this number.
+const NOWHERE: u32 = u32::MAX;
+/// What the log says of the configuration of a quarantined stream, among its metadata.
+const CONFIG: &str = "_stonechat.config";
+/// A record with a message takes at least so many bytes in the log.
+const RECORD_LEN_MIN: u64 = 48;
+/// First tokens of subjects that become subjects of a stream; of more nobody could tell what it should listen to.
+const SUBJECTS_MAX: usize = 16;
+
+/// What is damaged, and what nobody describes.
+#[derive(Debug, Default)]
+pub(super) struct Quarantine {
+    /// This opening found damage.
+    is_damaged: bool,
+    /// Streams may have come to be of which neither catalogue nor log know: the end of a lazy log was torn off, or there was no log.
+    is_ignorant: bool,
+    /// Damage was found, now or before, that may have cost streams or consumers, and nobody accepted it.
+    is_open: bool,
+    /// The next checkpoint has something to say of it.
+    pub(super) is_changed: bool,
+    /// Consumers of which only the number is known.
+    nameless: BTreeSet<u32>,
+    /// Streams with files of which nothing can be read.
+    unreadable: BTreeSet<u32>,
+}
+
+/// What the log knows of a stream or consumer that nobody describes.
+#[derive(Default)]
+struct Stranger {
+    /// The first sequence of a message.
+    first: Option<u64>,
+    config: Option<Vec<u8>>,
+    is_consumer: bool,
+}
+
+/// The numbers of a stream's segments, by the stream's number.
+type Segments = BTreeMap<u32, Vec<u32>>;
+
+impl<D: Disk> Stream<D> {
+    pub(super) fn is_quarantined(&self) -> bool {
+        self.account == NOWHERE
+    }
+}
+
+impl Quarantine {
+    /// What reading catalogue and log found, and what the catalogue says of earlier openings.
+    pub(super) fn of(
+        found: &CatalogueRecovery,
+        log: &Recovery,
+        store: Option<&StoreEntry>,
+        is_ignorant: bool,
+    ) -> Self {
+        let more = store.and_then(|store| store.more.as_ref());
+        // Before deletions were remembered, what came to be was logged once.
+        let is_old = store.is_some() && more.is_none();
+        let is_serious = log.lost_several || is_old && !log.damaged.is_empty();
+        let is_open = is_serious || !found.lost.is_empty() || more.is_some_and(|more| more.is_damaged);
+        let is_damaged = !found.lost.is_empty() || !log.damaged.is_empty();
+        Self { is_damaged, is_ignorant, is_open, is_changed: is_serious, ..Self::default() }
+    }
+
+    /// Adds a consumer of which the catalogue knows the number.
+    pub(super) fn add_nameless(&mut self, id: u32) {
+        self.nameless.insert(id);
+    }
+
+    pub(super) fn is_nameless(&self, id: u32) -> bool {
+        self.nameless.contains(&id)
+    }
+
+    /// Whether files of this stream are to be left alone, though nobody knows what they hold.
+    pub(super) fn is_unreadable(&self, group: u32) -> bool {
+        self.unreadable.contains(&group)
+    }
+}
+
+/// The number of the stream, and of the segment if it is one, that a file's name tells.
+pub(super) fn parse(name: &str) -> Option<(u32, Option<u32>)> {
+    let (group, rest) = name.strip_prefix("stream-")?.split_once('-')?;
+    Some((group.parse().ok()?, rest.parse().ok()))
+}
+
+impl<D: Disk> Engine<D> {
+    /// Streams that nobody describes.
+    pub(super) fn quarantined(&self) -> impl Iterator<Item = (u32, &Stream<D>)> {
+        let streams = self.streams.iter().filter(|(_, stream)| stream.is_quarantined());
+        streams.map(|(group, stream)| (*group, stream))
+    }
+
+    /// Whether something may be missing that was there, so that what is not described is not known to be gone.
+    pub(super) fn is_anything_missing(&self) -> bool {
+        let quarantine = &self.quarantine;
+        quarantine.is_damaged || self.is_damage_open()
+    }
+
+    /// Whether something is missing, or may be, until somebody accepts it.
+    fn is_damage_open(&self) -> bool {
+        let Quarantine { is_open, nameless, unreadable, .. } = &self.quarantine;
+        *is_open
+            || !nameless.is_empty()
+            || !unreadable.is_empty()
+            || self.quarantined().next().is_some()
+            || !self.left_alone().is_empty()
+    }
+
+    /// What the catalogue is to say of the store itself.
+    pub(super) fn entry_of_store(&mut self, position: u64) -> StoreEntry {
+        self.quarantine.is_changed = false;
+        // Numbers that follow each other take no room.
+        self.deleted.optimize();
+        let more = MoreOfStore { is_damaged: self.quarantine.is_open, deleted: self.deleted.clone() };
+        StoreEntry { position, next_group: self.next_group, more: Some(more) }
+    }
+
+    /// Learns the numbers of what was deleted.
+    pub(super) fn learn_deleted(&mut self, replay: &Replay, store: Option<StoreEntry>, lost: &[u64]) {
+        match store {
+            Some(StoreEntry { more: Some(more), .. }) => self.deleted = more.deleted,
+            // It was not remembered yet; what is not there was deleted, unless damage cost it.
+            Some(store) => {
+                let is_gone =
+                    |group: &u32| self.catalogue.get(key(*group)).is_none() && !lost.contains(&key(*group));
+                self.deleted = (STORE + 1..store.next_group).filter(is_gone).collect();
+            }
+            None => {}
+        }
+        for record in replay.records() {
+            if let Some(Event::Delete { group: id } | Event::DeleteConsumer { id }) = Event::decode(&record) {
+                self.deleted.insert(id);
+            }
+        }
+    }
+
+    /// Makes streams of what nobody describes. `from` is up to where in the log the catalogue knows the store; `consumers` are those of
+    /// the catalogue.
+    pub(super) fn take_in_strangers(
+        &mut self,
+        replay: &Replay,
+        from: u64,
+        consumers: &HashSet<u32>,
+        log: &Recovery,
+    ) -> Result<(), OpenError> {
+        let mut next = self.next_group;
+        let mut created = HashSet::new();
+        for record in replay.records() {
+            if let Some(Event::Create { group: id, .. } | Event::CreateConsumer { id, .. }) =
+                Event::decode(&record)
+            {
+                created.insert(id);
+                next = next.max(id.saturating_add(1));
+            }
+        }
+        let is_known = |engine: &Self, group: u32| {
+            created.contains(&group)
+                || consumers.contains(&group)
+                || engine.deleted.contains(group)
+                || engine.quarantine.is_nameless(group)
+                || engine.catalogue.get(key(group)).is_some()
+        };
+        let mut strangers = strangers(replay, from, |group| !is_known(self, group));
+        let segments = self.segments()?;
+        if self.is_anything_missing() {
+            // They may hold what the log does not any more: nothing is written over them.
+            for (group, numbers) in &segments {
+                self.begin_behind(*group, numbers.iter().max().copied());
+            }
+        }
+        for group in segments.keys().copied().filter(|group| !is_known(self, *group)) {
+            // Where nothing is missing, the files of a number that was never given away belong to a creation that never came to be.
+            if group < next || self.is_anything_missing() || self.quarantine.is_ignorant {
+                strangers.entry(group).or_default();
+            }
+        }
+        let damaged = log.damaged.iter().map(|damage| damage.to - damage.from).sum();
+        for (group, stranger) in strangers {
+            self.next_group = self.next_group.max(group.saturating_add(1));
+            if stranger.is_consumer {
+                self.quarantine.nameless.insert(group);
+                self.quarantine.is_changed = true;
+                self.dirty.push(group);
+            } else {
+                let numbers = segments.get(&group).map_or(&[][..], Vec::as_slice);
+                self.take_in(group, &stranger, numbers, damaged)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The segments that are on disk.
+    fn segments(&self) -> Result<Segments, OpenError> {
+        let mut segments = Segments::new();
+        for (group, number) in self.files.disk().names()?.iter().filter_map(|name| parse(name)) {
+            segments.entry(group).or_default().extend(number);
+        }
+        segments.retain(|_, numbers| !numbers.is_empty());
+        Ok(segments)
+    }
+
+    /// Makes a stream of one that nobody describes. So many bytes of the log are damaged.
+    fn take_in(
+        &mut self,
+        group: u32,
+        stranger: &Stranger,
+        numbers: &[u32],
+        damaged: u64,
+    ) -> Result<(), OpenError> {
+        let files = &self.files;
+        let open = |manifest: Vec<u8>| FileStream::open(Arc::clone(files), self.salt, group, &manifest);
+        let mut file = match FileStream::rebuild(files, self.salt, group, numbers)?.and_then(open) {
+            Some(file) => file?,
+            None if stranger.first.is_none() && !numbers.is_empty() => {
+                self.quarantine.unreadable.insert(group);
+                return Ok(());
+            }
+            None => {
+                let first = stranger.first.unwrap_or(1);
+                // What comes before may have been lost with the creation, unless the stream began later.
+                let is_lost = (first - 1).saturating_mul(RECORD_LEN_MIN) <= damaged;
+                FileStream::new(Arc::clone(files), self.salt, group, if is_lost { 1 } else { first })
+            }
+        };
+        if let Some(number) = numbers.iter().max() {
+            file.begin_behind(*number);
+        }
+        let mut config = placeholder(group);
+        if let Some(json) = &stranger.config {
+            config.metadata.insert(CONFIG.to_owned(), String::from_utf8_lossy(json).into_owned());
+        }
+        self.add_stream(group, NOWHERE, self.now, config, Storage::File(Box::new(file)));
+        self.note_dirty(group);
+        Ok(())
+    }
+
+    /// Puts a stream of the catalogue that belongs to no account in its place.
+    pub(super) fn account_of_entry(&mut self, account: &str) -> u32 {
+        if account.is_empty() { NOWHERE } else { self.account(account) }
+    }
+
+    /// A quarantined stream got another configuration when it was described yet: it is remembered.
+    pub(super) fn remember_config(&mut self, group: u32, json: &[u8]) -> bool {
+        let Some(stream) = self.streams.get_mut(&group).filter(|stream| stream.is_quarantined()) else {
+            return false;
+        };
+        let mut config = stream.core.config().clone();
+        config.metadata.insert(CONFIG.to_owned(), String::from_utf8_lossy(json).into_owned());
+        stream.set_config(config);
+        true
+    }
+
+    /// Says what is quarantined, and holds what a missing consumer may need.
+    pub(super) fn tell_quarantine(&mut self) {
+        let mut texts = Vec::new();
+        let mut groups: Vec<u32> = self.quarantined().map(|(group, _)| group).collect();
+        groups.sort_unstable();
+        for group in groups {
+            let Some(stream) = self.streams.get(&group) else { continue };
+            let state = stream.core.messages().state();
+            let files = match stream.core.messages() {
+                Storage::File(file) => file.file_names().join(", "),
+                Storage::Memory(_) => String::new(),
+            };
+            texts.push(format!(
+                "JetStream store: nothing says what stream number {group} is, it is quarantined: {} messages, {} bytes, sequences {} to {}, \
+                 subjects {}, {}; name it with `stonechat-server store repair --adopt {group}=NAME`, or give it up with `--discard {group}`",
+                state.messages,
+                state.bytes,
+                state.first_sequence,
+                state.last_sequence,
+                self.subjects_of(group).join(" "),
+                if files.is_empty() { "all in the log".to_owned() } else { format!("files {files}") },
+            ));
+        }
+        for id in &self.quarantine.nameless {
+            texts.push(format!(
+                "JetStream store: nothing says what consumer number {id} is; what streams hold for consumers is not released, until \
+                 `stonechat-server store repair --accept-loss` gives it up"
+            ));
+        }
+        for group in &self.quarantine.unreadable {
+            texts.push(format!(
+                "JetStream store: nothing says what stream number {group} is, and its files can't be read: they are kept; give them up with \
+                 `stonechat-server store repair --discard {group}`"
+            ));
+        }
+        if self.quarantine.is_open {
+            texts.push(
+                "JetStream store: damage was found that may have cost a stream or a consumer; what streams hold for consumers is not \
+                 released, until `stonechat-server store repair --accept-loss` accepts it"
+                    .to_owned(),
+            );
+        }
+        texts.into_iter().for_each(|text| self.complain(text));
+        if self.is_damage_open() {
+            for stream in self.streams.values_mut() {
+                if stream.core.config().retention == Retention::Interest {
+                    stream.held = stream.core.messages().last_sequence();
+                }
+            }
+        }
+    }
+
+    /// Subjects that a stream should have, as far as its messages tell.
+    fn subjects_of(&self, group: u32) -> Vec<String> {
+        let Some(stream) = self.streams.get(&group) else { return Vec::new() };
+        // By the first token: the subject if there is just one.
+        let mut found: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+        let _ = stream.core.messages().subjects(&Filter::new(b">"), None, &mut |subject, _| {
+            let first = subject.split(|byte| *byte == b'.').next().unwrap_or_default();
+            match found.get_mut(first) {
+                Some(single) => *single = None,
+                None => drop(found.insert(first.to_vec(), Some(subject.to_vec()))),
+            }
+            if found.len() > SUBJECTS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        if found.len() > SUBJECTS_MAX {
+            return Vec::new();
+        }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        found
+            .iter()
+            .map(|(first, single)| single.as_deref().map_or_else(|| text(first) + ".>", text))
+            .collect()
+    }
+
+    /// Gives a quarantined stream a name in an account; it gets the configuration that the log had of it, or one without limits, with
+    /// the subjects of its messages unless another stream has them. Answers which. It is on disk after [`Engine::close`].
+    pub fn adopt(&mut self, group: u32, account: &str, name: &str) -> Result<StreamConfig, String> {
+        let Some(stream) = self.streams.get(&group).filter(|stream| stream.is_quarantined()) else {
+            return Err(format!("there is no quarantined stream number {group}"));
+        };
+        let is_bad = |c: char| c.is_whitespace() || c.is_control() || ".*>/\\".contains(c);
+        if name.is_empty() || name.contains(is_bad) {
+            return Err(format!("'{name}' can't be the name of a stream"));
+        }
+        let logged = stream.core.config().metadata.get(CONFIG);
+        let logged = logged.and_then(|json| StreamRequest::decode(json.as_bytes(), false).ok());
+        let mut config = match logged {
+            Some(request) => request.config,
+            None => StreamConfig { subjects: self.subjects_of(group), ..placeholder(group) },
+        };
+        name.clone_into(&mut config.name);
+        let number = self.account(account);
+        if self.find(number, name).is_ok() {
+            return Err(format!("account {account} has a stream '{name}' already"));
+        }
+        let mut others = self.streams.values().filter(|stream| stream.account == number);
+        let has_any = |stream: &Stream<D>| {
+            let mut subjects = config.subjects.iter();
+            subjects.any(|subject| {
+                stream.subjects().iter().any(|other| overlaps(other.as_bytes(), subject.as_bytes()))
+            })
+        };
+        if others.any(has_any) {
+            config.subjects.clear();
+        }
+        let json = serde_json::to_vec(&config).unwrap_or_default();
+        self.log_twice(STORE, &Body::create(group, self.now, account, &json));
+        self.describe_stranger(group, number, self.now, config.clone());
+        Ok(config)
+    }
+
+    /// A quarantined stream is described after all. False if there is none of this number.
+    pub(super) fn describe_stranger(
+        &mut self,
+        group: u32,
+        account: u32,
+        created: i64,
+        config: StreamConfig,
+    ) -> bool {
+        let Some(stream) = self.streams.get_mut(&group).filter(|stream| stream.is_quarantined()) else {
+            return false;
+        };
+        let name = config.name.clone();
+        (stream.account, stream.created) = (account, created);
+        stream.set_config(config);
+        let consumers = stream.consumers.len() as u64;
+        if let Some(account) = self.accounts.get_mut(account as usize) {
+            account.streams.insert(name, group);
+            account.consumers += consumers;
+        }
+        self.index_subjects(group, true);
+        self.note_dirty(group);
+        true
+    }
+
+    /// Gives up a quarantined stream and its files. It is on disk after [`Engine::close`].
+    pub fn discard(&mut self, group: u32) -> Result<(), String> {
+        if self.quarantine.unreadable.remove(&group) {
+            let names = self.files.disk().names().map_err(|e| e.to_string())?;
+            self.checkpoint
+                .obsolete
+                .extend(names.into_iter().filter(|name| parse(name).is_some_and(|(g, _)| g == group)));
+            self.log_twice(STORE, &Body::delete(group));
+            self.deleted.insert(group);
+            self.quarantine.is_changed = true;
+            return Ok(());
+        }
+        if !self.streams.get(&group).is_some_and(Stream::is_quarantined) {
+            return Err(format!("there is no quarantined stream number {group}"));
+        }
+        self.delete(group);
+        Ok(())
+    }
+
+    /// Accepts that something may be missing; what is quarantined stays so.
+    pub(super) fn accept_damage(&mut self) {
+        for id in std::mem::take(&mut self.quarantine.nameless) {
+            self.log_twice(STORE, &Body::delete_consumer(id));
+            self.checkpoint.deleted.push(key(id));
+            self.deleted.insert(id);
+        }
+        self.quarantine.is_open = false;
+        self.quarantine.is_changed = true;
+    }
+
+    /// Numbers of streams and consumers that are quarantined.
+    pub fn quarantined_numbers(&self) -> Vec<u32> {
+        let streams = self.quarantined().map(|(group, _)| group);
+        let others = self.quarantine.nameless.iter().chain(&self.quarantine.unreadable).copied();
+        streams.chain(others).collect::<BTreeSet<u32>>().into_iter().collect()
+    }
+}
+
+/// What the log says of groups that nobody describes.
+fn strangers(replay: &Replay, from: u64, is_stranger: impl Fn(u32) -> bool) -> BTreeMap<u32, Stranger> {
+    let mut strangers: BTreeMap<u32, Stranger> = BTreeMap::new();
+    for record in replay.records().filter(|record| record.position >= from) {
+        let event = Event::decode(&record);
+        let group = match event {
+            // It says that there was such a stream.
+            Some(Event::CreateConsumer { group, .. }) => group,
+            _ => record.group.0,
+        };
+        if group == STORE || !is_stranger(group) {
+            continue;
+        }
+        let stranger = strangers.entry(group).or_default();
+        match event {
+            Some(Event::ConsumerChanges { .. }) => stranger.is_consumer = true,
+            Some(Event::Config { json }) if is_of_consumer(json) => stranger.is_consumer = true,
+            Some(Event::Config { json }) => stranger.config = Some(json.to_vec()),
+            Some(
+                Event::Append { sequence, .. }
+                | Event::Refer { sequence, .. }
+                | Event::Content { sequence, .. }
+                | Event::Skip { sequence, .. },
+            ) => drop(stranger.first.get_or_insert(sequence.max(1))),
+            _ => {}
+        }
+    }
+    strangers
+}
+
+/// Whether a configuration is one of a consumer.
+fn is_of_consumer(json: &[u8]) -> bool {
+    let config: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
+    config.get("ack_policy").is_some() || config.get("deliver_policy").is_some()
+}
+
+/// The configuration of a stream that nobody describes: it loses nothing.
+fn placeholder(group: u32) -> StreamConfig {
+    StreamConfig {
+        name: format!("number-{group}"),
+        max_consumers: -1,
+        max_msgs: -1,
+        max_bytes: -1,
+        max_msgs_per_subject: -1,
+        max_msg_size: -1,
+        num_replicas: 1,
+        allow_direct: true,
+        ..StreamConfig::default()
+    }
+}
