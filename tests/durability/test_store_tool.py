@@ -155,3 +155,15 @@ def test_it_explains_itself(stonechat_program: Path, args: list[str]) -> None:
     helped = _tool(stonechat_program, *args)
     assert helped.returncode == 0
     assert "stonechat-server store" in helped.stdout
+
+
+def test_after_a_clean_stop_the_log_holds_nothing_to_be_read(stonechat_program: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    # The stop comes at once behind the last message, long before a checkpoint is made by itself.
+    asyncio.run(_fill(stonechat_program, store))
+    for _ in range(2):
+        code, report = _report(stonechat_program, "check", store)
+        assert code == 0
+        assert report["log_records"] == 0
+        assert report["streams"][0]["messages"] == MESSAGES
+        assert asyncio.run(_ask_started(stonechat_program, store, ("STREAM.INFO.S", "")))
