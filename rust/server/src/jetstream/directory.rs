@@ -1,10 +1,11 @@
 //! The store's directory: whose it is, and that only one server uses it.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use stonechat_config::{JetStreamOptions, StoreCipher, StoreKey};
+use stonechat_store::disk::{create_private_dir, private_file};
 use stonechat_store::encryption::{self, Cipher, Keyring, Secret};
 
 use super::JetStreamError;
@@ -33,28 +34,62 @@ impl Directory {
     /// Makes the directory if there is none, and locks it.
     pub(crate) fn open(path: &Path) -> Result<Self, JetStreamError> {
         let failed = |source: io::Error| JetStreamError::Directory { path: path.to_owned(), source };
-        std::fs::create_dir_all(path).map_err(failed)?;
+        create_private_dir(path).map_err(failed)?;
         let is_ours = path.join(MARKER).exists();
         if !is_ours && has_foreign_content(path).map_err(failed)? {
             return Err(JetStreamError::Foreign(path.to_owned()));
         }
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path.join(LOCK))
-            .map_err(failed)?;
+        let lock =
+            private_file().create(true).truncate(false).write(true).open(path.join(LOCK)).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => return Err(JetStreamError::InUse(path.to_owned())),
             Err(std::fs::TryLockError::Error(e)) => return Err(failed(e)),
         }
         if !is_ours {
-            let mut marker = File::create(path.join(MARKER)).map_err(failed)?;
+            let mut marker = create(&path.join(MARKER)).map_err(failed)?;
             marker.write_all(CONTENT.as_bytes()).and_then(|()| marker.sync_all()).map_err(failed)?;
         }
         Ok(Self { _lock: lock })
     }
+}
+
+/// Refuses directories that somebody else may have prepared: `root`, and the store `path` in it. Directories that do not exist are fine.
+///
+/// A store that belongs to another user could be read or replaced by that user. Where `root` is the default one, in a temporary
+/// directory that all users share, `root` itself must be this user's and no link.
+pub(super) fn check_owner(root: &Path, path: &Path, is_default: bool) -> Result<(), JetStreamError> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let ours = rustix::process::geteuid().as_raw();
+        let check = |path: &Path, follow: bool| {
+            let found = if follow { std::fs::metadata(path) } else { std::fs::symlink_metadata(path) };
+            match found {
+                Ok(found) if found.is_symlink() || found.uid() != ours => {
+                    Err(JetStreamError::NotOurs(path.to_owned()))
+                }
+                _ => Ok(()),
+            }
+        };
+        if is_default {
+            check(root, false)?;
+        }
+        check(path, !is_default)?;
+    }
+    Ok(())
+}
+
+/// Creates or empties a file of the store.
+fn create(path: &Path) -> io::Result<File> {
+    private_file().create(true).truncate(true).write(true).open(path)
+}
+
+/// The content of a file of the store.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    private_file().read(true).open(path)?.read_to_end(&mut content)?;
+    Ok(content)
 }
 
 /// What the options say of encryption, if they say something.
@@ -76,12 +111,13 @@ pub(crate) fn unlock(
     may_write: bool,
 ) -> Result<Keyring, JetStreamError> {
     let failed = |source: io::Error| JetStreamError::Directory { path: path.to_owned(), source };
-    let file = match std::fs::read(path.join(KEYS)) {
+    let file = match read(&path.join(KEYS)) {
         Ok(file) => Some(file),
         Err(e) if e.kind() == io::ErrorKind::NotFound => None,
         Err(e) => return Err(failed(e)),
     };
-    let marker = std::fs::read_to_string(path.join(MARKER)).unwrap_or_default();
+    let marker = read(&path.join(MARKER)).unwrap_or_default();
+    let marker = String::from_utf8_lossy(&marker);
     let is_encrypted = marker.lines().any(|line| line == ENCRYPTED.trim_end());
     let source = rustls::crypto::ring::default_provider().secure_random;
     let random = |bytes: &mut [u8]| source.fill(bytes).is_ok();
@@ -99,7 +135,7 @@ pub(crate) fn unlock(
 /// Writes a file of the directory whole, or not at all.
 fn replace(path: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let new = path.join(format!("{name}.new"));
-    let mut file = File::create(&new)?;
+    let mut file = create(&new)?;
     file.write_all(content)?;
     file.sync_all()?;
     std::fs::rename(&new, path.join(name))?;

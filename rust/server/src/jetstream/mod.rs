@@ -17,7 +17,7 @@ use stonechat_config::{AccountJetStream, Options, StoreCipher, SyncInterval};
 use stonechat_jetstream::engine::{self, AccountLimits, Detail, Disks, Durability, Engine};
 use stonechat_store::disk::RealDisk;
 use stonechat_store::file::INDEX_LEN;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::fault::Fault;
 use crate::logging::Logger;
@@ -45,6 +45,12 @@ pub enum JetStreamError {
     /// Another server uses it.
     #[error("another server uses the JetStream store in {}: stop it, or give this one a store_dir of its own", .0.display())]
     InUse(PathBuf),
+    /// It belongs to another user, or may have been prepared by one.
+    #[error(
+        "the JetStream directory {} belongs to another user or is a link, and is left alone: make it this user's (chown), or choose \
+         another store_dir", .0.display()
+    )]
+    NotOurs(PathBuf),
     /// nats-server wrote it.
     #[error(
         "{} was written by nats-server and is left alone: give stonechat a store_dir of its own, and move streams over with \
@@ -107,6 +113,11 @@ impl JetStream {
             return Err(JetStreamError::NoDirectory(root));
         }
         let path = root.join("jetstream");
+        let is_default = throwaway.is_none() && options.store_dir.is_none();
+        if is_default {
+            warn!("Temporary storage directory used, data could be lost on system reboot");
+        }
+        directory::check_owner(&root, &path, is_default)?;
         let directory = Directory::open(&path)?;
         let keys = unlock(&path, secret(js).as_ref(), true)?;
         let open_error = |source| JetStreamError::Directory { path: path.clone(), source };

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 
 pub use overlay::{Overlay, OverlayFile};
-pub use real::{RealDisk, RealFile};
+pub use real::{RealDisk, RealFile, create_private_dir, private_file};
 
 /// Whether an error means that the disk has no room, a quota is used up, or the file may grow no further (`ulimit -f`).
 pub fn is_full(error: &io::Error) -> bool {

@@ -1,8 +1,8 @@
 //! The file system of the machine.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Disk, DiskFile};
@@ -15,10 +15,10 @@ pub struct RealDisk {
 }
 
 impl RealDisk {
-    /// The directory `dir`, which is created if it does not exist.
+    /// The directory `dir`, which is created for its owner alone if it does not exist.
     pub fn new(dir: impl Into<PathBuf>) -> io::Result<Self> {
         let dir = dir.into();
-        std::fs::create_dir_all(&dir)?;
+        create_private_dir(&dir)?;
         Ok(Self { dir, is_read_only: false })
     }
 
@@ -28,16 +28,37 @@ impl RealDisk {
     }
 }
 
+/// Options to open a file of a store: readable by its owner alone (0600, as nats-server 2.15), and never through a symbolic link,
+/// which somebody else may have put in the file's place.
+pub fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    }
+    options
+}
+
+/// Creates a directory for its owner alone (0700, as nats-server 2.15), and the missing ones above it.
+pub fn create_private_dir(dir: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)
+}
+
 impl Disk for RealDisk {
     type File = RealFile;
 
     fn open(&self, name: &str) -> io::Result<Arc<RealFile>> {
-        let file = OpenOptions::new().read(true).write(!self.is_read_only).open(self.dir.join(name))?;
+        let file = private_file().read(true).write(!self.is_read_only).open(self.dir.join(name))?;
         Ok(Arc::new(RealFile(file)))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<RealFile>> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.dir.join(name))?;
+        let file = private_file().read(true).write(true).create_new(true).open(self.dir.join(name))?;
         Ok(Arc::new(RealFile(file)))
     }
 
@@ -139,4 +160,27 @@ fn read_once(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
 #[cfg(windows)]
 fn write_once(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_write(file, bytes, offset)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::{Disk, RealDisk, create_private_dir};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn a_store_is_its_owners_alone_and_follows_no_link() {
+        let root = std::env::temp_dir().join(format!("stonechat-real-disk-{}", std::process::id()));
+        create_private_dir(&root).unwrap();
+        let disk = RealDisk::new(root.join("a/b")).unwrap();
+        disk.create("file").unwrap();
+        let mode = |path: &str| std::fs::metadata(root.join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!([mode(""), mode("a"), mode("a/b"), mode("a/b/file")], [0o700, 0o700, 0o700, 0o600]);
+
+        std::fs::write(root.join("elsewhere"), "not ours").unwrap();
+        symlink(root.join("elsewhere"), root.join("a/b/link")).unwrap();
+        assert!(disk.open("link").is_err(), "a link is not followed");
+        assert!(disk.create("link").is_err());
+        assert_eq!(disk.names().unwrap(), ["file"]);
+        std::fs::remove_dir_all(root).unwrap();
+    }
 }
