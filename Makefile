@@ -41,6 +41,8 @@ with_powercut := STONECHAT_POWERCUT="$(CARGO_TARGET_DIR)/debug/powercut"
 # Static on Linux, where the image needs it; elsewhere the platform's own way of linking.
 ifneq (,$(findstring linux-gnu,$(host)))
 static := -C target-feature=+crt-static
+# Zig links the wheel against glibc 2.17, so that any Linux of the last ten years takes it.
+portable := --zig --target $(host) --compatibility manylinux_2_17
 endif
 
 ##@ The two commands
@@ -153,7 +155,9 @@ powercut:
 .PHONY: wheel
 wheel: need-rust venv ## The Python wheel, in build/wheels, installed into .venv
 	rm -rf $(wheels)
-	$(bin)/python -m maturin build --release $(LOCKED) --quiet --interpreter $(bin)/python --out $(wheels)
+	$(with_wheel) $(bin)/python -m maturin build --release $(LOCKED) --quiet $(portable) --interpreter $(bin)/python --out $(wheels)
+	$(if $(portable),$(bin)/python -m auditwheel show $(wheels)/*.whl | grep -q manylinux_2_17_ || \
+	  { echo "wheel: auditwheel does not find it fit for manylinux_2_17" >&2; exit 1; })
 	$(bin)/python -m pip install --quiet --force-reinstall --no-deps $(wheels)/*.whl
 
 .PHONY: image

@@ -11,7 +11,7 @@ folder=tutorials/.venv
 pip=("$folder/bin/python" -m pip install --quiet --disable-pip-version-check)
 "${pip[@]}" -r tutorials/requirements.txt
 
-wheel=$(ls -t build/wheels/*.whl 2>/dev/null | head -1 || true)
+wheel=$(find build/wheels -name "*.whl" 2>/dev/null | head -1 || true)
 if [ -n "$wheel" ]; then
   "${pip[@]}" --force-reinstall --no-deps "$wheel"
 elif command -v cargo >/dev/null; then

@@ -12,5 +12,5 @@ for argument in "$@"; do
 done
 store=$(cd "$(dirname "$0")/.." && pwd)/data
 echo "JetStream is on; what it stores stays in $store (ARGS='-sd FOLDER' puts it elsewhere)"
-mkdir -p -m 700 "$store"
+[ -d "$store" ] || mkdir -m 700 "$store"
 exec "$server" -js -sd "$store" "$@"
