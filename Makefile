@@ -156,7 +156,7 @@ powercut:
 wheel: need-rust venv ## The Python wheel, in build/wheels, installed into .venv
 	rm -rf $(wheels)
 	$(with_wheel) $(bin)/python -m maturin build --release $(LOCKED) --quiet $(portable) --interpreter $(bin)/python --out $(wheels)
-	$(if $(portable),$(bin)/python -m auditwheel show $(wheels)/*.whl | grep -q manylinux_2_17_ || \
+	$(if $(portable),$(bin)/python -m auditwheel show $(wheels)/*.whl | grep manylinux_2_17_ >/dev/null || \
 	  { echo "wheel: auditwheel does not find it fit for manylinux_2_17" >&2; exit 1; })
 	$(bin)/python -m pip install --quiet --force-reinstall --no-deps $(wheels)/*.whl
 

