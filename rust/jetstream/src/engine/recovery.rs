@@ -181,6 +181,7 @@ impl<D: Disk> Engine<D> {
             engine.finish_consumer(id);
         }
         engine.link_feeds();
+        engine.drop_memory_streams();
         engine.tell_quarantine();
         // What is not known to be needed is not known to be unneeded where something may be missing.
         if !engine.is_anything_missing() {
@@ -285,6 +286,18 @@ impl<D: Disk> Engine<D> {
             self.note_news(group);
         }
         Ok((applied, consumers))
+    }
+
+    /// Deletes the streams in memory, whose messages and consumers ended with the server that held them. As nats-server 2.15: a stream
+    /// that came back empty would look like one whose messages had been lost.
+    fn drop_memory_streams(&mut self) {
+        let in_memory =
+            self.streams.iter().filter(|(_, stream)| matches!(stream.core.messages(), Storage::Memory(_)));
+        let groups: Vec<u32> = in_memory.map(|(group, _)| *group).collect();
+        for group in groups {
+            self.announce(group, false);
+            self.delete(group);
+        }
     }
 
     /// Puts the consumers of the catalogue in their places, if their streams are there.
