@@ -49,9 +49,6 @@ _shared_key = pytest.StashKey[dict[str, "Server"]]()
 _began_key = pytest.StashKey[float]()
 _accounts_key = pytest.StashKey[dict[int, "Iterator[str]"]]()
 
-Scope = Literal["session", "package", "module", "class", "function"]
-
-
 # Options
 
 
@@ -363,7 +360,12 @@ async def connected_client(server: Server, options: dict[str, Any]) -> AsyncIter
 # Fixtures under names of your own
 
 
-def server_fixture(*, scope: Scope = "function", name: str | None = None, **options: Unpack[ServerOptions]) -> Any:
+def server_fixture(
+    *,
+    scope: Literal["session", "package", "module", "class", "function"] = "function",
+    name: str | None = None,
+    **options: Unpack[ServerOptions],
+) -> Any:
     """Make a fixture that is a running server with these options, on top of `nats_server_options`.
 
         orders_server = server_fixture(scope="module", jetstream=True)
@@ -380,7 +382,13 @@ def server_fixture(*, scope: Scope = "function", name: str | None = None, **opti
     return pytest.fixture(scope=scope, name=name)(server)
 
 
-def client_fixture(server: str, *, name: str | None = None, loop_scope: Scope = "function", **options: Any) -> Any:
+def client_fixture(
+    server: str,
+    *,
+    name: str | None = None,
+    loop_scope: Literal["session", "package", "module", "class", "function"] = "function",
+    **options: Any,
+) -> Any:
     """Make a fixture that is a nats-py client of the server that another fixture gives.
 
         orders_client = client_fixture("orders_server", user="joe", password="secret")
