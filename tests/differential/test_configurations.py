@@ -117,6 +117,9 @@ CONFIGURATIONS = {
 }
 """Each is a configuration of our own."""
 
+GOES = 8
+"""How often nats-server is asked at most."""
+
 
 def _test(program: Path, folder: Path) -> tuple[int, list[str]]:
     done = subprocess.run(
@@ -134,10 +137,14 @@ def _test(program: Path, folder: Path) -> tuple[int, list[str]]:
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_the_verdict_is_the_same(programs: Programs, tmp_path: Path, name: str) -> None:
-    """Exit code and words are the same."""
+    """Exit code and words are the same, or the same as in one of several goes of nats-server.
+
+    nats-server takes the keys of a block in the order of a Go map, which changes from run to run: whether it misses
+    that a stream has no threshold depends on which of the two comes first, so its verdict differs one time in eight.
+    """
     (tmp_path / "c.conf").write_text(CONFIGURATIONS[name])
-    expected, got = (_test(program, tmp_path) for program in programs)
-    assert got == expected
+    got = _test(programs.ours, tmp_path)
+    assert any(_test(programs.oracle, tmp_path) == got for _ in range(GOES)), (got, _test(programs.oracle, tmp_path))
 
 
 AT_START = {
