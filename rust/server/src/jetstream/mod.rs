@@ -3,6 +3,7 @@
 mod directory;
 mod host;
 mod inbox;
+mod light;
 mod runner;
 mod workers;
 

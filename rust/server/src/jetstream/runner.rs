@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use stonechat_broker::{Account, Broker, Client, Courier, Inlet, Message, SubRef};
 use stonechat_jetstream::api::Request;
@@ -20,6 +20,7 @@ use tracing::{error, warn};
 
 use super::directory::Directory;
 use super::inbox::{Arrived, Inbox, Item, Kind, Waiting, ack_numbers, tag};
+use super::light::Light;
 use super::now;
 use super::workers::Workers;
 use crate::fault;
@@ -28,18 +29,12 @@ use crate::logging::Logger;
 /// Messages after which what can leave leaves.
 const BATCH: usize = 512;
 
-/// Work on somebody else's thread that took so long was too much for him.
-const LIGHT_TIME: Duration = Duration::from_micros(500);
-/// For so long the thread does all then, in nanoseconds.
-const PAUSE: i64 = 100_000_000;
-
 /// What is worked on, and with.
 pub(super) struct Runner {
     engine: Engine<RealDisk>,
     workers: Workers,
     arrived: Arrived,
-    /// Until then the thread does all.
-    pause: i64,
+    light: Light,
     broker: Arc<Broker>,
     inbox: Arc<Inbox>,
     courier: Courier,
@@ -69,7 +64,7 @@ impl Runner {
             engine,
             workers,
             arrived: Arrived::default(),
-            pause: 0,
+            light: Light::default(),
             broker,
             inbox,
             courier,
@@ -171,7 +166,7 @@ impl Runner {
     pub(super) fn run_light(&mut self, until: i64) -> bool {
         let began = Instant::now();
         let time = now();
-        if time < self.pause || !self.inbox.take_light(&mut self.arrived) {
+        if !self.light.is_allowed(time) || !self.inbox.take_light(&mut self.arrived) {
             return false;
         }
         let mut arrived = std::mem::take(&mut self.arrived);
@@ -184,9 +179,7 @@ impl Runner {
         self.arrived = arrived;
         self.engine.commit_light();
         self.end_commit();
-        if began.elapsed() > LIGHT_TIME {
-            self.pause = time + PAUSE;
-        }
+        self.light.took(time, began.elapsed());
         !self.engine.wants_checkpoint()
             && self.engine.next_deadline().is_none_or(|deadline| deadline >= until)
     }
