@@ -34,6 +34,8 @@ with_wheel := PATH="$(bin):$$PATH"
 with_server := STONECHAT_SERVER="$(server)"
 # The real server, where a newer one than the package's can be built; asked only by targets that compare with it.
 with_oracle = NATS_SERVER="$$(scripts/oracle.sh)"
+# The tool of the real thing, for tests that compare the command with it.
+with_tool = NATS_TOOL="$$(scripts/nats-tool.sh)"
 natsload := $(CARGO_TARGET_DIR)/$(host)/release/natsload
 with_natsload := NATSLOAD="$${NATSLOAD:-$(natsload)}"
 with_powercut := STONECHAT_POWERCUT="$(CARGO_TARGET_DIR)/debug/powercut"
@@ -106,7 +108,7 @@ soak: venv binary powercut ## The same for hours, resumable: see scripts/soak.sh
 
 .PHONY: test-clients
 test-clients: wheel binary ## Real clients against our server
-	$(with_wheel) $(with_server) $(pytest) tests/clients
+	$(with_oracle) $(with_tool) $(with_wheel) $(with_server) $(pytest) tests/clients
 
 .PHONY: test-tutorials
 test-tutorials: wheel binary image-if-docker ## Every step of every tutorial (on Docker Compose where it is)

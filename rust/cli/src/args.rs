@@ -10,6 +10,8 @@ use bytes::Bytes;
 use clap::{Args, Parser, Subcommand};
 
 use crate::error::CliError;
+use crate::kv::KvArgs;
+use crate::values::{parse_duration, parse_header, parse_subject};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,7 +19,8 @@ Examples:
   stonechat sub 'orders.>'                  print every message below orders
   stonechat pub orders.new '{\"id\": 1}'      publish one message
   stonechat reply time 'teatime'            answer requests
-  stonechat req time                        ask and print the answer";
+  stonechat req time                        ask and print the answer
+  stonechat kv get CONFIG database.url      read a key of a bucket";
 
 const PUB_EXAMPLES: &str = "\
 Examples:
@@ -81,6 +84,8 @@ pub(crate) enum Command {
     /// Answer requests
     #[command(after_help = REPLY_EXAMPLES)]
     Reply(ReplyArgs),
+    /// Key-value buckets: make them, read and write keys, watch them change
+    Kv(Box<KvArgs>),
 }
 
 /// How to reach the server and who we are.
@@ -89,40 +94,40 @@ pub(crate) struct ConnectionArgs {
     /// Server to talk to; several are separated by commas
     ///
     /// [default: that of the context, or nats://127.0.0.1:4222]
-    #[arg(short, long, env = "NATS_URL", value_name = "URL", verbatim_doc_comment)]
+    #[arg(short, long, env = "NATS_URL", value_name = "URL", verbatim_doc_comment, global = true)]
     pub(crate) server: Option<String>,
     /// Context of the nats command: its name, or the path of its file
-    #[arg(long, env = "NATS_CONTEXT", value_name = "NAME")]
+    #[arg(long, env = "NATS_CONTEXT", value_name = "NAME", global = true)]
     pub(crate) context: Option<String>,
     /// User name
-    #[arg(long, env = "NATS_USER", hide_env_values = true, value_name = "NAME")]
+    #[arg(long, env = "NATS_USER", hide_env_values = true, value_name = "NAME", global = true)]
     pub(crate) user: Option<String>,
     /// Password of the user
-    #[arg(long, env = "NATS_PASSWORD", hide_env_values = true, requires = "user")]
+    #[arg(long, env = "NATS_PASSWORD", hide_env_values = true, requires = "user", global = true)]
     pub(crate) password: Option<String>,
     /// Token, instead of a user and a password
-    #[arg(long, env = "NATS_TOKEN", hide_env_values = true, conflicts_with = "user")]
+    #[arg(long, env = "NATS_TOKEN", hide_env_values = true, conflicts_with = "user", global = true)]
     pub(crate) token: Option<String>,
     /// File with a JWT and its seed
-    #[arg(long, env = "NATS_CREDS", value_name = "FILE", conflicts_with_all = ["user", "token", "nkey"])]
+    #[arg(long, env = "NATS_CREDS", value_name = "FILE", conflicts_with_all = ["user", "token", "nkey"], global = true)]
     pub(crate) creds: Option<PathBuf>,
     /// File with the seed of an nkey
-    #[arg(long, env = "NATS_NKEY", value_name = "FILE", conflicts_with_all = ["user", "token"])]
+    #[arg(long, env = "NATS_NKEY", value_name = "FILE", conflicts_with_all = ["user", "token"], global = true)]
     pub(crate) nkey: Option<PathBuf>,
     /// Encrypt the connection, or don't connect; a tls:// address does the same
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(crate) tls: bool,
     /// Begin with the TLS handshake, before the server has said anything
-    #[arg(long = "tlsfirst")]
+    #[arg(long = "tlsfirst", global = true)]
     pub(crate) tls_first: bool,
     /// Certificates of those who may have signed the server's
-    #[arg(long = "tlsca", env = "NATS_CA", value_name = "FILE")]
+    #[arg(long = "tlsca", env = "NATS_CA", value_name = "FILE", global = true)]
     pub(crate) tls_ca: Option<PathBuf>,
     /// Certificate of this client; goes with --tlskey
-    #[arg(long = "tlscert", env = "NATS_CERT", value_name = "FILE", requires = "tls_key")]
+    #[arg(long = "tlscert", env = "NATS_CERT", value_name = "FILE", requires = "tls_key", global = true)]
     pub(crate) tls_cert: Option<PathBuf>,
     /// Private key of this client's certificate
-    #[arg(long = "tlskey", env = "NATS_KEY", value_name = "FILE", requires = "tls_cert")]
+    #[arg(long = "tlskey", env = "NATS_KEY", value_name = "FILE", requires = "tls_cert", global = true)]
     pub(crate) tls_key: Option<PathBuf>,
 }
 
@@ -282,46 +287,6 @@ pub(crate) struct ReplyArgs {
     pub(crate) connection: ConnectionArgs,
 }
 
-/// Reads `250ms`, `5s`, `2m`, `1h`; a bare number counts seconds.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no time; write it like 500ms, 2.5s or 1m");
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: f64 = digits.parse().map_err(|_| wrong())?;
-    let seconds = match &text[digits.len()..] {
-        "ms" => number / 1000.0,
-        "" | "s" => number,
-        "m" => number * 60.0,
-        "h" => number * 3600.0,
-        _ => return Err(wrong()),
-    };
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err(wrong()),
-    }
-}
-
-/// Refuses what no server accepts as a subject; a space would even end it within the protocol.
-fn parse_subject(text: &str) -> Result<String, String> {
-    if text.split('.').any(str::is_empty) {
-        return Err("a subject is made of tokens with a dot between them; none may be empty".to_owned());
-    }
-    if text.split('.').rev().skip(1).any(|token| token == ">") {
-        return Err("> stands alone at the end of a subject".to_owned());
-    }
-    if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err("a subject holds no spaces".to_owned());
-    }
-    Ok(text.to_owned())
-}
-
-/// Reads `Name:Value`; spaces around the value do not count.
-fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) = text.split_once(':').ok_or("write a header as Name:Value")?;
-    let name = name.parse::<HeaderName>().map_err(|error| error.to_string())?;
-    let value = value.trim().parse::<HeaderValue>().map_err(|error| error.to_string())?;
-    Ok((name, value))
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -331,37 +296,6 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn durations() {
-        for (text, ms) in
-            [("250ms", 250), ("5s", 5000), ("2.5s", 2500), ("3", 3000), ("2m", 120_000), ("1h", 3_600_000)]
-        {
-            assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
-        }
-        for text in ["", "s", "0", "0ms", "-1s", "5 s", "5d", "1e400s", "nan", "infs", "5é"] {
-            assert!(parse_duration(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn subjects() {
-        for text in ["a", "a.b", "a.*.c", ">", "$SYS.x", "grüße"] {
-            assert_eq!(parse_subject(text).as_deref(), Ok(text));
-        }
-        for text in ["", ".", "a..b", "a.", ".a", ">.a", "a.>.b", "a b", "a\tb", "a\r\nPUB x 0"] {
-            assert!(parse_subject(text).is_err(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn headers() {
-        let (name, value) = parse_header("Trace-Id: a:b ").unwrap();
-        assert_eq!((name.as_ref(), value.as_str()), ("Trace-Id", "a:b"));
-        for text in ["", "no colon", "two words:x", "A:line\r\nbreak"] {
-            assert!(parse_header(text).is_err(), "{text:?}");
-        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(crate) struct Context {
     pub(crate) key: String,
     pub(crate) ca: String,
     pub(crate) inbox_prefix: String,
+    pub(crate) jetstream_domain: String,
+    pub(crate) jetstream_api_prefix: String,
     pub(crate) tls_first: bool,
 }
 

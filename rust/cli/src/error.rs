@@ -29,6 +29,20 @@ pub(crate) enum CliError {
     NoReply { subject: String, seconds: f64 },
     #[error("{received} of {expected} messages came in time")]
     TooFew { received: u64, expected: u64 },
+    #[error("{description} (code {code}, error {err_code})")]
+    Api { code: u64, err_code: u64, description: String },
+    #[error(
+        "nobody answers on {subject:?}: JetStream is not enabled for this account, or the server has none"
+    )]
+    NoJetStream { subject: String },
+    #[error("bucket {0} not found; \"stonechat kv add {0}\" creates it")]
+    NoBucket(String),
+    #[error("key {key:?} not found in bucket {bucket}")]
+    NoKey { bucket: String, key: String },
+    #[error("nobody can be asked without a terminal; --force acts at once")]
+    NotConfirmed,
+    #[error("nothing was done")]
+    Refused,
     #[error("{0}")]
     Client(String),
     #[error("the connection was lost")]
@@ -56,6 +70,7 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> i32 {
         match self {
             Self::Interrupted => EXIT_INTERRUPTED,
+            Self::Refused => 0,
             _ if self.is_closed_pipe() => 0,
             _ => EXIT_FAILURE,
         }

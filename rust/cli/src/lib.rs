@@ -1,19 +1,24 @@
-//! The stonechat command: server, pub, sub, req, reply.
+//! The stonechat command: server, pub, sub, req, reply, kv.
 //!
 //! [`run`] is the whole command. The native binary and the console script of the Python package both call it and
 //! exit with what it returns: 0 for success, 1 for a failure, 2 for wrong usage, 130 for an interrupted command.
 
 mod args;
+mod ask;
 mod connection;
 mod console;
 mod context;
 mod error;
 mod interrupt;
+mod kv;
 mod message;
+mod output;
 mod publish;
 mod reply;
 mod request;
+mod session;
 mod subscribe;
+mod values;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -39,6 +44,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
         Command::Sub(args) => block_on(subscribe::run(args)),
         Command::Req(args) => block_on(request::run(args)),
         Command::Reply(args) => block_on(reply::run(args)),
+        Command::Kv(args) => block_on(kv::run(*args)),
     };
     match result {
         Ok(()) => 0,

@@ -1,0 +1,308 @@
+//! A bucket: where its keys are read and written.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy, push};
+use async_nats::{HeaderMap, HeaderValue};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+
+use super::entry::{Entry, OPERATION, Operation};
+use crate::connection::client_error;
+use crate::error::CliError;
+use crate::session::Session;
+
+/// Codes of errors of JetStream's API.
+mod code {
+    pub(super) const STREAM_NOT_FOUND: u64 = 10059;
+    pub(super) const NO_MESSAGE: u64 = 10037;
+    pub(super) const WRONG_LAST_SEQUENCE: u64 = 10071;
+}
+
+/// The header that makes a write depend on a subject's last revision.
+const EXPECTED_REVISION: &str = "Nats-Expected-Last-Subject-Sequence";
+/// The header that gives a message a time of its own.
+const TTL: &str = "Nats-TTL";
+/// The header that removes the older messages of a subject.
+const ROLLUP: &str = "Nats-Rollup";
+
+/// A bucket that is there.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    pub(super) name: String,
+    /// What the server says about its stream.
+    pub(super) info: Value,
+    /// Before a key in the subjects of stored messages.
+    prefix: String,
+    /// Before a key in the subjects that are written to: another one for copies.
+    put_prefix: String,
+    /// Whether messages can be asked for directly.
+    is_direct: bool,
+}
+
+/// The name of a bucket's stream.
+pub(super) fn stream_name(bucket: &str) -> String {
+    format!("KV_{bucket}")
+}
+
+impl Bucket {
+    /// Looks the bucket up.
+    ///
+    /// # Errors
+    /// [`CliError::NoBucket`] if there is none.
+    pub(super) async fn open(session: &mut Session, name: &str) -> Result<Self, CliError> {
+        match session.ask(&format!("STREAM.INFO.{}", stream_name(name)), None).await {
+            Ok(info) => Ok(Self::new(session, name, info)),
+            Err(CliError::Api { err_code: code::STREAM_NOT_FOUND, .. }) => {
+                Err(CliError::NoBucket(name.to_owned()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A bucket whose stream the server has just described.
+    pub(super) fn new(session: &Session, name: &str, info: Value) -> Self {
+        let mirror = &info["config"]["mirror"];
+        let origin = mirror["name"].as_str().and_then(|stream| stream.strip_prefix("KV_")).unwrap_or(name);
+        let prefix = format!("$KV.{origin}.");
+        // A copy does not take writes: they go to its origin, through its domain's API if it is in another one.
+        let foreign = mirror["external"]["api"].as_str().filter(|api| !api.is_empty());
+        let put_prefix = match foreign.or_else(|| session.foreign_prefix()) {
+            Some(api) => format!("{api}.{prefix}"),
+            None => prefix.clone(),
+        };
+        let is_direct = info["config"]["allow_direct"].as_bool().unwrap_or_default();
+        Self { name: name.to_owned(), info, prefix, put_prefix, is_direct }
+    }
+
+    /// The subject of a key's messages.
+    pub(super) fn subject(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// How many values of each key it keeps.
+    pub(super) fn history(&self) -> i64 {
+        self.info["config"]["max_msgs_per_subject"].as_i64().unwrap_or_default()
+    }
+
+    /// The last entry of a key, or that of a revision; `None` if there is none.
+    ///
+    /// # Errors
+    /// There is no answer, or it can't be read.
+    pub(super) async fn entry(
+        &self,
+        session: &mut Session,
+        key: &str,
+        revision: Option<u64>,
+    ) -> Result<Option<Entry>, CliError> {
+        let stream = stream_name(&self.name);
+        let subject = self.subject(key);
+        let found = if self.is_direct {
+            let message = match revision {
+                None => session.ask_message(&format!("DIRECT.GET.{stream}.{subject}"), Bytes::new()).await?,
+                Some(seq) => {
+                    let body = json!({ "seq": seq }).to_string();
+                    session.ask_message(&format!("DIRECT.GET.{stream}"), body.into()).await?
+                }
+            };
+            Entry::from_direct(&self.name, &self.prefix, &message)?
+        } else {
+            let body =
+                revision.map_or_else(|| json!({ "last_by_subj": subject }), |seq| json!({ "seq": seq }));
+            match session.ask(&format!("STREAM.MSG.GET.{stream}"), Some(&body)).await {
+                Ok(answer) => Some(Entry::from_stored(&self.name, &self.prefix, &answer)?),
+                Err(CliError::Api { err_code: code::NO_MESSAGE, .. }) => None,
+                Err(error) => return Err(error),
+            }
+        };
+        // A revision can be another key's.
+        Ok(found.filter(|entry| entry.key == key))
+    }
+
+    /// The value of a key, or of a revision.
+    ///
+    /// # Errors
+    /// [`CliError::NoKey`] if there is none, also after a deletion.
+    pub(super) async fn value(
+        &self,
+        session: &mut Session,
+        key: &str,
+        revision: Option<u64>,
+    ) -> Result<Entry, CliError> {
+        let entry = self.entry(session, key, revision).await?;
+        let none = || CliError::NoKey { bucket: self.name.clone(), key: key.to_owned() };
+        entry.filter(|entry| entry.operation == Operation::Put).ok_or_else(none)
+    }
+
+    /// Writes a value and returns its revision.
+    pub(super) async fn put(&self, session: &mut Session, key: &str, value: Bytes) -> Result<u64, CliError> {
+        self.write(session, key, Headers::default(), value).await
+    }
+
+    /// Writes a value if the last revision of the key is `revision`; 0 stands for "none".
+    ///
+    /// # Errors
+    /// [`CliError::Api`] with the server's words if it is another one.
+    pub(super) async fn put_after(
+        &self,
+        session: &mut Session,
+        key: &str,
+        value: Bytes,
+        revision: u64,
+        ttl: Option<Duration>,
+    ) -> Result<u64, CliError> {
+        self.write(session, key, Headers::default().expect(revision).ttl(ttl), value).await
+    }
+
+    /// Writes a value if the key has none, or was deleted.
+    ///
+    /// # Errors
+    /// The key has a value.
+    pub(super) async fn create(
+        &self,
+        session: &mut Session,
+        key: &str,
+        value: Bytes,
+        ttl: Option<Duration>,
+    ) -> Result<u64, CliError> {
+        let mut expected = 0;
+        loop {
+            match self.put_after(session, key, value.clone(), expected, ttl).await {
+                Err(CliError::Api { err_code: code::WRONG_LAST_SEQUENCE, .. }) => {}
+                result => return result,
+            }
+            // Something is there. A marker of a deletion may be replaced, if it is still the last one; a key that has gone since
+            // begins anew. Each further turn means that somebody else has written meanwhile.
+            expected = match self.entry(session, key, None).await? {
+                Some(entry) if entry.operation == Operation::Put => {
+                    let text =
+                        format!("key {key:?} exists in bucket {} at revision {}", self.name, entry.revision);
+                    return Err(CliError::Client(text));
+                }
+                Some(entry) => entry.revision,
+                None => 0,
+            };
+        }
+    }
+
+    /// Marks a key as deleted, or as deleted with its history; returns the revision of the marker.
+    pub(super) async fn delete(
+        &self,
+        session: &mut Session,
+        key: &str,
+        operation: Operation,
+        ttl: Option<Duration>,
+    ) -> Result<u64, CliError> {
+        self.write(session, key, Headers::default().operation(operation).ttl(ttl), Bytes::new()).await
+    }
+
+    async fn write(
+        &self,
+        session: &mut Session,
+        key: &str,
+        headers: Headers,
+        value: Bytes,
+    ) -> Result<u64, CliError> {
+        let answer = session.store(format!("{}{key}", self.put_prefix), headers.0, value).await?;
+        Ok(answer["seq"].as_u64().unwrap_or_default())
+    }
+
+    /// Delivers entries in order: those that are there, then new ones as they come.
+    ///
+    /// # Errors
+    /// The server makes no consumer.
+    pub(super) async fn read(&self, session: &Session, what: Reading<'_>) -> Result<Reader, CliError> {
+        let stream =
+            session.context.get_stream_no_info(stream_name(&self.name)).await.map_err(client_error)?;
+        let config = push::OrderedConfig {
+            deliver_subject: session.connection.client.new_inbox(),
+            description: Some("stonechat kv".to_owned()),
+            filter_subject: format!("{}{}", self.prefix, what.filter),
+            replay_policy: ReplayPolicy::Instant,
+            deliver_policy: what.from,
+            headers_only: what.is_headers_only,
+            ..Default::default()
+        };
+        let consumer = stream.create_consumer(config).await.map_err(client_error)?;
+        let waiting = consumer.cached_info().num_pending;
+        let messages = consumer.messages().await.map_err(client_error)?;
+        Ok(Reader { messages, waiting, bucket: self.name.clone(), prefix: self.prefix.clone() })
+    }
+}
+
+/// The headers of a write.
+#[derive(Default)]
+struct Headers(Option<HeaderMap>);
+
+impl Headers {
+    fn with(mut self, name: &'static str, value: impl Into<HeaderValue>) -> Self {
+        self.0.get_or_insert_default().insert(name, value.into());
+        self
+    }
+
+    fn expect(self, revision: u64) -> Self {
+        self.with(EXPECTED_REVISION, revision)
+    }
+
+    fn ttl(self, ttl: Option<Duration>) -> Self {
+        match ttl {
+            // The server counts in whole seconds, and refuses less than one.
+            Some(ttl) => self.with(TTL, format!("{}s", ttl.as_secs_f64().ceil()).as_str()),
+            None => self,
+        }
+    }
+
+    fn operation(self, operation: Operation) -> Self {
+        match operation {
+            Operation::Put => self,
+            Operation::Delete => self.with(OPERATION, "DEL"),
+            Operation::Purge => self.with(OPERATION, "PURGE").with(ROLLUP, "sub"),
+        }
+    }
+}
+
+/// What of a bucket is read.
+pub(super) struct Reading<'a> {
+    /// A key, or a filter of keys.
+    pub(super) filter: &'a str,
+    pub(super) from: DeliverPolicy,
+    /// Without values.
+    pub(super) is_headers_only: bool,
+}
+
+/// Entries in order.
+pub(super) struct Reader {
+    messages: push::Ordered,
+    /// How many were there at the beginning.
+    waiting: u64,
+    bucket: String,
+    prefix: String,
+}
+
+impl Reader {
+    /// The next entry, when it comes.
+    ///
+    /// # Errors
+    /// The connection or the consumer is gone for good.
+    pub(super) async fn next(&mut self) -> Result<Entry, CliError> {
+        match self.messages.next().await {
+            Some(Ok(message)) => Entry::from_delivered(&self.bucket, &self.prefix, &message),
+            Some(Err(error)) => Err(client_error(error)),
+            None => Err(CliError::ConnectionLost),
+        }
+    }
+
+    /// The next one of the entries that were there at the beginning; `None` after the last.
+    ///
+    /// # Errors
+    /// As [`Reader::next`].
+    pub(super) async fn next_stored(&mut self) -> Result<Option<Entry>, CliError> {
+        if self.waiting == 0 {
+            return Ok(None);
+        }
+        let entry = self.next().await?;
+        self.waiting = entry.pending;
+        Ok(Some(entry))
+    }
+}

@@ -1,0 +1,102 @@
+//! What `add`, `edit` and `info` show of a bucket.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::bucket::Bucket;
+use crate::error::CliError;
+use crate::message::write_out;
+use crate::output::{Facts, bytes, commas, duration, json, local_time, long_duration, shown};
+
+/// Prints a bucket. A stream of another shape is shown as far as it can be.
+pub(super) fn bucket(bucket: &Bucket, as_json: bool) -> Result<(), CliError> {
+    if as_json {
+        return json(&json!({ "bucket": bucket.name, "stream": bucket.info }));
+    }
+    write_out(facts(bucket).render().as_bytes())
+}
+
+fn facts(bucket: &Bucket) -> Facts {
+    let (config, state) = (&bucket.info["config"], &bucket.info["state"]);
+    let created = local_time(bucket.info["created"].as_str().unwrap_or_default());
+    let heading = format!("Information for Key-Value Store Bucket {} created {created}", bucket.name);
+    let mut facts = Facts::new(heading);
+    let limit = nanoseconds(&config["subject_delete_marker_ttl"]);
+    facts.section("Configuration");
+    facts.add("Bucket Name", &bucket.name);
+    facts.add("History Kept", commas(bucket.history().try_into().unwrap_or_default()));
+    facts.add("Values Stored", commas(state["messages"].as_u64().unwrap_or_default()));
+    facts.add("Compressed", (config["compression"] == "s2").to_string());
+    facts.add("Per-Key TTL Supported", limit.is_some().to_string());
+    facts.add_some("Limit Marker TTL", limit.map(long_duration));
+    facts.add("Backing Store Kind", "JetStream");
+    facts.add_some("Description", text(&config["description"]));
+    facts.add("Bucket Size", bytes(state["bytes"].as_u64().unwrap_or_default()));
+    facts.add("Maximum Bucket Size", size(&config["max_bytes"]));
+    facts.add("Maximum Value Size", size(&config["max_msg_size"]));
+    facts
+        .add("Maximum Age", nanoseconds(&config["max_age"]).map_or_else(|| "unlimited".to_owned(), duration));
+    facts.add_some("JetStream Stream", text(&config["name"]));
+    facts.add("Storage", if config["storage"] == "memory" { "Memory" } else { "File" });
+    let republish = &config["republish"];
+    if let (Some(from), Some(to)) = (text(&republish["src"]), text(&republish["dest"])) {
+        let is_headers = republish["headers_only"].as_bool().unwrap_or_default();
+        let name = if is_headers { "Republishing Headers" } else { "Republishing" };
+        facts.add(name, format!("{from} to {to}"));
+    }
+    origins(&mut facts, &bucket.info);
+    metadata(&mut facts, &config["metadata"]);
+    facts
+}
+
+/// Where a copy or an aggregating bucket has its keys from.
+fn origins(facts: &mut Facts, info: &Value) {
+    if info["mirror"].is_object() {
+        facts.section("Mirror Information");
+        origin(facts, "Origin Bucket", &info["mirror"]);
+    }
+    if let Some(sources) = info["sources"].as_array().filter(|sources| !sources.is_empty()) {
+        facts.section("Sources Information");
+        sources.iter().for_each(|source| origin(facts, "Source Bucket", source));
+    }
+}
+
+fn origin(facts: &mut Facts, name: &str, source: &Value) {
+    let stream = source["name"].as_str().unwrap_or_default();
+    facts.add(name, shown(stream.strip_prefix("KV_").unwrap_or(stream)));
+    facts.add_some("External API", text(&source["external"]["api"]));
+    facts.add("Last Seen", nanoseconds(&source["active"]).map_or_else(|| "never".to_owned(), long_duration));
+    facts.add("Lag", commas(source["lag"].as_u64().unwrap_or_default()));
+}
+
+/// What people have noted; the server's own notes begin with `_nats`.
+fn metadata(facts: &mut Facts, metadata: &Value) {
+    let Some(pairs) = metadata.as_object() else { return };
+    let own: Vec<_> = pairs.iter().filter(|(name, _)| !name.starts_with("_nats.")).collect();
+    if own.is_empty() {
+        return;
+    }
+    facts.section("Metadata");
+    for (name, value) in own {
+        facts.add(name, text(value).unwrap_or_default());
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().filter(|text| !text.is_empty()).map(shown)
+}
+
+/// A duration of the API; `None` where none is set.
+fn nanoseconds(value: &Value) -> Option<Duration> {
+    let nanoseconds = value.as_i64().filter(|ns| (1..i64::MAX).contains(ns))?;
+    Some(Duration::from_nanos(nanoseconds.unsigned_abs()))
+}
+
+/// A limit in bytes.
+fn size(value: &Value) -> String {
+    match value.as_i64() {
+        Some(limit) if limit >= 0 => bytes(limit.unsigned_abs()),
+        _ => "unlimited".to_owned(),
+    }
+}

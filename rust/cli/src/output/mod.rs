@@ -1,0 +1,32 @@
+//! What commands print: tables, facts, JSON, and texts that a terminal can take.
+
+mod facts;
+mod style;
+mod table;
+mod text;
+
+pub(crate) use facts::Facts;
+pub(crate) use style::{Color, paint};
+pub(crate) use table::Table;
+pub(crate) use text::{bytes, commas, duration, local_time, long_duration, shown, shown_value};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::error::CliError;
+use crate::message::write_out;
+
+/// Prints a line.
+pub(crate) fn line(text: &str) -> Result<(), CliError> {
+    write_out(format!("{text}\n").as_bytes())
+}
+
+/// Prints a value as JSON, on one line: the form of lists.
+pub(crate) fn json_line(value: &impl Serialize) -> Result<(), CliError> {
+    line(&serde_json::to_string(value).unwrap_or_default())
+}
+
+/// Prints a value as JSON that people can read.
+pub(crate) fn json(value: &Value) -> Result<(), CliError> {
+    line(&format!("{value:#}"))
+}

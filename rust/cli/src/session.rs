@@ -1,0 +1,167 @@
+//! A connection to JetStream: requests of its API, and what they answer.
+
+use std::time::Duration;
+
+use async_nats::jetstream;
+use bytes::Bytes;
+use clap::Args;
+use serde_json::Value;
+
+use crate::args::ConnectionArgs;
+use crate::connection::{Connection, client_error};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::values::parse_duration;
+
+/// Where JetStream is, and how long to wait for it.
+#[derive(Debug, Args)]
+pub(crate) struct JetStreamArgs {
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    /// How long to wait for answers of the server
+    #[arg(long, env = "NATS_TIMEOUT", default_value = "5s", value_parser = parse_duration, value_name = "TIME", global = true)]
+    pub(crate) timeout: Duration,
+    /// JetStream domain to talk to
+    #[arg(long, value_name = "DOMAIN", global = true)]
+    pub(crate) js_domain: Option<String>,
+    /// Prefix of the subjects of JetStream's API, where an account imports it under another name
+    #[arg(long, value_name = "PREFIX", conflicts_with = "js_domain", global = true)]
+    pub(crate) js_api_prefix: Option<String>,
+    /// Print JSON: a value a line for lists
+    #[arg(short, long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// The prefix of JetStream's API where nothing says otherwise.
+const API: &str = "$JS.API";
+
+/// A connection to a server with JetStream.
+pub(crate) struct Session {
+    pub(crate) connection: Connection,
+    pub(crate) context: jetstream::Context,
+    prefix: String,
+    timeout: Duration,
+}
+
+impl Session {
+    /// Connects.
+    ///
+    /// # Errors
+    /// There is no server, or it does not let us in.
+    pub(crate) async fn open(args: &JetStreamArgs) -> Result<Self, CliError> {
+        let named = args.connection.context.as_deref().map(Context::load).transpose()?.unwrap_or_default();
+        let connection = Connection::open(&args.connection, args.timeout).await?;
+        let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let domain = args.js_domain.clone().or_else(|| some(&named.jetstream_domain));
+        let prefix = args.js_api_prefix.clone().or_else(|| some(&named.jetstream_api_prefix));
+        let prefix = match (domain, prefix) {
+            (Some(domain), _) => format!("$JS.{domain}.API"),
+            (None, Some(prefix)) => prefix.trim_end_matches('.').to_owned(),
+            (None, None) => API.to_owned(),
+        };
+        let mut context = jetstream::with_prefix(connection.client.clone(), &prefix);
+        context.set_timeout(args.timeout);
+        Ok(Self { connection, context, prefix, timeout: args.timeout })
+    }
+
+    /// The prefix of JetStream's API, if it is not the usual one: messages for its streams begin with it too.
+    pub(crate) fn foreign_prefix(&self) -> Option<&str> {
+        Some(self.prefix.as_str()).filter(|prefix| *prefix != API)
+    }
+
+    /// Asks JetStream's API; `call` is what follows its prefix, such as `STREAM.INFO.ORDERS`.
+    ///
+    /// # Errors
+    /// [`CliError::Api`] if the server refuses.
+    pub(crate) async fn ask(&mut self, call: &str, body: Option<&Value>) -> Result<Value, CliError> {
+        let subject = format!("{}.{call}", self.prefix);
+        let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
+        let message = self.request(subject, None, body).await?;
+        let answer: Value = serde_json::from_slice(&message.payload)
+            .map_err(|error| CliError::Client(format!("the server's answer is no JSON: {error}")))?;
+        refusal(&answer).map_or(Ok(answer), Err)
+    }
+
+    /// Stores a message and returns the answer to it.
+    ///
+    /// # Errors
+    /// [`CliError::Api`] if the stream refuses it.
+    pub(crate) async fn store(
+        &mut self,
+        subject: String,
+        headers: Option<async_nats::HeaderMap>,
+        payload: Bytes,
+    ) -> Result<Value, CliError> {
+        let message = self.request(subject, headers, payload).await?;
+        let answer: Value = serde_json::from_slice(&message.payload)
+            .map_err(|_| CliError::Client("no stream takes this subject".to_owned()))?;
+        refusal(&answer).map_or(Ok(answer), Err)
+    }
+
+    /// A request whose answer is a message, such as a direct get; `call` as in [`Session::ask`].
+    pub(crate) async fn ask_message(
+        &mut self,
+        call: &str,
+        body: Bytes,
+    ) -> Result<async_nats::Message, CliError> {
+        self.request(format!("{}.{call}", self.prefix), None, body).await
+    }
+
+    /// Sends a request. What the server complains of meanwhile, such as a missing permission, is the error: no answer comes then.
+    async fn request(
+        &mut self,
+        subject: String,
+        headers: Option<async_nats::HeaderMap>,
+        payload: Bytes,
+    ) -> Result<async_nats::Message, CliError> {
+        let max = self.connection.client.server_info().max_payload;
+        if payload.len() > max {
+            let len = payload.len();
+            return Err(CliError::Client(format!(
+                "{len} bytes are more than the server's max_payload of {max} takes"
+            )));
+        }
+        let request = async_nats::Request::new().payload(payload).timeout(Some(self.timeout));
+        let request = headers.into_iter().fold(request, async_nats::Request::headers);
+        let client = self.connection.client.clone();
+        let seconds = self.timeout.as_secs_f64();
+        tokio::select! {
+            biased;
+            result = client.send_request(subject.clone(), request) => result.map_err(|error| match error.kind() {
+                async_nats::client::RequestErrorKind::NoResponders => CliError::NoJetStream { subject },
+                async_nats::client::RequestErrorKind::TimedOut => CliError::NoReply { subject, seconds },
+                _ => client_error(error),
+            }),
+            complaint = self.connection.complaint() => Err(complaint),
+        }
+    }
+}
+
+/// The error in an answer of JetStream's API.
+fn refusal(answer: &Value) -> Option<CliError> {
+    let error = answer.get("error")?;
+    let number = |name: &str| error.get(name).and_then(Value::as_u64).unwrap_or_default();
+    Some(CliError::Api {
+        code: number("code"),
+        err_code: number("err_code"),
+        description: crate::output::shown(
+            error.get("description").and_then(Value::as_str).unwrap_or("no reason given"),
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn refusals_have_code_and_reason() {
+        assert!(refusal(&json!({"stream": "A", "seq": 1})).is_none());
+        let error =
+            refusal(&json!({"error": {"code": 404, "err_code": 10059, "description": "stream not found"}}));
+        assert!(matches!(error, Some(CliError::Api { code: 404, err_code: 10059, .. })));
+        assert!(refusal(&json!({"error": 5})).is_some());
+    }
+}
