@@ -54,7 +54,8 @@ a line stands for any text, a line ``...`` for any number of lines (none too). W
 ``any-order``    the block's output lines may come in any order (no ``...`` lines here).
 ``needs=X,Y``    leave the block out, and report that, where X is missing. X is ``docker`` (the lab
                  runs on Docker), ``binary`` (there is a ``stonechat-server``), ``stonechat`` (the
-                 Python module), or else the name of a program (``go``, ``curl``).
+                 Python module), ``image:NAME`` (Docker has that image), or else the name of a
+                 program (``go``, ``curl``).
 ``server=kill``  with Docker the block runs as it is written (``docker compose kill``); without, the
                  lab's server is killed in the same place. ``server=restart`` likewise.
 ``fresh-ports``  the command starts a server of its own: every 4222 and 8222 in it and in its output

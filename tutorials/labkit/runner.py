@@ -204,6 +204,8 @@ class SectionRunner:
             return "" if servers.binary() else "there is no stonechat-server"
         if need == "stonechat":
             return "" if servers.has_module() else "the module stonechat is not installed"
+        if need.startswith("image:"):
+            return "" if servers.has_image(need[6:]) else f"the image {need[6:]} is not built"
         return "" if shutil.which(need) else f"there is no {need}"
 
 

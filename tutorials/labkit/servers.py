@@ -249,6 +249,16 @@ def has_module() -> bool:
 
 
 @functools.cache
+def has_image(name: str) -> bool:
+    """Whether Docker has an image of this name."""
+    try:
+        done = subprocess.run(["docker", "image", "inspect", name], capture_output=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+@functools.cache
 def docker_problem() -> str:
     """Why the labs can't run on Docker; empty when they can."""
     checks = (

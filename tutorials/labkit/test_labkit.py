@@ -214,13 +214,13 @@ def test_kill_and_restart_reach_the_server(run_text: RunText) -> None:
 def test_what_is_missing_is_left_out_and_told(run_text: RunText) -> None:
     runner = run_text(
         """
-        ```console needs=no-such-program,docker
+        ```console needs=no-such-program,docker,image:no-such-image
         $ false
         ```
         """
     )
     [sentence] = runner.left_out
-    assert "there is no no-such-program, the lab does not run on Docker" in sentence
+    assert "there is no no-such-program, the lab does not run on Docker, the image no-such-image" in sentence
 
 
 def test_unknown_word_is_refused(tmp_path: Path) -> None:
