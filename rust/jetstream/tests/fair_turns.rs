@@ -9,7 +9,7 @@ mod support;
 
 use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
-use stonechat_jetstream::engine::{AccountLimits, Durability, Engine, Interest};
+use stonechat_jetstream::engine::{AccountLimits, Detail, Durability, Engine, Interest, Surveyed};
 use stonechat_jetstream::stream::Publish;
 use stonechat_store::disk::sim::SimDisk;
 use support::Store;
@@ -271,4 +271,89 @@ fn count_waiting(filters: &Value, start: u64) {
     let settled = world.ask(0, "CONSUMER.INFO.S.C", &Value::Null);
     assert_eq!(settled["num_pending"], left, "{filters} {start}");
     assert!(answer["error"].is_null());
+}
+
+#[test]
+fn a_list_of_large_configurations_ends_where_a_page_is_full() {
+    let mut world = World::new();
+    let pad = "x".repeat(100_000);
+    for i in 0..30 {
+        let subjects = json!([format!("a.{i}"), format!("b.{i}")]);
+        let config = json!({"name": format!("S{i:02}"), "subjects": subjects, "metadata": {"pad": pad}});
+        world.ask(0, &format!("STREAM.CREATE.S{i:02}"), &config);
+        let config = json!({"durable_name": format!("C{i:02}"), "metadata": {"pad": pad}});
+        let request = json!({"stream_name": "S00", "config": config});
+        world.ask(0, &format!("CONSUMER.DURABLE.CREATE.S00.C{i:02}"), &request);
+    }
+    for (path, list) in [("STREAM.LIST", "streams"), ("CONSUMER.LIST.S00", "consumers")] {
+        let (mut names, mut pages) = (Vec::new(), 0);
+        while names.len() < 30 {
+            world.send(0, path, &json!({"offset": names.len()}), "page");
+            world.send(1, "STREAM.NAMES", &Value::Null, "other");
+            assert!(world.wait("other").0 <= 2);
+            let page = world.wait("page").1;
+            assert_eq!((&page["total"], &page["offset"]), (&json!(30), &json!(names.len())));
+            let told = page[list].as_array().expect("a list");
+            assert!(!told.is_empty() && page.to_string().len() < 1_500_000);
+            // Clients add either of both to the offset.
+            assert!(page["limit"] == told.len() || names.len() + told.len() == 30);
+            let name =
+                |item: &Value| item["config"]["name"].as_str().or(item["name"].as_str()).map(str::to_owned);
+            names.extend(told.iter().filter_map(name));
+            pages += 1;
+        }
+        assert!(names.is_sorted() && pages == 3, "{pages}");
+    }
+    world.send(0, "STREAM.NAMES", &json!({"subject": "*.1*"}), "none");
+    assert_eq!(world.wait("none").1["streams"], Value::Null);
+    let found = world.ask(0, "STREAM.NAMES", &json!({"subject": "*.17", "offset": 0}));
+    assert_eq!(found["streams"], json!(["S17"]));
+    let found = world.ask(0, "STREAM.LIST", &json!({"subject": "b.*", "offset": 28}));
+    assert_eq!((&found["total"], &found["streams"][1]["config"]["name"]), (&json!(30), &json!("S29")));
+}
+
+#[test]
+fn figures_are_collected_in_steps() {
+    let mut world = World::new();
+    for i in 0..20 {
+        let name = format!("S{i:02}");
+        world.ask(0, &format!("STREAM.CREATE.{name}"), &json!({"name": name}));
+        for c in 0..i {
+            let request = json!({"stream_name": name, "config": {"durable_name": format!("C{c}")}});
+            world.ask(0, &format!("CONSUMER.DURABLE.CREATE.{name}.C{c}"), &request);
+        }
+    }
+    let detail = Detail {
+        accounts: true,
+        streams: true,
+        consumers: true,
+        config: true,
+        limit: 10,
+        ..Detail::default()
+    };
+    let (mut survey, mut steps) = (world.engine.survey(detail), 1);
+    let figures = loop {
+        match survey.step(&mut world.engine) {
+            Surveyed::Figures(figures) => break figures,
+            Surveyed::More(more) => survey = more,
+        }
+        if steps == 1 {
+            // What goes meanwhile is left out.
+            world.ask(0, "STREAM.DELETE.S19", &Value::Null);
+        }
+        steps += 1;
+    };
+    assert!(steps > 3, "{steps}");
+    let accounts = figures["account_details"].as_array().expect("accounts");
+    let names: Vec<&Value> = accounts.iter().map(|account| &account["name"]).collect();
+    assert_eq!(names, ["$G", "other"]);
+    let streams = accounts[0]["stream_detail"].as_array().expect("streams");
+    assert_eq!(streams.len(), 19);
+    for (i, stream) in streams.iter().enumerate() {
+        assert_eq!(stream["name"], format!("S{i:02}"));
+        let consumers = stream["consumer_detail"].as_array().map_or(0, Vec::len);
+        assert_eq!(consumers, i);
+        assert!(i == 0 || stream["consumer_detail"][0]["config"]["durable_name"] == "C0");
+    }
+    assert!(accounts[1]["stream_detail"].is_null());
 }

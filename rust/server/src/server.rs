@@ -521,7 +521,7 @@ impl Shared {
         if let Some(jetstream) = jetstream {
             info!("Initiating JetStream Shutdown...");
             // It waits for the disk.
-            let _ = tokio::task::spawn_blocking(move || jetstream.stop()).await;
+            let _ = tokio::task::spawn_blocking(move || jetstream.stop(true)).await;
             info!("JetStream Shutdown");
         }
         *self.companions.lock() = Companions::default();
@@ -572,7 +572,7 @@ impl Shared {
                     drop(slot);
                     if let Some(stopped) = stopped {
                         info!("Initiating JetStream Shutdown...");
-                        stopped.stop();
+                        stopped.stop(false);
                         info!("JetStream Shutdown");
                     }
                     None

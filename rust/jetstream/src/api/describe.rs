@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 use stonechat_store::disk::Disk;
 
+use super::lists::Page;
 use super::long::{Long, STEP};
-use super::{Reply, Request, fields};
+use super::{Answer, Reply, Request, fields};
 use crate::engine::Engine;
 use crate::error;
 
@@ -17,8 +18,12 @@ pub(super) struct Describe {
     /// The type of the answer.
     kind: &'static str,
     ids: Vec<u32>,
-    /// What was described.
-    told: Vec<Value>,
+    /// How many of them were described.
+    at: usize,
+    /// The one consumer that was described; empty if it is gone.
+    told: Answer,
+    /// The page that was described.
+    page: Page,
     about: About,
 }
 
@@ -39,7 +44,7 @@ enum About {
 impl Describe {
     /// One consumer.
     pub(super) fn one(kind: &'static str, id: u32) -> Self {
-        Self { kind, ids: vec![id], told: Vec::new(), about: About::One }
+        Self { kind, ids: vec![id], at: 0, told: Answer::new(), page: Page::default(), about: About::One }
     }
 
     /// One that begins anew.
@@ -49,7 +54,7 @@ impl Describe {
 
     /// A page of a list.
     pub(super) fn page(kind: &'static str, ids: Vec<u32>, total: usize, offset: usize, limit: usize) -> Self {
-        Self { kind, ids, told: Vec::new(), about: About::Page { total, offset, limit } }
+        Self { ids, about: About::Page { total, offset, limit }, ..Self::one(kind, 0) }
     }
 }
 
@@ -68,31 +73,40 @@ impl<D: Disk> Engine<D> {
     /// Goes on with it; the answer when it is done.
     pub(super) fn go_on_describing(&mut self, describe: &mut Describe, budget: &mut usize) -> Option<Reply> {
         let stamped = !matches!(describe.about, About::Page { .. });
-        while let Some(id) = describe.ids.get(describe.told.len()).copied() {
+        while let Some(id) = describe.ids.get(describe.at).copied().filter(|_| !describe.page.is_full()) {
             if *budget == 0 || !self.count_for(id, budget) {
                 return None;
             }
             *budget = budget.saturating_sub(CONSUMER);
-            describe.told.push(Value::Object(self.describe_consumer(id, stamped)));
+            describe.at += 1;
+            let told = self.describe_consumer(id, stamped);
+            if stamped {
+                describe.told = told;
+            } else if !told.is_empty() {
+                // Consumers that are gone meanwhile have nothing to be told.
+                *budget = budget.saturating_sub(describe.page.push(&Value::Object(told)));
+            }
         }
+        let mut part = None;
         let mut told = std::mem::take(&mut describe.told);
         let result = match describe.about {
             About::Page { total, offset, limit } => {
-                // Those that went meanwhile have nothing to be told.
-                told.retain(|told| told.as_object().is_some_and(|told| !told.is_empty()));
-                Ok(fields(json!({"total": total, "offset": offset, "limit": limit, "consumers": told})))
+                let page = std::mem::take(&mut describe.page);
+                let limit = page.limit(limit, describe.at < describe.ids.len());
+                let place = self.host.unique_id();
+                let answer = json!({"total": total, "offset": offset, "limit": limit, "consumers": place});
+                part = Some((place, page.into_json()));
+                Ok(fields(answer))
             }
-            About::One | About::Reset(_) => match told.pop() {
-                Some(Value::Object(mut answer)) if !answer.is_empty() => {
-                    if let About::Reset(start) = describe.about {
-                        answer.insert("reset_seq".to_owned(), start.into());
-                    }
-                    Ok(answer)
+            About::One | About::Reset(_) if !told.is_empty() => {
+                if let About::Reset(start) = describe.about {
+                    told.insert("reset_seq".to_owned(), start.into());
                 }
-                _ => Err(error::CONSUMER_NOT_FOUND.error()),
-            },
+                Ok(told)
+            }
+            About::One | About::Reset(_) => Err(error::CONSUMER_NOT_FOUND.error()),
         };
-        let reply = Reply::new(describe.kind, result);
+        let reply = Reply::new(describe.kind, result).with_part(part);
         Some(match describe.about {
             About::One => reply,
             About::Reset(_) => reply.or(json!({"reset_seq": 0})),

@@ -1,4 +1,4 @@
-//! Stream info, names and lists.
+//! What is told of one stream.
 
 use std::fmt::Write;
 use std::ops::ControlFlow;
@@ -7,17 +7,14 @@ use serde_json::{Value, json};
 use stonechat_store::disk::Disk;
 use stonechat_store::index::Filter;
 use stonechat_store::messages::Messages;
-use stonechat_subject::overlaps;
 
 use super::long::{Long, some_subjects};
-use super::requests::{InfoRequest, ListRequest};
+use super::requests::InfoRequest;
 use super::{API_LEVEL, Answer, Reply, Request, fields};
 use crate::engine::{Engine, Storage, Stream};
 use crate::error::ApiError;
 use crate::time::rfc3339;
 
-const NAMES_MAX: usize = 1024;
-const LIST_MAX: usize = 256;
 const SUBJECTS_MAX: usize = 100_000;
 
 impl<D: Disk> Engine<D> {
@@ -99,51 +96,6 @@ impl<D: Disk> Engine<D> {
             info.insert("domain".to_owned(), domain.as_str().into());
         }
         info
-    }
-
-    /// Names of the streams whose subjects collide with `subject`, or of all if that is empty.
-    fn names(&self, account: u32, subject: &str) -> Vec<(&String, &Stream<D>)> {
-        let Some(account) = self.accounts.get(account as usize) else { return Vec::new() };
-        let streams =
-            account.streams.iter().filter_map(|(name, group)| Some((name, self.streams.get(group)?)));
-        let wanted = |stream: &Stream<D>| {
-            subject.is_empty() || stream.subjects().iter().any(|s| overlaps(s.as_bytes(), subject.as_bytes()))
-        };
-        streams.filter(|(_, stream)| wanted(stream)).collect()
-    }
-
-    pub(super) fn stream_names(&self, account: u32, payload: &[u8]) -> Reply {
-        let answer = ListRequest::decode(payload, self.options.strict).map(|request| {
-            let names = self.names(account, &request.subject);
-            let offset = request.offset.clamp(0, names.len() as i64) as usize;
-            let page: Vec<&String> =
-                names.iter().skip(offset).take(NAMES_MAX).map(|(name, _)| *name).collect();
-            // Go shows a list that nothing was ever added to as null.
-            let streams = if page.is_empty() { Value::Null } else { json!(page) };
-            fields(json!({"total": names.len(), "offset": offset, "limit": NAMES_MAX, "streams": streams}))
-        });
-        Reply::new("stream_names_response", answer)
-            .or(json!({"total": 0, "offset": 0, "limit": 0, "streams": null}))
-    }
-
-    pub(super) fn stream_list(&self, account: u32, payload: &[u8]) -> Reply {
-        let answer = ListRequest::decode(payload, self.options.strict).map(|request| {
-            let streams = self.names(account, &request.subject);
-            let offset = request.offset.clamp(0, streams.len() as i64) as usize;
-            let page: Vec<Value> = streams
-                .iter()
-                .skip(offset)
-                .take(LIST_MAX)
-                .map(|(_, stream)| {
-                    let mut info = self.describe(stream, false, false, None);
-                    info.insert("ts".to_owned(), rfc3339(self.now).into());
-                    Value::Object(info)
-                })
-                .collect();
-            fields(json!({"total": streams.len(), "offset": offset, "limit": LIST_MAX, "streams": page}))
-        });
-        Reply::new("stream_list_response", answer)
-            .or(json!({"total": 0, "offset": 0, "limit": 0, "streams": []}))
     }
 }
 

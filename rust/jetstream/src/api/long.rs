@@ -12,12 +12,13 @@ use super::configure::{Changes, Configure};
 use super::consume::Consume;
 use super::describe::Describe;
 use super::info::Listing;
+use super::lists::Streams;
 use super::purge::Purge;
 use super::queue::Owned;
 use crate::engine::Engine;
 
 /// Messages or subjects that are looked at in one step; few where it is tested, so that there are several.
-pub(super) const STEP: usize = if cfg!(debug_assertions) { 64 } else { 8192 };
+pub(crate) const STEP: usize = if cfg!(debug_assertions) { 64 } else { 8192 };
 
 /// The same of subjects that are compared.
 pub(super) const CHECKS: usize = if cfg!(debug_assertions) { 1024 } else { STEP };
@@ -48,6 +49,7 @@ pub(super) fn some_subjects(
 pub(super) enum Long {
     Purge(Purge),
     Listing(Listing),
+    Streams(Box<Streams>),
     Direct(Box<Direct>),
     Configure(Box<Configure>),
     Consume(Box<Consume>),
@@ -101,6 +103,7 @@ impl<D: Disk> Engine<D> {
                 budget = 0;
                 self.go_on_listing(listing)
             }
+            Long::Streams(streams) => self.go_on_with_streams(request.account, streams, &mut budget),
             Long::Describe(describe) => self.go_on_describing(describe, &mut budget),
             Long::Configure(configure) => self.go_on_configuring(request, configure, &mut budget),
             Long::Delete(changes) => self.go_on_deleting(changes, &mut budget),

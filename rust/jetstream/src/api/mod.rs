@@ -9,6 +9,7 @@ mod consumers;
 mod describe;
 mod direct;
 mod info;
+mod lists;
 mod long;
 mod messages;
 mod purge;
@@ -16,6 +17,8 @@ mod queue;
 mod requests;
 mod streams;
 
+use lists::Told;
+pub(crate) use long::STEP;
 pub(crate) use queue::Requests;
 
 use serde_json::{Map, Value, json};
@@ -158,8 +161,8 @@ impl<D: Disk> Engine<D> {
             ["STREAM", "CREATE", name] => self.configure_stream(name, request, true),
             ["STREAM", "UPDATE", name] => self.configure_stream(name, request, false),
             ["STREAM", "INFO", name] => self.stream_info(name, request),
-            ["STREAM", "NAMES"] => Some(self.stream_names(account, payload)),
-            ["STREAM", "LIST"] => Some(self.stream_list(account, payload)),
+            ["STREAM", "NAMES"] => self.list_streams(Told::Name, request),
+            ["STREAM", "LIST"] => self.list_streams(Told::Info, request),
             ["STREAM", "DELETE", name] => self.delete_stream(name, request),
             ["STREAM", "PURGE", name] => self.purge_stream(name, request),
             ["STREAM", "MSG", "GET", name] => Some(self.get_message(account, name, payload)),

@@ -21,6 +21,11 @@ const TURN: usize = STEP;
 const REQUEST: usize = STEP / 64;
 /// So many bytes of a request or an answer cost a whole turn.
 const BYTES: usize = 128 << 10;
+/// The cost of making or reading JSON of this length.
+pub(super) fn cost_of_bytes(bytes: usize) -> usize {
+    bytes * STEP / BYTES
+}
+
 /// Requests of an account that go on beside each other.
 const BESIDE_MAX: usize = 64;
 /// Requests of an account that wait, unless configured, and bytes of them, of one account and of all.
@@ -163,7 +168,7 @@ impl Requests {
 
     /// Takes note of an answer.
     pub(super) fn spend_bytes(&mut self, bytes: usize) {
-        self.spend(bytes * STEP / BYTES);
+        self.spend(cost_of_bytes(bytes));
     }
 
     /// Whether a request of this account may be worked on at once.

@@ -292,7 +292,7 @@ impl<D: Disk> Engine<D> {
         let group = c.stream;
         self.consumers.insert(id, c);
         if !is_done {
-            self.watch_removals(group);
+            self.watch_removals_for(group, id);
         }
         is_done
     }
@@ -318,6 +318,7 @@ impl<D: Disk> Engine<D> {
         c.forget_count();
         let group = c.stream;
         self.note_unlogged(id);
+        self.watch_removals_for(group, id);
         if let Some(stream) = self.streams.get(&group) {
             let below = stream.core.messages().last_sequence();
             if stream.core.config().retention == crate::stream::Retention::Interest && start <= below + 1 {

@@ -147,7 +147,7 @@ impl<D: Disk> Engine<D> {
         self.note_unlogged(id);
         self.announce_consumer(id, true);
         self.learn_interest(id);
-        self.watch_removals(group);
+        self.watch_removals_for(group, id);
         if new_filters {
             self.release_unneeded(group);
         }
@@ -193,7 +193,7 @@ impl<D: Disk> Engine<D> {
         if let Some(account) = self.accounts.get_mut(stream.account as usize) {
             account.consumers = account.consumers.saturating_sub(1);
         }
-        self.watch_removals(c.stream);
+        self.watch_removals_for(c.stream, id);
     }
 
     /// Tells all who wait for messages that the server ends.

@@ -66,7 +66,7 @@ impl<D: Disk> Engine<D> {
             if !is_known {
                 let group = c.stream;
                 self.consumers.insert(id, c);
-                self.watch_removals(group);
+                self.watch_removals_for(group, id);
                 return self.wake(id);
             }
         }
@@ -116,7 +116,7 @@ impl<D: Disk> Engine<D> {
         }
         let group = c.stream;
         self.consumers.insert(id, c);
-        self.watch_removals(group);
+        self.watch_removals_for(group, id);
         for note in notes {
             self.tell(id, note);
         }

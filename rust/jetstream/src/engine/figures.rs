@@ -1,12 +1,14 @@
 //! What monitoring asks of the engine.
 
-use hashbrown::HashMap;
 use serde_json::{Value, json};
 use stonechat_store::disk::Disk;
 use stonechat_store::messages::Messages;
 
 use super::{Account, Engine, Stream};
-use crate::api::API_LEVEL;
+use crate::api::{API_LEVEL, STEP};
+
+/// The cost of describing an account, a stream or a consumer, without lists in its configuration.
+const ITEM: usize = STEP / 64;
 
 /// How much is to be told.
 #[derive(Debug, Clone, Default)]
@@ -27,29 +29,130 @@ pub struct Detail {
     pub limit: usize,
 }
 
-impl<D: Disk> Engine<D> {
-    /// JetStream's figures, as `/jsz` names them.
-    pub fn figures(&mut self, detail: &Detail) -> Value {
-        let mut consumers: HashMap<u32, Vec<Value>> = HashMap::new();
-        if detail.consumers {
-            let mut ids: Vec<(u32, u32)> = self.consumers.iter().map(|(id, c)| (c.stream, *id)).collect();
-            ids.sort_unstable();
-            for (group, id) in ids {
-                let mut info = self.describe_consumer(id, false);
-                if !detail.config {
-                    info.remove("config");
+/// Figures that are being collected, in steps of about a millisecond.
+#[derive(Debug)]
+pub struct Survey {
+    detail: Detail,
+    /// What is said of all accounts together.
+    totals: Value,
+    /// Accounts, streams and consumers that have yet to be told, in reverse order.
+    accounts: Vec<u32>,
+    streams: Vec<u32>,
+    consumers: Vec<u32>,
+    /// The account and the stream that are being described.
+    account: Option<Value>,
+    stream: Option<Value>,
+    told_accounts: Vec<Value>,
+    told_streams: Vec<Value>,
+    told_consumers: Vec<Value>,
+}
+
+/// What a step of a [`Survey`] ended with.
+#[derive(Debug)]
+pub enum Surveyed {
+    /// There is more to collect.
+    More(Box<Survey>),
+    /// All figures, as `/jsz` names them.
+    Figures(Value),
+}
+
+impl Survey {
+    /// Collects some figures more.
+    pub fn step<D: Disk>(mut self: Box<Self>, engine: &mut Engine<D>) -> Surveyed {
+        let mut budget = STEP;
+        while budget > 0 {
+            if let Some(id) = self.consumers.last().copied() {
+                if !engine.count_for(id, &mut budget) {
+                    break;
                 }
-                info.insert("cluster".to_owned(), json!({"leader": self.options.server_name}));
-                consumers.entry(group).or_default().push(Value::Object(info));
+                self.consumers.pop();
+                self.told_consumers.extend(engine.consumer_figures(id, &self.detail, &mut budget));
+            } else if let Some(mut stream) = self.stream.take() {
+                put_list(&mut stream, "consumer_detail", &mut self.told_consumers);
+                self.told_streams.push(stream);
+            } else if let Some(group) = self.streams.pop() {
+                let Some(stream) = engine.streams.get(&group) else { continue };
+                let config = stream.core.config();
+                budget = budget.saturating_sub(ITEM + config.subjects.len() + config.sources.len());
+                if self.detail.consumers {
+                    self.consumers = stream.consumers.values().copied().collect();
+                    self.consumers.sort_unstable_by(|a, b| b.cmp(a));
+                }
+                self.stream = Some(engine.stream_figures(stream, &self.detail));
+            } else if let Some(mut account) = self.account.take() {
+                put_list(&mut account, "stream_detail", &mut self.told_streams);
+                self.told_accounts.push(account);
+            } else if let Some(number) = self.accounts.pop() {
+                let Some(account) = engine.accounts.get(number as usize) else { continue };
+                budget = budget.saturating_sub(ITEM);
+                if self.detail.streams {
+                    self.streams = account.streams.values().rev().copied().collect();
+                }
+                self.account = Some(account_figures(account));
+            } else {
+                put_list(&mut self.totals, "account_details", &mut self.told_accounts);
+                return Surveyed::Figures(self.totals);
             }
         }
+        Surveyed::More(self)
+    }
+}
+
+/// Puts a list into an object, unless it is empty.
+fn put_list(into: &mut Value, key: &str, list: &mut Vec<Value>) {
+    if !list.is_empty() {
+        into[key] = std::mem::take(list).into();
+    }
+}
+
+fn account_figures(account: &Account) -> Value {
+    json!({
+        "name": &*account.name,
+        "id": &*account.name,
+        "memory": account.memory,
+        "storage": account.storage,
+        // As nats-server 2.15: the account's limits, of which -1 is the greatest number.
+        "reserved_memory": account.limits.unwrap_or_default().max_memory as u64,
+        "reserved_storage": account.limits.unwrap_or_default().max_storage as u64,
+        "accounts": 0,
+        "ha_assets": 0,
+        "api": { "level": 0, "total": account.api_total, "errors": account.api_errors },
+    })
+}
+
+impl<D: Disk> Engine<D> {
+    /// Begins to collect JetStream's figures.
+    pub fn survey(&self, detail: Detail) -> Box<Survey> {
+        let wanted = |(account, _): &(&Account, u32)| {
+            account.limits.is_some() && (detail.account.is_empty() || *account.name == *detail.account)
+        };
+        let accounts = self.accounts.iter().zip(0..).filter(|_| detail.accounts).filter(wanted);
+        let mut accounts: Vec<u32> =
+            accounts.skip(detail.offset).take(detail.limit).map(|(_, number)| number).collect();
+        accounts.reverse();
+        Box::new(Survey {
+            totals: self.totals(),
+            detail,
+            accounts,
+            streams: Vec::new(),
+            consumers: Vec::new(),
+            account: None,
+            stream: None,
+            told_accounts: Vec::new(),
+            told_streams: Vec::new(),
+            told_consumers: Vec::new(),
+        })
+    }
+
+    /// What is said of all accounts together.
+    fn totals(&self) -> Value {
         let (total, errors) = self.api_counts();
         let (mut reserved_memory, mut reserved_storage) = (0, 0);
         for stream in self.streams.values() {
             let bytes = stream.core.config().max_bytes.max(0);
             *if stream.is_logged() { &mut reserved_storage } else { &mut reserved_memory } += bytes;
         }
-        let mut figures = json!({
+        json!({
             "memory": self.memory,
             "storage": self.storage,
             "reserved_memory": reserved_memory,
@@ -61,58 +164,19 @@ impl<D: Disk> Engine<D> {
             "consumers": self.consumers.len(),
             "messages": self.message_count(),
             "bytes": self.memory + self.storage,
-        });
-        if detail.accounts {
-            let wanted = |account: &&Account| {
-                account.limits.is_some() && (detail.account.is_empty() || *account.name == *detail.account)
-            };
-            let accounts: Vec<Value> = self
-                .accounts
-                .iter()
-                .filter(wanted)
-                .skip(detail.offset)
-                .take(detail.limit)
-                .map(|account| self.account_figures(account, detail, &consumers))
-                .collect();
-            if !accounts.is_empty() {
-                figures["account_details"] = accounts.into();
-            }
-        }
-        figures
+        })
     }
 
-    fn account_figures(
-        &self,
-        account: &Account,
-        detail: &Detail,
-        consumers: &HashMap<u32, Vec<Value>>,
-    ) -> Value {
-        let mut figures = json!({
-            "name": &*account.name,
-            "id": &*account.name,
-            "memory": account.memory,
-            "storage": account.storage,
-            // As nats-server 2.15: the account's limits, of which -1 is the greatest number.
-            "reserved_memory": account.limits.unwrap_or_default().max_memory as u64,
-            "reserved_storage": account.limits.unwrap_or_default().max_storage as u64,
-            "accounts": 0,
-            "ha_assets": 0,
-            "api": { "level": 0, "total": account.api_total, "errors": account.api_errors },
-        });
-        let groups = account.streams.values().filter(|_| detail.streams);
-        let streams: Vec<Value> = groups
-            .filter_map(|group| {
-                let mut figures = self.stream_figures(self.streams.get(group)?, detail);
-                if let Some(consumers) = consumers.get(group) {
-                    figures["consumer_detail"] = consumers.as_slice().into();
-                }
-                Some(figures)
-            })
-            .collect();
-        if !streams.is_empty() {
-            figures["stream_detail"] = streams.into();
+    /// What is said of a consumer; `None` if it is gone.
+    fn consumer_figures(&mut self, id: u32, detail: &Detail, budget: &mut usize) -> Option<Value> {
+        let filters = self.consumers.get(&id)?.filters().len();
+        *budget = budget.saturating_sub(ITEM + filters);
+        let mut info = self.describe_consumer(id, false);
+        if !detail.config {
+            info.remove("config");
         }
-        figures
+        info.insert("cluster".to_owned(), json!({"leader": self.options.server_name}));
+        Some(Value::Object(info))
     }
 
     fn stream_figures(&self, stream: &Stream<D>, detail: &Detail) -> Value {

@@ -10,14 +10,26 @@ const FILTERS_MAX: usize = 64;
 
 /// The consumers of a stream that are told of its changes, by their numbers.
 pub(super) struct Hot {
-    /// All, in the order in which they came.
+    /// All consumers, in ascending order: so that a stream with very many of them removes one in little time.
     all: Vec<u32>,
-    /// Those that are told of every message.
+    /// Those that are told of every message, in ascending order.
     always: Vec<u32>,
     /// The others, by their filters.
     filtered: Sublist<u32>,
     filters: HashMap<u32, Box<[Box<str>]>>,
     found: Matches<u32>,
+}
+
+fn add(ids: &mut Vec<u32>, id: u32) {
+    if let Err(at) = ids.binary_search(&id) {
+        ids.insert(at, id);
+    }
+}
+
+fn take_out(ids: &mut Vec<u32>, id: u32) {
+    if let Ok(at) = ids.binary_search(&id) {
+        ids.remove(at);
+    }
 }
 
 impl fmt::Debug for Hot {
@@ -49,14 +61,24 @@ impl Hot {
         self.filters.keys().copied()
     }
 
+    /// How many consumers [`Hot::filtered`] has.
+    pub(super) fn filtered_len(&self) -> usize {
+        self.filters.len()
+    }
+
+    /// Whether a consumer is there and wants messages on some subjects only.
+    pub(super) fn is_filtered(&self, id: u32) -> bool {
+        self.filters.contains_key(&id)
+    }
+
     /// Adds a consumer with its filters. Without any, or if it may have to do with messages that it does not want any more (`always`),
     /// it is told of every message.
     pub(super) fn insert(&mut self, id: u32, filters: &[&str], always: bool) {
-        self.all.push(id);
+        add(&mut self.all, id);
         // One with very many filters tells faster than they are added here whether a message is one of its own.
         let always = always || filters.len() > FILTERS_MAX;
         if filters.is_empty() || always {
-            self.always.push(id);
+            add(&mut self.always, id);
         }
         if filters.is_empty() {
             return;
@@ -77,8 +99,8 @@ impl Hot {
                 self.filtered.remove(filter.as_bytes(), None, &id);
             }
         }
-        self.all.retain(|other| *other != id);
-        self.always.retain(|other| *other != id);
+        take_out(&mut self.all, id);
+        take_out(&mut self.always, id);
     }
 
     /// Puts those into `told` that a message on `subject` concerns, each once; all if the subject is not known.

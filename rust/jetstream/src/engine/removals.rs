@@ -15,6 +15,9 @@ use crate::consumer::{Change, Consumer};
 /// The reason in the advisory about a pending message that was removed.
 pub(super) const DELETED: &str = "Unacknowledged message was deleted";
 
+/// So few consumers are looked at whenever one of them changes.
+const FEW: usize = 16;
+
 impl<D: Disk> Engine<D> {
     /// Sets from which sequence on a stream reports the subjects of messages that it removes.
     pub(crate) fn watch_removals(&mut self, group: u32) {
@@ -24,6 +27,21 @@ impl<D: Disk> Engine<D> {
         let from = filtered.map(|c| c.cursor).min().unwrap_or(u64::MAX);
         let is_watched = !stream.hot.is_empty();
         stream.core.watch_removals(is_watched, from);
+        stream.watch_changes = 0;
+    }
+
+    /// The same, after one consumer of the stream moved, came or went: looks at all of them only once for as many changes as there are
+    /// consumers, if these are many. Meanwhile the stream may report subjects from a lower sequence on than necessary, never from a higher one.
+    pub(crate) fn watch_removals_for(&mut self, group: u32, id: u32) {
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        stream.watch_changes += 1;
+        let filtered = stream.hot.filtered_len();
+        if filtered <= FEW || stream.watch_changes > filtered {
+            return self.watch_removals(group);
+        }
+        let cursor = self.consumers.get(&id).filter(|_| stream.hot.is_filtered(id)).map(|c| c.cursor);
+        let is_watched = !stream.hot.is_empty();
+        stream.core.watch_removals(is_watched, cursor.unwrap_or(u64::MAX).min(stream.core.watched_from()));
     }
 
     /// Tells the consumers of a stream about the messages that its last change removed.

@@ -39,6 +39,8 @@ pub(crate) struct Stream<D: Disk> {
     pub(super) unfiltered: usize,
     /// Those that are told of every change.
     pub(super) hot: Hot,
+    /// Changes of these since it was last looked from which sequence on the subjects of removed messages matter.
+    pub(super) watch_changes: usize,
     /// Messages that no consumer needs any more, to be removed together.
     pub(super) released: Vec<u64>,
     /// What of interest retention has a sequence up to this one is not released: a consumer that needs it may be missing.
@@ -89,6 +91,7 @@ impl<D: Disk> Stream<D> {
             consumers: BTreeMap::new(),
             unfiltered: 0,
             hot: Hot::default(),
+            watch_changes: 0,
             released: Vec::new(),
             held: 0,
             is_released: false,

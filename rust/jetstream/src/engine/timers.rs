@@ -23,7 +23,7 @@ impl<D: Disk> Engine<D> {
             if let Some(stream) = self.streams.get_mut(&group) {
                 stream.hot.insert(id, &c.config().filters(), c.is_refiltered);
             }
-            self.watch_removals(group);
+            self.watch_removals_for(group, id);
         }
     }
 

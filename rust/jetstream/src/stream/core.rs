@@ -152,6 +152,11 @@ impl<M: Messages> StreamCore<M> {
         (self.is_watched, self.watched_from) = (is_watched, from);
     }
 
+    /// The sequence from which on subjects of removed messages are reported.
+    pub fn watched_from(&self) -> u64 {
+        self.watched_from
+    }
+
     /// The messages that were removed since the last call; `None` without any.
     pub fn take_removed(&mut self) -> Option<Removed> {
         (!self.removed.is_empty()).then(|| std::mem::take(&mut self.removed))

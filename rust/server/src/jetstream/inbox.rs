@@ -101,7 +101,7 @@ pub(super) struct Arrived {
     pub(super) done: Vec<Done>,
     pub(super) commands: Vec<Command>,
     pub(super) stop: bool,
-    /// JetStream has failed: nothing is taken any more.
+    /// JetStream has failed or ended: the inbox accepts nothing any more.
     is_failed: bool,
     /// Messages and bytes that wait for each stream; kept only where that is limited.
     buffered: HashMap<u32, (usize, usize)>,
@@ -194,6 +194,8 @@ pub(super) struct Inbox {
     /// What works on it. Nobody has it before the start and after the end.
     runner: Mutex<Option<Box<Runner>>>,
     limits: QueueLimits,
+    /// The whole server ends, not JetStream alone.
+    broker_ends: AtomicBool,
     /// Where a panic is reported.
     fault: Option<Fault>,
     /// Consumers by account and `stream.consumer`: others have nobody who answers.
@@ -416,7 +418,14 @@ impl Inbox {
         Some((kind, known.number))
     }
 
-    pub(super) fn stop(&self) {
+    /// Whether the broker ends as well.
+    pub(super) fn broker_ends(&self) -> bool {
+        self.broker_ends.load(Ordering::Acquire)
+    }
+
+    /// Asks the thread to stop; `broker_ends` if no other messages follow, because the whole server ends.
+    pub(super) fn stop(&self, broker_ends: bool) {
+        self.broker_ends.store(broker_ends, Ordering::Release);
         self.arrived.lock().stop = true;
         self.wake();
     }
@@ -426,6 +435,15 @@ impl Inbox {
         let mut arrived = self.arrived.lock();
         if !arrived.is_failed {
             std::mem::swap(&mut *arrived, into);
+        }
+    }
+
+    /// Takes what is left. From now on the inbox accepts nothing, and publishers hear that nobody responds.
+    pub(super) fn close(&self, into: &mut Arrived) {
+        let mut arrived = self.arrived.lock();
+        if !arrived.is_failed {
+            std::mem::swap(&mut *arrived, into);
+            arrived.is_failed = true;
         }
     }
 

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use rand::Rng;
 use stonechat_broker::Broker;
 use stonechat_config::{AccountJetStream, Options, StoreCipher, SyncInterval};
-use stonechat_jetstream::engine::{self, AccountLimits, Detail, Disks, Durability, Engine};
+use stonechat_jetstream::engine::{self, AccountLimits, Detail, Disks, Durability, Engine, Surveyed};
 use stonechat_store::disk::RealDisk;
 use stonechat_store::file::INDEX_LEN;
 use tracing::{info, warn};
@@ -210,9 +210,9 @@ impl JetStream {
         }
     }
 
-    /// Ends it: all is written when this returns.
-    pub(crate) fn stop(&self) {
-        self.inbox.stop();
+    /// Ends it: all is written when this returns. `broker_ends` if the whole server ends.
+    pub(crate) fn stop(&self, broker_ends: bool) {
+        self.inbox.stop(broker_ends);
         if let Some(thread) = self.thread.lock().take() {
             // A panic there is in the log.
             let _ = thread.join();
@@ -221,9 +221,15 @@ impl JetStream {
         drop(self.throwaway.lock().take());
     }
 
-    /// Its figures, as of now; `None` if it does not answer.
+    /// Its figures; `None` if it does not answer. The engine does other work between two steps.
     pub(crate) fn figures(&self, detail: Detail) -> Option<serde_json::Value> {
-        self.ask(move |engine| engine.figures(&detail))
+        let mut survey = self.ask(move |engine| engine.survey(detail))?;
+        loop {
+            survey = match self.ask(move |engine| survey.step(engine))? {
+                Surveyed::Figures(figures) => return Some(figures),
+                Surveyed::More(survey) => survey,
+            };
+        }
     }
 
     /// Whether an account may use JetStream, and whether it has this stream.

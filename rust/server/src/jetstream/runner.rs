@@ -343,9 +343,12 @@ impl Runner {
     fn close(mut self) {
         self.engine.hurry();
         self.workers.stop();
-        self.detach_all();
         let mut arrived = Arrived::default();
-        self.inbox.take(&mut arrived);
+        self.inbox.close(&mut arrived);
+        // Removing very many subscriptions takes long, and a broker that ends has no use for it.
+        if !self.inbox.broker_ends() {
+            self.detach_all();
+        }
         for done in arrived.done.drain(..) {
             self.engine.job_done(done);
         }
