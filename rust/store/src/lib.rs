@@ -8,7 +8,8 @@
 //! - [`memory`], [`file`]: that place in memory and on disk;
 //! - [`index`]: what is known of messages without reading them;
 //! - [`spill`]: ids and times to come, which go to disk when memory is short;
-//! - [`encryption`]: keys, and what they seal.
+//! - [`encryption`]: keys, and what they seal;
+//! - [`visits`]: how much is looked at, for tests.
 
 mod budget;
 pub mod catalogue;
@@ -20,4 +21,5 @@ pub mod index;
 pub mod memory;
 pub mod messages;
 pub mod spill;
+pub mod visits;
 pub mod wal;

@@ -120,7 +120,18 @@ pub trait Messages {
         visit: &mut dyn FnMut(&[u8], SubjectState) -> ControlFlow<()>,
     ) -> ControlFlow<()>;
 
-    /// The sequence of the first message from `sequence` on that matches, among at most `budget` messages. What can't be read
+    /// The same, as far as `budget` lasts, off which all is taken that is looked at, whether it matches or not. `after` moves to where
+    /// to go on; true if that was all.
+    fn some_subjects(
+        &self,
+        filter: &Filter,
+        after: &mut Option<Vec<u8>>,
+        budget: &mut usize,
+        visit: &mut dyn FnMut(&[u8], SubjectState),
+    ) -> bool;
+
+    /// The sequence of the first message from `sequence` on that matches, among at most `budget` messages, or fewer long ones. What
+    /// can't be read
     /// matches every filter, so that nobody passes over it in silence.
     fn next_matching(&self, filter: Option<&Filter>, sequence: u64, budget: usize) -> Progress<Option<u64>>;
 

@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 
 use stonechat_store::disk::Disk;
 use stonechat_store::index::Filter;
-use stonechat_store::messages::{Messages, Progress};
+use stonechat_store::messages::{Messages, Progress, SubjectState};
 use stonechat_subject::SubjectIndex;
 
 use super::Request;
-use super::long::{Long, STEP, some_subjects};
+use super::long::{Long, STEP};
 use super::requests::GetRequest;
 use crate::engine::{Engine, Storage};
 
@@ -256,8 +256,8 @@ impl Direct {
                 };
             }
             Stage::CountSubjects { filter, first, after } => {
-                *budget = 0;
-                if some_subjects(messages, filter, after, |_, known| self.pending += known.count) {
+                let mut count = |_: &[u8], known: SubjectState| self.pending += known.count;
+                if messages.some_subjects(filter, after, budget, &mut count) {
                     self.stage = Stage::Send { filter: filter.clone(), at: *first };
                 }
             }
@@ -310,16 +310,13 @@ impl Last {
             *budget = left;
             let filter = Filter::new(text.as_bytes());
             let (found, early, up_to) = (&mut self.found, &mut self.early, self.up_to);
-            let mut looked = 0;
-            let is_all = some_subjects(messages, &filter, &mut self.after, |_, known| {
-                looked += 1;
+            let is_all = messages.some_subjects(&filter, &mut self.after, budget, &mut |_, known| {
                 if known.last <= up_to {
                     found.insert(known.last);
                 } else {
                     *early = Some(early.unwrap_or(known.first).min(known.first));
                 }
             });
-            *budget = budget.saturating_sub(looked);
             if found.len() > MULTI_MAX {
                 return Ended::With("413 Too Many Results");
             }

@@ -3,6 +3,7 @@
 use std::ops::Bound;
 
 use stonechat_store::disk::Disk;
+use stonechat_store::messages::Messages;
 use stonechat_subject::{Found, Relation, Search};
 
 use super::describe::Describe;
@@ -10,7 +11,7 @@ use super::long::{CHECKS, Long};
 use super::{Answer, Reply, Request};
 use crate::consumer::{
     AckPolicy, Action, CheckContext, Consumer, ConsumerConfig, ConsumerRequest, DeliverPolicy,
-    PriorityPolicy, check_update, check_with, set_defaults,
+    PriorityPolicy, Start, StartSearch, check_update, check_with, set_defaults,
 };
 use crate::engine::Engine;
 use crate::error::{self, ApiError};
@@ -40,6 +41,8 @@ pub(super) struct Consume {
     meetings: FilterMeetings,
     uniqueness: Uniqueness,
     stage: Stage,
+    /// Where it begins, while and after that is looked for.
+    start: Begin,
     /// It is there, and what waits for it is counted.
     describe: Option<Describe>,
 }
@@ -50,6 +53,17 @@ enum Stage {
     Meet,
     /// Whether others want the same messages.
     Compare,
+    /// Where it begins.
+    Start,
+}
+
+#[derive(Debug, Default)]
+enum Begin {
+    /// It is not known whether that takes a look.
+    #[default]
+    Unknown,
+    Search(Box<StartSearch>),
+    Found(Start),
 }
 
 /// How far a consumer of a work queue was compared with the others.
@@ -140,6 +154,7 @@ impl<D: Disk> Engine<D> {
             meetings: FilterMeetings::default(),
             uniqueness: Uniqueness::default(),
             stage: Stage::Meet,
+            start: Begin::default(),
             describe: None,
         };
         let mut budget = CHECKS;
@@ -167,6 +182,9 @@ impl<D: Disk> Engine<D> {
             }
             consume.stage = Stage::Compare;
         }
+        if consume.stage == Stage::Start && !self.find_start(request.account, consume, budget) {
+            return None;
+        }
         if let Some((group, name)) = consume.queue(self, request.account) {
             let Consume { meetings, uniqueness, .. } = consume;
             if !uniqueness.step(self, group, &name, meetings, budget) {
@@ -174,7 +192,13 @@ impl<D: Disk> Engine<D> {
             }
         }
         match self.try_create_consumer(request.account, consume) {
-            Ok(id) => {
+            Ok(None) => {
+                consume.stage = Stage::Start;
+                // Others may come meanwhile.
+                consume.uniqueness = Uniqueness::default();
+                if *budget == 0 { None } else { self.go_on_consuming(request, consume, budget) }
+            }
+            Ok(Some(id)) => {
                 let describe = consume.describe.insert(Describe::one("consumer_create_response", id));
                 self.go_on_describing(describe, budget)
             }
@@ -182,8 +206,23 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    fn try_create_consumer(&mut self, account: u32, consume: &mut Consume) -> Result<u32, ApiError> {
-        let mut request = std::mem::take(&mut consume.asked);
+    /// Looks where the consumer begins; true when that is known, or when there is no stream to look at.
+    fn find_start(&mut self, account: u32, consume: &mut Consume, budget: &mut usize) -> bool {
+        let Begin::Search(search) = &mut consume.start else { return true };
+        let group = self.find(account, &consume.asked.stream);
+        let stream = group.ok().and_then(|group| self.streams.get(&group));
+        if stream.is_some_and(|stream| !search.step(stream.core.messages(), budget)) {
+            return false;
+        }
+        if let Begin::Search(search) = std::mem::take(&mut consume.start) {
+            consume.start = Begin::Found(search.found());
+        }
+        true
+    }
+
+    /// The number of the consumer; `None` if it is to be created, and has to be looked where it begins.
+    fn try_create_consumer(&mut self, account: u32, consume: &mut Consume) -> Result<Option<u32>, ApiError> {
+        let mut request = consume.asked.clone();
         let config = &mut request.config;
         let tokens: Vec<&str> = consume.tokens.iter().map(String::as_str).collect();
         let (form, stream, name, filter) = match tokens[..] {
@@ -237,8 +276,8 @@ impl<D: Disk> Engine<D> {
         account: u32,
         group: u32,
         request: ConsumerRequest,
-        consume: &Consume,
-    ) -> Result<u32, ApiError> {
+        consume: &mut Consume,
+    ) -> Result<Option<u32>, ApiError> {
         let ConsumerRequest { mut config, action, pedantic, .. } = request;
         let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
         let limits = self.accounts.get(account as usize).and_then(|a| a.limits).unwrap_or_default();
@@ -255,7 +294,7 @@ impl<D: Disk> Engine<D> {
         let name = if config.durable.is_empty() { config.name.clone() } else { config.durable.clone() };
         let is_queue = stream_config.retention == Retention::Workqueue;
         if let Some(id) = self.find_consumer(group, &name).filter(|_| !name.is_empty()) {
-            return self.update_consumer(id, config, action, is_queue && is_shared);
+            return self.update_consumer(id, config, action, is_queue && is_shared).map(Some);
         }
         if action == Action::Update {
             return Err(error::CONSUMER_DOES_NOT_EXIST.error());
@@ -293,17 +332,32 @@ impl<D: Disk> Engine<D> {
         if let Some(refusal) = &self.refuses {
             return Err(refusal.clone());
         }
+        let Some(start) = self.start_of(group, &config, &mut consume.start) else { return Ok(None) };
         let name = if name.is_empty() { self.new_consumer_name(group) } else { name };
         if config.durable.is_empty() {
             config.name.clone_from(&name);
         }
         let is_paused = config.pause_until.is_some_and(|until| until > self.now);
-        let id = self.create_consumer(group, &name, config);
+        let id = self.create_consumer_at(group, &name, config, start);
         self.advise_action(id, "CREATED", "create");
         if is_paused {
             self.advise_pause(id);
         }
-        Ok(id)
+        Ok(Some(id))
+    }
+
+    /// Where a consumer begins; if that takes a look, begins with it.
+    fn start_of(&self, group: u32, config: &ConsumerConfig, begin: &mut Begin) -> Option<Start> {
+        if let Begin::Found(start) = begin {
+            return Some(std::mem::take(start));
+        }
+        let stream = self.streams.get(&group)?;
+        let per_subject = stream.core.config().max_msgs_per_subject;
+        let Some(search) = StartSearch::new(config, per_subject, &stream.core.messages().state()) else {
+            return Some(Start::default());
+        };
+        *begin = Begin::Search(Box::new(search));
+        None
     }
 
     fn update_consumer(

@@ -3,7 +3,8 @@
 use stonechat_store::disk::Disk;
 use stonechat_store::messages::{Message, Messages};
 
-use super::messages::{last_of, lost_error, sequence_of};
+use super::find::{Find, Form};
+use super::messages::lost_error;
 use super::requests::GetRequest;
 use super::{Request, is_level_met};
 use crate::engine::{Engine, Outgoing};
@@ -52,10 +53,8 @@ impl<D: Disk> Engine<D> {
             if asked != (GetRequest { no_headers: asked.no_headers, ..GetRequest::default() }) {
                 return self.direct_status(request, "408 Bad Request", &[]);
             }
-            let Some(last) = last_of(stream.core.messages(), subject) else {
-                return self.direct_status(request, "404 Message Not Found", &[]);
-            };
-            return self.direct_message(group, request, last, asked.no_headers);
+            let find = Find::last(group, stream.core.messages(), subject, asked.no_headers);
+            return self.direct_find(group, request, find, has_waited);
         }
         let is_empty = asked.sequence == 0
             && asked.last_for.is_empty()
@@ -81,9 +80,14 @@ impl<D: Disk> Engine<D> {
             }
             return;
         }
-        match sequence_of(stream.core.messages(), &asked) {
-            Some(sequence) => self.direct_message(group, request, sequence, asked.no_headers),
-            None => self.direct_status(request, "404 Message Not Found", &[]),
+        let find = Find::new(group, stream.core.messages(), &asked, Form::Direct);
+        self.direct_find(group, request, find, has_waited);
+    }
+
+    /// What takes a search has to wait until others of the account are done.
+    fn direct_find(&mut self, group: u32, request: &Request<'_>, find: Find, has_waited: bool) {
+        if find.is_known() || has_waited || self.may_begin(request, Some(group)) {
+            self.find_message(request, find);
         }
     }
 
@@ -102,7 +106,13 @@ impl<D: Disk> Engine<D> {
         self.outbox.push(waits, &Outgoing { account, subject, headers, payload, ..Outgoing::default() });
     }
 
-    fn direct_message(&mut self, group: u32, request: &Request<'_>, sequence: u64, no_headers: bool) {
+    pub(super) fn direct_message(
+        &mut self,
+        group: u32,
+        request: &Request<'_>,
+        sequence: u64,
+        no_headers: bool,
+    ) {
         let mut buffer = std::mem::take(&mut self.read_buffer);
         let mut block = std::mem::take(&mut self.block);
         let Some(stream) = self.streams.get(&group) else { return };

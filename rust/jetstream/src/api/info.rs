@@ -8,7 +8,7 @@ use stonechat_store::disk::Disk;
 use stonechat_store::index::Filter;
 use stonechat_store::messages::Messages;
 
-use super::long::{Long, some_subjects};
+use super::long::{Long, STEP};
 use super::requests::InfoRequest;
 use super::{API_LEVEL, Answer, Reply, Request, fields};
 use crate::engine::{Engine, Storage, Stream};
@@ -37,7 +37,9 @@ impl<D: Disk> Engine<D> {
             told: 0,
             page: String::new(),
         };
-        let reply = self.go_on_listing(&mut listing);
+        let mut budget = STEP;
+        let reply = self.go_on_listing(&mut listing, &mut budget);
+        self.requests.spend(STEP - budget);
         if reply.is_none() {
             self.ask_long(request, Long::Listing(listing));
         }
@@ -45,11 +47,11 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Goes on with the subjects of a stream; the answer when all were seen.
-    pub(super) fn go_on_listing(&mut self, listing: &mut Listing) -> Option<Reply> {
+    pub(super) fn go_on_listing(&mut self, listing: &mut Listing, budget: &mut usize) -> Option<Reply> {
         let Some(stream) = self.streams.get(&listing.group) else {
             return Some(reply_of(Err(crate::error::STREAM_NOT_FOUND.error()), None));
         };
-        if !listing.step(stream.core.messages()) {
+        if !listing.step(stream.core.messages(), budget) {
             return None;
         }
         let page = match listing.total {
@@ -117,9 +119,9 @@ pub(super) struct Listing {
 
 impl Listing {
     /// Looks at some subjects more; true if that was all.
-    fn step(&mut self, messages: &impl Messages) -> bool {
+    fn step(&mut self, messages: &impl Messages, budget: &mut usize) -> bool {
         let Some(filter) = &self.filter else { return true };
-        some_subjects(messages, filter, &mut self.after, |subject, known| {
+        messages.some_subjects(filter, &mut self.after, budget, &mut |subject, known| {
             if self.total as i64 >= self.offset && self.told < SUBJECTS_MAX {
                 let comma = if self.told == 0 { "" } else { "," };
                 let name = Value::from(String::from_utf8_lossy(subject));

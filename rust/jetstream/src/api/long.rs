@@ -1,16 +1,13 @@
 //! Requests that take long: they are worked on in steps, between which everything else goes on.
 
-use std::ops::ControlFlow;
-
 use stonechat_store::disk::Disk;
-use stonechat_store::index::Filter;
-use stonechat_store::messages::{Messages, SubjectState};
 
 use super::Request;
 use super::batch::Direct;
 use super::configure::{Changes, Configure};
 use super::consume::Consume;
 use super::describe::Describe;
+use super::find::Find;
 use super::info::Listing;
 use super::lists::Streams;
 use super::purge::Purge;
@@ -23,27 +20,6 @@ pub(crate) const STEP: usize = if cfg!(debug_assertions) { 64 } else { 8192 };
 /// The same of subjects that are compared.
 pub(super) const CHECKS: usize = if cfg!(debug_assertions) { 1024 } else { STEP };
 
-/// Visits as many matching subjects as are looked at in one step, behind `after`, where the last one is put; true if that was all.
-pub(super) fn some_subjects(
-    messages: &impl Messages,
-    filter: &Filter,
-    after: &mut Option<Vec<u8>>,
-    mut visit: impl FnMut(&[u8], SubjectState),
-) -> bool {
-    let (mut looked, mut last) = (0, None);
-    let flow = messages.subjects(filter, after.as_deref(), &mut |subject, known| {
-        visit(subject, known);
-        looked += 1;
-        if looked < STEP {
-            return ControlFlow::Continue(());
-        }
-        last = Some(subject.to_vec());
-        ControlFlow::Break(())
-    });
-    *after = last;
-    flow.is_continue()
-}
-
 /// What is to be done, and how far it is.
 #[derive(Debug)]
 pub(super) enum Long {
@@ -54,6 +30,7 @@ pub(super) enum Long {
     Configure(Box<Configure>),
     Consume(Box<Consume>),
     Describe(Box<Describe>),
+    Find(Box<Find>),
     /// The stream is gone; what it listened to goes.
     Delete(Changes),
 }
@@ -95,13 +72,12 @@ impl<D: Disk> Engine<D> {
                 is_over = self.go_on_direct(request, direct, &mut budget);
                 None
             }
-            Long::Purge(purge) => {
-                budget = 0;
-                self.go_on_purging(purge)
-            }
-            Long::Listing(listing) => {
-                budget = 0;
-                self.go_on_listing(listing)
+            Long::Purge(purge) => self.go_on_purging(purge, &mut budget),
+            Long::Listing(listing) => self.go_on_listing(listing, &mut budget),
+            Long::Find(find) => {
+                let reply = self.go_on_finding(request, find, &mut budget);
+                is_over = find.is_over();
+                reply
             }
             Long::Streams(streams) => self.go_on_with_streams(request.account, streams, &mut budget),
             Long::Describe(describe) => self.go_on_describing(describe, &mut budget),

@@ -4,64 +4,81 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use stonechat_store::disk::Disk;
-use stonechat_store::index::Filter;
-use stonechat_store::messages::{Lost, Messages, Progress};
+use stonechat_store::messages::{Lost, Messages};
 
+use super::find::{Find, Form};
 use super::requests::{DeleteRequest, GetRequest, is_empty};
-use super::{Answer, Reply, fields};
+use super::{Answer, Reply, Request, fields};
 use crate::engine::Engine;
 use crate::error::{self, ApiError};
 use crate::stream::Entry;
 use crate::time::rfc3339;
 
+const GET: &str = "stream_msg_get_response";
+
 impl<D: Disk> Engine<D> {
-    pub(super) fn get_message(&mut self, account: u32, name: &str, payload: &[u8]) -> Reply {
-        let get = || -> Result<Answer, ApiError> {
-            if is_empty(payload) {
-                return Err(error::BAD_REQUEST.error());
-            }
-            let request = GetRequest::decode(payload, self.options.strict)?;
-            let is_batch = request.batch != 0 || request.max_bytes != 0 || !request.multi_last.is_empty();
-            let is_empty = request.sequence == 0
-                && request.last_for.is_empty()
-                && request.next_for.is_empty()
-                && request.start_time.is_none();
-            let is_mixed = !request.last_for.is_empty()
-                && (request.sequence > 0 || !request.next_for.is_empty() || request.start_time.is_some());
-            let two_starts = request.sequence > 0 && request.start_time.is_some();
-            if is_batch || is_empty || is_mixed || two_starts {
-                return Err(error::BAD_REQUEST.error());
-            }
-            let group = self.find(account, name)?;
-            let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
-            let messages = stream.core.messages();
-            let sequence = sequence_of(messages, &request).ok_or_else(|| error::NO_MESSAGE_FOUND.error())?;
-            let mut buffer = Vec::new();
-            let message = messages.read(sequence, &mut buffer).map_err(|lost| lost_error(&lost))?;
-            let message = message.ok_or_else(|| error::NO_MESSAGE_FOUND.error())?;
-            let mut fields_ = fields(json!({
-                "subject": String::from_utf8_lossy(message.subject),
-                "seq": message.sequence,
-            }));
-            let mut add = |name: &str, bytes: &[u8]| {
-                if !bytes.is_empty() {
-                    fields_.insert(name.to_owned(), STANDARD.encode(bytes).into());
-                }
-            };
-            if !request.no_headers {
-                add("hdrs", message.headers);
-            }
-            add("data", message.payload);
-            fields_.insert("time".to_owned(), rfc3339(message.time).into());
-            Ok(fields(json!({"message": Value::Object(fields_)})))
-        };
-        let result = get();
-        if result.as_ref().is_err_and(|e| e.err_code == LOST)
-            && let Ok(group) = self.find(account, name)
-        {
+    pub(super) fn get_message(&mut self, name: &str, request: &Request<'_>) -> Option<Reply> {
+        match self.begin_get(name, request) {
+            Ok(find) => self.find_message(request, find),
+            Err(e) => Some(Reply::new(GET, Err(e))),
+        }
+    }
+
+    fn begin_get(&self, name: &str, request: &Request<'_>) -> Result<Find, ApiError> {
+        if is_empty(request.payload) {
+            return Err(error::BAD_REQUEST.error());
+        }
+        let asked = GetRequest::decode(request.payload, self.options.strict)?;
+        let is_batch = asked.batch != 0 || asked.max_bytes != 0 || !asked.multi_last.is_empty();
+        let is_empty = asked.sequence == 0
+            && asked.last_for.is_empty()
+            && asked.next_for.is_empty()
+            && asked.start_time.is_none();
+        let is_mixed = !asked.last_for.is_empty()
+            && (asked.sequence > 0 || !asked.next_for.is_empty() || asked.start_time.is_some());
+        let two_starts = asked.sequence > 0 && asked.start_time.is_some();
+        if is_batch || is_empty || is_mixed || two_starts {
+            return Err(error::BAD_REQUEST.error());
+        }
+        let group = self.find(request.account, name)?;
+        let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
+        Ok(Find::new(group, stream.core.messages(), &asked, Form::Json))
+    }
+
+    /// The answer with a message of this sequence.
+    pub(super) fn message_reply(
+        &mut self,
+        group: u32,
+        sequence: Result<u64, ApiError>,
+        no_headers: bool,
+    ) -> Reply {
+        let result = sequence.and_then(|sequence| self.describe_message(group, sequence, no_headers));
+        if result.as_ref().is_err_and(|e| e.err_code == LOST) {
             self.note_news(group);
         }
-        Reply::new("stream_msg_get_response", result)
+        Reply::new(GET, result)
+    }
+
+    fn describe_message(&self, group: u32, sequence: u64, no_headers: bool) -> Result<Answer, ApiError> {
+        let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
+        let mut buffer = Vec::new();
+        let message = stream.core.messages().read(sequence, &mut buffer).map_err(|lost| lost_error(&lost))?;
+        let message = message.ok_or_else(|| error::NO_MESSAGE_FOUND.error())?;
+        let mut fields_ = fields(json!({
+            "subject": String::from_utf8_lossy(message.subject),
+            "seq": message.sequence,
+        }));
+        let mut add = |name: &str, bytes: &[u8]| {
+            if !bytes.is_empty() {
+                fields_.insert(name.to_owned(), STANDARD.encode(bytes).into());
+            }
+        };
+        if !no_headers {
+            add("hdrs", message.headers);
+        }
+        add("data", message.payload);
+        fields_.insert("time".to_owned(), rfc3339(message.time).into());
+        Ok(fields(json!({"message": Value::Object(fields_)})))
     }
 
     pub(super) fn delete_message(&mut self, account: u32, name: &str, payload: &[u8]) -> Reply {
@@ -100,40 +117,6 @@ impl<D: Disk> Engine<D> {
         }
         self.change(group, &Entry::Remove { sequences: &[sequence] })?;
         Ok(fields(json!({"success": true})))
-    }
-}
-
-/// The last message on `subject`, which may have wildcards.
-pub(super) fn last_of<M: Messages>(messages: &M, subject: &[u8]) -> Option<u64> {
-    let last = match stonechat_subject::has_wildcard(subject) {
-        true => messages.last_matching(&Filter::new(subject)),
-        false => messages.subject(subject)?.last,
-    };
-    (last > 0).then_some(last)
-}
-
-/// Which message is asked for; `None` if there is none.
-pub(super) fn sequence_of<M: Messages>(messages: &M, request: &GetRequest) -> Option<u64> {
-    if !request.last_for.is_empty() {
-        return last_of(messages, request.last_for.as_bytes());
-    }
-    let mut sequence = request.sequence;
-    if let Some(time) = request.start_time {
-        sequence = messages.at_time(time)?;
-    }
-    if request.next_for.is_empty() {
-        return Some(sequence);
-    }
-    next(messages, &Filter::new(request.next_for.as_bytes()), sequence)
-}
-
-/// The first message from `sequence` on that matches.
-pub(super) fn next<M: Messages>(messages: &M, filter: &Filter, mut sequence: u64) -> Option<u64> {
-    loop {
-        match messages.next_matching(Some(filter), sequence, usize::MAX) {
-            Progress::Done(found) => return found,
-            Progress::More(at) => sequence = at,
-        }
     }
 }
 

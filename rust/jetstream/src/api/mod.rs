@@ -8,6 +8,7 @@ mod consume;
 mod consumers;
 mod describe;
 mod direct;
+mod find;
 mod info;
 mod lists;
 mod long;
@@ -165,7 +166,7 @@ impl<D: Disk> Engine<D> {
             ["STREAM", "LIST"] => self.list_streams(Told::Info, request),
             ["STREAM", "DELETE", name] => self.delete_stream(name, request),
             ["STREAM", "PURGE", name] => self.purge_stream(name, request),
-            ["STREAM", "MSG", "GET", name] => Some(self.get_message(account, name, payload)),
+            ["STREAM", "MSG", "GET", name] => self.get_message(name, request),
             ["STREAM", "MSG", "DELETE", name] => Some(self.delete_message(account, name, payload)),
             ["STREAM", "SNAPSHOT", name] => Some(self.snapshot_stream(name, request)),
             ["STREAM", "RESTORE", name] => self.restore_stream(name, request),

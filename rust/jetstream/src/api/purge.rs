@@ -3,14 +3,17 @@
 use serde_json::json;
 use stonechat_store::disk::Disk;
 use stonechat_store::index::Filter;
-use stonechat_store::messages::{Messages, Progress};
+use stonechat_store::messages::{Messages, Progress, SubjectState};
 
-use super::long::{Long, STEP, some_subjects};
+use super::long::{Long, STEP};
 use super::requests::PurgeRequest;
 use super::{Reply, Request, fields};
 use crate::engine::Engine;
 use crate::error::{self, ApiError};
 use crate::stream::Entry;
+
+/// What it costs of a step to take out a message.
+const REMOVAL: usize = 8;
 
 /// A purge on its way.
 #[derive(Debug)]
@@ -22,18 +25,25 @@ pub(crate) struct Purge {
     below: u64,
     /// So many may still go.
     left: u64,
-    /// While the matching messages are counted: so many may stay.
-    counting: Option<Counting>,
+    stage: Stage,
     /// Where to go on.
     at: u64,
     purged: u64,
 }
 
-/// How far the subjects of the messages were looked at.
+/// How far a purge is.
 #[derive(Debug)]
-struct Counting {
-    keep: u64,
-    after: Option<Vec<u8>>,
+enum Stage {
+    /// The matching messages are counted, of which so many may stay: the subjects up to this one were looked at.
+    Count { keep: u64, after: Option<Vec<u8>> },
+    /// They are taken out.
+    Remove,
+    /// Where what is left of them begins: by what is known of subjects at `first` or later, and before `end` if at all.
+    RestOfSubjects { first: u64, end: u64, after: Option<Vec<u8>> },
+    /// And by looking at messages.
+    Rest { at: u64, end: u64 },
+    /// It is there, and all is done.
+    Done { first: Option<u64> },
 }
 
 fn reply_of(result: Result<u64, ApiError>) -> Reply {
@@ -83,80 +93,137 @@ impl<D: Disk> Engine<D> {
             below: if wanted.sequence > 0 { wanted.sequence.min(last + 1) } else { last + 1 },
             left: if filter.is_some() { 0 } else { before.saturating_sub(wanted.keep) },
             at: if filter.is_some() { u64::MAX } else { 0 },
-            counting: filter.as_ref().map(|_| Counting { keep: wanted.keep, after: None }),
+            stage: match filter {
+                Some(_) => Stage::Count { keep: wanted.keep, after: None },
+                None => Stage::Remove,
+            },
             filter,
             filter_text: wanted.filter,
             purged: 0,
         };
-        match self.purge_step(&mut purge) {
+        let mut budget = STEP;
+        let ended = self.purge_steps(&mut purge, &mut budget);
+        self.requests.spend(STEP - budget);
+        match ended {
             Ok(false) => {
                 self.ask_long(request, Long::Purge(purge));
                 Ok(None)
             }
             ended => {
-                self.pass_purged(group, &purge.filter_text);
+                self.pass_purged(group, &purge.filter_text, purge.rest());
                 ended.map(|_| Some(purge.purged))
             }
         }
     }
 
     /// Goes on with a purge; the answer when it is done.
-    pub(super) fn go_on_purging(&mut self, purge: &mut Purge) -> Option<Reply> {
-        let result = match self.purge_step(purge) {
+    pub(super) fn go_on_purging(&mut self, purge: &mut Purge, budget: &mut usize) -> Option<Reply> {
+        let result = match self.purge_steps(purge, budget) {
             Ok(false) => return None,
             Ok(true) => Ok(purge.purged),
             Err(e) => Err(e),
         };
-        self.pass_purged(purge.group, &purge.filter_text);
+        self.pass_purged(purge.group, &purge.filter_text, purge.rest());
         Some(reply_of(result))
     }
 
-    /// Counts or takes out some messages; true if that was all.
-    fn purge_step(&mut self, purge: &mut Purge) -> Result<bool, ApiError> {
+    /// Counts messages, takes them out, and looks for what is left; true if that was all.
+    fn purge_steps(&mut self, purge: &mut Purge, budget: &mut usize) -> Result<bool, ApiError> {
+        loop {
+            let Some(stream) = self.streams.get(&purge.group) else {
+                return Err(error::STREAM_NOT_FOUND.error());
+            };
+            match purge.stage {
+                Stage::Done { .. } => return Ok(true),
+                _ if *budget == 0 => return Ok(false),
+                Stage::Remove => self.purge_some(purge, budget)?,
+                _ => purge.look(stream.core.messages(), budget),
+            }
+        }
+    }
+
+    /// Takes out some messages.
+    fn purge_some(&mut self, purge: &mut Purge, budget: &mut usize) -> Result<(), ApiError> {
         let Some(stream) = self.streams.get(&purge.group) else {
             return Err(error::STREAM_NOT_FOUND.error());
         };
         let messages = stream.core.messages();
-        if !purge.count(messages) {
-            return Ok(false);
-        }
-        let (mut sequences, mut looked, mut is_over) = (Vec::new(), 0, false);
-        while looked < STEP && !is_over {
+        // All who are told of changes are told of each removal.
+        let cost = REMOVAL + stream.told() / 4;
+        let (mut sequences, mut is_over) = (Vec::new(), false);
+        while *budget > 0 && !is_over {
             if sequences.len() as u64 == purge.left {
                 is_over = true;
                 break;
             }
-            match messages.next_matching(purge.filter.as_ref(), purge.at, STEP - looked) {
+            match messages.next_matching(purge.filter.as_ref(), purge.at, *budget) {
                 Progress::Done(Some(sequence)) if sequence < purge.below => {
-                    looked += 1 + usize::try_from(sequence - purge.at.min(sequence)).unwrap_or(0);
+                    let looked = usize::try_from(sequence - purge.at.min(sequence)).unwrap_or(usize::MAX);
+                    *budget = budget.saturating_sub(looked.saturating_add(cost));
                     sequences.push(sequence);
                     purge.at = sequence + 1;
                 }
-                Progress::More(next) if next < purge.below => (purge.at, looked) = (next, STEP),
+                Progress::More(next) if next < purge.below => (purge.at, *budget) = (next, 0),
                 _ => is_over = true,
             }
+        }
+        if is_over {
+            let end = messages.last_sequence() + 1;
+            purge.stage = match purge.filter {
+                Some(_) => Stage::RestOfSubjects { first: end, end, after: None },
+                None => Stage::Done { first: None },
+            };
         }
         purge.left -= sequences.len() as u64;
         purge.purged += sequences.len() as u64;
         if !sequences.is_empty() {
             self.change(purge.group, &Entry::Remove { sequences: &sequences })?;
         }
-        Ok(is_over)
+        Ok(())
     }
 }
 
 impl Purge {
-    /// Counts what matches, and finds where that begins, by some subjects more; true if that is done.
-    fn count(&mut self, messages: &impl Messages) -> bool {
-        let (Some(counting), Some(filter)) = (&mut self.counting, &self.filter) else { return true };
-        let is_all = some_subjects(messages, filter, &mut counting.after, |_, known| {
-            self.left += known.count;
-            self.at = self.at.min(known.first);
-        });
-        if is_all {
-            self.left = self.left.saturating_sub(counting.keep);
-            self.counting = None;
+    /// Where what is left of the messages that match begins, as far as that is known.
+    fn rest(&self) -> Option<u64> {
+        match self.stage {
+            Stage::Done { first } => first,
+            _ => None,
         }
-        self.counting.is_none()
+    }
+
+    /// Looks at some subjects or messages more.
+    fn look(&mut self, messages: &impl Messages, budget: &mut usize) {
+        let Some(filter) = &self.filter else { return self.stage = Stage::Done { first: None } };
+        match &mut self.stage {
+            Stage::Count { keep, after } => {
+                let is_all = messages.some_subjects(filter, after, budget, &mut |_, known| {
+                    self.left += known.count;
+                    self.at = self.at.min(known.first);
+                });
+                if is_all {
+                    self.left = self.left.saturating_sub(*keep);
+                    self.stage = Stage::Remove;
+                }
+            }
+            Stage::RestOfSubjects { first, end, after } => {
+                let mut note = |_: &[u8], known: SubjectState| *first = known.first.min(*first);
+                if messages.some_subjects(filter, after, budget, &mut note) {
+                    self.stage = Stage::Rest { at: *first, end: *end };
+                }
+            }
+            Stage::Rest { at, end } => {
+                // What came meanwhile comes behind all that was there.
+                let end = *end;
+                let first = match messages.next_matching(Some(filter), *at, *budget) {
+                    _ if *at >= end => end,
+                    Progress::More(next) => return (*at, *budget) = (next, 0),
+                    Progress::Done(found) => found.map_or(end, |found| found.min(end)),
+                };
+                *budget = budget.saturating_sub(usize::try_from(first - *at).unwrap_or(usize::MAX));
+                self.stage = Stage::Done { first: Some(first) };
+            }
+            Stage::Remove | Stage::Done { .. } => {}
+        }
     }
 }

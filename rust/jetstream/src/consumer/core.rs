@@ -2,6 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use roaring::RoaringTreemap;
 use stonechat_store::index::Filter;
 use stonechat_subject::SubjectIndex;
 
@@ -64,7 +65,7 @@ pub struct Consumer {
     /// The sequence at which the next message is looked for.
     pub cursor: u64,
     /// The last messages of subjects, which come before all others; and the sequence up to which they are the last.
-    pub firsts: VecDeque<u64>,
+    pub firsts: RoaringTreemap,
     /// See `firsts`.
     pub firsts_end: u64,
     /// Messages that wait to be delivered, if that is known.
@@ -142,7 +143,7 @@ impl Consumer {
             ack_due: state.pending.values().map(|pending| pending.due).min().unwrap_or(i64::MAX),
             state,
             cursor,
-            firsts: VecDeque::new(),
+            firsts: RoaringTreemap::new(),
             firsts_end: 0,
             waiting_messages: None,
             counting: None,

@@ -13,6 +13,8 @@ pub(crate) struct Counting {
     /// Where the consumer was when it began.
     cursor: u64,
     pub(crate) count: u64,
+    /// Those that come before all others are counted first: up to this sequence they are, and none are left without one.
+    firsts: Option<u64>,
     how: How,
 }
 
@@ -27,12 +29,12 @@ enum How {
 }
 
 impl Counting {
-    fn new(c: &Consumer, state: &State, firsts: u64) -> Self {
+    fn new(c: &Consumer, state: &State) -> Self {
         let from = c.count_from();
         let filters = c.config().filters();
         let is_literal = |filter: &&str| !stonechat_subject::has_wildcard(filter.as_bytes());
-        let how = if from > state.first_sequence {
-            How::Sequences { at: from, end: state.last_sequence + 1 }
+        let how = if from > state.first_sequence || filters.is_empty() {
+            How::Sequences { at: from, end: from.max(state.last_sequence + 1) }
         } else if filters.iter().all(is_literal) {
             let mut sorted: Vec<Box<[u8]>> = filters.iter().map(|filter| filter.as_bytes().into()).collect();
             sorted.sort_unstable();
@@ -42,7 +44,8 @@ impl Counting {
             let filter = if let [filter] = filters[..] { filter } else { ">" };
             How::Subjects { filter: Filter::new(filter.as_bytes()), after: None }
         };
-        Self { cursor: c.cursor, count: firsts, how }
+        let firsts = (!c.firsts.is_empty()).then_some(0);
+        Self { cursor: c.cursor, count: 0, firsts, how }
     }
 
     /// Whether a message is counted already, or is to be counted now that it came.
@@ -59,24 +62,29 @@ impl Counting {
     /// Goes on; true when it is done.
     fn step<M: Messages>(&mut self, c: &Consumer, messages: &M, budget: &mut usize) -> bool {
         let count = &mut self.count;
+        if let Some(at) = self.firsts {
+            let mut firsts = c.firsts.iter();
+            firsts.advance_to(at);
+            for sequence in firsts {
+                if *budget == 0 {
+                    self.firsts = Some(sequence);
+                    return false;
+                }
+                *budget -= 1;
+                // A consumer that is not told of removals may list messages that are gone.
+                *count += u64::from(messages.contains(sequence));
+            }
+            self.firsts = None;
+        }
         match &mut self.how {
             How::Sequences { at, end } => count_sequences(c, messages, at, *end, count, budget),
             How::Subjects { filter, after } => {
                 let is_one = c.filters().len() == 1;
-                let mut last = None;
-                let flow = messages.subjects(filter, after.as_deref(), &mut |subject, known| {
+                messages.some_subjects(filter, after, budget, &mut |subject, known| {
                     if is_one || c.wants(subject) {
                         *count += known.count;
                     }
-                    *budget = budget.saturating_sub(1);
-                    if *budget > 0 {
-                        return ControlFlow::Continue(());
-                    }
-                    last = Some(subject.to_vec());
-                    ControlFlow::Break(())
-                });
-                *after = last;
-                flow.is_continue()
+                })
             }
             How::Literals { sorted, next } => {
                 while let Some(subject) = sorted.get(*next) {
@@ -148,17 +156,14 @@ impl Consumer {
         }
         let state = messages.state();
         let from = self.count_from();
-        // A consumer that is not told of removals may list messages that are gone.
-        let firsts =
-            |c: &Self| c.firsts.iter().filter(|sequence| messages.contains(**sequence)).count() as u64;
-        if from > state.last_sequence || self.filters().is_empty() {
+        if self.firsts.is_empty() && (from > state.last_sequence || self.filters().is_empty()) {
             let behind = if from > state.last_sequence { 0 } else { messages.count_from(from) };
-            self.waiting_messages = Some(firsts(self) + behind);
+            self.waiting_messages = Some(behind);
             self.counting = None;
             return true;
         }
         let known = self.counting.take().filter(|counting| counting.cursor == self.cursor);
-        let mut counting = known.unwrap_or_else(|| Box::new(Counting::new(self, &state, firsts(self))));
+        let mut counting = known.unwrap_or_else(|| Box::new(Counting::new(self, &state)));
         let is_done = counting.step(self, messages, budget);
         if is_done {
             self.waiting_messages = Some(counting.count);
@@ -187,7 +192,10 @@ impl Consumer {
         if let Some(count) = &mut self.waiting_messages {
             *count = count.saturating_sub(1);
         } else if let Some(counting) = &mut self.counting
-            && (is_first || counting.has_passed(sequence, subject.unwrap_or_default()))
+            && match is_first {
+                true => counting.firsts.is_none_or(|at| sequence < at),
+                false => counting.has_passed(sequence, subject.unwrap_or_default()),
+            }
         {
             counting.count = counting.count.saturating_sub(1);
         }

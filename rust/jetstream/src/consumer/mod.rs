@@ -9,6 +9,7 @@ mod core;
 mod counting;
 mod decode;
 mod request;
+mod start;
 mod state;
 mod waiting;
 
@@ -20,5 +21,6 @@ pub use check::{CheckContext, check, check_update, set_defaults};
 pub use config::{AckPolicy, ConsumerConfig, DeliverPolicy, PriorityPolicy, ReplayPolicy};
 pub use decode::{Action, ConsumerRequest};
 pub use request::{Group, PullRequest};
+pub(crate) use start::{Start, StartSearch};
 pub use state::{Change, ConsumerState, Pending, Position};
 pub use waiting::{Waiting, WaitingQueue};

@@ -3,14 +3,13 @@
 use std::ops::ControlFlow;
 
 use stonechat_store::disk::Disk;
-use stonechat_store::index::Filter;
 use stonechat_store::messages::Messages;
 use stonechat_store::wal::GroupId;
 
 use super::journal::{self, Body};
 use super::{Engine, Interest, InterestChange};
 use crate::consumer::{
-    AckPolicy, Change, Consumer, ConsumerConfig, ConsumerState, DeliverPolicy, INACTIVE_DEFAULT,
+    AckPolicy, Change, Consumer, ConsumerConfig, ConsumerState, INACTIVE_DEFAULT, Start, StartSearch,
 };
 use crate::stream::Retention;
 
@@ -29,7 +28,27 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Creates a consumer whose configuration was checked; answers its number.
-    pub(crate) fn create_consumer(&mut self, group: u32, name: &str, mut config: ConsumerConfig) -> u32 {
+    pub(crate) fn create_consumer(&mut self, group: u32, name: &str, config: ConsumerConfig) -> u32 {
+        let mut start = Start::default();
+        if let Some(stream) = self.streams.get(&group) {
+            let messages = stream.core.messages();
+            let per_subject = stream.core.config().max_msgs_per_subject;
+            if let Some(mut search) = StartSearch::new(&config, per_subject, &messages.state()) {
+                while !search.step(messages, &mut { usize::MAX }) {}
+                start = search.found();
+            }
+        }
+        self.create_consumer_at(group, name, config, start)
+    }
+
+    /// The same, of one of which it is known where it begins.
+    pub(crate) fn create_consumer_at(
+        &mut self,
+        group: u32,
+        name: &str,
+        mut config: ConsumerConfig,
+        found: Start,
+    ) -> u32 {
         let id = self.next_group;
         self.next_group += 1;
         let now = self.now;
@@ -38,14 +57,15 @@ impl<D: Disk> Engine<D> {
         }
         let Some(stream) = self.streams.get(&group) else { return id };
         let is_logged = stream.is_logged() && !config.mem_storage && !config.direct;
-        let (start, firsts) =
-            start(stream.core.messages(), stream.core.config().max_msgs_per_subject, &config);
-        let last = stream.core.messages().last_sequence();
+        let messages = stream.core.messages();
+        let per_subject = stream.core.config().max_msgs_per_subject;
+        let start = found.sequence(&config, per_subject, messages, &messages.state());
+        let last = messages.last_sequence();
         let state = ConsumerState::starting_at(start);
         let mut consumer = Consumer::new(group, name, now, config, state, is_logged);
         consumer.cursor = start;
-        consumer.firsts = firsts.into();
-        consumer.firsts_end = last;
+        consumer.firsts = found.firsts;
+        consumer.firsts_end = found.end;
         consumer.replay_end = last;
         if is_logged {
             let json = serde_json::to_vec(consumer.config()).unwrap_or_default();
@@ -388,49 +408,4 @@ pub(super) fn set_life(id: u32, c: &mut Consumer) {
         _ if is_default || !config.is_push() => threshold.saturating_add(jitter(id)),
         _ => threshold,
     };
-}
-
-/// Where a new consumer begins, and which messages come before all others.
-fn start<M: Messages>(messages: &M, per_subject: i64, config: &ConsumerConfig) -> (u64, Vec<u64>) {
-    let state = messages.state();
-    let filters = config.filters();
-    let last_of = |filter: &str| match stonechat_subject::has_wildcard(filter.as_bytes()) {
-        true => messages.last_matching(&Filter::new(filter.as_bytes())),
-        false => messages.subject(filter.as_bytes()).map_or(0, |known| known.last),
-    };
-    let mut firsts = Vec::new();
-    let mut is_given = false;
-    let start = match config.deliver_policy {
-        DeliverPolicy::All => state.first_sequence,
-        DeliverPolicy::Last if filters.is_empty() => state.last_sequence,
-        DeliverPolicy::Last => filters.iter().map(|filter| last_of(filter)).max().unwrap_or(0),
-        DeliverPolicy::New => state.last_sequence + 1,
-        DeliverPolicy::LastPerSubject if per_subject == 1 => state.first_sequence,
-        DeliverPolicy::LastPerSubject => {
-            for filter in &filters {
-                let _ = messages.subjects(&Filter::new(filter.as_bytes()), None, &mut |_, known| {
-                    firsts.push(known.last);
-                    ControlFlow::Continue(())
-                });
-            }
-            firsts.sort_unstable();
-            firsts.dedup();
-            firsts.first().copied().unwrap_or(state.last_sequence)
-        }
-        DeliverPolicy::ByStartSequence => {
-            is_given = true;
-            config.opt_start_seq
-        }
-        DeliverPolicy::ByStartTime => {
-            messages.at_time(config.opt_start_time.unwrap_or(0)).unwrap_or(state.last_sequence + 1)
-        }
-    };
-    let start = if state.first_sequence == 0 && !is_given {
-        1
-    } else if start > state.last_sequence && !is_given {
-        state.last_sequence + 1
-    } else {
-        start.max(state.first_sequence)
-    };
-    (start.max(1), firsts)
 }

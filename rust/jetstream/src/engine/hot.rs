@@ -56,6 +56,11 @@ impl Hot {
         self.all.is_empty()
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     /// Those that want messages on some subjects only.
     pub(super) fn filtered(&self) -> impl Iterator<Item = u32> {
         self.filters.keys().copied()

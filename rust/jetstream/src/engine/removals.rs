@@ -3,10 +3,7 @@
 //! Purges, roll-ups, limits, ages, times to live, deletions, acknowledgements on a work queue, batches, counters, schedules and lowered
 //! limits all end in [`Engine::tell_removals`], which runs after each change of a stream.
 
-use std::ops::ControlFlow;
-
 use stonechat_store::disk::Disk;
-use stonechat_store::index::Filter;
 use stonechat_store::messages::Messages;
 
 use super::Engine;
@@ -50,7 +47,7 @@ impl<D: Disk> Engine<D> {
         let Some(removed) = stream.core.take_removed() else { return };
         let mut told = std::mem::take(&mut self.told);
         if removed.all {
-            self.pass_purged(group, "");
+            self.pass_purged(group, "", None);
         }
         if removed.many
             && let Some(stream) = self.streams.get_mut(&group)
@@ -70,7 +67,7 @@ impl<D: Disk> Engine<D> {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let is_first = !c.firsts.is_empty() && sequence <= c.firsts_end;
         let counts = match is_first {
-            true => c.firsts.binary_search(&sequence).is_ok(),
+            true => c.firsts.contains(sequence),
             false => sequence >= c.cursor,
         };
         if counts {
@@ -113,18 +110,14 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Moves consumers behind the messages that a purge with `filter` removed (all messages without one).
+    /// Moves consumers behind the messages that a purge with `filter` removed (all messages without one). What is left of those that match
+    /// begins at `rest`, if that is known.
     ///
     /// Pending messages that are still stored stay pending, and no consumer passes over a stored message that matches one of its filters.
-    pub(crate) fn pass_purged(&mut self, group: u32, filter: &str) {
+    pub(crate) fn pass_purged(&mut self, group: u32, filter: &str, rest: Option<u64>) {
         let Some(stream) = self.streams.get(&group) else { return };
-        let messages = stream.core.messages();
-        let state = messages.state();
-        let first = match filter {
-            "" => Some(state.first_sequence),
-            filter => first_matching(messages, filter),
-        };
-        let first = first.unwrap_or(state.last_sequence + 1);
+        let state = stream.core.messages().state();
+        let first = rest.unwrap_or(state.first_sequence);
         let ids: Vec<u32> = stream.consumers.values().copied().collect();
         for id in ids {
             let Some(c) = self.consumers.get(&id) else { continue };
@@ -148,7 +141,8 @@ impl<D: Disk> Engine<D> {
         let gone = missing(c, messages);
         c.forget_count();
         c.cursor = c.cursor.max(start);
-        c.firsts.retain(|sequence| messages.contains(*sequence));
+        // Others that are gone are passed over when it is their turn.
+        c.firsts.remove_range(..messages.state().first_sequence);
         if c.state().floor.stream < start {
             c.change(&Change::Purged(start));
         }
@@ -189,21 +183,4 @@ fn concern(c: &Consumer, purged: &str) -> Concern {
 pub(super) fn missing<M: Messages>(c: &Consumer, messages: &M) -> Vec<u64> {
     let held = c.state().pending.keys().chain(c.state().exhausted.keys());
     held.filter(|sequence| !messages.contains(**sequence)).copied().collect()
-}
-
-/// The first message that matches.
-fn first_matching<M: Messages>(messages: &M, filter: &str) -> Option<u64> {
-    let filter = Filter::new(filter.as_bytes());
-    let mut first = None::<u64>;
-    let mut subjects = Vec::new();
-    let _ = messages.subjects(&filter, None, &mut |subject, _| {
-        subjects.push(subject.to_vec());
-        ControlFlow::Continue(())
-    });
-    for subject in subjects {
-        if let Some(found) = messages.first_on(&subject) {
-            first = Some(first.map_or(found, |first| first.min(found)));
-        }
-    }
-    first
 }

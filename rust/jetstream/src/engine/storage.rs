@@ -71,6 +71,15 @@ impl<D: Disk> Messages for Storage<D> {
     ) -> ControlFlow<()> {
         both!(self, m => m.subjects(filter, after, visit))
     }
+    fn some_subjects(
+        &self,
+        filter: &Filter,
+        after: &mut Option<Vec<u8>>,
+        budget: &mut usize,
+        visit: &mut dyn FnMut(&[u8], SubjectState),
+    ) -> bool {
+        both!(self, m => m.some_subjects(filter, after, budget, visit))
+    }
     fn next_matching(&self, filter: Option<&Filter>, sequence: u64, budget: usize) -> Progress<Option<u64>> {
         both!(self, m => m.next_matching(filter, sequence, budget))
     }

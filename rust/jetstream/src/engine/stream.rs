@@ -159,6 +159,11 @@ impl<D: Disk> Stream<D> {
         own.into_iter().chain(origin.map(|mirror| mirror.name.as_str())).collect()
     }
 
+    /// How many consumers are told of each of its changes.
+    pub(crate) fn told(&self) -> usize {
+        self.hot.len()
+    }
+
     /// The subjects to which it listens.
     pub(crate) fn subjects(&self) -> &[String] {
         &self.core.config().subjects

@@ -351,7 +351,12 @@ impl Turn<'_> {
         messages: &Storage<D>,
     ) -> Option<Stop> {
         let mut buffer = Vec::new();
-        while let Some(sequence) = c.firsts.front().copied() {
+        while let Some(sequence) = c.firsts.min() {
+            // Very many of them may be gone.
+            if self.looked >= LOOK_MAX {
+                return Some(Stop::More);
+            }
+            self.looked += 1;
             if !self.has_receiver(c) {
                 return Some(Stop::NoReceiver);
             }
@@ -373,10 +378,9 @@ impl Turn<'_> {
                     c.waiting_messages = c.waiting_messages.map(|n| n.saturating_sub(1));
                 }
             }
-            c.firsts.pop_front();
+            c.firsts.remove(sequence);
             c.cursor = sequence + 1;
             if c.firsts.is_empty() {
-                c.firsts = std::collections::VecDeque::new();
                 c.cursor = c.cursor.max(c.firsts_end + 1);
             }
         }

@@ -11,6 +11,7 @@ use super::stream::{Damaged, FileStream};
 use crate::checksum::Ranges;
 use crate::disk::{Disk, DiskFile};
 use crate::messages::{Lost, Message, Messages, SubjectState};
+use crate::visits;
 
 /// Blocks that a long walk reads at a time.
 const RUN_MAX: usize = 16;
@@ -200,6 +201,7 @@ impl<D: Disk> FileStream<D> {
             let frame = &segment.frame;
             let mut slot = segment.slot(sequence).unwrap_or(0);
             while let Some(next) = segment.next_held(slot) {
+                visits::note();
                 slot = next;
                 // As many as possible from one block.
                 let begin = match segment.lost.contains(slot) {
@@ -218,7 +220,10 @@ impl<D: Disk> FileStream<D> {
                         let Some(message) = frame.unseal(&head, bytes, offset) else { break };
                         visit(message.sequence, Some(message))?;
                         match segment.next_held(slot + 1) {
-                            Some(next) => slot = next,
+                            Some(next) => {
+                                visits::note();
+                                slot = next;
+                            }
                             None => {
                                 slot = segment.slots;
                                 break;

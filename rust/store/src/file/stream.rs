@@ -18,6 +18,10 @@ use super::tail::Tail;
 use crate::disk::{Disk, DiskFile};
 use crate::index::{Filter, SubjectTree};
 use crate::messages::{Lost, Message, Messages, Progress, State, SubjectState};
+use crate::visits;
+
+/// So many bytes of a message count like another message where it is read.
+const LONG: usize = 512;
 
 /// A segment without messages is given up early if it has this much data.
 const GIVE_UP_LEN: u64 = if cfg!(test) { 1000 } else { 1 << 20 };
@@ -549,15 +553,33 @@ impl<D: Disk> Messages for FileStream<D> {
         counted.matches(filter, behind.as_deref().or(after), |subject, known| visit(subject, *known))
     }
 
+    fn some_subjects(
+        &self,
+        filter: &Filter,
+        after: &mut Option<Vec<u8>>,
+        budget: &mut usize,
+        visit: &mut dyn FnMut(&[u8], SubjectState),
+    ) -> bool {
+        if self.recounted.get().is_none() {
+            match self.subjects.some_matches(&*self.files, filter, after, budget, visit) {
+                Ok(is_all) => return is_all,
+                Err(behind) => *after = behind,
+            }
+        }
+        let counted = self.recounted.get_or_init(|| self.counted());
+        counted.some_matches(filter, after, budget, |subject, known| visit(subject, *known))
+    }
+
     fn next_matching(&self, filter: Option<&Filter>, sequence: u64, budget: usize) -> Progress<Option<u64>> {
         let Some(filter) = filter else { return Progress::Done(self.next_held(sequence)) };
         let (mut progress, mut looked) = (Progress::Done(None), 0);
         self.walk(sequence, |sequence, message| {
-            if looked == budget {
+            if looked >= budget {
                 progress = Progress::More(sequence);
                 return ControlFlow::Break(());
             }
-            looked += 1;
+            // Long ones take longer to be read.
+            looked += message.map_or(1, |message| 1 + (message.headers.len() + message.payload.len()) / LONG);
             if message.is_none_or(|message| filter.matches(message.subject)) {
                 progress = Progress::Done(Some(sequence));
                 return ControlFlow::Break(());
@@ -634,6 +656,7 @@ impl<D: Disk> Messages for FileStream<D> {
         if !self.segments[i].holds(slot) {
             return false;
         }
+        visits::note();
         let mut buffer = self.scratch.take();
         let found =
             if self.segments[i].lost.contains(slot) { None } else { self.record(i, slot, &mut buffer) };

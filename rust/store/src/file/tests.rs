@@ -12,7 +12,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::encryption::{Cipher, Keyring};
 use crate::index::Filter;
 use crate::memory::MemoryStream;
-use crate::messages::{Messages, Progress, State};
+use crate::messages::{Messages, Progress, State, SubjectState};
 
 const SALT: u64 = 11;
 
@@ -173,7 +173,18 @@ fn check(
             });
             found
         };
-        prop_assert_eq!(subjects(stream), subjects(model));
+        let expected = subjects(model);
+        prop_assert_eq!(subjects(stream), expected.clone());
+        for (budget, messages) in [(1, stream as &dyn Messages), (3, stream), (1, model), (3, model)] {
+            let (mut found, mut after) = (BTreeMap::new(), None);
+            let mut put = |subject: &[u8], state: SubjectState| {
+                let (last, count) = (state.last, state.count);
+                let before = found.insert(subject.to_vec(), (messages.first_on(subject), last, count));
+                assert_eq!(before, None, "visited twice");
+            };
+            while !messages.some_subjects(&filter, &mut after, &mut { budget }, &mut put) {}
+            prop_assert_eq!(found, expected.clone());
+        }
         for budget in [1, 1000] {
             let all = |messages: &dyn Messages| {
                 let (mut found, mut from) = (Vec::new(), 0);
@@ -526,6 +537,15 @@ fn subjects_are_listed_whole_from_a_damaged_index() {
             });
             let from = if after.is_some() { 6 } else { 0 };
             assert_eq!(found, names[from..], "byte {at}");
+            for budget in [1, 40] {
+                let (disk, stream, file) = stream_and_file();
+                disk.bytes(&file, |bytes| bytes[at] ^= 4);
+                let (mut found, mut after) = (Vec::new(), after.map(<[u8]>::to_vec));
+                let mut put = |subject: &[u8], _| found.push(String::from_utf8_lossy(subject).into_owned());
+                let filter = Filter::new(b"a.*");
+                while !stream.some_subjects(&filter, &mut after, &mut { budget }, &mut put) {}
+                assert_eq!(found, names[from..], "byte {at}, {budget} at a time");
+            }
         }
     }
 }

@@ -5,4 +5,4 @@ mod filter;
 mod subject_tree;
 
 pub use filter::Filter;
-pub use subject_tree::{Cursor, SubjectTree};
+pub use subject_tree::{Cursor, Step, SubjectTree};

@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use super::Filter;
 use super::children::{Children, Pool};
 use super::filter::State;
+use crate::visits;
 
 /// No value.
 const NONE: u32 = u32::MAX;
@@ -155,6 +156,30 @@ impl<V: Copy> SubjectTree<V> {
         ControlFlow::Continue(())
     }
 
+    /// The same, as far as `budget` lasts, off which all is taken that is looked at, whether it matches or not. `after` moves to where
+    /// to go on; true if that was all.
+    pub fn some_matches(
+        &self,
+        filter: &Filter,
+        after: &mut Option<Vec<u8>>,
+        budget: &mut usize,
+        mut visit: impl FnMut(&[u8], &V),
+    ) -> bool {
+        let from = after.take();
+        let mut cursor = self.cursor(filter, from.as_deref());
+        loop {
+            match cursor.step(budget) {
+                Step::Found(value) => visit(cursor.subject(), value),
+                Step::Paused => {}
+                Step::End => return true,
+            }
+            if *budget == 0 {
+                *after = Some(cursor.subject().to_vec());
+                return false;
+            }
+        }
+    }
+
     /// The same, for a caller who asks for one after the other.
     pub fn cursor<'t>(&'t self, filter: &'t Filter, after: Option<&'t [u8]>) -> Cursor<'t, V> {
         let root = Visit { node: ROOT, path_len: 0, state: Filter::start(), next: 0, entered: false };
@@ -267,6 +292,17 @@ impl<V: Copy> SubjectTree<V> {
     }
 }
 
+/// What a cursor came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step<V> {
+    /// A subject that matches.
+    Found(V),
+    /// There is no more.
+    End,
+    /// There may be more, but the budget is used up.
+    Paused,
+}
+
 /// Subjects that match a filter, one after the other, in the order of bytes.
 #[derive(Debug)]
 pub struct Cursor<'t, V> {
@@ -281,6 +317,15 @@ impl<'t, V: Copy> Cursor<'t, V> {
     /// Goes on to the next subject; answers its value.
     #[expect(clippy::should_implement_trait, reason = "an iterator could not lend the subject")]
     pub fn next(&mut self) -> Option<&'t V> {
+        match self.step(&mut { usize::MAX }) {
+            Step::Found(value) => Some(value),
+            Step::End | Step::Paused => None,
+        }
+    }
+
+    /// The same, as far as `budget` lasts, off which all is taken that is looked at. When it pauses, [`Cursor::subject`] tells
+    /// behind what a new cursor goes on: that is never where this one began, however small the budget.
+    pub fn step(&mut self, budget: &mut usize) -> Step<&'t V> {
         let Self { tree, filter, after, path, stack } = self;
         while let Some(top) = stack.last_mut() {
             let node = &tree.nodes[top.node as usize];
@@ -294,11 +339,15 @@ impl<'t, V: Copy> Cursor<'t, V> {
                 } else if after.is_some_and(|a| a > &path[..] && !a.starts_with(path)) {
                     top.next = node.children.len();
                 }
-                if let Some(value) = tree.values.get(node.value as usize)
-                    && filter.accepts(top.state)
-                    && after.is_none_or(|a| a < &path[..])
-                {
-                    return Some(value);
+                if after.is_none_or(|a| a < &path[..]) {
+                    if let Some(value) = tree.values.get(node.value as usize)
+                        && filter.accepts(top.state)
+                    {
+                        return Step::Found(value);
+                    }
+                    if *budget == 0 {
+                        return Step::Paused;
+                    }
                 }
             }
             let Some(&child) = tree.pool.nodes(node.children).get(top.next) else {
@@ -306,6 +355,8 @@ impl<'t, V: Copy> Cursor<'t, V> {
                 continue;
             };
             top.next += 1;
+            visits::note();
+            *budget = budget.saturating_sub(1);
             let text = tree.text(child);
             let state = text.iter().try_fold(top.state, |state, byte| filter.advance(state, *byte));
             if let Some(state) = state {
@@ -313,7 +364,7 @@ impl<'t, V: Copy> Cursor<'t, V> {
                 stack.push(Visit { node: child, path_len: path.len(), state, next: 0, entered: false });
             }
         }
-        None
+        Step::End
     }
 
     /// The subject that [`Cursor::next`] went on to.
@@ -395,7 +446,21 @@ mod tests {
                 let expected: Vec<_> = map.iter().filter(|(s, _)| filter.matches(s)).map(|(s, v)| (s.clone(), *v)).collect();
                 prop_assert_eq!(all(&tree, text, None), expected.clone());
                 let behind: Vec<_> = expected.into_iter().filter(|(s, _)| &s[..] > after.as_bytes()).collect();
-                prop_assert_eq!(all(&tree, text, Some(after.as_bytes())), behind);
+                prop_assert_eq!(all(&tree, text, Some(after.as_bytes())), behind.clone());
+                for budget in [0, 1, 5] {
+                    let (mut found, mut at) = (Vec::new(), Some(after.as_bytes().to_vec()));
+                    loop {
+                        crate::visits::take();
+                        let put = |subject: &[u8], value: &u64| found.push((subject.to_vec(), *value));
+                        let is_all = tree.some_matches(&filter, &mut at, &mut { budget }, put);
+                        // What lies on the way, and the siblings of the place where it stopped.
+                        prop_assert!(crate::visits::take() <= budget + 60);
+                        if is_all {
+                            break;
+                        }
+                    }
+                    prop_assert_eq!(found, behind.clone());
+                }
             }
             // Whatever goes away leaves nothing behind.
             for subject in map.keys() {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::arena::{Arena, Place};
 use crate::messages::Message;
+use crate::visits;
 
 /// Sequences to a block.
 const BLOCK_BITS: u32 = 8;
@@ -115,7 +116,10 @@ impl Messages {
 
     /// The same, with what they say.
     pub(super) fn messages_from(&self, sequence: u64) -> impl DoubleEndedIterator<Item = Message<'_>> {
-        self.from(sequence).map(|entry| self.message(entry))
+        self.from(sequence).map(|entry| {
+            visits::note();
+            self.message(entry)
+        })
     }
 
     /// How many messages there are from `sequence` on.

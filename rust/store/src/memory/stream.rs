@@ -5,6 +5,7 @@ use std::ops::{ControlFlow, RangeInclusive};
 use super::messages::Messages as Entries;
 use crate::index::{Filter, SubjectTree};
 use crate::messages::{Lost, Message, Messages, Progress, State, SubjectState};
+use crate::visits;
 
 /// A stream in memory. Sequences rise by one; times are given by the caller.
 #[derive(Debug, Default)]
@@ -107,6 +108,16 @@ impl Messages for MemoryStream {
         self.subjects.matches(filter, after, |subject, known| visit(subject, *known))
     }
 
+    fn some_subjects(
+        &self,
+        filter: &Filter,
+        after: &mut Option<Vec<u8>>,
+        budget: &mut usize,
+        visit: &mut dyn FnMut(&[u8], SubjectState),
+    ) -> bool {
+        self.subjects.some_matches(filter, after, budget, |subject, known| visit(subject, *known))
+    }
+
     fn next_matching(&self, filter: Option<&Filter>, sequence: u64, budget: usize) -> Progress<Option<u64>> {
         let mut messages = self.messages.messages_from(sequence);
         for message in messages.by_ref().take(budget) {
@@ -143,6 +154,7 @@ impl Messages for MemoryStream {
 
     fn remove(&mut self, sequence: u64) -> bool {
         let Some(entry) = self.messages.get(sequence).cloned() else { return false };
+        visits::note();
         self.bytes -= entry.counted_bytes();
         let subject = self.messages.message(&entry).subject;
         if let Some(known) = self.subjects.get_mut(subject) {

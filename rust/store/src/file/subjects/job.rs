@@ -8,7 +8,7 @@ use super::run::{Run, Writer};
 use crate::disk::Disk;
 use crate::file::chunk::Packing;
 use crate::file::files::Files;
-use crate::index::{Filter, SubjectTree};
+use crate::index::{Filter, Step, SubjectTree};
 use crate::messages::SubjectState;
 
 /// What a new run is made of.
@@ -84,12 +84,12 @@ impl<D: Disk> IndexJob<D> {
         };
         let expected = tree.map_or(0, SubjectTree::len) + runs.iter().map(|run| run.len).sum::<usize>();
         let all = Filter::new(b">");
-        let mut merge = Merge::new(&*self.files, tree, runs.iter().map(|run| &**run), &all, None)
+        let mut merge = Merge::new(&*self.files, tree, runs.iter().map(|run| &**run), &all, None, usize::MAX)
             .map_err(|_| Failed::Reading)?;
         let mut writer =
             Writer::new(&*self.files, &self.name, self.number, self.packing.clone(), self.seed, expected)
                 .map_err(writing)?;
-        while let Some(state) = merge.next().map_err(|_| Failed::Reading)? {
+        while let Step::Found(state) = merge.next().map_err(|_| Failed::Reading)? {
             if self.files.is_in_a_hurry() {
                 return Err(Failed::Writing);
             }

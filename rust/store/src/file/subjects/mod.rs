@@ -26,7 +26,7 @@ use super::chunk::Packing;
 use super::files::Files;
 use crate::budget::{Budget, Share};
 use crate::disk::Disk;
-use crate::index::{Filter, SubjectTree};
+use crate::index::{Filter, Step, SubjectTree};
 use crate::messages::SubjectState;
 
 /// Runs that are joined at once, at least.
@@ -196,21 +196,78 @@ impl SubjectIndex {
             let known = known.filter(|_| after.is_none_or(|after| after < subject));
             return Ok(known.map_or(ControlFlow::Continue(()), |known| visit(subject, known)));
         }
-        let trees = std::iter::once(&self.tree).chain(self.frozen.as_deref());
-        let runs = self.runs.iter().rev().map(|run| &**run);
-        let mut merge = Merge::new(files, trees, runs, filter, after).map_err(|_| None)?;
+        let mut merge = self.merge(files, filter, after, usize::MAX).map_err(|_| None)?;
         loop {
             match merge.next() {
-                Ok(Some(state)) if state.count == 0 => {}
-                Ok(Some(state)) => {
+                Ok(Step::Found(state)) if state.count == 0 => {}
+                Ok(Step::Found(state)) => {
                     if visit(merge.subject(), state).is_break() {
                         return Ok(ControlFlow::Break(()));
                     }
                 }
-                Ok(None) => return Ok(ControlFlow::Continue(())),
+                Ok(Step::End | Step::Paused) => return Ok(ControlFlow::Continue(())),
                 Err(Unreadable) => return Err(Some(merge.subject().to_vec())),
             }
         }
+    }
+
+    /// The same, as far as `budget` lasts. `after` moves to where to go on; true if that was all. Fails with the last one that was
+    /// visited.
+    pub(super) fn some_matches<D: Disk>(
+        &self,
+        files: &Files<D>,
+        filter: &Filter,
+        after: &mut Option<Vec<u8>>,
+        budget: &mut usize,
+        visit: &mut dyn FnMut(&[u8], SubjectState),
+    ) -> Result<bool, Option<Vec<u8>>> {
+        if self.frozen.is_none() && self.runs.is_empty() {
+            return Ok(self
+                .tree
+                .some_matches(filter, after, budget, |subject, known| visit(subject, *known)));
+        }
+        let from = after.take();
+        if let Some(subject) = filter.literal() {
+            *budget = budget.saturating_sub(1);
+            let known = self.get(files, subject).map_err(|_| from.clone())?;
+            if let Some(known) = known.filter(|_| from.as_deref().is_none_or(|after| after < subject)) {
+                visit(subject, known);
+            }
+            return Ok(true);
+        }
+        let whole = *budget;
+        let mut merge = self.merge(files, filter, from.as_deref(), whole).map_err(|_| from.clone())?;
+        loop {
+            let step = match merge.next() {
+                Ok(step) => step,
+                Err(Unreadable) if merge.subject().is_empty() => return Err(from.clone()),
+                Err(Unreadable) => return Err(Some(merge.subject().to_vec())),
+            };
+            *budget = whole.saturating_sub(merge.spent());
+            match step {
+                Step::End => return Ok(true),
+                Step::Found(state) if state.count > 0 => visit(merge.subject(), state),
+                Step::Found(_) => {}
+                // What is left of it is not worth a new beginning.
+                Step::Paused => *budget = 0,
+            }
+            if *budget == 0 {
+                *after = Some(merge.subject().to_vec());
+                return Ok(false);
+            }
+        }
+    }
+
+    fn merge<'s, D: Disk>(
+        &'s self,
+        files: &'s Files<D>,
+        filter: &'s Filter,
+        after: Option<&'s [u8]>,
+        budget: usize,
+    ) -> Result<Merge<'s, D>, Unreadable> {
+        let trees = std::iter::once(&self.tree).chain(self.frozen.as_deref());
+        let runs = self.runs.iter().rev().map(|run| &**run);
+        Merge::new(files, trees, runs, filter, after, budget)
     }
 
     /// Something could not be learned: all is to be learned anew.

@@ -12,8 +12,9 @@ use crate::disk::{Disk, DiskFile};
 use crate::file::chunk::Packing;
 use crate::file::files::Files;
 use crate::file::varint;
-use crate::index::Filter;
+use crate::index::{Filter, Step};
 use crate::messages::SubjectState;
+use crate::visits;
 
 /// Bytes of subjects after which a chunk ends.
 const BLOCK_LEN: usize = if cfg!(test) { 48 } else { 4 << 10 };
@@ -273,32 +274,49 @@ impl<'r, D: Disk> RunCursor<'r, D> {
         Self { files, run, filter, after, block, open, seen: 0, subject, state }
     }
 
-    /// Goes on to the next one; false if there is none.
-    pub(super) fn next(&mut self) -> Result<bool, Unreadable> {
+    /// Goes on to the next one, as far as `budget` lasts. When it pauses, all up to [`RunCursor::subject`] was looked at.
+    pub(super) fn next(&mut self, budget: &mut usize) -> Result<Step<()>, Unreadable> {
         loop {
             while self.seen < self.open.bytes.len() {
                 let mut rest = &self.open.bytes[self.seen..];
                 self.state = take_entry(&mut rest, &mut self.subject).ok_or(Unreadable)?;
                 self.seen = self.open.bytes.len() - rest.len();
                 let is_behind = self.after.is_none_or(|after| after < &self.subject[..]);
+                if is_behind {
+                    // The way there, within a chunk, costs nothing: else a small budget would be used up by it each time.
+                    visits::note();
+                    *budget = budget.saturating_sub(1);
+                }
                 if is_behind && self.filter.matches(&self.subject) {
-                    return Ok(true);
+                    return Ok(Step::Found(()));
                 }
                 let prefix = self.filter.prefix();
                 if &self.subject[..] > prefix && !self.subject.starts_with(prefix) {
                     self.block = self.run.blocks.len();
                     self.seen = self.open.bytes.len();
+                } else if is_behind && *budget == 0 {
+                    return Ok(Step::Paused);
                 }
             }
-            if self.block >= self.run.blocks.len() {
-                return Ok(false);
-            }
-            if self.may_match(self.block) {
-                self.run.open(self.files, self.block, &mut self.open)?;
+            let Some(block) = self.run.blocks.get(self.block).map(|_| self.block) else {
+                return Ok(Step::End);
+            };
+            self.block += 1;
+            if self.may_match(block) {
+                self.run.open(self.files, block, &mut self.open)?;
                 self.seen = 0;
                 self.subject.clear();
+                continue;
             }
-            self.block += 1;
+            visits::note();
+            *budget = budget.saturating_sub(1);
+            // Nothing below the key of a chunk is in it or behind it.
+            let key = self.run.key(block);
+            if *budget == 0 && self.after.is_none_or(|after| after < key) {
+                self.subject.clear();
+                self.subject.extend_from_slice(key);
+                return Ok(Step::Paused);
+            }
         }
     }
 
