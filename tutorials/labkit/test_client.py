@@ -15,7 +15,7 @@ from labkit.servers import free_ports
 TUTORIALS = Path(__file__).parents[1]
 LABS = sorted(path.parent for path in TUTORIALS.glob("[0-9]*/README.md"))
 # They start their own server, need none, or show what nats-py itself does.
-WITHOUT_SERVER = {"-c", "-m", "inprocess_server.py", "flush_order.py", "connect.py", "plot.py"}
+WITHOUT_SERVER = {"-c", "-m", "inprocess_server.py", "flush_order.py", "connect.py", "plot.py", "sample.py"}
 
 
 def commands(lab: Path) -> Iterator[str]:
