@@ -1,15 +1,27 @@
 //! Messages of the server's own, from a thread that has no session.
+//!
+//! A message to very many receivers is not delivered at once: its thread goes on with it by [`Courier::proceed`], a slice at a time.
+//! Messages to other subjects pass it meanwhile; those to the same subject wait behind it.
 
 use crate::account::Account;
 use crate::broker::Broker;
 use crate::client::{Client, PeerAddress};
+use crate::fanout::Fanout;
 use crate::outbound::{Outbound, Transport};
-use crate::router::{Message, Origin, Router};
+use crate::router::{BATCH_DELIVERIES, BATCH_RECEIVERS, FLUSHES, Message, Origin, Router};
 use crate::subscription::SubRef;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 use stonechat_subject::{Matches, Stamp};
+
+/// Receivers that a message is delivered to at once.
+const NARROW: usize = 512;
+/// Messages that wait, and their bytes, from which on whoever makes them should stop.
+const BACKLOG: usize = 256;
+const BACKLOG_BYTES: usize = 8 << 20;
+/// As many times of it are not kept: the thread then delivers and does nothing else.
+const BACKLOG_TIMES: usize = 8;
 
 /// The server itself has no connection.
 struct Nowhere;
@@ -28,6 +40,16 @@ pub struct Courier {
     /// Where the last message went and when that was looked up: messages of one consumer go the same way.
     last: Option<Last>,
     options: Arc<crate::BrokerOptions>,
+    /// What `found` holds, where messages that wait share it.
+    shared: Option<Arc<Matches<SubRef>>>,
+    /// Where messages that wait go, and how many there are.
+    busy: Vec<(Arc<str>, Box<[u8]>, usize)>,
+    backlog: usize,
+    backlog_bytes: usize,
+    /// Receivers of messages in slices that are to be flushed, and deliveries since they last were.
+    wide: Vec<Arc<Client>>,
+    since_flush: u64,
+    is_flushing: bool,
 }
 
 struct Last {
@@ -48,7 +70,21 @@ impl Courier {
         let peer = PeerAddress { ip: String::new(), port: 0 };
         let client = Arc::new(Client::new(0, peer, broker.start(), Outbound::new(Box::new(Nowhere))));
         let router = Router::new(broker.draw_seed());
-        Self { router, client, found: Matches::default(), last: None, options: broker.options(), broker }
+        Self {
+            router,
+            client,
+            found: Matches::default(),
+            last: None,
+            options: broker.options(),
+            shared: None,
+            busy: Vec::new(),
+            backlog: 0,
+            backlog_bytes: 0,
+            wide: Vec::new(),
+            since_flush: 0,
+            is_flushing: false,
+            broker,
+        }
     }
 
     /// Delivers a message to all who are interested; false if nobody took it. `header_len` and `payload` of the message are
@@ -67,6 +103,7 @@ impl Courier {
         });
         if !is_known {
             found.clear();
+            self.shared = None;
             let stamp = account.look_up(to, &mut found);
             let mut kept = self.last.take().map(|last| last.to).unwrap_or_default();
             kept.clear();
@@ -75,18 +112,204 @@ impl Courier {
         }
         let origin =
             Origin { client: &self.client, echo: true, now, to: (to != message.subject).then_some(to) };
-        let taken = self.router.deliver(&self.broker, &self.options, account, origin, message, None, &found);
+        let is_wide = found.receivers() > NARROW || self.is_behind(account, to);
+        let taken = match account.shared().filter(|_| is_wide && !found.is_empty()) {
+            Some(account) => {
+                let matched = self.shared.get_or_insert_with(|| Arc::new(found.clone()));
+                let mut fanout = Fanout::new(account, origin, message, Arc::clone(matched));
+                fanout.is_own = true;
+                self.wait(fanout);
+                true
+            }
+            None => {
+                self.router.limit(2 * NARROW as u64);
+                self.router.deliver(&self.broker, &self.options, account, origin, message, &found)
+            }
+        };
         self.found = found;
         taken
+    }
+
+    /// Whether messages to the same subject wait.
+    #[inline]
+    fn is_behind(&self, account: &Account, to: &[u8]) -> bool {
+        !self.busy.is_empty()
+            && self
+                .busy
+                .iter()
+                .any(|(name, subject, _)| Arc::ptr_eq(name, account.name()) && **subject == *to)
+    }
+
+    #[cold]
+    fn wait(&mut self, fanout: Fanout) {
+        let (name, to) = (fanout.account.name(), fanout.to());
+        let known =
+            self.busy.iter_mut().find(|(known, subject, _)| Arc::ptr_eq(known, name) && **subject == *to);
+        match known {
+            Some((_, _, count)) => *count += 1,
+            None => self.busy.push((Arc::clone(name), to.into(), 1)),
+        }
+        self.backlog += 1;
+        self.backlog_bytes += fanout.kept_bytes();
+        self.router.wait(fanout);
+        while self.backlog > BACKLOG_TIMES * BACKLOG || self.backlog_bytes > BACKLOG_TIMES * BACKLOG_BYTES {
+            self.proceed();
+        }
+    }
+
+    /// A message that waited is out.
+    fn note_over(&mut self, fanout: &Fanout) {
+        let (name, to) = (fanout.account.name(), fanout.to());
+        let known =
+            self.busy.iter().position(|(known, subject, _)| Arc::ptr_eq(known, name) && **subject == *to);
+        // One that came through an import was not noted.
+        let Some(at) = known.filter(|_| fanout.is_own) else { return };
+        self.backlog -= 1;
+        self.backlog_bytes -= fanout.kept_bytes();
+        self.busy[at].2 -= 1;
+        if self.busy[at].2 == 0 {
+            self.busy.swap_remove(at);
+        }
+    }
+
+    /// Whether messages to very many receivers are not out yet: then [`Courier::proceed`] goes on.
+    pub fn is_busy(&self) -> bool {
+        self.router.is_waiting() || !self.wide.is_empty()
+    }
+
+    /// Whether so many messages wait that no more of them should be made.
+    pub fn is_backlogged(&self) -> bool {
+        self.backlog > BACKLOG || self.backlog_bytes > BACKLOG_BYTES
+    }
+
+    /// Goes on with what waits, for about a millisecond.
+    pub fn proceed(&mut self) {
+        if !self.is_flushing {
+            std::mem::swap(&mut self.router.touched, &mut self.wide);
+            self.router.begin_slice();
+            let before = self.router.delivered_msgs;
+            while !self.router.is_full() {
+                let Some(over) = self.router.deliver_on(&self.broker, &self.options, &self.client) else {
+                    break;
+                };
+                self.note_over(&over);
+            }
+            self.since_flush += self.router.delivered_msgs - before;
+            std::mem::swap(&mut self.router.touched, &mut self.wide);
+            self.is_flushing = !self.router.is_waiting()
+                || self.wide.len() >= BATCH_RECEIVERS
+                || self.since_flush >= BATCH_DELIVERIES;
+            return;
+        }
+        for _ in 0..FLUSHES {
+            let Some(client) = self.wide.pop() else { break };
+            client.outbound.flush();
+        }
+        if self.wide.is_empty() {
+            (self.is_flushing, self.since_flush) = (false, 0);
+        }
     }
 
     /// The end of a batch: everything is sent on its way.
     pub fn finish(&mut self) {
         // Who lags is not waited for: this thread has others to serve.
-        let _ = self.router.finish(&self.broker, &self.options);
+        while !self.router.finish(&self.broker, &self.options, &self.client) {}
+        let _ = self.router.take_stall(&self.broker);
         // Nobody is kept alive by having been sent something.
         self.found.clear();
+        self.shared = None;
         self.last = None;
         self.options = self.broker.options();
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
+mod tests {
+    use super::*;
+    use crate::GLOBAL_ACCOUNT;
+    use crate::session::fixture::{QUIET, Side, broker};
+
+    /// Subscriptions that need several slices.
+    const MANY: usize = 10_000;
+
+    fn message<'m>(subject: &'m [u8], payload: &'m [u8]) -> Message<'m> {
+        Message { subject, reply: b"", header_len: None, payload, tail: None, sizes: b"" }
+    }
+
+    struct World {
+        courier: Courier,
+        account: Arc<Account>,
+        many: Side,
+        one: Side,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let broker = broker();
+            let (mut many, mut one) = (Side::new(&broker), Side::new(&broker));
+            one.says(QUIET);
+            one.says("SUB one 1\r\n");
+            many.says(QUIET);
+            many.says(&(0..MANY).map(|sid| format!("SUB wide {sid}\r\n")).collect::<String>());
+            let account = broker.account(GLOBAL_ACCOUNT);
+            Self { courier: Courier::new(broker), account, many, one }
+        }
+
+        fn deliver(&mut self, subject: &str, payload: &str) -> bool {
+            let message = message(subject.as_bytes(), payload.as_bytes());
+            self.courier.deliver(&self.account, &message, Instant::now())
+        }
+
+        /// Goes on until all is out; in how many slices.
+        fn proceed(&mut self) -> usize {
+            let mut slices = 0;
+            while self.courier.is_busy() {
+                self.courier.proceed();
+                slices += 1;
+            }
+            slices
+        }
+    }
+
+    #[test]
+    fn a_wide_message_is_passed_by_those_to_other_subjects() {
+        let mut world = World::new();
+        assert!(world.deliver("wide", "m1") && world.deliver("wide", "m2") && world.deliver("one", "hi"));
+        world.courier.finish();
+        assert_eq!(world.one.output(), "MSG one 1 2\r\nhi\r\n", "before the first slice");
+        assert_eq!(world.many.output(), "");
+        world.courier.proceed();
+        // Its only receiver may be left by now: it still waits behind the others.
+        let got = world.many.says(&(1..MANY).map(|sid| format!("UNSUB {sid}\r\n")).collect::<String>());
+        assert!(world.deliver("wide", "m3"));
+        world.courier.finish();
+        assert!(world.proceed() > 2);
+        let got = got + &world.many.output();
+        let at = |text: &str| got.find(&format!("MSG wide 0 2\r\n{text}")).unwrap();
+        assert!(at("m1") < at("m2") && at("m2") < at("m3"));
+        assert!(!world.courier.is_busy() && world.courier.busy.is_empty());
+        assert_eq!((world.courier.backlog, world.courier.backlog_bytes), (0, 0));
+        assert!(world.deliver("wide", "m4"));
+        world.courier.finish();
+        assert_eq!(world.many.output(), "MSG wide 0 2\r\nm4\r\n", "at once again");
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let mut world = World::new();
+        world.many.says(&(NARROW + 1..MANY).map(|sid| format!("UNSUB {sid}\r\n")).collect::<String>());
+        for n in 0..BACKLOG_TIMES * BACKLOG + 20 {
+            assert!(world.deliver("wide", "m"));
+            if n < BACKLOG_TIMES * BACKLOG {
+                assert_eq!(world.courier.is_backlogged(), n >= BACKLOG, "message {n}");
+            }
+            assert!(world.courier.backlog <= BACKLOG_TIMES * BACKLOG);
+            world.courier.finish();
+        }
+        world.proceed();
+        assert!(!world.courier.is_backlogged());
+        let all = (NARROW + 1) * (BACKLOG_TIMES * BACKLOG + 20);
+        assert_eq!(world.many.output().matches("MSG wide").count(), all);
     }
 }

@@ -53,8 +53,9 @@ pub(crate) struct Frames<'f> {
     rare: Option<Box<Rare>>,
 }
 
-#[derive(Default)]
-struct Rare {
+/// The forms that few receivers need.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
     /// The tail for receivers that take no headers.
     bare_tail: Vec<u8>,
     /// Tails that all receivers share, with headers and without.
@@ -67,6 +68,21 @@ impl<'f> Frames<'f> {
     pub(crate) fn new(head: &'f Head, tail: &'f [u8], message: &Message<'_>) -> Self {
         let usual = Frame { head: head.get(message.header_len.is_some()), tail, size: message.payload.len() };
         Self { head, usual, rare: None }
+    }
+
+    /// Goes on with a message of which rare forms may have been made before.
+    pub(crate) fn go_on(
+        head: &'f Head,
+        tail: &'f [u8],
+        message: &Message<'_>,
+        rare: Option<Box<Rare>>,
+    ) -> Self {
+        Self { rare, ..Self::new(head, tail, message) }
+    }
+
+    /// The rare forms, for [`Frames::go_on`].
+    pub(crate) fn into_rare(self) -> Option<Box<Rare>> {
+        self.rare
     }
 
     /// The message as nearly all receivers get it.

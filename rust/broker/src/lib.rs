@@ -14,6 +14,7 @@ mod client;
 mod closed;
 mod courier;
 mod exchange;
+mod fanout;
 mod frame;
 mod inlet;
 #[cfg(test)]

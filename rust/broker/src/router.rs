@@ -8,6 +8,7 @@ use crate::broker::Broker;
 use crate::client::Client;
 use crate::closed::ClosedReason;
 use crate::exchange::{self, DEPTH_MAX, Import, Replies};
+use crate::fanout::{Fanout, SLICE, SLICE_BYTES};
 use crate::frame::{Frames, Head, Scratch, write_tail};
 use crate::inlet::Inlet;
 use crate::options::BrokerOptions;
@@ -17,6 +18,7 @@ use crate::subscription::{Quota, Sink, SubRef, Subscription};
 use crate::sync::Ordering::Relaxed;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stonechat_auth::Exchange;
@@ -30,6 +32,14 @@ pub(crate) const SHARE_FROM: usize = 4096;
 const STALL: Duration = Duration::from_millis(2);
 const STALL_FULL: Duration = Duration::from_millis(5);
 const STALL_MAX: Duration = Duration::from_millis(10);
+/// Receivers that are flushed before others have their turn, bytes that they take meanwhile, and how few are not worth a look.
+pub(crate) const FLUSHES: usize = if cfg!(feature = "shuttle") { 2 } else { 256 };
+const FLUSH_BYTES: u64 = 4 << 20;
+const FLUSHES_MIN: usize = if cfg!(feature = "shuttle") { 1 } else { 8 };
+/// Receivers, deliveries and bytes after which a batch is flushed although there is more of it: each receiver waits until then.
+pub(crate) const BATCH_RECEIVERS: usize = if cfg!(feature = "shuttle") { 3 } else { 4096 };
+pub(crate) const BATCH_DELIVERIES: u64 = 16 * SLICE;
+const BATCH_BYTES: u64 = 16 * SLICE_BYTES;
 
 /// A message on its way.
 #[derive(Debug, Clone)]
@@ -82,9 +92,18 @@ pub struct Router {
     scratch: Scratch,
     random: SmallRng,
     /// Accounts that the message at hand has crossed.
-    depth: usize,
-    delivered_msgs: u64,
-    delivered_bytes: u64,
+    pub(crate) depth: usize,
+    pub(crate) delivered_msgs: u64,
+    pub(crate) delivered_bytes: u64,
+    /// More deliveries than this, and these bytes, are too many for one slice.
+    pub(crate) wide_at: u64,
+    pub(crate) full_bytes: u64,
+    /// What reaches more receivers than a slice has room for.
+    pub(crate) waiting: VecDeque<Fanout>,
+    /// The batch is being flushed, a slice at a time.
+    is_flushing: bool,
+    /// How long receivers of the batch make the publisher pause.
+    stall: Duration,
 }
 
 /// What is the same for all receivers of a message.
@@ -109,6 +128,11 @@ impl Router {
             depth: 0,
             delivered_msgs: 0,
             delivered_bytes: 0,
+            wide_at: 2 * SLICE,
+            full_bytes: SLICE_BYTES,
+            waiting: VecDeque::new(),
+            is_flushing: false,
+            stall: Duration::ZERO,
         }
     }
 
@@ -119,10 +143,32 @@ impl Router {
         }
     }
 
-    /// Delivers a message to all that it matches; false if nobody took it. `head` is that of its subject, if it was kept.
+    /// Delivers a message to all that it matches; false if nobody took it. With very many receivers it is on its way when this returns,
+    /// and counts as taken.
+    pub(crate) fn deliver(
+        &mut self,
+        broker: &Broker,
+        options: &BrokerOptions,
+        account: &Account,
+        origin: Origin<'_>,
+        message: &Message<'_>,
+        matched: &Matches<SubRef>,
+    ) -> bool {
+        if self.is_wide(matched.receivers())
+            && !matched.is_empty()
+            && let Some(account) = account.shared()
+        {
+            self.wait(Fanout::new(account, origin, message, Arc::new(matched.clone())));
+            return true;
+        }
+        self.deliver_now(broker, options, account, origin, message, None, matched)
+    }
+
+    /// Delivers a message to all that it matches, which are not too many; false if nobody took it. `head` is that of its subject, if it
+    /// was kept.
     #[expect(clippy::too_many_arguments, reason = "the session lends its parts one by one")]
     #[inline]
-    pub(crate) fn deliver(
+    pub(crate) fn deliver_now(
         &mut self,
         broker: &Broker,
         options: &BrokerOptions,
@@ -135,7 +181,7 @@ impl Router {
         if matched.is_empty() {
             return false;
         }
-        let share = message.payload.len() >= SHARE_FROM && matched.plain.len() + matched.queues.len() > 1;
+        let share = message.payload.len() >= SHARE_FROM && matched.receivers() > 1;
         let delivery = Delivery { broker, options, account, origin, message, share };
         let taken = match (head, message.tail) {
             (Some(head), Some(tail)) => {
@@ -143,10 +189,17 @@ impl Router {
             }
             _ => self.deliver_composed(&delivery, matched),
         };
+        self.serve_asked(&delivery);
+        taken
+    }
+
+    /// Lets the services answer that the message at hand asks.
+    #[inline]
+    pub(crate) fn serve_asked(&mut self, delivery: &Delivery<'_>) {
+        let Delivery { broker, options, account, origin, message, .. } = *delivery;
         while let Some(service) = self.asked.pop() {
             self.serve(broker, options, account, origin, message, service);
         }
-        taken
     }
 
     /// Delivers a message of which a part must be composed first.
@@ -176,13 +229,23 @@ impl Router {
             taken |= self.offer(delivery, frames, sub);
         }
         for queue in &matched.queues {
-            let members = &queue.members;
-            // From a random member on; the next one, if one can't take it.
-            let start = self.next_random() as usize % members.len().max(1);
-            let (after, first) = members.split_at(start);
-            taken |= first.iter().chain(after).any(|sub| self.offer(delivery, frames, sub));
+            taken |= self.offer_queue(delivery, frames, &queue.members);
         }
         taken
+    }
+
+    /// Offers a message to one member of a queue group; false if none can take it.
+    #[inline]
+    pub(crate) fn offer_queue(
+        &mut self,
+        delivery: &Delivery<'_>,
+        frames: &mut Frames<'_>,
+        members: &[SubRef],
+    ) -> bool {
+        // From a random member on; the next one, if one can't take it.
+        let start = self.next_random() as usize % members.len().max(1);
+        let (after, first) = members.split_at(start);
+        first.iter().chain(after).any(|sub| self.offer(delivery, frames, sub))
     }
 
     /// Offers a message to one subscription; false if it can't take it.
@@ -287,7 +350,7 @@ impl Router {
         }
         let asked = std::mem::take(&mut self.asked);
         self.depth += 1;
-        let taken = self.deliver(delivery.broker, delivery.options, target, origin, &message, None, found);
+        let taken = self.deliver(delivery.broker, delivery.options, target, origin, &message, found);
         self.depth -= 1;
         self.asked = asked;
         taken
@@ -419,28 +482,74 @@ impl Router {
             sizes: b"",
         };
         let origin = Origin { echo: true, to: None, ..origin };
-        self.deliver(broker, options, account, origin, &reply, None, &matched);
+        self.deliver(broker, options, account, origin, &reply, &matched);
     }
 
-    /// Ends a batch: flushes every receiver once and adds up the figures. Returns how long the publisher is to pause
-    /// because receivers lag.
-    pub(crate) fn finish(&mut self, broker: &Broker, options: &BrokerOptions) -> Duration {
-        let mut stall = Duration::ZERO;
-        while let Some(client) = self.touched.pop() {
+    /// Whether the batch should be flushed before there is more of it.
+    pub(crate) fn is_large(&self) -> bool {
+        self.is_flushing
+            || self.touched.len() >= BATCH_RECEIVERS
+            || self.delivered_msgs >= BATCH_DELIVERIES
+            || self.delivered_bytes >= BATCH_BYTES
+    }
+
+    /// Whether receivers of the batch are being flushed.
+    pub(crate) fn is_flushing(&self) -> bool {
+        self.is_flushing
+    }
+
+    /// Ends a batch: flushes every receiver once and adds up the figures. With very many receivers that takes several calls, between
+    /// which others have their turn: false if it is not over.
+    #[inline]
+    pub(crate) fn finish(&mut self, broker: &Broker, options: &BrokerOptions, own: &Client) -> bool {
+        let flushes = match self.touched.len() {
+            few if few <= FLUSHES_MIN => FLUSHES_MIN,
+            _ => self.begin_flush(own),
+        };
+        for _ in 0..flushes {
+            let Some(client) = self.touched.pop() else { break };
             client.outbound.flush();
             let (bytes, _) = client.outbound.progress();
             if bytes > options.max_pending / 4 * 3 && !options.no_fast_producer_stall {
-                stall += if bytes >= options.max_pending { STALL_FULL } else { STALL };
+                self.stall += if bytes >= options.max_pending { STALL_FULL } else { STALL };
                 client.outbound.lock().counts.stalls += 1;
             }
         }
+        if !self.touched.is_empty() {
+            return false;
+        }
         while let Some(inlet) = self.inlets.pop() {
-            stall += inlet.flush();
+            self.stall += inlet.flush();
         }
         if self.delivered_msgs > 0 {
             broker.totals.out_msgs.fetch_add(std::mem::take(&mut self.delivered_msgs), Relaxed);
             broker.totals.out_bytes.fetch_add(std::mem::take(&mut self.delivered_bytes), Relaxed);
         }
+        self.is_flushing = false;
+        (self.wide_at, self.full_bytes) = (2 * SLICE, SLICE_BYTES);
+        true
+    }
+
+    /// How many receivers are flushed in this slice.
+    #[cold]
+    fn begin_flush(&mut self, own: &Client) -> usize {
+        let receivers = self.touched.len();
+        let each = self.delivered_bytes / receivers.max(1) as u64 + 1;
+        let flushes = FLUSHES.min((FLUSH_BYTES / each) as usize).max(FLUSHES_MIN);
+        if !self.is_flushing && receivers > flushes {
+            self.is_flushing = true;
+            // What the session itself said, a PONG perhaps, leaves when all receivers have what was published before it.
+            self.touched.retain(|client| client.cid != own.cid);
+            // In the order in which they were noted.
+            self.touched.reverse();
+        }
+        flushes
+    }
+
+    /// How long the publisher is to pause because receivers of its batch lag.
+    #[inline]
+    pub(crate) fn take_stall(&mut self, broker: &Broker) -> Duration {
+        let stall = std::mem::take(&mut self.stall);
         if !stall.is_zero() {
             broker.totals.stalled_clients.fetch_add(1, Relaxed);
         }

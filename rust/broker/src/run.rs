@@ -38,11 +38,7 @@ impl Router {
     /// Delivers a run to all that its subject matches.
     pub(crate) fn deliver_run(&mut self, run: &Run<'_>, matched: &Matches<SubRef>) {
         for sub in &matched.plain {
-            if !self.append_run(run, sub, run.messages) {
-                for message in run.messages {
-                    self.offer_one(run, message, std::iter::once(sub));
-                }
-            }
+            self.offer_run(run, sub);
         }
         for queue in &matched.queues {
             self.deliver_run_to_queue(run, &queue.members);
@@ -51,9 +47,19 @@ impl Router {
         self.asked.clear();
     }
 
+    /// Offers a run to one subscription.
+    #[inline]
+    pub(crate) fn offer_run(&mut self, run: &Run<'_>, sub: &SubRef) {
+        if !self.append_run(run, sub, run.messages) {
+            for message in run.messages {
+                self.offer_one(run, message, std::iter::once(sub));
+            }
+        }
+    }
+
     /// Draws a member for each message, then gives each its share in one piece: were the shares mixed, those of a member
     /// that takes no more would reach another behind later messages.
-    fn deliver_run_to_queue(&mut self, run: &Run<'_>, members: &[SubRef]) {
+    pub(crate) fn deliver_run_to_queue(&mut self, run: &Run<'_>, members: &[SubRef]) {
         if members.is_empty() {
             return;
         }

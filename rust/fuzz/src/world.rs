@@ -230,6 +230,7 @@ impl Side {
                     let verdict = broker.authenticator().check(&credentials, ConnectionKind::Standard);
                     progress = self.session.authenticated(credentials, verdict, now);
                 }
+                Progress::Yield => progress = self.session.resume(now),
                 Progress::Close => return self.close(ClosedReason::ClientClosed),
             }
         }

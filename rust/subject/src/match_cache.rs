@@ -60,6 +60,19 @@ impl<S, V> MatchCache<S, V> {
         generations.is_current(&entry.stamp).then_some((&entry.matched, &entry.verdict))
     }
 
+    /// Takes the entry of a subject out, current or not.
+    pub fn take(&mut self, subject: &[u8]) -> Option<(Stamp, Matches<S>, V)> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        let bucket = self.bucket(self.hasher.hash_one(subject));
+        let is_own = |slot: &&mut Option<Box<Entry<S, V>>>| {
+            slot.as_ref().is_some_and(|entry| *entry.subject == *subject)
+        };
+        let entry = *self.slots[bucket].iter_mut().find(is_own)?.take()?;
+        Some((entry.stamp, entry.matched, entry.verdict))
+    }
+
     /// Notes a miss; true if the subject was missed before, so that keeping its match is worth it.
     pub fn should_keep(&mut self, subject: &[u8]) -> bool {
         if self.seen.is_empty() {

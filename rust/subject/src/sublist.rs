@@ -71,6 +71,12 @@ impl<S> Matches<S> {
         self.plain.is_empty() && self.queues.is_empty()
     }
 
+    /// How many are reached: subscriptions, and queue groups.
+    #[inline]
+    pub fn receivers(&self) -> usize {
+        self.plain.len() + self.queues.len()
+    }
+
     /// Forgets the subscriptions and keeps the memory.
     pub fn clear(&mut self) {
         self.plain.clear();

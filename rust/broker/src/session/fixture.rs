@@ -11,7 +11,7 @@ use stonechat_wire::Info;
 
 /// Takes every byte at once, unless it is told to stop.
 #[derive(Clone, Default)]
-pub(super) struct Peer(pub(super) Arc<Mutex<(Vec<u8>, bool)>>);
+pub(crate) struct Peer(pub(super) Arc<Mutex<(Vec<u8>, bool)>>);
 
 impl Transport for Peer {
     fn flush(&self, outbound: &Outbound) {
@@ -30,14 +30,14 @@ impl Transport for Peer {
 }
 
 /// A session, its peer, and the time as it knows it.
-pub(super) struct Side {
-    pub(super) session: ClientSession,
-    pub(super) peer: Peer,
-    pub(super) now: Instant,
+pub(crate) struct Side {
+    pub(crate) session: ClientSession,
+    pub(crate) peer: Peer,
+    pub(crate) now: Instant,
 }
 
 impl Side {
-    pub(super) fn new(broker: &Arc<Broker>) -> Self {
+    pub(crate) fn new(broker: &Arc<Broker>) -> Self {
         let peer = Peer::default();
         let address = PeerAddress { ip: "127.0.0.1".into(), port: 1 };
         let (client, fits) = broker.add_client(address, Box::new(peer.clone()));
@@ -50,23 +50,32 @@ impl Side {
         Self { session, peer, now }
     }
 
-    pub(super) fn send(&mut self, text: &str) -> Progress {
+    pub(crate) fn send(&mut self, text: &str) -> Progress {
+        let mut progress = self.begin(text);
+        while matches!(progress, Progress::Yield) {
+            progress = self.session.resume(self.now);
+        }
+        progress
+    }
+
+    /// Sends, and has only the first slice done.
+    pub(crate) fn begin(&mut self, text: &str) -> Progress {
         let mut input = std::mem::take(&mut self.session.partial);
         input.extend_from_slice(text.as_bytes());
         self.session.ingest(&input, self.now)
     }
 
-    pub(super) fn output(&self) -> String {
+    pub(crate) fn output(&self) -> String {
         String::from_utf8(std::mem::take(&mut self.peer.0.lock().0)).unwrap()
     }
 
-    pub(super) fn says(&mut self, text: &str) -> String {
+    pub(crate) fn says(&mut self, text: &str) -> String {
         let _ = self.send(text);
         self.output()
     }
 
     #[cfg(not(feature = "shuttle"))]
-    pub(super) fn after(&mut self, wait: Duration) -> String {
+    pub(crate) fn after(&mut self, wait: Duration) -> String {
         self.now += wait;
         self.session.client().raise(Flag::Timer);
         let _ = self.session.woken(self.now);
@@ -74,7 +83,7 @@ impl Side {
     }
 }
 
-pub(super) fn broker_of(options: BrokerOptions, authorization: Authorization) -> Arc<Broker> {
+pub(crate) fn broker_of(options: BrokerOptions, authorization: Authorization) -> Arc<Broker> {
     Broker::new(BrokerSetup {
         info: Info { server_name: "test".into(), ..Info::default() },
         options,
@@ -90,10 +99,10 @@ pub(super) fn broker_of(options: BrokerOptions, authorization: Authorization) ->
     })
 }
 
-pub(super) fn broker() -> Arc<Broker> {
+pub(crate) fn broker() -> Arc<Broker> {
     broker_of(BrokerOptions::default(), Authorization::default())
 }
 
 /// What clients say first that want no +OK.
-pub(super) const QUIET: &str =
+pub(crate) const QUIET: &str =
     "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true}\r\n";

@@ -4,7 +4,7 @@
 
 mod authenticate;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 #[cfg(feature = "shuttle")]
 mod interleavings;
@@ -15,6 +15,9 @@ mod subscribe;
 mod tests;
 mod timers;
 mod traced;
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
+mod wide_tests;
 
 use crate::account::Account;
 use crate::broker::Broker;
@@ -46,6 +49,8 @@ const GROW_MAX: usize = 1 << 20;
 pub enum Progress {
     /// Read on, after this pause.
     Read(Duration),
+    /// Let others have their turn, then call [`ClientSession::resume`].
+    Yield,
     /// Check these credentials off the hot threads, then call [`ClientSession::authenticated`].
     Authenticate(Credentials),
     /// Close the connection; why is in [`Client::closing`].
@@ -73,6 +78,11 @@ pub struct ClientSession {
     /// Input whose operation is not complete, and how much of it there will be at least.
     partial: Vec<u8>,
     needed: usize,
+    /// Input that was read and must wait until others have had their turn, and how much of it is done.
+    unread: Vec<u8>,
+    unread_done: usize,
+    /// Credentials to be checked when the batch is over.
+    asked: Option<Box<Credentials>>,
     cache: MatchCache<SubRef, Verdict>,
     found: stonechat_subject::Matches<SubRef>,
     router: Router,
@@ -148,6 +158,9 @@ impl ClientSession {
             permissions: None,
             partial: Vec::new(),
             needed: 0,
+            unread: Vec::new(),
+            unread_done: 0,
+            asked: None,
             cache: MatchCache::new(seed),
             found: stonechat_subject::Matches::default(),
             router: Router::new(seed),
@@ -236,8 +249,17 @@ impl ClientSession {
     pub fn ingest(&mut self, input: &[u8], now: Instant) -> Progress {
         self.partial.clear();
         self.refresh();
+        let used = self.operate(input, now);
+        if used < input.len() {
+            self.unread.extend_from_slice(&input[used..]);
+        }
+        self.end_slice(now)
+    }
+
+    /// Does what the input says until others should have their turn: how much of it is done. What is not complete is kept.
+    #[inline]
+    fn operate(&mut self, input: &[u8], now: Instant) -> usize {
         let mut used = 0;
-        let mut asked = None;
         while used < input.len() && self.client.closing().is_none() {
             match self.step(&input[used..], now) {
                 Ok(n) => used += n,
@@ -247,20 +269,77 @@ impl ClientSession {
                 }
                 Err(Pause::Authenticate(n, credentials)) => {
                     used += n;
-                    asked = Some(*credentials);
+                    self.asked = Some(credentials);
                     self.needed = 0;
                     self.partial.extend_from_slice(&input[used..]);
                     break;
                 }
                 Err(Pause::Ending) => break,
             }
+            if self.router.is_full() {
+                return used;
+            }
         }
-        let stall = self.finish_batch(now);
-        match asked {
-            _ if self.client.closing().is_some() => Progress::Close,
-            Some(credentials) => Progress::Authenticate(credentials),
-            None => Progress::Read(stall),
+        input.len()
+    }
+
+    /// Whether what was read is not done yet: then [`ClientSession::resume`] goes on.
+    pub fn is_busy(&self) -> bool {
+        self.router.is_waiting() || self.router.is_flushing() || !self.unread.is_empty()
+    }
+
+    /// Goes on when others have had their turn.
+    pub fn resume(&mut self, now: Instant) -> Progress {
+        self.refresh();
+        self.router.begin_slice();
+        if self.router.is_waiting() {
+            self.deliver_on();
+        } else if !self.router.is_flushing() && !self.unread.is_empty() {
+            let unread = std::mem::take(&mut self.unread);
+            self.unread_done += self.operate(&unread[self.unread_done..], now);
+            if self.unread_done < unread.len() && self.client.closing().is_none() {
+                self.unread = unread;
+            } else {
+                self.unread_done = 0;
+            }
         }
+        self.end_slice(now)
+    }
+
+    fn deliver_on(&mut self) {
+        while !self.router.is_full() {
+            match self.router.deliver_on(&self.broker, &self.options, &self.client) {
+                Some(over) => self.conclude_fanout(over),
+                None => break,
+            }
+        }
+    }
+
+    /// What is to be done next.
+    #[inline]
+    fn end_slice(&mut self, now: Instant) -> Progress {
+        let is_over = !self.router.is_waiting() && self.unread.is_empty();
+        let is_flushed = (is_over || self.router.is_large()) && self.finish_batch(now);
+        if self.client.closing().is_some() {
+            return Progress::Close;
+        }
+        if !(is_over && is_flushed) {
+            return Progress::Yield;
+        }
+        match self.asked.take() {
+            Some(credentials) => Progress::Authenticate(*credentials),
+            None => Progress::Read(self.router.take_stall(&self.broker)),
+        }
+    }
+
+    /// Does a slice of what is left of messages that are on their way, when the connection ends. Call it until it answers false: a
+    /// message that was taken reaches all, and who it was appended for is flushed.
+    pub fn wind_up(&mut self, now: Instant) -> bool {
+        self.unread.clear();
+        self.router.begin_slice();
+        self.deliver_on();
+        let _ = self.end_slice(now);
+        self.is_busy()
     }
 
     /// One operation: how much input it took.
@@ -369,6 +448,10 @@ impl ClientSession {
 
     /// Looks at what others asked; call it when the task was woken.
     pub fn woken(&mut self, now: Instant) -> Progress {
+        if self.is_busy() && self.client.closing().is_none() {
+            // Nothing of it changes what was published before.
+            return self.resume(now);
+        }
         self.refresh();
         if self.client.take(Flag::Reload) {
             self.reloaded();
@@ -376,15 +459,14 @@ impl ClientSession {
         if self.client.take(Flag::Timer) {
             self.timers_due(now);
         }
-        let stall = self.finish_batch(now);
-        match self.client.closing() {
-            Some(_) => Progress::Close,
-            None => Progress::Read(stall),
-        }
+        self.end_slice(now)
     }
 
-    fn finish_batch(&mut self, now: Instant) -> Duration {
-        let stall = self.router.finish(&self.broker, &self.options);
+    /// Ends the batch: false if others should have their turn first.
+    fn finish_batch(&mut self, now: Instant) -> bool {
+        if !self.router.finish(&self.broker, &self.options, &self.client) {
+            return false;
+        }
         // What the session itself said goes out with the batch too. A peer that asks and never reads the answers is as
         // slow as one that never reads its messages.
         self.client.outbound.flush();
@@ -404,7 +486,7 @@ impl ClientSession {
         }
         let since_start = now.saturating_duration_since(self.start).as_millis() as u64;
         self.client.last_activity_ms.store(since_start, Relaxed);
-        stall
+        true
     }
 
     /// Ends the connection without a word.
@@ -458,6 +540,9 @@ impl ClientSession {
     /// Ends the session: its subscriptions go, and what is pending with them. Call it once the connection is closed.
     pub fn close(&mut self, reason: ClosedReason) {
         self.is_closed = true;
+        while self.is_busy() {
+            let _ = self.wind_up(self.start);
+        }
         self.client.close(reason);
         let reason = self.client.closing().unwrap_or(reason);
         let label = self.client.label();
@@ -480,7 +565,9 @@ impl Drop for ClientSession {
         }
         // A panic that leaves a destructor while another one is under way would end the process.
         let flush = AssertUnwindSafe(|| {
-            let _ = self.router.finish(&self.broker, &self.options);
+            // The panic may be the fault of the message that was on its way.
+            self.router.abandon();
+            while !self.router.finish(&self.broker, &self.options, &self.client) {}
         });
         // Receivers of the batch that was under way rely on this session to flush them.
         let flushed = catch_unwind(flush);

@@ -2,11 +2,14 @@
 
 use super::traced::may_ask;
 use super::{ClientSession, Step, Verdict};
+use crate::fanout::Fanout;
 use crate::frame::Head;
 use crate::router::{Message, Origin, SHARE_FROM, traced_payload};
 use crate::run::{RUN_MAX, Repeats, Run};
+use crate::subscription::SubRef;
+use std::sync::Arc;
 use std::time::Instant;
-use stonechat_subject::is_valid_literal;
+use stonechat_subject::{Matches, Stamp, is_valid_literal};
 use stonechat_wire::{Publish, Repeat, quote, texts};
 use tracing::{error, trace};
 
@@ -53,12 +56,16 @@ impl ClientSession {
                 self.send_ok();
                 self.router.touch(&self.client);
             }
+            if self.router.is_wide(matched.receivers()) {
+                self.publish_widely(&msg, None, now);
+                return Ok(());
+            }
             let origin = Origin { client: &self.client, echo: self.connect.echo, now, to: None };
             let head = Some(&verdict.head);
             let taken =
-                self.router.deliver(&self.broker, &self.options, account, origin, &msg, head, matched);
+                self.router.deliver_now(&self.broker, &self.options, account, origin, &msg, head, matched);
             if !taken && !message.reply.is_empty() {
-                self.no_responders(message);
+                self.no_responders(message.subject, message.reply);
             }
             return Ok(());
         }
@@ -77,8 +84,12 @@ impl ClientSession {
         }
         let mut found = std::mem::take(&mut self.found);
         let stamp = account.look_up(message.subject, &mut found);
+        if self.router.is_wide(found.receivers()) {
+            self.publish_widely(&msg, Some((found, stamp, allowed)), now);
+            return Ok(());
+        }
         let origin = Origin { client: &self.client, echo: self.connect.echo, now, to: None };
-        let taken = self.router.deliver(&self.broker, &self.options, account, origin, &msg, None, &found);
+        let taken = self.router.deliver_now(&self.broker, &self.options, account, origin, &msg, None, &found);
         if self.cache.should_keep(message.subject) {
             let verdict = Verdict { allowed, head: Head::new(message.subject) };
             self.cache.keep(message.subject, stamp, found, verdict, account.generations());
@@ -87,9 +98,53 @@ impl ClientSession {
             self.found = found;
         }
         if !taken && !message.reply.is_empty() {
-            self.no_responders(message);
+            self.no_responders(message.subject, message.reply);
         }
         Ok(())
+    }
+
+    /// Publishes a message to very many receivers: `found`, or what the cache has.
+    #[cold]
+    fn publish_widely(
+        &mut self,
+        message: &Message<'_>,
+        found: Option<(Matches<SubRef>, Stamp, bool)>,
+        now: Instant,
+    ) {
+        let Some(account) = self.account.as_ref().map(Arc::clone) else { return };
+        let (matched, kept) = match found {
+            Some((found, stamp, allowed)) => {
+                (found, self.cache.should_keep(message.subject).then_some((stamp, allowed)))
+            }
+            None => self.take_cached(message.subject),
+        };
+        let origin = Origin { client: &self.client, echo: self.connect.echo, now, to: None };
+        let mut fanout = Fanout::new(account, origin, message, Arc::new(matched));
+        (fanout.kept, fanout.is_own) = (kept, true);
+        self.router.wait(fanout);
+    }
+
+    /// What a fan-out borrows from the cache, and what is needed to put it back.
+    fn take_cached(&mut self, subject: &[u8]) -> (Matches<SubRef>, Option<(Stamp, bool)>) {
+        match self.cache.take(subject) {
+            Some((stamp, matched, verdict)) => (matched, Some((stamp, verdict.allowed))),
+            None => Default::default(),
+        }
+    }
+
+    /// A fan-out of this session is over.
+    pub(super) fn conclude_fanout(&mut self, fanout: Fanout) {
+        let Fanout { account, subject, reply, matched, kept, taken, is_own, .. } = fanout;
+        if let Some((stamp, allowed)) = kept
+            && account.generations().is_current(&stamp)
+            && let Ok(matched) = Arc::try_unwrap(matched)
+        {
+            let verdict = Verdict { allowed, head: Head::new(&subject) };
+            self.cache.keep(&subject, stamp, matched, verdict, account.generations());
+        }
+        if is_own && !taken && !reply.is_empty() {
+            self.no_responders(&subject, &reply);
+        }
     }
 
     /// Publishes a message and those behind it that differ from it in their payloads only: how much input all of them
@@ -140,6 +195,16 @@ impl ClientSession {
         self.figures.bytes += bytes as u64;
         self.figures.matches += count;
         self.figures.hits += count;
+        if self.router.is_wide(matched.receivers() * messages.len()) {
+            let account = Arc::clone(account);
+            let (matched, kept) = self.take_cached(first.subject);
+            let origin = Origin { client: &self.client, echo: self.connect.echo, now, to: None };
+            let matched = Arc::new(matched);
+            let mut fanout = Fanout::of_run(account, origin, first.subject, &messages, matched);
+            fanout.kept = kept;
+            self.router.wait(fanout);
+            return Some(end);
+        }
         let run = Run {
             broker: &self.broker,
             options: &self.options,
@@ -190,12 +255,12 @@ impl ClientSession {
     }
 
     /// Tells the publisher that nobody took its request, if it wants to know and listens for the reply itself.
-    pub(super) fn no_responders(&mut self, message: &Publish<'_>) {
+    pub(super) fn no_responders(&mut self, subject: &[u8], reply: &[u8]) {
         if !self.connect.no_responders {
             return;
         }
         let Some(account) = &self.account else { return };
-        let matched = account.matches(message.reply);
+        let matched = account.matches(reply);
         let mut subs = matched.plain.iter();
         let Some(sub) = subs
             .find(|s| matches!(&s.sink, crate::subscription::Sink::Client(c) if c.cid == self.client.cid))
@@ -203,18 +268,12 @@ impl ClientSession {
             return;
         };
         let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
-        let len = 32 + message.subject.len();
+        let len = 32 + subject.len();
         let head = format!(" {len} {len}\r\nNATS/1.0 503\r\nNats-Subject: ");
-        let parts: [&[u8]; 7] =
-            [b"HMSG ", message.reply, b" ", &sub.sid, head.as_bytes(), message.subject, b"\r\n\r\n\r\n"];
+        let parts: [&[u8]; 7] = [b"HMSG ", reply, b" ", &sub.sid, head.as_bytes(), subject, b"\r\n\r\n\r\n"];
         self.send(&parts.concat());
         if self.options.trace {
-            trace!(
-                "{} - ->> [HMSG {} {} {len} {len}]",
-                self.client.label(),
-                text(message.reply),
-                text(&sub.sid)
-            );
+            trace!("{} - ->> [HMSG {} {} {len} {len}]", self.client.label(), text(reply), text(&sub.sid));
         }
         self.router.touch(&self.client);
     }

@@ -90,7 +90,7 @@ impl ClientSession {
         }
         let is_heard = self.account.as_ref().is_none_or(|account| account.is_wanted(message.subject));
         if !is_heard && !message.reply.is_empty() {
-            self.no_responders(message);
+            self.no_responders(message.subject, message.reply);
         }
         true
     }

@@ -37,6 +37,9 @@ impl<D: Disk> Engine<D> {
 
     /// Lets consumers that have something to do have a turn each.
     pub(super) fn deliver(&mut self) {
+        if self.is_held {
+            return;
+        }
         (self.counts_left, self.looks_left) = (COUNTS, LOOKS);
         for _ in 0..self.ready.len() {
             if self.outbox.len() > OUTBOX_MAX || self.looks_left == 0 {
@@ -45,6 +48,11 @@ impl<D: Disk> Engine<D> {
             let Some(id) = self.ready.pop_front() else { break };
             self.turn(id);
         }
+    }
+
+    /// Lets consumers send nothing for now, or go on: what they sent before is not out yet.
+    pub fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
     }
 
     /// Whether what consumers are sent must wait: a message in it, or before it, is not durable.

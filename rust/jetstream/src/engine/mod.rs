@@ -200,6 +200,8 @@ pub struct Engine<D: Disk> {
     batches: HashMap<(u32, Vec<u8>), batches::Batch>,
     /// What is left of the messages that consumers may look at in this turn, and count.
     looks_left: usize,
+    /// Consumers send nothing for now.
+    is_held: bool,
     /// See `looks_left`.
     counts_left: usize,
     /// Requests that wait or take long.

@@ -126,6 +126,7 @@ impl<D: Disk> Engine<D> {
             batches: HashMap::new(),
             fast_sweep: None,
             looks_left: 0,
+            is_held: false,
             counts_left: 0,
             requests: Requests::default(),
             backups: super::restores::Backups::default(),

@@ -54,10 +54,11 @@ impl Inlet for Bomb {
     }
 }
 
-fn start(max_connections: usize, jetstream: bool) -> Server {
+pub(crate) fn start(max_connections: usize, jetstream: bool) -> Server {
     let mut options = Options::default();
     (options.host, options.port, options.jetstream) = ("127.0.0.1".into(), -1, jetstream);
     options.max_connections = max_connections as _;
+    options.http_port = -1;
     options.jetstream_options.is_throwaway = jetstream;
     Server::start(options, LogTarget::Discard).expect("it starts")
 }
@@ -68,10 +69,10 @@ fn plant(server: &Server, in_push: bool, in_flush: bool) -> Arc<Bomb> {
     bomb
 }
 
-struct Peer(TcpStream, String);
+pub(crate) struct Peer(pub(crate) TcpStream, pub(crate) String);
 
 impl Peer {
-    fn connect(server: &Server) -> Self {
+    pub(crate) fn connect(server: &Server) -> Self {
         let stream = TcpStream::connect(server.client_addr()).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let mut peer = Self(stream, String::new());
@@ -80,12 +81,12 @@ impl Peer {
         peer
     }
 
-    fn says(&mut self, text: &str) {
+    pub(crate) fn says(&mut self, text: &str) {
         self.0.write_all(text.as_bytes()).expect("a socket");
     }
 
     /// Reads until `text` was read since the last one.
-    fn until(&mut self, text: &str) {
+    pub(crate) fn until(&mut self, text: &str) {
         while !self.1.contains(text) {
             assert!(self.read() > 0, "{:?} before {text:?}", self.1);
         }
@@ -139,6 +140,60 @@ fn a_connection_whose_task_panics_is_closed_and_leaves_nothing() {
             receiver.until(&format!("{i:03}"));
         }
         assert_eq!(server.fault(), None, "the server goes on");
+    }
+}
+
+/// The status and the body of a GET.
+fn get(server: &Server, path: &str) -> (u16, String) {
+    let monitor = server.monitor_url().expect("it monitors");
+    let mut stream = TcpStream::connect(monitor.trim_start_matches("http://")).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("a socket");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    (status, answer.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned())
+}
+
+#[test]
+fn monitoring_says_when_jetstream_does_not_answer() {
+    let server = start(100, true);
+    let mut client = Peer::connect(&server);
+    let stream = r#"{"name":"s","subjects":["s"]}"#;
+    client.says(&format!("SUB r 1\r\nPUB $JS.API.STREAM.CREATE.s r {}\r\n{stream}\r\n", stream.len()));
+    client.until("stream_create_response");
+    let of_stream = "/healthz?account=$G&stream=s";
+    for path in ["/healthz", of_stream, "/jsz"] {
+        assert_eq!(get(&server, path).0, 200, "{path}");
+    }
+    // JetStream's thread is held until all were asked.
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (entered, enters) = std::sync::mpsc::channel();
+    let jetstream = server.jetstream().expect("it is on");
+    let holder = std::thread::spawn(move || {
+        jetstream.ask(move |_| {
+            let _ = entered.send(());
+            let _ = held.recv();
+        })
+    });
+    enters.recv().expect("it is held");
+    let error = "JetStream did not answer within 2s";
+    let unavailable = serde_json::json!({ "status": "unavailable", "error": error });
+    for path in ["/healthz", of_stream, "/jsz"] {
+        let (status, body) = get(&server, path);
+        let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!((status, &body), (503, &unavailable), "{path}");
+    }
+    let (status, body) = get(&server, "/healthz?details=true");
+    assert!(status == 503 && body.contains("JETSTREAM") && body.contains(error), "{body}");
+    for path in ["/healthz?js-server-only=true", "/varz", "/connz"] {
+        assert_eq!(get(&server, path).0, 200, "{path} does not ask it");
+    }
+    drop(release);
+    let _ = holder.join();
+    for path in ["/healthz", of_stream, "/jsz"] {
+        assert_eq!(get(&server, path).0, 200, "{path}");
     }
 }
 

@@ -24,10 +24,21 @@ const LIGHT_ITEMS: usize = 2;
 const LIGHT: usize = 64 << 10;
 /// From so many waiting bytes on, publishers pause.
 const SLOW: usize = 8 << 20;
-/// More is not taken: publishers are told so.
-const FULL: usize = 128 << 20;
-/// Bytes of refusals that wait then; publishers beyond are told nothing.
-const REFUSED: usize = 16 << 20;
+
+/// Bytes that wait at most.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    /// More is not taken: publishers are told so.
+    full: usize,
+    /// Bytes of refusals that wait then; publishers beyond are told nothing.
+    refused: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { full: 128 << 20, refused: 16 << 20 }
+    }
+}
 
 /// What a subscription is for; the upper half of its tag. The lower half is the number of a stream or account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,6 +207,7 @@ pub(super) struct Inbox {
     limits: QueueLimits,
     /// The whole server ends, not JetStream alone.
     broker_ends: AtomicBool,
+    room: Room,
     /// Where a panic is reported.
     fault: Option<Fault>,
     /// Consumers by account and `stream.consumer`: others have nobody who answers.
@@ -514,9 +526,13 @@ impl Inlet for Inbox {
         let mut headers = headers;
         // Short messages take more room than their bytes.
         let waiting = arrived.bytes.len() + arrived.items.len() * size_of::<Item>();
-        let is_full = waiting > FULL;
+        let is_full = waiting > self.room.full;
         // Refusals take room too, so that not all can be told.
-        if is_full && (kind != Kind::Publish || message.reply.is_empty() || waiting > FULL + REFUSED) {
+        if is_full
+            && (kind != Kind::Publish
+                || message.reply.is_empty()
+                || waiting > self.room.full + self.room.refused)
+        {
             return true;
         }
         if is_full
@@ -577,6 +593,10 @@ impl Inlet for Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logging::LogTarget;
+    use crate::server::Server;
+    use stonechat_broker::{Outbound, PeerAddress, Transport};
+    use stonechat_config::Options;
 
     #[test]
     fn acknowledgements_of_both_forms() {
@@ -598,6 +618,66 @@ mod tests {
         assert!(arrived.note_message(2, 100, limits), "another stream");
         arrived.clear();
         assert!(arrived.note_message(1, 10, limits));
+    }
+
+    /// A connection that nobody reads.
+    struct Nobody;
+
+    impl Transport for Nobody {
+        fn flush(&self, _: &Outbound) {}
+        fn wake(&self) {}
+    }
+
+    fn client() -> Arc<Client> {
+        let mut options = Options::default();
+        (options.host, options.port) = ("127.0.0.1".into(), -1);
+        let server = Server::start(options, LogTarget::Discard).expect("it starts");
+        server.broker().add_client(PeerAddress { ip: "127.0.0.1".into(), port: 1 }, Box::new(Nobody)).0
+    }
+
+    #[test]
+    fn what_waits_is_bounded_refusals_and_all() {
+        let client = client();
+        let room = Room { full: 10_000, refused: 2000 };
+        let inbox = Inbox { room, ..Inbox::default() };
+        inbox.know_consumer(1, "S.C", Some(7));
+        let push = |kind, number, subject: &str, reply: &str, payload: &str| {
+            let (subject, reply, payload) = (subject.as_bytes(), reply.as_bytes(), payload.as_bytes());
+            let message = Message { subject, reply, header_len: None, payload, tail: None, sizes: b"" };
+            assert!(inbox.push(tag(kind, number), &client, &message), "it is taken, if only to be refused");
+            let arrived = inbox.arrived.lock();
+            (arrived.bytes.len() + arrived.items.len() * size_of::<Item>(), arrived.items.len())
+        };
+        let kinds = || inbox.arrived.lock().items.iter().map(|item| item.kind).collect::<Vec<_>>();
+        let payload = "x".repeat(1000);
+        let mut waiting = (0, 0);
+        while waiting.0 <= room.full {
+            waiting = push(Kind::Publish, 1, "s", "reply", &payload);
+        }
+        assert!(kinds().iter().all(|kind| *kind == Kind::Publish));
+        // Nobody waits for an answer, or for one that comes soon.
+        let full = waiting;
+        assert_eq!(push(Kind::Publish, 1, "s", "", &payload), full);
+        assert_eq!(push(Kind::Api, 1, "$JS.API.INFO", "reply", ""), full);
+        assert_eq!(push(Kind::Api, 1, "$JS.API.CONSUMER.MSG.NEXT.S.C", "reply", ""), full);
+        assert_eq!(push(Kind::Direct, 1, "$JS.API.DIRECT.GET.S", "reply", ""), full);
+        // Publishers are told, without what they sent, until that takes too much as well.
+        let mut last = full;
+        for _ in 0..10_000 {
+            waiting = push(Kind::Publish, 1, "s", "reply", &payload);
+            assert!(waiting.0 - last.0 < 100, "a refusal holds no payload");
+            last = waiting;
+        }
+        assert!(waiting.1 > full.1 + 10, "{} refusals", waiting.1 - full.1);
+        assert!(waiting.0 <= room.full + room.refused + payload.len() + 100, "{} bytes", waiting.0);
+        assert!(kinds()[full.1..].iter().all(|kind| *kind == Kind::Overflow));
+        // When it was taken, all is as before.
+        let mut arrived = Arrived::default();
+        inbox.take(&mut arrived);
+        assert_eq!(arrived.items.len(), waiting.1);
+        push(Kind::Publish, 1, "s", "reply", &payload);
+        push(Kind::Api, 1, "$JS.API.INFO", "reply", "");
+        assert_eq!(kinds(), [Kind::Publish, Kind::Api]);
     }
 
     #[test]

@@ -5,6 +5,8 @@ mod host;
 mod inbox;
 mod light;
 mod runner;
+#[cfg(test)]
+mod tests;
 mod workers;
 
 use std::path::PathBuf;

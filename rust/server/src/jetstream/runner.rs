@@ -133,6 +133,7 @@ impl Runner {
         let mut arrived = std::mem::take(&mut self.arrived);
         self.inbox.take(&mut arrived);
         self.engine.set_time(now());
+        self.engine.hold(self.courier.is_backlogged());
         for done in arrived.done.drain(..) {
             self.engine.job_done(done);
         }
@@ -166,7 +167,8 @@ impl Runner {
     pub(super) fn run_light(&mut self, until: i64) -> bool {
         let began = Instant::now();
         let time = now();
-        if !self.light.is_allowed(time) || !self.inbox.take_light(&mut self.arrived) {
+        if !self.light.is_allowed(time) || self.courier.is_busy() || !self.inbox.take_light(&mut self.arrived)
+        {
             return false;
         }
         let mut arrived = std::mem::take(&mut self.arrived);
@@ -181,6 +183,7 @@ impl Runner {
         self.end_commit();
         self.light.took(time, began.elapsed());
         !self.engine.wants_checkpoint()
+            && !self.courier.is_busy()
             && self.engine.next_deadline().is_none_or(|deadline| deadline >= until)
     }
 
@@ -356,6 +359,9 @@ impl Runner {
         let begun = std::time::Instant::now();
         self.engine.close_while(|| begun.elapsed() < CLOSE_MAX);
         self.send();
+        while self.courier.is_busy() && begun.elapsed() < CLOSE_MAX {
+            self.courier.proceed();
+        }
         self.tell_notices();
         drop(self.directory);
     }
@@ -377,6 +383,11 @@ fn run(inbox: &Inbox) -> Option<Box<Runner>> {
                 }
                 if inbox.is_failed() {
                     return None;
+                }
+                if runner.courier.is_busy() {
+                    // What has come meanwhile has its turn before the next slice.
+                    runner.courier.proceed();
+                    continue;
                 }
                 let deadline = runner.engine.next_deadline();
                 if inbox.fall_asleep(deadline) {

@@ -156,6 +156,11 @@ impl Connection {
                         }
                         break;
                     }
+                    Progress::Yield => {
+                        tokio::task::yield_now().await;
+                        turn = Instant::now();
+                        break;
+                    }
                     Progress::Authenticate(credentials) => {
                         // Boxed: most connections never need room for its state.
                         let verdict = Box::pin(self.check_aside(broker, credentials.clone())).await;
@@ -214,6 +219,9 @@ impl Connection {
             }
         } else if self.side.output.load(Ordering::Acquire) {
             return Poll::Ready(Event::Writable);
+        }
+        if self.session.is_busy() {
+            return Poll::Ready(Event::Progress(self.session.resume(Instant::now())));
         }
         self.poll_read(cx)
     }
@@ -299,6 +307,9 @@ impl Connection {
     }
 
     async fn close(mut self) {
+        while self.session.is_busy() && self.session.wind_up(Instant::now()) {
+            tokio::task::yield_now().await;
+        }
         let reason = self.client.closing().unwrap_or(ClosedReason::ClientClosed);
         if !reason.is_abrupt() && !self.client.outbound.is_broken() {
             // Both may fail: the peer may be gone.
@@ -348,3 +359,6 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,11 +5,13 @@
 
 mod context;
 #[cfg(test)]
-mod oracle;
+pub(crate) mod oracle;
 mod resolver;
 mod session;
 mod transport;
 
 pub(crate) use context::{TlsContext, TlsError};
+#[cfg(test)]
+pub(crate) use session::INJECTED;
 pub(crate) use session::{End, HANDSHAKE, INPUT_MAX, TlsSession};
 pub(crate) use transport::OwnedTransport;

@@ -411,7 +411,7 @@ fn push_record(wire: &mut Vec<u8>, kind: u8, payload: &[u8]) {
 
 /// The secret of the client's application data, as its key log tells it.
 #[derive(Debug, Default)]
-struct Secrets(Mutex<Option<Vec<u8>>>);
+pub(crate) struct Secrets(Mutex<Option<Vec<u8>>>);
 
 impl KeyLog for Secrets {
     fn log(&self, label: &str, _: &[u8], secret: &[u8]) {
@@ -475,7 +475,7 @@ fn expand(secret: &[u8], label: &str, len: usize) -> Vec<u8> {
     out
 }
 
-fn server_config() -> Arc<ServerConfig> {
+pub(crate) fn server_config() -> Arc<ServerConfig> {
     let certificate = CertificateDer::from(&include_bytes!("testdata/cert.der")[..]);
     let key = PrivatePkcs8KeyDer::from(&include_bytes!("testdata/key.der")[..]);
     let config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
@@ -486,7 +486,7 @@ fn server_config() -> Arc<ServerConfig> {
     Arc::new(config)
 }
 
-fn client_config(version: Version, secrets: Arc<Secrets>) -> Arc<ClientConfig> {
+pub(crate) fn client_config(version: Version, secrets: Arc<Secrets>) -> Arc<ClientConfig> {
     let mut provider = provider::default_provider();
     provider.cipher_suites.retain(|suite| format!("{:?}", suite.suite()).ends_with("AES_128_GCM_SHA256"));
     let version = match version {

@@ -57,6 +57,19 @@ pub(crate) struct TlsSession {
     end: Option<End>,
 }
 
+/// What makes a session panic in tests, on the wire or in what was decrypted.
+#[cfg(test)]
+pub(crate) const INJECTED: &str = "panic-in-the-encryption.test";
+
+#[cfg(test)]
+fn injected(bytes: &[u8]) {
+    let bytes = &bytes[..bytes.len().min(1024)];
+    assert!(
+        !bytes.windows(INJECTED.len()).any(|part| part == INJECTED.as_bytes()),
+        "injected into a TLS session"
+    );
+}
+
 impl TlsSession {
     pub(crate) fn new(config: Arc<ServerConfig>) -> Result<Self, Error> {
         let connection = UnbufferedServerConnection::new(config)?;
@@ -98,9 +111,13 @@ impl TlsSession {
         let mut received = Received::default();
         if self.end.is_none() {
             let mut used = 0;
+            #[cfg(test)]
+            injected(input);
             if let Err(error) = self.process(input, plain, &mut used, &mut received.plain) {
                 self.end = Some(End::Failed(error));
             }
+            #[cfg(test)]
+            injected(&plain[..received.plain]);
             self.keep(&input[used..]);
         }
         received.end.clone_from(&self.end);
