@@ -116,9 +116,9 @@ class DockerServer(LabServer):
         return self._compose("logs", "--no-color", "--no-log-prefix")
 
     def close(self) -> None:
-        """Containers, network and volumes go."""
+        """Containers, network and volumes go, also those of profiles that a step has started."""
         self.running = False
-        self._compose("down", "-v", "--remove-orphans", "--timeout", "2")
+        self._compose("--profile", "*", "down", "-v", "--remove-orphans", "--timeout", "2")
 
     def _start(self) -> None:
         self._compose("up", "-d", "--wait")
