@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
+import json
+import shutil
+import tarfile
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,12 +20,14 @@ from tests.support.waiting import wait_for
 from .store import ask, connected, started
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from nats.aio.client import Client
 
 SECRETS = (b"ORDERS", b"customer.secret", b"the payload of", b"worker-name")
 """Of what a stream is told, and must not be told to others."""
+
+
+KEYS = ("KEYS", "KEYS.copy")
+"""The files with a store's keys."""
 
 
 def _stored(store: Path) -> bytes:
@@ -84,11 +92,136 @@ def test_keys_change_with_a_restart(stonechat_program: Path, tmp_path: Path) -> 
     with pytest.raises(ServerFailedErrorError, match="another key"):
         started(stonechat_program, store, 'key: "first"')
     assert asyncio.run(_session(stonechat_program, store, 'key: "second", cipher: aes')) == count + 100
-    # Without the file with its keys it is not taken for a store in the clear, nor begun anew.
-    (store / "jetstream" / "KEYS").unlink()
+    # Without the files with its keys it is not taken for a store in the clear, nor begun anew.
+    for name in KEYS:
+        (store / "jetstream" / name).unlink()
     for options in ("", 'key: "second", cipher: aes'):
         with pytest.raises(ServerFailedErrorError, match="keys is missing"):
             started(stonechat_program, store, options)
+
+
+@pytest.mark.parametrize("name", KEYS)
+@pytest.mark.parametrize("damage", ["lost", "emptied", "first page", "second page"])
+def test_no_bad_page_and_no_lost_file_costs_the_keys(
+    stonechat_program: Path, tmp_path: Path, name: str, damage: str
+) -> None:
+    store, options = tmp_path / "store", 'key: "open sesame"'
+    asyncio.run(_session(stonechat_program, store, options, 20))
+    path = store / "jetstream" / name
+    content = path.read_bytes()
+    assert len(content) > 4096
+    if damage == "lost":
+        path.unlink()
+    else:
+        bad = {"emptied": b"", "first page": b"Z" * 4096 + content[4096:], "second page": content[:4096]}
+        path.write_bytes(bad[damage])
+    server = started(stonechat_program, store, options)
+    try:
+        assert "a copy of its keys was damaged or missing and was written anew" in server.log()
+        server.stop()
+    finally:
+        server.close()
+    assert (store / "jetstream" / KEYS[0]).read_bytes() == (store / "jetstream" / KEYS[1]).read_bytes()
+    assert asyncio.run(_session(stonechat_program, store, options, 5)) == 25
+
+
+def _publish_and_kill(program: Path, store: Path, options: str, letter: bytes) -> None:
+    """Publishes a hundred messages that consist of one letter, and leaves the store as a kill does."""
+
+    async def publish() -> None:
+        server = started(program, store, options)
+        try:
+            async with connected(server) as client:
+                if (await ask(client, "STREAM.NAMES"))["total"] == 0:
+                    await _create(client)
+                for _ in range(100):
+                    await client.request("customer.secret", letter * 700, timeout=10)
+            server.kill()
+        finally:
+            server.close()
+
+    asyncio.run(publish())
+
+
+@pytest.mark.parametrize("cipher", ["chacha", "aes"])
+@pytest.mark.parametrize("sync", ["always", '"10s"'])
+def test_copies_that_both_go_on_share_no_keystream(
+    stonechat_program: Path, tmp_path: Path, cipher: str, sync: str
+) -> None:
+    """What two copies write to the same place is the same keystream with other text, if they encrypt alike."""
+    options = f'key: "open sesame", cipher: {cipher}, sync_interval: {sync}'
+    stores = [tmp_path / "store", tmp_path / "copy"]
+    _publish_and_kill(stonechat_program, stores[0], options, b"a")
+    shutil.copytree(stores[0], stores[1])
+    for store, letter in zip(stores, (b"b", b"c"), strict=True):
+        _publish_and_kill(stonechat_program, store, options, letter)
+    relation = bytes([ord("b") ^ ord("c")]) * 64
+    compared = 0
+    for path in sorted((stores[0] / "jetstream").rglob("*")):
+        other = stores[1] / path.relative_to(stores[0])
+        if not path.is_file() or not other.is_file():
+            continue
+        pair = [file.read_bytes().rstrip(b"\0") for file in (path, other)]
+        length = min(map(len, pair))
+        one, two = (int.from_bytes(content[:length], "big") for content in pair)
+        assert relation not in (one ^ two).to_bytes(length, "big"), f"{path.name} of both copies has the same keystream"
+        compared += 1
+    assert compared > 5
+    for store in stores:
+        assert asyncio.run(_session(stonechat_program, store, options)) == 200
+
+
+def _fixture(to: Path) -> None:
+    """Unpacks a store of format 1: two streams of 60 messages, the first 30 with another cipher."""
+    with tarfile.open(Path(__file__).with_name("data") / "encrypted-format-1.tar.gz") as archive:
+        contents = {member.name: archive.extractfile(member) for member in archive}
+        lengths = json.load(contents.pop("lengths.json") or io.BytesIO())
+        for name, content in contents.items():
+            assert content is not None
+            path = to / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.read())
+            # Zeros at the end were left out.
+            with path.open("r+b") as file:
+                file.truncate(lengths[name])
+
+
+def test_a_store_of_format_1_is_read_and_goes_on(stonechat_program: Path, tmp_path: Path) -> None:
+    options = 'key: "old", cipher: aes'
+    jetstream = tmp_path / "jetstream"
+    _fixture(jetstream)
+    assert [path.name for path in jetstream.glob("STONECHAT*")] == ["STONECHAT"]
+
+    async def check(count: int, added: int) -> None:
+        server = started(stonechat_program, tmp_path, options)
+        try:
+            async with connected(server) as client:
+                for name in ("PLAIN", "PACKED"):
+                    assert (await ask(client, f"STREAM.INFO.{name}"))["state"]["messages"] == count
+                    for sequence in range(1, count + 1):
+                        got = await ask(client, f"STREAM.MSG.GET.{name}", {"seq": sequence})
+                        text = base64.b64decode(got["message"]["data"])
+                        assert text == b"old message %d " % (sequence - 1) * 5
+                    for number in range(count, count + added):
+                        await client.request(f"{name}.1", b"old message %d " % number * 5, timeout=10)
+                assert "damaged" not in server.log()
+            server.kill()
+        finally:
+            server.close()
+
+    for count, added in ((60, 10), (70, 0)):
+        asyncio.run(check(count, added))
+    # So an older version takes it for no store of its own, and leaves it alone.
+    assert [path.name for path in jetstream.glob("STONECHAT*")] == ["STONECHAT-2"]
+    assert all((jetstream / name).is_file() for name in KEYS)
+
+
+def test_a_store_of_a_newer_version_is_refused(stonechat_program: Path, tmp_path: Path) -> None:
+    (tmp_path / "jetstream").mkdir(mode=0o700)
+    (tmp_path / "jetstream" / "STONECHAT-3").touch()
+    with pytest.raises(ServerFailedErrorError, match=r"was written by a newer version of stonechat \(format 3\)"):
+        started(stonechat_program, tmp_path)
+    assert [path.name for path in (tmp_path / "jetstream").iterdir()] == ["STONECHAT-3"]
 
 
 def test_a_store_is_encrypted_later(stonechat_program: Path, tmp_path: Path) -> None:

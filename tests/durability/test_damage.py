@@ -61,7 +61,7 @@ async def _flip(program: Path, store: Path, delay_s: float, flips: int) -> None:
         data[bit // 8] ^= 1 << bit % 8
         path.write_bytes(data)
         where = f"{path.relative_to(copy)}, bit {bit}"
-        if path.name == "STONECHAT":
+        if path.name in ("STONECHAT", "STONECHAT-2"):
             continue
         server = _start(program, copy, where)
         try:

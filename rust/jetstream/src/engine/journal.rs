@@ -66,10 +66,13 @@ pub(super) enum Event<'a> {
     ConsumerChanges { changes: &'a [u8] },
 }
 
+/// Numbers before what a body says take no more: the longest is a reference behind a sequence.
+const HEAD_LEN: usize = 8 + Reference::ENCODED_LEN_MAX;
+
 /// The parts of a record's body, in a row.
 pub(super) struct Body<'a> {
     pub(super) kind: u8,
-    head: [u8; 48],
+    head: [u8; HEAD_LEN],
     head_len: usize,
     owned: Vec<u8>,
     parts: [&'a [u8]; 3],
@@ -77,7 +80,7 @@ pub(super) struct Body<'a> {
 
 impl<'a> Body<'a> {
     fn new(kind: u8, numbers: &[&[u8]], parts: [&'a [u8]; 3]) -> Self {
-        let (mut head, mut head_len) = ([0; 48], 0);
+        let (mut head, mut head_len) = ([0; HEAD_LEN], 0);
         for number in numbers {
             head[head_len..head_len + number.len()].copy_from_slice(number);
             head_len += number.len();
@@ -114,7 +117,8 @@ impl<'a> Body<'a> {
 
     /// A message with this sequence that is elsewhere.
     pub(super) fn refer(sequence: u64, reference: &Reference) -> Self {
-        Self::new(REFER, &[&sequence.to_le_bytes(), &reference.encode()], [b"", b"", b""])
+        let (bytes, len) = reference.encode();
+        Self::new(REFER, &[&sequence.to_le_bytes(), &bytes[..len]], [b"", b"", b""])
     }
 
     /// A message that an earlier record says is elsewhere.
@@ -275,7 +279,7 @@ mod tests {
     fn what_was_written_is_read() {
         let read = |body: &Body<'_>, expected: Event<'_>| {
             let bytes = body.parts().concat();
-            let record = Record { position: 0, group: GroupId(1), kind: body.kind, body: &bytes };
+            let record = Record::plain(0, GroupId(1), body.kind, &bytes);
             assert_eq!(Event::decode(&record), Some(expected));
         };
         let append = Entry::Append { time: 5, subject: b"a.b", headers: b"H", payload: b"pay" };
@@ -288,7 +292,7 @@ mod tests {
             &Body::content(&message),
             Event::Content { sequence: 7, time: 5, subject: b"a.b", headers: b"H", payload: b"pay" },
         );
-        let reference = Reference::decode(&[7; Reference::ENCODED_LEN]).unwrap();
+        let reference = Reference::decode(&[7; Reference::ENCODED_LEN_MAX]).unwrap();
         read(&Body::refer(7, &reference), Event::Refer { sequence: 7, reference });
         read(
             &Body::of(&Entry::Skip { time: 5, id: b"i" }, 7),

@@ -50,6 +50,6 @@ impl Replay {
 
     pub(super) fn record(&self, i: usize) -> Option<Record<'_>> {
         let (position, group, kind, body) = self.records.get(i)?;
-        Some(Record { position: *position, group: GroupId(*group), kind: *kind, body })
+        Some(Record::plain(*position, GroupId(*group), *kind, body))
     }
 }

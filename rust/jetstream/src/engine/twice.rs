@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn a_copy_says_what_and_where_the_record_was() {
         let decode = |body: &[u8]| {
-            let record = Record { position: 0, group: GroupId(1), kind: journal::COPY, body };
+            let record = Record::plain(0, GroupId(1), journal::COPY, body);
             Copied::decode(&record).map(|copied| (copied.position, copied.kind, copied.body.to_vec()))
         };
         let body = [&800_u64.to_le_bytes()[..], &[16, 0, 0, 0], b"body"].concat();

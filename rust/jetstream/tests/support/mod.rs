@@ -98,6 +98,11 @@ impl Store {
         Self { log, catalogue, streams, keys: self.keys.clone() }
     }
 
+    /// The same disks in another process, which opens them anew.
+    pub(crate) fn reopened(self) -> Self {
+        Self { keys: self.keys.reopened(), ..self }
+    }
+
     pub(crate) fn disks(&self) -> [&SimDisk; 3] {
         [&self.log, &self.catalogue, &self.streams]
     }

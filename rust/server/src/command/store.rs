@@ -131,8 +131,8 @@ pub(super) fn run(args: impl IntoIterator<Item = OsString>) -> i32 {
 }
 
 impl Store {
-    /// Finds and locks the directory; answers it, the lock, and the keys.
-    fn open(&self, may_write: bool) -> Result<(PathBuf, Directory, Keyring), StoreError> {
+    /// Finds and locks the directory, and unlocks its keys.
+    fn open(&self, may_write: bool) -> Result<Opened, StoreError> {
         let mut given = self.dir.clone();
         let mut key = None;
         if let Some(config) = &self.config {
@@ -152,9 +152,19 @@ impl Store {
             .find(|path| Directory::is_store(path))
             .ok_or(StoreError::NoStore(given))?;
         let directory = Directory::open(&path)?;
-        let keys = unlock(&path, key.as_ref(), may_write)?;
-        Ok((path, directory, keys))
+        let (keys, warning) = unlock(&path, key.as_ref(), may_write)?;
+        Ok(Opened { path, directory, keys, notices: warning.map(Notice::Warning).into_iter().collect() })
     }
+}
+
+/// A store that is there.
+struct Opened {
+    path: PathBuf,
+    /// Its lock.
+    directory: Directory,
+    keys: Keyring,
+    /// What was found on the way.
+    notices: Vec<Notice>,
 }
 
 fn options(keys: Keyring, durability: Durability) -> Options {
@@ -178,13 +188,13 @@ fn options(keys: Keyring, durability: Durability) -> Options {
 
 /// `check` and `show`.
 fn look(store: &Store, reads: bool) -> Result<i32, StoreError> {
-    let (path, directory, keys) = store.open(false)?;
+    let Opened { path, directory, keys, mut notices } = store.open(false)?;
     let disk = |name: &str| Arc::new(Overlay::new(RealDisk::read_only(path.join(name))));
     let disks = Disks { log: disk("log"), catalogue: disk("catalogue"), streams: disk("streams") };
     // What is written stays in memory.
     let (mut engine, opened) =
         Engine::open(&disks, options(keys, Durability::None), Box::new(Nobody), 1, now())?;
-    let mut notices = engine.take_notices();
+    notices.extend(engine.take_notices());
     let reports = engine.inspect(reads, progress);
     end_progress();
     notices.extend(engine.take_notices());
@@ -209,7 +219,7 @@ fn adoption(text: &str) -> Result<(u32, String), String> {
 }
 
 fn repair(store: &Store, wishes: &Wishes<'_>) -> Result<i32, StoreError> {
-    let (path, directory, keys) = store.open(true)?;
+    let Opened { path, directory, keys, mut notices } = store.open(true)?;
     let disk = |name: &str| {
         let path = path.join(name);
         RealDisk::new(&path).map(Arc::new).map_err(|source| StoreError::Io { path, source })
@@ -217,7 +227,7 @@ fn repair(store: &Store, wishes: &Wishes<'_>) -> Result<i32, StoreError> {
     let disks = Disks { log: disk("log")?, catalogue: disk("catalogue")?, streams: disk("streams")? };
     let (mut engine, opened) =
         Engine::open(&disks, options(keys, Durability::Synced), Box::new(Nobody), 1, now())?;
-    let mut notices = engine.take_notices();
+    notices.extend(engine.take_notices());
     engine.inspect(true, progress);
     end_progress();
     notices.extend(engine.take_notices());

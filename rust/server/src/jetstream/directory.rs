@@ -6,18 +6,24 @@ use std::path::Path;
 
 use stonechat_config::{JetStreamOptions, StoreCipher, StoreKey};
 use stonechat_store::disk::{create_private_dir, private_file};
-use stonechat_store::encryption::{self, Cipher, Keyring, Secret};
+use stonechat_store::encryption::{self, Cipher, KEY_FILES, Keyring, Secret, Unlocked};
 
 use super::JetStreamError;
 
-/// Tells a store of this server from others.
+/// Tells a store of this server from others. A store whose format is another than 1 has the number behind this, so that who knows only older
+/// ones finds no store of theirs.
 const MARKER: &str = "STONECHAT";
+/// That of an encrypted store: files have draws.
+const MARKER_DRAWN: &str = "STONECHAT-2";
+/// The newest format that this version reads.
+const FORMAT: u64 = 2;
 const LOCK: &str = "LOCK";
-/// The keys of an encrypted store, wrapped.
-const KEYS: &str = "KEYS";
+/// The keys of an encrypted store, wrapped; two files with the same, the second of which is written first.
+const KEYS: [&str; KEY_FILES] = ["KEYS", "KEYS.copy"];
 const CONTENT: &str = "stonechat jetstream store, format 1\n";
-/// What the marker says more of a store that has a file with keys: without that file it must not be taken for one in the clear.
-const ENCRYPTED: &str = "encrypted\n";
+const CONTENT_DRAWN: &str = "stonechat jetstream store, format 2\nencrypted\n";
+/// What the marker of format 1 says more of a store that has a file with keys: without that file it must not be taken for one in the clear.
+const ENCRYPTED: &str = "encrypted";
 
 /// The directory, locked as long as this lives.
 #[derive(Debug)]
@@ -28,14 +34,18 @@ pub(crate) struct Directory {
 impl Directory {
     /// Whether this is a store of ours.
     pub(crate) fn is_store(path: &Path) -> bool {
-        path.join(MARKER).is_file()
+        format(path).is_ok_and(|format| format > 0)
     }
 
     /// Makes the directory if there is none, and locks it.
     pub(crate) fn open(path: &Path) -> Result<Self, JetStreamError> {
         let failed = |source: io::Error| JetStreamError::Directory { path: path.to_owned(), source };
         create_private_dir(path).map_err(failed)?;
-        let is_ours = path.join(MARKER).exists();
+        let format = format(path).map_err(failed)?;
+        if format > FORMAT {
+            return Err(JetStreamError::Newer { path: path.to_owned(), format });
+        }
+        let is_ours = format > 0;
         if !is_ours && has_foreign_content(path).map_err(failed)? {
             return Err(JetStreamError::Foreign(path.to_owned()));
         }
@@ -103,33 +113,72 @@ pub(crate) fn secret(options: &JetStreamOptions) -> Option<Secret> {
     Some(Secret { cipher, key, previous: options.previous_key.as_ref().map(bytes) })
 }
 
-/// Unlocks the keys of the store in `path`. What changes them, as a new key does, is durable when this returns; a caller that may
-/// change nothing says so, and goes without.
+/// Unlocks the keys of the store in `path`, and tells whether one of their copies had to be mended. What changes them, as a new key does, is
+/// durable when this returns; a caller that may change nothing says so, and goes without.
 pub(crate) fn unlock(
     path: &Path,
     secret: Option<&Secret>,
     may_write: bool,
-) -> Result<Keyring, JetStreamError> {
+) -> Result<(Keyring, Option<String>), JetStreamError> {
     let failed = |source: io::Error| JetStreamError::Directory { path: path.to_owned(), source };
-    let file = match read(&path.join(KEYS)) {
-        Ok(file) => Some(file),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-        Err(e) => return Err(failed(e)),
-    };
+    let mut files = [const { None }; KEY_FILES];
+    for (file, name) in files.iter_mut().zip(KEYS) {
+        *file = match read(&path.join(name)) {
+            Ok(content) => Some(content),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => return Err(failed(e)),
+        };
+    }
+    let is_drawn = path.join(MARKER_DRAWN).exists();
     let marker = read(&path.join(MARKER)).unwrap_or_default();
     let marker = String::from_utf8_lossy(&marker);
-    let is_encrypted = marker.lines().any(|line| line == ENCRYPTED.trim_end());
+    let is_encrypted = is_drawn || marker.lines().any(|line| line == ENCRYPTED);
     let source = rustls::crypto::ring::default_provider().secure_random;
     let random = |bytes: &mut [u8]| source.fill(bytes).is_ok();
-    let (keys, changed) = encryption::unlock(file.as_deref(), is_encrypted, secret, random)
+    let files = files.each_ref().map(Option::as_deref);
+    let Unlocked { keys, content, is_mended } = encryption::unlock(files, is_encrypted, secret, random)
         .map_err(|source| JetStreamError::Keys { path: path.to_owned(), source })?;
-    if let (Some(content), true) = (changed, may_write) {
-        replace(path, KEYS, &content).map_err(failed)?;
+    if let (Some(content), true) = (content, may_write) {
+        for name in KEYS.into_iter().rev() {
+            replace(path, name, &content).map_err(failed)?;
+        }
     }
-    if keys.current() > 0 && !is_encrypted && may_write {
-        replace(path, MARKER, format!("{CONTENT}{ENCRYPTED}").as_bytes()).map_err(failed)?;
+    // Only then may something be written that an older version would not understand.
+    if keys.current() > 0 && may_write {
+        raise_format(path, is_drawn).map_err(failed)?;
     }
-    Ok(keys)
+    let [first, second] = KEYS;
+    let warning = is_mended.then(|| {
+        let verb = if may_write { "was written anew" } else { "is to be written anew" };
+        format!("JetStream store: a copy of its keys was damaged or missing and {verb} ({first}, {second})")
+    });
+    Ok((keys, warning))
+}
+
+/// The format of the store in `path`, 0 if there is none.
+fn format(path: &Path) -> io::Result<u64> {
+    let mut format = 0;
+    for entry in std::fs::read_dir(path)? {
+        let name = entry?.file_name();
+        let Some(behind) = name.to_str().and_then(|name| name.strip_prefix(MARKER)) else { continue };
+        let number = match behind {
+            "" => Some(1),
+            _ => behind.strip_prefix('-').and_then(|number| number.parse().ok()),
+        };
+        format = format.max(number.unwrap_or(0));
+    }
+    Ok(format)
+}
+
+/// Makes a store one whose files have draws, if it `is` not one already.
+fn raise_format(path: &Path, is: bool) -> io::Result<()> {
+    if !is {
+        replace(path, MARKER_DRAWN, CONTENT_DRAWN.as_bytes())?;
+    }
+    match std::fs::remove_file(path.join(MARKER)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map(|()| sync_names(path)),
+    }
 }
 
 /// Writes a file of the directory whole, or not at all.
@@ -139,11 +188,15 @@ fn replace(path: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     file.sync_all()?;
     std::fs::rename(&new, path.join(name))?;
-    // The rename is durable with the directory; systems that can't sync one do it by themselves.
+    sync_names(path);
+    Ok(())
+}
+
+/// Makes what was renamed and removed in a directory durable; systems that can't sync one do it by themselves.
+fn sync_names(path: &Path) {
     if let Ok(directory) = File::open(path) {
         directory.sync_all().ok();
     }
-    Ok(())
 }
 
 /// Whether there is something that another server may have written: nats-server keeps a directory for each account.

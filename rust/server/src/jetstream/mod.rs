@@ -60,6 +60,17 @@ pub enum JetStreamError {
          `nats stream backup` and `nats stream restore`", .0.display()
     )]
     Foreign(PathBuf),
+    /// A later version wrote it.
+    #[error(
+        "the JetStream store in {} was written by a newer version of stonechat (format {format}) and is left alone: start that version, \
+         or move streams here with `nats stream backup` and `nats stream restore`", path.display()
+    )]
+    Newer {
+        /// The directory.
+        path: PathBuf,
+        /// What it says.
+        format: u64,
+    },
     /// What is there can't be read.
     #[error("can't open the JetStream store in {}: {source}", path.display())]
     Open {
@@ -122,7 +133,10 @@ impl JetStream {
         }
         directory::check_owner(&root, &path, is_default)?;
         let directory = Directory::open(&path)?;
-        let keys = unlock(&path, secret(js).as_ref(), true)?;
+        let (keys, warning) = unlock(&path, secret(js).as_ref(), true)?;
+        if let Some(warning) = warning {
+            warn!("{warning}");
+        }
         let open_error = |source| JetStreamError::Directory { path: path.clone(), source };
         let disk = |name: &str| RealDisk::new(path.join(name)).map(Arc::new).map_err(open_error);
         let disks = Disks { log: disk("log")?, catalogue: disk("catalogue")?, streams: disk("streams")? };

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::checksum::Checksum;
-use crate::encryption::Sealer;
+use crate::encryption::{Draw, Sealer};
 
 /// Bytes of records after which a chunk ends.
 pub(super) const CHUNK_LEN: usize = if cfg!(test) { 512 } else { 64 << 10 };
@@ -31,6 +31,11 @@ pub(crate) struct Packing {
 }
 
 impl Packing {
+    /// What was drawn for the file, if it is encrypted.
+    pub(super) fn draw(&self) -> Option<Draw> {
+        self.sealer.as_ref()?.draw()
+    }
+
     /// Appends a chunk of the `records` that begin at `begin`; it will lie at `at` in the file.
     pub(crate) fn encode(&self, out: &mut Vec<u8>, at: u64, begin: u32, records: &[u8], epoch: u32) {
         let from = out.len();
@@ -108,7 +113,7 @@ mod tests {
             stored in 0..200u32,
         ) {
             let keys = if is_sealed { Keyring::fixed(Cipher::Aes256Gcm) } else { Keyring::default() };
-            let packing = Packing { salt: 3, sealer: keys.sealer(keys.current(), b"segment") };
+            let packing = Packing { salt: 3, sealer: keys.fresh(b"segment") };
             prop_assert_eq!(packing.decode(&bytes, 64, &mut Vec::new()), None);
             if let Some(len) = bytes.len().checked_sub(HEADER_LEN) {
                 bytes[16..20].copy_from_slice(&stored.min(len as u32).to_le_bytes());
@@ -128,8 +133,8 @@ mod tests {
     fn what_was_packed_is_read_and_every_bit_counts() {
         let varied: Vec<u8> = (0..700u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
         for keys in [Keyring::default(), Keyring::fixed(Cipher::Aes256Gcm)] {
-            let packing = Packing { salt: 3, sealer: keys.sealer(keys.current(), b"segment") };
             for records in [&[7u8; 700][..], &varied, b""] {
+                let packing = Packing { salt: 3, sealer: keys.fresh(b"segment") };
                 let mut bytes = b"xx".to_vec();
                 packing.encode(&mut bytes, 64, 900, records, 5);
                 let mut bytes = bytes.split_off(2);

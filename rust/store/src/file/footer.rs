@@ -3,6 +3,7 @@
 //! It holds nothing that could not be found by reading the records. If it is damaged, they are read.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
@@ -10,10 +11,13 @@ use super::chunk::{Chunk, Packing};
 use super::segment::{BLOCK_LEN, Block, Layout};
 use super::varint;
 use crate::checksum::Checksum;
+use crate::encryption::{Draw, Sealer};
 use crate::messages::SubjectState;
 
 /// In place of a distance: no record could be read here.
 const NO_RECORD: u32 = u32::MAX;
+/// In place of the number of an opening: a draw follows.
+const DRAWN: u32 = u32::MAX;
 
 /// What is found by reading all records of a segment.
 #[derive(Debug, Default, Clone)]
@@ -124,21 +128,35 @@ pub(super) fn crc(salt: u64, bytes: &[u8]) -> u32 {
     Checksum::new(salt, u64::MAX).with(bytes).finish()
 }
 
-/// A footer as it lies in the file.
-pub(super) fn write(contents: Contents, is_packed: bool, packing: &Packing, epoch: u32) -> Vec<u8> {
+/// A footer as it lies in the file. An encrypted one has a key of its own, since it may be written again, and by others than who wrote the
+/// segment.
+pub(super) fn write(contents: Contents, is_packed: bool, sealer: Option<&Sealer>) -> Vec<u8> {
     let bytes = contents.encode(is_packed);
-    let Some(sealer) = &packing.sealer else { return bytes };
-    let mut out = epoch.to_le_bytes().to_vec();
+    let Some((sealer, draw)) = sealer.and_then(|sealer| Some((sealer, sealer.draw()?))) else { return bytes };
+    let mut out = DRAWN.to_le_bytes().to_vec();
+    out.extend_from_slice(draw.bytes());
+    let from = out.len();
     out.extend_from_slice(&bytes);
-    sealer.seal(epoch, u64::MAX, &[], &mut out, 4);
+    sealer.seal(0, u64::MAX, &[], &mut out, from);
     out
 }
 
-/// The content of a footer as it lies in the file, which is intact.
-pub(super) fn open<'b>(bytes: &'b mut [u8], packing: &Packing) -> Option<&'b [u8]> {
-    let Some(sealer) = &packing.sealer else { return Some(bytes) };
-    let (epoch, sealed) = bytes.split_first_chunk_mut()?;
-    sealer.open(u32::from_le_bytes(*epoch), u64::MAX, &[], sealed).map(|bytes| &*bytes)
+/// The content of a footer as it lies in the file, which is intact. `sealer` tells its own key.
+pub(super) fn open<'b>(
+    bytes: &'b mut [u8],
+    packing: &Packing,
+    sealer: impl FnOnce(Draw) -> Option<Arc<Sealer>>,
+) -> Option<&'b [u8]> {
+    let Some(own) = &packing.sealer else { return Some(bytes) };
+    let (epoch, rest) = bytes.split_first_chunk_mut()?;
+    match u32::from_le_bytes(*epoch) {
+        DRAWN => {
+            let (draw, sealed) = rest.split_at_mut_checked(Draw::LEN)?;
+            sealer(Draw::of(draw)?)?.open(0, u64::MAX, &[], sealed).map(|bytes| &*bytes)
+        }
+        // Of an older store.
+        epoch => own.open(epoch, u64::MAX, &[], rest).map(|bytes| &*bytes),
+    }
 }
 
 /// A footer as it was read.

@@ -44,7 +44,7 @@ impl<D: Disk> FileStream<D> {
         let number = segment.number;
         let pack = self.is_compressed && segment.form == Form::Plain && segment.stage == Stage::Closed;
         let rewrite = segment.wants_rewrite || pack || self.is_wasteful(i);
-        let target = if rewrite { self.target(i) } else { None };
+        let target = rewrite.then(|| self.target(i));
         let gathered = self.segments[i].gathered.take();
         let shape = Shape::of(&self.segments[i]);
         if target.is_some() {
@@ -55,10 +55,9 @@ impl<D: Disk> FileStream<D> {
     }
 
     /// The segment that is to take the place of another one.
-    fn target(&mut self, i: usize) -> Option<Target> {
+    fn target(&mut self, i: usize) -> Target {
         let number = self.next_number;
-        let key = self.files.keys.current();
-        let packing = open::packing(&self.files, self.salt, self.group, number, key)?;
+        let packing = open::fresh_packing(&self.files, self.salt, self.group, number);
         self.next_number += 1;
         let segment = &self.segments[i];
         let is_packed = self.is_compressed;
@@ -66,7 +65,7 @@ impl<D: Disk> FileStream<D> {
         let sealer = packing.sealer.clone().filter(|_| !is_packed);
         let frame = Frame { salt: packing.salt, sealer, ..segment.frame };
         let (gone, held) = (segment.gone.clone(), segment.held() - &segment.lost);
-        Some(Target { number, name: self.name(number), frame, packing, is_packed, gone, held })
+        Target { number, name: self.name(number), frame, packing, is_packed, gone, held }
     }
 
     /// Takes note of how a job ended. After an error the segment stays as it is.

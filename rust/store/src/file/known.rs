@@ -66,7 +66,7 @@ impl<D: Disk> FileStream<D> {
     /// What is to be done to keep what is known of subjects within the memory for it.
     pub fn index_job(&mut self) -> Option<IndexJob<D>> {
         let (files, salt, group) = (&self.files, self.salt, self.group);
-        self.subjects.job(files, |number| open::index_target(files, salt, group, number))
+        self.subjects.job(files, |number| Some(open::index_target(files, salt, group, number)))
     }
 
     /// Makes room at once, if there is too little: while the store is opened, when nobody waits yet.
@@ -78,7 +78,7 @@ impl<D: Disk> FileStream<D> {
 
     pub(super) fn freezing_job(&mut self) -> Option<IndexJob<D>> {
         let (files, salt, group) = (&self.files, self.salt, self.group);
-        self.subjects.freezing_job(files, |number| open::index_target(files, salt, group, number))
+        self.subjects.freezing_job(files, |number| Some(open::index_target(files, salt, group, number)))
     }
 
     /// Takes note of how a job ended.

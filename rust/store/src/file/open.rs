@@ -15,20 +15,26 @@ use super::stream::{Damaged, FileStream};
 use super::subjects::{SubjectIndex, Unreadable};
 use super::varint;
 use crate::disk::{Disk, DiskFile};
+use crate::encryption::{Draw, Sealer};
 use crate::index::SubjectTree;
 use crate::messages::SubjectState;
 
-const MANIFEST_VERSION: u64 = 2;
 /// Manifests of this version know no packed and no encrypted segments.
 const MANIFEST_VERSION_OLD: u64 = 1;
+/// Of these, no segment has a draw.
+const MANIFEST_VERSION: u64 = 2;
+/// And of these each says whether it has one.
+const MANIFEST_VERSION_DRAWN: u64 = 3;
 
 impl<D: Disk> FileStream<D> {
     /// What must be known to open the stream again as it is now. It holds once all files are synced that
     /// [`FileStream::take_dirty`] names.
     pub fn manifest(&self) -> Vec<u8> {
         let mut out = Vec::new();
+        let is_drawn = self.segments.iter().any(|segment| segment.packing.draw().is_some());
+        let version = if is_drawn { MANIFEST_VERSION_DRAWN } else { MANIFEST_VERSION };
         for number in [
-            MANIFEST_VERSION,
+            version,
             self.first,
             self.last,
             self.last_time as u64,
@@ -37,7 +43,7 @@ impl<D: Disk> FileStream<D> {
         ] {
             varint::put(&mut out, number);
         }
-        self.segments.iter().for_each(|segment| segment.encode(&mut out));
+        self.segments.iter().for_each(|segment| segment.encode(&mut out, is_drawn));
         out
     }
 
@@ -50,15 +56,16 @@ impl<D: Disk> FileStream<D> {
     ) -> Option<io::Result<Self>> {
         let bytes = &mut manifest;
         let version = varint::take(bytes)?;
-        if version != MANIFEST_VERSION && version != MANIFEST_VERSION_OLD {
+        if !(MANIFEST_VERSION_OLD..=MANIFEST_VERSION_DRAWN).contains(&version) {
             return None;
         }
+        let (is_old, is_drawn) = (version == MANIFEST_VERSION_OLD, version == MANIFEST_VERSION_DRAWN);
         let mut stream = Self::new(files, salt, group, varint::take(bytes)?);
         (stream.last, stream.last_time) = (varint::take(bytes)?, varint::take(bytes)? as i64);
         stream.next_number = u32::try_from(varint::take(bytes)?).ok()?;
         for _ in 0..varint::take(bytes)? {
-            let segment = Segment::decode(bytes, version == MANIFEST_VERSION_OLD, |number, key| {
-                packing(&stream.files, salt, group, number, key)
+            let segment = Segment::decode(bytes, is_old, is_drawn, |number, key, draw| {
+                packing(&stream.files, salt, group, number, key, draw)
             })?;
             stream.messages += segment.live;
             stream.bytes += segment.live_bytes;
@@ -78,11 +85,12 @@ impl<D: Disk> FileStream<D> {
         if stream.subjects.is_incomplete() {
             stream.recount();
         }
-        // What was begun without a key, or with another one, is not gone on with.
+        // What was begun without a key, or with another one, is not gone on with; nor is what is encrypted: a copy of the store may have gone
+        // on with it too.
         let key = stream.files.keys.current();
         if let Some(last) = stream.segments.back_mut()
             && last.stage == Stage::Active
-            && last.key != key
+            && (last.key != key || key != 0)
         {
             last.stage = Stage::Closed;
         }
@@ -116,7 +124,8 @@ impl<D: Disk> FileStream<D> {
             if read == bytes.len() && footer::crc(segment.frame.salt, &bytes) == footer_crc {
                 let (subjects, is_packed) = (&mut self.subjects, segment.form != Form::Plain);
                 let files = &*self.files;
-                let known = footer::open(&mut bytes, &segment.packing)
+                let sealers = |draw| footer_sealer(files, self.group, segment.number, segment.key, draw);
+                let known = footer::open(&mut bytes, &segment.packing, sealers)
                     .and_then(|bytes| Footer::decode(bytes, is_packed, !segment.gone.is_empty()))
                     .and_then(|footer| {
                         footer.subjects(segment.frame.base, &segment.gone, &mut |subject, state| {
@@ -210,48 +219,70 @@ pub(super) fn merge(
     }
 }
 
-/// How chunks and footer of a segment are written; `None` if nobody has its key.
+/// How the pieces of a segment are written that is there; `None` if nobody has its key.
 pub(super) fn packing<D: Disk>(
     files: &Files<D>,
     salt: u64,
     group: u32,
     number: u32,
     key: u8,
+    draw: Option<Draw>,
 ) -> Option<Packing> {
-    labelled_packing(files, *b"segment ________", salt, group, number, key)
+    let sealer = match key {
+        0 => None,
+        key => Some(files.keys.sealer(key, &label(b"segment ", group, number), draw)?),
+    };
+    Some(Packing { salt: segment_salt(salt, group, number), sealer })
 }
 
-/// The name of a file of the index, and how it is written.
+/// How the pieces of a segment are written that begins now.
+pub(super) fn fresh_packing<D: Disk>(files: &Files<D>, salt: u64, group: u32, number: u32) -> Packing {
+    labelled_packing(files, b"segment ", salt, group, number)
+}
+
+/// What seals the footer of a segment that is encrypted with the data key `key`.
+pub(super) fn footer_sealer<D: Disk>(
+    files: &Files<D>,
+    group: u32,
+    number: u32,
+    key: u8,
+    draw: Draw,
+) -> Option<Arc<Sealer>> {
+    files.keys.sealer(key, &label(b"footer  ", group, number), Some(draw))
+}
+
+/// The name of a file of the index that begins now, and how it is written.
 pub(super) fn index_target<D: Disk>(
     files: &Files<D>,
     salt: u64,
     group: u32,
     number: u32,
-) -> Option<(String, Packing)> {
-    let key = files.keys.current();
-    let packing = labelled_packing(files, *b"index   ________", !salt, group, number, key)?;
-    Some((format!("stream-{group}-index-{number}"), packing))
+) -> (String, Packing) {
+    let packing = labelled_packing(files, b"index   ", !salt, group, number);
+    (format!("stream-{group}-index-{number}"), packing)
 }
 
-/// How a file is written that has this label, a key and a number.
+/// How a file is written that begins now and has this label and number.
 pub(crate) fn labelled_packing<D: Disk>(
     files: &Files<D>,
-    mut label: [u8; 16],
+    what: &[u8; 8],
     salt: u64,
     group: u32,
     number: u32,
-    key: u8,
-) -> Option<Packing> {
+) -> Packing {
+    let sealer = files.keys.fresh(&label(what, group, number));
+    Packing { salt: segment_salt(salt, group, number), sealer }
+}
+
+fn label(what: &[u8; 8], group: u32, number: u32) -> [u8; 16] {
+    let mut label = [0; 16];
+    label[..8].copy_from_slice(what);
     label[8..12].copy_from_slice(&group.to_le_bytes());
     label[12..].copy_from_slice(&number.to_le_bytes());
-    let sealer = match key {
-        0 => None,
-        key => Some(files.keys.sealer(key, &label)?),
-    };
-    Some(Packing { salt: segment_salt(salt, group, number), sealer })
+    label
 }
 
 /// Goes into the checksums of a segment, so that one file does not pass for another.
-fn segment_salt(salt: u64, group: u32, number: u32) -> u64 {
+pub(super) fn segment_salt(salt: u64, group: u32, number: u32) -> u64 {
     salt ^ (u64::from(group) << 32 | u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

@@ -4,6 +4,7 @@ use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use super::footer::{self, Footer};
+use super::open;
 use super::record::Head;
 use super::scan::{self, HEADER_LEN, Shape};
 use super::segment::{Form, Layout, Segment, Stage};
@@ -48,7 +49,9 @@ impl<D: Disk> FileStream<D> {
             let mut bytes = vec![0; footer_len as usize];
             let read = file.read_at(&mut bytes, HEADER_LEN + segment.stored_len()).ok()?;
             let good = read == bytes.len() && footer::crc(segment.frame.salt, &bytes) == footer_crc;
-            let bytes = footer::open(&mut bytes, &segment.packing).filter(|_| good)?;
+            let sealer =
+                |draw| open::footer_sealer(&self.files, self.group, segment.number, segment.key, draw);
+            let bytes = footer::open(&mut bytes, &segment.packing, sealer).filter(|_| good)?;
             Footer::decode(bytes, segment.form != Form::Plain, false).map(|footer| footer.layout)
         };
         let layout = match footer() {

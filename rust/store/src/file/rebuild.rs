@@ -7,7 +7,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::files::Files;
-use super::open::packing;
+use super::open::{packing, segment_salt};
 use super::record::{Frame, counted_bytes};
 use super::scan::{self, HEADER_LEN, Shape};
 use super::seal;
@@ -35,7 +35,16 @@ impl<D: Disk> FileStream<D> {
         }
         let mut stream = Self::new(Arc::clone(files), salt, group, 1);
         let mut last = 0;
-        for segment in found.into_values() {
+        let mut found = found.into_values().peekable();
+        while let Some(mut segment) = found.next() {
+            if let Some(next) = found.peek().filter(|next| next.frame.base < segment.end())
+                && next.number > segment.number
+            {
+                // What was written behind its end, by an opening that a crash ended, was written again to the next one.
+                if !cut(files, group, &mut segment, next.frame.base)? {
+                    continue;
+                }
+            }
             if segment.frame.base > last {
                 last = segment.end() - 1;
                 stream.last_time = stream.last_time.max(segment.last_time);
@@ -50,6 +59,14 @@ impl<D: Disk> FileStream<D> {
     }
 }
 
+/// Takes out of a segment what lies in the sequences from `end` on; false if nothing is left.
+fn cut<D: Disk>(files: &Arc<Files<D>>, group: u32, segment: &mut Segment, end: u64) -> io::Result<bool> {
+    let file = files.get(&segment_name(group, segment.number))?;
+    segment.slots = u32::try_from(end - segment.frame.base).unwrap_or(segment.slots);
+    segment.gone.clear();
+    learn(&*file, segment)
+}
+
 /// What a file holds, as a segment that grows no more; `None` if nothing in it can be read.
 fn read<D: Disk>(files: &Arc<Files<D>>, salt: u64, group: u32, number: u32) -> io::Result<Option<Segment>> {
     let file = match files.get(&segment_name(group, number)) {
@@ -61,10 +78,12 @@ fn read<D: Disk>(files: &Arc<Files<D>>, salt: u64, group: u32, number: u32) -> i
     if file.read_at(&mut header, 0)? < header.len() || len <= HEADER_LEN {
         return Ok(None);
     }
+    let own_salt = segment_salt(salt, group, number);
+    let Some((base, base_time)) = seal::decode_header(&header, own_salt) else { return Ok(None) };
+    let draw = seal::decode_draw(&header, own_salt);
     // The newest key is the likeliest.
     for key in (0..=files.keys.current()).rev() {
-        let Some(packing) = packing(files, salt, group, number, key) else { continue };
-        let Some((base, base_time)) = seal::decode_header(&header, packing.salt) else { return Ok(None) };
+        let Some(packing) = packing(files, salt, group, number, key, draw) else { continue };
         for form in [Form::Plain, Form::Packed { stored_len: len - HEADER_LEN }] {
             // In chunks, records are encrypted together.
             let sealer = packing.sealer.clone().filter(|_| form == Form::Plain);

@@ -185,7 +185,7 @@ mod tests {
             payload: b"pay",
         };
         for keys in [Keyring::default(), Keyring::fixed(Cipher::ChaCha20Poly1305)] {
-            let sealer = keys.sealer(keys.current(), b"segment");
+            let sealer = keys.fresh(b"segment");
             let is_sealed = sealer.is_some();
             let frame = Frame { salt: 5, base: 1000, base_time: 77, sealer };
             let mut bytes = Vec::new();
@@ -210,7 +210,7 @@ mod tests {
     fn an_intact_record_is_found_behind_anything() {
         let message = Message { sequence: 1003, time: 99, subject: b"a.b", headers: b"", payload: &[3; 200] };
         for keys in [Keyring::default(), Keyring::fixed(Cipher::ChaCha20Poly1305)] {
-            let sealer = keys.sealer(keys.current(), b"segment");
+            let sealer = keys.fresh(b"segment");
             let frame = Frame { salt: 5, base: 1000, base_time: 77, sealer };
             // Each byte of it looks like the head of a record.
             let mut bytes = vec![1; 30_000];

@@ -9,18 +9,29 @@ use roaring::RoaringBitmap;
 use super::chunk::{CHUNK_LEN, Chunk, Packing};
 use super::files::Files;
 use super::footer::{self, Contents};
+use super::open;
 use super::record::{Frame, Head};
 use super::scan::{self, HEADER_LEN, Shape};
 use super::segment::{Form, Layout};
 use crate::disk::{Disk, DiskFile};
+use crate::encryption::Draw;
 use crate::messages::Message;
 
 const MAGIC: &[u8; 8] = b"stonesg1";
 /// Bytes written at once.
 const WRITE_LEN: usize = 1 << 20;
 
+/// Where in a header is what was drawn for an encrypted segment, and behind it a checksum of it.
+const DRAW_AT: usize = 36;
+const DRAW_CRC_AT: usize = DRAW_AT + Draw::LEN;
+
 /// The header of the file of a segment.
-pub(super) fn header(group: u32, number: u32, frame: &Frame) -> [u8; HEADER_LEN as usize] {
+pub(super) fn header(
+    group: u32,
+    number: u32,
+    frame: &Frame,
+    draw: Option<Draw>,
+) -> [u8; HEADER_LEN as usize] {
     let mut header = [0; HEADER_LEN as usize];
     header[..8].copy_from_slice(MAGIC);
     header[8..12].copy_from_slice(&group.to_le_bytes());
@@ -29,7 +40,19 @@ pub(super) fn header(group: u32, number: u32, frame: &Frame) -> [u8; HEADER_LEN 
     header[24..32].copy_from_slice(&frame.base_time.to_le_bytes());
     let crc = footer::crc(frame.salt, &header[..32]);
     header[32..36].copy_from_slice(&crc.to_le_bytes());
+    if let Some(draw) = draw {
+        header[DRAW_AT..DRAW_CRC_AT].copy_from_slice(draw.bytes());
+        let crc = footer::crc(frame.salt, &header[..DRAW_CRC_AT]);
+        header[DRAW_CRC_AT..].copy_from_slice(&crc.to_le_bytes());
+    }
     header
+}
+
+/// What a header says was drawn for the segment.
+pub(super) fn decode_draw(header: &[u8; HEADER_LEN as usize], salt: u64) -> Option<Draw> {
+    let (said, crc) = header.split_at_checked(DRAW_CRC_AT)?;
+    let is_intact = footer::crc(salt, said).to_le_bytes() == crc;
+    Draw::of(said.get(DRAW_AT..)?).filter(|_| is_intact)
 }
 
 /// The first sequence and the time that a header names, if it is one; `salt` is the segment's.
@@ -120,7 +143,7 @@ impl<D: Disk> SealJob<D> {
             Some(contents) => *contents,
             None => scan::contents(&*self.file, &self.shape, |_, _| {})?,
         };
-        footing(&*self.file, contents, &self.shape, self.files.epoch)
+        self.footing(&*self.file, self.number, contents, &self.shape)
     }
 
     fn rewrite(mut self) -> Sealed {
@@ -144,7 +167,8 @@ impl<D: Disk> SealJob<D> {
 
     fn write_target(&self, target: &mut Target) -> io::Result<(Footing, Form, u64)> {
         let file = self.files.create(&target.name)?;
-        file.write_at(&header(self.group, target.number, &target.frame), 0)?;
+        let header = header(self.group, target.number, &target.frame, target.packing.draw());
+        file.write_at(&header, 0)?;
         let mut writer = Writer::new(&*file, target, self.files.epoch);
         // For each slot, how many sequences ago its subject had a message that is still there.
         let mut before: Vec<u64> = Vec::new();
@@ -173,21 +197,31 @@ impl<D: Disk> SealJob<D> {
         target.held -= &found;
         let (frame, packing) = (target.frame.clone(), target.packing.clone());
         let shape = Shape { frame, packing, form, data_len, slots: self.shape.slots };
-        let footing = footing(&*file, contents, &shape, self.files.epoch)?;
+        let footing = self.footing(&*file, target.number, contents, &shape)?;
         Ok((footing, form, data_len))
     }
-}
 
-fn footing<F: DiskFile>(file: &F, contents: Contents, shape: &Shape, epoch: u32) -> io::Result<Footing> {
-    let layout = contents.layout.clone();
-    let (is_packed, stored_len) = match shape.form {
-        Form::Plain => (false, shape.data_len),
-        Form::Packed { stored_len } => (true, stored_len),
-    };
-    let bytes = footer::write(contents, is_packed, &shape.packing, epoch);
-    file.write_at(&bytes, HEADER_LEN + stored_len)?;
-    let len = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
-    Ok(Footing { len, crc: footer::crc(shape.frame.salt, &bytes), layout })
+    /// Writes the footer of the segment `number`.
+    fn footing(&self, file: &D::File, number: u32, contents: Contents, shape: &Shape) -> io::Result<Footing> {
+        let layout = contents.layout.clone();
+        let (is_packed, stored_len) = match shape.form {
+            Form::Plain => (false, shape.data_len),
+            Form::Packed { stored_len } => (true, stored_len),
+        };
+        let sealer = match &shape.packing.sealer {
+            None => None,
+            Some(own) => {
+                let draw = self.files.keys.draw();
+                let made = draw
+                    .and_then(|draw| open::footer_sealer(&self.files, self.group, number, own.id(), draw));
+                Some(made.ok_or_else(|| io::Error::other("nobody has the key of the segment"))?)
+            }
+        };
+        let bytes = footer::write(contents, is_packed, sealer.as_deref());
+        file.write_at(&bytes, HEADER_LEN + stored_len)?;
+        let len = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        Ok(Footing { len, crc: footer::crc(shape.frame.salt, &bytes), layout })
+    }
 }
 
 /// Writes records to a new file.

@@ -12,6 +12,7 @@ use super::chunk::{Chunk, Packing};
 use super::footer::Contents;
 use super::record::Frame;
 use super::varint;
+use crate::encryption::Draw;
 
 /// Bytes after which a new block begins.
 pub(super) const BLOCK_LEN: u32 = if cfg!(test) { 256 } else { 4096 };
@@ -211,7 +212,8 @@ impl Segment {
     }
 
     /// Writes what must be known to open it again.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    /// `is_drawn`: each segment says what was drawn for it, if something was.
+    pub(super) fn encode(&self, out: &mut Vec<u8>, is_drawn: bool) {
         let (stage, footer_len, footer_crc) = match self.stage {
             Stage::Active => (0, 0, 0),
             Stage::Closed => (1, 0, 0),
@@ -239,6 +241,12 @@ impl Segment {
         ] {
             varint::put(out, number);
         }
+        if is_drawn {
+            let draw = self.packing.draw();
+            let draw = draw.as_ref().map_or(&[][..], |draw| draw.bytes());
+            varint::put(out, draw.len() as u64);
+            out.extend_from_slice(draw);
+        }
         for slots in [&self.gone, &self.lost] {
             varint::put(out, slots.serialized_size() as u64);
             // Writing to memory can't fail.
@@ -246,12 +254,13 @@ impl Segment {
         }
     }
 
-    /// Reads what [`Segment::encode`] wrote. `packing` tells salt and key by the segment's number and that of the data key;
-    /// `is_old`: nothing in it is packed or encrypted, and it does not say so.
+    /// Reads what [`Segment::encode`] wrote. `packing` tells salt and key by the segment's number, that of the data key, and what was
+    /// drawn; `is_old`: nothing in it is packed or encrypted, and it does not say so.
     pub(super) fn decode(
         bytes: &mut &[u8],
         is_old: bool,
-        packing: impl Fn(u32, u8) -> Option<Packing>,
+        is_drawn: bool,
+        packing: impl Fn(u32, u8, Option<Draw>) -> Option<Packing>,
     ) -> Option<Self> {
         let mut next = || varint::take(bytes);
         let number = u32::try_from(next()?).ok()?;
@@ -267,7 +276,14 @@ impl Segment {
             false => (next()?, u8::try_from(next()?).ok()?, next()? != 0),
         };
         let form = if stored_len > 0 { Form::Packed { stored_len } } else { Form::Plain };
-        let packing = packing(number, key)?;
+        let draw = match is_drawn {
+            true => {
+                let len = usize::try_from(next()?).ok()?;
+                Draw::of(varint::take_bytes(bytes, len)?)
+            }
+            false => None,
+        };
+        let packing = packing(number, key, draw)?;
         // In chunks, records are encrypted together.
         let sealer = packing.sealer.clone().filter(|_| form == Form::Plain);
         let frame = Frame { salt: packing.salt, base, base_time, sealer };

@@ -353,9 +353,7 @@ impl<D: Disk> FileStream<D> {
         }
         let number = self.next_number;
         self.next_number += 1;
-        let key = self.files.keys.current();
-        // The key is one of those that are there.
-        let Some(packing) = open::packing(&self.files, self.salt, self.group, number, key) else { return };
+        let packing = open::fresh_packing(&self.files, self.salt, self.group, number);
         let frame = Frame { salt: packing.salt, base: sequence, base_time: time, sealer: packing.sealer };
         self.segments.push_back(Segment::new(number, frame));
     }

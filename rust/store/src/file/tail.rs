@@ -16,8 +16,11 @@ use super::seal;
 use super::segment::Stage;
 use super::stream::{FileStream, segment_name};
 use crate::disk::{Disk, DiskFile};
+use crate::encryption::Draw;
 use crate::messages::Message;
 
+/// Bytes of a reference to a segment for which nothing was drawn.
+const PLAIN_LEN: usize = 33;
 /// What a disk writes whole or not at all, in bytes.
 const SECTOR: u64 = 512;
 /// Bytes gathered in memory before they are written to the segment.
@@ -36,27 +39,40 @@ pub struct Reference {
     offset: u64,
     /// Its length in bytes.
     len: u32,
+    /// What was drawn for the segment.
+    draw: Option<Draw>,
 }
 
 impl Reference {
-    /// The length of [`Reference::encode`].
-    pub const ENCODED_LEN: usize = 33;
+    /// The most bytes that [`Reference::encode`] makes.
+    pub const ENCODED_LEN_MAX: usize = PLAIN_LEN + Draw::LEN;
 
-    /// Its bytes, for the log.
-    pub fn encode(&self) -> [u8; Self::ENCODED_LEN] {
-        let mut out = [0; Self::ENCODED_LEN];
+    /// Its bytes, for the log, and how many they are.
+    pub fn encode(&self) -> ([u8; Self::ENCODED_LEN_MAX], usize) {
+        let mut out = [0; Self::ENCODED_LEN_MAX];
         out[..4].copy_from_slice(&self.number.to_le_bytes());
         out[4..8].copy_from_slice(&self.len.to_le_bytes());
         out[8..16].copy_from_slice(&self.base.to_le_bytes());
         out[16..24].copy_from_slice(&self.base_time.to_le_bytes());
         out[24..32].copy_from_slice(&self.offset.to_le_bytes());
         out[32] = self.key;
-        out
+        match &self.draw {
+            None => (out, PLAIN_LEN),
+            Some(draw) => {
+                out[PLAIN_LEN..].copy_from_slice(draw.bytes());
+                (out, Self::ENCODED_LEN_MAX)
+            }
+        }
     }
 
     /// Reads what [`Reference::encode`] wrote; `None` if it is of another length.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; Self::ENCODED_LEN] = bytes.try_into().ok()?;
+        let (bytes, draw) = bytes.split_first_chunk::<PLAIN_LEN>()?;
+        let draw = match draw.len() {
+            0 => None,
+            Draw::LEN => Draw::of(draw),
+            _ => return None,
+        };
         let word = |at: usize| bytes[at..].first_chunk().map_or(0, |word| u32::from_le_bytes(*word));
         let long = |at: usize| bytes[at..].first_chunk().map_or(0, |long| u64::from_le_bytes(*long));
         Some(Self {
@@ -66,6 +82,7 @@ impl Reference {
             base_time: long(16) as i64,
             offset: long(24),
             key: bytes[32],
+            draw,
         })
     }
 
@@ -167,7 +184,7 @@ impl<D: Disk> FileStream<D> {
             Some(file) => file,
             None => {
                 let file = self.files.create(&name)?;
-                let header = seal::header(self.group, segment.number, &segment.frame);
+                let header = seal::header(self.group, segment.number, &segment.frame, segment.packing.draw());
                 file.write_at(&header, 0)?;
                 self.names_changed = true;
                 file
@@ -197,6 +214,7 @@ impl<D: Disk> FileStream<D> {
         Some(Reference {
             number,
             key: segment.key,
+            draw: segment.packing.draw(),
             base: segment.frame.base,
             base_time: segment.frame.base_time,
             offset: segment.data_len.checked_sub(u64::from(len))?,
@@ -225,8 +243,8 @@ impl<D: Disk> FileStream<D> {
         reference: &Reference,
         buffer: &'b mut Vec<u8>,
     ) -> Option<Message<'b>> {
-        let Reference { number, key, base, base_time, offset, .. } = *reference;
-        let packing = open::packing(&self.files, self.salt, self.group, number, key)?;
+        let Reference { number, key, base, base_time, offset, draw, .. } = *reference;
+        let packing = open::packing(&self.files, self.salt, self.group, number, key, draw)?;
         let frame = Frame { salt: packing.salt, base, base_time, sealer: packing.sealer };
         let file = self.files.get(&self.name(number)).ok()?;
         let head = read_referred(&*file, &frame, reference, buffer).ok()??;
@@ -236,9 +254,9 @@ impl<D: Disk> FileStream<D> {
     /// Whether the record came to the disk, damaged there or not: in this a bit that flipped is told from a power cut, which leaves
     /// whole sectors empty. `salt` is the log's, `group` the stream's number; the stream itself need not be open.
     pub fn has_come(files: &Files<D>, salt: u64, group: u32, reference: &Reference) -> bool {
-        let Reference { number, key, base, base_time, .. } = *reference;
+        let Reference { number, key, base, base_time, draw, .. } = *reference;
         // Without its key nobody can tell.
-        let Some(packing) = open::packing(files, salt, group, number, key) else { return true };
+        let Some(packing) = open::packing(files, salt, group, number, key, draw) else { return true };
         let frame = Frame { salt: packing.salt, base, base_time, sealer: packing.sealer };
         let file = match files.get(&segment_name(group, number)) {
             Ok(file) => file,
@@ -278,17 +296,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn references_are_read_as_written(number: u32, key: u8, base: u64, base_time: i64, offset: u64, len: u32) {
-            let reference = Reference { number, key, base, base_time, offset, len };
-            let bytes = reference.encode();
-            prop_assert_eq!(Reference::decode(&bytes), Some(reference));
+        fn references_are_read_as_written(
+            number: u32, key: u8, base: u64, base_time: i64, offset: u64, len: u32, is_drawn: bool,
+        ) {
+            let draw = if is_drawn { Draw::of(&[key; Draw::LEN]) } else { None };
+            let reference = Reference { number, key, base, base_time, offset, len, draw };
+            let (bytes, len) = reference.encode();
+            let bytes = &bytes[..len];
+            prop_assert_eq!(Reference::decode(bytes), Some(reference));
             prop_assert_eq!(Reference::decode(&bytes[1..]), None);
-            prop_assert_eq!(Reference::decode(&[&bytes[..], b"x"].concat()), None);
+            prop_assert_eq!(Reference::decode(&[bytes, b"x"].concat()), None);
         }
 
         #[test]
         fn any_bytes_are_harmless(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-            prop_assert_eq!(Reference::decode(&bytes).is_some(), bytes.len() == Reference::ENCODED_LEN);
+            let is_one = [PLAIN_LEN, Reference::ENCODED_LEN_MAX].contains(&bytes.len());
+            prop_assert_eq!(Reference::decode(&bytes).is_some(), is_one);
         }
     }
 }

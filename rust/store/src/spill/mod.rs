@@ -53,11 +53,11 @@ impl Kind {
         }
     }
 
-    fn label(self) -> [u8; 16] {
+    fn label(self) -> &'static [u8; 8] {
         match self {
-            Self::Ids => *b"ids     ________",
-            Self::Ttls => *b"ttls    ________",
-            Self::Schedules => *b"schedule________",
+            Self::Ids => b"ids     ",
+            Self::Ttls => b"ttls    ",
+            Self::Schedules => b"schedule",
         }
     }
 
@@ -114,8 +114,7 @@ impl<D: Disk> Debug for Drawer<D> {
 
 impl<D: Disk> Place for Drawer<D> {
     fn target(&self, kind: Kind, number: u32) -> Option<(String, Packing)> {
-        let key = self.files.keys.current();
-        let packing = labelled_packing(&self.files, kind.label(), !self.salt, self.group, number, key)?;
+        let packing = labelled_packing(&self.files, kind.label(), !self.salt, self.group, number);
         Some((format!("stream-{}-{}-{number}", self.group, kind.name()), packing))
     }
 

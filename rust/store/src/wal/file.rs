@@ -5,11 +5,15 @@ use std::sync::Arc;
 use super::{Error, Fill, frame};
 use crate::checksum::Checksum;
 use crate::disk::{Disk, DiskFile};
+use crate::encryption::{Draw, Sealer};
 
 /// Bytes before the first frame.
 pub(super) const HEADER_LEN: u64 = 64;
 /// Where in the header the data key's number is, and the same with all bits turned.
 const KEY_AT: usize = 32;
+/// Where in the header of an encrypted file is what its opening drew, and behind it a checksum of all before.
+const DRAW_AT: usize = 34;
+const DRAW_CRC_AT: usize = DRAW_AT + Draw::LEN;
 const MAGIC: [u8; 8] = *b"STONELG1";
 const PREFIX: &str = "log-";
 
@@ -25,6 +29,8 @@ pub(super) struct LogFile<F> {
     pub(super) len: u64,
     /// All in it is sealed with this data key, 0 for none; `None` if nobody knows.
     pub(super) key: Option<u8>,
+    /// What the opening of `epoch` drew, as far as the header said so when it was read.
+    pub(super) draw: Option<Draw>,
     pub(super) file: Arc<F>,
 }
 
@@ -44,10 +50,22 @@ impl<F: DiskFile> LogFile<F> {
         current != 0 && self.key != Some(current)
     }
 
-    /// Says in the file's header that it begins at `start`, and that all that comes is sealed with the data key `key`.
-    pub(super) fn begin(&mut self, salt: u64, start: u64, epoch: u32, key: u8) -> Result<(), Error> {
+    /// Says in the file's header that it begins at `start`, and what all that comes is sealed with.
+    pub(super) fn begin(
+        &mut self,
+        salt: u64,
+        start: u64,
+        epoch: u32,
+        sealer: Option<&Sealer>,
+    ) -> Result<(), Error> {
+        let key = sealer.map_or(0, Sealer::id);
         (self.start, self.epoch, self.key) = (start, epoch, Some(key));
-        let bytes = [&encode_header(salt, start, epoch)[..], &[key, !key]].concat();
+        let mut bytes = [&encode_header(salt, start, epoch)[..], &[key, !key]].concat();
+        if let Some(draw) = sealer.and_then(Sealer::draw) {
+            bytes.extend_from_slice(draw.bytes());
+            let crc = Checksum::new(salt, start).with(&bytes).finish();
+            bytes.extend_from_slice(&crc.to_le_bytes());
+        }
         self.file.write_at(&bytes, 0).map_err(Error::at("write", &name(self.number)))
     }
 }
@@ -82,6 +100,15 @@ pub(super) fn decode_key(bytes: &[u8]) -> Option<u8> {
         [key, check, ..] if *key == !check => Some(*key),
         _ => None,
     }
+}
+
+/// What the opening that began the file drew, if its header is intact and says so.
+pub(super) fn decode_draw(bytes: &[u8]) -> Option<Draw> {
+    let (start, salt, _) = decode_header(bytes)?;
+    let crc = bytes.get(DRAW_CRC_AT..)?.first_chunk()?;
+    let said = bytes.get(..DRAW_CRC_AT)?;
+    let is_intact = Checksum::new(salt, start).with(said).finish() == u32::from_le_bytes(*crc);
+    Draw::of(said.get(DRAW_AT..)?).filter(|_| is_intact)
 }
 
 /// The start of a file whose header is damaged, from the first frame in it that is intact: frames know where they belong.
@@ -137,5 +164,5 @@ pub(super) fn create<D: Disk>(
         filled.map(|()| file)
     };
     let file = create().map_err(Error::at("create", &name))?;
-    Ok(LogFile { number, start: 0, epoch: 0, len, key: None, file })
+    Ok(LogFile { number, start: 0, epoch: 0, len, key: None, draw: None, file })
 }

@@ -8,6 +8,7 @@
 //! one its header names, and a `superblock`. Frames carry the position up to which the log was known to be durable when
 //! they were written, so that reading it again tells damage ([`Damage`]) from a tail that a power cut tore ([`Torn`]).
 
+mod eras;
 mod file;
 mod frame;
 mod record;
@@ -121,6 +122,8 @@ pub struct Log<D: Disk> {
     superblock: Superblock,
     superblock_file: Arc<D::File>,
     sealer: Option<Arc<Sealer>>,
+    /// How many times what was gathered was given up: the same positions are sealed again then.
+    turn: u32,
     files: VecDeque<LogFile<D::File>>,
     /// Files that hold nothing needed, to be used again.
     spares: Vec<LogFile<D::File>>,
@@ -180,8 +183,9 @@ impl<D: Disk> Log<D> {
             self.gathered.resize(frame::HEADER_LEN, 0);
         }
         let position = self.next_position();
-        let seal = self.seal();
-        record::encode(&mut self.gathered, seal, self.sealer.as_deref(), position, group, kind, parts);
+        let (seal, turn) = (self.seal(), self.turn);
+        let sealing = self.sealer.as_deref().map(|sealer| record::Sealing { sealer, turn });
+        record::encode(&mut self.gathered, seal, sealing, position, group, kind, parts);
         self.records += 1;
         position
     }
@@ -198,6 +202,15 @@ impl<D: Disk> Log<D> {
 
     /// Forgets what was gathered since the last write.
     pub fn discard(&mut self) {
+        if self.records > 0 && self.sealer.is_some() {
+            // Part of it may be on the disk.
+            self.turn += 1;
+            self.failed |= self.turn > record::TURNS_MAX;
+        }
+        self.forget();
+    }
+
+    fn forget(&mut self) {
         self.gathered.clear();
         self.records = 0;
     }
@@ -394,7 +407,7 @@ impl<D: Disk> Log<D> {
         self.end = header.end();
         self.previous = crc;
         self.marked = self.durable;
-        self.discard();
+        self.forget();
         Ok(())
     }
 
@@ -405,8 +418,8 @@ impl<D: Disk> Log<D> {
             Some(i) => self.spares.swap_remove(i),
             None => self.create_file(needed)?,
         };
-        let key = self.options.keys.current();
-        file.begin(self.superblock.salt, self.end, self.superblock.epoch, key).map_err(|e| self.fail(e))?;
+        let (salt, epoch) = (self.superblock.salt, self.superblock.epoch);
+        file.begin(salt, self.end, epoch, self.sealer.as_deref()).map_err(|e| self.fail(e))?;
         note(&mut self.unsynced, &file.file);
         self.files.push_back(file);
         Ok(())

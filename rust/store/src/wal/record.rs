@@ -7,8 +7,12 @@ use crate::encryption::{Sealer, TAG_LEN};
 
 /// Says in a record's kind that its body is encrypted: the number of the data key, then what was sealed.
 pub(super) const SEALED: u8 = 0x80;
+/// Says in an encrypted record's turn that it is sealed with what its opening drew; those of older stores have no turn.
+const DRAWN: u32 = 1 << 23;
+/// More turns there can't be.
+pub(super) const TURNS_MAX: u32 = DRAWN - 1;
 
-/// Bytes before the body: length, checksum, group, kind, three zeros.
+/// Bytes before the body: length, checksum, group, kind, turn.
 pub(super) const HEADER_LEN: usize = 16;
 
 /// A stream's or consumer's number within a store.
@@ -26,6 +30,20 @@ pub struct Record<'a> {
     pub kind: u8,
     /// The content.
     pub body: &'a [u8],
+    /// How it is encrypted: with [`DRAWN`], how many times what was gathered had been given up before in its opening. 0 in the clear.
+    turn: u32,
+}
+
+impl<'a> Record<'a> {
+    /// One that is in the clear, or was read already.
+    pub fn plain(position: u64, group: GroupId, kind: u8, body: &'a [u8]) -> Self {
+        Self { position, group, kind, body, turn: 0 }
+    }
+
+    /// Whether it is sealed with what its opening drew.
+    pub(super) fn is_drawn(&self) -> bool {
+        self.turn & DRAWN != 0
+    }
 }
 
 /// Length with the header and the padding to a multiple of 8.
@@ -33,11 +51,20 @@ pub(super) fn padded_len(body_len: usize) -> usize {
     HEADER_LEN + body_len.next_multiple_of(8)
 }
 
-/// Appends a record whose body is the `parts` in a row, encrypted if there is a `sealer`.
+/// What encrypts records.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sealing<'s> {
+    /// Drawn by the opening.
+    pub(super) sealer: &'s Sealer,
+    /// Another one whenever a position is used again in the same opening.
+    pub(super) turn: u32,
+}
+
+/// Appends a record whose body is the `parts` in a row, encrypted if there is a `sealing`.
 pub(super) fn encode(
     out: &mut Vec<u8>,
     seal: Seal,
-    sealer: Option<&Sealer>,
+    sealing: Option<Sealing<'_>>,
     position: u64,
     group: GroupId,
     kind: u8,
@@ -45,20 +72,21 @@ pub(super) fn encode(
 ) {
     debug_assert!(kind < SEALED);
     let begin = out.len();
-    let added = if sealer.is_some() { 1 + TAG_LEN } else { 0 };
+    let added = if sealing.is_some() { 1 + TAG_LEN } else { 0 };
     let body_len = parts.iter().map(|p| p.len()).sum::<usize>() + added;
     out.reserve(padded_len(body_len));
     out.extend_from_slice(&(body_len as u32).to_le_bytes());
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&group.0.to_le_bytes());
-    out.extend_from_slice(&[if sealer.is_some() { kind | SEALED } else { kind }, 0, 0, 0]);
-    out.extend(sealer.map(Sealer::id));
+    let [a, b, c, _] = sealing.map_or(0, |sealing| sealing.turn | DRAWN).to_le_bytes();
+    out.extend_from_slice(&[if sealing.is_some() { kind | SEALED } else { kind }, a, b, c]);
+    out.extend(sealing.map(|sealing| sealing.sealer.id()));
     let content = out.len();
     for part in parts {
         out.extend_from_slice(part);
     }
-    if let Some(sealer) = sealer {
-        sealer.seal(seal.epoch, position, &context(group, kind), out, content);
+    if let Some(Sealing { sealer, turn }) = sealing {
+        sealer.seal(turn, position, &context(group, kind), out, content);
     }
     let crc = seal.of(position, &out[begin..]);
     out[begin + 4..begin + 8].copy_from_slice(&crc.to_le_bytes());
@@ -82,7 +110,8 @@ pub(super) fn unseal<'b>(
     let (id, content) = record.body.split_first()?;
     buffer.clear();
     buffer.extend_from_slice(content);
-    let body = sealer(*id)?.open(epoch, record.position, &context(record.group, kind), buffer)?;
+    let number = if record.is_drawn() { record.turn & !DRAWN } else { epoch };
+    let body = sealer(*id)?.open(number, record.position, &context(record.group, kind), buffer)?;
     Some(Record { kind, body, ..*record })
 }
 
@@ -128,14 +157,18 @@ pub(super) fn decode_within<'b>(
 /// The record at the start of `bytes`, if its checksum is what `sum` says.
 fn decode_if(bytes: &[u8], position: u64, sum: impl Fn(&[u8]) -> u32) -> Option<(Record<'_>, usize)> {
     let header: &[u8; HEADER_LEN] = bytes.first_chunk()?;
-    let [l0, l1, l2, l3, c0, c1, c2, c3, g0, g1, g2, g3, kind, zeros @ ..] = *header;
+    let [l0, l1, l2, l3, c0, c1, c2, c3, g0, g1, g2, g3, kind, t0, t1, t2] = *header;
     let body_len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
     let body = bytes.get(HEADER_LEN..HEADER_LEN.checked_add(body_len)?)?;
-    if zeros != [0; 3] || sum(&bytes[..HEADER_LEN + body_len]) != u32::from_le_bytes([c0, c1, c2, c3]) {
+    let turn = u32::from_le_bytes([t0, t1, t2, 0]);
+    let has_turn = kind & SEALED != 0 && turn & DRAWN != 0;
+    if (turn != 0 && !has_turn)
+        || sum(&bytes[..HEADER_LEN + body_len]) != u32::from_le_bytes([c0, c1, c2, c3])
+    {
         return None;
     }
     let group = GroupId(u32::from_le_bytes([g0, g1, g2, g3]));
-    Some((Record { position, group, kind, body }, padded_len(body_len)))
+    Some((Record { position, group, kind, body, turn }, padded_len(body_len)))
 }
 
 #[cfg(test)]

@@ -4,11 +4,13 @@
 //! later frame. Else it is where a power cut tore the tail, and nothing behind it was ever acknowledged.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
+use super::eras::{Era, Eras, Known};
 use super::file::LogFile;
 use super::superblock::{self, Superblock};
-use super::{Error, Log, Options, Record, file, frame, record};
+use super::{Error, Log, Options, Record, eras, file, frame, record};
 use crate::checksum::Ranges;
 use crate::disk::{Disk, DiskFile};
 use crate::encryption::{Keyring, Sealer};
@@ -91,11 +93,22 @@ pub(super) fn open<D: Disk>(
             } else {
                 salt_of_files(&*disk, &numbers)?.ok_or(Error::Unreadable)?
             };
-            Superblock { generation: 0, salt, epoch: 0, durable: 0, trimmed: 0, read_from: 0, read_epoch: 0 }
+            Superblock {
+                generation: 0,
+                salt,
+                epoch: 0,
+                durable: 0,
+                trimmed: 0,
+                read_from: 0,
+                read_epoch: 0,
+                eras: None,
+            }
         }
     };
     let mut files = Files::collect(&*disk, &numbers, &superblock, &options)?;
-    let mut scan = Scan::new(&superblock, &options, &mut visit, &mut is_whole);
+    let search = || eras::search(&files.used, superblock.salt);
+    let known = Known::of(&read.eras, &files.used);
+    let mut scan = Scan::new(&superblock, &options, known, &search, &mut visit, &mut is_whole);
     scan.recovery.mended = files.mended + u64::from(read.damaged);
     scan.at = match files.used.first() {
         // An older copy of the superblock does not know what was trimmed since.
@@ -110,6 +123,7 @@ pub(super) fn open<D: Disk>(
     };
     scan.records_end = scan.at;
     let kept = scan.run(&files.used)?;
+    let before = scan.era_before(superblock.eras);
     let Scan { at: end, epoch, records_end, recovery, .. } = scan;
 
     for dropped in files.used.drain(kept..).chain(files.useless.drain(..)) {
@@ -123,16 +137,20 @@ pub(super) fn open<D: Disk>(
     superblock.generation += 1;
     superblock.epoch = superblock.epoch.max(epoch) + 1;
     superblock.durable = end;
+    // What comes is sealed with what no other opening has, of this log or of a copy of it.
+    let sealer = options.keys.fresh(options.label.as_bytes());
+    let draw = sealer.as_ref().and_then(|sealer| sealer.draw());
+    superblock.eras = draw.map(|draw| Eras { own: Era { epoch: superblock.epoch, draw }, before });
     superblock::write(&*read.file, &superblock)?;
     read.file.sync().map_err(Error::at("sync", superblock::NAME))?;
     disk.sync_names().map_err(Error::at("sync", "the log's directory"))?;
 
     let current = options.keys.current();
-    let sealer = options.keys.sealer(current, options.label.as_bytes());
     let mut log = Log {
         disk,
         options,
         sealer,
+        turn: 0,
         superblock,
         superblock_file: read.file,
         files: VecDeque::from(files.used),
@@ -152,8 +170,11 @@ pub(super) fn open<D: Disk>(
         syncing: false,
         failed: false,
     };
-    // An empty frame of the new epoch covers whatever is left of a dropped tail.
+    // A frame of the new epoch without records covers whatever is left of a dropped tail.
     log.gathered.resize(frame::HEADER_LEN, 0);
+    if let Some(eras) = log.superblock.eras {
+        log.gathered.extend_from_slice(&eras.encode(log.superblock.salt, log.end));
+    }
     log.find_reserve()?;
     while let Err(e) = log.write_frame() {
         if !matches!(e, Error::Full { .. }) || !log.release() {
@@ -212,10 +233,10 @@ impl<F: DiskFile> Files<F> {
             let mut header = [0; file::HEADER_LEN as usize];
             file.read_at(&mut header, 0).map_err(Error::at("read", &name))?;
             let key = file::decode_key(&header);
-            let mut found = LogFile { number, start: 0, epoch: 0, len, key, file };
+            let mut found = LogFile { number, start: 0, epoch: 0, len, key, draw: None, file };
             let start = match file::decode_header(&header) {
                 Some((start, salt, epoch)) if salt == superblock.salt => {
-                    found.epoch = epoch;
+                    (found.epoch, found.draw) = (epoch, file::decode_draw(&header));
                     Some(start)
                 }
                 _ => {
@@ -272,6 +293,12 @@ struct Scan<'v> {
     recovery: Recovery,
     keys: &'v Keyring,
     label: &'static str,
+    /// What openings drew.
+    known: Known,
+    /// Looks for more of that.
+    search: &'v dyn Fn() -> Vec<Eras>,
+    /// Of the last encrypted record that was met.
+    sealed_epoch: Option<u32>,
     /// What the last encrypted record was sealed with.
     sealer: Option<Arc<Sealer>>,
     plain: Vec<u8>,
@@ -281,6 +308,8 @@ impl<'v> Scan<'v> {
     fn new(
         superblock: &Superblock,
         options: &'v Options,
+        known: Known,
+        search: &'v dyn Fn() -> Vec<Eras>,
         visit: &'v mut dyn FnMut(Found<'_>),
         is_whole: &'v mut IsWhole<'v>,
     ) -> Self {
@@ -297,6 +326,9 @@ impl<'v> Scan<'v> {
             recovery: Recovery::default(),
             keys: &options.keys,
             label: options.label,
+            known,
+            search,
+            sealed_epoch: None,
             sealer: None,
             plain: Vec::new(),
         }
@@ -307,6 +339,9 @@ impl<'v> Scan<'v> {
         if record.kind & record::SEALED == 0 {
             self.recovery.records += 1;
             return (self.visit)(Found::Record(record));
+        }
+        if record.is_drawn() {
+            self.sealed_epoch = Some(epoch);
         }
         let mut plain = std::mem::take(&mut self.plain);
         match self.unseal(&record, epoch, &mut plain) {
@@ -324,14 +359,24 @@ impl<'v> Scan<'v> {
     }
 
     fn unseal<'p>(&mut self, record: &Record<'_>, epoch: u32, plain: &'p mut Vec<u8>) -> Option<Record<'p>> {
-        let (keys, label, known) = (self.keys, self.label, &mut self.sealer);
+        let draw = match record.is_drawn() {
+            true => Some(self.known.draw(epoch, self.search)?),
+            false => None,
+        };
+        let (keys, label, last) = (self.keys, self.label, &mut self.sealer);
         let sealer = |id| {
-            if known.as_ref().is_none_or(|known| known.id() != id) {
-                *known = keys.sealer(id, label.as_bytes());
+            if last.as_ref().is_none_or(|last| (last.id(), last.draw()) != (id, draw)) {
+                *last = keys.sealer(id, label.as_bytes(), draw);
             }
-            known.clone()
+            last.clone()
         };
         record::unseal(record, epoch, sealer, plain)
+    }
+
+    /// The last era of which there may be records; if none was read, the last one that the superblock knows.
+    fn era_before(&self, superblock: Option<Eras>) -> Option<Era> {
+        let read = self.sealed_epoch.and_then(|epoch| self.known.era(epoch));
+        read.or(superblock.map(|eras| eras.own))
     }
 
     /// Whether what the records of a frame refer to is there.
@@ -403,7 +448,10 @@ impl<'v> Scan<'v> {
                     return self.unreadable(files, i, bytes, offset, bytes.len(), header.end());
                 };
                 let seal = record::Seal { salt: self.salt, epoch: header.epoch };
-                let records = intact(body, seal, header.position + frame::HEADER_LEN as u64, header.records);
+                let records = match header.records {
+                    0 => Some(self.first_of_era(&bytes[offset..end], &header)),
+                    count => intact(body, seal, header.position + frame::HEADER_LEN as u64, count),
+                };
                 if let Some(records) = &records
                     && self.at >= self.proven
                     && !self.is_whole(records, header.epoch)
@@ -466,6 +514,15 @@ impl<'v> Scan<'v> {
                 }
             }
         }
+    }
+
+    /// Learns from a frame without records, which answers none.
+    fn first_of_era<'b>(&mut self, bytes: &[u8], header: &frame::Header) -> Vec<Record<'b>> {
+        match eras::in_frame(bytes, self.salt, header.position) {
+            Some(eras) => self.known.note(&eras),
+            None => self.recovery.mended += u64::from(header.len > 0),
+        }
+        Vec::new()
     }
 
     /// The frame at `offset`, if it is the one that follows.
@@ -571,24 +628,29 @@ impl<'v> Scan<'v> {
                 continue;
             };
             if let Some(from) = bad.take() {
-                self.bad_run(file, offset, from, at);
+                self.bad_run(file, bytes, offset, from..at);
             }
             self.give(file, record, epoch, len);
             at += len;
         }
         if let Some(from) = bad {
-            self.bad_run(file, offset, from, bytes.len());
+            self.bad_run(file, bytes, offset, from..bytes.len());
         }
     }
 
-    /// Bytes that are no record. Where a frame begins they are only its header, which holds nothing of anybody's.
-    fn bad_run<F: DiskFile>(&mut self, file: &LogFile<F>, frame: usize, from: usize, to: usize) {
-        if from == frame && to == frame + frame::HEADER_LEN {
+    /// Bytes that are no record. Where a frame begins they are only its header, which holds nothing of anybody's, and maybe what the first frame
+    /// of an era says.
+    fn bad_run<F: DiskFile>(&mut self, file: &LogFile<F>, bytes: &[u8], frame: usize, run: Range<usize>) {
+        let position_of = |offset: usize| file.start + (offset as u64 - file::HEADER_LEN);
+        let behind = frame + frame::HEADER_LEN;
+        let is_header = run.end == behind
+            || run.end == behind + eras::LEN
+                && eras::in_frame(&bytes[frame..], self.salt, position_of(frame)).is_some();
+        if run.start == frame && is_header {
             self.recovery.mended += u64::from(self.recovery.damaged.is_empty());
         } else {
-            let position_of = |offset: usize| file.start + (offset as u64 - file::HEADER_LEN);
             self.recovery.lost_several = true;
-            self.lose(file, position_of(from), position_of(to));
+            self.lose(file, position_of(run.start), position_of(run.end));
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Error;
+use super::eras::{self, Eras};
 use crate::checksum::Checksum;
 use crate::disk::{Disk, DiskFile};
 
@@ -14,8 +15,11 @@ const SLOT_LEN: u64 = 4096;
 const LEN: usize = 56;
 /// Where in a copy the second part is, which older stores do not have.
 const MORE_AT: usize = 64;
-/// Bytes of both parts.
-const WHOLE_LEN: usize = 96;
+const MORE_LEN: usize = 96;
+/// Where the third part is, which only encrypted stores have.
+const ERAS_AT: usize = 128;
+/// Bytes of all parts.
+const WHOLE_LEN: usize = ERAS_AT + 8 + eras::LEN;
 
 /// What the superblock says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +38,8 @@ pub(super) struct Superblock {
     pub(super) read_from: u64,
     /// No lower is the epoch of what lies behind.
     pub(super) read_epoch: u32,
+    /// What its opening drew, and the one before whose records there may be.
+    pub(super) eras: Option<Eras>,
 }
 
 impl Superblock {
@@ -49,9 +55,13 @@ impl Superblock {
         out[8..12].copy_from_slice(&crc.to_le_bytes());
         out[MORE_AT + 8..MORE_AT + 16].copy_from_slice(&self.generation.to_le_bytes());
         out[MORE_AT + 16..MORE_AT + 24].copy_from_slice(&self.read_from.to_le_bytes());
-        out[MORE_AT + 24..].copy_from_slice(&u64::from(self.read_epoch).to_le_bytes());
-        let crc = Checksum::new(0, 0).with(&out[MORE_AT + 8..]).finish();
+        out[MORE_AT + 24..MORE_LEN].copy_from_slice(&u64::from(self.read_epoch).to_le_bytes());
+        let crc = Checksum::new(0, 0).with(&out[MORE_AT + 8..MORE_LEN]).finish();
         out[MORE_AT..MORE_AT + 4].copy_from_slice(&crc.to_le_bytes());
+        if let Some(eras) = &self.eras {
+            out[ERAS_AT..ERAS_AT + 8].copy_from_slice(&self.generation.to_le_bytes());
+            out[ERAS_AT + 8..].copy_from_slice(&eras.encode(self.salt, self.generation));
+        }
         out
     }
 
@@ -62,7 +72,7 @@ impl Superblock {
             u64::from_le_bytes(word)
         };
         let crc = u64::from(Checksum::new(0, 0).with(&bytes[16..LEN]).finish());
-        let crc_of_more = u64::from(Checksum::new(0, 0).with(&bytes[MORE_AT + 8..]).finish());
+        let crc_of_more = u64::from(Checksum::new(0, 0).with(&bytes[MORE_AT + 8..MORE_LEN]).finish());
         let has_more = u64_at(MORE_AT) == crc_of_more && u64_at(MORE_AT + 8) == u64_at(16);
         let superblock = Self {
             generation: u64_at(16),
@@ -73,7 +83,11 @@ impl Superblock {
             // Without it more is read than must be.
             read_from: if has_more { u64_at(MORE_AT + 16) } else { 0 },
             read_epoch: if has_more { u32::try_from(u64_at(MORE_AT + 24)).ok()? } else { 0 },
+            eras: None,
         };
+        let eras = Eras::decode(&bytes[ERAS_AT + 8..], superblock.salt, superblock.generation);
+        let superblock =
+            Self { eras: eras.filter(|_| u64_at(ERAS_AT) == superblock.generation), ..superblock };
         (bytes[..8] == MAGIC && u64_at(8) == crc).then_some(superblock)
     }
 }
@@ -85,6 +99,8 @@ pub(super) struct Read<F> {
     pub(super) newest: Option<Superblock>,
     /// Copies that are not intact.
     pub(super) damaged: u32,
+    /// What both copies know of earlier openings.
+    pub(super) eras: Vec<Eras>,
 }
 
 /// Opens and reads the file, or creates it.
@@ -93,15 +109,17 @@ pub(super) fn read<D: Disk>(disk: &D) -> Result<Read<D::File>, Error> {
         Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             let file = disk.create(NAME).map_err(Error::at("create", NAME))?;
-            return Ok(Read { file, newest: None, damaged: 0 });
+            return Ok(Read { file, newest: None, damaged: 0, eras: Vec::new() });
         }
         Err(e) => return Err(Error::at("open", NAME)(e)),
     };
-    let mut read = Read { file, newest: None, damaged: 0 };
+    let mut read = Read { file, newest: None, damaged: 0, eras: Vec::new() };
     for slot in 0..2 {
         let mut bytes = [0; WHOLE_LEN];
         let n = read.file.read_at(&mut bytes, slot * SLOT_LEN).map_err(Error::at("read", NAME))?;
-        match Superblock::decode(&bytes) {
+        let found = Superblock::decode(&bytes);
+        read.eras.extend(found.and_then(|found| found.eras));
+        match found {
             Some(found) if read.newest.is_none_or(|b| b.generation < found.generation) => {
                 read.newest = Some(found)
             }
@@ -115,6 +133,7 @@ pub(super) fn read<D: Disk>(disk: &D) -> Result<Read<D::File>, Error> {
 
 /// Writes one copy, over the older one. It counts once the file is synced.
 pub(super) fn write<F: DiskFile>(file: &F, superblock: &Superblock) -> Result<(), Error> {
-    file.write_at(&superblock.encode(), superblock.generation % 2 * SLOT_LEN)
-        .map_err(Error::at("write", NAME))
+    let bytes = superblock.encode();
+    let len = if superblock.eras.is_some() { WHOLE_LEN } else { MORE_LEN };
+    file.write_at(&bytes[..len], superblock.generation % 2 * SLOT_LEN).map_err(Error::at("write", NAME))
 }

@@ -1,0 +1,41 @@
+//! Watches in tests that no nonce is used for two contents with the same key. What is sealed by one thread is compared, copies of a store
+//! that it plays included.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// So many pieces are remembered; then it begins anew.
+const NOTED_MAX: usize = 1 << 20;
+
+thread_local! {
+    static NOTED: RefCell<HashMap<(u64, u64), u64>> = RefCell::default();
+}
+
+/// What a key was derived from.
+#[derive(Debug)]
+pub(super) struct KeyId(u64);
+
+impl KeyId {
+    pub(super) fn of(id: u8, info: &[&[u8]]) -> Self {
+        Self(hash(&(id, info)))
+    }
+}
+
+/// Notes that a piece is sealed.
+pub(super) fn note(key: &KeyId, nonce: &[u8], context: &[u8], content: &[u8]) {
+    NOTED.with_borrow_mut(|noted| {
+        if noted.len() >= NOTED_MAX {
+            noted.clear();
+        }
+        let content = hash(&(context, content));
+        let known = *noted.entry((key.0, hash(&nonce))).or_insert(content);
+        assert!(known == content, "keystream is used twice: key {key:?}, nonce {nonce:02x?}");
+    });
+}
+
+fn hash(what: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
+}
