@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: the labs of tutorials/ and the change log become pages of the site, from the files that they are."""
+"""Hooks of MkDocs: the labs, the notebooks and the change log become pages of the site, from their own files."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from docs_notebooks import as_markdown
 from mkdocs.structure.files import File
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
 
@@ -22,21 +25,43 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages = {lab: f"labs/{lab.parent.name}.md" for lab in sorted((ROOT / "tutorials").glob("0*/README.md"))}
     pages[ROOT / "tutorials/README.md"] = "labs/index.md"
     pages[ROOT / "CHANGELOG.md"] = "changelog.md"
+    pages[ROOT / "notebooks/README.md"] = "notebooks/index.md"
+    pages |= {path: f"notebooks/{path.stem}.md" for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
     for path, uri in pages.items():
         pictures: dict[Path, str] = {}
-        text = _rewritten(path, uri, pages, pictures, source)
+        drawn: dict[str, bytes] = {}
+        if path.suffix == ".ipynb":
+            text, drawn = as_markdown(path, source)
+        else:
+            text = path.read_text()
+        text = _rewritten(text, path, uri, pages, pictures, source, drawn)
         files.append(File.generated(config, uri, content=text))
         for picture, target in pictures.items():
             files.append(File.generated(config, target, content=picture.read_bytes()))
+        for target, content in drawn.items():
+            files.append(File.generated(config, f"notebooks/{target}", content=content))
+    for thumbnail in (ROOT / "notebooks/thumbnails").glob("*.png"):
+        files.append(File.generated(config, f"notebooks/thumbnails/{thumbnail.name}", content=thumbnail.read_bytes()))
     return files
 
 
-def _rewritten(page: Path, uri: str, pages: dict[Path, str], pictures: dict[Path, str], source: str) -> str:
-    """The page with its relative links led to pages of the site, to copies of pictures, or to the repository."""
+def _rewritten(
+    text: str,
+    page: Path,
+    uri: str,
+    pages: dict[Path, str],
+    pictures: dict[Path, str],
+    source: str,
+    drawn: Container[str],
+) -> str:
+    """The page with its relative links led to pages of the site, to copies of pictures, or to the repository.
+
+    Pictures whose paths are in `drawn` are of the site already.
+    """
 
     def relink(match: re.Match[str]) -> str:
         before, target, anchor = match[1], match[2], match[3] or ""
-        if "://" in target or target.startswith("mailto:"):
+        if "://" in target or target.startswith("mailto:") or target in drawn:
             return match[0]
         file = (page.parent / target).resolve()
         if file.is_dir() and (file / "README.md") in pages:
@@ -61,7 +86,7 @@ def _rewritten(page: Path, uri: str, pages: dict[Path, str], pictures: dict[Path
         )
 
     # Code keeps its links. What labkit reads behind a block's language is not for readers.
-    parts = re.split(r"(^(?:```|~~~).*?^(?:```|~~~)[ ]*$)", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    parts = re.split(r"(^(?:```|~~~).*?^(?:```|~~~)[ ]*$)", text, flags=re.DOTALL | re.MULTILINE)
     return "".join(_plain_block(part) if part.startswith(("```", "~~~")) else prose(part) for part in parts)
 
 
