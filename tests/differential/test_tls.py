@@ -8,6 +8,7 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.support.certificates import Certificates
 from tests.support.waiting import PATIENCE_S
@@ -15,6 +16,7 @@ from tests.support.waiting import PATIENCE_S
 from .servers import Programs, running
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.support.process import ServerProcess
@@ -78,6 +80,56 @@ def test_what_is_agreed(programs: Programs, tmp_path: Path, newest: ssl.TLSVersi
     context.maximum_version = newest
     with running(programs, certificates.block()) as two:
         assert handshake(two.ours, context) == handshake(two.oracle, context)
+
+
+def outcome(server: ServerProcess, context: ssl.SSLContext) -> str:
+    """What a client hears that shows this certificate, or none: an alert's name, or that it is welcome."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as sock:
+        line = b""
+        while not line.endswith(b"\n"):
+            line += sock.recv(1)
+        try:
+            with context.wrap_socket(sock, server_hostname="127.0.0.1") as tls:
+                tls.sendall(b'CONNECT {"verbose":false}\r\nPING\r\n')
+                return tls.recv(4).decode()
+        except ssl.SSLError as error:
+            return str(error.reason)
+
+
+CLIENTS: dict[str, Callable[[Certificates], Path | None]] = {
+    "good": lambda own: own.client(),
+    "without purposes": lambda own: own.client(usage=None),
+    "none": lambda own: None,
+    "of a stranger": lambda own: Certificates(own.folder / "other").client(),
+    "forged in the name of the authority": lambda own: own.client(forged=True),
+    "expired": lambda own: own.client(days=(-2, -1)),
+    "not yet valid": lambda own: own.client(days=(1, 2)),
+    "for servers": lambda own: own.client(usage=ExtendedKeyUsageOID.SERVER_AUTH),
+}
+
+OTHER_ALERTS = {
+    ("none", ssl.TLSVersion.TLSv1_2): "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+    ("for servers", ssl.TLSVersion.TLSv1_2): "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+    ("for servers", ssl.TLSVersion.TLSv1_3): "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+}
+"""Where rustls is more exact than Go, which says "handshake failure" and "bad certificate"."""
+
+
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("kind", CLIENTS)
+def test_why_clients_are_refused(programs: Programs, tmp_path: Path, kind: str, newest: ssl.TLSVersion) -> None:
+    """Clients with bad certificates hear the alert that Go's TLS sends, which programs look for."""
+    certificates = Certificates(tmp_path)
+    (tmp_path / "other").mkdir()
+    context = certificates.context()
+    context.maximum_version = newest
+    if file := CLIENTS[kind](certificates):
+        context.load_cert_chain(file)
+    block = certificates.block("verify: true", f'ca_file: "{certificates.authority_file}"')
+    with running(programs, block) as two:
+        oracle = outcome(two.oracle, context)
+        assert (oracle == "PONG") == (kind in {"good", "without purposes"})
+        assert outcome(two.ours, context) == OTHER_ALERTS.get((kind, newest), oracle)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import ssl
 from typing import TYPE_CHECKING, final
 
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from cryptography.x509 import ObjectIdentifier
+
+CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
 
 
 @final
@@ -30,6 +39,32 @@ class Certificates:
         certificate.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
         key.write_bytes(leaf.private_key_pem.bytes())
         return certificate, key
+
+    def client(
+        self, *, days: tuple[int, int] = (-1, 1), usage: ObjectIdentifier | None = CLIENT_AUTH, forged: bool = False
+    ) -> Path:
+        """A file with a client's certificate and its key: when it is valid, for what, and whether it is `forged`."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        authority = x509.load_pem_x509_certificate(self.authority.cert_pem.bytes())
+        signer = serialization.load_pem_private_key(self.authority.private_key_pem.bytes(), None)
+        assert isinstance(signer, ec.EllipticCurvePrivateKey)
+        now = dt.datetime.now(dt.timezone.utc)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "client")]))
+            .issuer_name(authority.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + dt.timedelta(days=days[0]))
+            .not_valid_after(now + dt.timedelta(days=days[1]))
+        )
+        if usage is not None:
+            builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        certificate = builder.sign(ec.generate_private_key(ec.SECP256R1()) if forged else signer, hashes.SHA256())
+        file = self.folder / "made.pem"
+        pkcs8 = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(*pkcs8))
+        return file
 
     def block(self, *entries: str) -> str:
         """The `tls` block of a server, with further entries."""

@@ -1,5 +1,6 @@
 //! What the `tls` block comes down to: certificates, authorities, versions.
 
+use super::clients::GoAlerts;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{NamedGroup, RootCertStore, ServerConfig, SupportedCipherSuite, version};
@@ -75,7 +76,7 @@ impl TlsContext {
             let verifier =
                 WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build();
             let verifier = verifier.map_err(|error| authorities_error(options.ca_file.as_deref(), error))?;
-            builder.with_client_cert_verifier(verifier)
+            builder.with_client_cert_verifier(Arc::new(GoAlerts(verifier)))
         } else {
             builder.with_no_client_auth()
         };

@@ -3,6 +3,7 @@
 //! A connection's own task encrypts and decrypts; whoever delivers to it only wakes that task. [`TlsSession`] does no
 //! I/O: bytes of the socket go in and come out, as plain bytes do on the other side.
 
+mod clients;
 mod context;
 #[cfg(test)]
 pub(crate) mod oracle;
