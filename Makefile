@@ -184,6 +184,10 @@ venv: ## The Python environment of the checks, in .venv
 labs: ## One Python environment for all tutorials, in tutorials/.venv, with the server in it
 	@PYTHON='$(PYTHON)' scripts/labs.sh
 
+.PHONY: notebooks
+notebooks: wheel ## Run the notebooks, save them with their outputs, and draw their thumbnails
+	$(bin)/python scripts/notebooks.py run
+
 ##@ Housekeeping
 
 .PHONY: lock
