@@ -37,7 +37,36 @@ pub(super) struct Unpacked {
     records: Vec<u8>,
 }
 
+/// A buffer that is used again and again.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    pub(super) bytes: Vec<u8>,
+    /// The record in it that was looked for last, if all around it is as it was read.
+    last: Option<Near>,
+}
+
+/// A record in a buffer.
+#[derive(Debug, Clone, Copy)]
+struct Near {
+    /// The segment's number.
+    number: u32,
+    /// Where the block begins in the segment's data.
+    begin: u64,
+    slot: u32,
+    /// Where in the buffer the record begins.
+    at: usize,
+}
+
 impl<D: Disk> FileStream<D> {
+    /// Calls `f` with the buffer that is used again and again.
+    pub(super) fn with_scratch<T>(&self, f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let mut scratch = self.scratch.take();
+        scratch.last = None;
+        let result = f(&mut scratch.bytes);
+        self.scratch.replace(scratch);
+        result
+    }
+
     /// Where what lies in a segment.
     pub(super) fn layout<'s>(&self, segment: &'s Segment) -> Option<&'s Layout> {
         if let Some(layout) = segment.layout.get() {
@@ -71,8 +100,8 @@ impl<D: Disk> FileStream<D> {
         let segment = &self.segments[i];
         let layout = self.layout(segment)?;
         let (begin, end) = segment.blocks_of(&layout.blocks, slot, blocks);
-        buffer.clear();
         if let Form::Packed { stored_len } = segment.form {
+            buffer.clear();
             self.load_chunks(segment, layout, stored_len, begin..end, buffer)?;
             return Some(begin);
         }
@@ -80,9 +109,12 @@ impl<D: Disk> FileStream<D> {
         let written = segment.data_len - in_memory;
         if begin < written {
             let file = self.files.get(&self.name(segment.number)).ok()?;
+            // What is in it is overwritten.
             buffer.resize(usize::try_from(end.min(written) - begin).ok()?, 0);
             let read = file.read_at(buffer, HEADER_LEN + begin).ok()?;
             buffer.truncate(read);
+        } else {
+            buffer.clear();
         }
         if end > written {
             let from = begin.max(written) - written;
@@ -160,6 +192,39 @@ impl<D: Disk> FileStream<D> {
         found.map(|(at, head)| place(at, head))
     }
 
+    /// The same, for records that are looked for one after the other and mostly lie so: a block is then read and walked once.
+    pub(super) fn record_near(&self, i: usize, slot: u32, scratch: &mut Scratch) -> Option<Place> {
+        let segment = &self.segments[i];
+        let near = scratch.last.take().filter(|near| near.number == segment.number && near.slot <= slot);
+        let found = near.and_then(|near| self.record_behind(segment, slot, &near, &scratch.bytes));
+        let found = found.or_else(|| self.record(i, slot, &mut scratch.bytes))?;
+        // Others are decrypted where they are.
+        if segment.frame.sealer.is_none() {
+            let begin = found.offset - found.at as u64;
+            scratch.last = Some(Near { number: segment.number, begin, slot, at: found.at });
+        }
+        Some(found)
+    }
+
+    /// The record in a slot, if it lies in the same block as another one, in the same slot or behind it.
+    fn record_behind(&self, segment: &Segment, slot: u32, near: &Near, buffer: &[u8]) -> Option<Place> {
+        let (begin, _) = segment.block_of(&self.layout(segment)?.blocks, slot);
+        if begin != near.begin {
+            return None;
+        }
+        let mut at = near.at;
+        loop {
+            let bytes = buffer.get(at..)?;
+            let head = segment.frame.head(bytes)?;
+            let offset = begin + at as u64;
+            if head.slot >= slot {
+                let is_it = head.slot == slot && segment.frame.is_intact(&head, bytes, offset);
+                return is_it.then_some(Place { head, at, offset });
+            }
+            at += head.len;
+        }
+    }
+
     /// The message of a record that was found in `buffer`. This works once, since it is decrypted there.
     pub(super) fn message<'b>(&self, i: usize, found: &Place, buffer: &'b mut [u8]) -> Option<Message<'b>> {
         self.segments[i].frame.unseal(&found.head, buffer.get_mut(found.at..)?, found.offset)
@@ -185,9 +250,7 @@ impl<D: Disk> FileStream<D> {
         sequence: u64,
         mut visit: impl FnMut(u64, Option<Message<'_>>) -> ControlFlow<()>,
     ) {
-        let mut buffer = self.scratch.take();
-        let _ = self.walk_with(&mut buffer, sequence, &mut visit);
-        self.scratch.replace(buffer);
+        let _ = self.with_scratch(|buffer| self.walk_with(buffer, sequence, &mut visit));
     }
 
     fn walk_with(
@@ -252,23 +315,19 @@ impl<D: Disk> FileStream<D> {
 
     /// The message before `sequence` on its subject that is still there.
     fn previous_on(&self, sequence: u64) -> Option<u64> {
-        let mut buffer = self.scratch.take();
         let mut at = sequence;
-        let found = loop {
-            let before = self
-                .segment_of(at)
-                .and_then(|i| self.record(i, self.segments[i].slot(at)?, &mut buffer))
-                .map_or(0, |found| found.head.before);
-            at = match at.checked_sub(before) {
-                Some(previous) if before > 0 => previous,
-                _ => break None,
-            };
-            if self.contains(at) {
-                break Some(at);
+        self.with_scratch(|buffer| {
+            loop {
+                let before = self
+                    .segment_of(at)
+                    .and_then(|i| self.record(i, self.segments[i].slot(at)?, buffer))
+                    .map_or(0, |found| found.head.before);
+                at = at.checked_sub(before).filter(|_| before > 0)?;
+                if self.contains(at) {
+                    return Some(at);
+                }
             }
-        };
-        self.scratch.replace(buffer);
-        found
+        })
     }
 
     /// The last message on `subject` before `sequence`, which is on it too.

@@ -36,6 +36,9 @@ pub(super) struct Layout {
     pub(super) chunks: Vec<Chunk>,
 }
 
+/// Slots that are looked at one by one for one that holds a message.
+const NEAR: u32 = if cfg!(test) { 2 } else { 8 };
+
 /// How the records of a segment are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
@@ -166,8 +169,14 @@ impl Segment {
         if self.live == 0 {
             return None;
         }
-        let mut candidate = slot;
-        let mut gone = self.gone.range(slot..);
+        // Most runs of gone slots are short, and an iterator looks far for the next one behind them.
+        let is_held = |slot: &u32| !self.gone.contains(*slot);
+        let near = slot.saturating_add(NEAR).min(self.slots);
+        if let Some(found) = (slot..near).find(is_held) {
+            return Some(found);
+        }
+        let mut candidate = slot.max(near);
+        let mut gone = self.gone.range(candidate..);
         while gone.next() == Some(candidate) {
             candidate += 1;
         }
@@ -317,5 +326,31 @@ impl Segment {
             special,
             gathered: None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_next_message_is_found_behind_short_and_long_runs(
+            runs in prop::collection::vec((0..3u32, 0..9u32), 0..20),
+        ) {
+            let frame = Frame { salt: 1, base: 10, base_time: 0, sealer: None };
+            let mut segment = Segment::new(1, frame);
+            for (held, gone) in runs {
+                segment.slots += held;
+                segment.live += u64::from(held);
+                segment.gone.insert_range(segment.slots..segment.slots + gone);
+                segment.slots += gone;
+            }
+            for slot in 0..segment.slots + 3 {
+                prop_assert_eq!(segment.next_held(slot), (slot..segment.slots).find(|s| segment.holds(*s)));
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use roaring::{RoaringBitmap, RoaringTreemap};
 
 use super::files::Files;
 use super::open;
-use super::read::Unpacked;
+use super::read::{Scratch, Unpacked};
 use super::record::{self, Frame};
 use super::scan::HEADER_LEN;
 use super::segment::{Form, SLOTS_MAX, Segment, Stage};
@@ -84,7 +84,7 @@ pub struct FileStream<D: Disk> {
     pub(super) erasures: Vec<Erasure>,
     /// Those that the last checkpoint made certain, once it is durable.
     pub(super) due_erasures: Vec<Erasure>,
-    pub(super) scratch: RefCell<Vec<u8>>,
+    pub(super) scratch: RefCell<Scratch>,
     /// The chunk that was read last.
     pub(super) unpacked: RefCell<Unpacked>,
     /// Segments that are full are compressed.
@@ -156,8 +156,7 @@ impl<D: Disk> FileStream<D> {
             // What lies in a chunk goes with the file that has it.
             return self.want_rewrite(i);
         }
-        let mut buffer = self.scratch.take();
-        if let Some(found) = self.record(i, slot, &mut buffer) {
+        if let Some(found) = self.with_scratch(|buffer| self.record(i, slot, buffer)) {
             let (from, to) = found.head.content();
             self.erasures.push(Erasure {
                 number: self.segments[i].number,
@@ -165,7 +164,6 @@ impl<D: Disk> FileStream<D> {
                 len: to - from,
             });
         }
-        self.scratch.replace(buffer);
     }
 
     /// Overwrites what was to be erased at the last [`FileStream::rest`], whose manifest is durable now. The heads of records
@@ -592,14 +590,14 @@ impl<D: Disk> Messages for FileStream<D> {
         let segment = self.segments.get(behind)?;
         // The block before the first one that begins at this time or later.
         let blocks = self.layout(segment).map_or(&[][..], |layout| &layout.blocks);
-        let mut buffer = self.scratch.take();
         // One whose first record can't be read, or was erased, may begin at any time: then the walk begins earlier.
-        let early = blocks.partition_point(|block| {
-            let time_of =
-                self.record(behind, block.slot, &mut buffer).map_or(i64::MAX, |found| found.head.time);
-            time_of < time
+        let early = self.with_scratch(|buffer| {
+            blocks.partition_point(|block| {
+                let time_of =
+                    self.record(behind, block.slot, buffer).map_or(i64::MAX, |found| found.head.time);
+                time_of < time
+            })
         });
-        self.scratch.replace(buffer);
         let slot = early.checked_sub(1).map_or(0, |i| blocks[i].slot);
         let mut found = None;
         self.walk(segment.frame.base + u64::from(slot), |sequence, message| {
@@ -655,13 +653,15 @@ impl<D: Disk> Messages for FileStream<D> {
             return false;
         }
         visits::note();
-        let mut buffer = self.scratch.take();
-        let found =
-            if self.segments[i].lost.contains(slot) { None } else { self.record(i, slot, &mut buffer) };
+        let mut scratch = self.scratch.take();
+        let is_lost = self.segments[i].lost.contains(slot);
+        // Messages are mostly removed in the order in which they came.
+        let found = if is_lost { None } else { self.record_near(i, slot, &mut scratch) };
         // It borrows a buffer of its own while the stream changes.
         let frame = self.segments[i].frame.clone();
         let message = found.and_then(|found| {
-            Some((found.head, frame.unseal(&found.head, buffer.get_mut(found.at..)?, found.offset)?))
+            let bytes = scratch.bytes.get_mut(found.at..)?;
+            Some((found.head, frame.unseal(&found.head, bytes, found.offset)?))
         });
         // What can't be read counts as the average of its segment.
         let average = self.segments[i].live_bytes / self.segments[i].live.max(1);
@@ -673,7 +673,7 @@ impl<D: Disk> Messages for FileStream<D> {
             let before = if is_last { self.last_before(sequence, message.subject) } else { None };
             self.forget(message.subject, known, sequence, before);
         }
-        self.scratch.replace(buffer);
+        self.scratch.replace(scratch);
         let segment = &mut self.segments[i];
         segment.gone.insert(slot);
         segment.lost.remove(slot);

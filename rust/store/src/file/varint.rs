@@ -10,7 +10,19 @@ pub fn put(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Takes a number off the front of `bytes`; `None` if there is no whole one.
+#[inline]
 pub fn take(bytes: &mut &[u8]) -> Option<u64> {
+    // Most have one byte.
+    match bytes.split_first()? {
+        (byte, rest) if *byte < 0x80 => {
+            *bytes = rest;
+            Some(u64::from(*byte))
+        }
+        _ => take_long(bytes),
+    }
+}
+
+fn take_long(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = bytes.split_first()?;
