@@ -6,6 +6,7 @@
 
 use std::ops::ControlFlow;
 
+use hashbrown::HashMap;
 use serde_json::{Value, json};
 use stonechat_store::disk::Disk;
 use stonechat_store::index::Filter;
@@ -210,23 +211,61 @@ impl<D: Disk> Engine<D> {
 
     /// Learns which streams follow which, and lets those go on that may.
     pub(super) fn link_feeds(&mut self) {
-        let was_any = self.feeds > 0;
-        self.feeds = self.streams.values().filter(|stream| !stream.feeds.is_empty()).count();
-        if !was_any && self.feeds == 0 {
+        if self.count_feeds() {
+            self.streams.values_mut().for_each(|stream| stream.followers.clear());
+            self.link(|_, _| true);
+        }
+    }
+
+    /// The same, after one stream was created or got another configuration: only its feeds and those that name it are linked anew.
+    pub(super) fn link_feeds_of(&mut self, group: u32) {
+        if !self.count_feeds() {
             return;
         }
-        self.streams.values_mut().for_each(|stream| stream.followers.clear());
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        stream.followers.clear();
+        let name = stream.core.config().name.clone();
+        self.forget_follower(group);
+        self.link(|follower, feed| follower == group || feed.origin == name);
+    }
+
+    /// Forgets a stream that is gone.
+    pub(super) fn unlink_feeds_of(&mut self, group: u32) {
+        if self.count_feeds() {
+            self.forget_follower(group);
+        }
+    }
+
+    /// Counts the streams that take messages from others; false if there are none and were none.
+    fn count_feeds(&mut self) -> bool {
+        let before = self.feeds;
+        self.feeds = self.streams.values().filter(|stream| !stream.feeds.is_empty()).count();
+        before > 0 || self.feeds > 0
+    }
+
+    fn forget_follower(&mut self, group: u32) {
+        for stream in self.streams.values_mut().filter(|stream| !stream.followers.is_empty()) {
+            stream.followers.retain(|follower| *follower != group);
+        }
+    }
+
+    /// Links the feeds of streams that are `concerned` with their origins.
+    fn link(&mut self, concerned: impl Fn(u32, &Feed) -> bool) {
         let mut links = Vec::new();
         let mut accounts = Vec::new();
+        let mut identities = HashMap::new();
         for (group, stream) in &self.streams {
-            for (number, feed) in stream.feeds.iter().enumerate() {
+            let feeds = stream.feeds.iter().enumerate().filter(|(_, feed)| concerned(*group, feed));
+            for (number, feed) in feeds {
                 let account = self.account_of_origin(stream.account, feed);
                 accounts.push((*group, number, account));
                 let Some(Ok(origin)) = account.map(|account| self.find(account, &feed.origin)) else {
                     continue;
                 };
-                let identity = self.streams.get(&origin).map_or(String::new(), Stream::identity);
-                links.push((origin, *group, number, identity));
+                identities
+                    .entry(origin)
+                    .or_insert_with(|| self.streams.get(&origin).map_or(String::new(), Stream::identity));
+                links.push((origin, *group, number));
             }
         }
         for (group, number, account) in accounts {
@@ -236,7 +275,9 @@ impl<D: Disk> Engine<D> {
             }
         }
         links.sort_unstable();
-        for (origin, follower, number, identity) in links {
+        let mut last = None;
+        for (origin, follower, number) in links {
+            let identity = identities.get(&origin).map_or("", String::as_str);
             let feed = self.streams.get_mut(&follower).and_then(|stream| stream.feeds.get_mut(number));
             if let Some(feed) = feed.filter(|feed| feed.identity != identity) {
                 // A new stream of the same name begins anew; a mirror only goes on.
@@ -247,7 +288,10 @@ impl<D: Disk> Engine<D> {
                     };
                     feed.key = format!("{origin} {} {identity}", feed.label);
                 }
-                feed.identity = identity;
+                identity.clone_into(&mut feed.identity);
+            }
+            if last.replace((origin, follower)) == Some((origin, follower)) {
+                continue;
             }
             if let Some(stream) = self.streams.get_mut(&origin)
                 && !stream.followers.contains(&follower)

@@ -583,7 +583,7 @@ impl<D: Disk> Engine<D> {
         let storage = self.new_storage(group, &config);
         self.add_stream(group, account, self.now, config, storage);
         self.note_dirty(group);
-        self.link_feeds();
+        self.link_feeds_of(group);
         group
     }
 
@@ -604,7 +604,7 @@ impl<D: Disk> Engine<D> {
         self.account_bytes(group, before);
         self.tell_removals(group);
         self.release_unneeded(group);
-        self.link_feeds();
+        self.link_feeds_of(group);
         let due = self.streams.get(&group).and_then(|stream| stream.core.next_expiry(self.now));
         self.plan_expiry(group, due);
     }

@@ -362,7 +362,7 @@ impl<D: Disk> Engine<D> {
         }
         self.index_subjects(group, false);
         let Some(stream) = self.streams.remove(&group) else { return };
-        self.link_feeds();
+        self.unlink_feeds_of(group);
         if let Some(account) = self.accounts.get_mut(stream.account as usize) {
             account.streams.remove(&stream.core.config().name);
         }
