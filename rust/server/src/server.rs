@@ -34,6 +34,8 @@ use tracing::{error, info, warn};
 
 /// How long a shutdown waits for connections to end by themselves.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+/// How long to wait for the threads of a server that has ended.
+const FREE_WITHIN: Duration = Duration::from_millis(200);
 
 /// How long a reload waits for sessions to look at it.
 const RELOAD_WITHIN: Duration = Duration::from_secs(1);
@@ -362,7 +364,8 @@ impl Server {
         }
         drop(ended);
         let Some(runtime) = self.runtime.lock().take() else { return };
-        let free = move || runtime.shutdown_timeout(CLOSE_WITHIN);
+        // Only answers of the monitoring port may still be on their way, and nobody waits for them.
+        let free = move || runtime.shutdown_timeout(FREE_WITHIN);
         if tokio::runtime::Handle::try_current().is_ok() {
             // A runtime can't be dropped inside another one's task; a thread of its own can.
             drop(std::thread::spawn(free).join());

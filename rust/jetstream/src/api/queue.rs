@@ -234,6 +234,11 @@ impl<D: Disk> Engine<D> {
         self.requests.limits = limits;
     }
 
+    /// Tells of requests that were dropped before the engine saw them.
+    pub fn tell_dropped_requests(&mut self, count: u64) {
+        self.requests_dropped(NAMES[0], count);
+    }
+
     /// Whether a request, of direct gets that of the stream `group`, may be worked on now. Else it waits in its queue.
     pub(super) fn may_begin(&mut self, request: &Request<'_>, group: Option<u32>) -> bool {
         if self.requests.is_free(request.account) {

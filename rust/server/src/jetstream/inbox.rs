@@ -69,6 +69,8 @@ pub(super) struct QueueLimits {
     pub(super) messages: Option<usize>,
     /// Their bytes.
     pub(super) bytes: Option<usize>,
+    /// Requests of the API that one account may send between two turns of the thread; more are dropped.
+    pub(super) requests: usize,
 }
 
 /// The subjects of consumers begin so.
@@ -116,6 +118,8 @@ pub(super) struct Arrived {
     is_failed: bool,
     /// Messages and bytes that wait for each stream; kept only where that is limited.
     buffered: HashMap<u32, (usize, usize)>,
+    /// Requests of each account: those that wait, and those that were dropped because too many did.
+    requests: HashMap<u32, (usize, u64)>,
 }
 
 impl Arrived {
@@ -139,6 +143,23 @@ impl Arrived {
             && self.commands.is_empty()
             && !self.stop
             && !self.is_failed
+    }
+
+    /// Takes note of a request; false if it is dropped.
+    fn note_request(&mut self, account: u32, limit: usize) -> bool {
+        let (waiting, dropped) = self.requests.entry(account).or_default();
+        let is_taken = *waiting < limit;
+        if is_taken {
+            *waiting += 1
+        } else {
+            *dropped += 1
+        }
+        is_taken
+    }
+
+    /// How many requests were dropped because too many waited.
+    pub(super) fn dropped_requests(&self) -> u64 {
+        self.requests.values().map(|(_, dropped)| dropped).sum()
     }
 
     /// Takes note of a message for a stream; false if too much waits for it.
@@ -176,6 +197,7 @@ impl Arrived {
         self.items.clear();
         self.bytes.clear();
         self.buffered.clear();
+        self.requests.clear();
         if self.bytes.capacity() > SLOW {
             (self.bytes, self.items) = (Vec::new(), Vec::new());
         }
@@ -535,6 +557,9 @@ impl Inlet for Inbox {
         {
             return true;
         }
+        if kind == Kind::Api && !arrived.note_request(number, self.limits.requests) {
+            return true;
+        }
         if is_full
             || (kind == Kind::Publish
                 && !arrived.note_message(number, message.subject.len() + message.payload.len(), self.limits))
@@ -609,7 +634,7 @@ mod tests {
 
     #[test]
     fn messages_of_a_stream_wait_within_its_limits() {
-        let limits = QueueLimits { messages: Some(2), bytes: Some(100) };
+        let limits = QueueLimits { messages: Some(2), bytes: Some(100), requests: 0 };
         let mut arrived = Arrived::default();
         assert!(arrived.note_message(1, 10, limits));
         assert!(!arrived.note_message(1, 91, limits), "bytes");
@@ -678,6 +703,17 @@ mod tests {
         push(Kind::Publish, 1, "s", "reply", &payload);
         push(Kind::Api, 1, "$JS.API.INFO", "reply", "");
         assert_eq!(kinds(), [Kind::Publish, Kind::Api]);
+    }
+
+    #[test]
+    fn a_flood_of_requests_is_cut_off_for_its_account_alone() {
+        let mut arrived = Arrived::default();
+        assert_eq!((0..5).filter(|_| arrived.note_request(1, 3)).count(), 3);
+        assert!(arrived.note_request(2, 3));
+        assert_eq!(arrived.dropped_requests(), 2);
+        arrived.clear();
+        assert!(arrived.note_request(1, 3));
+        assert_eq!(arrived.dropped_requests(), 0);
     }
 
     #[test]

@@ -181,7 +181,11 @@ impl JetStream {
         }
         engine.set_request_limits([js.request_queue_limit, js.info_queue_limit]);
         engine.set_system_account(crate::settings::system_account(options));
-        let limits = QueueLimits { messages: js.max_buffered_msgs, bytes: js.max_buffered_size };
+        let limits = QueueLimits {
+            messages: js.max_buffered_msgs,
+            bytes: js.max_buffered_size,
+            requests: js.request_queue_limit.saturating_add(js.info_queue_limit),
+        };
         let inbox = Arc::new(Inbox::new(limits, fault.clone()));
         let runner = runner::Runner::new(engine, broker.clone(), inbox.clone(), directory, log.clone());
         let thread = runner.and_then(runner::Runner::start).map_err(JetStreamError::Thread)?;

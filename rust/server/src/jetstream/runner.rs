@@ -154,6 +154,9 @@ impl Runner {
                 self.end_commit();
             }
         });
+        if arrived.dropped_requests() > 0 {
+            self.engine.tell_dropped_requests(arrived.dropped_requests());
+        }
         arrived.clear();
         self.arrived = arrived;
         self.engine.tick();
