@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use stonechat_store::disk::Disk;
 use stonechat_subject::{Relation, Search};
 
-use super::long::Long;
+use super::long::{LARGE, Long};
 use super::{Answer, Reply, Request, fields};
 use crate::engine::{Engine, InterestChange};
 use crate::error::{self, ApiError};
@@ -17,7 +17,7 @@ const VERSION_KEY: &str = "_nats.ver";
 const LEVEL_KEY: &str = "_nats.level";
 const REQUIRED_KEY: &str = "_nats.req.level";
 /// Changes of what a stream listens to in one step.
-const CHANGES: usize = if cfg!(debug_assertions) { 64 } else { 1024 };
+const CHANGES: usize = if cfg!(debug_assertions) { 64 } else { 128 };
 
 /// What becomes of a configuration.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub(super) struct Configure {
     aim: Aim,
     config: StreamConfig,
     pedantic: bool,
+    /// It has so many subjects or sources that each stage has a turn of its own.
+    is_large: bool,
     stage: Stage,
 }
 
@@ -181,6 +183,7 @@ impl<D: Disk> Engine<D> {
             aim,
             config: StreamConfig::default(),
             pedantic: false,
+            is_large: payload.len() > LARGE,
             stage: Stage::Meet(Box::default()),
         };
         match StreamRequest::decode(payload, self.options.strict) {
@@ -196,6 +199,11 @@ impl<D: Disk> Engine<D> {
             if let Err(e) = named {
                 return Some(configure.reply(Err(e)));
             }
+        }
+        if configure.is_large {
+            // Reading it was enough for one turn.
+            self.ask_long(request, Long::Configure(Box::new(configure)));
+            return None;
         }
         let mut budget = super::long::CHECKS;
         let reply = self.go_on_configuring(request, &mut configure, &mut budget);
@@ -239,7 +247,10 @@ impl<D: Disk> Engine<D> {
                 }
             };
             match result {
-                Ok(None) if *budget == 0 => return None,
+                Ok(None) if *budget == 0 || configure.is_large => {
+                    *budget = 0;
+                    return None;
+                }
                 Ok(None) => {}
                 Ok(Some(answer)) => return Some(configure.reply(Ok(answer))),
                 Err(e) => return Some(configure.reply(Err(e))),

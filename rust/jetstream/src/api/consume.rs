@@ -7,7 +7,7 @@ use stonechat_store::messages::Messages;
 use stonechat_subject::{Found, Relation, Search};
 
 use super::describe::Describe;
-use super::long::{CHECKS, Long};
+use super::long::{CHECKS, LARGE, Long};
 use super::{Answer, Reply, Request};
 use crate::consumer::{
     AckPolicy, Action, CheckContext, Consumer, ConsumerConfig, ConsumerRequest, DeliverPolicy,
@@ -157,6 +157,11 @@ impl<D: Disk> Engine<D> {
             start: Begin::default(),
             describe: None,
         };
+        if request.payload.len() > LARGE {
+            // Reading it was enough for one turn.
+            self.ask_long(request, Long::Consume(Box::new(consume)));
+            return None;
+        }
         let mut budget = CHECKS;
         let reply = self.go_on_consuming(request, &mut consume, &mut budget);
         self.requests.spend(CHECKS - budget);
@@ -181,6 +186,10 @@ impl<D: Disk> Engine<D> {
                 return None;
             }
             consume.stage = Stage::Compare;
+            if request.payload.len() > LARGE {
+                *budget = 0;
+                return None;
+            }
         }
         if consume.stage == Stage::Start && !self.find_start(request.account, consume, budget) {
             return None;

@@ -55,15 +55,19 @@ impl<D: Disk> Engine<D> {
     }
 
     pub(super) fn consumer_names(&mut self, account: u32, stream: &str, payload: &[u8]) -> Reply {
-        let names = || {
+        let mut looked = 0;
+        let mut names = || {
             let offset = ListRequest::decode_offset(payload, self.options.strict)?;
             let group = self.find(account, stream)?;
             let names: Vec<&String> = self.listed(group).into_iter().map(|(name, _)| name).collect();
+            looked = names.len();
             let offset = offset.clamp(0, names.len() as i64) as usize;
             let page: Vec<&&String> = names.iter().skip(offset).take(NAMES_MAX).collect();
             Ok(fields(json!({"total": names.len(), "offset": offset, "limit": NAMES_MAX, "consumers": page})))
         };
-        Reply::new("consumer_names_response", names())
+        let result = names();
+        self.requests.spend(looked);
+        Reply::new("consumer_names_response", result)
             .or(json!({"total": 0, "offset": 0, "limit": 0, "consumers": []}))
     }
 
@@ -82,6 +86,7 @@ impl<D: Disk> Engine<D> {
         let total = listed.len();
         let offset = offset.clamp(0, total as i64) as usize;
         let ids = listed.into_iter().skip(offset).take(LIST_MAX).map(|(_, id)| id).collect();
+        self.requests.spend(total);
         self.describe_all(request, Describe::page(KIND, ids, total, offset, LIST_MAX))
     }
 

@@ -4,6 +4,7 @@ use stonechat_store::disk::Disk;
 use stonechat_store::messages::{Message, Messages};
 
 use super::find::{Find, Form};
+use super::long::LARGE;
 use super::messages::lost_error;
 use super::requests::GetRequest;
 use super::{Request, is_level_met};
@@ -41,6 +42,13 @@ impl<D: Disk> Engine<D> {
         if !is_level_met(request.headers) {
             return self.direct_status(request, "412 Required Api Level", &[]);
         }
+        // Reading very many subjects takes long.
+        let is_large = request.payload.len() > LARGE;
+        if is_large && !has_waited && !self.may_begin(request, Some(group)) {
+            return;
+        }
+        let has_waited = has_waited || is_large;
+        let Some(stream) = self.streams.get(&group) else { return };
         let asked = match subject {
             Some(_) if request.payload.is_empty() => Ok(GetRequest::default()),
             None if request.payload.is_empty() => {

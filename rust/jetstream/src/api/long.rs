@@ -4,7 +4,7 @@ use stonechat_store::disk::Disk;
 
 use super::Request;
 use super::batch::Direct;
-use super::configure::{Changes, Configure};
+use super::configure::Configure;
 use super::consume::Consume;
 use super::describe::Describe;
 use super::find::Find;
@@ -12,13 +12,17 @@ use super::info::Listing;
 use super::lists::Streams;
 use super::purge::Purge;
 use super::queue::Owned;
+use super::streams::Delete;
 use crate::engine::Engine;
 
 /// Messages or subjects that are looked at in one step; few where it is tested, so that there are several.
 pub(crate) const STEP: usize = if cfg!(debug_assertions) { 64 } else { 8192 };
 
 /// The same of subjects that are compared.
-pub(super) const CHECKS: usize = if cfg!(debug_assertions) { 1024 } else { STEP };
+pub(super) const CHECKS: usize = if cfg!(debug_assertions) { 1024 } else { STEP / 4 };
+
+/// A request of more bytes than this is read in one turn, and worked on in others.
+pub(super) const LARGE: usize = 16 << 10;
 
 /// What is to be done, and how far it is.
 #[derive(Debug)]
@@ -31,8 +35,7 @@ pub(super) enum Long {
     Consume(Box<Consume>),
     Describe(Box<Describe>),
     Find(Box<Find>),
-    /// The stream is gone; what it listened to goes.
-    Delete(Changes),
+    Delete(Box<Delete>),
 }
 
 /// A request on its way.
@@ -82,10 +85,10 @@ impl<D: Disk> Engine<D> {
             Long::Streams(streams) => self.go_on_with_streams(request.account, streams, &mut budget),
             Long::Describe(describe) => self.go_on_describing(describe, &mut budget),
             Long::Configure(configure) => self.go_on_configuring(request, configure, &mut budget),
-            Long::Delete(changes) => self.go_on_deleting(changes, &mut budget),
+            Long::Delete(delete) => self.go_on_deleting(request.account, delete, &mut budget),
             Long::Consume(consume) => self.go_on_consuming(request, consume, &mut budget),
         });
-        self.requests.spend(step - budget);
+        self.requests.spend((step - budget).saturating_mul(STEP / step.min(STEP)).max(1));
         let Some(reply) = reply else { return (!is_over).then_some(long) };
         long.asked.lend(|request| self.answer(request, reply));
         None

@@ -43,6 +43,8 @@ pub(crate) struct Requests {
     turns: VecDeque<u32>,
     /// What was done in this turn.
     spent: usize,
+    /// The last turn was skipped, because more than one turn was spent already.
+    has_skipped: bool,
     /// Bytes of all that waits.
     bytes: usize,
     limits: [usize; 2],
@@ -54,6 +56,7 @@ impl Default for Requests {
             accounts: HashMap::new(),
             turns: VecDeque::new(),
             spent: 0,
+            has_skipped: false,
             bytes: 0,
             limits: [WAITING_MAX; 2],
         }
@@ -254,6 +257,13 @@ impl<D: Disk> Engine<D> {
 
     /// Works on requests that wait or take long, as much as there is time for in one turn, and at least one step.
     pub(crate) fn run_requests(&mut self) {
+        // What cannot be divided may take more than its turn, and has the next ones in advance; but not twice in a row.
+        let is_overdrawn = self.requests.spent >= TURN;
+        if is_overdrawn && !std::mem::replace(&mut self.requests.has_skipped, true) {
+            self.requests.spent -= TURN;
+            return;
+        }
+        self.requests.has_skipped = false;
         while let Some(account) = self.requests.turns.pop_front() {
             let before = self.requests.spent;
             if let Some(of) = self.requests.accounts.get_mut(&account) {
@@ -269,7 +279,7 @@ impl<D: Disk> Engine<D> {
                 break;
             }
         }
-        self.requests.spent = 0;
+        self.requests.spent = self.requests.spent.saturating_sub(TURN).min(TURN);
     }
 
     /// Does a step of one of an account's requests, or begins with the next one.

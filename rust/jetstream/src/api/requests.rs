@@ -33,9 +33,17 @@ pub(super) fn is_json(payload: &[u8]) -> bool {
 
 /// Whether a request says nothing: no payload, or an object without fields.
 pub(super) fn is_empty(payload: &[u8]) -> bool {
-    payload.is_empty()
-        || payload == b"{}"
-        || serde_json::from_slice::<serde_json::Map<_, _>>(payload).is_ok_and(|fields| fields.is_empty())
+    // Not by reading it, which may take long and makes no difference.
+    let inner = trim_white(payload).strip_prefix(b"{").and_then(|rest| rest.strip_suffix(b"}"));
+    payload.is_empty() || inner.is_some_and(|inner| trim_white(inner).is_empty())
+}
+
+/// `bytes` without the white space of JSON around them.
+fn trim_white(bytes: &[u8]) -> &[u8] {
+    let is_text = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    let begin = bytes.iter().position(is_text).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(is_text).map_or(begin, |last| last + 1);
+    &bytes[begin..end]
 }
 
 #[derive(Debug, Default)]
@@ -232,7 +240,7 @@ impl GetRequest {
                 "batch" => r.batch = f.integer("int")?,
                 "max_bytes" => r.max_bytes = f.integer("int")?,
                 "multi_last" => {
-                    r.multi_last = f.list("[]string")?.iter().map(Field::string).collect::<Result<_, _>>()?;
+                    r.multi_last = f.texts("[]string")?;
                 }
                 "up_to_seq" => r.up_to_sequence = f.integer("uint64")?,
                 "up_to_time" => r.up_to_time = time(f)?,
@@ -261,5 +269,20 @@ impl DeleteRequest {
             }
             Ok(true)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_says_nothing_is_told_without_reading_it() {
+        for empty in ["", "{}", " { } ", "{\n\t}\r\n"] {
+            assert!(is_empty(empty.as_bytes()), "{empty:?}");
+        }
+        for full in ["{\"a\":1}", "[]", "{", "}", "{} x", "{{}}", "null", " "] {
+            assert!(!is_empty(full.as_bytes()), "{full:?}");
+        }
     }
 }

@@ -4,13 +4,26 @@ use serde_json::json;
 use stonechat_store::disk::Disk;
 
 use super::configure::Changes;
-use super::long::Long;
+use super::long::{Long, STEP};
 use super::requests::is_empty;
 use super::{Answer, Reply, Request, fields};
 use crate::engine::{Engine, Stream};
 use crate::error::{self, ApiError};
 use crate::stream::{Storage, StreamConfig};
 use crate::time::rfc3339;
+
+const DELETED: &str = "stream_delete_response";
+/// Consumers that are deleted in one step.
+const CONSUMERS: usize = if cfg!(debug_assertions) { 16 } else { 256 };
+
+/// The deletion of a stream, on its way.
+#[derive(Debug)]
+pub(super) struct Delete {
+    group: u32,
+    name: String,
+    /// The stream is gone; what it listened to goes.
+    changes: Option<Changes>,
+}
 
 impl<D: Disk> Engine<D> {
     /// What the account and the server allow; `old` is what the stream reserves already.
@@ -109,24 +122,63 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Deletes a stream: answers at once if it listened to few subjects, else later.
+    /// Deletes a stream: answers at once if it has few consumers and listens to few subjects, else later.
     pub(super) fn delete_stream(&mut self, name: &str, request: &Request<'_>) -> Option<Reply> {
-        let mut changes = match self.try_delete(request.account, name, request.payload) {
-            Ok(changes) => changes,
-            Err(e) => return Some(Reply::new("stream_delete_response", Err(e))),
+        let found = match is_empty(request.payload) {
+            true => self.find(request.account, name),
+            false => Err(error::NOT_EMPTY_REQUEST.error()),
         };
-        let reply = self.go_on_deleting(&mut changes, &mut 0);
+        let mut delete = match found {
+            Ok(group) => Delete { group, name: name.to_owned(), changes: None },
+            Err(e) => return Some(Reply::new(DELETED, Err(e))),
+        };
+        let mut budget = STEP;
+        let reply = self.go_on_deleting(request.account, &mut delete, &mut budget);
+        self.requests.spend(STEP - budget);
         if reply.is_none() {
-            self.ask_long(request, Long::Delete(changes));
+            self.ask_long(request, Long::Delete(Box::new(delete)));
         }
         reply
     }
 
-    fn try_delete(&mut self, account: u32, name: &str, payload: &[u8]) -> Result<Changes, ApiError> {
-        if !is_empty(payload) {
-            return Err(error::NOT_EMPTY_REQUEST.error());
+    /// Goes on with a deletion; the answer when the stream is gone and nothing listens for it any more.
+    pub(super) fn go_on_deleting(
+        &mut self,
+        account: u32,
+        delete: &mut Delete,
+        budget: &mut usize,
+    ) -> Option<Reply> {
+        if delete.changes.is_none() && !self.delete_some_consumers(delete.group) {
+            *budget = 0;
+            return None;
         }
-        let group = self.find(account, name)?;
+        let changes = match delete.changes.take() {
+            Some(changes) => delete.changes.insert(changes),
+            None => match self.try_delete(account, delete) {
+                Ok(changes) => delete.changes.insert(changes),
+                Err(e) => return Some(Reply::new(DELETED, Err(e))),
+            },
+        };
+        changes.step(self, budget).then(|| Reply::new(DELETED, Ok(fields(json!({"success": true})))))
+    }
+
+    /// Deletes consumers of a stream that has very many of them; true if few are left, which go with the stream.
+    fn delete_some_consumers(&mut self, group: u32) -> bool {
+        let Some(stream) = self.streams.get(&group) else { return true };
+        if stream.consumers.len() <= CONSUMERS {
+            return true;
+        }
+        let ids: Vec<u32> = stream.consumers.values().take(CONSUMERS).copied().collect();
+        ids.into_iter().for_each(|id| self.delete_consumer_with_stream(id));
+        false
+    }
+
+    fn try_delete(&mut self, account: u32, delete: &Delete) -> Result<Changes, ApiError> {
+        let Delete { group, ref name, .. } = *delete;
+        // It may be gone by now.
+        if self.find(account, name)? != group {
+            return Err(error::STREAM_NOT_FOUND.error());
+        }
         let consumers: Vec<u32> = self
             .streams
             .get(&group)
@@ -138,11 +190,5 @@ impl<D: Disk> Engine<D> {
         let subject = format!("$JS.EVENT.ADVISORY.STREAM.DELETED.{name}");
         self.advise(account, &subject, "advisory.v1.stream_action", fields);
         Ok(changes)
-    }
-
-    /// Goes on with the end of a stream that is gone; the answer when nothing listens for it any more.
-    pub(super) fn go_on_deleting(&mut self, changes: &mut Changes, budget: &mut usize) -> Option<Reply> {
-        let success = || Reply::new("stream_delete_response", Ok(fields(json!({"success": true}))));
-        changes.step(self, budget).then(success)
     }
 }

@@ -161,5 +161,5 @@ fn priority_policy(field: &Field<'_>) -> Result<PriorityPolicy, DecodeError> {
 }
 
 fn strings(field: &Field<'_>) -> Result<Vec<String>, DecodeError> {
-    field.list("[]string")?.iter().map(Field::string).collect()
+    field.texts("[]string")
 }

@@ -194,6 +194,16 @@ impl<D: Disk> Engine<D> {
         self.release_unneeded(group);
     }
 
+    /// Deletes a consumer of a stream that is being deleted: what it leaves behind goes with the stream.
+    pub(crate) fn delete_consumer_with_stream(&mut self, id: u32) {
+        if self.consumers.get(&id).is_some_and(|c| c.is_logged) {
+            let body = Body::delete_consumer(id);
+            self.log_twice(journal::STORE, &body);
+        }
+        self.advise_action(id, "DELETED", "delete");
+        self.drop_consumer(id, "409 Consumer Deleted");
+    }
+
     /// Takes a consumer out of its place.
     pub(super) fn drop_consumer(&mut self, id: u32, why: &str) {
         self.announce_consumer(id, false);

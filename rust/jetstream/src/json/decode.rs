@@ -123,6 +123,24 @@ impl<'d> Field<'d> {
         }
     }
 
+    /// The elements of a list of strings; none of `null`. It takes no time for the place of an element unless that is an error.
+    pub fn texts(&self, wanted: &'static str) -> Result<Vec<String>, DecodeError> {
+        match self.value.kind() {
+            Kind::Null => Ok(Vec::new()),
+            Kind::Array => {
+                let texts = self.value.elements().enumerate();
+                texts
+                    .map(|(i, value)| match value.kind() {
+                        Kind::Null => Ok(String::new()),
+                        Kind::String => Ok(value.text().into_owned()),
+                        _ => Field { value, path: self.path.element(i) }.string(),
+                    })
+                    .collect()
+            }
+            _ => Err(self.wrong(self.kind(), wanted)),
+        }
+    }
+
     /// A string; empty for `null`.
     pub fn string(&self) -> Result<String, DecodeError> {
         match self.value.kind() {

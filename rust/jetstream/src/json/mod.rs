@@ -32,10 +32,11 @@ pub enum Kind {
 #[derive(Debug, Clone, Copy)]
 struct Node {
     kind: Kind,
-    begin: usize,
-    end: usize,
+    // Places in the text and among the nodes: a client may send millions of values, so that what each one takes matters.
+    begin: u32,
+    end: u32,
     /// The first node that is not within this one.
-    next: usize,
+    next: u32,
 }
 
 /// A value that was read.
@@ -71,7 +72,8 @@ impl<'d> Value<'d> {
 
     /// The text that it was read from.
     pub fn raw(self) -> &'d [u8] {
-        &self.document.text[self.node().begin..self.node().end]
+        let node = self.node();
+        &self.document.text[node.begin as usize..node.end as usize]
     }
 
     /// Whether it is `true`.
@@ -98,7 +100,7 @@ impl<'d> Value<'d> {
     }
 
     fn within(self) -> std::ops::Range<usize> {
-        self.index + 1..self.node().next
+        self.index + 1..self.node().next as usize
     }
 
     fn siblings(self, range: std::ops::Range<usize>) -> impl Iterator<Item = Value<'d>> {
@@ -106,7 +108,7 @@ impl<'d> Value<'d> {
         let mut index = range.start;
         std::iter::from_fn(move || {
             let value = (index < range.end).then_some(Value { document, index })?;
-            index = value.node().next;
+            index = value.node().next as usize;
             Some(value)
         })
     }

@@ -34,6 +34,9 @@ enum Next {
 /// Reads the value that begins at `from` in `text`, white space aside. Answers it with where it ends; `None` if there is nothing
 /// but white space.
 pub fn parse(text: &[u8], from: usize) -> Result<Option<(Document<'_>, usize)>, SyntaxError> {
+    if text.len() > u32::MAX as usize {
+        return Err(SyntaxError("text is too long".to_owned()));
+    }
     let mut parser = Parser { text, at: from, nodes: Vec::new(), open: Vec::new() };
     parser.skip_white();
     if parser.at == text.len() {
@@ -127,21 +130,21 @@ impl Parser<'_> {
             return Err(SyntaxError(format!("exceeded max depth at offset {}", self.at + 1)));
         }
         self.open.push(self.nodes.len());
-        self.nodes.push(Node { kind, begin: self.at, end: 0, next: 0 });
+        self.nodes.push(Node { kind, begin: self.at as u32, end: 0, next: 0 });
         self.at += 1;
         Ok(())
     }
 
     fn close(&mut self) {
-        let next = self.nodes.len();
+        let next = self.nodes.len() as u32;
         if let Some(node) = self.open.pop().and_then(|i| self.nodes.get_mut(i)) {
-            (node.end, node.next) = (self.at, next);
+            (node.end, node.next) = (self.at as u32, next);
         }
     }
 
     fn leaf(&mut self, kind: Kind, begin: usize) {
-        let next = self.nodes.len() + 1;
-        self.nodes.push(Node { kind, begin, end: self.at, next });
+        let next = self.nodes.len() as u32 + 1;
+        self.nodes.push(Node { kind, begin: begin as u32, end: self.at as u32, next });
     }
 
     fn scalar(&mut self, byte: u8) -> Result<(), SyntaxError> {

@@ -108,7 +108,7 @@ fn optional<T>(
 }
 
 fn strings(field: &Field<'_>, wanted: &'static str) -> Result<Vec<String>, DecodeError> {
-    field.list(wanted)?.iter().map(Field::string).collect()
+    field.texts(wanted)
 }
 
 /// Reads an object's members with `read`, which answers false for a name that it does not know.
