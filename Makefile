@@ -107,8 +107,8 @@ soak: venv binary powercut ## The same for hours, resumable: see scripts/soak.sh
 	@CARGO='$(CARGO)' LOCKED='$(LOCKED)' $(with_oracle) $(with_server) $(with_powercut) PYTHON='$(bin)/python' scripts/soak.sh
 
 .PHONY: test-clients
-test-clients: wheel binary ## Real clients against our server
-	$(with_oracle) $(with_tool) $(with_wheel) $(with_server) $(pytest) tests/clients
+test-clients: wheel binary ## Real clients against our server, and one that asks too much
+	$(with_oracle) $(with_tool) $(with_wheel) $(with_server) $(pytest) tests/clients tests/stalls
 
 .PHONY: test-tutorials
 test-tutorials: wheel binary image-if-docker ## Every step of every tutorial (on Docker Compose where it is)

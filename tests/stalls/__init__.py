@@ -1,0 +1,1 @@
+"""One client sends what is expensive to answer; everybody else must hardly notice."""
