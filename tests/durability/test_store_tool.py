@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.support.process import ServerFailedErrorError
 
 from .store import ask, body, connected, publish_until, started
 
@@ -167,3 +170,32 @@ def test_after_a_clean_stop_the_log_holds_nothing_to_be_read(stonechat_program: 
         assert report["log_records"] == 0
         assert report["streams"][0]["messages"] == MESSAGES
         assert asyncio.run(_ask_started(stonechat_program, store, ("STREAM.INFO.S", "")))
+
+
+@pytest.mark.parametrize("is_emptied", [False, True])
+def test_a_store_without_its_log_is_not_used_until_somebody_accepts_that(
+    stonechat_program: Path, tmp_path: Path, is_emptied: bool
+) -> None:
+    store = tmp_path / "store"
+    asyncio.run(_fill(stonechat_program, store))
+    log = store / "jetstream" / "log"
+    shutil.rmtree(log)
+    if is_emptied:
+        log.mkdir(mode=0o700)
+    code, found = _report(stonechat_program, "check", store)
+    assert (code, found["streams"][0]["messages"]) == (1, MESSAGES)
+    assert "the log is missing" in found["findings"][0]["text"]
+    segments = _digest(store / "jetstream" / "streams")
+    with pytest.raises(ServerFailedErrorError, match=r"the log is missing, .* repair --accept-loss"):
+        started(stonechat_program, store)
+    refused = _tool(stonechat_program, "repair", store)
+    assert refused.returncode == 2
+    assert "Put the directory `log` back" in refused.stderr
+    assert _digest(store / "jetstream" / "streams") == segments
+    assert list(log.iterdir()) == []
+
+    code, found = _report(stonechat_program, "repair", store, "--accept-loss")
+    assert (code, found["streams"][0]["messages"], found["removed"]) == (0, MESSAGES, {})
+    assert _report(stonechat_program, "check", store)[0] == 0
+    (info,) = asyncio.run(_ask_started(stonechat_program, store, ("STREAM.INFO.S", "")))
+    assert (info["state"]["messages"], info["state"]["consumer_count"]) == (MESSAGES, 1)

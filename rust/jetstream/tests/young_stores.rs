@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
-use stonechat_jetstream::engine::{Durability, Engine, Options};
+use stonechat_jetstream::engine::{Durability, Engine, Notice, OpenError, Options};
 use stonechat_jetstream::stream::Publish;
 use stonechat_store::disk::Disk;
 use stonechat_store::disk::sim::SimDisk;
@@ -477,9 +477,60 @@ fn a_consumer_that_nobody_describes_keeps_what_it_may_need() {
         world.engine.close();
     }
     let mut world = World::open(&store);
+    let refused = world.engine.adopt(3, "$G", "a").err().unwrap_or_default();
+    assert!(refused.contains("consumers can't be adopted"), "{refused}");
     world.engine.accept_loss();
     world.engine.close();
     let mut world = World::open(&store);
     assert_eq!(world.engine.take_notices(), []);
     assert_eq!(world.told()["I"].messages.len(), 0);
+}
+
+#[test]
+fn a_log_that_is_lost_beside_its_catalogue_is_not_begun_anew_without_a_word() {
+    for seed in 0..3 {
+        let context = format!("seed {seed}");
+        let (store, told) = young(seed, Age::Settled);
+        let mut world = World::open(&store);
+        world.publish("L", "l.lost", b"", "only in the log");
+        let store = store.map(SimDisk::kill);
+        drop(world);
+        for name in store.log.names().unwrap() {
+            store.log.remove(&name).unwrap();
+        }
+        let files = store.streams.names().unwrap();
+        let host = || support::World::boxed(true);
+        let refused = store.open_with(Engine::open, options(), host(), 1_000_000_000).err();
+        assert!(matches!(refused, Some(OpenError::NoLog)), "{context}: {refused:?}");
+        assert_eq!(store.log.names().unwrap(), Vec::<String>::new(), "{context}: nothing is written");
+
+        // Who accepts it finds all that the catalogue knows.
+        // Another salt is what a store would get that is begun.
+        let open: support::Open =
+            |disks, options, host, salt, now| Engine::open_without_log(disks, options, host, salt ^ 7, now);
+        let (engine, account) = store.open_with(open, options(), host(), 1_000_000_000).unwrap();
+        let mut world = World { engine, account, now: 1_000_000_000 };
+        let notices = world.engine.take_notices();
+        let is_told =
+            |notice: &Notice| matches!(notice, Notice::Error(text) if text.contains("the log is missing"));
+        assert!(notices.iter().any(is_told), "{context}: {notices:?}");
+        assert_eq!(world.told(), told, "{context}");
+        let kept = store.streams.names().unwrap();
+        assert!(files.iter().all(|name| kept.contains(name)), "{context}: {files:?} {kept:?}");
+
+        // What comes is not taken for what the catalogue knows already.
+        let sequence = world.publish("L", "l.new", b"", "new");
+        assert_eq!(sequence, 13, "{context}");
+        let store = store.map(SimDisk::kill);
+        let mut world = World::open(&store);
+        let after = world.told();
+        assert_eq!(after["L"].messages.len(), 12, "{context}");
+        assert_eq!(after["I"], told["I"], "{context}");
+        world.engine.accept_loss();
+        world.settle();
+        world.engine.close();
+        let mut world = World::open(&store.map(SimDisk::kill));
+        assert_eq!(world.engine.take_notices().len(), 0, "{context}");
+        assert_eq!(world.told(), after, "{context}");
+    }
 }

@@ -108,8 +108,15 @@ impl<D: Disk> Catalogue<D> {
     /// Opens the catalogue on `disk`, or begins one. `salt` is a random number, used if it is new; with `keys` it is encrypted.
     pub fn open(disk: Arc<D>, salt: u64, keys: Keyring) -> Result<(Self, CatalogueRecovery), Error> {
         let (fill, reserve) = (Fill::Allocated, false);
-        let options =
-            Options { file_len: REWRITE_LEN, fill, reserve, keys, label: "catalogue", whole: false };
+        let options = Options {
+            file_len: REWRITE_LEN,
+            fill,
+            reserve,
+            keys,
+            label: "catalogue",
+            whole: false,
+            begin: 0,
+        };
         let mut reading = Reading::default();
         let (log, recovery) = Log::open(disk, options, salt, |found| reading.take(&found))?;
         // Records that no commit follows were damaged with it: they are part of a frame that is there.
@@ -118,6 +125,11 @@ impl<D: Disk> Catalogue<D> {
         let start = reading.start.unwrap_or_else(|| log.end());
         let catalogue = Self { log, entries: reading.entries, live, rewritten: None, start };
         Ok((catalogue, CatalogueRecovery { lost: reading.lost, damaged: recovery.damaged }))
+    }
+
+    /// The number that was given when it began.
+    pub fn salt(&self) -> u64 {
+        self.log.salt()
     }
 
     /// All entries, in the order of their numbers.

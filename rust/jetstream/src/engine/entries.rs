@@ -69,6 +69,8 @@ pub(super) struct MoreOfStore {
     pub(super) is_damaged: bool,
     /// All numbers of streams and consumers that were deleted.
     pub(super) deleted: RoaringBitmap,
+    /// The log's salt, without which segments can't be read should the log be lost; 0 in older stores, which do not say it.
+    pub(super) salt: u64,
 }
 
 impl StoreEntry {
@@ -83,6 +85,7 @@ impl StoreEntry {
             out.extend_from_slice(&u64::from(more.is_damaged).to_le_bytes());
             // Writing to memory can't fail.
             let _ = more.deleted.serialize_into(&mut out);
+            out.extend_from_slice(&more.salt.to_le_bytes());
         }
         out
     }
@@ -93,7 +96,8 @@ impl StoreEntry {
         let (_, position, next) = (word(bytes)?, word(bytes)?, word(bytes)?);
         let more = word(bytes).and_then(|is_damaged| {
             let deleted = RoaringBitmap::deserialize_from(&mut *bytes).ok()?;
-            Some(MoreOfStore { is_damaged: is_damaged != 0, deleted })
+            let salt = word(bytes).unwrap_or(0);
+            Some(MoreOfStore { is_damaged: is_damaged != 0, deleted, salt })
         });
         Some(Self { position, next_group: u32::try_from(next).unwrap_or(u32::MAX), more })
     }
@@ -170,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_store_says_what_was_deleted_and_older_ones_do_not() {
-        let more = MoreOfStore { is_damaged: true, deleted: (3..9).chain([20]).collect() };
+        let more = MoreOfStore { is_damaged: true, deleted: (3..9).chain([20]).collect(), salt: 7 };
         let entry = StoreEntry { position: 7, next_group: 21, more: Some(more) };
         let bytes = entry.encode();
         assert_eq!(StoreEntry::decode(&bytes), Some(entry.clone()));

@@ -86,6 +86,11 @@ impl Quarantine {
         Self { is_damaged, is_ignorant, is_open, is_changed: is_serious, ..Self::default() }
     }
 
+    /// Takes note that there is nothing of the log.
+    pub(super) fn lose_log(&mut self) {
+        (self.is_damaged, self.is_open, self.is_changed) = (true, true, true);
+    }
+
     /// Adds a consumer of which the catalogue knows the number.
     pub(super) fn add_nameless(&mut self, id: u32) {
         self.nameless.insert(id);
@@ -135,7 +140,8 @@ impl<D: Disk> Engine<D> {
         self.quarantine.is_changed = false;
         // Numbers that follow each other take no room.
         self.deleted.optimize();
-        let more = MoreOfStore { is_damaged: self.quarantine.is_open, deleted: self.deleted.clone() };
+        let (is_damaged, deleted) = (self.quarantine.is_open, self.deleted.clone());
+        let more = MoreOfStore { is_damaged, deleted, salt: self.salt };
         StoreEntry { position, next_group: self.next_group, more: Some(more) }
     }
 
@@ -299,8 +305,9 @@ impl<D: Disk> Engine<D> {
         }
         for id in &self.quarantine.nameless {
             texts.push(format!(
-                "JetStream store: nothing says what consumer number {id} is; what streams hold for consumers is not released, until \
-                 `stonechat-server store repair --accept-loss` gives it up"
+                "JetStream store: nothing says what consumer number {id} is, neither its stream nor its name, so it can't be adopted; what \
+                 streams hold for consumers is not released, until `stonechat-server store repair --accept-loss` gives it up: create it \
+                 anew before"
             ));
         }
         for group in &self.quarantine.unreadable {
@@ -353,7 +360,7 @@ impl<D: Disk> Engine<D> {
     /// the subjects of its messages unless another stream has them. Answers which. It is on disk after [`Engine::close`].
     pub fn adopt(&mut self, group: u32, account: &str, name: &str) -> Result<StreamConfig, String> {
         let Some(stream) = self.streams.get(&group).filter(|stream| stream.is_quarantined()) else {
-            return Err(format!("there is no quarantined stream number {group}"));
+            return Err(self.why_not_adopted(group));
         };
         let is_bad = |c: char| c.is_whitespace() || c.is_control() || ".*>/\\".contains(c);
         if name.is_empty() || name.contains(is_bad) {
@@ -384,6 +391,19 @@ impl<D: Disk> Engine<D> {
         self.log_twice(STORE, &Body::create(group, self.now, account, &json));
         self.describe_stranger(group, number, self.now, config.clone());
         Ok(config)
+    }
+
+    /// Why something can't be adopted.
+    fn why_not_adopted(&self, number: u32) -> String {
+        // A consumer whose creation or entry is whole is in its place, and comes along with its stream; of others only the number is known.
+        match self.quarantine.is_nameless(number) {
+            true => format!(
+                "number {number} is a consumer, and consumers can't be adopted: its stream, name, filters and configuration are lost with its \
+                 creation, so that nothing says whose messages it had. Create it anew while the server runs, and then give this one up with \
+                 --accept-loss"
+            ),
+            false => format!("there is no quarantined stream number {number}"),
+        }
     }
 
     /// A quarantined stream is described after all. False if there is none of this number.

@@ -33,6 +33,12 @@ pub enum OpenError {
     /// A file can't be read.
     #[error("can't read a stream: {0}")]
     Io(#[from] std::io::Error),
+    /// There is a catalogue, and nothing of the log.
+    #[error(
+        "the log is missing, and with it what was acknowledged since the last checkpoint; nothing was changed. Put the directory `log` back. \
+         `stonechat-server store check` says what is left, and `stonechat-server store repair --accept-loss` goes on without the log"
+    )]
+    NoLog,
 }
 
 /// How opening went.
@@ -61,6 +67,21 @@ type Placed = (u32, u64, Consumer);
 /// More messages than a log ever holds.
 const GAP_MAX: u64 = 1 << 28;
 
+/// The salt and the first position of a log that takes the place of one that was lost: nothing of it may be taken for something that
+/// the catalogue knows already.
+fn follow_on<D: Disk>(catalogue: &Catalogue<D>, store: Option<&StoreEntry>) -> (u64, u64) {
+    let salt = store.and_then(|store| store.more.as_ref()).map(|more| more.salt).filter(|salt| *salt != 0);
+    let positions = catalogue.entries().filter_map(|(number, bytes)| {
+        if number == key(STORE) {
+            return StoreEntry::decode(bytes).map(|store| store.position);
+        }
+        let of_consumer = decode_consumer(bytes).map(|(position, _)| position);
+        of_consumer.or_else(|| decode_stream(bytes).map(|stream| stream.position))
+    });
+    // Both logs of a store begin with the same salt.
+    (salt.unwrap_or_else(|| catalogue.salt()), positions.max().unwrap_or(0))
+}
+
 impl<D: Disk> Engine<D> {
     /// Opens a store, or begins one. `salt` is a random number, used if it is new; `now` in nanoseconds since 1970.
     pub fn open(
@@ -69,6 +90,28 @@ impl<D: Disk> Engine<D> {
         host: Box<dyn Host>,
         salt: u64,
         now: i64,
+    ) -> Result<(Self, Opened), OpenError> {
+        Self::open_if(disks, options, host, salt, now, false)
+    }
+
+    /// The same, and if there is nothing of the log, with what the catalogue knows alone: for who looks through a store, or accepts that.
+    pub fn open_without_log(
+        disks: &Disks<D>,
+        options: Options,
+        host: Box<dyn Host>,
+        salt: u64,
+        now: i64,
+    ) -> Result<(Self, Opened), OpenError> {
+        Self::open_if(disks, options, host, salt, now, true)
+    }
+
+    fn open_if(
+        disks: &Disks<D>,
+        options: Options,
+        host: Box<dyn Host>,
+        salt: u64,
+        now: i64,
+        may_lack_log: bool,
     ) -> Result<(Self, Opened), OpenError> {
         let keys = options.keys.clone();
         let open_catalogue = || Catalogue::open(Arc::clone(&disks.catalogue), salt, keys.clone());
@@ -79,6 +122,14 @@ impl<D: Disk> Engine<D> {
         // What the catalogue lost, the log may have.
         let store = catalogue.get(key(STORE)).and_then(StoreEntry::decode);
         let whole = !found.lost.is_empty() || !found.damaged.is_empty() || store.is_none();
+        let is_log_lost = catalogue.entries().next().is_some() && wal::is_missing(&*disks.log)?;
+        if is_log_lost && !may_lack_log {
+            return Err(OpenError::NoLog);
+        }
+        let (salt, begin) = match is_log_lost {
+            true => follow_on(&catalogue, store.as_ref()),
+            false => (salt, 0),
+        };
         let fill = match options.durability {
             Durability::Synced => Fill::Zeros,
             Durability::Within(_) => Fill::Allocated,
@@ -91,6 +142,7 @@ impl<D: Disk> Engine<D> {
             keys: keys.clone(),
             label: "log",
             whole,
+            begin,
         };
         // The log is read before streams are made, since only opening it tells the salt: its records wait meanwhile.
         let mut replay = Replay::default();
@@ -162,6 +214,14 @@ impl<D: Disk> Engine<D> {
             block: Vec::new(),
         };
         engine.tell_damage(&found, &recovery, mended);
+        if is_log_lost {
+            engine.quarantine.lose_log();
+            engine.complain(
+                "JetStream store: the log is missing; what was acknowledged since the last checkpoint is lost, and nobody knows which messages, \
+                 streams and consumers that was. What is there is kept"
+                    .to_owned(),
+            );
+        }
         engine.learn_deleted(&replay, store, &found.lost);
         let (mut applied, consumers) = engine.open_streams()?;
         let ids = consumers.iter().map(|(id, ..)| *id).collect();

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use stonechat_jetstream::engine::{AccountLimits, Disks, Durability, Engine, Host, Options, Sizes};
+use stonechat_jetstream::engine::{
+    AccountLimits, Disks, Durability, Engine, Host, OpenError, Opened, Options, Sizes,
+};
 use stonechat_store::disk::sim::SimDisk;
 use stonechat_store::encryption::{Cipher, Keyring};
 
@@ -74,6 +76,10 @@ pub(crate) fn tight_options(durability: Durability) -> Options {
     }
 }
 
+/// How an engine is opened.
+pub(crate) type Open =
+    fn(&Disks<SimDisk>, Options, Box<dyn Host>, u64, i64) -> Result<(Engine<SimDisk>, Opened), OpenError>;
+
 /// The disks of a store, and its keys.
 #[derive(Clone, Default)]
 pub(crate) struct Store {
@@ -109,12 +115,23 @@ impl Store {
 
     /// Opens it, for one account without limits, whose number is answered too.
     pub(crate) fn open(&self, options: Options, host: Box<dyn Host>, now: i64) -> (Engine<SimDisk>, u32) {
+        self.open_with(Engine::open, options, host, now).expect("the store opens")
+    }
+
+    /// The same, by one of the ways in which it can be opened.
+    pub(crate) fn open_with(
+        &self,
+        open: Open,
+        options: Options,
+        host: Box<dyn Host>,
+        now: i64,
+    ) -> Result<(Engine<SimDisk>, u32), OpenError> {
         let [log, catalogue, streams] = self.disks().map(|disk| Arc::new(disk.clone()));
         let options = Options { keys: self.keys.clone(), ..options };
         let disks = Disks { log, catalogue, streams };
-        let (mut engine, _) = Engine::open(&disks, options, host, 99, now).expect("the store opens");
+        let (mut engine, _) = open(&disks, options, host, 99, now)?;
         engine.set_limits("$G", Some(AccountLimits::default()));
         let account = engine.account("$G");
-        (engine, account)
+        Ok((engine, account))
     }
 }

@@ -193,7 +193,7 @@ fn look(store: &Store, reads: bool) -> Result<i32, StoreError> {
     let disks = Disks { log: disk("log"), catalogue: disk("catalogue"), streams: disk("streams") };
     // What is written stays in memory.
     let (mut engine, opened) =
-        Engine::open(&disks, options(keys, Durability::None), Box::new(Nobody), 1, now())?;
+        Engine::open_without_log(&disks, options(keys, Durability::None), Box::new(Nobody), 1, now())?;
     notices.extend(engine.take_notices());
     let reports = engine.inspect(reads, progress);
     end_progress();
@@ -225,8 +225,9 @@ fn repair(store: &Store, wishes: &Wishes<'_>) -> Result<i32, StoreError> {
         RealDisk::new(&path).map(Arc::new).map_err(|source| StoreError::Io { path, source })
     };
     let disks = Disks { log: disk("log")?, catalogue: disk("catalogue")?, streams: disk("streams")? };
-    let (mut engine, opened) =
-        Engine::open(&disks, options(keys, Durability::Synced), Box::new(Nobody), 1, now())?;
+    // Only who accepts a loss goes on without the log.
+    let open = if wishes.accept_loss { Engine::open_without_log } else { Engine::open };
+    let (mut engine, opened) = open(&disks, options(keys, Durability::Synced), Box::new(Nobody), 1, now())?;
     notices.extend(engine.take_notices());
     engine.inspect(true, progress);
     end_progress();

@@ -99,6 +99,8 @@ pub struct Options {
     pub label: &'static str,
     /// Read all that is there when it is opened, and not only what comes behind [`Log::give_up`].
     pub whole: bool,
+    /// Where a log begins of which there is nothing, in bytes.
+    pub begin: u64,
 }
 
 impl Default for Options {
@@ -110,8 +112,15 @@ impl Default for Options {
             keys: Keyring::default(),
             label: "log",
             whole: false,
+            begin: 0,
         }
     }
+}
+
+/// Whether `disk` holds nothing of a log.
+pub fn is_missing<D: Disk>(disk: &D) -> Result<bool, Error> {
+    let names = disk.names().map_err(Error::at("list", "the log's directory"))?;
+    Ok(!names.iter().any(|name| name == superblock::NAME || file::number(name).is_some()))
 }
 
 /// The log, open for writing.

@@ -88,17 +88,17 @@ pub(super) fn open<D: Disk>(
         Some(found) => found,
         None => {
             // Files are made after the superblock is durable. Without any, this is a new store, or one that was never born.
-            let salt = if numbers.is_empty() {
-                salt
+            let (salt, begin) = if numbers.is_empty() {
+                (salt, options.begin.next_multiple_of(8))
             } else {
-                salt_of_files(&*disk, &numbers)?.ok_or(Error::Unreadable)?
+                (salt_of_files(&*disk, &numbers)?.ok_or(Error::Unreadable)?, 0)
             };
             Superblock {
                 generation: 0,
                 salt,
                 epoch: 0,
-                durable: 0,
-                trimmed: 0,
+                durable: begin,
+                trimmed: begin,
                 read_from: 0,
                 read_epoch: 0,
                 eras: None,

@@ -14,6 +14,7 @@ fn options(keys: &Keyring) -> Options {
         keys: keys.clone(),
         label: "log",
         whole: false,
+        begin: 0,
     }
 }
 
