@@ -78,8 +78,10 @@ fn follow_on<D: Disk>(catalogue: &Catalogue<D>, store: Option<&StoreEntry>) -> (
         let of_consumer = decode_consumer(bytes).map(|(position, _)| position);
         of_consumer.or_else(|| decode_stream(bytes).map(|stream| stream.position))
     });
+    // No log comes so far, whatever the catalogue says.
+    let begin = positions.filter(|position| *position < u64::MAX / 4).max().unwrap_or(0);
     // Both logs of a store begin with the same salt.
-    (salt.unwrap_or_else(|| catalogue.salt()), positions.max().unwrap_or(0))
+    (salt.unwrap_or_else(|| catalogue.salt()), begin)
 }
 
 impl<D: Disk> Engine<D> {
