@@ -549,3 +549,38 @@ fn subjects_are_listed_whole_from_a_damaged_index() {
         }
     }
 }
+
+#[test]
+fn what_a_crash_left_behind_a_closed_segment_hides_no_later_one_when_the_manifest_is_lost() {
+    let keys = Keyring::fixed(Cipher::Aes256Gcm);
+    let disk = SimDisk::default();
+    let text = |i: i64| format!("message {i}");
+    let append = |stream: &mut FileStream<SimDisk>, numbers: std::ops::Range<i64>| {
+        for i in numbers {
+            stream.append(i, b"some.subject", b"", text(i).as_bytes());
+        }
+    };
+    let mut stream = FileStream::new(Arc::new(files_with(&disk, keys.clone(), 1)), SALT, 3, 0);
+    append(&mut stream, 0..5);
+    let manifest = checkpoint(&mut stream, &disk);
+    // Written, and then the process is killed: the log has it.
+    append(&mut stream, 5..10);
+    stream.flush().expect("room");
+    drop(stream);
+    let mut stream = open_with(&disk, &manifest, keys.reopened(), 2);
+    append(&mut stream, 5..15);
+    seal_all(&mut stream);
+    checkpoint(&mut stream, &disk);
+    assert_eq!(stream.file_names().len(), 2, "an opening goes on in a segment of its own");
+    drop(stream);
+
+    let files = Arc::new(files_with(&disk, keys.reopened(), 3));
+    let manifest = FileStream::rebuild(&files, SALT, 3, &[1, 2, 3, 4]).expect("read").expect("a manifest");
+    let stream = open_with(&disk, &manifest, keys.reopened(), 3);
+    assert_eq!((stream.count(), stream.last_sequence()), (15, 15));
+    let mut buffer = Vec::new();
+    for i in 0..15 {
+        let message = stream.read(i as u64 + 1, &mut buffer).expect("read").expect("there");
+        assert_eq!(message.payload, text(i).as_bytes());
+    }
+}
