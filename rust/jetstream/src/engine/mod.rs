@@ -417,6 +417,7 @@ impl<D: Disk> Engine<D> {
         let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
         let is_wanted = stream.core.config().retention != Retention::Interest
             || self.is_consumed(group, &stream.core.subject_of(now, message.subject));
+        let (is_logged, republishes) = (stream.is_logged(), stream.republish.is_some());
         let verdict = stream.core.judge_from(now, message, is_wanted, is_sourced)?;
         match verdict {
             Verdict::Duplicate { sequence } => {
@@ -428,11 +429,15 @@ impl<D: Disk> Engine<D> {
                 let payload = counted.as_deref().unwrap_or(message.payload);
                 let len = subject.len() + headers.len() + payload.len();
                 self.check_resources(group, len)?;
-                self.check_room(group, 1, len)?;
+                if is_logged {
+                    self.check_room(group, 1, len)?;
+                }
                 let entry = Entry::Append { time: now, subject: &subject, headers: &headers, payload };
-                let last = stream_last(&self.streams, group, &subject);
+                let last = if republishes { stream_last(&self.streams, group, &subject) } else { 0 };
                 let sequence = self.change(group, &entry)?;
-                self.republish(group, sequence, last, &subject, &headers, payload);
+                if republishes {
+                    self.republish(group, sequence, last, &subject, &headers, payload);
+                }
                 let more = total.map_or(Cow::Borrowed(""), |total| format!(",\"val\":\"{total}\"").into());
                 Ok(Stored::At { sequence, more })
             }
@@ -481,13 +486,15 @@ impl<D: Disk> Engine<D> {
         }
         let Some(stream) = self.streams.get_mut(&group) else { return result };
         let has_room = stream.is_stopped && stream.core.messages().bytes() < before;
+        let (may_expire, has_removed) = (stream.may_expire(), stream.core.has_removed());
         if let (false, Entry::Append { subject, .. }, Ok(sequence)) = (stream.hot.is_empty(), entry, &result)
         {
             self.note_append(group, *sequence, subject);
         }
-        self.tell_removals(group);
-        let Some(stream) = self.streams.get_mut(&group) else { return result };
-        if stream.may_expire() {
+        if has_removed {
+            self.tell_removals(group);
+        }
+        if may_expire && let Some(stream) = self.streams.get(&group) {
             let due = stream.core.next_expiry(self.now);
             self.plan_expiry(group, due);
         }

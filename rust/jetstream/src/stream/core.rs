@@ -162,6 +162,11 @@ impl<M: Messages> StreamCore<M> {
         (!self.removed.is_empty()).then(|| std::mem::take(&mut self.removed))
     }
 
+    /// Whether something was removed since.
+    pub fn has_removed(&self) -> bool {
+        !self.removed.is_empty()
+    }
+
     /// Forgets which messages were removed.
     pub fn forget_removed(&mut self) {
         self.removed = Removed::default();
