@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
 use stonechat_jetstream::engine::{Durability, Engine, Interest};
 use stonechat_jetstream::stream::Publish;
-use stonechat_store::disk::sim::SimDisk;
+use stonechat_store::disk::sim::{Random, SimDisk};
 use stonechat_store::visits;
 use support::Store;
 
@@ -39,8 +39,22 @@ struct World {
 
 impl World {
     fn new(config: &Value) -> Self {
-        let (engine, account) =
-            Store::default().open(support::options(Durability::None), support::World::boxed(true), 1);
+        Self::on(&Store::default(), config, Durability::None)
+    }
+
+    fn reopen(&mut self, store: &Store) {
+        let options = support::options(Durability::Synced);
+        (self.engine, self.account) = store.open(options, support::World::boxed(true), self.now);
+        self.answers.clear();
+        self.turn();
+    }
+
+    fn state(&mut self) -> Value {
+        self.ask("STREAM.INFO.S", &Value::Null)["state"].take()
+    }
+
+    fn on(store: &Store, config: &Value, durability: Durability) -> Self {
+        let (engine, account) = store.open(support::options(durability), support::World::boxed(true), 1);
         let mut world = Self {
             engine,
             account,
@@ -163,6 +177,30 @@ impl World {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
+    /// The answers to what was published, in order, when as many came.
+    fn acks(&mut self, count: usize) -> Vec<Value> {
+        for _ in 0..10_000 {
+            if self.answers.iter().filter(|(to, _)| to == "ack").count() >= count {
+                break;
+            }
+            self.turn();
+        }
+        let acks = self.answers.extract_if(.., |(to, _)| to == "ack");
+        acks.map(|(_, answer)| serde_json::from_slice(&answer).expect("JSON")).collect()
+    }
+
+    /// A request whose answer nobody waits for.
+    fn order(&mut self, path: &str, payload: &Value) {
+        self.engine.request(&Request {
+            account: self.account,
+            subject: format!("$JS.API.{path}").as_bytes(),
+            reply: b"nobody",
+            headers: b"",
+            payload: payload.to_string().as_bytes(),
+            client: &|| Value::Null,
+        });
+    }
+
     fn publish(&mut self, subject: &str, headers: &str) {
         let message = Publish { subject: subject.as_bytes(), headers: headers.as_bytes(), payload: b"x" };
         self.engine.publish(self.group, b"ack", &message);
@@ -210,15 +248,7 @@ fn the_last_message_that_is_removed_meanwhile_is_not_the_answer() {
     for _ in 0..3 {
         w.turn();
     }
-    let payload = json!({"seq": SUBJECTS}).to_string();
-    w.engine.request(&Request {
-        account: w.account,
-        subject: b"$JS.API.STREAM.MSG.DELETE.S",
-        reply: b"deleted",
-        headers: b"",
-        payload: payload.as_bytes(),
-        client: &|| Value::Null,
-    });
+    w.order("STREAM.MSG.DELETE.S", &json!({"seq": SUBJECTS}));
     let found: Value = serde_json::from_slice(&w.wait("STREAM.MSG.GET")).expect("JSON");
     assert_eq!(found["message"]["seq"], SUBJECTS - 1);
 }
@@ -261,9 +291,8 @@ fn a_consumer_of_last_messages_misses_nothing_that_comes_while_it_is_made() {
             w.publish(&subject(i), "");
             last.insert(subject(i), next);
             let gone = next % 1000 + 1;
-            let payload = json!({"seq": gone}).to_string();
-            // Another account would have to ask; so it goes as a purge of a subject does, in the engine.
-            w.send("STREAM.MSG.DELETE.S", &serde_json::from_str(&payload).expect("JSON"));
+            // Of the same account: it waits, and goes right behind.
+            w.order("STREAM.MSG.DELETE.S", &json!({"seq": gone}));
             deleted.push(gone);
             next += 1;
         }
@@ -304,5 +333,223 @@ fn a_purge_looks_for_what_is_left_in_steps() {
         assert_eq!(purged["purged"], info["num_pending"]);
         let info = w.ask("CONSUMER.INFO.S.C", &Value::Null);
         assert_eq!((&info["ack_floor"]["stream_seq"], &info["num_pending"]), (&json!(SUBJECTS), &json!(0)));
+    }
+}
+
+fn expecting(sequence: u64, filter: &str) -> String {
+    format!(
+        "NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: {sequence}\r\n\
+         Nats-Expected-Last-Subject-Sequence-Subject: {filter}\r\n\r\n"
+    )
+}
+
+#[test]
+fn what_a_publisher_expects_is_looked_for_in_steps_and_others_wait_behind() {
+    for storage in ["memory", "file"] {
+        let mut w = World::filled(storage);
+        w.acks(0);
+        let last = SUBJECTS as u64;
+        (w.most, w.turns) = (0, 0);
+        visits::take();
+        w.publish("s.1.1.x", &expecting(last, "*.*.*.x"));
+        w.publish("s.1.1.x", "");
+        w.publish("s.1.1.x", &expecting(last + 2, "s.*.*.x"));
+        w.publish("s.1.1.x", &expecting(last, "*.*.*.x"));
+        w.publish("s.1.1.x", &expecting(0, "*.*.*.none"));
+        // Others go on meanwhile.
+        assert!(w.ask("STREAM.NAMES", &json!({}))["error"].is_null() && w.turns <= 2);
+        let acks = w.acks(5);
+        w.check("expected");
+        let sequences: Vec<_> = acks.iter().map(|ack| ack["seq"].as_u64().expect("a sequence")).collect();
+        assert_eq!(sequences, [last + 1, last + 2, last + 3, 0, last + 4], "{acks:?}");
+        let text = acks[3]["error"]["description"].as_str().expect("a text");
+        assert_eq!(text, format!("wrong last sequence: {}", last + 3));
+        // It is known from then on, but for a message that is removed.
+        w.turns = 0;
+        w.publish("s.1.2.x", &expecting(last + 4, "*.*.*.x"));
+        assert_eq!((w.acks(1)[0]["seq"].as_u64(), w.turns), (Some(last + 5), 1));
+        w.publish("s.1.2.x", &expecting(last + 4, "*.*.*.x"));
+        w.order("STREAM.MSG.DELETE.S", &json!({"seq": last + 5}));
+        w.publish("s.1.2.x", &expecting(last + 4, "*.*.*.x"));
+        let acks = w.acks(2);
+        assert!(!acks[0]["error"].is_null() && acks[1]["seq"] == last + 6, "{acks:?}");
+        // A stream that goes takes those along who wait for it.
+        w.publish("s.1.2.x", &expecting(9, "*.*.*.other"));
+        w.ask("STREAM.DELETE.S", &Value::Null);
+        (0..3).for_each(|_| w.turn());
+        assert!(w.engine.next_deadline().is_none_or(|deadline| deadline > w.now));
+    }
+}
+
+#[test]
+fn what_batches_expect_is_looked_for_first() {
+    let config = json!({"name": "S", "subjects": ["s.>"], "storage": "memory", "allow_atomic": true,
+        "allow_batched": true, "allow_rollup_hdrs": true});
+    let mut w = World::new(&config);
+    (0..SUBJECTS).for_each(|i| w.publish(&subject(i), ""));
+    w.acks(SUBJECTS);
+    let last = SUBJECTS as u64;
+    for round in 0..2 {
+        (w.most, w.turns) = (0, 0);
+        visits::take();
+        for i in 1..=20 {
+            let filter = format!("s.*.{i}.x");
+            let expected = if round == 1 && i == 20 { 9 } else { i + 1 };
+            let commit = if i == 20 { "Nats-Batch-Commit: 1\r\n" } else { "" };
+            let batch =
+                format!("NATS/1.0\r\nNats-Batch-Id: b{round}\r\nNats-Batch-Sequence: {i}\r\n{commit}");
+            w.publish(&format!("s.new.{i}"), &expecting(expected, &filter).replace("NATS/1.0\r\n", &batch));
+        }
+        let acks = w.acks(1);
+        w.check("a batch");
+        match round {
+            0 => {
+                assert_eq!((&acks[0]["seq"], &acks[0]["count"]), (&json!(last + 20), &json!(20)), "{acks:?}")
+            }
+            _ => assert_eq!(acks[0]["error"]["err_code"], 10071, "{acks:?}"),
+        }
+    }
+}
+
+#[test]
+fn publishers_that_expect_something_are_judged_in_order_through_kills() {
+    for seed in 0..20 {
+        let mut random = Random(seed);
+        let mut store = Store::new(seed);
+        let config = json!({"name": "S", "subjects": ["s.>"]});
+        let mut w = World::on(&store, &config, Durability::Synced);
+        let mut stored: BTreeMap<u64, String> = BTreeMap::new();
+        let mut under_way: Vec<(String, Option<(u64, &str)>)> = Vec::new();
+        for step in 0..400 {
+            let subject = format!("s.{}.{}", random.below(4), random.below(80));
+            let filter = ["s.*.7", "*.1.>", "s.>", "*.*.none", "s.*.*"][random.below(5)];
+            let matches = |s: &String| stonechat_subject::matches(s.as_bytes(), filter.as_bytes());
+            let right = stored.iter().rev().find(|(_, s)| matches(s)).map_or(0, |(sequence, _)| *sequence);
+            let expected = random.one_in(3).then(|| (right + random.below(2) as u64, filter));
+            let headers = expected.map_or(String::new(), |(sequence, filter)| expecting(sequence, filter));
+            w.publish(&subject, &headers);
+            under_way.push((subject, expected));
+            if random.one_in(5) {
+                w.turn();
+            }
+            if random.one_in(30) {
+                let acks = w.acks(under_way.len());
+                assert_eq!(acks.len(), under_way.len(), "seed {seed} step {step}");
+                for (ack, (subject, expected)) in acks.iter().zip(under_way.drain(..)) {
+                    let is_right = expected.is_none_or(|(sequence, filter)| {
+                        let matches =
+                            |s: &String| stonechat_subject::matches(s.as_bytes(), filter.as_bytes());
+                        let last = stored.iter().rev().find(|(_, s)| matches(s)).map_or(0, |(s, _)| *s);
+                        last == sequence
+                    });
+                    assert_eq!(
+                        ack["error"].is_null(),
+                        is_right,
+                        "seed {seed} step {step} {expected:?} {ack}"
+                    );
+                    if is_right {
+                        stored.insert(ack["seq"].as_u64().expect("a sequence"), subject);
+                    }
+                }
+            }
+            if random.one_in(60) {
+                // What was not acknowledged is there or not; the rest is.
+                store = store.map(|disk| disk.kill());
+                w.reopen(&store);
+                under_way.clear();
+                let last = w.state()["last_seq"].as_u64().expect("a sequence");
+                stored.clear();
+                for sequence in 1..=last {
+                    let found = w.ask("STREAM.MSG.GET.S", &json!({"seq": sequence}));
+                    let subject = found["message"]["subject"].as_str().expect("a message");
+                    stored.insert(sequence, subject.to_owned());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_no_consumer_needs_is_looked_for_in_steps() {
+    for storage in ["memory", "file"] {
+        let config = json!({"name": "S", "subjects": ["s.>"], "storage": storage, "retention": "interest"});
+        let mut w = World::new(&config);
+        let durable = |name: &str, filters: &[&str]| {
+            json!({"stream_name": "S", "config":
+            {"name": name, "durable_name": name, "ack_policy": "explicit", "filter_subjects": filters}})
+        };
+        w.ask("CONSUMER.CREATE.S.A", &durable("A", &["s.>"]));
+        w.ask("CONSUMER.CREATE.S.B", &durable("B", &["s.1.>", "s.2.>"]));
+        for i in 0..SUBJECTS {
+            w.publish(&subject(i), "");
+            if i % 100 == 0 {
+                w.turn();
+            }
+        }
+        w.turn();
+        // One wants less; then one goes; then the other one.
+        w.ask_much("CONSUMER.CREATE.S.A", &durable("A", &["s.3.>", "s.2.>"]));
+        assert_eq!(w.state()["messages"], SUBJECTS * 3 / 40);
+        w.send("CONSUMER.DELETE.S.B", &Value::Null);
+        for _ in 0..3 {
+            w.turn();
+        }
+        // What comes meanwhile is judged at once.
+        w.publish("s.1.1", "");
+        w.publish("s.3.1", "");
+        w.wait("CONSUMER.DELETE.S");
+        assert_eq!(w.state()["messages"], SUBJECTS * 2 / 40 + 1);
+        w.ask_much("CONSUMER.DELETE.S.A", &Value::Null);
+        assert_eq!(w.state()["messages"], 0);
+    }
+}
+
+#[test]
+fn a_kill_does_not_end_the_look_for_what_no_consumer_needs() {
+    let mut store = Store::new(2);
+    let config = json!({"name": "S", "subjects": ["s.>"], "retention": "interest"});
+    let mut w = World::on(&store, &config, Durability::Synced);
+    let durable =
+        json!({"stream_name": "S", "config": {"name": "A", "durable_name": "A", "ack_policy": "explicit"}});
+    w.ask("CONSUMER.CREATE.S.A", &durable);
+    (0..SUBJECTS).for_each(|i| w.publish(&subject(i), ""));
+    w.acks(SUBJECTS);
+    w.send("CONSUMER.DELETE.S.A", &Value::Null);
+    (0..4).for_each(|_| w.turn());
+    let left = w.engine.message_count() as usize;
+    assert!(left > 100 && left < SUBJECTS, "{left}");
+    store = store.map(|disk| disk.kill());
+    w.reopen(&store);
+    assert_eq!(w.state()["messages"], 0);
+}
+
+#[test]
+fn pulls_that_do_not_wait_count_in_steps_too() {
+    let mut w = World::filled("memory");
+    w.ask("CONSUMER.CREATE.S.C", &consumer("C", "all", &["*.*.*.none"]));
+    let id = w.consumer;
+    (w.most, w.turns) = (0, 0);
+    visits::take();
+    for _ in 0..20 {
+        w.engine.pull(id, b"pull", b"", br#"{"batch":1,"no_wait":true}"#);
+    }
+    let answer = String::from_utf8_lossy(&w.wait("pull")).into_owned();
+    w.check("pulls");
+    assert!(answer.contains("404 No Messages"), "{answer}");
+}
+
+#[test]
+fn what_is_too_old_goes_in_steps() {
+    for storage in ["memory", "file"] {
+        let config = json!({"name": "S", "subjects": ["s.>"], "storage": storage, "max_age": 1_000_000_000});
+        let mut w = World::new(&config);
+        (0..SUBJECTS).for_each(|i| w.publish(&subject(i), ""));
+        w.acks(SUBJECTS);
+        w.now += 10_000_000_000;
+        (w.most, w.turns) = (0, 0);
+        while w.engine.message_count() > 0 {
+            w.turn();
+        }
+        w.check("too old");
     }
 }

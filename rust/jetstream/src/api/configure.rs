@@ -243,6 +243,10 @@ impl<D: Disk> Engine<D> {
                     if !changes.step(self, budget) {
                         return None;
                     }
+                    if self.is_settling(group) {
+                        *budget = 0;
+                        return None;
+                    }
                     Ok(Some(self.configured(group, matches!(configure.aim, Aim::Create))))
                 }
             };

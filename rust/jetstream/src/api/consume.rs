@@ -179,6 +179,11 @@ impl<D: Disk> Engine<D> {
         budget: &mut usize,
     ) -> Option<Reply> {
         if let Some(describe) = &mut consume.describe {
+            let group = self.find(request.account, &consume.asked.stream);
+            if group.is_ok_and(|group| self.is_settling(group)) {
+                *budget = 0;
+                return None;
+            }
             return self.go_on_describing(describe, budget);
         }
         if consume.stage == Stage::Meet {
@@ -208,8 +213,8 @@ impl<D: Disk> Engine<D> {
                 if *budget == 0 { None } else { self.go_on_consuming(request, consume, budget) }
             }
             Ok(Some(id)) => {
-                let describe = consume.describe.insert(Describe::one("consumer_create_response", id));
-                self.go_on_describing(describe, budget)
+                consume.describe = Some(Describe::one("consumer_create_response", id));
+                self.go_on_consuming(request, consume, budget)
             }
             Err(e) => Some(reply_of(Err(e))),
         }

@@ -6,6 +6,7 @@ use stonechat_store::messages::Messages;
 
 use super::consume::stamp;
 use super::describe::Describe;
+use super::long::{Long, Settle};
 use super::requests::{GroupRequest, ListRequest, PauseRequest, ResetRequest, is_empty};
 use super::{Answer, Reply, Request, fields};
 use crate::consumer::DeliverPolicy;
@@ -38,20 +39,27 @@ impl<D: Disk> Engine<D> {
 
     pub(super) fn consumer_delete(
         &mut self,
-        account: u32,
         stream: &str,
         name: &str,
-        payload: &[u8],
-    ) -> Reply {
-        let mut delete = || {
-            if !is_empty(payload) {
-                return Err(error::NOT_EMPTY_REQUEST.error());
-            }
-            let id = self.consumer(account, stream, name)?;
-            self.delete_consumer(id, true);
-            Ok(fields(json!({"success": true})))
+        request: &Request<'_>,
+    ) -> Option<Reply> {
+        const KIND: &str = "consumer_delete_response";
+        let found = match is_empty(request.payload) {
+            true => self.consumer(request.account, stream, name),
+            false => Err(error::NOT_EMPTY_REQUEST.error()),
         };
-        Reply::new("consumer_delete_response", delete())
+        let id = match found {
+            Ok(id) => id,
+            Err(e) => return Some(Reply::new(KIND, Err(e))),
+        };
+        let group = self.consumers.get(&id).map_or(0, |c| c.stream);
+        self.delete_consumer(id, true);
+        let mut settle = Settle { kind: KIND, group };
+        let reply = self.go_on_settling(&mut settle, &mut 0);
+        if reply.is_none() {
+            self.ask_long(request, Long::Settle(settle));
+        }
+        reply
     }
 
     pub(super) fn consumer_names(&mut self, account: u32, stream: &str, payload: &[u8]) -> Reply {

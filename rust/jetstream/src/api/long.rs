@@ -1,8 +1,8 @@
 //! Requests that take long: they are worked on in steps, between which everything else goes on.
 
+use serde_json::json;
 use stonechat_store::disk::Disk;
 
-use super::Request;
 use super::batch::Direct;
 use super::configure::Configure;
 use super::consume::Consume;
@@ -13,6 +13,7 @@ use super::lists::Streams;
 use super::purge::Purge;
 use super::queue::Owned;
 use super::streams::Delete;
+use super::{Reply, Request, fields};
 use crate::engine::Engine;
 
 /// Messages or subjects that are looked at in one step; few where it is tested, so that there are several.
@@ -36,6 +37,8 @@ pub(super) enum Long {
     Describe(Box<Describe>),
     Find(Box<Find>),
     Delete(Box<Delete>),
+    /// What was asked is done; what follows from it is under way.
+    Settle(Settle),
 }
 
 /// A request on its way.
@@ -48,8 +51,16 @@ pub(crate) struct LongRequest {
 impl LongRequest {
     /// Whether the requests behind it wait until it is done.
     pub(super) fn is_first(&self) -> bool {
-        matches!(self.work, Long::Configure(_) | Long::Consume(_) | Long::Delete(_))
+        matches!(self.work, Long::Configure(_) | Long::Consume(_) | Long::Delete(_) | Long::Settle(_))
     }
+}
+
+/// An answer that waits until all is done that follows from what was asked of a stream.
+#[derive(Debug)]
+pub(super) struct Settle {
+    /// The type of the answer.
+    pub(super) kind: &'static str,
+    pub(super) group: u32,
 }
 
 /// Whether work compares subjects.
@@ -62,6 +73,15 @@ impl<D: Disk> Engine<D> {
     pub(super) fn ask_long(&mut self, request: &Request<'_>, work: Long) {
         let asked = Owned::new(request, None);
         self.requests.keep(request.account, LongRequest { asked, work });
+    }
+
+    /// The answer, when all that follows is done.
+    pub(super) fn go_on_settling(&mut self, settle: &mut Settle, budget: &mut usize) -> Option<Reply> {
+        if self.is_settling(settle.group) {
+            *budget = 0;
+            return None;
+        }
+        Some(Reply::new(settle.kind, Ok(fields(json!({"success": true})))))
     }
 
     /// Goes on with a request that takes long, and answers it when it is done; else it is given back.
@@ -83,6 +103,7 @@ impl<D: Disk> Engine<D> {
                 reply
             }
             Long::Streams(streams) => self.go_on_with_streams(request.account, streams, &mut budget),
+            Long::Settle(settle) => self.go_on_settling(settle, &mut budget),
             Long::Describe(describe) => self.go_on_describing(describe, &mut budget),
             Long::Configure(configure) => self.go_on_configuring(request, configure, &mut budget),
             Long::Delete(delete) => self.go_on_deleting(request.account, delete, &mut budget),

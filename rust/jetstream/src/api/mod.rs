@@ -177,9 +177,7 @@ impl<D: Disk> Engine<D> {
             ["CONSUMER", "NAMES", name] => Some(self.consumer_names(account, name, payload)),
             ["CONSUMER", "LIST", name] => self.consumer_list(name, request),
             ["CONSUMER", "INFO", name, consumer] => self.consumer_info(name, consumer, request),
-            ["CONSUMER", "DELETE", name, consumer] => {
-                Some(self.consumer_delete(account, name, consumer, payload))
-            }
+            ["CONSUMER", "DELETE", name, consumer] => self.consumer_delete(name, consumer, request),
             ["CONSUMER", "PAUSE", name, consumer] => {
                 Some(self.consumer_pause(account, name, consumer, payload))
             }

@@ -256,6 +256,13 @@ impl<D: Disk> Engine<D> {
     /// Whether a request that does not wait has to be turned away at once.
     fn check_one_shot(&mut self, id: u32, request: &PullRequest) -> Result<(), (String, bool)> {
         self.remove_released();
+        // Where that takes long, it is known when the request has its turn.
+        let mut left = self.counts_left;
+        let is_known = left > 0 && self.count_for(id, &mut left);
+        self.counts_left = left;
+        if !is_known {
+            return Ok(());
+        }
         let there = self.waiting_for(id);
         let Some(c) = self.consumers.get(&id) else { return Ok(()) };
         let there = there + c.queued_len() as u64;

@@ -26,6 +26,13 @@ const MEASURED_EVERY: usize = 64 << 10;
 /// A batch that nothing is added to ends after so many nanoseconds.
 const IDLE: i64 = 10_000_000_000;
 
+impl Batch {
+    /// The header blocks of its messages.
+    pub(super) fn headers(&self) -> impl Iterator<Item = &[u8]> {
+        self.messages.iter().map(|staged| &staged.headers[..])
+    }
+}
+
 /// A batch that is not committed yet.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
@@ -144,7 +151,7 @@ impl<D: Disk> Engine<D> {
         for staged in &batch.messages {
             match self.ingest(group, &staged.publish())? {
                 Stored::At { sequence, .. } => last = sequence,
-                Stored::Staged => {}
+                Stored::Staged | Stored::Search(_) => {}
             }
         }
         let id = serde_json::Value::from(String::from_utf8_lossy(id));

@@ -25,6 +25,8 @@ impl<D: Disk> Engine<D> {
 
     /// The same, but for checkpoints: what is left to do is told by [`Engine::next_deadline`] and [`Engine::wants_checkpoint`].
     pub fn commit_light(&mut self) {
+        self.run_holds();
+        self.run_sweeps();
         self.finish_all_passed();
         self.feed_streams();
         self.remove_released();

@@ -288,35 +288,6 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Takes out what no consumer of an interest stream needs any more.
-    pub(crate) fn release_unneeded(&mut self, group: u32) {
-        let Some(stream) = self.streams.get(&group) else { return };
-        if stream.core.config().retention != Retention::Interest {
-            return;
-        }
-        let consumers: Vec<&Consumer> =
-            stream.consumers.values().filter_map(|id| self.consumers.get(id).map(|c| &**c)).collect();
-        let mut unneeded = Vec::new();
-        // Up to there a consumer may be missing that needs them.
-        stream.core.messages().scan(stream.held + 1, &mut |sequence, message| {
-            let is_needed = |subject: &[u8]| {
-                consumers.iter().any(|c| c.needs(sequence, subject))
-                    || self.is_followed(group, sequence, subject)
-            };
-            if message.is_some_and(|m| !is_needed(m.subject)) {
-                unneeded.push(sequence);
-            }
-            ControlFlow::Continue(())
-        });
-        if let Some(stream) = self.streams.get_mut(&group).filter(|_| !unneeded.is_empty()) {
-            stream.released.append(&mut unneeded);
-            if !std::mem::replace(&mut stream.is_released, true) {
-                self.released.push(group);
-            }
-            self.remove_released();
-        }
-    }
-
     /// Takes out of a work queue what its consumers have done: it may be left after a crash.
     pub(super) fn release_done(&mut self, group: u32) {
         let Some(stream) = self.streams.get(&group) else { return };

@@ -5,8 +5,10 @@ use stonechat_store::disk::Disk;
 use super::Engine;
 use crate::stream::Entry;
 
-/// Messages of a stream that go at once, at most.
-const BUDGET: usize = 2048;
+/// Messages of all streams that go at once, at most; few where it is tested.
+const BUDGET: usize = if cfg!(debug_assertions) { 64 } else { 1024 };
+/// What a look at a stream costs of it.
+const STREAM: usize = 16;
 /// Nanoseconds after which it is tried again when nothing can be written.
 const AGAIN: i64 = 1_000_000_000;
 
@@ -15,7 +17,11 @@ impl<D: Disk> Engine<D> {
     pub fn next_deadline(&self) -> Option<i64> {
         let expiry = self.expiries.first().map(|(time, _)| *time);
         let timer = self.timers.first().map(|(time, _)| *time);
-        let is_busy = !self.ready.is_empty() || !self.feeding.is_empty() || !self.requests.is_empty();
+        let is_busy = !self.ready.is_empty()
+            || !self.feeding.is_empty()
+            || !self.requests.is_empty()
+            || !self.holds.is_empty()
+            || !self.sweeping.is_empty();
         let ready = is_busy.then_some(self.now);
         let backup = self.next_snapshot().into_iter().chain(self.next_restore()).min();
         let batch = self.next_batch_end().into_iter().chain(self.next_fast_end()).min();
@@ -42,21 +48,22 @@ impl<D: Disk> Engine<D> {
         self.retry_feeds();
         self.end_batches();
         self.end_fast_batches();
-        // So many streams at a time.
-        for _ in 0..64 {
+        let mut budget = BUDGET;
+        while budget > 0 {
             let Some(&(due, group)) = self.expiries.first() else { break };
             if due > self.now {
                 break;
             }
             self.expiries.pop_first();
-            self.expire(group);
+            self.expire(group, &mut budget);
         }
     }
 
-    fn expire(&mut self, group: u32) {
+    fn expire(&mut self, group: u32, budget: &mut usize) {
         let Some(stream) = self.streams.get_mut(&group) else { return };
         stream.expiry = None;
-        let expiry = stream.core.expire(self.now, BUDGET);
+        let expiry = stream.core.expire(self.now, *budget);
+        *budget = budget.saturating_sub(STREAM + expiry.remove.len() + expiry.markers.len());
         let marker = stream.core.marker_headers();
         if !expiry.remove.is_empty()
             && self.change(group, &Entry::Remove { sequences: &expiry.remove }).is_err()

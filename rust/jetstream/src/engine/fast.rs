@@ -317,7 +317,7 @@ impl<D: Disk> Engine<D> {
                     return Answer::Done { sequence, count: 1, is_duplicate };
                 }
             }
-            Ok(Stored::Staged) => {}
+            Ok(Stored::Staged | Stored::Search(_)) => {}
             Err(e) if is_first && !step.gaps_are_fine => return Answer::Refused(e),
             Err(e) => {
                 let error = crate::api::error_json(&e);

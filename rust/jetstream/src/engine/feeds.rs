@@ -565,7 +565,7 @@ impl<D: Disk> Engine<D> {
         let publish = Publish { subject: &message.subject, headers: &block, payload: &message.payload };
         match self.ingest_from(group, &publish, true) {
             Ok(Stored::At { more, .. }) if more.contains("duplicate") => Fate::Passed,
-            Ok(Stored::At { .. } | Stored::Staged) => Fate::Stored,
+            Ok(Stored::At { .. } | Stored::Staged | Stored::Search(_)) => Fate::Stored,
             Err(e) if e.code >= 500 => Fate::Stopped(e),
             // What the stream refuses for what it is, it would refuse again.
             Err(e) => {

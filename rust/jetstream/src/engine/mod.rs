@@ -16,6 +16,7 @@ mod expiry;
 mod fast;
 mod feeds;
 mod figures;
+mod holds;
 mod hot;
 mod inspect;
 mod journal;
@@ -32,6 +33,7 @@ mod settings;
 mod snapshots;
 mod storage;
 mod stream;
+mod sweeps;
 mod timers;
 mod troubles;
 mod turn;
@@ -166,6 +168,8 @@ enum Stored {
     At { sequence: u64, more: Cow<'static, str> },
     /// It waits for the rest of its batch.
     Staged,
+    /// Nowhere yet: the last message on these subjects has to be looked for first.
+    Search(Vec<u8>),
 }
 
 impl Stored {
@@ -194,6 +198,11 @@ pub struct Engine<D: Disk> {
     unlogged: Vec<u32>,
     /// Streams with messages that no consumer needs any more.
     released: Vec<u32>,
+    /// Streams whose publishers wait.
+    holds: holds::Holds,
+    /// Streams that are looked through for such messages, and how much more of them in this turn.
+    sweeping: VecDeque<u32>,
+    sweep_left: usize,
     /// What was sent and is done when it has left.
     passing: VecDeque<delivery::Passed>,
     /// Batches that are not committed yet, by stream and id.
@@ -362,27 +371,48 @@ impl<D: Disk> Engine<D> {
     /// A message for a stream.
     pub fn publish(&mut self, group: u32, reply: &[u8], message: &Publish<'_>) {
         let Some(stream) = self.streams.get(&group) else { return };
+        if stream.hold.is_some() {
+            return self.hold_message(group, reply, message);
+        }
+        if let Some(filter) = self.try_publish(group, reply, message) {
+            self.begin_hold(group, reply, message, filter);
+        }
+    }
+
+    /// The same, unless the last message on some subjects has to be looked for first: then these.
+    fn try_publish(&mut self, group: u32, reply: &[u8], message: &Publish<'_>) -> Option<Vec<u8>> {
+        let stream = self.streams.get(&group)?;
         let (account, no_ack) = (stream.account, stream.core.config().no_ack);
         let waits = stream.is_logged();
         if reply.ends_with(fast::SUFFIX) {
-            return self.publish_fast(group, reply, message);
+            let unknown = self.unknown_last(group, reply, message);
+            if unknown.is_none() {
+                self.publish_fast(group, reply, message);
+            }
+            return unknown;
         }
         let batch = match message.headers.is_empty() || !stream.core.config().allow_atomic {
             true => None,
             false => headers::value(message.headers, b"Nats-Batch-Id"),
         };
         let result = match batch {
-            Some(id) => self.batch(group, id, message),
-            None => self.ingest(group, message),
+            Some(id) => match self.unknown_last(group, reply, message) {
+                None => self.batch(group, id, message),
+                unknown => return unknown,
+            },
+            None => self.ingest_from(group, message, false),
         };
-        if reply.is_empty() || no_ack {
-            return;
+        if let Ok(Stored::Search(filter)) = result {
+            return Some(filter);
         }
-        let Some(stream) = self.streams.get(&group) else { return };
+        if reply.is_empty() || no_ack {
+            return None;
+        }
+        let stream = self.streams.get(&group)?;
         let mut ack = std::mem::take(&mut self.scratch);
         ack.clear();
         match result {
-            Ok(Stored::Staged) => {}
+            Ok(Stored::Staged | Stored::Search(_)) => {}
             Ok(Stored::At { sequence, more }) => {
                 ack.extend_from_slice(&stream.ack_head);
                 push_number(&mut ack, sequence);
@@ -399,11 +429,21 @@ impl<D: Disk> Engine<D> {
         }
         self.outbox.push(waits, &Outgoing { account, subject: reply, payload: &ack, ..Outgoing::default() });
         self.scratch = ack;
+        None
     }
 
-    /// Judges a message and stores it.
+    /// Judges a message of a batch and stores it.
     fn ingest(&mut self, group: u32, message: &Publish<'_>) -> Result<Stored, ApiError> {
-        self.ingest_from(group, message, false)
+        loop {
+            match self.ingest_from(group, message, false)? {
+                // It was known before, but the batch itself took that message out.
+                Stored::Search(filter) => {
+                    let Some(stream) = self.streams.get_mut(&group) else { return Ok(Stored::Staged) };
+                    while !stream.core.seek_last(&filter, &mut { usize::MAX }) {}
+                }
+                stored => return Ok(stored),
+            }
+        }
     }
 
     /// The same, of a message that may come from a source.
@@ -423,6 +463,7 @@ impl<D: Disk> Engine<D> {
             Verdict::Duplicate { sequence } => {
                 Ok(Stored::At { sequence, more: Cow::Borrowed(",\"duplicate\":true") })
             }
+            Verdict::Search { filter } => Ok(Stored::Search(filter.to_vec())),
             Verdict::Skip { id } => self.change(group, &Entry::Skip { time: now, id }).map(Stored::at),
             Verdict::Append { subject, headers, total } => {
                 let counted = total.as_deref().map(crate::stream::counter::payload);

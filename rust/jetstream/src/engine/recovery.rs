@@ -176,6 +176,9 @@ impl<D: Disk> Engine<D> {
             timers: std::collections::BTreeSet::new(),
             unlogged: Vec::new(),
             released: Vec::new(),
+            holds: super::holds::Holds::default(),
+            sweeping: std::collections::VecDeque::new(),
+            sweep_left: 0,
             passing: std::collections::VecDeque::new(),
             batches: HashMap::new(),
             fast_sweep: None,
@@ -250,7 +253,7 @@ impl<D: Disk> Engine<D> {
         if !engine.is_anything_missing() {
             engine.drop_unfinished_restores();
             for group in &groups {
-                engine.release_unneeded(*group);
+                engine.sweep_all(*group);
                 engine.release_done(*group);
             }
         }
@@ -424,6 +427,9 @@ impl<D: Disk> Engine<D> {
         }
         self.index_subjects(group, false);
         let Some(stream) = self.streams.remove(&group) else { return };
+        if let Some(hold) = &stream.hold {
+            self.holds.forget(hold);
+        }
         self.unlink_feeds_of(group);
         if let Some(account) = self.accounts.get_mut(stream.account as usize) {
             account.streams.remove(&stream.core.config().name);

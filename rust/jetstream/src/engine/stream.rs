@@ -9,7 +9,9 @@ use stonechat_subject::Transform;
 use super::Storage;
 use super::fast::FastBatch;
 use super::feeds::Feed;
+use super::holds::Hold;
 use super::hot::Hot;
+use super::sweeps::Sweep;
 use crate::stream::{StreamConfig, StreamCore};
 
 /// A stream and what belongs to it.
@@ -67,6 +69,10 @@ pub(crate) struct Stream<D: Disk> {
     pub(super) is_caught_up: bool,
     /// Publishers that send ahead, by the id of what they send.
     pub(super) fast: HashMap<Box<[u8]>, FastBatch>,
+    /// Publishers that wait.
+    pub(super) hold: Option<Box<Hold>>,
+    /// It is looked through for what no consumer needs.
+    pub(super) sweep: Option<Sweep>,
 }
 
 impl<D: Disk> Stream<D> {
@@ -105,6 +111,8 @@ impl<D: Disk> Stream<D> {
             feeds_again: false,
             is_caught_up: false,
             fast: HashMap::new(),
+            hold: None,
+            sweep: None,
         };
         let name = serde_json::Value::from(stream.core.config().name.as_str());
         stream.ack_head = format!("{{\"stream\":{name},\"seq\":").into_bytes();

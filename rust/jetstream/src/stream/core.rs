@@ -15,6 +15,7 @@ use super::config::{Discard, Retention, StreamConfig};
 use super::counter;
 use super::entry::Entry;
 use super::headers::{self, PublishHeaders};
+use super::lasts::Lasts;
 use super::notes::Notes;
 use super::rollup::{self, Swept};
 use super::schedule::{self, Role};
@@ -52,6 +53,11 @@ pub enum Verdict<'a> {
         /// The message's id, or nothing.
         id: &'a [u8],
     },
+    /// It depends on the last message on these subjects, which has to be looked for first.
+    Search {
+        /// The subjects, with wildcards.
+        filter: &'a [u8],
+    },
     /// It was stored before.
     Duplicate {
         /// Under this sequence.
@@ -71,6 +77,7 @@ pub struct StreamCore<M> {
     watched_from: u64,
     removed: Removed,
     pub(super) swept: Swept,
+    pub(super) lasts: Lasts,
 }
 
 /// Removed messages that are named one by one, at most; more are reported as [`Removed::many`].
@@ -114,6 +121,7 @@ impl<M: Messages> StreamCore<M> {
             watched_from: u64::MAX,
             removed: Removed::default(),
             swept: Swept::new(),
+            lasts: Lasts::default(),
             messages,
             config,
         };
@@ -174,6 +182,7 @@ impl<M: Messages> StreamCore<M> {
 
     pub(super) fn remove(&mut self, sequence: u64) -> bool {
         self.notes.schedules.remove(sequence);
+        self.lasts.note_gone(sequence);
         if !self.is_watched {
             return self.messages.remove(sequence);
         }
@@ -193,6 +202,7 @@ impl<M: Messages> StreamCore<M> {
         let removed = self.messages.remove_first_on(subject, keep);
         if let Some(sequence) = removed {
             self.notes.schedules.remove(sequence);
+            self.lasts.note_gone(sequence);
         }
         if let Some(sequence) = removed.filter(|_| self.is_watched) {
             let subject = (sequence >= self.watched_from).then(|| subject.into());
@@ -203,6 +213,7 @@ impl<M: Messages> StreamCore<M> {
 
     pub(super) fn clear(&mut self, next: u64) {
         self.messages.clear(next);
+        self.lasts.clear();
         self.removed = Removed { all: true, ..Removed::default() };
     }
 
@@ -268,6 +279,7 @@ impl<M: Messages> StreamCore<M> {
             if !self.is_watched {
                 let Some(sequence) = self.messages.remove_first() else { break };
                 self.notes.schedules.remove(sequence);
+                self.lasts.note_gone(sequence);
                 continue;
             }
             let first = self.messages.state().first_sequence;
@@ -363,7 +375,9 @@ impl<M: Messages> StreamCore<M> {
         if ttl.is_some() && !config.allow_msg_ttl {
             return Err(error::MESSAGE_TTL_DISABLED.error());
         }
-        self.check_expected(&h, &subject)?;
+        if let Some(filter) = self.check_expected(&h, &subject)? {
+            return Ok(Verdict::Search { filter });
+        }
         let role = match is_sourced {
             true => Role::Plain,
             false => schedule::check(config, &self.messages, now, &subject, message.headers, &h)?,
@@ -435,15 +449,20 @@ impl<M: Messages> StreamCore<M> {
         Ok(Verdict::Append { subject, headers, total: counted.map(|counted| counted.total) })
     }
 
-    /// The expected last sequences, of a subject and of the stream.
-    fn check_expected(&self, h: &PublishHeaders<'_>, subject: &[u8]) -> Result<(), ApiError> {
+    /// The expected last sequences, of a subject and of the stream. Answers subjects whose last message has to be looked for first.
+    fn check_expected<'a>(
+        &self,
+        h: &PublishHeaders<'a>,
+        subject: &[u8],
+    ) -> Result<Option<&'a [u8]>, ApiError> {
         let wrong = |last: u64| Err(error::STREAM_WRONG_LAST_SEQUENCE.with("seq", last));
         match (h.expected_last_subject_sequence, h.expected_last_subject_sequence_subject) {
             (Some(expected), filter) => {
                 let last = match filter {
                     None => self.messages.subject(subject).map_or(0, |known| known.last),
                     Some(filter) if stonechat_subject::has_wildcard(filter) => {
-                        self.messages.last_matching(&Filter::new(filter))
+                        let Some(last) = self.last_of(filter) else { return Ok(Some(filter)) };
+                        last
                     }
                     Some(filter) => self.messages.subject(filter).map_or(0, |known| known.last),
                 };
@@ -460,7 +479,7 @@ impl<M: Messages> StreamCore<M> {
                 return wrong(last);
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Checks a message that a mirror takes over: a mirror is a copy without holes, so that it stops before a message that it can't
@@ -562,6 +581,7 @@ impl<M: Messages> StreamCore<M> {
             .messages
             .append(time, subject, headers, payload)
             .ok_or_else(|| error::STREAM_STORE_FAILED.with("err", "too many subjects"))?;
+        self.lasts.note_append(subject, sequence);
         self.notes.note(&self.config, &self.messages, &h, (sequence, time), time);
         self.end_schedule(&h);
         if self.config.max_msgs_per_subject > 0 {

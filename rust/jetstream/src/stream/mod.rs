@@ -9,6 +9,7 @@ mod dedupe;
 mod entry;
 mod expiry;
 pub mod headers;
+mod lasts;
 mod notes;
 mod rollup;
 mod schedule;
