@@ -180,6 +180,8 @@ impl World {
     /// The answers to what was published, in order, when as many came.
     fn acks(&mut self, count: usize) -> Vec<Value> {
         for _ in 0..10_000 {
+            // Messages of a batch that are not the last one have empty answers.
+            self.answers.retain(|(to, answer)| to != "ack" || !answer.is_empty());
             if self.answers.iter().filter(|(to, _)| to == "ack").count() >= count {
                 break;
             }
@@ -528,6 +530,8 @@ fn pulls_that_do_not_wait_count_in_steps_too() {
     let mut w = World::filled("memory");
     w.ask("CONSUMER.CREATE.S.C", &consumer("C", "all", &["*.*.*.none"]));
     let id = w.consumer;
+    // It has to be counted once more.
+    w.ask("STREAM.PURGE.S", &json!({"filter": "s.0.0.>"}));
     (w.most, w.turns) = (0, 0);
     visits::take();
     for _ in 0..20 {
@@ -551,5 +555,99 @@ fn what_is_too_old_goes_in_steps() {
             w.turn();
         }
         w.check("too old");
+    }
+}
+
+#[test]
+fn lowered_limits_are_kept_in_steps() {
+    for storage in ["memory", "file"] {
+        let mut config = json!({"name": "S", "subjects": ["s.>"], "storage": storage});
+        let mut w = World::new(&config);
+        (0..SUBJECTS).for_each(|i| w.publish(&format!("s.{}", i % 1000), ""));
+        w.acks(SUBJECTS);
+        config["max_msgs_per_subject"] = 1.into();
+        w.ask_much("STREAM.UPDATE.S", &config);
+        let state = w.state();
+        assert_eq!((&state["messages"], &state["first_seq"]), (&json!(1000), &json!(SUBJECTS - 999)));
+        config["max_msgs"] = 7.into();
+        w.send("STREAM.UPDATE.S", &config);
+        (0..3).for_each(|_| w.turn());
+        // What comes meanwhile goes to the end.
+        (0..5).for_each(|i| w.publish(&format!("s.new.{i}"), ""));
+        w.wait("STREAM.UPDATE.S");
+        w.check("max_msgs");
+        let state = w.state();
+        assert_eq!((&state["messages"], &state["last_seq"]), (&json!(7), &json!(SUBJECTS + 5)));
+        // A message that takes the place of very many.
+        config["max_msgs"] = (-1).into();
+        config["max_bytes"] = 200_000.into();
+        w.ask("STREAM.UPDATE.S", &config);
+        (0..1000).for_each(|i| w.publish(&format!("s.x.{i}"), ""));
+        w.acks(1005);
+        let large = vec![b'x'; 190_000];
+        (w.most, w.turns) = (0, 0);
+        visits::take();
+        w.engine.publish(w.group, b"ack", &Publish { subject: b"s.large", headers: b"", payload: &large });
+        w.acks(1);
+        while w.engine.next_deadline().is_some_and(|deadline| deadline <= w.now) {
+            w.turn();
+        }
+        w.check("max_bytes");
+        assert!(w.state()["bytes"].as_u64().is_some_and(|bytes| bytes <= 200_000));
+    }
+}
+
+#[test]
+fn lowered_limits_are_kept_through_kills() {
+    for seed in 0..6 {
+        let mut random = Random(seed);
+        let mut store = Store::new(seed);
+        let mut config = json!({"name": "S", "subjects": ["s.>"], "allow_rollup_hdrs": true});
+        let mut w = World::on(&store, &config, Durability::Synced);
+        let mut published = 0;
+        for _ in 0..6 {
+            config["max_msgs_per_subject"] = (-1).into();
+            config["max_msgs"] = (-1).into();
+            w.ask("STREAM.UPDATE.S", &config);
+            for _ in 0..300 {
+                w.publish(&format!("s.{}", random.below(12)), "");
+                published += 1;
+            }
+            w.acks(300);
+            let (each, all) = (1 + random.below(4) as i64, 5 + random.below(40) as i64);
+            config[if random.one_in(2) { "max_msgs" } else { "max_msgs_per_subject" }] =
+                all.min(each * 4).into();
+            config["max_msgs_per_subject"] = each.into();
+            w.send("STREAM.UPDATE.S", &config);
+            for _ in 0..random.below(12) {
+                w.turn();
+                if random.one_in(3) {
+                    let roll_up = if random.one_in(3) { "NATS/1.0\r\nNats-Rollup: sub\r\n\r\n" } else { "" };
+                    w.publish(&format!("s.{}", random.below(12)), roll_up);
+                    published += 1;
+                }
+                if random.one_in(4) {
+                    // A checkpoint may come at any time.
+                    w.now += 3_000_000_000;
+                }
+            }
+            w.turn();
+            // What is there is what was there, and the rest goes when it is open again.
+            let before = w.engine.message_count();
+            store = store.map(|disk| disk.kill());
+            let options = support::options(Durability::Synced);
+            (w.engine, w.account) = store.open(options, support::World::boxed(true), w.now);
+            w.answers.clear();
+            assert_eq!(w.engine.message_count(), before, "seed {seed}");
+            for _ in 0..2000 {
+                w.turn();
+            }
+            let state = w.ask("STREAM.INFO.S", &json!({"subjects_filter": ">"}))["state"].take();
+            let is_updated = w.ask("STREAM.INFO.S", &Value::Null)["config"]["max_msgs_per_subject"] == each;
+            assert!(is_updated, "seed {seed}");
+            let subjects = state["subjects"].as_object().expect("subjects");
+            assert!(subjects.values().all(|count| count.as_i64() <= Some(each)), "seed {seed} {state}");
+            assert_eq!(state["last_seq"], published, "seed {seed}");
+        }
     }
 }

@@ -27,6 +27,7 @@ impl<D: Disk> Engine<D> {
     pub fn commit_light(&mut self) {
         self.run_holds();
         self.run_sweeps();
+        self.run_trims();
         self.finish_all_passed();
         self.feed_streams();
         self.remove_released();

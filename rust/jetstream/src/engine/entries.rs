@@ -48,6 +48,7 @@ pub(super) fn encode_stream<D: Disk>(account: &str, stream: &Stream<D>, position
     };
     put(&mut out, &manifest);
     put(&mut out, &serde_json::to_vec(&stream.fed).unwrap_or_default());
+    out.push(u8::from(stream.trim.is_some()));
     out
 }
 
@@ -151,6 +152,8 @@ pub(super) struct Described<'a> {
     pub(super) config: StreamConfig,
     pub(super) manifest: &'a [u8],
     pub(super) fed: BTreeMap<String, u64>,
+    /// What exceeds its limits was being taken out.
+    pub(super) is_trimmed: bool,
 }
 
 /// Reads a stream's entry.
@@ -165,7 +168,8 @@ pub(super) fn decode_stream(mut bytes: &[u8]) -> Option<Described<'_>> {
     let manifest = take(bytes)?;
     // Older stores have no word of it.
     let fed = take(bytes).and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
-    Some(Described { position, created, account, config, manifest, fed })
+    let is_trimmed = bytes.first() == Some(&1);
+    Some(Described { position, created, account, config, manifest, fed, is_trimmed })
 }
 
 #[cfg(test)]

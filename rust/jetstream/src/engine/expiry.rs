@@ -21,7 +21,8 @@ impl<D: Disk> Engine<D> {
             || !self.feeding.is_empty()
             || !self.requests.is_empty()
             || !self.holds.is_empty()
-            || !self.sweeping.is_empty();
+            || !self.sweeping.is_empty()
+            || !self.trimming.is_empty();
         let ready = is_busy.then_some(self.now);
         let backup = self.next_snapshot().into_iter().chain(self.next_restore()).min();
         let batch = self.next_batch_end().into_iter().chain(self.next_fast_end()).min();

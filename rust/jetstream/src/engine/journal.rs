@@ -18,6 +18,9 @@ const SKIP_TO: u8 = 6;
 const FED: u8 = 7;
 const REFER: u8 = 8;
 const CONTENT: u8 = 9;
+const TRIM: u8 = 10;
+/// As `CONFIG`, since what exceeds limits goes by records of its own.
+const CONFIG_KEEPS: u8 = 11;
 const CREATE: u8 = 16;
 const DELETE: u8 = 17;
 const ENDS: u8 = 18;
@@ -49,8 +52,10 @@ pub(super) enum Event<'a> {
     Remove { sequences: Vec<u64> },
     /// All messages went.
     Clear { next: u64 },
-    /// The stream got this configuration.
-    Config { json: &'a [u8] },
+    /// Messages beyond limits went.
+    Trim { subject: &'a [u8], most: u64 },
+    /// The stream got this configuration. `keeps`: what exceeds its limits did not go with it.
+    Config { json: &'a [u8], keeps: bool },
     /// A stream came to be.
     Create { group: u32, created: i64, account: &'a str, json: &'a [u8] },
     /// A stream was deleted.
@@ -111,6 +116,7 @@ impl<'a> Body<'a> {
                 body.owned = sequences.iter().flat_map(|s| s.to_le_bytes()).collect();
                 body
             }
+            Entry::Trim { subject, most } => Self::new(TRIM, &[&most.to_le_bytes()], [subject, b"", b""]),
             Entry::Clear { next } => Self::new(CLEAR, &[&next.to_le_bytes()], [b"", b"", b""]),
         }
     }
@@ -133,6 +139,10 @@ impl<'a> Body<'a> {
 
     pub(super) fn config(json: &'a [u8]) -> Self {
         Self::new(CONFIG, &[], [json, b"", b""])
+    }
+
+    pub(super) fn config_of_stream(json: &'a [u8]) -> Self {
+        Self::new(CONFIG_KEEPS, &[], [json, b"", b""])
     }
 
     pub(super) fn create(group: u32, created: i64, account: &'a str, json: &'a [u8]) -> Self {
@@ -238,7 +248,9 @@ impl<'a> Event<'a> {
                 Self::Remove { sequences: sequences.iter().map(|s| u64::from_le_bytes(*s)).collect() }
             }
             CLEAR => Self::Clear { next: u64::from_le_bytes(number(bytes)?) },
-            CONFIG => Self::Config { json: bytes },
+            TRIM => Self::Trim { most: u64::from_le_bytes(number(bytes)?), subject: bytes },
+            CONFIG => Self::Config { json: bytes, keeps: false },
+            CONFIG_KEEPS => Self::Config { json: bytes, keeps: true },
             CREATE => {
                 let group = u32::from_le_bytes(number(bytes)?);
                 let created = i64::from_le_bytes(number(bytes)?);
@@ -300,7 +312,10 @@ mod tests {
         );
         read(&Body::of(&Entry::Remove { sequences: &[3, 9] }, 0), Event::Remove { sequences: vec![3, 9] });
         read(&Body::of(&Entry::Clear { next: 4 }, 0), Event::Clear { next: 4 });
-        read(&Body::config(b"{}"), Event::Config { json: b"{}" });
+        read(&Body::config(b"{}"), Event::Config { json: b"{}", keeps: false });
+        read(&Body::config_of_stream(b"{}"), Event::Config { json: b"{}", keeps: true });
+        let trim = Entry::Trim { subject: b"a", most: 7 };
+        read(&Body::of(&trim, 0), Event::Trim { subject: b"a", most: 7 });
         read(
             &Body::create(3, 6, "$G", b"{}"),
             Event::Create { group: 3, created: 6, account: "$G", json: b"{}" },

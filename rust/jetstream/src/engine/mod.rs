@@ -35,6 +35,7 @@ mod storage;
 mod stream;
 mod sweeps;
 mod timers;
+mod trims;
 mod troubles;
 mod turn;
 mod twice;
@@ -203,6 +204,8 @@ pub struct Engine<D: Disk> {
     /// Streams that are looked through for such messages, and how much more of them in this turn.
     sweeping: VecDeque<u32>,
     sweep_left: usize,
+    /// Streams of which is taken out what exceeds their limits.
+    trimming: VecDeque<u32>,
     /// What was sent and is done when it has left.
     passing: VecDeque<delivery::Passed>,
     /// Batches that are not committed yet, by stream and id.
@@ -524,6 +527,9 @@ impl<D: Disk> Engine<D> {
         self.note_news(group);
         if matches!(entry, Entry::Append { .. }) {
             self.wake_followers(group);
+            if self.streams.get(&group).is_some_and(|stream| stream.core.is_over()) {
+                self.trim_later(group, false);
+            }
         }
         let Some(stream) = self.streams.get_mut(&group) else { return result };
         let has_room = stream.is_stopped && stream.core.messages().bytes() < before;
@@ -638,19 +644,19 @@ impl<D: Disk> Engine<D> {
     /// Gives a stream another configuration, which was checked.
     pub(crate) fn reconfigure(&mut self, group: u32, config: StreamConfig) {
         let json = serde_json::to_vec(&config).unwrap_or_default();
-        let body = Body::config(&json);
+        let body = Body::config_of_stream(&json);
         self.log_twice(group, &body);
         self.note_dirty(group);
         let Some(stream) = self.streams.get(&group) else { return };
         let (before, old) = (stream.core.messages().bytes(), stream.core.config());
         let means_more = (config.allow_msg_ttl && !old.allow_msg_ttl)
             || (config.allow_msg_schedules && !old.allow_msg_schedules);
-        self.set_stream_config(group, config);
+        let of_subjects = self.set_stream_config(group, config, true);
         if let Some(stream) = self.streams.get_mut(&group).filter(|_| means_more) {
             stream.core.relearn(self.now);
         }
         self.account_bytes(group, before);
-        self.tell_removals(group);
+        self.begin_trim(group, of_subjects);
         self.release_unneeded(group);
         self.link_feeds_of(group);
         let due = self.streams.get(&group).and_then(|stream| stream.core.next_expiry(self.now));
@@ -658,16 +664,19 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Sets a stream's configuration, and lets its account know the subjects.
-    pub(crate) fn set_stream_config(&mut self, group: u32, config: StreamConfig) {
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+    /// `keeps` and what is answered: see [`Stream::set_config`].
+    pub(crate) fn set_stream_config(&mut self, group: u32, config: StreamConfig, keeps: bool) -> bool {
+        let Some(stream) = self.streams.get_mut(&group) else { return false };
         if stream.subjects() == config.subjects {
-            return stream.set_config(config);
+            return stream.set_config(config, keeps);
         }
         self.index_subjects(group, false);
-        if let Some(stream) = self.streams.get_mut(&group) {
-            stream.set_config(config);
-        }
+        let of_subjects = match self.streams.get_mut(&group) {
+            Some(stream) => stream.set_config(config, keeps),
+            None => false,
+        };
         self.index_subjects(group, true);
+        of_subjects
     }
 
     /// Lets a stream's account know its subjects, or forget them.

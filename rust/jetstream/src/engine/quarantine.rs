@@ -276,7 +276,7 @@ impl<D: Disk> Engine<D> {
         };
         let mut config = stream.core.config().clone();
         config.metadata.insert(CONFIG.to_owned(), String::from_utf8_lossy(json).into_owned());
-        stream.set_config(config);
+        stream.set_config(config, false);
         true
     }
 
@@ -419,7 +419,7 @@ impl<D: Disk> Engine<D> {
         };
         let name = config.name.clone();
         (stream.account, stream.created) = (account, created);
-        stream.set_config(config);
+        stream.set_config(config, false);
         let consumers = stream.consumers.len() as u64;
         if let Some(account) = self.accounts.get_mut(account as usize) {
             account.streams.insert(name, group);
@@ -484,8 +484,8 @@ fn strangers(replay: &Replay, from: u64, is_stranger: impl Fn(u32) -> bool) -> B
         let stranger = strangers.entry(group).or_default();
         match event {
             Some(Event::ConsumerChanges { .. }) => stranger.is_consumer = true,
-            Some(Event::Config { json }) if is_of_consumer(json) => stranger.is_consumer = true,
-            Some(Event::Config { json }) => stranger.config = Some(json.to_vec()),
+            Some(Event::Config { json, .. }) if is_of_consumer(json) => stranger.is_consumer = true,
+            Some(Event::Config { json, .. }) => stranger.config = Some(json.to_vec()),
             Some(
                 Event::Append { sequence, .. }
                 | Event::Refer { sequence, .. }

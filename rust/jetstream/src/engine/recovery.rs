@@ -179,6 +179,7 @@ impl<D: Disk> Engine<D> {
             holds: super::holds::Holds::default(),
             sweeping: std::collections::VecDeque::new(),
             sweep_left: 0,
+            trimming: std::collections::VecDeque::new(),
             passing: std::collections::VecDeque::new(),
             batches: HashMap::new(),
             fast_sweep: None,
@@ -349,6 +350,9 @@ impl<D: Disk> Engine<D> {
             if let Some(stream) = self.streams.get_mut(&group) {
                 stream.fed = described.fed;
             }
+            if described.is_trimmed {
+                self.trim_later(group, true);
+            }
             self.note_news(group);
         }
         Ok((applied, consumers))
@@ -513,8 +517,8 @@ impl<D: Disk> Engine<D> {
                         self.note_consumer_dirty(group);
                     }
                 }
-                Event::Config { json } if self.remember_config(group, json) => {}
-                Event::Config { json } if self.consumers.contains_key(&group) => {
+                Event::Config { json, .. } if self.remember_config(group, json) => {}
+                Event::Config { json, .. } if self.consumers.contains_key(&group) => {
                     let Some(config) = ConsumerRequest::decode_config(json) else { continue };
                     self.replay_consumer_config(group, config);
                 }
@@ -554,9 +558,13 @@ impl<D: Disk> Engine<D> {
             }
             Event::Remove { sequences } => (Entry::Remove { sequences }, 0),
             Event::Clear { next } => (Entry::Clear { next: *next }, 0),
-            Event::Config { json } => {
+            Event::Trim { subject, most } => (Entry::Trim { subject, most: *most }, 0),
+            Event::Config { json, keeps } => {
                 if let Ok(request) = StreamRequest::decode(json, false) {
-                    self.set_stream_config(group, request.config);
+                    let of_subjects = self.set_stream_config(group, request.config, *keeps);
+                    if *keeps && of_subjects {
+                        self.trim_later(group, true);
+                    }
                 }
                 return;
             }
@@ -633,6 +641,10 @@ impl<D: Disk> Engine<D> {
                 stream.core.make_spill_room();
             }
         }
+        if stream.core.is_over() {
+            self.trim_later(group, false);
+        }
+        let Some(stream) = self.streams.get_mut(&group) else { return };
         // Consumers compare their state with the stream when it is complete.
         stream.core.forget_removed();
         self.account_bytes(group, 0);

@@ -12,6 +12,7 @@ use super::feeds::Feed;
 use super::holds::Hold;
 use super::hot::Hot;
 use super::sweeps::Sweep;
+use super::trims::Trim;
 use crate::stream::{StreamConfig, StreamCore};
 
 /// A stream and what belongs to it.
@@ -73,6 +74,8 @@ pub(crate) struct Stream<D: Disk> {
     pub(super) hold: Option<Box<Hold>>,
     /// It is looked through for what no consumer needs.
     pub(super) sweep: Option<Sweep>,
+    /// What exceeds its limits is taken out.
+    pub(super) trim: Option<Box<Trim>>,
 }
 
 impl<D: Disk> Stream<D> {
@@ -113,6 +116,7 @@ impl<D: Disk> Stream<D> {
             fast: HashMap::new(),
             hold: None,
             sweep: None,
+            trim: None,
         };
         let name = serde_json::Value::from(stream.core.config().name.as_str());
         stream.ack_head = format!("{{\"stream\":{name},\"seq\":").into_bytes();
@@ -123,16 +127,22 @@ impl<D: Disk> Stream<D> {
         stream
     }
 
-    pub(super) fn set_config(&mut self, config: StreamConfig) {
+    /// Takes a configuration, and takes out what exceeds its limits, unless it `keeps` that; answers whether that may be messages of
+    /// subjects.
+    pub(super) fn set_config(&mut self, config: StreamConfig, keeps: bool) -> bool {
         let is_compressed = config.is_compressed();
         if let Storage::File(file) = self.core.messages_mut() {
             file.set_compressed(is_compressed);
         }
-        self.core.set_config(config);
+        let of_subjects = self.core.set_config(config);
+        if !keeps {
+            self.core.enforce_limits(of_subjects);
+        }
         if !self.core.config().allow_batched {
             self.fast.clear();
         }
         self.learn_config();
+        of_subjects
     }
 
     fn learn_config(&mut self) {

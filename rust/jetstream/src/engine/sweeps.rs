@@ -51,7 +51,7 @@ impl<D: Disk> Engine<D> {
 
     /// Whether something that was asked of a stream is still being carried out.
     pub(crate) fn is_settling(&self, group: u32) -> bool {
-        self.streams.get(&group).is_some_and(|stream| stream.sweep.is_some())
+        self.streams.get(&group).is_some_and(|stream| stream.sweep.is_some() || stream.trim.is_some())
     }
 
     /// Goes on, as much as there is time for in one turn.

@@ -80,6 +80,9 @@ pub struct StreamCore<M> {
     pub(super) lasts: Lasts,
 }
 
+/// So many messages go at most because of one that is stored; what is more than that goes [later](Entry::Trim).
+const DISPLACED_MAX: u64 = if cfg!(debug_assertions) { 16 } else { 1024 };
+
 /// Removed messages that are named one by one, at most; more are reported as [`Removed::many`].
 const NAMED_MAX: usize = 16_384;
 
@@ -233,19 +236,43 @@ impl<M: Messages> StreamCore<M> {
         }
     }
 
-    /// Takes a new configuration, which was checked; what exceeds its limits goes. A stream that discards new messages keeps more than
-    /// `max_msgs` and `max_bytes`; `max_msgs_per_subject` counts there too (as nats-server 2.15).
-    pub fn set_config(&mut self, config: StreamConfig) {
+    /// Takes a new configuration, which was checked. What exceeds its limits has yet to go: of subjects only if this answers true.
+    pub fn set_config(&mut self, config: StreamConfig) -> bool {
         self.notes.dedupe.set_window(config.duplicate_window);
         let fewer = config.max_msgs_per_subject > 0
             && (self.config.max_msgs_per_subject <= 0
                 || config.max_msgs_per_subject < self.config.max_msgs_per_subject);
         self.config = config;
         self.read_transform();
-        if fewer {
+        fewer
+    }
+
+    /// Takes out all that exceeds limits, at once. A stream that discards new messages keeps more than `max_msgs` and `max_bytes`;
+    /// `max_msgs_per_subject` counts there too (as nats-server 2.15).
+    pub fn enforce_limits(&mut self, of_subjects: bool) {
+        if of_subjects {
             self.enforce_all_subjects();
         }
-        self.enforce();
+        self.enforce(u64::MAX);
+    }
+
+    /// Whether there is too much, other than of a subject. A stream that discards new messages keeps what it has.
+    pub fn is_over(&self) -> bool {
+        let StreamConfig { max_msgs, max_bytes, discard, .. } = &self.config;
+        let is_over = (*max_msgs > 0 && self.messages.count() > *max_msgs as u64)
+            || (*max_bytes > 0 && self.messages.bytes() > *max_bytes as u64);
+        is_over && *discard != Discard::New
+    }
+
+    /// Takes out some of what exceeds a limit.
+    fn trim(&mut self, subject: &[u8], most: u64) {
+        if subject.is_empty() {
+            return self.enforce(most);
+        }
+        let keep = self.config.max_msgs_per_subject;
+        if keep > 0 {
+            let _ = (0..most).try_for_each(|_| self.remove_first_on(subject, keep as u64).then_some(()));
+        }
     }
 
     fn enforce_all_subjects(&mut self) {
@@ -262,20 +289,11 @@ impl<M: Messages> StreamCore<M> {
         }
     }
 
-    /// Takes out what is too much, from the front. A stream that discards new messages keeps what it has.
-    fn enforce(&mut self) {
-        if self.config.discard == Discard::New {
-            return;
-        }
-        let (max_msgs, max_bytes) = (self.config.max_msgs, self.config.max_bytes);
-        if max_msgs <= 0 && max_bytes <= 0 {
-            return;
-        }
-        let too_much = |messages: &M| {
-            (max_msgs > 0 && messages.count() > max_msgs as u64)
-                || (max_bytes > 0 && messages.bytes() > max_bytes as u64)
-        };
-        while too_much(&self.messages) {
+    /// Takes out what is too much, from the front, so many messages at most.
+    fn enforce(&mut self, most: u64) {
+        let mut left = most;
+        while left > 0 && self.is_over() {
+            left -= 1;
             if !self.is_watched {
                 let Some(sequence) = self.messages.remove_first() else { break };
                 self.notes.schedules.remove(sequence);
@@ -565,6 +583,7 @@ impl<M: Messages> StreamCore<M> {
             Entry::Remove { sequences } => sequences.iter().for_each(|sequence| {
                 self.remove(*sequence);
             }),
+            Entry::Trim { subject, most } => self.trim(subject, most),
             Entry::Clear { next } => {
                 self.clear(next);
                 self.notes.clear();
@@ -585,10 +604,9 @@ impl<M: Messages> StreamCore<M> {
         self.notes.note(&self.config, &self.messages, &h, (sequence, time), time);
         self.end_schedule(&h);
         if self.config.max_msgs_per_subject > 0 {
-            let keep = self.config.max_msgs_per_subject as u64;
-            while self.remove_first_on(subject, keep) {}
+            self.trim(subject, DISPLACED_MAX);
         }
-        self.enforce();
+        self.enforce(DISPLACED_MAX);
         Ok(sequence)
     }
 

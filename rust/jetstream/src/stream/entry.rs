@@ -33,6 +33,13 @@ pub enum Entry<'a> {
         /// Their sequences.
         sequences: &'a [u64],
     },
+    /// What is beyond the limits of the configuration goes, the first messages first: with a subject beyond that of its messages.
+    Trim {
+        /// The subject, or nothing.
+        subject: &'a [u8],
+        /// How many messages go at most.
+        most: u64,
+    },
     /// All messages go, and the next one gets this sequence, or the one behind the last if that is higher.
     Clear {
         /// The sequence.

@@ -1,0 +1,147 @@
+//! What exceeds the limits of a stream, because these were lowered or because one message takes the place of very many: it goes in steps.
+//!
+//! Each step is a record of the log of its own, so that a start comes to the state that was there, and goes on from there: the catalogue
+//! knows that it is to.
+
+use stonechat_store::disk::Disk;
+use stonechat_store::index::Filter;
+use stonechat_store::messages::Messages;
+
+use super::Engine;
+use crate::stream::Entry;
+
+/// What is done in one turn: subjects that are looked at, or so many times fewer messages that go; few where it is tested.
+const TURN: usize = if cfg!(debug_assertions) { 64 } else { 8192 };
+const REMOVAL: usize = 8;
+
+/// A stream from which something is to be taken.
+#[derive(Debug, Default)]
+pub(super) struct Trim {
+    /// While subjects are looked through: the one behind which it goes on, and those with too much that were found.
+    subjects: Option<Subjects>,
+}
+
+#[derive(Debug, Default)]
+struct Subjects {
+    after: Option<Vec<u8>>,
+    is_all: bool,
+    found: Vec<Vec<u8>>,
+}
+
+/// What comes next.
+enum Next {
+    Done,
+    /// Others have their turn.
+    Later,
+    /// This is taken out: of a subject, or from the front.
+    Trim(Vec<u8>, u64),
+}
+
+impl<D: Disk> Engine<D> {
+    /// Takes out what exceeds a stream's limits: at once if that is little, else in the turns to come. `of_subjects`: subjects may have
+    /// too much.
+    pub(crate) fn begin_trim(&mut self, group: u32, of_subjects: bool) {
+        let is_over = self.streams.get(&group).is_some_and(|stream| stream.core.is_over());
+        if of_subjects || is_over {
+            self.trim_later(group, of_subjects);
+            self.trim(group, &mut { TURN });
+        }
+    }
+
+    /// The same, in the turns to come.
+    pub(super) fn trim_later(&mut self, group: u32, of_subjects: bool) {
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        if stream.trim.is_none() {
+            self.trimming.push_back(group);
+        }
+        let trim = stream.trim.get_or_insert_default();
+        if of_subjects {
+            // All of them, since the limit is another one now.
+            trim.subjects = Some(Subjects::default());
+        }
+        self.note_dirty(group);
+    }
+
+    /// Goes on, as much as there is time for in one turn.
+    pub(super) fn run_trims(&mut self) {
+        let mut budget = TURN;
+        for _ in 0..self.trimming.len() {
+            let Some(group) = self.trimming.pop_front() else { break };
+            if !self.trim(group, &mut budget) {
+                self.trimming.push_back(group);
+            }
+            if budget == 0 {
+                break;
+            }
+        }
+    }
+
+    /// Takes out some of what is too much; true if that was all.
+    fn trim(&mut self, group: u32, budget: &mut usize) -> bool {
+        loop {
+            let (subject, most) = match self.next_trim(group, budget) {
+                Next::Done => break,
+                Next::Later => return false,
+                Next::Trim(subject, most) => (subject, most),
+            };
+            let count = |engine: &Self| engine.streams.get(&group).map_or(0, |s| s.core.messages().count());
+            let before = count(self);
+            let is_taken = self.change(group, &Entry::Trim { subject: &subject, most }).is_ok();
+            if is_taken && count(self) < before {
+                continue;
+            }
+            // It can't be taken out; so nothing more is tried.
+            let subjects = self.streams.get_mut(&group).and_then(|stream| stream.trim.as_mut());
+            match subjects.and_then(|trim| trim.subjects.as_mut()) {
+                Some(subjects) => drop(subjects.found.pop()),
+                None => break,
+            }
+        }
+        if let Some(stream) = self.streams.get_mut(&group) {
+            stream.trim = None;
+        }
+        self.note_dirty(group);
+        true
+    }
+
+    fn next_trim(&mut self, group: u32, budget: &mut usize) -> Next {
+        let Some(stream) = self.streams.get_mut(&group) else { return Next::Done };
+        let Some(trim) = &mut stream.trim else { return Next::Done };
+        let keep = u64::try_from(stream.core.config().max_msgs_per_subject).unwrap_or(0);
+        let messages = stream.core.messages();
+        while let Some(subjects) = trim.subjects.as_mut().filter(|_| keep > 0) {
+            if *budget == 0 {
+                return Next::Later;
+            }
+            if let Some(subject) = subjects.found.last() {
+                let over = messages.subject(subject).map_or(0, |known| known.count.saturating_sub(keep));
+                let most = over.min((*budget / REMOVAL).max(1) as u64);
+                *budget = budget.saturating_sub(1 + most as usize * REMOVAL);
+                if over == 0 {
+                    subjects.found.pop();
+                    continue;
+                }
+                return Next::Trim(subject.clone(), most);
+            }
+            if subjects.is_all {
+                break;
+            }
+            let Subjects { after, is_all, found } = subjects;
+            *is_all = messages.some_subjects(&Filter::new(b">"), after, budget, &mut |subject, known| {
+                if known.count > keep {
+                    found.push(subject.to_vec());
+                }
+            });
+        }
+        trim.subjects = None;
+        if !stream.core.is_over() {
+            return Next::Done;
+        }
+        if *budget == 0 {
+            return Next::Later;
+        }
+        let most = (*budget / REMOVAL).max(1);
+        *budget = budget.saturating_sub(most * REMOVAL);
+        Next::Trim(Vec::new(), most as u64)
+    }
+}
