@@ -125,6 +125,8 @@ impl<D: Disk> Engine<D> {
                 || self.streams.contains_key(group)
                 || self.consumers.contains_key(group)
                 || self.quarantine.is_nameless(*group)
+                // The next checkpoint takes it out.
+                || self.deleted.contains(*group)
         };
         let entries = self.catalogue.entries().filter_map(|(number, _)| u32::try_from(number).ok());
         entries.filter(|group| !known(group)).collect()
