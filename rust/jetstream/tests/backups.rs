@@ -9,6 +9,9 @@ mod support;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
+use stonechat_jetstream::backup::STATE_MAX;
+use stonechat_jetstream::backup::archive::{self, Entry};
+use stonechat_jetstream::backup::frames::Compressor;
 use stonechat_jetstream::engine::{Durability, Engine, Interest};
 use stonechat_jetstream::stream::Publish;
 use stonechat_store::disk::sim::{Random, SimDisk};
@@ -225,6 +228,48 @@ fn what_restores_keep_in_memory_is_bounded() {
         let error = b"too much was sent";
         let is_told = |(_, payload): &(String, Vec<u8>)| payload.windows(error.len()).any(|w| w == error);
         assert!(std::mem::take(&mut world.got).iter().any(is_told), "{len}");
+    }
+}
+
+/// A backup in which entries are followed by `tail`.
+fn packed(entries: &[Entry<'_>], tail: &[u8]) -> Vec<u8> {
+    let mut compressor = Compressor::default();
+    archive::begin(compressor.plain());
+    for entry in entries {
+        entry.encode(compressor.plain());
+        compressor.pack(false);
+    }
+    compressor.plain().extend_from_slice(tail);
+    compressor.pack(true);
+    compressor.take(usize::MAX)
+}
+
+/// What is kept until a backup is whole has a limit, however small the backup is: its state, each consumer, and all of them.
+#[test]
+fn the_states_in_a_backup_are_bounded() {
+    let state =
+        json!({"messages": 0, "first_seq": 1, "last_seq": 0, "consumer_count": 1_000_000}).to_string();
+    let state = Entry { name: b"state.json", content: state.as_bytes(), ..Entry::default() };
+    let claim = |name: &[u8], len: usize| {
+        let content = vec![b' '; len];
+        let mut entry = Vec::new();
+        Entry { name, content: &content, ..Entry::default() }.encode(&mut entry);
+        // Only what the entry claims to be has come: who waited for the rest would keep all of it.
+        entry.truncate(100);
+        entry
+    };
+    let large = STATE_MAX as usize + 1;
+    let backups =
+        [packed(&[], &claim(b"state.json", large)), packed(&[state], &claim(b"consumers/c", large))];
+    for data in backups {
+        let mut world = World::open(&Store::default());
+        world.ask("STREAM.RESTORE.S", &json!({"config": {"name": "S", "subjects": ["s.>"]}, "state": {}}));
+        let id = world.restore;
+        world.engine.restore_chunk(id, b"chunk", &data);
+        world.turn(4);
+        let error = b"the state of the stream or of a consumer is too large";
+        assert!(world.got.iter().any(|(_, payload)| payload.windows(error.len()).any(|w| w == error)));
+        assert_eq!(world.names(), Value::Null);
     }
 }
 

@@ -215,6 +215,26 @@ fn pings_until_the_connection_is_stale() {
 }
 
 #[test]
+fn the_first_ping_comes_after_connect_and_is_jittered() {
+    let interval = Duration::from_secs(1);
+    let options = BrokerOptions { ping_interval: interval, ..BrokerOptions::default() };
+    let broker = broker_of(options, Authorization::default());
+    let mut firsts = std::collections::BTreeSet::new();
+    for _ in 0..50 {
+        let mut side = Side::new(&broker);
+        assert_eq!(side.after(interval * 9 / 10), "", "who may still shake hands has the whole interval");
+        side.says(QUIET);
+        let first = side.session.deadline() - side.now;
+        assert!((interval..=interval * 6 / 5).contains(&first), "{first:?}");
+        firsts.insert(first);
+        assert_eq!(side.after(first - Duration::from_millis(1)), "");
+        assert_eq!(side.after(Duration::from_millis(1)), "PING\r\n");
+        assert_eq!(side.session.deadline() - side.now, interval);
+    }
+    assert!(firsts.len() > 40, "{} of 50 differ", firsts.len());
+}
+
+#[test]
 fn credentials_are_asked_for_and_in_time() {
     let authorization = Authorization {
         users: Some(vec![User::new("a", "b")]),

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use stonechat_store::file::varint;
 
-use super::BackupError;
 use super::consumer::{SavedConsumer, SavedState};
+use super::{BackupError, STATE_MAX, STATES_MAX};
 use crate::consumer::{ConsumerRequest, Position};
 
 /// A unit of the tar file.
@@ -53,6 +53,8 @@ pub struct Reader {
     long_name: Option<String>,
     /// Configurations of consumers whose state has not come yet.
     configs: BTreeMap<String, Vec<u8>>,
+    /// Bytes in which consumers were told of.
+    consumers_bytes: u64,
 }
 
 impl Reader {
@@ -95,6 +97,12 @@ impl Reader {
 
     fn file(&mut self, name: &str, content: Vec<u8>) -> Result<Option<File>, BackupError> {
         let parts: Vec<&str> = name.split('/').collect();
+        if let ["obs", ..] = *parts {
+            self.consumers_bytes += (name.len() + content.len() + size_of::<SavedConsumer>()) as u64;
+            if content.len() as u64 > STATE_MAX || self.consumers_bytes > STATES_MAX {
+                return Err(BackupError::State);
+            }
+        }
         match *parts {
             ["msgs", block] if block.ends_with(".blk") => Ok(Some(File::Block(content))),
             ["obs", consumer, "meta.inf"] => {

@@ -12,11 +12,11 @@ use stonechat_store::messages::Messages;
 use super::snapshots::Snapshot;
 use super::{Engine, Interest, InterestChange, Outgoing};
 use crate::api::{error_json, fields};
-use crate::backup::BackupError;
 use crate::backup::archive;
 use crate::backup::consumer::{self, SavedConsumer};
 use crate::backup::frames::Decompressor;
 use crate::backup::old::{self, File, Record};
+use crate::backup::{BackupError, STATE_MAX, STATES_MAX};
 use crate::consumer::Change;
 use crate::error::{self, ApiError};
 use crate::stream::{Entry, StreamConfig, Ttl, headers};
@@ -75,6 +75,8 @@ pub(super) struct Restore {
     is_ended: bool,
     consumers: Vec<(String, SavedConsumer)>,
     consumers_left: u64,
+    /// Bytes in which the backup tells of its consumers.
+    consumers_bytes: u64,
     /// The last sequence that was stored, and that the stream had.
     last: u64,
     last_of_state: u64,
@@ -113,6 +115,7 @@ impl<D: Disk> Engine<D> {
             is_ended: false,
             consumers: Vec::new(),
             consumers_left: 0,
+            consumers_bytes: 0,
             last: 0,
             last_of_state: 0,
             messages_of_state: 0,
@@ -235,9 +238,11 @@ impl<D: Disk> Engine<D> {
         }
         let mut archive = std::mem::take(&mut r.archive);
         let result = loop {
-            if r.group.is_some() && r.consumers_left == 0 {
-                archive.limit(self.restored_len_max(r));
-            }
+            let is_state = r.group.is_none() || r.consumers_left > 0;
+            archive.limit(match is_state {
+                true => STATE_MAX.min(STATES_MAX.saturating_sub(r.consumers_bytes)),
+                false => self.restored_len_max(r),
+            });
             match archive.next_entry() {
                 Ok(Some(entry)) if !r.is_ended => {
                     if let Err(e) = self.store_entry(r, &entry) {
@@ -254,6 +259,7 @@ impl<D: Disk> Engine<D> {
                     r.consumers_left = 0;
                     return self.store_files(r);
                 }
+                Err(BackupError::TooLarge) if is_state => break Err(failed(&BackupError::State.to_string())),
                 Err(e) => break Err(failed(&e.to_string())),
             }
         };
@@ -330,6 +336,8 @@ impl<D: Disk> Engine<D> {
                 return Err(failed(&format!("failed to decode consumer \"{name}\" state")));
             };
             r.consumers_left -= 1;
+            // Each takes some memory, however little is said of it.
+            r.consumers_bytes += (entry.name.len() + entry.content.len() + size_of::<SavedConsumer>()) as u64;
             r.consumers.push(saved);
             return Ok(());
         }

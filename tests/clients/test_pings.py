@@ -1,0 +1,143 @@
+"""What nats-server's own ping tests (test/ping_test.go) ask of a server, asked with raw sockets.
+
+The times are its own; a loaded machine may make anything later, so only what comes too early fails.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.certificates import Certificates
+from tests.support.process import LOOPBACK
+from tests.support.waiting import PATIENCE_S
+from tests.support.wire import Wire
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .conftest import StartServer
+
+INTERVAL_S = 0.1
+PINGS = 3
+STALE = f'ping_interval: "100ms"\nping_max: {PINGS}'
+CONNECT = b'CONNECT {"verbose":false,"pedantic":false}\r\n'
+
+
+def read_to_stale(connection: socket.socket) -> bytes:
+    """Reads up to the end of what the server says."""
+    received = b""
+    while b"'Stale Connection'\r\n" not in received:
+        chunk = connection.recv(4096)
+        assert chunk, received
+        received += chunk
+    return received
+
+
+def assert_writes_fail(connection: socket.socket) -> None:
+    """A connection that the server has closed takes no more: writes fail at once, and not for want of room."""
+    deadline = time.monotonic() + PATIENCE_S
+    connection.settimeout(PATIENCE_S)
+
+    def write_on() -> None:
+        while time.monotonic() < deadline:
+            connection.sendall(b"PING\r\n")
+
+    with pytest.raises((ConnectionError, ssl.SSLError)):
+        write_on()
+
+
+def test_a_stale_connection_is_closed_at_once(start_server: StartServer) -> None:
+    """TestPingInterval: so many PINGs, an error, and then the socket is closed for its owner's writes too."""
+    server = start_server(STALE)
+    with Wire(server.port) as wire:
+        wire.expect(b"INFO")
+        wire.send(CONNECT)
+        said = read_to_stale(wire.socket)
+        assert said == b"PING\r\n" * PINGS + b"-ERR 'Stale Connection'\r\n"
+        assert_writes_fail(wire.socket)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_so_is_an_encrypted_one(start_server: StartServer, tmp_path: Path, version: ssl.TLSVersion) -> None:
+    """TestPingSentToTLSConnection: nothing disturbs the handshake, however long it takes; then the same."""
+    certificates = Certificates(tmp_path)
+    server = start_server(STALE + "\n" + certificates.block("timeout: 5"))
+    context = certificates.context()
+    context.minimum_version = context.maximum_version = version
+    with socket.create_connection((LOOPBACK, server.port), PATIENCE_S) as plain:
+        info = b""
+        while not info.endswith(b"\r\n"):
+            info += plain.recv(1)
+        # Three intervals in which a PING in the clear would break the handshake.
+        plain.settimeout(3 * INTERVAL_S)
+        with pytest.raises(TimeoutError):
+            plain.recv(1)
+        plain.settimeout(PATIENCE_S)
+        with context.wrap_socket(plain, server_hostname=LOOPBACK) as connection:
+            connection.sendall(CONNECT)
+            assert read_to_stale(connection) == b"PING\r\n" * PINGS + b"-ERR 'Stale Connection'\r\n"
+            assert_writes_fail(connection)
+
+
+def test_answers_that_were_not_asked_for(start_server: StartServer) -> None:
+    """TestUnpromptedPong: PONGs in advance are worth nothing."""
+    server = start_server(STALE)
+    with Wire(server.port) as wire:
+        wire.expect(b"INFO")
+        wire.send(CONNECT + b"PONG\r\n" * 100)
+        assert read_to_stale(wire.socket) == b"PING\r\n" * PINGS + b"-ERR 'Stale Connection'\r\n"
+        assert_writes_fail(wire.socket)
+
+
+def test_who_says_something_is_not_pinged(start_server: StartServer) -> None:
+    """TestPingSuppresion: the first PING comes after the interval, and who pings itself is left alone."""
+    interval_s = 1.0
+    server = start_server('ping_interval: "1s"')
+    with Wire(server.port) as wire:
+        wire.expect(b"INFO")
+        connected_at = time.monotonic()
+        wire.send(CONNECT)
+        wire.expect(b"PING")
+        assert time.monotonic() - connected_at >= interval_s
+        wire.send(b"PONG\r\n")
+        # Its PING is fresh when the server looks again, and suppresses one; that after it is due two intervals later.
+        first = time.monotonic()
+        time.sleep(interval_s / 2)
+        wire.sync()
+        wire.expect(b"PING")
+        assert time.monotonic() - first >= 1.5 * interval_s
+
+
+def test_connections_that_came_together_are_not_pinged_together(start_server: StartServer) -> None:
+    """The first PING is late by up to a fifth of the interval, by chance."""
+    server = start_server('ping_interval: "1s"')
+    wires = [Wire(server.port) for _ in range(20)]
+    delays = []
+    try:
+        for wire in wires:
+            wire.expect(b"INFO")
+            wire.send(CONNECT)
+        began = time.monotonic()
+        for wire in wires:
+            wire.socket.settimeout(0)
+        waiting = set(wires)
+        while waiting:
+            for wire in sorted(waiting, key=id):
+                try:
+                    said = wire.socket.recv(64)
+                except BlockingIOError:
+                    continue
+                assert said == b"PING\r\n"
+                delays.append(time.monotonic() - began)
+                waiting.remove(wire)
+            assert time.monotonic() - began < PATIENCE_S
+    finally:
+        for wire in wires:
+            wire.socket.close()
+    assert min(delays) > 0.9
+    assert max(delays) - min(delays) > 0.05, delays
