@@ -664,7 +664,8 @@ mod tests {
     fn what_waits_is_bounded_refusals_and_all() {
         let client = client();
         let room = Room { full: 10_000, refused: 2000 };
-        let inbox = Inbox { room, ..Inbox::default() };
+        let limits = QueueLimits { requests: 10, ..QueueLimits::default() };
+        let inbox = Inbox { room, limits, ..Inbox::default() };
         inbox.know_consumer(1, "S.C", Some(7));
         let push = |kind, number, subject: &str, reply: &str, payload: &str| {
             let (subject, reply, payload) = (subject.as_bytes(), reply.as_bytes(), payload.as_bytes());
