@@ -83,6 +83,10 @@ CONFIGURATIONS = {
     "trace sampling of a text": "accounts { A { msg_trace { dest: a, sampling: 'abc%' } } }",
     "trace sampling in percent": "accounts { A { msg_trace { dest: a, sampling: '20%' } } }",
     "trace sampling alone": "accounts { A { msg_trace { sampling: 10 } } }",
+    # Types.
+    "permissions of a number": "accounts { A { users: [ {user: a, pass: b, permissions: 5} ] } }",
+    "users of a number": "authorization { users: 5 }",
+    "users of a text": "accounts { A { users: joe } }",
     # Mappings.
     "mapping with too much weight": "mappings { foo: [ {dest: a, weight: 60}, {dest: b, weight: 60} ] }",
     "mapping with full weight": "mappings { foo: [ {dest: a, weight: 60}, {dest: b, weight: 40} ] }",
@@ -95,6 +99,8 @@ CONFIGURATIONS = {
     "mapping with a wildcard too many": "mappings { 'foo.*': 'bar.$2' }",
     "mapping of an account": "accounts { A { mappings { 'foo.*': [ {dest: 'bar.$2', weight: 50} ] } } }",
     # JetStream.
+    "unknown cipher": "jetstream { cipher: rot13 }",
+    "unknown cluster_traffic": "accounts { A { jetstream { cluster_traffic: both } } }",
     "max_concurrent_io too low": "jetstream { max_concurrent_io: 2 }",
     "max_concurrent_io too high": "jetstream { max_concurrent_io: 8193 }",
     "max_concurrent_io": "jetstream { max_concurrent_io: 64 }",

@@ -52,6 +52,24 @@ impl Value {
         }
     }
 
+    /// The value as nats-server shows it in its errors (Go's `%v`).
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::String(text) | Self::Datetime(text) => text.clone(),
+            Self::Integer(number) => number.to_string(),
+            Self::Float(number) => number.to_string(),
+            Self::Bool(is_true) => is_true.to_string(),
+            Self::Array(items) => {
+                format!("[{}]", items.iter().map(|node| node.value.shown()).collect::<Vec<_>>().join(" "))
+            }
+            Self::Map(entries) => {
+                let entries = entries.iter().map(|(key, node)| format!("{key}:{}", node.value.shown()));
+                format!("map[{}]", entries.collect::<Vec<_>>().join(" "))
+            }
+        }
+    }
+
     /// The number of values in it, itself included.
     #[must_use]
     pub fn node_count(&self) -> usize {

@@ -102,7 +102,8 @@ impl Reader {
 
     pub(super) fn users(&mut self, node: &Node, block: &str) -> Option<Users> {
         let Value::Array(items) = &node.value else {
-            self.error(&node.position, "Expected users field to be an array");
+            let reason = format!("Expected users field to be an array, got {}", node.value.shown());
+            self.error(&node.position, reason);
             return None;
         };
         Some(items.iter().filter_map(|item| self.user(item, block)).collect())

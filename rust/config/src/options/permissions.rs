@@ -12,7 +12,8 @@ impl Reader {
     /// `{ publish: .., subscribe: .., allow_responses: .. }`
     pub(super) fn permissions(&mut self, node: &Node) -> Option<Arc<Permissions>> {
         let Value::Map(map) = &node.value else {
-            self.error(&node.position, "Expected permissions to be a map/struct");
+            let reason = format!("Expected permissions to be a map/struct, got {}", node.value.shown());
+            self.error(&node.position, reason);
             return None;
         };
         let mut permissions = Permissions::default();

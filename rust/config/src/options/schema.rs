@@ -200,8 +200,7 @@ impl Reader {
     fn check_word(&mut self, key: &str, node: &Node, words: &[&str]) {
         let Some(text) = self.string(node) else { return };
         if !words.iter().any(|word| word.eq_ignore_ascii_case(text)) {
-            let reason = format!("{key} must be one of {}, not {text:?}", words.join(", "));
-            self.error(&node.position, reason);
+            self.error(&node.position, unknown_word(key, text, words));
         }
     }
 
@@ -211,6 +210,19 @@ impl Reader {
             || text.strip_suffix(['K', 'M', 'G', 'T']).is_some_and(|number| number.parse::<i64>().is_ok());
         if !is_size {
             self.error(&node.position, format!("{key} sizes defined as strings must end in K, M, G, T"));
+        }
+    }
+}
+
+/// What nats-server says of a word that it does not know, and a list of those that it knows where it says nothing helpful.
+fn unknown_word(key: &str, text: &str, words: &[&str]) -> String {
+    match key {
+        "jetstream" => format!("Expected 'enabled' or 'disabled' for string value, got '{text}'"),
+        "cluster_traffic" => format!("Expected 'system' or 'owner' string value for {key:?}, got {text}"),
+        "cipher" => format!("Unknown cipher type: {text:?}"),
+        _ => {
+            let words: Vec<_> = words.iter().copied().filter(|word| !word.is_empty()).collect();
+            format!("{key} must be one of {}, not {text:?}", words.join(", "))
         }
     }
 }
