@@ -49,6 +49,8 @@ struct World {
 enum Asked {
     Publish(String, u64),
     Create(String, Expected),
+    /// It may wait behind other requests: what is stored until it is answered may go with it.
+    Purge(String),
     Other,
 }
 
@@ -80,7 +82,11 @@ impl World {
     fn reopen(&mut self, store: &Store, durability: Durability) {
         (self.engine, self.account) = Self::open(store, durability, self.now);
         self.groups.clear();
-        self.asked.clear();
+        for asked in std::mem::take(&mut self.asked).into_values() {
+            if let Asked::Purge(name) = asked {
+                self.streams.entry(name).or_default().purged = self.next;
+            }
+        }
         self.learn_groups();
     }
 
@@ -155,7 +161,7 @@ impl World {
                     if let Some(stream) = self.streams.get_mut(&name) {
                         stream.purged = self.next;
                     }
-                    self.request(&format!("$JS.API.STREAM.PURGE.{name}"), &Value::Null, Asked::Other);
+                    self.request(&format!("$JS.API.STREAM.PURGE.{name}"), &Value::Null, Asked::Purge(name));
                 }
                 _ => {
                     let names: Vec<String> = self.groups.keys().cloned().collect();
@@ -206,6 +212,9 @@ impl World {
                     let stream = self.streams.entry(name.clone()).or_default();
                     let sequence = answer["seq"].as_u64().expect("a sequence");
                     stream.acked.insert(sequence, number);
+                }
+                Some(Asked::Purge(name)) => {
+                    self.streams.entry(name).or_default().purged = self.next;
                 }
                 Some(Asked::Create(name, expected)) if !is_error => {
                     self.streams.entry(name).or_insert(expected);
@@ -522,7 +531,7 @@ fn removals_free_a_full_disk() {
             for name in names {
                 // What was never acknowledged belongs to nobody.
                 world.streams.entry(name.clone()).or_default().purged = world.next;
-                world.request(&format!("$JS.API.STREAM.PURGE.{name}"), &Value::Null, Asked::Other);
+                world.request(&format!("$JS.API.STREAM.PURGE.{name}"), &Value::Null, Asked::Purge(name));
             }
             if round == 1 && random.one_in(2) {
                 // A power cut in the middle of it.
