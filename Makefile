@@ -86,7 +86,7 @@ lint: venv ## Formatting, clippy, cargo-deny, ruff, mypy, shellcheck, sizes; war
 
 .PHONY: test-rust
 test-rust: venv ## Rust tests (the Python module is tested from Python: only Python can link it)
-	$(CARGO) test --workspace --exclude stonechat-python $(LOCKED)
+	$(CARGO) test --workspace --exclude stonechat-python --no-fail-fast $(LOCKED)
 	$(CARGO) test --package stonechat-broker --features shuttle $(LOCKED) interleavings
 
 .PHONY: test-python

@@ -86,7 +86,6 @@ CONFIGURATIONS = {
     # Types.
     "permissions of a number": "accounts { A { users: [ {user: a, pass: b, permissions: 5} ] } }",
     "users of a number": "authorization { users: 5 }",
-    "users of a text": "accounts { A { users: joe } }",
     # Mappings.
     "mapping with too much weight": "mappings { foo: [ {dest: a, weight: 60}, {dest: b, weight: 60} ] }",
     "mapping with full weight": "mappings { foo: [ {dest: a, weight: 60}, {dest: b, weight: 40} ] }",
