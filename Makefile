@@ -25,6 +25,8 @@ wheels := $(CURDIR)/build/wheels
 host := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 server := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/$(host)/release/stonechat-server
 pytest := $(bin)/python -m pytest -rs
+# For tests that mostly wait, and have ports and folders of their own.
+side_by_side := -n 2
 
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 # One interpreter for every build that sees PyO3, or Cargo compiles it anew at each change.
@@ -92,11 +94,11 @@ test-rust: venv ## Rust tests (the Python module is tested from Python: only Pyt
 .PHONY: test-python
 test-python: wheel natsload ## Stubs against the installed module, the tests of the Python package, and of the benchmark tool
 	$(bin)/python -m mypy.stubtest stonechat
-	$(with_natsload) $(with_wheel) $(pytest) tests/python tests/bench
+	$(with_natsload) $(with_wheel) $(pytest) $(side_by_side) tests/python tests/bench
 
 .PHONY: test-differential
 test-differential: venv binary ## The same bytes to our server and to the real nats-server
-	$(with_oracle) $(with_server) $(pytest) tests/differential
+	$(with_oracle) $(with_server) $(pytest) $(side_by_side) tests/differential
 
 .PHONY: test-durability
 test-durability: venv binary powercut ## Kills, power cuts, damage: what JetStream acknowledged is there (STONECHAT_KILLS, _CUTS, _FLIPS)
