@@ -22,8 +22,13 @@ const PADDING: u8 = 4;
 const PAGE_LEN: u64 = 4096;
 /// The log is written anew when it is so many times longer than what it says.
 const REWRITE_FACTOR: u64 = 4;
-/// But not before it has this many bytes.
+/// But not before it has this many bytes,
 const REWRITE_LEN: u64 = 1 << 20;
+/// or these on a full disk.
+const REWRITE_LEN_FULL: u64 = 64 << 10;
+
+/// Room in bytes that is kept for commits on a full disk, at most.
+const RESERVED_MAX: u64 = 256 << 10;
 
 /// How opening a catalogue went.
 #[derive(Debug, Default)]
@@ -45,6 +50,8 @@ pub struct Catalogue<D: Disk> {
     rewritten: Option<u64>,
     /// Where it begins.
     start: u64,
+    /// The disk is full.
+    is_tight: bool,
 }
 
 /// A commit while it is read.
@@ -123,7 +130,7 @@ impl<D: Disk> Catalogue<D> {
         reading.apply();
         let live = reading.entries.values().map(|v| v.len() as u64).sum();
         let start = reading.start.unwrap_or_else(|| log.end());
-        let catalogue = Self { log, entries: reading.entries, live, rewritten: None, start };
+        let catalogue = Self { log, entries: reading.entries, live, rewritten: None, start, is_tight: false };
         Ok((catalogue, CatalogueRecovery { lost: reading.lost, damaged: recovery.damaged }))
     }
 
@@ -157,9 +164,8 @@ impl<D: Disk> Catalogue<D> {
             };
             self.live = self.live + len - old.map_or(0, |v| v.len() as u64);
         }
-        if self.rewritten.is_none()
-            && self.log.end() - self.start > (REWRITE_FACTOR * self.live).max(REWRITE_LEN)
-        {
+        let least = if self.is_tight { REWRITE_LEN_FULL } else { REWRITE_LEN };
+        if self.rewritten.is_none() && self.log.end() - self.start > (REWRITE_FACTOR * self.live).max(least) {
             match self.rewrite() {
                 // The commit is there; the next one tries again.
                 Err(Error::Full { .. }) | Ok(()) => {}
@@ -225,6 +231,17 @@ impl<D: Disk> Catalogue<D> {
         }
     }
 
+    /// Whether the disk is full, so that the log is to be written anew sooner.
+    pub fn set_tight(&mut self, is_tight: bool) {
+        self.is_tight = is_tight;
+    }
+
+    /// Makes sure that there is room for some more commits when the disk is full: they are what frees it.
+    pub fn reserve(&mut self) -> Result<(), Error> {
+        let commits = 3 * (2 * self.live + 2 * PAGE_LEN);
+        self.log.make_room(commits.min(RESERVED_MAX))
+    }
+
     /// A sync of all commits so far; `None` if there is nothing to sync, or while another one runs.
     pub fn sync_job(&mut self) -> Option<SyncJob<D>> {
         self.log.sync_job()
@@ -257,6 +274,41 @@ mod tests {
 
     fn content(catalogue: &Catalogue<SimDisk>) -> BTreeMap<u64, Vec<u8>> {
         catalogue.entries().map(|(k, v)| (k, v.to_vec())).collect()
+    }
+
+    #[test]
+    fn a_full_disk_gets_back_what_is_out_of_date() {
+        let disk = SimDisk::default();
+        disk.faults(|faults| faults.capacity = Some(700 << 10));
+        let (mut catalogue, _) =
+            Catalogue::open(Arc::new(disk.clone()), 1, Keyring::default()).expect("opened");
+        for turn in 0..200_u64 {
+            // As a disk that fills up halfway and stays full.
+            catalogue.set_tight(turn >= 100);
+            catalogue.commit(vec![(turn % 5, Some(vec![turn as u8; 500]))]).expect("room");
+            sync(&mut catalogue);
+        }
+        let len = |name: &String| disk.open(name).and_then(|file| file.len()).expect("a file");
+        let used: u64 = disk.names().expect("names").iter().map(len).sum();
+        assert!(used < 300 << 10, "{used} bytes");
+        assert_eq!(content(&catalogue).len(), 5);
+    }
+
+    #[test]
+    fn commits_find_room_that_was_reserved() {
+        let disk = SimDisk::default();
+        let (mut catalogue, _) =
+            Catalogue::open(Arc::new(disk.clone()), 1, Keyring::default()).expect("opened");
+        for turn in 0..100_u64 {
+            catalogue.reserve().expect("room");
+            disk.faults(|faults| faults.full = true);
+            for commit in 0..3 {
+                let changes = (0..5).map(|key| (key, Some(vec![turn as u8 + commit; 2_000]))).collect();
+                catalogue.commit(changes).expect("reserved");
+                sync(&mut catalogue);
+            }
+            disk.faults(|faults| faults.full = false);
+        }
     }
 
     #[test]

@@ -53,7 +53,8 @@ impl<D: Disk> Engine<D> {
         if lacks_room && (self.now < self.room.look_at || self.room.is_behind) {
             return;
         }
-        match self.log.reserve() {
+        // Without room for the catalogue no checkpoint would free anything.
+        match self.catalogue.reserve().and_then(|()| self.log.reserve()) {
             Ok(()) if lacks_room && !self.log.has_room() => self.look_later(),
             Ok(()) if lacks_room => {
                 self.refuses = None;
@@ -124,7 +125,9 @@ impl<D: Disk> Engine<D> {
 
     /// Changes the catalogue. After an error `changes` are all there.
     pub(super) fn commit_catalogue(&mut self, changes: &mut Changes) -> Result<(), wal::Error> {
+        let lacks_room = self.lacks_room();
         let catalogue: &mut Catalogue<D> = &mut self.catalogue;
+        catalogue.set_tight(lacks_room);
         with_reserve(&mut self.log, |_| catalogue.try_commit(changes))
     }
 

@@ -51,7 +51,7 @@ pub(crate) enum Step {
 }
 
 /// What a session has come to.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
     /// Application data that the server received.
     pub(crate) received: Vec<u8>,
@@ -65,6 +65,18 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// What must be the same on both sides. Of a message that can't be read that is not why, nor the alert: rustls' buffered
+    /// interface refuses some by the length that they claim, without an alert, before the other one looks into them.
+    fn comparable(&self, other: &Self) -> Self {
+        let unreadable = "Failed: InvalidMessage";
+        let is_unreadable = |side: &Self| side.end.as_deref().is_some_and(|end| end.starts_with(unreadable));
+        let mut outcome = self.clone();
+        if is_unreadable(self) && is_unreadable(other) {
+            (outcome.end, outcome.client) = (Some(unreadable.to_owned()), None);
+        }
+        outcome
+    }
+
     /// Whether the peer broke the protocol.
     pub(crate) fn is_failed(&self) -> bool {
         self.end.as_deref().is_some_and(|end| end.starts_with("Failed"))
@@ -133,7 +145,8 @@ pub(crate) fn run(version: Version, steps: &[Step]) -> Outcome {
     for (i, step) in steps.iter().enumerate() {
         tested.play(step);
         oracle.play(step);
-        assert_eq!(tested.outcome(), oracle.outcome(), "step {i} of {steps:?}");
+        let (got, expected) = (tested.outcome(), oracle.outcome());
+        assert_eq!(got.comparable(&expected), expected.comparable(&got), "step {i} of {steps:?}");
     }
     tested.outcome()
 }
