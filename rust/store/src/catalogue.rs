@@ -22,10 +22,8 @@ const PADDING: u8 = 4;
 const PAGE_LEN: u64 = 4096;
 /// The log is written anew when it is so many times longer than what it says.
 const REWRITE_FACTOR: u64 = 4;
-/// But not before it has this many bytes,
+/// But not before it has this many bytes.
 const REWRITE_LEN: u64 = 1 << 20;
-/// or these on a full disk.
-const REWRITE_LEN_FULL: u64 = 64 << 10;
 
 /// Room in bytes that is kept for commits on a full disk, at most.
 const RESERVED_MAX: u64 = 256 << 10;
@@ -50,8 +48,6 @@ pub struct Catalogue<D: Disk> {
     rewritten: Option<u64>,
     /// Where it begins.
     start: u64,
-    /// The disk is full.
-    is_tight: bool,
 }
 
 /// A commit while it is read.
@@ -130,7 +126,7 @@ impl<D: Disk> Catalogue<D> {
         reading.apply();
         let live = reading.entries.values().map(|v| v.len() as u64).sum();
         let start = reading.start.unwrap_or_else(|| log.end());
-        let catalogue = Self { log, entries: reading.entries, live, rewritten: None, start, is_tight: false };
+        let catalogue = Self { log, entries: reading.entries, live, rewritten: None, start };
         Ok((catalogue, CatalogueRecovery { lost: reading.lost, damaged: recovery.damaged }))
     }
 
@@ -164,8 +160,9 @@ impl<D: Disk> Catalogue<D> {
             };
             self.live = self.live + len - old.map_or(0, |v| v.len() as u64);
         }
-        let least = if self.is_tight { REWRITE_LEN_FULL } else { REWRITE_LEN };
-        if self.rewritten.is_none() && self.log.end() - self.start > (REWRITE_FACTOR * self.live).max(least) {
+        if self.rewritten.is_none()
+            && self.log.end() - self.start > (REWRITE_FACTOR * self.live).max(REWRITE_LEN)
+        {
             match self.rewrite() {
                 // The commit is there; the next one tries again.
                 Err(Error::Full { .. }) | Ok(()) => {}
@@ -231,11 +228,6 @@ impl<D: Disk> Catalogue<D> {
         }
     }
 
-    /// Whether the disk is full, so that the log is to be written anew sooner.
-    pub fn set_tight(&mut self, is_tight: bool) {
-        self.is_tight = is_tight;
-    }
-
     /// Makes sure that there is room for some more commits when the disk is full: they are what frees it.
     pub fn reserve(&mut self) -> Result<(), Error> {
         let commits = 3 * (2 * self.live + 2 * PAGE_LEN);
@@ -274,24 +266,6 @@ mod tests {
 
     fn content(catalogue: &Catalogue<SimDisk>) -> BTreeMap<u64, Vec<u8>> {
         catalogue.entries().map(|(k, v)| (k, v.to_vec())).collect()
-    }
-
-    #[test]
-    fn a_full_disk_gets_back_what_is_out_of_date() {
-        let disk = SimDisk::default();
-        disk.faults(|faults| faults.capacity = Some(700 << 10));
-        let (mut catalogue, _) =
-            Catalogue::open(Arc::new(disk.clone()), 1, Keyring::default()).expect("opened");
-        for turn in 0..200_u64 {
-            // As a disk that fills up halfway and stays full.
-            catalogue.set_tight(turn >= 100);
-            catalogue.commit(vec![(turn % 5, Some(vec![turn as u8; 500]))]).expect("room");
-            sync(&mut catalogue);
-        }
-        let len = |name: &String| disk.open(name).and_then(|file| file.len()).expect("a file");
-        let used: u64 = disk.names().expect("names").iter().map(len).sum();
-        assert!(used < 300 << 10, "{used} bytes");
-        assert_eq!(content(&catalogue).len(), 5);
     }
 
     #[test]

@@ -125,9 +125,7 @@ impl<D: Disk> Engine<D> {
 
     /// Changes the catalogue. After an error `changes` are all there.
     pub(super) fn commit_catalogue(&mut self, changes: &mut Changes) -> Result<(), wal::Error> {
-        let lacks_room = self.lacks_room();
         let catalogue: &mut Catalogue<D> = &mut self.catalogue;
-        catalogue.set_tight(lacks_room);
         with_reserve(&mut self.log, |_| catalogue.try_commit(changes))
     }
 
