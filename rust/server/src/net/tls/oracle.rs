@@ -65,14 +65,14 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// What must be the same on both sides. Of a message that can't be read that is not why, nor the alert: rustls' buffered
-    /// interface refuses some by the length that they claim, without an alert, before the other one looks into them.
+    /// What must be the same on both sides. Both must refuse a message that one of them can't read, but not for the same
+    /// reason, nor with the same alert: rustls' buffered interface refuses some by the length that they claim, without an
+    /// alert, before the other one looks into them, or at their type.
     fn comparable(&self, other: &Self) -> Self {
-        let unreadable = "Failed: InvalidMessage";
-        let is_unreadable = |side: &Self| side.end.as_deref().is_some_and(|end| end.starts_with(unreadable));
+        let is_unreadable = |side: &Self| side.end.as_deref().is_some_and(|end| end.starts_with("Failed: InvalidMessage"));
         let mut outcome = self.clone();
-        if is_unreadable(self) && is_unreadable(other) {
-            (outcome.end, outcome.client) = (Some(unreadable.to_owned()), None);
+        if self.is_failed() && other.is_failed() && (is_unreadable(self) || is_unreadable(other)) {
+            (outcome.end, outcome.client) = (Some("Failed".to_owned()), None);
         }
         outcome
     }
