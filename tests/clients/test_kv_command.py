@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import os
 import re
 import shlex
 import subprocess
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import nats
 import pytest
 
+from tests.clients.command_lines import CONFIG, compare, execute
 from tests.support import binaries
 from tests.support.process import ServerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-CONFIG = "jetstream { store_dir: js }"
-
-
-def execute(
-    program: Path, line: str, server: ServerProcess, *, stdin: bytes | None = None, timeout: float = 30
-) -> subprocess.CompletedProcess[bytes]:
-    """Runs a line of a tool without a terminal, a context or colours."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("NATS_", "XDG_"))}
-    environment |= {"NATS_URL": f"nats://127.0.0.1:{server.port}", "HOME": str(server.directory), "TZ": "UTC"}
-    return subprocess.run(
-        [program, *shlex.split(line)],
-        input=b"" if stdin is None else stdin,
-        capture_output=True,
-        timeout=timeout,
-        check=False,
-        env=environment,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -49,44 +30,6 @@ def command() -> Path:
 def server(stonechat_program: Path) -> Iterator[ServerProcess]:
     with ServerProcess(stonechat_program, CONFIG) as server:
         yield server
-
-
-class Stored(NamedTuple):
-    """What a bucket's stream holds, as far as it does not depend on time."""
-
-    config: dict[str, Any]
-    messages: list[tuple[int, str, str, str]]
-
-
-async def effects(server: ServerProcess) -> dict[str, Stored]:
-    """All streams of a server."""
-    client = await nats.connect(f"nats://127.0.0.1:{server.port}")
-
-    async def ask(call: str, body: object) -> dict[str, Any]:
-        answer = await client.request(f"$JS.API.{call}", json.dumps(body).encode())
-        told: dict[str, Any] = json.loads(answer.data)
-        return told
-
-    found = {}
-    for stream in (await ask("STREAM.LIST", {}))["streams"] or []:
-        config = stream["config"]
-        # What tools and servers note there about themselves.
-        config.pop("metadata", None)
-        messages = []
-        for sequence in range(stream["state"]["first_seq"], stream["state"]["last_seq"] + 1):
-            message = (await ask(f"STREAM.MSG.GET.{config['name']}", {"seq": sequence})).get("message")
-            if message is not None:
-                headers = base64.b64decode(message.get("hdrs", "")).decode()
-                # A copied message names its consumer, by chance.
-                kept = sorted(
-                    line
-                    for line in headers.split("\r\n")
-                    if line.startswith(("KV-", "Nats-")) and not line.startswith("Nats-Stream-Source")
-                )
-                messages.append((sequence, message["subject"], message.get("data", ""), "\n".join(kept)))
-        found[config["name"]] = Stored(config, messages)
-    await client.close()
-    return found
 
 
 SCENARIOS = {
@@ -208,30 +151,19 @@ SCENARIOS = {
 }
 """Lines that are run one after the other."""
 
-BETTER = {
-    "kv revert H k 77 --force",
-}
+BETTER = frozenset({"kv revert H k 77 --force"})
 """Where the exit codes may differ: the tool's own faults."""
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("of", ["ours", "theirs"])
 def test_the_same_lines_have_the_same_effects(
-    name: str, command: Path, stonechat_program: Path, oracle_program: Path
+    name: str, of: str, command: Path, stonechat_program: Path, oracle_program: Path
 ) -> None:
     """Exit codes of each line, and what is stored in the end, are those of the tool, on both servers."""
-    tool = binaries.nats_tool()
-    if tool is None:
-        pytest.skip("there is no nats tool: set NATS_TOOL (scripts/nats-tool.sh builds it where Go is)")
-    for program in (oracle_program, stonechat_program):
-        with ServerProcess(program, CONFIG) as theirs, ServerProcess(program, CONFIG) as ours:
-            differing = []
-            for line in SCENARIOS[name]:
-                expected, got = execute(tool, line, theirs), execute(command, line, ours)
-                # Wrong usage is 1 there and 2 here, as clap has it.
-                if bool(expected.returncode) != bool(got.returncode) and line not in BETTER:
-                    differing.append((line, expected.returncode, expected.stderr, got.returncode, got.stderr))
-            assert not differing
-            assert asyncio.run(effects(ours)) == asyncio.run(effects(theirs)), program
+    program = stonechat_program if of == "ours" else oracle_program
+    differing = compare(program, command, SCENARIOS[name], better=BETTER)
+    assert not differing, differing
 
 
 def test_values_of_all_kinds_come_back(command: Path, server: ServerProcess) -> None:

@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::error::CliError;
 use crate::kv::KvArgs;
+use crate::stream::StreamArgs;
 use crate::values::{parse_duration, parse_header, parse_subject};
 
 const EXAMPLES: &str = "\
@@ -86,6 +87,9 @@ pub(crate) enum Command {
     Reply(ReplyArgs),
     /// Key-value buckets: make them, read and write keys, watch them change
     Kv(Box<KvArgs>),
+    /// Streams: make, look at, edit and back them up, and read their messages
+    #[command(visible_aliases = ["str", "s"], aliases = ["st", "ms"])]
+    Stream(Box<StreamArgs>),
 }
 
 /// How to reach the server and who we are.

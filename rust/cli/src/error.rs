@@ -37,10 +37,16 @@ pub(crate) enum CliError {
     NoJetStream { subject: String },
     #[error("bucket {0} not found; \"stonechat kv add {0}\" creates it")]
     NoBucket(String),
+    #[error("stream {0} not found; \"stonechat stream add {0}\" creates it")]
+    NoStream(String),
     #[error("key {key:?} not found in bucket {bucket}")]
     NoKey { bucket: String, key: String },
     #[error("nobody can be asked without a terminal; --force acts at once")]
     NotConfirmed,
+    #[error("{question:?} can't be asked without a terminal; {flag} answers it")]
+    NotAsked { question: String, flag: String },
+    #[error("the configuration would change")]
+    Differs,
     #[error("nothing was done")]
     Refused,
     #[error("{0}")]
@@ -64,7 +70,7 @@ impl CliError {
     }
 
     pub(crate) fn is_worth_saying(&self) -> bool {
-        !self.is_closed_pipe() && !matches!(self, Self::Interrupted)
+        !self.is_closed_pipe() && !matches!(self, Self::Interrupted | Self::Differs)
     }
 
     pub(crate) fn exit_code(&self) -> i32 {

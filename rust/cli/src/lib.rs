@@ -1,4 +1,4 @@
-//! The stonechat command: server, pub, sub, req, reply, kv.
+//! The stonechat command: server, pub, sub, req, reply, kv, stream.
 //!
 //! [`run`] is the whole command. The native binary and the console script of the Python package both call it and
 //! exit with what it returns: 0 for success, 1 for a failure, 2 for wrong usage, 130 for an interrupted command.
@@ -11,13 +11,18 @@ mod context;
 mod error;
 mod interrupt;
 mod kv;
+mod listing;
 mod message;
+mod ordered;
 mod output;
 mod publish;
 mod reply;
 mod request;
 mod session;
+mod stream;
 mod subscribe;
+mod switches;
+mod translate;
 mod values;
 
 use std::ffi::OsString;
@@ -45,6 +50,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
         Command::Req(args) => block_on(request::run(args)),
         Command::Reply(args) => block_on(reply::run(args)),
         Command::Kv(args) => block_on(kv::run(*args)),
+        Command::Stream(args) => block_on(stream::run(*args)),
     };
     match result {
         Ok(()) => 0,

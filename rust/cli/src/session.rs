@@ -32,6 +32,9 @@ pub(crate) struct JetStreamArgs {
     pub(crate) json: bool,
 }
 
+/// The least time to wait for the next part of an answer in many parts.
+const LEAST_PATIENCE: Duration = Duration::from_secs(5);
+
 /// The prefix of JetStream's API where nothing says otherwise.
 const API: &str = "$JS.API";
 
@@ -69,12 +72,17 @@ impl Session {
         Some(self.prefix.as_str()).filter(|prefix| *prefix != API)
     }
 
+    /// The subject of a call of JetStream's API.
+    pub(crate) fn subject(&self, call: &str) -> String {
+        format!("{}.{call}", self.prefix)
+    }
+
     /// Asks JetStream's API; `call` is what follows its prefix, such as `STREAM.INFO.ORDERS`.
     ///
     /// # Errors
     /// [`CliError::Api`] if the server refuses.
     pub(crate) async fn ask(&mut self, call: &str, body: Option<&Value>) -> Result<Value, CliError> {
-        let subject = format!("{}.{call}", self.prefix);
+        let subject = self.subject(call);
         let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
         let message = self.request(subject, None, body).await?;
         let answer: Value = serde_json::from_slice(&message.payload)
@@ -104,7 +112,34 @@ impl Session {
         call: &str,
         body: Bytes,
     ) -> Result<async_nats::Message, CliError> {
-        self.request(format!("{}.{call}", self.prefix), None, body).await
+        self.request(self.subject(call), None, body).await
+    }
+
+    /// How long to wait for the next part of an answer: longer than for a whole one, since the server may be at work.
+    pub(crate) fn patience(&self) -> Duration {
+        self.timeout.max(LEAST_PATIENCE)
+    }
+
+    /// The version of the server.
+    pub(crate) fn server_version(&self) -> String {
+        self.connection.client.server_info().version
+    }
+
+    /// Sends bytes to a subject of the server's choice and waits that long for the answer.
+    ///
+    /// # Errors
+    /// [`CliError::Api`] if the answer is a refusal.
+    pub(crate) async fn ask_raw(
+        &mut self,
+        subject: &str,
+        body: Bytes,
+        patience: Duration,
+    ) -> Result<(), CliError> {
+        let timeout = std::mem::replace(&mut self.timeout, patience);
+        let answer = self.request(subject.to_owned(), None, body).await;
+        self.timeout = timeout;
+        let answer = serde_json::from_slice(&answer?.payload).unwrap_or(Value::Null);
+        refusal(&answer).map_or(Ok(()), Err)
     }
 
     /// Sends a request. What the server complains of meanwhile, such as a missing permission, is the error: no answer comes then.

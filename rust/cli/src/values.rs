@@ -44,6 +44,19 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads a time that may be unlimited: `-1` and `0` are zero.
+pub(crate) fn parse_time_limit(text: &str) -> Result<Duration, String> {
+    match text.trim() {
+        "0" | "-1" => Ok(Duration::ZERO),
+        text => parse_duration(text),
+    }
+}
+
+/// A duration as JetStream's API writes it.
+pub(crate) fn api_nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).min(i64::MAX as u64)
+}
+
 /// Reads `512`, `64K`, `10MB`, `1GiB`: all count in 1024; a negative number is -1, for "unlimited".
 pub(crate) fn parse_bytes(text: &str) -> Result<i64, String> {
     let text = text.trim();
@@ -100,6 +113,15 @@ pub(crate) fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), Stri
     let name = name.parse::<HeaderName>().map_err(|error| error.to_string())?;
     let value = value.trim().parse::<HeaderValue>().map_err(|error| error.to_string())?;
     Ok((name, value))
+}
+
+/// Refuses what can't name a stream or consumer: it becomes a token of a subject.
+pub(crate) fn parse_name(text: &str) -> Result<String, String> {
+    let is_bad = |c: char| c.is_whitespace() || c.is_control() || ">*./\\".contains(c);
+    match !text.is_empty() && !text.contains(is_bad) {
+        true => Ok(text.to_owned()),
+        false => Err("a name holds no spaces, dots, *, >, / or \\".to_owned()),
+    }
 }
 
 /// Refuses what can't name a bucket (ADR-8, ADR-20): it becomes part of a stream's name.
@@ -194,6 +216,19 @@ mod tests {
         for text in ["", "no colon", "two words:x", "A:line\r\nbreak"] {
             assert!(parse_header(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn names_of_streams_and_consumers() {
+        for text in ["A", "orders-2_x", "größe", "$x"] {
+            assert!(parse_name(text).is_ok(), "{text:?}");
+        }
+        for text in ["", "a.b", "a b", "a*", ">", "a/b", "a\\b", "a\u{7}"] {
+            assert!(parse_name(text).is_err(), "{text:?}");
+        }
+        assert_eq!(parse_time_limit("-1"), Ok(Duration::ZERO));
+        assert_eq!(parse_time_limit("1h"), Ok(Duration::from_secs(3600)));
+        assert!(parse_time_limit("-5").is_err());
     }
 
     #[test]

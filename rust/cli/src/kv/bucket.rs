@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy, push};
+use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
-use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use super::entry::{Entry, OPERATION, Operation};
-use crate::connection::client_error;
 use crate::error::CliError;
+use crate::ordered::{self, Ordered};
 use crate::session::Session;
 
 /// Codes of errors of JetStream's API.
@@ -213,21 +212,14 @@ impl Bucket {
     /// # Errors
     /// The server makes no consumer.
     pub(super) async fn read(&self, session: &Session, what: Reading<'_>) -> Result<Reader, CliError> {
-        let stream =
-            session.context.get_stream_no_info(stream_name(&self.name)).await.map_err(client_error)?;
-        let config = push::OrderedConfig {
-            deliver_subject: session.connection.client.new_inbox(),
-            description: Some("stonechat kv".to_owned()),
-            filter_subject: format!("{}{}", self.prefix, what.filter),
-            replay_policy: ReplayPolicy::Instant,
-            deliver_policy: what.from,
-            headers_only: what.is_headers_only,
-            ..Default::default()
+        let reading = ordered::Reading {
+            reader: "stonechat kv",
+            filter: format!("{}{}", self.prefix, what.filter),
+            from: what.from,
+            is_headers_only: what.is_headers_only,
         };
-        let consumer = stream.create_consumer(config).await.map_err(client_error)?;
-        let waiting = consumer.cached_info().num_pending;
-        let messages = consumer.messages().await.map_err(client_error)?;
-        Ok(Reader { messages, waiting, bucket: self.name.clone(), prefix: self.prefix.clone() })
+        let messages = Ordered::open(session, &stream_name(&self.name), reading).await?;
+        Ok(Reader { messages, bucket: self.name.clone(), prefix: self.prefix.clone() })
     }
 }
 
@@ -273,9 +265,7 @@ pub(super) struct Reading<'a> {
 
 /// Entries in order.
 pub(super) struct Reader {
-    messages: push::Ordered,
-    /// How many were there at the beginning.
-    waiting: u64,
+    messages: Ordered,
     bucket: String,
     prefix: String,
 }
@@ -286,11 +276,8 @@ impl Reader {
     /// # Errors
     /// The connection or the consumer is gone for good.
     pub(super) async fn next(&mut self) -> Result<Entry, CliError> {
-        match self.messages.next().await {
-            Some(Ok(message)) => Entry::from_delivered(&self.bucket, &self.prefix, &message),
-            Some(Err(error)) => Err(client_error(error)),
-            None => Err(CliError::ConnectionLost),
-        }
+        let delivered = self.messages.next().await?;
+        Ok(Entry::from_delivered(&self.bucket, &self.prefix, delivered))
     }
 
     /// The next one of the entries that were there at the beginning; `None` after the last.
@@ -298,11 +285,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::next`].
     pub(super) async fn next_stored(&mut self) -> Result<Option<Entry>, CliError> {
-        if self.waiting == 0 {
-            return Ok(None);
-        }
-        let entry = self.next().await?;
-        self.waiting = entry.pending;
-        Ok(Some(entry))
+        let delivered = self.messages.next_stored().await?;
+        Ok(delivered.map(|delivered| Entry::from_delivered(&self.bucket, &self.prefix, delivered)))
     }
 }

@@ -6,14 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::args::{AddArgs, BucketArgs, EditArgs, Storage};
 use super::bucket::stream_name;
+use crate::values::api_nanoseconds;
 
 /// Longest time within which a message id counts, unless keys live shorter.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
-
-/// A duration as the API writes it.
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).min(i64::MAX as u64)
-}
 
 /// The stream of a new bucket.
 pub(super) fn new(args: &AddArgs) -> Value {
@@ -33,7 +29,7 @@ pub(super) fn new(args: &AddArgs) -> Value {
         "max_msg_size": -1,
         "max_msgs_per_subject": 1,
         "num_replicas": 1,
-        "duplicate_window": nanoseconds(DUPLICATE_WINDOW),
+        "duplicate_window": api_nanoseconds(DUPLICATE_WINDOW),
         "compression": "none",
         "deny_delete": true,
         "deny_purge": false,
@@ -83,12 +79,12 @@ fn apply(config: &mut Map<String, Value>, args: &BucketArgs) {
     set("max_bytes", args.max_bucket_size.map(Value::from));
     set("compression", args.compression().map(|is_on| json!(if is_on { "s2" } else { "none" })));
     if let Some(ttl) = args.ttl {
-        set("max_age", Some(json!(nanoseconds(ttl))));
-        set("duplicate_window", Some(json!(nanoseconds(ttl.min(DUPLICATE_WINDOW)))));
+        set("max_age", Some(json!(api_nanoseconds(ttl))));
+        set("duplicate_window", Some(json!(api_nanoseconds(ttl.min(DUPLICATE_WINDOW)))));
     }
     if let Some(ttl) = args.marker_ttl {
         set("allow_msg_ttl", Some(json!(true)));
-        set("subject_delete_marker_ttl", Some(json!(nanoseconds(ttl))));
+        set("subject_delete_marker_ttl", Some(json!(api_nanoseconds(ttl))));
     }
     if !args.metadata.is_empty() {
         let pairs = args.metadata.iter().map(|(name, value)| (name.clone(), json!(value)));

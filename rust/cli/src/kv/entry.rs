@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::error::CliError;
+use crate::ordered::Delivered;
 
 /// The header that tells a deletion from a value.
 pub(super) const OPERATION: &str = "KV-Operation";
@@ -108,23 +109,17 @@ impl Entry {
     }
 
     /// From a message of a consumer.
-    pub(super) fn from_delivered(
-        bucket: &str,
-        prefix: &str,
-        message: &async_nats::jetstream::Message,
-    ) -> Result<Self, CliError> {
-        let info = message.info().map_err(|error| CliError::Client(error.to_string()))?;
-        let created = i64::try_from(info.published.unix_timestamp_nanos()).ok();
-        let created = created.and_then(|ns| jiff::Timestamp::from_nanosecond(ns.into()).ok());
-        Ok(Self {
+    pub(super) fn from_delivered(bucket: &str, prefix: &str, delivered: Delivered) -> Self {
+        let Delivered { message, sequence, time, pending } = delivered;
+        Self {
             bucket: bucket.to_owned(),
             key: message.subject.strip_prefix(prefix).unwrap_or(&message.subject).to_owned(),
             value: message.payload.clone(),
-            revision: info.stream_sequence,
-            created: created.map(|time| time.to_string()).unwrap_or_default(),
+            revision: sequence,
+            created: time,
             operation: Operation::of(message.headers.as_ref()),
-            pending: info.pending,
-        })
+            pending,
+        }
     }
 
     /// As JSON; a value that is no text stands as Base64 under `value_base64`.

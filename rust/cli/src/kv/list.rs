@@ -1,14 +1,14 @@
 //! Lists: buckets, keys of a bucket, values of a key. They print what they have while more comes.
 
 use async_nats::jetstream::consumer::DeliverPolicy;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::args::LsArgs;
 use super::bucket::{Bucket, Reading};
 use super::entry::Operation;
 use crate::error::CliError;
-use crate::output::{Table, bytes, commas, json_line, line, local_time, long_duration, shown, shown_value};
+use crate::listing;
+use crate::output::{Table, bytes, commas, json_line, line, local_time, shown, shown_value, time_ago};
 use crate::session::Session;
 
 /// Characters of a value in a table.
@@ -32,19 +32,8 @@ pub(super) async fn run(session: &mut Session, args: &LsArgs, json: bool) -> Res
 
 /// All streams that are buckets, by size.
 async fn buckets(session: &mut Session, args: &LsArgs, json: bool) -> Result<(), CliError> {
-    let mut found = Vec::new();
-    let mut offset = 0;
-    loop {
-        let body = json!({ "offset": offset, "subject": "$KV.>" });
-        let mut answer = session.ask("STREAM.LIST", Some(&body)).await?;
-        let Some(Value::Array(streams)) = answer.get_mut("streams").map(Value::take) else { break };
-        offset += streams.len();
-        let is_last = streams.is_empty() || offset as u64 >= answer["total"].as_u64().unwrap_or_default();
-        found.extend(streams.into_iter().filter(|info| bucket_name(info).is_some()));
-        if is_last {
-            break;
-        }
-    }
+    let mut found = listing::streams(session, Some("$KV.>")).await?;
+    found.retain(|info| bucket_name(info).is_some());
     found.sort_by_key(|info| info["state"]["bytes"].as_u64());
     if args.names && !json {
         return found.iter().filter_map(bucket_name).try_for_each(|name| line(&shown(name)));
@@ -65,7 +54,7 @@ async fn buckets(session: &mut Session, args: &LsArgs, json: bool) -> Result<(),
             local_time(info["created"].as_str().unwrap_or_default()),
             bytes(state["bytes"].as_u64().unwrap_or_default()),
             commas(state["messages"].as_u64().unwrap_or_default()),
-            ago(state["last_ts"].as_str().unwrap_or_default()),
+            time_ago(&state["last_ts"]),
         ]);
     }
     line(table.render().trim_end())
@@ -86,17 +75,6 @@ fn summary(info: &Value) -> Value {
         "values": info["state"]["messages"],
         "last_update": info["state"]["last_ts"],
     })
-}
-
-/// How long ago a time of the server was; the year 1 stands for "never".
-fn ago(text: &str) -> String {
-    match text.parse::<Timestamp>() {
-        Ok(time) if time > Timestamp::UNIX_EPOCH => {
-            let passed = Timestamp::now().duration_since(time);
-            long_duration(passed.try_into().unwrap_or_default())
-        }
-        _ => "never".to_owned(),
-    }
 }
 
 /// The keys that have a value. The server looks for those that match a filter.
@@ -202,8 +180,7 @@ mod tests {
         for info in
             [json!({}), json!({"config": {"name": 5}}), json!({"config": {"name": "KV_A"}, "state": "x"})]
         {
-            let _ = (bucket_name(&info), summary(&info), ago(info["x"].as_str().unwrap_or_default()));
+            let _ = (bucket_name(&info), summary(&info), time_ago(&info["x"]));
         }
-        assert_eq!(ago("0001-01-01T00:00:00Z"), "never");
     }
 }

@@ -22,7 +22,7 @@ use args::KvCommand;
 pub(crate) async fn run(args: KvArgs) -> Result<(), CliError> {
     let KvArgs { jetstream, command } = args;
     // Read before the runtime traps Ctrl-C: a blocked read or question then still ends with it.
-    let prepared = values::prepare(&command)?;
+    let prepared = values::prepare(&command).await?;
     let mut interrupt = Interrupt::catch();
     let json = jetstream.json;
     let work = async {

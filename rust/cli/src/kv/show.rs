@@ -1,13 +1,14 @@
 //! What `add`, `edit` and `info` show of a bucket.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::bucket::Bucket;
 use crate::error::CliError;
 use crate::message::write_out;
-use crate::output::{Facts, bytes, commas, duration, json, local_time, long_duration, shown};
+use crate::output::{
+    Facts, ago_or_never, byte_count, byte_limit, commas, count, duration, json, local_time, long_duration,
+    nanoseconds, shown, text,
+};
 
 /// Prints a bucket. A stream of another shape is shown as far as it can be.
 pub(super) fn bucket(bucket: &Bucket, as_json: bool) -> Result<(), CliError> {
@@ -26,15 +27,15 @@ fn facts(bucket: &Bucket) -> Facts {
     facts.section("Configuration");
     facts.add("Bucket Name", &bucket.name);
     facts.add("History Kept", commas(bucket.history().try_into().unwrap_or_default()));
-    facts.add("Values Stored", commas(state["messages"].as_u64().unwrap_or_default()));
+    facts.add("Values Stored", count(&state["messages"]));
     facts.add("Compressed", (config["compression"] == "s2").to_string());
     facts.add("Per-Key TTL Supported", limit.is_some().to_string());
     facts.add_some("Limit Marker TTL", limit.map(long_duration));
     facts.add("Backing Store Kind", "JetStream");
     facts.add_some("Description", text(&config["description"]));
-    facts.add("Bucket Size", bytes(state["bytes"].as_u64().unwrap_or_default()));
-    facts.add("Maximum Bucket Size", size(&config["max_bytes"]));
-    facts.add("Maximum Value Size", size(&config["max_msg_size"]));
+    facts.add("Bucket Size", byte_count(&state["bytes"]));
+    facts.add("Maximum Bucket Size", byte_limit(&config["max_bytes"]));
+    facts.add("Maximum Value Size", byte_limit(&config["max_msg_size"]));
     facts
         .add("Maximum Age", nanoseconds(&config["max_age"]).map_or_else(|| "unlimited".to_owned(), duration));
     facts.add_some("JetStream Stream", text(&config["name"]));
@@ -66,8 +67,8 @@ fn origin(facts: &mut Facts, name: &str, source: &Value) {
     let stream = source["name"].as_str().unwrap_or_default();
     facts.add(name, shown(stream.strip_prefix("KV_").unwrap_or(stream)));
     facts.add_some("External API", text(&source["external"]["api"]));
-    facts.add("Last Seen", nanoseconds(&source["active"]).map_or_else(|| "never".to_owned(), long_duration));
-    facts.add("Lag", commas(source["lag"].as_u64().unwrap_or_default()));
+    facts.add("Last Seen", ago_or_never(&source["active"]));
+    facts.add("Lag", count(&source["lag"]));
 }
 
 /// What people have noted; the server's own notes begin with `_nats`.
@@ -80,23 +81,5 @@ fn metadata(facts: &mut Facts, metadata: &Value) {
     facts.section("Metadata");
     for (name, value) in own {
         facts.add(name, text(value).unwrap_or_default());
-    }
-}
-
-fn text(value: &Value) -> Option<String> {
-    value.as_str().filter(|text| !text.is_empty()).map(shown)
-}
-
-/// A duration of the API; `None` where none is set.
-fn nanoseconds(value: &Value) -> Option<Duration> {
-    let nanoseconds = value.as_i64().filter(|ns| (1..i64::MAX).contains(ns))?;
-    Some(Duration::from_nanos(nanoseconds.unsigned_abs()))
-}
-
-/// A limit in bytes.
-fn size(value: &Value) -> String {
-    match value.as_i64() {
-        Some(limit) if limit >= 0 => bytes(limit.unsigned_abs()),
-        _ => "unlimited".to_owned(),
     }
 }

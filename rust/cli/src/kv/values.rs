@@ -10,7 +10,7 @@ use super::args::{GetArgs, KvCommand};
 use super::bucket::Bucket;
 use super::entry::Operation;
 use super::list;
-use crate::ask::confirm;
+use crate::ask::agree;
 use crate::error::CliError;
 use crate::message::write_out;
 use crate::output::{commas, json_line, line, local_time, shown, shown_value};
@@ -23,7 +23,7 @@ const SHOWN_MAX: usize = 120;
 ///
 /// # Errors
 /// The input can't be read, or nobody agrees.
-pub(super) fn prepare(command: &KvCommand) -> Result<Option<Bytes>, CliError> {
+pub(super) async fn prepare(command: &KvCommand) -> Result<Option<Bytes>, CliError> {
     let question = match command {
         KvCommand::Put { value, .. } | KvCommand::Create { value, .. } => {
             return read_value(value.as_deref());
@@ -36,7 +36,8 @@ pub(super) fn prepare(command: &KvCommand) -> Result<Option<Bytes>, CliError> {
         }
         _ => return Ok(None),
     };
-    if confirm(&question)? { Ok(None) } else { Err(CliError::Refused) }
+    agree(&question, false).await?;
+    Ok(None)
 }
 
 /// What standard input has, if the value is to come from there.
@@ -183,9 +184,7 @@ pub(super) async fn revert(
     })?;
     if !force {
         line(&format!("Revision: {revision}\n\n{}\n", list::brief(&earlier.value)))?;
-        if !confirm(&format!("Really revert to revision {revision}"))? {
-            return Err(CliError::Refused);
-        }
+        agree(&format!("Really revert to revision {revision}"), false).await?;
     }
     bucket.put_after(session, key, earlier.value, last, None).await?;
     list::history(session, &bucket.name, key, json).await

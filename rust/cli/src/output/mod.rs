@@ -1,11 +1,20 @@
 //! What commands print: tables, facts, JSON, and texts that a terminal can take.
 
+mod api;
 mod facts;
+mod graph;
+mod progress;
 mod style;
 mod table;
 mod text;
 
+pub(crate) use api::{
+    ago_or_never, byte_count, byte_limit, count, limit, list, nanoseconds, since, text, text_or_empty, time,
+    time_ago,
+};
 pub(crate) use facts::Facts;
+pub(crate) use graph::{Graph, terminal_size};
+pub(crate) use progress::{Progress, Unit};
 pub(crate) use style::{Color, paint};
 pub(crate) use table::Table;
 pub(crate) use text::{bytes, commas, duration, local_time, long_duration, shown, shown_value};

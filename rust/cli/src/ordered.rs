@@ -1,0 +1,158 @@
+//! The messages of a stream in order, through a consumer that is made anew after an interruption.
+
+use std::time::Duration;
+
+use async_nats::jetstream::Message;
+use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy, push};
+use async_nats::{Client, Request};
+use futures_util::StreamExt;
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::connection::client_error;
+use crate::error::CliError;
+use crate::session::Session;
+
+/// How long the end of a consumer is waited for.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// What of a stream is read.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    /// Who reads, for people who look at the consumers.
+    pub(crate) reader: &'static str,
+    pub(crate) filter: String,
+    pub(crate) from: DeliverPolicy,
+    /// Without bodies.
+    pub(crate) is_headers_only: bool,
+}
+
+/// Messages in order: those that are there, then new ones as they come.
+pub(crate) struct Ordered {
+    messages: push::Ordered,
+    /// How many of those that were there at the beginning are still to come.
+    waiting: u64,
+    client: Client,
+    /// The subject that deletes the consumer.
+    end: String,
+}
+
+/// A delivered message and what its consumer says of it.
+pub(crate) struct Delivered {
+    pub(crate) message: Message,
+    pub(crate) sequence: u64,
+    /// When it was stored (RFC 3339).
+    pub(crate) time: String,
+    /// How many follow.
+    pub(crate) pending: u64,
+}
+
+impl Delivered {
+    /// Reads what a consumer says of a message.
+    ///
+    /// # Errors
+    /// It is no message of a consumer.
+    pub(crate) fn new(message: Message) -> Result<Self, CliError> {
+        let info = message.info().map_err(|error| CliError::Client(error.to_string()))?;
+        let time = Timestamp::from_nanosecond(info.published.unix_timestamp_nanos());
+        let time = time.map(|time| time.to_string()).unwrap_or_default();
+        let (sequence, pending) = (info.stream_sequence, info.pending);
+        Ok(Self { message, sequence, time, pending })
+    }
+}
+
+impl Ordered {
+    /// Makes the consumer.
+    ///
+    /// # Errors
+    /// The server makes none.
+    pub(crate) async fn open(session: &Session, stream: &str, what: Reading) -> Result<Self, CliError> {
+        let stream = session.context.get_stream_no_info(stream).await.map_err(client_error)?;
+        let config = push::OrderedConfig {
+            deliver_subject: session.connection.client.new_inbox(),
+            description: Some(what.reader.to_owned()),
+            filter_subject: what.filter,
+            replay_policy: ReplayPolicy::Instant,
+            deliver_policy: what.from,
+            headers_only: what.is_headers_only,
+            ..Default::default()
+        };
+        let consumer = stream.create_consumer(config).await.map_err(client_error)?;
+        let info = consumer.cached_info();
+        let waiting = info.num_pending;
+        let end = session.subject(&format!("CONSUMER.DELETE.{}.{}", info.stream_name, info.name));
+        let messages = consumer.messages().await.map_err(client_error)?;
+        let client = session.connection.client.clone();
+        Ok(Self { messages, waiting, client, end })
+    }
+
+    /// How many of those that were there at the beginning are still to come.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.waiting
+    }
+
+    /// The next message, when it comes.
+    ///
+    /// # Errors
+    /// The connection or the consumer is gone for good.
+    pub(crate) async fn next(&mut self) -> Result<Delivered, CliError> {
+        match self.messages.next().await {
+            Some(Ok(message)) => Delivered::new(message),
+            Some(Err(error)) => Err(client_error(error)),
+            None => Err(CliError::ConnectionLost),
+        }
+    }
+
+    /// Deletes the consumer, so that none is left behind until its inactive threshold.
+    pub(crate) async fn close(&mut self) {
+        if !self.end.is_empty() {
+            let request = Request::new().timeout(Some(CLOSING));
+            let _ = self.client.send_request(std::mem::take(&mut self.end), request).await;
+        }
+    }
+
+    /// The next of the messages that were there at the beginning; `None` after the last, when the consumer is gone too.
+    ///
+    /// # Errors
+    /// As [`Ordered::next`].
+    pub(crate) async fn next_stored(&mut self) -> Result<Option<Delivered>, CliError> {
+        if self.waiting == 0 {
+            self.close().await;
+            return Ok(None);
+        }
+        let delivered = self.next().await?;
+        self.waiting = delivered.pending;
+        Ok(Some(delivered))
+    }
+}
+
+/// Where to begin: at a sequence, at a time (RFC 3339), or with the first message.
+///
+/// # Errors
+/// The time is none.
+pub(crate) fn beginning(sequence: Option<u64>, time: Option<&str>) -> Result<DeliverPolicy, CliError> {
+    match (time, sequence.filter(|sequence| *sequence > 0)) {
+        (Some(time), _) => {
+            let policy = json!({ "deliver_policy": "by_start_time", "opt_start_time": time });
+            serde_json::from_value(policy)
+                .map_err(|error| CliError::Client(format!("{time:?} is no time: {error}")))
+        }
+        (None, Some(start_sequence)) => Ok(DeliverPolicy::ByStartSequence { start_sequence }),
+        (None, None) => Ok(DeliverPolicy::All),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_to_begin() {
+        assert_eq!(beginning(None, None).unwrap(), DeliverPolicy::All);
+        assert_eq!(beginning(Some(0), None).unwrap(), DeliverPolicy::All);
+        assert_eq!(beginning(Some(5), None).unwrap(), DeliverPolicy::ByStartSequence { start_sequence: 5 });
+        let policy = beginning(None, Some("2026-01-02T03:04:05Z")).unwrap();
+        assert!(matches!(policy, DeliverPolicy::ByStartTime { .. }), "{policy:?}");
+        assert!(beginning(None, Some("yesterday")).is_err());
+    }
+}

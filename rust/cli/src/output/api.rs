@@ -1,0 +1,101 @@
+//! Values of JetStream's API as texts. What is missing, or of another kind, is shown as nothing.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::text::{bytes, commas, local_time, long_duration, shown};
+
+/// A text that is there.
+pub(crate) fn text(value: &Value) -> Option<String> {
+    value.as_str().filter(|text| !text.is_empty()).map(shown)
+}
+
+/// A text, or nothing.
+pub(crate) fn text_or_empty(value: &Value) -> String {
+    text(value).unwrap_or_default()
+}
+
+/// A count.
+pub(crate) fn count(value: &Value) -> String {
+    commas(value.as_u64().unwrap_or_default())
+}
+
+/// A number of bytes.
+pub(crate) fn byte_count(value: &Value) -> String {
+    bytes(value.as_u64().unwrap_or_default())
+}
+
+/// A duration of the API, in nanoseconds; `None` where none is set.
+pub(crate) fn nanoseconds(value: &Value) -> Option<Duration> {
+    let nanoseconds = value.as_i64().filter(|ns| (1..i64::MAX).contains(ns))?;
+    Some(Duration::from_nanos(nanoseconds.unsigned_abs()))
+}
+
+/// A duration, or "never" where none is set.
+pub(crate) fn ago_or_never(value: &Value) -> String {
+    nanoseconds(value).map_or_else(|| "never".to_owned(), long_duration)
+}
+
+/// A limit in bytes.
+pub(crate) fn byte_limit(value: &Value) -> String {
+    match value.as_i64() {
+        Some(limit) if limit >= 0 => bytes(limit.unsigned_abs()),
+        _ => "unlimited".to_owned(),
+    }
+}
+
+/// A limit of a count: zero and less is none.
+pub(crate) fn limit(value: &Value) -> String {
+    match value.as_i64() {
+        Some(limit) if limit > 0 => commas(limit.unsigned_abs()),
+        _ => "unlimited".to_owned(),
+    }
+}
+
+/// How long ago a time of the server was; the year 1 stands for "never".
+pub(crate) fn time_ago(value: &Value) -> String {
+    since(value).map_or_else(|| "never".to_owned(), long_duration)
+}
+
+/// The time that has passed since a time of the server.
+pub(crate) fn since(value: &Value) -> Option<Duration> {
+    let time = value.as_str()?.parse::<Timestamp>().ok()?;
+    if time <= Timestamp::UNIX_EPOCH {
+        return None;
+    }
+    Some(Timestamp::now().duration_since(time).try_into().unwrap_or_default())
+}
+
+/// A time of the server as local time; `None` for the year 1.
+pub(crate) fn time(value: &Value) -> Option<String> {
+    since(value)?;
+    value.as_str().map(local_time)
+}
+
+/// The texts of a list, with commas between them.
+pub(crate) fn list(value: &Value) -> Option<String> {
+    let items: Vec<String> = value.as_array()?.iter().filter_map(text).collect();
+    Some(items.join(", ")).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_of_another_kind_are_no_panic() {
+        for value in [json!(null), json!([1]), json!({"a": 1}), json!(-1), json!("x"), json!(1e300)] {
+            let _ = (text(&value), count(&value), byte_count(&value), nanoseconds(&value));
+            let _ = (ago_or_never(&value), byte_limit(&value), limit(&value), time_ago(&value));
+            let _ = (time(&value), list(&value));
+        }
+        assert_eq!((limit(&json!(0)), limit(&json!(1234))), ("unlimited".to_owned(), "1,234".to_owned()));
+        assert_eq!(byte_limit(&json!(-1)), "unlimited");
+        assert_eq!(time_ago(&json!("0001-01-01T00:00:00Z")), "never");
+        assert_eq!(list(&json!(["a", 5, "b"])).as_deref(), Some("a, b"));
+    }
+}

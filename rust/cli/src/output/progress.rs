@@ -1,0 +1,93 @@
+//! Progress of long work: bytes or messages done, rate and time left, on a terminal.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use super::text::{bytes, commas, long_duration};
+
+/// Time between two drawings.
+const REDRAW: Duration = Duration::from_millis(100);
+/// Work that ends within this time shows no progress.
+const QUIET: Duration = Duration::from_secs(1);
+/// Characters of the bar.
+const WIDTH: u64 = 30;
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Bytes,
+    Count,
+}
+
+/// A line on standard error that is drawn again and again, if that is a terminal.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    total: u64,
+    done: u64,
+    unit: Unit,
+    began: Instant,
+    drawn: Option<Instant>,
+    is_shown: bool,
+}
+
+impl Progress {
+    /// Progress towards `total`; zero stands for "unknown". Draws nothing unless `is_wanted`.
+    pub(crate) fn new(total: u64, unit: Unit, is_wanted: bool) -> Self {
+        let is_shown = is_wanted && io::stderr().is_terminal();
+        Self { total, done: 0, unit, began: Instant::now(), drawn: None, is_shown }
+    }
+
+    /// Adds to what is done.
+    pub(crate) fn add(&mut self, done: u64) {
+        self.done = self.done.saturating_add(done);
+        let is_due = self.drawn.map_or(self.began.elapsed() >= QUIET, |drawn| drawn.elapsed() >= REDRAW);
+        if self.is_shown && is_due {
+            self.drawn = Some(Instant::now());
+            let line = line(self.done, self.total, self.unit, self.began.elapsed());
+            let mut output = io::stderr().lock();
+            let _ = write!(output, "\r\x1b[K{line}").and_then(|()| output.flush());
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.drawn.is_some() {
+            let _ = write!(io::stderr().lock(), "\r\x1b[K");
+        }
+    }
+}
+
+/// `[######      ] 1.2 MiB of 5.0 MiB, 300 KiB/s, 12.00s left`.
+fn line(done: u64, total: u64, unit: Unit, elapsed: Duration) -> String {
+    let shown = |amount: u64| if unit == Unit::Bytes { bytes(amount) } else { commas(amount) };
+    let rate = done as f64 / elapsed.as_secs_f64().max(0.001);
+    let mut text = String::new();
+    if let Some(filled) = done.min(total).saturating_mul(WIDTH).checked_div(total) {
+        let bar = "#".repeat(filled as usize) + &" ".repeat((WIDTH - filled) as usize);
+        let _ = write!(text, "[{bar}] {} of {}", shown(done), shown(total));
+    } else {
+        text.push_str(&shown(done));
+    }
+    let _ = write!(text, ", {}/s", shown(rate as u64));
+    if total > done && rate > 0.0 {
+        let left = Duration::try_from_secs_f64((total - done) as f64 / rate).unwrap_or_default();
+        let _ = write!(text, ", {} left", long_duration(left));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_rate_and_time_left() {
+        let text = line(1 << 20, 4 << 20, Unit::Bytes, Duration::from_secs(2));
+        assert!(text.starts_with("[#######   "), "{text}");
+        assert!(text.ends_with("] 1.0 MiB of 4.0 MiB, 512 KiB/s, 6.00s left"), "{text}");
+        assert_eq!(line(10, 0, Unit::Count, Duration::from_secs(5)), "10, 2/s");
+        let _ = line(u64::MAX, 1, Unit::Count, Duration::ZERO);
+    }
+}

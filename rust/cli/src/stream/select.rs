@@ -1,0 +1,70 @@
+//! The stream that a command is about: the one that is named, or one that is picked from a list.
+
+use serde_json::Value;
+
+use crate::ask;
+use crate::error::CliError;
+use crate::listing;
+use crate::session::Session;
+
+/// Error of the API: there is no such stream.
+const STREAM_NOT_FOUND: u64 = 10059;
+
+/// Which streams are offered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SelectBy {
+    /// Those of buckets too.
+    pub(crate) all: bool,
+    /// None at all.
+    pub(crate) no_select: bool,
+}
+
+impl SelectBy {
+    pub(crate) fn all(all: bool) -> Self {
+        Self { all, no_select: false }
+    }
+}
+
+/// Whether a stream belongs to a bucket, an object store or MQTT.
+pub(crate) fn is_internal(name: &str) -> bool {
+    ["KV_", "OBJ_", "$MQTT_"].iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// What the server says of a stream.
+///
+/// # Errors
+/// [`CliError::NoStream`] if there is none.
+pub(super) async fn info(session: &mut Session, name: &str) -> Result<Value, CliError> {
+    match session.ask(&format!("STREAM.INFO.{name}"), None).await {
+        Err(CliError::Api { err_code: STREAM_NOT_FOUND, .. }) => Err(CliError::NoStream(name.to_owned())),
+        result => result,
+    }
+}
+
+/// The name of a stream, and what the server says of it. Without a name, or one that is not there, the streams are
+/// offered on the terminal.
+///
+/// # Errors
+/// There is no such stream, and nobody can pick one.
+pub(crate) async fn select(
+    session: &mut Session,
+    name: Option<String>,
+    by: SelectBy,
+) -> Result<(String, Value), CliError> {
+    if let Some(name) = name {
+        match info(session, &name).await {
+            Err(CliError::NoStream(_)) if ask::is_interactive() && !by.no_select => {
+                crate::console::say(format_args!("there is no stream {name}"));
+            }
+            result => return result.map(|info| (name, info)),
+        }
+    }
+    let mut names = listing::stream_names(session, None).await?;
+    names.retain(|name| by.all || !is_internal(name));
+    if names.is_empty() {
+        return Err(CliError::Client("there are no streams".to_owned()));
+    }
+    let name = ask::choose("Select a Stream", &names, "the name of a stream").await?;
+    let info = info(session, &name).await?;
+    Ok((name, info))
+}

@@ -1,0 +1,158 @@
+"""Command lines run in the `nats` tool and in `stonechat`, and what they leave on a server."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import shlex
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import nats
+import pytest
+
+from tests.support import binaries
+from tests.support.process import ServerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+CONFIG = "jetstream { store_dir: js }"
+
+
+def execute(
+    program: Path,
+    line: str,
+    server: ServerProcess,
+    *,
+    stdin: bytes | None = None,
+    timeout: float = 30,
+    environment: dict[str, str] | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Runs a line of a tool without a terminal, a context or colours, in the server's folder."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("NATS_", "XDG_"))}
+    variables |= {"NATS_URL": f"nats://127.0.0.1:{server.port}", "HOME": str(server.directory), "TZ": "UTC"}
+    return subprocess.run(
+        [program, *shlex.split(line)],
+        input=b"" if stdin is None else stdin,
+        capture_output=True,
+        timeout=timeout,
+        check=False,
+        env=variables | (environment or {}),
+        cwd=server.directory,
+    )
+
+
+class Stored(NamedTuple):
+    """What a stream holds, as far as it does not depend on time."""
+
+    config: dict[str, Any]
+    messages: list[tuple[int, str, str, str]]
+    consumers: dict[str, dict[str, Any]]
+
+
+async def effects(server: ServerProcess) -> dict[str, Stored]:
+    """All streams of a server."""
+    client = await nats.connect(f"nats://127.0.0.1:{server.port}")
+
+    async def ask(call: str, body: object) -> dict[str, Any]:
+        answer = await client.request(f"$JS.API.{call}", json.dumps(body).encode())
+        told: dict[str, Any] = json.loads(answer.data)
+        return told
+
+    found = {}
+    for stream in (await ask("STREAM.LIST", {}))["streams"] or []:
+        config = stream["config"]
+        # What tools and servers note there about themselves.
+        own = without_reserved(config.pop("metadata", None))
+        if own:
+            config["metadata"] = own
+        messages = []
+        for sequence in range(stream["state"]["first_seq"], stream["state"]["last_seq"] + 1):
+            message = (await ask(f"STREAM.MSG.GET.{config['name']}", {"seq": sequence})).get("message")
+            if message is not None:
+                headers = base64.b64decode(message.get("hdrs", "")).decode()
+                # A copied message names its consumer, by chance.
+                kept = sorted(
+                    line
+                    for line in headers.split("\r\n")
+                    if line.startswith(("KV-", "Nats-")) and not line.startswith("Nats-Stream-Source")
+                )
+                messages.append((sequence, message["subject"], message.get("data", ""), "\n".join(kept)))
+        consumers = (await ask(f"CONSUMER.LIST.{config['name']}", {}))["consumers"] or []
+        found[config["name"]] = Stored(config, messages, {entry["name"]: consumer(entry) for entry in consumers})
+    await client.close()
+    return found
+
+
+def without_reserved(metadata: dict[str, str] | None) -> dict[str, str]:
+    """What people have noted, without the notes of servers and tools."""
+    return {name: value for name, value in (metadata or {}).items() if not name.startswith(("_nats.", "io.nats."))}
+
+
+def consumer(info: dict[str, Any]) -> dict[str, Any]:
+    """A consumer's configuration and where it stands, without times."""
+    config = dict(info["config"])
+    config["metadata"] = without_reserved(config.get("metadata"))
+    standing = {name: info.get(name) for name in ("num_ack_pending", "num_redelivered", "num_pending", "paused")}
+    places = {name: info[name]["stream_seq"] for name in ("delivered", "ack_floor")}
+    return config | standing | places
+
+
+def json_keys(value: object, path: str = "") -> set[str]:
+    """The paths of all fields of a JSON value; lists count by their first items, and metadata as one field."""
+    if isinstance(value, list):
+        return json_keys(value[0], f"{path}[]") if value else set()
+    if not isinstance(value, dict) or path.endswith("metadata"):
+        return {path}
+    return {path}.union(*(json_keys(inner, f"{path}.{name}") for name, inner in value.items()))
+
+
+def compare(
+    program: Path, command: Path, lines: Iterable[str], *, better: frozenset[str] = frozenset(), config: str = CONFIG
+) -> str:
+    """Runs the lines in both tools, each on a server of its own, and tells what differs.
+
+    Compared are whether a line fails, the JSON keys of lines with `--json` that print one object in both, and what
+    is stored in the end. The lines in `better` may end otherwise.
+    """
+    tool = binaries.nats_tool()
+    if tool is None:
+        pytest.skip("there is no nats tool: set NATS_TOOL (scripts/nats-tool.sh builds it where Go is)")
+    differing = []
+    with ExitStack() as stack, ThreadPoolExecutor(2) as pool:
+        theirs, ours = (stack.enter_context(ServerProcess(program, config)) for _ in range(2))
+        for line in lines:
+            runs = pool.map(execute, (tool, command), (line, line), (theirs, ours))
+            expected, got = runs
+            # Wrong usage is 1 there and 2 here, as clap has it.
+            if bool(expected.returncode) != bool(got.returncode) and line not in better:
+                differing.append(
+                    f"{line}: nats {expected.returncode} {expected.stdout!r} {expected.stderr!r}, "
+                    f"stonechat {got.returncode} {got.stdout!r} {got.stderr!r}"
+                )
+            elif "--json" in line and got.returncode == 0 and line not in better:
+                differing.extend(differing_keys(line, expected.stdout, got.stdout))
+        left, right = asyncio.run(effects(theirs)), asyncio.run(effects(ours))
+        differing.extend(
+            f"stream {name}: nats {left.get(name)}, stonechat {right.get(name)}"
+            for name in left.keys() | right.keys()
+            if left.get(name) != right.get(name)
+        )
+    return "\n".join(differing)
+
+
+def differing_keys(line: str, expected: bytes, got: bytes) -> Iterator[str]:
+    """The keys that the tool prints and we do not; outputs of other shapes are not compared."""
+    try:
+        theirs, ours = json.loads(expected), json.loads(got)
+    except json.JSONDecodeError:
+        return
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for path in sorted(json_keys(theirs) - json_keys(ours)):
+            yield f"{line}: only nats has the key {path}"
