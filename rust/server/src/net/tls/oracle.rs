@@ -69,7 +69,8 @@ impl Outcome {
     /// reason, nor with the same alert: rustls' buffered interface refuses some by the length that they claim, without an
     /// alert, before the other one looks into them, or at their type.
     fn comparable(&self, other: &Self) -> Self {
-        let is_unreadable = |side: &Self| side.end.as_deref().is_some_and(|end| end.starts_with("Failed: InvalidMessage"));
+        let is_unreadable =
+            |side: &Self| side.end.as_deref().is_some_and(|end| end.starts_with("Failed: InvalidMessage"));
         let mut outcome = self.clone();
         if self.is_failed() && other.is_failed() && (is_unreadable(self) || is_unreadable(other)) {
             (outcome.end, outcome.client) = (Some("Failed".to_owned()), None);
