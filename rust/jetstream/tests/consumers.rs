@@ -60,6 +60,12 @@ struct World {
     acks: BTreeMap<String, (String, u64)>,
     next: u64,
     storage: &'static str,
+    /// Changes may be refused for want of room.
+    may_be_full: bool,
+    /// Limits were lowered and have yet to be raised.
+    is_limited: bool,
+    /// Changes and acknowledgements that were refused.
+    refused: usize,
 }
 
 const SUBJECTS: [&str; 4] = ["s.a", "s.b", "s.c.x", "s.c.y"];
@@ -91,6 +97,9 @@ impl World {
             acks: BTreeMap::new(),
             next: 0,
             storage,
+            may_be_full: false,
+            is_limited: false,
+            refused: 0,
         };
         world.ask("STREAM.CREATE.S", &world.config(-1, -1));
         let filters: &[&'static [&'static str]] = match retention {
@@ -174,10 +183,18 @@ impl World {
         let mut out = Vec::new();
         self.engine.take_ready(|o| {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            out.push((text(o.to), text(o.subject), text(o.reply), o.payload().to_vec(), o.delivery));
+            let is_refused = o.headers().starts_with(b"NATS/1.0 503");
+            out.push((
+                text(o.to),
+                text(o.subject),
+                text(o.reply),
+                o.payload().to_vec(),
+                o.delivery,
+                is_refused,
+            ));
         });
         let mut answer = Value::Null;
-        for (to, subject, reply, payload, delivery) in out {
+        for (to, subject, reply, payload, delivery, is_refused) in out {
             if let Some((id, sequence)) = delivery {
                 self.delivered(id, sequence, &subject, reply);
             } else if to == wanted {
@@ -187,6 +204,9 @@ impl World {
                 if let Some(sequence) = ack["seq"].as_u64().filter(|_| ack.get("error").is_none()) {
                     self.stored.insert(sequence, stored);
                 }
+            } else if is_refused && self.acks.remove(&to).is_some() {
+                assert!(self.may_be_full, "an acknowledgement was refused");
+                self.refused += 1;
             } else if let Some((name, sequence)) = self.acks.remove(&to) {
                 let consumer = self.consumers.get_mut(&name).expect("a consumer");
                 consumer.acked.insert(sequence);
@@ -248,6 +268,9 @@ impl World {
     fn step(&mut self, random: &mut Random) {
         self.now += random.below(200_000_000) as i64;
         self.engine.set_time(self.now);
+        if self.is_limited {
+            self.raise_limits(true);
+        }
         let name = self.pick(random);
         let id = self.ids[&name];
         match random.below(16) {
@@ -262,13 +285,17 @@ impl World {
             9..13 => self.acknowledge(&name, random),
             13 if random.one_in(3) => {
                 let Some(sequence) = self.any_stored(random) else { return };
-                self.ask("STREAM.MSG.DELETE.S", &json!({"seq": sequence, "no_erase": true}));
-                self.removed.insert(sequence);
+                let answer = self.ask("STREAM.MSG.DELETE.S", &json!({"seq": sequence, "no_erase": true}));
+                if self.is_done(&answer) {
+                    self.removed.insert(sequence);
+                }
             }
             14 if random.one_in(8) => {
                 let Some(sequence) = self.any_stored(random) else { return };
-                self.ask("STREAM.PURGE.S", &json!({"seq": sequence}));
-                self.removed.extend(1..sequence);
+                let answer = self.ask("STREAM.PURGE.S", &json!({"seq": sequence}));
+                if self.is_done(&answer) {
+                    self.removed.extend(1..sequence);
+                }
             }
             14 if random.one_in(4) => self.remove_many(random),
             15 => self.now += 1_500_000_000,
@@ -305,8 +332,10 @@ impl World {
                     gone.retain(|sequence| *sequence < below);
                     request["seq"] = json!(below);
                 }
-                self.ask("STREAM.PURGE.S", &request);
-                self.removed.extend(gone);
+                let answer = self.ask("STREAM.PURGE.S", &request);
+                if self.is_done(&answer) {
+                    self.removed.extend(gone);
+                }
             }
             3 => {
                 self.removed.extend(on(subject));
@@ -319,12 +348,33 @@ impl World {
             _ => {
                 let most = 1 + random.below(5) as i64;
                 let (all, each) = if random.one_in(2) { (most, -1) } else { (-1, most) };
-                self.ask("STREAM.UPDATE.S", &self.config(all, each));
+                let answer = self.ask("STREAM.UPDATE.S", &self.config(all, each));
+                if !self.is_done(&answer) {
+                    return;
+                }
                 let left = self.existing();
                 self.removed.extend(there.keys().filter(|sequence| !left.contains_key(sequence)));
-                self.ask("STREAM.UPDATE.S", &self.config(-1, -1));
+                self.raise_limits(false);
             }
         }
+    }
+
+    /// Raises limits that were lowered, which a full disk may put off. What went meanwhile is nobody's.
+    fn raise_limits(&mut self, was_put_off: bool) {
+        let answer = self.ask("STREAM.UPDATE.S", &self.config(-1, -1));
+        self.is_limited = !self.is_done(&answer);
+        if was_put_off && !self.is_limited {
+            let left = self.existing();
+            self.removed.extend(self.stored.keys().filter(|sequence| !left.contains_key(sequence)));
+        }
+    }
+
+    /// Whether a request was carried out. On a full disk it may be refused, and only there.
+    fn is_done(&mut self, answer: &Value) -> bool {
+        let is_refused = answer["error"]["err_code"] == 10_047;
+        assert!(self.may_be_full || !is_refused, "{answer}");
+        self.refused += usize::from(is_refused);
+        !is_refused
     }
 
     fn any_stored(&self, random: &mut Random) -> Option<u64> {
@@ -537,6 +587,7 @@ fn a_full_disk_lets_consumers_go_on() {
             world.step(&mut random);
             world.settle(None);
         }
+        world.may_be_full = true;
         for _ in 0..3 {
             for full in [true, false] {
                 [&store.log, &store.catalogue, &store.streams]
@@ -546,10 +597,15 @@ fn a_full_disk_lets_consumers_go_on() {
                     world.step(&mut random);
                     world.settle(None);
                 }
-                // Reads are answered all the while.
+                // Acknowledgements and reads are answered all the while.
+                assert!(world.acks.is_empty(), "seed {seed}: {:?}", world.acks);
                 assert!(world.ask("STREAM.INFO.S", &Value::Null).get("error").is_none(), "seed {seed}");
             }
         }
+        if world.is_limited {
+            world.raise_limits(true);
+        }
+        world.may_be_full = false;
         store = store.map(|disk| disk.power_cut(&mut random));
         world.reopen(&store, Durability::Synced);
         for consumer in world.consumers.values_mut() {
@@ -558,5 +614,70 @@ fn a_full_disk_lets_consumers_go_on() {
             }
         }
         world.drain(&format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn a_disk_without_room_refuses_changes_as_a_whole() {
+    for seed in seeds(6) {
+        let mut random = Random(seed ^ 0x4321);
+        let store = Store::new(seed);
+        let mut world = World::new(&store, Durability::Synced, &mut random, "file");
+        world.ask("STREAM.CREATE.T", &json!({"name": "T", "subjects": ["t"]}));
+        for _ in 0..40 {
+            world.step(&mut random);
+            world.settle(None);
+        }
+        store.disks().iter().for_each(|disk| disk.faults(|faults| faults.full = true));
+        world.may_be_full = true;
+        // Takes the last room: each purge is a record of the log.
+        let purge = |world: &mut World| world.ask("STREAM.PURGE.T", &Value::Null);
+        let is_refused = (0..5000).any(|_| purge(&mut world)["error"]["err_code"] == 10_047);
+        assert!(is_refused, "seed {seed}");
+        let there = world.existing();
+        let of_consumer = |world: &mut World| {
+            let info = world.ask("CONSUMER.INFO.S.c0", &Value::Null);
+            json!([info["config"], info["num_ack_pending"], info["ack_floor"]["stream_seq"]])
+        };
+        let consumer = of_consumer(&mut world);
+        let config = world.config(1, 1);
+        for (path, payload) in [
+            ("STREAM.PURGE.S", Value::Null),
+            ("STREAM.PURGE.S", json!({"filter": "s.>"})),
+            ("STREAM.PURGE.S", json!({"seq": 1_000_000})),
+            ("STREAM.MSG.DELETE.S", json!({"seq": there.keys().next().copied().unwrap_or(1)})),
+            ("STREAM.UPDATE.S", config),
+            ("STREAM.DELETE.S", Value::Null),
+            ("STREAM.CREATE.U", json!({"name": "U", "subjects": ["u"]})),
+            ("CONSUMER.CREATE.S.c9", json!({"stream_name": "S", "config": {"name": "c9"}})),
+            ("CONSUMER.PAUSE.S.c0", json!({"pause_until": "2100-01-01T00:00:00Z"})),
+            ("CONSUMER.RESET.S.c0", Value::Null),
+            ("CONSUMER.DELETE.S.c0", Value::Null),
+        ] {
+            let answer = world.ask(path, &payload);
+            assert_eq!(answer["error"]["err_code"], 10_047, "seed {seed}: {path} {answer}");
+        }
+        let (asked, before) = (world.consumers.clone(), world.refused);
+        for (name, id) in world.ids.clone() {
+            for (sequence, reply) in &asked[&name].open {
+                let rest = reply.splitn(5, '.').nth(4).expect("the rest");
+                world.acks.insert("ack".to_owned(), (name.clone(), *sequence));
+                world.engine.ack(id, rest.as_bytes(), b"ack", b"+ACK");
+                world.collect();
+                assert!(world.acks.is_empty(), "seed {seed}: {name} {sequence}");
+            }
+        }
+        let open = asked.values().map(|consumer| consumer.open.len()).sum::<usize>();
+        assert_eq!(world.refused - before, open, "seed {seed}");
+        assert_eq!(world.existing(), there, "seed {seed}");
+        assert_eq!(of_consumer(&mut world), consumer, "seed {seed}");
+
+        store.disks().iter().for_each(|disk| disk.faults(|faults| faults.full = false));
+        world.now += 1_000_000_000;
+        world.settle(None);
+        world.may_be_full = false;
+        assert_eq!(purge(&mut world)["success"], true, "seed {seed}");
+        assert_eq!(world.ask("STREAM.PURGE.S", &Value::Null)["success"], true, "seed {seed}");
+        assert_eq!(world.existing(), BTreeMap::new(), "seed {seed}");
     }
 }

@@ -22,8 +22,10 @@ const PADDING: u8 = 4;
 const PAGE_LEN: u64 = 4096;
 /// The log is written anew when it is so many times longer than what it says.
 const REWRITE_FACTOR: u64 = 4;
-/// But not before it has this many bytes.
+/// But not before it has this many bytes, or fills a file, which is shorter on a small disk.
 const REWRITE_LEN: u64 = 1 << 20;
+/// The length in bytes of its files on the smallest disks.
+const FILE_LEN_MIN: u64 = 64 << 10;
 
 /// Room in bytes that is kept for commits on a full disk, at most.
 const RESERVED_MAX: u64 = 256 << 10;
@@ -113,6 +115,7 @@ impl<D: Disk> Catalogue<D> {
         let (fill, reserve) = (Fill::Allocated, false);
         let options = Options {
             file_len: REWRITE_LEN,
+            file_len_min: FILE_LEN_MIN,
             fill,
             reserve,
             keys,
@@ -160,9 +163,8 @@ impl<D: Disk> Catalogue<D> {
             };
             self.live = self.live + len - old.map_or(0, |v| v.len() as u64);
         }
-        if self.rewritten.is_none()
-            && self.log.end() - self.start > (REWRITE_FACTOR * self.live).max(REWRITE_LEN)
-        {
+        let least = REWRITE_LEN.min(self.log.file_len());
+        if self.rewritten.is_none() && self.log.end() - self.start > (REWRITE_FACTOR * self.live).max(least) {
             match self.rewrite() {
                 // The commit is there; the next one tries again.
                 Err(Error::Full { .. }) | Ok(()) => {}
@@ -282,6 +284,23 @@ mod tests {
                 sync(&mut catalogue);
             }
             disk.faults(|faults| faults.full = false);
+        }
+    }
+
+    #[test]
+    fn a_small_disk_gets_small_files() {
+        let disk = SimDisk::default();
+        let capacity = 400 << 10;
+        disk.faults(|faults| faults.capacity = Some(capacity));
+        let (mut catalogue, _) =
+            Catalogue::open(Arc::new(disk.clone()), 1, Keyring::default()).expect("opened");
+        for turn in 0..1000_u64 {
+            let changes = (0..5).map(|key| (key, Some(vec![turn as u8; 200]))).collect();
+            catalogue.commit(changes).expect("room");
+            sync(&mut catalogue);
+            catalogue.reserve().expect("room");
+            let used = capacity - disk.free().expect("known");
+            assert!(used <= 4 * FILE_LEN_MIN, "{used} bytes after commit {turn}");
         }
     }
 

@@ -57,6 +57,9 @@ pub struct Request<'a> {
 /// What an answer says, behind its type.
 pub(crate) type Answer = Map<String, Value>;
 
+/// Bytes that the log needs, beside the request, for a record that it holds twice.
+const TWICE: usize = 8 << 10;
+
 /// An answer, and the fields that are there when it is an error.
 pub(crate) struct Reply {
     kind: &'static str,
@@ -142,7 +145,7 @@ impl<D: Disk> Engine<D> {
         } else if !is_level_met(request.headers) {
             Err(error::REQUIRED_API_LEVEL.error())
         } else {
-            Ok(())
+            self.check_room_for(&tokens, request)
         };
         let reply = match checked {
             Ok(()) => match self.dispatch(&tokens, request) {
@@ -193,6 +196,26 @@ impl<D: Disk> Engine<D> {
         }
     }
 
+    /// Refuses a request for which the log has no room, before any of it is done.
+    fn check_room_for(&mut self, tokens: &[&str], request: &Request<'_>) -> Result<(), ApiError> {
+        let (frees_room, len) = match *tokens {
+            ["STREAM", "PURGE", name] | ["STREAM", "MSG", "DELETE", name] => {
+                let group = self.find(request.account, name).ok();
+                if group.and_then(|group| self.streams.get(&group)).is_some_and(|s| !s.is_logged()) {
+                    return Ok(());
+                }
+                (true, request.payload.len())
+            }
+            ["STREAM", "DELETE", _] | ["CONSUMER", "DELETE", _, _] => (true, TWICE),
+            ["STREAM", "CREATE" | "UPDATE" | "RESTORE", _] | ["CONSUMER", "PAUSE" | "RESET", _, _] => {
+                (false, TWICE + 3 * request.payload.len())
+            }
+            ["CONSUMER", ref rest @ ..] if is_create(rest) => (false, TWICE + 3 * request.payload.len()),
+            _ => return Ok(()),
+        };
+        self.check_change(frees_room, len)
+    }
+
     /// Sends an answer, and tells those who watch the API.
     pub(super) fn answer(&mut self, request: &Request<'_>, reply: Reply) {
         let mut body = Map::new();
@@ -220,8 +243,8 @@ impl<D: Disk> Engine<D> {
             }
         }
         self.requests.spend_bytes(body.len());
-        // While nothing can be written, who only looks is not kept waiting.
-        let waits = self.is_ahead() && !(self.refuses.is_some() && is_read(reply.kind));
+        // While nothing can be written, reads and refusals do not wait.
+        let waits = self.is_ahead() && !(self.refuses.is_some() && (failed || is_read(reply.kind)));
         let message =
             Outgoing { account, subject: request.reply, payload: body.as_bytes(), ..Outgoing::default() };
         self.outbox.push(waits, &message);

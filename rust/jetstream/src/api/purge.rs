@@ -8,12 +8,17 @@ use stonechat_store::messages::{Messages, Progress, SubjectState};
 use super::long::{Long, STEP};
 use super::requests::PurgeRequest;
 use super::{Reply, Request, fields};
-use crate::engine::Engine;
+use crate::engine::{Engine, Stream};
 use crate::error::{self, ApiError};
 use crate::stream::Entry;
 
 /// What it costs of a step to take out a message.
 const REMOVAL: usize = 8;
+
+/// Bytes of a sequence in the log, at most.
+const SEQUENCE_LEN: usize = 10;
+/// Bytes that the log must have left for a purge on a full disk, at most: checkpoints make room meanwhile.
+const PURGE_LEN_MAX: usize = 256 << 10;
 
 /// A purge on its way.
 #[derive(Debug)]
@@ -142,6 +147,18 @@ impl<D: Disk> Engine<D> {
         }
     }
 
+    /// Refuses to take out `count` messages for which the log has no room: at first, all that are to go.
+    fn check_purge(&mut self, purge: &Purge, is_first: bool, count: usize) -> Result<(), ApiError> {
+        let is_logged = self.streams.get(&purge.group).is_some_and(Stream::is_logged);
+        if self.refuses.is_none() || !is_logged {
+            return Ok(());
+        }
+        let later = if is_first { purge.left.min(purge.below) } else { 0 };
+        let len =
+            usize::try_from(later).unwrap_or(usize::MAX).saturating_add(count).saturating_mul(SEQUENCE_LEN);
+        self.check_change(true, len.min(PURGE_LEN_MAX))
+    }
+
     /// Takes out some messages.
     fn purge_some(&mut self, purge: &mut Purge, budget: &mut usize) -> Result<(), ApiError> {
         let Some(stream) = self.streams.get(&purge.group) else {
@@ -174,9 +191,11 @@ impl<D: Disk> Engine<D> {
                 None => Stage::Done { first: None },
             };
         }
+        let is_first = purge.purged == 0;
         purge.left -= sequences.len() as u64;
         purge.purged += sequences.len() as u64;
         if !sequences.is_empty() {
+            self.check_purge(purge, is_first, sequences.len())?;
             self.change(purge.group, &Entry::Remove { sequences: &sequences })?;
         }
         Ok(())

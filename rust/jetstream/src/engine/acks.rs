@@ -17,10 +17,18 @@ use crate::time::show_duration;
 impl<D: Disk> Engine<D> {
     /// An acknowledgement; `rest` is its subject behind the consumer's name.
     pub fn ack(&mut self, id: u32, rest: &[u8], reply: &[u8], payload: &[u8]) {
-        let at = AckSubject::parse(rest);
+        let mut at = AckSubject::parse(rest);
+        let verb = Verb::parse(payload);
+        if self.refuses.is_some() && !reply.is_empty() && at.is_some() && !self.has_room_for_ack(id) {
+            match verb {
+                // The message comes again; the request holds.
+                Verb::Next(_) => at = None,
+                _ => return self.refuse_ack(id, reply),
+            }
+        }
         let mut answers = at.is_some();
         let mut is_ack = false;
-        match Verb::parse(payload) {
+        match verb {
             Verb::Ack => {
                 is_ack = true;
                 answers = at.is_some_and(|at| self.acked(id, at, true));
@@ -49,6 +57,26 @@ impl<D: Disk> Engine<D> {
             let out = Outgoing { account: stream.account, subject: reply, ..Outgoing::default() };
             self.outbox.push(waits, &out);
         }
+    }
+
+    /// Whether an acknowledgement that is to be answered can be logged.
+    fn has_room_for_ack(&mut self, id: u32) -> bool {
+        let is_logged = self.consumers.get(&id).is_some_and(|c| c.is_logged);
+        !is_logged || self.check_change(true, 0).is_ok()
+    }
+
+    /// Answers an acknowledgement that was not carried out as if nobody had taken it, which all clients report as an error.
+    fn refuse_ack(&mut self, id: u32, reply: &[u8]) {
+        let Some(c) = self.consumers.get(&id) else { return };
+        let Some(stream) = self.streams.get(&c.stream) else { return };
+        send_status(
+            &mut self.outbox,
+            stream.account,
+            false,
+            reply,
+            "503 Insufficient Storage Resources",
+            None,
+        );
     }
 
     /// Tells whether it is to be answered.

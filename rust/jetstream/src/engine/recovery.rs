@@ -139,6 +139,7 @@ impl<D: Disk> Engine<D> {
         };
         let log_options = wal::Options {
             file_len: options.sizes.log_file,
+            file_len_min: wal::Options::default().file_len_min,
             fill,
             reserve: fill != Fill::Sparse,
             keys: keys.clone(),

@@ -13,6 +13,13 @@ const LOOK_EVERY: i64 = 250_000_000;
 /// More bytes than a record of the log has beside its message.
 const RECORD_OVERHEAD: usize = 256;
 
+/// Bytes of the log that changes leave free for what follows from requests: consumers' changes, removals of messages. Changes that free room
+/// on the disk leave less than others. On small disks both are a part of a file of the log.
+const MARGIN: u64 = 64 << 10;
+const MARGIN_OF_REMOVALS: u64 = 8 << 10;
+const MARGIN_SHARE: u64 = 8;
+const MARGIN_OF_REMOVALS_SHARE: u64 = 64;
+
 /// What a checkpoint changes in the catalogue.
 pub(super) type Changes = Vec<(u64, Option<Vec<u8>>)>;
 
@@ -78,6 +85,27 @@ impl<D: Disk> Engine<D> {
             return Err(refusal.clone());
         }
         match self.log.make_room((messages * RECORD_OVERHEAD + len) as u64) {
+            Err(wal::Error::Full { .. }) => {
+                self.disk_full();
+                Err(error::STORAGE_RESOURCES_EXCEEDED.error())
+            }
+            // Another failure comes again when the log is written.
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the log has room for a change of `len` bytes that is to be answered; reserves are given up for it. If not, the change is
+    /// refused before any of it is done, so that no answer waits for room. `frees_room`: the change removes something.
+    pub(crate) fn check_change(&mut self, frees_room: bool, len: usize) -> Result<(), ApiError> {
+        if let Some(refusal) = self.refuses.as_ref().filter(|_| !self.lacks_room()) {
+            return Err(refusal.clone());
+        }
+        let file_len = self.log.file_len();
+        let margin = match frees_room {
+            true => MARGIN_OF_REMOVALS.min(file_len / MARGIN_OF_REMOVALS_SHARE),
+            false => MARGIN.min(file_len / MARGIN_SHARE),
+        };
+        match with_reserve(&mut self.log, |log| log.make_room((RECORD_OVERHEAD + len) as u64 + margin)) {
             Err(wal::Error::Full { .. }) => {
                 self.disk_full();
                 Err(error::STORAGE_RESOURCES_EXCEEDED.error())

@@ -89,6 +89,8 @@ pub enum Fill {
 pub struct Options {
     /// Bytes of a file, at most; a longer frame gets a file of its own length, and files are shorter on a small disk.
     pub file_len: u64,
+    /// Bytes of a new file on the smallest disks, at least.
+    pub file_len_min: u64,
     /// How new files get their room.
     pub fill: Fill,
     /// Whether room is kept for the time when the disk is full.
@@ -107,6 +109,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             file_len: 64 << 20,
+            file_len_min: 512 << 10,
             fill: Fill::Zeros,
             reserve: false,
             keys: Keyring::default(),

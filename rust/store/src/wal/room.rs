@@ -14,8 +14,6 @@ use crate::disk::{Disk, DiskFile, is_full};
 const RESERVE: &str = "reserve";
 /// A new file takes at most this part of the free space.
 const SHARE: u64 = 16;
-/// The usual length of a file on the smallest disks, in bytes.
-const FILE_LEN_MIN: u64 = 512 << 10;
 /// The shortest file that the log makes for want of room, in bytes.
 const FILE_LEN_LEAST: u64 = 64 << 10;
 
@@ -62,7 +60,7 @@ impl<D: Disk> Log<D> {
 
     /// Whether the disk has room for more than what is reserved, so that writing may go on after the disk was full.
     pub fn has_room(&self) -> bool {
-        let needed = 2 * FILE_LEN_MIN.min(self.options.file_len);
+        let needed = 2 * self.options.file_len_min.min(self.options.file_len);
         !self.options.reserve || self.disk.free().is_none_or(|free| free >= needed)
     }
 
@@ -91,7 +89,7 @@ impl<D: Disk> Log<D> {
     fn usual_len(&self) -> u64 {
         let max = self.options.file_len;
         let share = self.disk.free().map_or(max, |free| free / SHARE);
-        (share & !4095).clamp(FILE_LEN_MIN.min(max), max)
+        (share & !4095).clamp(self.options.file_len_min.min(max), max)
     }
 
     /// Creates a file for `needed` bytes, of the usual length if there is room for that.

@@ -9,6 +9,7 @@ use crate::encryption::Cipher;
 fn options(keys: &Keyring) -> Options {
     Options {
         file_len: 16 << 10,
+        file_len_min: 16 << 10,
         fill: Fill::Zeros,
         reserve: false,
         keys: keys.clone(),
