@@ -44,9 +44,17 @@ impl ApiError {
     pub fn with(mut self, name: &str, value: impl std::fmt::Display) -> Self {
         let place = format!("{{{name}}}");
         debug_assert!(self.description.contains(&place), "{place} in {:?}", self.description);
-        self.description = Cow::Owned(self.description.replacen(&place, &value.to_string(), 1));
+        self.description = Cow::Owned(self.description.replacen(&place, shown(&value.to_string()), 1));
         self
     }
+}
+
+/// Bytes of a text of a client's that an error shows at most; nats-server has no limit.
+const SHOWN_MAX: usize = 16 << 10;
+
+/// What an error shows of a text.
+pub(crate) fn shown(text: &str) -> &str {
+    &text[..text.floor_char_boundary(SHOWN_MAX)]
 }
 
 macro_rules! errors {

@@ -59,6 +59,10 @@ impl World {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             answers.push((text(out.to), text(head), payload.to_vec()));
         });
+        while let Some(job) = self.engine.next_job() {
+            let done = job.run();
+            self.engine.job_done(done);
+        }
     }
 
     /// How many turns pass until there is an answer to `reply`, and the last one.

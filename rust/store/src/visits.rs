@@ -6,15 +6,15 @@ thread_local! {
     static VISITS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Takes note of a message or a place in an index that is looked at.
+/// Takes note of a message or a place in an index that is looked at; or of a value of a request, or a header.
 #[inline]
-pub(crate) fn note() {
+pub fn note() {
     if cfg!(debug_assertions) {
         VISITS.set(VISITS.get() + 1);
     }
 }
 
-/// How many messages and places in indices this thread has looked at since the last call.
+/// How much of that this thread has looked at since the last call.
 pub fn take() -> usize {
     VISITS.take()
 }

@@ -10,6 +10,7 @@ use stonechat_subject::SubjectIndex;
 
 use super::Request;
 use super::long::{Long, STEP};
+use super::queue::is_large;
 use super::requests::GetRequest;
 use crate::engine::{Engine, Storage};
 
@@ -117,6 +118,8 @@ impl<D: Disk> Engine<D> {
         self.requests.spend(STEP - budget);
         if !is_done {
             self.ask_long(request, Long::Direct(Box::new(direct)));
+        } else if is_large(request) {
+            self.requests.asides.give_up(direct);
         }
     }
 

@@ -42,6 +42,8 @@ pub(super) struct Configure {
 
 #[derive(Debug)]
 enum Stage {
+    /// Whether it is that of the stream that is asked for.
+    Name,
     /// Which of its subjects meet.
     Meet(Box<Meetings>),
     /// Which of them other streams have.
@@ -139,6 +141,18 @@ impl Configure {
     fn is_named(&self) -> Result<(), ApiError> {
         if self.config.name == self.name { Ok(()) } else { Err(error::STREAM_MISMATCH.error()) }
     }
+
+    /// Whether it has the right name, and a valid one. An update looks at that last, as with nats-server 2.15.
+    fn check_name(&self) -> Result<(), ApiError> {
+        if matches!(self.aim, Aim::Update) {
+            return Ok(());
+        }
+        self.is_named()?;
+        match self.name.contains(['/', '\\']) {
+            true => Err(error::STREAM_NAME_CONTAINS_PATH_SEPARATORS.error()),
+            false => Ok(()),
+        }
+    }
 }
 
 impl<D: Disk> Engine<D> {
@@ -154,10 +168,11 @@ impl<D: Disk> Engine<D> {
         &mut self,
         name: &str,
         request: &Request<'_>,
+        asked: Result<StreamRequest, ApiError>,
         is_new: bool,
     ) -> Option<Reply> {
         let aim = if is_new { Aim::Create } else { Aim::Update };
-        self.begin_to_configure(name, request, aim, request.payload)
+        self.begin_to_configure(name, request, aim, asked)
     }
 
     /// Begins to restore a stream with this configuration and state.
@@ -165,10 +180,10 @@ impl<D: Disk> Engine<D> {
         &mut self,
         name: &str,
         request: &Request<'_>,
-        config: &Value,
+        asked: StreamRequest,
         state: Value,
     ) -> Option<Reply> {
-        self.begin_to_configure(name, request, Aim::Restore(state), config.to_string().as_bytes())
+        self.begin_to_configure(name, request, Aim::Restore(state), Ok(asked))
     }
 
     fn begin_to_configure(
@@ -176,29 +191,19 @@ impl<D: Disk> Engine<D> {
         name: &str,
         request: &Request<'_>,
         aim: Aim,
-        payload: &[u8],
+        asked: Result<StreamRequest, ApiError>,
     ) -> Option<Reply> {
         let mut configure = Configure {
             name: name.to_owned(),
             aim,
             config: StreamConfig::default(),
             pedantic: false,
-            is_large: payload.len() > LARGE,
-            stage: Stage::Meet(Box::default()),
+            is_large: request.payload.len() > LARGE,
+            stage: Stage::Name,
         };
-        match StreamRequest::decode(payload, self.options.strict) {
-            Ok(request) => (configure.config, configure.pedantic) = (request.config, request.pedantic),
-            Err(e) => return Some(configure.reply(Err(e.into()))),
-        }
-        // An update looks at the name last, as with nats-server 2.15.
-        if !matches!(configure.aim, Aim::Update) {
-            let named = configure.is_named().and_then(|()| match name.contains(['/', '\\']) {
-                true => Err(error::STREAM_NAME_CONTAINS_PATH_SEPARATORS.error()),
-                false => Ok(()),
-            });
-            if let Err(e) = named {
-                return Some(configure.reply(Err(e)));
-            }
+        match asked {
+            Ok(asked) => (configure.config, configure.pedantic) = (asked.config, asked.pedantic),
+            Err(e) => return Some(configure.reply(Err(e))),
         }
         if configure.is_large {
             // Reading it was enough for one turn.
@@ -224,6 +229,13 @@ impl<D: Disk> Engine<D> {
         let account = request.account;
         loop {
             let result = match &mut configure.stage {
+                Stage::Name => match configure.check_name() {
+                    Ok(()) => {
+                        configure.stage = Stage::Meet(Box::default());
+                        continue;
+                    }
+                    Err(e) => Err(e),
+                },
                 Stage::Meet(meetings) => {
                     let origins = AccountStreams { engine: self, account };
                     if !meetings.step(&configure.config, &origins, budget) {

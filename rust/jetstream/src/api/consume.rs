@@ -143,10 +143,11 @@ impl<D: Disk> Engine<D> {
         &mut self,
         tokens: &[&str],
         request: &Request<'_>,
+        asked: Result<ConsumerRequest, ApiError>,
     ) -> Option<Reply> {
-        let asked = match ConsumerRequest::decode(request.payload, self.options.strict) {
+        let asked = match asked {
             Ok(asked) => asked,
-            Err(e) => return Some(reply_of(Err(e.into()))),
+            Err(e) => return Some(reply_of(Err(e))),
         };
         let mut consume = Consume {
             tokens: tokens.iter().map(|token| (*token).to_owned()).collect(),

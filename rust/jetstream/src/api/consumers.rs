@@ -7,7 +7,7 @@ use stonechat_store::messages::Messages;
 use super::consume::stamp;
 use super::describe::Describe;
 use super::long::{Long, Settle};
-use super::requests::{GroupRequest, ListRequest, PauseRequest, ResetRequest, is_empty};
+use super::requests::{GroupRequest, PauseRequest, ResetRequest};
 use super::{Answer, Reply, Request, fields};
 use crate::consumer::DeliverPolicy;
 use crate::engine::Engine;
@@ -25,9 +25,15 @@ impl<D: Disk> Engine<D> {
         self.find_consumer(group, name).ok_or_else(|| error::CONSUMER_NOT_FOUND.error())
     }
 
-    pub(super) fn consumer_info(&mut self, stream: &str, name: &str, request: &Request<'_>) -> Option<Reply> {
+    pub(super) fn consumer_info(
+        &mut self,
+        stream: &str,
+        name: &str,
+        request: &Request<'_>,
+        is_empty: bool,
+    ) -> Option<Reply> {
         const KIND: &str = "consumer_info_response";
-        let found = match is_empty(request.payload) {
+        let found = match is_empty {
             true => self.consumer(request.account, stream, name),
             false => Err(error::NOT_EMPTY_REQUEST.error()),
         };
@@ -42,9 +48,10 @@ impl<D: Disk> Engine<D> {
         stream: &str,
         name: &str,
         request: &Request<'_>,
+        is_empty: bool,
     ) -> Option<Reply> {
         const KIND: &str = "consumer_delete_response";
-        let found = match is_empty(request.payload) {
+        let found = match is_empty {
             true => self.consumer(request.account, stream, name),
             false => Err(error::NOT_EMPTY_REQUEST.error()),
         };
@@ -62,10 +69,15 @@ impl<D: Disk> Engine<D> {
         reply
     }
 
-    pub(super) fn consumer_names(&mut self, account: u32, stream: &str, payload: &[u8]) -> Reply {
+    pub(super) fn consumer_names(
+        &mut self,
+        account: u32,
+        stream: &str,
+        asked: Result<i64, ApiError>,
+    ) -> Reply {
         let mut looked = 0;
-        let mut names = || {
-            let offset = ListRequest::decode_offset(payload, self.options.strict)?;
+        let names = || {
+            let offset = asked?;
             let group = self.find(account, stream)?;
             let names: Vec<&String> = self.listed(group).into_iter().map(|(name, _)| name).collect();
             looked = names.len();
@@ -79,10 +91,14 @@ impl<D: Disk> Engine<D> {
             .or(json!({"total": 0, "offset": 0, "limit": 0, "consumers": []}))
     }
 
-    pub(super) fn consumer_list(&mut self, stream: &str, request: &Request<'_>) -> Option<Reply> {
+    pub(super) fn consumer_list(
+        &mut self,
+        stream: &str,
+        request: &Request<'_>,
+        asked: Result<i64, ApiError>,
+    ) -> Option<Reply> {
         const KIND: &str = "consumer_list_response";
-        let begun = ListRequest::decode_offset(request.payload, self.options.strict)
-            .and_then(|offset| Ok((offset, self.find(request.account, stream)?)));
+        let begun = asked.and_then(|offset| Ok((offset, self.find(request.account, stream)?)));
         let (offset, group) = match begun {
             Ok(begun) => begun,
             Err(e) => {
@@ -105,9 +121,15 @@ impl<D: Disk> Engine<D> {
         stream.consumers.iter().filter(|(_, id)| own(id)).map(|(name, id)| (name, *id)).collect()
     }
 
-    pub(super) fn consumer_pause(&mut self, account: u32, stream: &str, name: &str, payload: &[u8]) -> Reply {
-        let mut pause = || {
-            let request = PauseRequest::decode(payload, self.options.strict)?;
+    pub(super) fn consumer_pause(
+        &mut self,
+        account: u32,
+        stream: &str,
+        name: &str,
+        asked: Result<PauseRequest, ApiError>,
+    ) -> Reply {
+        let pause = || {
+            let request = asked?;
             let id = self.consumer(account, stream, name)?;
             let until = request.pause_until.unwrap_or(0);
             let Some(c) = self.consumers.get(&id) else { return Err(error::CONSUMER_NOT_FOUND.error()) };
@@ -125,9 +147,15 @@ impl<D: Disk> Engine<D> {
         Reply::new("consumer_pause_response", pause()).or(json!({"paused": false, "pause_until": rfc3339(0)}))
     }
 
-    pub(super) fn consumer_unpin(&mut self, account: u32, stream: &str, name: &str, payload: &[u8]) -> Reply {
-        let mut unpin = || {
-            let request = GroupRequest::decode(payload)?;
+    pub(super) fn consumer_unpin(
+        &mut self,
+        account: u32,
+        stream: &str,
+        name: &str,
+        asked: Result<GroupRequest, ApiError>,
+    ) -> Reply {
+        let unpin = || {
+            let request = asked?;
             if request.group.is_empty() {
                 return Err(error::INVALID_JSON.with("err", "consumer group not specified"));
             }
@@ -151,9 +179,10 @@ impl<D: Disk> Engine<D> {
         stream: &str,
         name: &str,
         request: &Request<'_>,
+        asked: Result<ResetRequest, ApiError>,
     ) -> Option<Reply> {
         const KIND: &str = "consumer_reset_response";
-        let begun = ResetRequest::decode(request.payload).and_then(|asked| {
+        let begun = asked.and_then(|asked| {
             let id = self.consumer(request.account, stream, name)?;
             Ok((id, self.reset_start(id, asked.sequence)?))
         });

@@ -1,28 +1,66 @@
 //! Direct gets: reads that answer with the message itself (ADR-31).
 
+use std::sync::Arc;
+
 use stonechat_store::disk::Disk;
 use stonechat_store::messages::{Message, Messages};
 
+use super::asides::To;
+use super::asked::Asked;
 use super::find::{Find, Form};
 use super::long::LARGE;
 use super::messages::lost_error;
+use super::queue::{Owned, is_large};
 use super::requests::GetRequest;
 use super::{Request, is_level_met};
 use crate::engine::{Engine, Outgoing};
+use crate::error::ApiError;
 use crate::time::rfc3339;
 
 impl<D: Disk> Engine<D> {
     /// Answers a direct get of the stream `group`.
     pub fn direct_get(&mut self, group: u32, request: &Request<'_>) {
-        self.direct(group, request, false);
+        if !is_large(request) {
+            self.direct(group, request, is_level_met(request.headers), None, false);
+        } else if !request.reply.is_empty() {
+            self.may_begin(request, To::Direct(group));
+        }
+    }
+
+    /// The same, of one whose payload, `body`, need not be copied once more.
+    pub fn large_direct_get(&mut self, group: u32, request: &Request<'_>, body: &Arc<Vec<u8>>) {
+        if !request.reply.is_empty() {
+            self.queue(Owned::with_body(request, To::Direct(group), body));
+        }
     }
 
     /// Answers one that has waited for its turn.
     pub(super) fn direct_get_now(&mut self, group: u32, request: &Request<'_>) {
-        self.direct(group, request, true);
+        self.direct(group, request, is_level_met(request.headers), None, true);
     }
 
-    fn direct(&mut self, group: u32, request: &Request<'_>, has_waited: bool) {
+    /// Answers one that was read already. What is left in `asked` was not needed.
+    pub(super) fn direct_read(
+        &mut self,
+        group: u32,
+        request: &Request<'_>,
+        is_level_met: bool,
+        asked: &mut Asked,
+    ) {
+        match asked {
+            Asked::Get(asked) => self.direct(group, request, is_level_met, Some(asked), true),
+            _ => self.direct(group, request, is_level_met, None, true),
+        }
+    }
+
+    fn direct(
+        &mut self,
+        group: u32,
+        request: &Request<'_>,
+        is_level_met: bool,
+        read: Option<&mut Result<GetRequest, ApiError>>,
+        has_waited: bool,
+    ) {
         if request.reply.is_empty() {
             return;
         }
@@ -39,26 +77,47 @@ impl<D: Disk> Engine<D> {
             Some([b'.', subject @ ..]) => Some(subject),
             _ => return,
         };
-        if !is_level_met(request.headers) {
+        if !is_level_met {
             return self.direct_status(request, "412 Required Api Level", &[]);
         }
-        // Reading very many subjects takes long.
+        // Reading many subjects takes long.
         let is_large = request.payload.len() > LARGE;
-        if is_large && !has_waited && !self.may_begin(request, Some(group)) {
+        if is_large && !has_waited && !self.may_begin(request, To::Direct(group)) {
             return;
         }
         let has_waited = has_waited || is_large;
-        let Some(stream) = self.streams.get(&group) else { return };
-        let asked = match subject {
-            Some(_) if request.payload.is_empty() => Ok(GetRequest::default()),
-            None if request.payload.is_empty() => {
-                return self.direct_status(request, "408 Empty Request", &[]);
+        let mut own;
+        let asked = match read {
+            Some(read) => read,
+            None => {
+                own = match subject {
+                    Some(_) if request.payload.is_empty() => Ok(GetRequest::default()),
+                    None if request.payload.is_empty() => {
+                        return self.direct_status(request, "408 Empty Request", &[]);
+                    }
+                    _ => GetRequest::decode(request.payload, self.options.strict),
+                };
+                &mut own
             }
-            _ => GetRequest::decode(request.payload, self.options.strict),
         };
-        let Ok(asked) = asked else { return self.direct_status(request, "408 Malformed Request", &[]) };
+        match asked {
+            Ok(asked) => self.direct_asked(group, request, subject, asked, has_waited),
+            Err(_) => self.direct_status(request, "408 Malformed Request", &[]),
+        }
+    }
+
+    /// Answers one that asks this; what is left of it was not needed.
+    fn direct_asked(
+        &mut self,
+        group: u32,
+        request: &Request<'_>,
+        subject: Option<&[u8]>,
+        asked: &mut GetRequest,
+        has_waited: bool,
+    ) {
+        let Some(stream) = self.streams.get(&group) else { return };
         if let Some(subject) = subject {
-            if asked != (GetRequest { no_headers: asked.no_headers, ..GetRequest::default() }) {
+            if *asked != (GetRequest { no_headers: asked.no_headers, ..GetRequest::default() }) {
                 return self.direct_status(request, "408 Bad Request", &[]);
             }
             let find = Find::last(group, stream.core.messages(), subject, asked.no_headers);
@@ -83,18 +142,18 @@ impl<D: Disk> Engine<D> {
             return self.direct_status(request, "408 Bad Request", &[]);
         }
         if multi || asked.batch != 0 {
-            if has_waited || self.may_begin(request, Some(group)) {
-                self.begin_direct(group, request, asked);
+            if has_waited || self.may_begin(request, To::Direct(group)) {
+                self.begin_direct(group, request, std::mem::take(asked));
             }
             return;
         }
-        let find = Find::new(group, stream.core.messages(), &asked, Form::Direct);
+        let find = Find::new(group, stream.core.messages(), asked, Form::Direct);
         self.direct_find(group, request, find, has_waited);
     }
 
     /// What takes a search has to wait until others of the account are done.
     fn direct_find(&mut self, group: u32, request: &Request<'_>, find: Find, has_waited: bool) {
-        if find.is_known() || has_waited || self.may_begin(request, Some(group)) {
+        if find.is_known() || has_waited || self.may_begin(request, To::Direct(group)) {
             self.find_message(request, find);
         }
     }

@@ -19,9 +19,13 @@ const SUBJECTS_MAX: usize = 100_000;
 
 impl<D: Disk> Engine<D> {
     /// Answers at once if there are few subjects to be told, else later.
-    pub(super) fn stream_info(&mut self, name: &str, request: &Request<'_>) -> Option<Reply> {
-        let wanted = InfoRequest::decode(request.payload, self.options.strict);
-        let begun = wanted.and_then(|wanted| Ok((self.find(request.account, name)?, wanted)));
+    pub(super) fn stream_info(
+        &mut self,
+        name: &str,
+        request: &Request<'_>,
+        asked: Result<InfoRequest, ApiError>,
+    ) -> Option<Reply> {
+        let begun = asked.and_then(|wanted| Ok((self.find(request.account, name)?, wanted)));
         let (group, wanted) = match begun {
             Ok(begun) => begun,
             Err(e) => return Some(reply_of(Err(e), None)),

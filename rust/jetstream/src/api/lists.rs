@@ -113,8 +113,13 @@ impl Page {
 
 impl<D: Disk> Engine<D> {
     /// Answers at once if there is little to tell, else later.
-    pub(super) fn list_streams(&mut self, told: Told, request: &Request<'_>) -> Option<Reply> {
-        let wanted = match ListRequest::decode(request.payload, self.options.strict) {
+    pub(super) fn list_streams(
+        &mut self,
+        told: Told,
+        request: &Request<'_>,
+        asked: Result<ListRequest, ApiError>,
+    ) -> Option<Reply> {
+        let wanted = match asked {
             Ok(wanted) => wanted,
             Err(e) => return Some(told.reply(Err(e))),
         };

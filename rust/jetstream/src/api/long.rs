@@ -3,6 +3,7 @@
 use serde_json::json;
 use stonechat_store::disk::Disk;
 
+use super::asides::To;
 use super::batch::Direct;
 use super::configure::Configure;
 use super::consume::Consume;
@@ -49,6 +50,16 @@ pub(crate) struct LongRequest {
 }
 
 impl LongRequest {
+    /// Bytes of the request.
+    pub(super) fn bytes(&self) -> usize {
+        self.asked.bytes()
+    }
+
+    /// Whether it holds so much that giving it up takes long.
+    pub(super) fn is_large(&self) -> bool {
+        self.asked.is_large()
+    }
+
     /// Whether the requests behind it wait until it is done.
     pub(super) fn is_first(&self) -> bool {
         matches!(self.work, Long::Configure(_) | Long::Consume(_) | Long::Delete(_) | Long::Settle(_))
@@ -71,7 +82,7 @@ fn long_checks(work: &Long) -> bool {
 impl<D: Disk> Engine<D> {
     /// Answers a request later.
     pub(super) fn ask_long(&mut self, request: &Request<'_>, work: Long) {
-        let asked = Owned::new(request, None);
+        let asked = Owned::new(request, To::Api);
         self.requests.keep(request.account, LongRequest { asked, work });
     }
 
@@ -110,8 +121,12 @@ impl<D: Disk> Engine<D> {
             Long::Consume(consume) => self.go_on_consuming(request, consume, &mut budget),
         });
         self.requests.spend((step - budget).saturating_mul(STEP / step.min(STEP)).max(1));
-        let Some(reply) = reply else { return (!is_over).then_some(long) };
-        long.asked.lend(|request| self.answer(request, reply));
+        match reply {
+            Some(reply) => long.asked.lend(|request| self.answer(request, reply)),
+            None if is_over => {}
+            None => return Some(long),
+        }
+        self.give_up(long);
         None
     }
 }

@@ -7,7 +7,7 @@ use stonechat_store::disk::Disk;
 use stonechat_store::messages::{Lost, Messages};
 
 use super::find::{Find, Form};
-use super::requests::{DeleteRequest, GetRequest, is_empty};
+use super::requests::{DeleteRequest, GetRequest};
 use super::{Answer, Reply, Request, fields};
 use crate::engine::Engine;
 use crate::error::{self, ApiError};
@@ -17,18 +17,19 @@ use crate::time::rfc3339;
 const GET: &str = "stream_msg_get_response";
 
 impl<D: Disk> Engine<D> {
-    pub(super) fn get_message(&mut self, name: &str, request: &Request<'_>) -> Option<Reply> {
-        match self.begin_get(name, request) {
+    pub(super) fn get_message(
+        &mut self,
+        name: &str,
+        request: &Request<'_>,
+        asked: &Result<GetRequest, ApiError>,
+    ) -> Option<Reply> {
+        match asked.as_ref().map_err(Clone::clone).and_then(|asked| self.begin_get(name, request, asked)) {
             Ok(find) => self.find_message(request, find),
             Err(e) => Some(Reply::new(GET, Err(e))),
         }
     }
 
-    fn begin_get(&self, name: &str, request: &Request<'_>) -> Result<Find, ApiError> {
-        if is_empty(request.payload) {
-            return Err(error::BAD_REQUEST.error());
-        }
-        let asked = GetRequest::decode(request.payload, self.options.strict)?;
+    fn begin_get(&self, name: &str, request: &Request<'_>, asked: &GetRequest) -> Result<Find, ApiError> {
         let is_batch = asked.batch != 0 || asked.max_bytes != 0 || !asked.multi_last.is_empty();
         let is_empty = asked.sequence == 0
             && asked.last_for.is_empty()
@@ -42,7 +43,7 @@ impl<D: Disk> Engine<D> {
         }
         let group = self.find(request.account, name)?;
         let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
-        Ok(Find::new(group, stream.core.messages(), &asked, Form::Json))
+        Ok(Find::new(group, stream.core.messages(), asked, Form::Json))
     }
 
     /// The answer with a message of this sequence.
@@ -81,16 +82,22 @@ impl<D: Disk> Engine<D> {
         Ok(fields(json!({"message": Value::Object(fields_)})))
     }
 
-    pub(super) fn delete_message(&mut self, account: u32, name: &str, payload: &[u8]) -> Reply {
-        let result = self.try_delete_message(account, name, payload);
+    pub(super) fn delete_message(
+        &mut self,
+        account: u32,
+        name: &str,
+        asked: Result<DeleteRequest, ApiError>,
+    ) -> Reply {
+        let result = asked.and_then(|asked| self.try_delete_message(account, name, &asked));
         Reply::new("stream_msg_delete_response", result)
     }
 
-    fn try_delete_message(&mut self, account: u32, name: &str, payload: &[u8]) -> Result<Answer, ApiError> {
-        if is_empty(payload) {
-            return Err(error::BAD_REQUEST.error());
-        }
-        let request = DeleteRequest::decode(payload, self.options.strict)?;
+    fn try_delete_message(
+        &mut self,
+        account: u32,
+        name: &str,
+        request: &DeleteRequest,
+    ) -> Result<Answer, ApiError> {
         let group = self.find(account, name)?;
         let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
         let config = stream.core.config();

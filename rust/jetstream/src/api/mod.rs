@@ -1,6 +1,8 @@
 //! The JetStream API: requests on `$JS.API.>` and their answers.
 
 mod account;
+mod asides;
+mod asked;
 mod backups;
 mod batch;
 mod configure;
@@ -18,9 +20,15 @@ mod queue;
 mod requests;
 mod streams;
 
+pub(crate) use asides::To;
+pub use asides::{Aside, AsideDone};
+use asked::Asked;
 use lists::Told;
 pub(crate) use long::STEP;
-pub(crate) use queue::Requests;
+use queue::Owned;
+pub(crate) use queue::{Requests, is_large};
+
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use stonechat_store::disk::Disk;
@@ -121,17 +129,21 @@ pub(crate) fn fields(value: Value) -> Answer {
 impl<D: Disk> Engine<D> {
     /// Answers a request; those that nobody understands get no answer, as with nats-server 2.15.
     pub fn request(&mut self, request: &Request<'_>) {
-        let Ok(subject) = std::str::from_utf8(request.subject) else { return };
-        if !subject.starts_with(PREFIX) || request.reply.is_empty() {
-            return;
-        }
-        if self.may_begin(request, None) {
-            self.work_on(request);
+        if is_understood(request) && self.may_begin(request, To::Api) {
+            self.work_on(request, None);
         }
     }
 
-    /// Works on a request: answers it, or begins with what takes long.
-    fn work_on(&mut self, request: &Request<'_>) {
+    /// The same, of one whose payload, `body`, need not be copied once more.
+    pub fn large_request(&mut self, request: &Request<'_>, body: &Arc<Vec<u8>>) {
+        if is_understood(request) {
+            self.queue(Owned::with_body(request, To::Api, body));
+        }
+    }
+
+    /// Works on a request: answers it, or begins with what takes long. `read`: whether the level that it asks for is met, and what it
+    /// says, if that was read before.
+    fn work_on(&mut self, request: &Request<'_>, read: Option<(bool, &mut Asked)>) {
         let Ok(subject) = std::str::from_utf8(request.subject) else { return };
         let Some(path) = subject.strip_prefix(PREFIX) else { return };
         // What was acknowledged before is gone before it is asked for.
@@ -142,57 +154,94 @@ impl<D: Disk> Engine<D> {
         let Some(kind) = answer_kind(&tokens) else { return };
         let checked = if !is_enabled {
             Err(error::NOT_ENABLED_FOR_ACCOUNT.error())
-        } else if !is_level_met(request.headers) {
+        } else if !read.as_ref().map_or_else(|| is_level_met(request.headers), |(is_met, _)| *is_met) {
             Err(error::REQUIRED_API_LEVEL.error())
         } else {
             self.check_room_for(&tokens, request)
         };
         let reply = match checked {
-            Ok(()) => match self.dispatch(&tokens, request) {
-                Some(reply) => reply,
-                None => return,
-            },
+            Ok(()) => {
+                let done = match read {
+                    Some((_, asked)) => self.dispatch(&tokens, request, asked),
+                    None => {
+                        let mut asked = Asked::read(&tokens, request.payload, self.options.strict);
+                        self.dispatch(&tokens, request, &mut asked)
+                    }
+                };
+                match done {
+                    Some(reply) => reply,
+                    None => return,
+                }
+            }
             Err(e) => Reply::new(kind, Err(e)),
         };
         self.answer(request, reply);
     }
 
-    fn dispatch(&mut self, tokens: &[&str], request: &Request<'_>) -> Option<Reply> {
-        let Request { account, payload, .. } = *request;
-        let clustered = |kind| Some(Reply::new(kind, Err(error::CLUSTER_REQUIRED.error())));
-        match *tokens {
-            ["INFO"] => Some(self.account_info(account)),
-            ["STREAM", "CREATE", name] => self.configure_stream(name, request, true),
-            ["STREAM", "UPDATE", name] => self.configure_stream(name, request, false),
-            ["STREAM", "INFO", name] => self.stream_info(name, request),
-            ["STREAM", "NAMES"] => self.list_streams(Told::Name, request),
-            ["STREAM", "LIST"] => self.list_streams(Told::Info, request),
-            ["STREAM", "DELETE", name] => self.delete_stream(name, request),
-            ["STREAM", "PURGE", name] => self.purge_stream(name, request),
-            ["STREAM", "MSG", "GET", name] => self.get_message(name, request),
-            ["STREAM", "MSG", "DELETE", name] => Some(self.delete_message(account, name, payload)),
-            ["STREAM", "SNAPSHOT", name] => Some(self.snapshot_stream(name, request)),
-            ["STREAM", "RESTORE", name] => self.restore_stream(name, request),
-            ["STREAM", "LEADER", "STEPDOWN", _] => clustered("stream_leader_stepdown_response"),
-            ["STREAM", "PEER", "REMOVE", _] => clustered("stream_remove_peer_response"),
-            ["STREAM", "PEER", "EVACUATE", _] => clustered("stream_evacuate_peer_response"),
-            ["STREAM", "CANCEL_MOVE", _] => clustered("stream_cancel_move_response"),
-            ["CONSUMER", "NAMES", name] => Some(self.consumer_names(account, name, payload)),
-            ["CONSUMER", "LIST", name] => self.consumer_list(name, request),
-            ["CONSUMER", "INFO", name, consumer] => self.consumer_info(name, consumer, request),
-            ["CONSUMER", "DELETE", name, consumer] => self.consumer_delete(name, consumer, request),
-            ["CONSUMER", "PAUSE", name, consumer] => {
-                Some(self.consumer_pause(account, name, consumer, payload))
+    /// What `asked` holds afterwards was not needed.
+    fn dispatch(&mut self, tokens: &[&str], request: &Request<'_>, asked: &mut Asked) -> Option<Reply> {
+        let account = request.account;
+        let taken = match asked {
+            // It may be long, and is looked at where it is.
+            Asked::Get(asked) => match *tokens {
+                ["STREAM", "MSG", "GET", name] => return self.get_message(name, request, asked),
+                _ => return None,
+            },
+            asked => std::mem::replace(asked, Asked::Nothing),
+        };
+        match (tokens, taken) {
+            (["INFO"], _) => Some(self.account_info(account)),
+            (["STREAM", "CREATE", name], Asked::Stream(asked)) => {
+                self.configure_stream(name, request, asked, true)
             }
-            ["CONSUMER", "UNPIN", name, consumer] => {
-                Some(self.consumer_unpin(account, name, consumer, payload))
+            (["STREAM", "UPDATE", name], Asked::Stream(asked)) => {
+                self.configure_stream(name, request, asked, false)
             }
-            ["CONSUMER", "RESET", name, consumer] => self.consumer_reset(name, consumer, request),
-            ["CONSUMER", ref rest @ ..] if is_create(rest) => self.create_consumer_request(rest, request),
-            ["CONSUMER", "LEADER", "STEPDOWN", _, _] => clustered("consumer_leader_stepdown_response"),
-            ["CONSUMER", "PEER", "REMOVE", _, _] => clustered("consumer_remove_peer_response"),
-            ["CONSUMER", "PEER", "EVACUATE", _, _] => clustered("consumer_evacuate_peer_response"),
-            _ => None,
+            (["STREAM", "INFO", name], Asked::Info(asked)) => self.stream_info(name, request, asked),
+            (["STREAM", "NAMES"], Asked::List(asked)) => self.list_streams(Told::Name, request, asked),
+            (["STREAM", "LIST"], Asked::List(asked)) => self.list_streams(Told::Info, request, asked),
+            (["STREAM", "DELETE", name], Asked::Empty(is_empty)) => {
+                self.delete_stream(name, request, is_empty)
+            }
+            (["STREAM", "PURGE", name], Asked::Purge(asked)) => self.purge_stream(name, request, asked),
+            (["STREAM", "MSG", "DELETE", name], Asked::Delete(asked)) => {
+                Some(self.delete_message(account, name, asked))
+            }
+            (["STREAM", "SNAPSHOT", name], Asked::Snapshot(asked)) => {
+                Some(self.snapshot_stream(name, request, asked))
+            }
+            (["STREAM", "RESTORE", name], Asked::Restore(asked)) => self.restore_stream(name, request, asked),
+            (["CONSUMER", rest @ ..], asked) => self.dispatch_consumer(rest, request, asked),
+            _ => Some(Reply::new(answer_kind(tokens)?, Err(error::CLUSTER_REQUIRED.error()))),
+        }
+    }
+
+    /// The same, of requests about consumers; `tokens` are those behind `CONSUMER`.
+    fn dispatch_consumer(&mut self, tokens: &[&str], request: &Request<'_>, asked: Asked) -> Option<Reply> {
+        let account = request.account;
+        match (tokens, asked) {
+            (["NAMES", stream], Asked::Offset(asked)) => Some(self.consumer_names(account, stream, asked)),
+            (["LIST", stream], Asked::Offset(asked)) => self.consumer_list(stream, request, asked),
+            (["INFO", stream, name], Asked::Empty(is_empty)) => {
+                self.consumer_info(stream, name, request, is_empty)
+            }
+            (["DELETE", stream, name], Asked::Empty(is_empty)) => {
+                self.consumer_delete(stream, name, request, is_empty)
+            }
+            (["PAUSE", stream, name], Asked::Pause(asked)) => {
+                Some(self.consumer_pause(account, stream, name, asked))
+            }
+            (["UNPIN", stream, name], Asked::Group(asked)) => {
+                Some(self.consumer_unpin(account, stream, name, asked))
+            }
+            (["RESET", stream, name], Asked::Reset(asked)) => {
+                self.consumer_reset(stream, name, request, asked)
+            }
+            (_, Asked::Consumer(asked)) => self.create_consumer_request(tokens, request, asked),
+            _ => {
+                let kind = answer_kind(&[&["CONSUMER"], tokens].concat())?;
+                Some(Reply::new(kind, Err(error::CLUSTER_REQUIRED.error())))
+            }
         }
     }
 
@@ -251,16 +300,13 @@ impl<D: Disk> Engine<D> {
         // Reads of single messages are too many to be told, as nats-server 2.15 has it.
         let is_get = request.subject.starts_with(b"$JS.API.STREAM.MSG.GET.") && !failed;
         if !is_get && self.is_watched(account, "$JS.EVENT.ADVISORY.API") {
-            let mut fields = fields(json!({
+            let fields = fields(json!({
                 "server": self.options.server_id,
                 "client": (request.client)(),
                 "subject": String::from_utf8_lossy(request.subject),
             }));
-            if !request.payload.is_empty() {
-                fields.insert("request".to_owned(), String::from_utf8_lossy(request.payload).into());
-            }
-            fields.insert("response".to_owned(), body.into());
-            self.advise(account, "$JS.EVENT.ADVISORY.API", "advisory.v1.api_audit", fields);
+            let told = self.advisory("advisory.v1.api_audit", fields);
+            self.tell_request(request, "$JS.EVENT.ADVISORY.API", told, body);
         }
     }
 
@@ -275,6 +321,12 @@ impl<D: Disk> Engine<D> {
         if !self.is_watched(account, subject) {
             return;
         }
+        let body = Value::Object(self.advisory(kind, fields)).to_string();
+        self.send_told(account, subject, &body);
+    }
+
+    /// An advisory with these fields.
+    fn advisory(&mut self, kind: &str, fields: Answer) -> Answer {
         let mut body = Map::new();
         body.insert("type".to_owned(), format!("io.nats.jetstream.{kind}").into());
         body.insert("id".to_owned(), self.host.unique_id().into());
@@ -283,7 +335,11 @@ impl<D: Disk> Engine<D> {
         if let Some(domain) = &self.options.domain {
             body.insert("domain".to_owned(), domain.as_str().into());
         }
-        let body = Value::Object(body).to_string();
+        body
+    }
+
+    /// Sends an advisory.
+    fn send_told(&mut self, account: u32, subject: &str, body: &str) {
         let message = Outgoing {
             account,
             subject: subject.as_bytes(),
@@ -299,6 +355,13 @@ impl<D: Disk> Engine<D> {
         let group = account.and_then(|account| account.streams.get(name));
         group.copied().ok_or_else(|| error::STREAM_NOT_FOUND.error())
     }
+}
+
+/// Whether somebody waits for an answer that may come.
+fn is_understood(request: &Request<'_>) -> bool {
+    let path = std::str::from_utf8(request.subject).ok().and_then(|subject| subject.strip_prefix(PREFIX));
+    let is_known = |path: &str| answer_kind(&path.split('.').collect::<Vec<_>>()).is_some();
+    !request.reply.is_empty() && path.is_some_and(is_known)
 }
 
 /// Whether an answer of this type only tells what is there.

@@ -58,8 +58,13 @@ fn reply_of(result: Result<u64, ApiError>) -> Reply {
 
 impl<D: Disk> Engine<D> {
     /// Answers at once if there is little to do, else later.
-    pub(super) fn purge_stream(&mut self, name: &str, request: &Request<'_>) -> Option<Reply> {
-        match self.begin_purge(name, request) {
+    pub(super) fn purge_stream(
+        &mut self,
+        name: &str,
+        request: &Request<'_>,
+        asked: Result<PurgeRequest, ApiError>,
+    ) -> Option<Reply> {
+        match asked.and_then(|asked| self.begin_purge(name, request, asked)) {
             Ok(Some(purged)) => Some(reply_of(Ok(purged))),
             Ok(None) => None,
             Err(e) => Some(reply_of(Err(e))),
@@ -67,8 +72,12 @@ impl<D: Disk> Engine<D> {
     }
 
     /// How many messages went; `None` if it goes on.
-    fn begin_purge(&mut self, name: &str, request: &Request<'_>) -> Result<Option<u64>, ApiError> {
-        let wanted = PurgeRequest::decode(request.payload, self.options.strict)?;
+    fn begin_purge(
+        &mut self,
+        name: &str,
+        request: &Request<'_>,
+        wanted: PurgeRequest,
+    ) -> Result<Option<u64>, ApiError> {
         let group = self.find(request.account, name)?;
         let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
         let config = stream.core.config();

@@ -1,17 +1,19 @@
 //! Requests that wait, each account's in a queue of its own, and how much is done for them in one turn of the engine: so that whoever
-//! asks much waits for it himself.
+//! asks much waits for it himself. Large ones are read beside the engine first, see [`asides`](super::asides).
 //!
 //! A request is worked on at once if nothing of its account waits and the turn has time left. What takes longer than a step is a
 //! [`LongRequest`]: some of them keep the requests behind them waiting, since these may ask for what they make; the others go on beside
 //! them. The accounts have their turns one after the other.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use serde_json::Value;
 use stonechat_store::disk::Disk;
 
 use super::Request;
+use super::asides::{Asides, ELSEWHERE, Read, To};
 use super::long::{LongRequest, STEP};
 use crate::engine::Engine;
 
@@ -48,6 +50,8 @@ pub(crate) struct Requests {
     /// Bytes of all that waits.
     bytes: usize,
     limits: [usize; 2],
+    /// What is done beside the engine.
+    pub(super) asides: Asides,
 }
 
 impl Default for Requests {
@@ -59,6 +63,7 @@ impl Default for Requests {
             has_skipped: false,
             bytes: 0,
             limits: [WAITING_MAX; 2],
+            asides: Asides::default(),
         }
     }
 }
@@ -69,9 +74,15 @@ struct OfAccount {
     bytes: usize,
     /// How many wait in each of the queues that nats-server has.
     counts: [usize; 2],
+    /// One is being read beside the engine, and the others wait.
+    is_reading: bool,
+    /// It was read.
+    read: Option<Box<Read>>,
     /// The one that keeps the others waiting.
     first: Option<LongRequest>,
     beside: VecDeque<LongRequest>,
+    /// How many of these are large.
+    large: usize,
     /// Whose turn it is of the two.
     is_beside: bool,
     /// It is among those that wait for their turn.
@@ -81,30 +92,39 @@ struct OfAccount {
 /// A request that is kept.
 #[derive(Debug)]
 pub(super) struct Owned {
+    pub(super) to: To,
     pub(super) account: u32,
     pub(super) subject: Vec<u8>,
     pub(super) reply: Vec<u8>,
     pub(super) headers: Vec<u8>,
-    pub(super) payload: Vec<u8>,
+    pub(super) payload: Arc<Vec<u8>>,
     pub(super) client: Value,
-    /// The stream of a direct get.
-    group: Option<u32>,
 }
 
 impl Owned {
-    pub(super) fn new(request: &Request<'_>, group: Option<u32>) -> Self {
+    pub(super) fn new(request: &Request<'_>, to: To) -> Self {
+        Self::with_body(request, to, &Arc::new(request.payload.to_vec()))
+    }
+
+    /// The same, with this payload.
+    pub(super) fn with_body(request: &Request<'_>, to: To, body: &Arc<Vec<u8>>) -> Self {
         Self {
+            to,
             account: request.account,
             subject: request.subject.to_vec(),
             reply: request.reply.to_vec(),
             headers: request.headers.to_vec(),
-            payload: request.payload.to_vec(),
+            payload: Arc::clone(body),
             client: (request.client)(),
-            group,
         }
     }
 
-    fn bytes(&self) -> usize {
+    /// Whether it is read beside the engine.
+    pub(super) fn is_large(&self) -> bool {
+        self.headers.len() + self.payload.len() > ELSEWHERE
+    }
+
+    pub(super) fn bytes(&self) -> usize {
         size_of::<Self>() + self.subject.len() + self.reply.len() + self.headers.len() + self.payload.len()
     }
 
@@ -137,12 +157,24 @@ fn queue_of(subject: &[u8]) -> usize {
 
 impl OfAccount {
     fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.first.is_none() && self.beside.is_empty()
+        self.waiting.is_empty() && self.beside.is_empty() && !self.is_blocked()
     }
 
-    /// Whether something can be done for it.
+    /// Whether one of its requests keeps those waiting that come.
+    fn is_blocked(&self) -> bool {
+        self.first.is_some() || self.is_reading || self.read.is_some()
+    }
+
+    /// Whether the next one can be begun with. What large ones say is kept of one at a time.
     fn begins_next(&self) -> bool {
-        self.first.is_none() && !self.waiting.is_empty() && self.beside.len() < BESIDE_MAX
+        !self.is_blocked()
+            && self.beside.len() < BESIDE_MAX
+            && self.waiting.front().is_some_and(|next| self.large == 0 || !next.is_large())
+    }
+
+    /// Whether something can be done for it now.
+    fn has_work(&self) -> bool {
+        self.first.is_some() || self.read.is_some() || !self.beside.is_empty() || self.begins_next()
     }
 
     /// Drops what waits in one of the queues: how many requests and bytes that were.
@@ -159,9 +191,14 @@ impl OfAccount {
 }
 
 impl Requests {
-    /// Whether there are none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.accounts.is_empty()
+    /// Whether there is something to do.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.turns.is_empty()
+    }
+
+    /// Gives up what is done beside the engine.
+    pub(crate) fn end(&self) {
+        self.asides.end();
     }
 
     /// Takes note of work.
@@ -180,7 +217,7 @@ impl Requests {
             && self
                 .accounts
                 .get(&account)
-                .is_none_or(|a| a.first.is_none() && a.waiting.is_empty() && a.beside.len() < BESIDE_MAX)
+                .is_none_or(|a| !a.is_blocked() && a.waiting.is_empty() && a.beside.len() < BESIDE_MAX)
     }
 
     fn of(&mut self, account: u32) -> &mut OfAccount {
@@ -221,13 +258,39 @@ impl Requests {
         Some(request)
     }
 
+    /// Counts bytes of a request that is on its way, or no more.
+    fn hold(&mut self, account: u32, bytes: usize) {
+        self.bytes += bytes;
+        if let Some(of) = self.accounts.get_mut(&account) {
+            of.bytes += bytes;
+        }
+    }
+
+    fn release(&mut self, account: u32, bytes: usize) {
+        self.bytes -= bytes;
+        if let Some(of) = self.accounts.get_mut(&account) {
+            of.bytes -= bytes;
+        }
+    }
+
     /// Keeps a request that goes on later.
     pub(super) fn keep(&mut self, account: u32, request: LongRequest) {
+        let bytes = request.bytes();
         let of = self.of(account);
         match request.is_first() {
             true => of.first = Some(request),
-            false => of.beside.push_back(request),
+            false => {
+                of.large += usize::from(request.is_large());
+                of.beside.push_back(request);
+            }
         }
+        self.hold(account, bytes);
+    }
+
+    /// A request was read beside the engine.
+    pub(super) fn was_read(&mut self, read: Box<Read>) {
+        let of = self.of(read.request.account);
+        (of.is_reading, of.read) = (false, Some(read));
     }
 }
 
@@ -242,17 +305,22 @@ impl<D: Disk> Engine<D> {
         self.requests_dropped(NAMES[0], count);
     }
 
-    /// Whether a request, of direct gets that of the stream `group`, may be worked on now. Else it waits in its queue.
-    pub(super) fn may_begin(&mut self, request: &Request<'_>, group: Option<u32>) -> bool {
-        if self.requests.is_free(request.account) {
+    /// Whether a request may be worked on now. Else it waits in its queue.
+    pub(crate) fn may_begin(&mut self, request: &Request<'_>, to: To) -> bool {
+        if !is_large(request) && self.requests.is_free(request.account) {
             self.requests.spend(REQUEST);
             self.requests.spend_bytes(request.payload.len());
             return true;
         }
-        if let Some((queue, dropped)) = self.requests.push(Owned::new(request, group)) {
+        self.queue(Owned::new(request, to));
+        false
+    }
+
+    /// Puts a request in its queue.
+    pub(super) fn queue(&mut self, request: Owned) {
+        if let Some((queue, dropped)) = self.requests.push(request) {
             self.requests_dropped(NAMES[queue], dropped as u64);
         }
-        false
     }
 
     /// Works on requests that wait or take long, as much as there is time for in one turn, and at least one step.
@@ -272,7 +340,9 @@ impl<D: Disk> Engine<D> {
             self.run_request(account);
             self.requests.spent = self.requests.spent.max(before + 1);
             match self.requests.accounts.get(&account) {
-                Some(of) if !of.is_empty() => drop(self.requests.of(account)),
+                Some(of) if of.has_work() => drop(self.requests.of(account)),
+                // It goes on when a request was read.
+                Some(of) if !of.is_empty() => {}
                 _ => drop(self.requests.accounts.remove(&account)),
             }
             if self.requests.spent >= TURN {
@@ -285,21 +355,45 @@ impl<D: Disk> Engine<D> {
     /// Does a step of one of an account's requests, or begins with the next one.
     fn run_request(&mut self, account: u32) {
         let Some(of) = self.requests.accounts.get_mut(&account) else { return };
-        let is_beside = !of.beside.is_empty() && (of.is_beside || (of.first.is_none() && !of.begins_next()));
+        let goes_on = of.first.is_some() || of.read.is_some() || of.begins_next();
+        let is_beside = !of.beside.is_empty() && (of.is_beside || !goes_on);
         of.is_beside = !is_beside;
         let long = if is_beside { of.beside.pop_front() } else { of.first.take() };
         if let Some(long) = long {
+            of.large -= usize::from(is_beside && long.is_large());
+            self.requests.release(account, long.bytes());
             if let Some(long) = self.go_on(long) {
                 self.requests.keep(account, long);
             }
+        } else if let Some(read) = of.read.take() {
+            self.requests.spend(REQUEST);
+            self.requests.release(account, read.request.bytes());
+            self.work_on_read(*read);
         } else if let Some(next) = self.requests.pop(account) {
             self.requests.spend(REQUEST);
-            self.requests.spend_bytes(next.payload.len());
-            let group = next.group;
-            next.lend(|request| match group {
-                None => self.work_on(request),
-                Some(group) => self.direct_get_now(group, request),
-            });
+            self.begin(next);
         }
     }
+
+    /// Begins with a request that has waited.
+    fn begin(&mut self, next: Owned) {
+        if next.is_large() {
+            if let Some(of) = self.requests.accounts.get_mut(&next.account) {
+                of.is_reading = true;
+            }
+            self.requests.hold(next.account, next.bytes());
+            return self.requests.asides.read(next, self.options.strict);
+        }
+        self.requests.spend_bytes(next.payload.len());
+        next.lend(|request| match next.to {
+            To::Direct(group) => self.direct_get_now(group, request),
+            // Others wait only if they are large.
+            _ => self.work_on(request, None),
+        });
+    }
+}
+
+/// Whether a request is read beside the engine.
+pub(crate) fn is_large(request: &Request<'_>) -> bool {
+    request.headers.len() + request.payload.len() > ELSEWHERE
 }

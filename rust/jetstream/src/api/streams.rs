@@ -5,7 +5,6 @@ use stonechat_store::disk::Disk;
 
 use super::configure::Changes;
 use super::long::{Long, STEP};
-use super::requests::is_empty;
 use super::{Answer, Reply, Request, fields};
 use crate::engine::{Engine, Stream};
 use crate::error::{self, ApiError};
@@ -123,8 +122,13 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Deletes a stream: answers at once if it has few consumers and listens to few subjects, else later.
-    pub(super) fn delete_stream(&mut self, name: &str, request: &Request<'_>) -> Option<Reply> {
-        let found = match is_empty(request.payload) {
+    pub(super) fn delete_stream(
+        &mut self,
+        name: &str,
+        request: &Request<'_>,
+        is_empty: bool,
+    ) -> Option<Reply> {
+        let found = match is_empty {
             true => self.find(request.account, name),
             false => Err(error::NOT_EMPTY_REQUEST.error()),
         };

@@ -20,6 +20,7 @@ pub(crate) use check::is_valid_group;
 pub use check::{CheckContext, check, check_update, set_defaults};
 pub use config::{AckPolicy, ConsumerConfig, DeliverPolicy, PriorityPolicy, ReplayPolicy};
 pub use decode::{Action, ConsumerRequest};
+pub(crate) use request::nak_delay;
 pub use request::{Group, PullRequest};
 pub(crate) use start::{Start, StartSearch};
 pub use state::{Change, ConsumerState, Pending, Position};

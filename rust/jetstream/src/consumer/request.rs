@@ -1,6 +1,7 @@
-//! What a pull request asks for.
+//! What a pull request asks for, and a negative acknowledgement.
 
 use crate::json::{DecodeError, Field, parse};
+use crate::stream::go_duration;
 
 /// Who asks, among the clients of a priority group (ADR-42).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,6 +75,24 @@ impl PullRequest {
         request.group = Some(Box::new(group));
         Ok(request)
     }
+}
+
+/// The delay that a negative acknowledgement asks for: `Some(None)` for none, `None` if it can't be read.
+pub(crate) fn nak_delay(arg: &[u8]) -> Option<Option<i64>> {
+    if arg.is_empty() {
+        return Some(None);
+    }
+    if arg.first() == Some(&b'{') {
+        let (document, _) = parse(arg, 0).ok()??;
+        let mut delay = 0;
+        for (name, field) in Field::root(document.root(), "ConsumerNakOptions").request("").ok()? {
+            if name.eq_ignore_ascii_case("delay") {
+                delay = field.integer("time.Duration").ok()?;
+            }
+        }
+        return Some(Some(delay));
+    }
+    go_duration(std::str::from_utf8(arg).ok()?).map(Some)
 }
 
 #[cfg(test)]

@@ -6,13 +6,16 @@ use stonechat_store::messages::Messages;
 
 use super::turn::send_status;
 use super::{Engine, Outgoing};
-use crate::api::fields;
+use crate::api::{Request, To, fields, is_large};
 use crate::consumer::{
-    AckPolicy, AckSubject, Change, Consumer, Position, PriorityPolicy, PullRequest, Verb, Waiting,
+    AckPolicy, AckSubject, Change, Consumer, Position, PriorityPolicy, PullRequest, Verb, Waiting, nak_delay,
 };
-use crate::json::{Field, parse};
-use crate::stream::go_duration;
+use crate::error::shown;
+use crate::json::DecodeError;
 use crate::time::show_duration;
+
+/// Bytes of something wrong that are shown in the log.
+const SHOWN_MAX: usize = 256;
 
 impl<D: Disk> Engine<D> {
     /// An acknowledgement; `rest` is its subject behind the consumer's name.
@@ -140,7 +143,6 @@ impl<D: Disk> Engine<D> {
     }
 
     fn nak(&mut self, id: u32, at: AckSubject, arg: &[u8]) {
-        let now = self.now;
         let Some(c) = self.consumers.get(&id) else { return };
         // One delivery ahead is accepted, as by nats-server 2.15: a reply from before a reset may be that.
         let is_known = at.consumer > c.state().floor.consumer && at.consumer <= c.next_delivery();
@@ -148,8 +150,19 @@ impl<D: Disk> Engine<D> {
             return;
         }
         self.advise_nak(id, at);
+        if !self.is_elsewhere(id, To::Nak(id, at), b"", b"", arg) {
+            self.nak_read(id, at, nak_delay(arg), arg);
+        }
+    }
+
+    /// Goes on with it when its delay was read, see [`nak_delay`].
+    pub(crate) fn nak_read(&mut self, id: u32, at: AckSubject, delay: Option<Option<i64>>, arg: &[u8]) {
+        let now = self.now;
         let Some(c) = self.consumers.get_mut(&id) else { return };
-        match delay(arg) {
+        if !c.state().pending.contains_key(&at.stream) {
+            return;
+        }
+        match delay {
             Some(Some(delay)) => {
                 c.unqueue(at.stream);
                 let due = now.saturating_add(delay);
@@ -161,10 +174,8 @@ impl<D: Disk> Engine<D> {
                 c.queue(at.stream);
                 let name = c.name.clone();
                 if other.is_none() {
-                    self.warn(format!(
-                        "JetStream consumer '{name}': bad NAK delay value: {:?}",
-                        String::from_utf8_lossy(arg)
-                    ));
+                    let shown = String::from_utf8_lossy(&arg[..arg.len().min(SHOWN_MAX)]);
+                    self.warn(format!("JetStream consumer '{name}': bad NAK delay value: {shown:?}"));
                 }
                 self.wake(id);
             }
@@ -201,11 +212,22 @@ impl<D: Disk> Engine<D> {
 
     /// A request for messages.
     pub fn pull(&mut self, id: u32, reply: &[u8], block: &[u8], payload: &[u8]) {
-        if reply.is_empty() {
+        if reply.is_empty() || self.is_elsewhere(id, To::Pull(id), reply, block, payload) {
             return;
         }
+        self.pull_read(id, reply, crate::api::is_level_met(block), PullRequest::decode(payload));
+    }
+
+    /// Goes on with it when it was read.
+    pub(crate) fn pull_read(
+        &mut self,
+        id: u32,
+        reply: &[u8],
+        is_level_met: bool,
+        asked: Result<PullRequest, DecodeError>,
+    ) {
         let now = self.now;
-        if let Err((line, sends)) = self.try_pull(id, reply, block, payload) {
+        if let Err((line, sends)) = self.try_pull(id, reply, is_level_met, asked) {
             let waits = self.must_wait();
             let Some(c) = self.consumers.get_mut(&id) else { return };
             c.last_use = now;
@@ -218,12 +240,21 @@ impl<D: Disk> Engine<D> {
         self.plan(id);
     }
 
+    /// Whether what was sent to a consumer is so much that it is read beside the engine.
+    fn is_elsewhere(&mut self, id: u32, to: To, reply: &[u8], headers: &[u8], payload: &[u8]) -> bool {
+        let stream = self.consumers.get(&id).and_then(|c| self.streams.get(&c.stream));
+        let Some(account) = stream.map(|stream| stream.account) else { return false };
+        let client = || serde_json::Value::Null;
+        let request = Request { account, subject: b"", reply, headers, payload, client: &client };
+        is_large(&request) && !self.may_begin(&request, to)
+    }
+
     fn try_pull(
         &mut self,
         id: u32,
         reply: &[u8],
-        block: &[u8],
-        payload: &[u8],
+        is_level_met: bool,
+        asked: Result<PullRequest, DecodeError>,
     ) -> Result<(), (String, bool)> {
         let now = self.now;
         let refused = |line: String| Err((line, true));
@@ -231,10 +262,10 @@ impl<D: Disk> Engine<D> {
         if c.config().is_push() {
             return refused("409 Consumer is push based".to_owned());
         }
-        if !crate::api::is_level_met(block) {
+        if !is_level_met {
             return refused("412 Required Api Level".to_owned());
         }
-        let request = PullRequest::decode(payload).map_err(|e| (format!("400 Bad Request - {e}"), true))?;
+        let request = asked.map_err(|e| (format!("400 Bad Request - {}", shown(&e.to_string())), true))?;
         let config = c.config();
         if config.max_batch > 0 && request.batch > config.max_batch {
             return refused(format!("409 Exceeded MaxRequestBatch of {}", config.max_batch));
@@ -396,22 +427,4 @@ fn check_group(c: &mut Consumer, request: &PullRequest, now: i64) -> Result<(), 
         }
     }
     Ok(())
-}
-
-/// The delay that a negative acknowledgement asks for: `Some(None)` for none, `None` if it can't be read.
-fn delay(arg: &[u8]) -> Option<Option<i64>> {
-    if arg.is_empty() {
-        return Some(None);
-    }
-    if arg.first() == Some(&b'{') {
-        let (document, _) = parse(arg, 0).ok()??;
-        let mut delay = 0;
-        for (name, field) in Field::root(document.root(), "ConsumerNakOptions").request("").ok()? {
-            if name.eq_ignore_ascii_case("delay") {
-                delay = field.integer("time.Duration").ok()?;
-            }
-        }
-        return Some(Some(delay));
-    }
-    go_duration(std::str::from_utf8(arg).ok()?).map(Some)
 }

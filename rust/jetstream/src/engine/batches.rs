@@ -70,10 +70,11 @@ impl<D: Disk> Engine<D> {
         if id.len() > ID_LEN_MAX {
             return Err(error::ATOMIC_PUBLISH_INVALID_BATCH_ID.error());
         }
-        let sequence = headers::value(message.headers, b"Nats-Batch-Sequence");
+        let block = headers::looked_at(message.headers);
+        let sequence = headers::value(block, b"Nats-Batch-Sequence");
         let sequence = sequence.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
         let sequence = sequence.ok_or_else(|| error::ATOMIC_PUBLISH_MISSING_SEQ.error())?;
-        let commit = headers::value(message.headers, b"Nats-Batch-Commit");
+        let commit = headers::value(block, b"Nats-Batch-Commit");
         let is_end = commit == Some(b"eob");
         let size = sequence.saturating_sub(u64::from(is_end));
         let too_large = || error::ATOMIC_PUBLISH_TOO_LARGE_BATCH.with("size", MESSAGES_MAX);
@@ -92,7 +93,7 @@ impl<D: Disk> Engine<D> {
         if commit.is_some_and(|commit| commit != b"1" && !is_end) {
             return Err(error::ATOMIC_PUBLISH_INVALID_BATCH_COMMIT.error());
         }
-        if !crate::api::is_level_met(message.headers) {
+        if !crate::api::is_level_met(block) {
             self.abandon(group, id, "unsupported");
             return Err(error::REQUIRED_API_LEVEL.error());
         }

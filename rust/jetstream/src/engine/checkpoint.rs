@@ -11,6 +11,7 @@ use stonechat_store::spill::{SpillJob, Spilled};
 use stonechat_store::wal::{SyncJob, Synced};
 
 use super::{Durability, Engine, Storage};
+use crate::api::{Aside, AsideDone};
 
 /// Nanoseconds after the last change until a checkpoint is made.
 const IDLE: i64 = 2_000_000_000;
@@ -61,6 +62,8 @@ pub enum Job<D: Disk> {
         /// What is to be done.
         job: IndexJob<D>,
     },
+    /// Does what would keep the engine too long: it waits for no disk, and may be given up at any time.
+    Aside(Aside),
 }
 
 /// How a [`Job`] ended; for [`Engine::job_done`].
@@ -81,6 +84,8 @@ pub enum Done {
     Spill(u32, Spilled),
     /// See [`Job::Index`].
     Index(u32, Indexed),
+    /// See [`Job::Aside`].
+    Aside(AsideDone),
 }
 
 impl<D: Disk> Job<D> {
@@ -92,6 +97,7 @@ impl<D: Disk> Job<D> {
             Self::Seal { group, job } => Done::Seal(group, job.run()),
             Self::Spill { group, job } => Done::Spill(group, job.run()),
             Self::Index { group, job } => Done::Index(group, job.run()),
+            Self::Aside(aside) => Done::Aside(aside.run()),
             Self::Files { files, disk } => {
                 let synced = files.iter().try_for_each(|file| file.sync());
                 Done::Files(synced.and_then(|()| disk.map_or(Ok(()), |disk| disk.sync_names())))
@@ -111,6 +117,11 @@ impl<D: Disk> Job<D> {
             Self::Spill { job, .. } => job.is_long(),
             _ => false,
         }
+    }
+
+    /// Whether it neither waits for the disk nor writes to it.
+    pub fn is_aside(&self) -> bool {
+        matches!(self, Self::Aside(_))
     }
 
     /// Whether acknowledgements wait for it.
@@ -176,6 +187,9 @@ impl<D: Disk> Engine<D> {
         if let Some(job) = self.sync_job() {
             return Some(Job::Sync(job));
         }
+        if let Some(aside) = self.next_aside() {
+            return Some(Job::Aside(aside));
+        }
         let files = Arc::clone(&self.files);
         match &mut self.checkpoint.phase {
             Phase::Remove { obsolete, running } if !*running => {
@@ -198,6 +212,7 @@ impl<D: Disk> Engine<D> {
     /// Gives up jobs that may take seconds, since the store is to be closed.
     pub fn hurry(&self) {
         self.files.hurry();
+        self.requests.end();
     }
 
     /// What a stream wants to do to its indices. One freezes while another, or itself, joins.
@@ -281,6 +296,7 @@ impl<D: Disk> Engine<D> {
                 self.log_caught_up();
             }
             Done::Files(result) => self.files_synced(result),
+            Done::Aside(done) => self.aside_done(done),
             Done::Catalogue(synced) => self.catalogue_synced(synced),
             Done::Remove => {
                 self.checkpoint.phase = Phase::Idle;

@@ -261,7 +261,8 @@ impl<D: Disk> Engine<D> {
         (flow.asked, flow.reply) = (0, Vec::new());
         if c.config().ack_policy == AckPolicy::FlowControl {
             let number = |name: &[u8]| -> u64 {
-                let value = headers::value(block, name).and_then(|v| std::str::from_utf8(v).ok());
+                let value =
+                    headers::value(headers::looked_at(block), name).and_then(|v| std::str::from_utf8(v).ok());
                 value.and_then(|v| v.parse().ok()).unwrap_or(0)
             };
             let position =

@@ -19,7 +19,7 @@ impl<D: Disk> Engine<D> {
         let timer = self.timers.first().map(|(time, _)| *time);
         let is_busy = !self.ready.is_empty()
             || !self.feeding.is_empty()
-            || !self.requests.is_empty()
+            || self.requests.has_work()
             || !self.holds.is_empty()
             || !self.sweeping.is_empty()
             || !self.trimming.is_empty();

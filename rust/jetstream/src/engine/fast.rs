@@ -294,7 +294,7 @@ impl<D: Disk> Engine<D> {
             notes.push(json!({"type": "ack", "seq": 0, "msgs": batch.flow}));
         }
         let is_first = batch.last == 1;
-        let result = match headers::value(message.headers, b"Nats-Required-Api-Level") {
+        let result = match headers::value(headers::looked_at(message.headers), b"Nats-Required-Api-Level") {
             None => self.ingest(group, message),
             Some(_) => {
                 let headers = headers::without(message.headers, |name| name == b"Nats-Required-Api-Level");

@@ -160,14 +160,15 @@ impl<D: Disk> Engine<D> {
             is_unknown.then(|| filter.to_vec())
         };
         if reply.ends_with(fast::SUFFIX) {
-            return unknown(message.headers);
+            return unknown(headers::looked_at(message.headers));
         }
-        if !core.config().allow_atomic || headers::value(message.headers, b"Nats-Batch-Commit").is_none() {
+        let block = headers::looked_at(message.headers);
+        if !core.config().allow_atomic || headers::value(block, b"Nats-Batch-Commit").is_none() {
             return None;
         }
-        let id = headers::value(message.headers, b"Nats-Batch-Id")?;
+        let id = headers::value(block, b"Nats-Batch-Id")?;
         let staged = self.batches.get(&(group, id.to_vec()));
         let staged = staged.into_iter().flat_map(super::batches::Batch::headers);
-        staged.chain([message.headers]).find_map(unknown)
+        staged.chain([block]).find_map(unknown)
     }
 }

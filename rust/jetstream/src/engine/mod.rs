@@ -396,7 +396,7 @@ impl<D: Disk> Engine<D> {
         }
         let batch = match message.headers.is_empty() || !stream.core.config().allow_atomic {
             true => None,
-            false => headers::value(message.headers, b"Nats-Batch-Id"),
+            false => headers::value(headers::looked_at(message.headers), b"Nats-Batch-Id"),
         };
         let result = match batch {
             Some(id) => match self.unknown_last(group, reply, message) {

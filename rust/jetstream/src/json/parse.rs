@@ -1,5 +1,7 @@
 //! The grammar of JSON (RFC 8259), by a machine with a stack of its own.
 
+use stonechat_store::visits;
+
 use super::quote::go_character;
 use super::{Document, Kind, Node};
 
@@ -129,6 +131,7 @@ impl Parser<'_> {
         if self.open.len() == DEPTH_MAX {
             return Err(SyntaxError(format!("exceeded max depth at offset {}", self.at + 1)));
         }
+        visits::note();
         self.open.push(self.nodes.len());
         self.nodes.push(Node { kind, begin: self.at as u32, end: 0, next: 0 });
         self.at += 1;
@@ -143,6 +146,7 @@ impl Parser<'_> {
     }
 
     fn leaf(&mut self, kind: Kind, begin: usize) {
+        visits::note();
         let next = self.nodes.len() as u32 + 1;
         self.nodes.push(Node { kind, begin: begin as u32, end: self.at as u32, next });
     }
@@ -215,7 +219,10 @@ impl Parser<'_> {
                     self.leaf(Kind::String, begin);
                     return Ok(());
                 }
-                Some(b'\\') => self.escape()?,
+                Some(b'\\') => {
+                    visits::note();
+                    self.escape()?;
+                }
                 Some(0..=0x1f) => return Err(self.unexpected("in string")),
                 Some(_) => self.at += 1,
             }

@@ -22,9 +22,6 @@ use super::schedule::{self, Role};
 use super::ttl::{self, Ttl};
 use crate::error::{self, ApiError};
 
-/// The longest header block that is stored, in bytes.
-const HEADERS_LEN_MAX: usize = 65_535;
-
 /// A message that was published.
 #[derive(Debug, Clone, Copy)]
 pub struct Publish<'a> {
@@ -357,7 +354,7 @@ impl<M: Messages> StreamCore<M> {
         if max > 0 && message.headers.len() + message.payload.len() > max as usize {
             return Err(error::STREAM_MESSAGE_EXCEEDS_MAXIMUM.error());
         }
-        if message.headers.len() > HEADERS_LEN_MAX {
+        if message.headers.len() > headers::LEN_MAX {
             return Err(error::STREAM_HEADER_EXCEEDS_MAXIMUM.error());
         }
         Ok(())
@@ -372,7 +369,7 @@ impl<M: Messages> StreamCore<M> {
         is_sourced: bool,
     ) -> Result<Verdict<'a>, ApiError> {
         let config = &self.config;
-        let h = PublishHeaders::parse(message.headers);
+        let h = PublishHeaders::parse(headers::looked_at(message.headers));
         if h.batch_id.is_some() && !config.allow_atomic {
             return Err(error::ATOMIC_PUBLISH_DISABLED.error());
         }

@@ -2,6 +2,14 @@
 
 use std::borrow::Cow;
 
+/// A message with longer headers is refused.
+pub(crate) const LEN_MAX: usize = 65_535;
+
+/// What is looked at of the headers of a message, which may be refused because they are too long.
+pub(crate) fn looked_at(block: &[u8]) -> &[u8] {
+    &block[..block.len().min(LEN_MAX)]
+}
+
 /// What the header block of a published message says to the stream. An empty value counts as none, but for the time zone.
 #[derive(Debug, Clone, Copy, Default)]
 #[allow(missing_docs, reason = "the fields are the headers: jetstream-api.md, section 9")]
@@ -89,6 +97,7 @@ pub fn lines(block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         let end = memchr::memmem::find(rest, b"\r\n")?;
         let line = &rest[..end];
         rest = &rest[end + 2..];
+        stonechat_store::visits::note();
         Some(line)
     })
     .skip(1)

@@ -93,6 +93,8 @@ pub(super) struct Item {
     payload_len: u32,
     /// Who asks; for requests only.
     pub(super) client: Option<Arc<Client>>,
+    /// The payload, if it is large: it was copied before anybody had to wait for that.
+    pub(super) body: Option<Arc<Vec<u8>>>,
 }
 
 /// A message that waited, borrowed.
@@ -111,6 +113,8 @@ pub(super) type Command = Box<dyn FnOnce(&mut Engine<RealDisk>) + Send>;
 pub(super) struct Arrived {
     pub(super) items: Vec<Item>,
     bytes: Vec<u8>,
+    /// Bytes of large payloads besides.
+    bodies: usize,
     pub(super) done: Vec<Done>,
     pub(super) commands: Vec<Command>,
     pub(super) stop: bool,
@@ -123,13 +127,18 @@ pub(super) struct Arrived {
 }
 
 impl Arrived {
+    /// Bytes that wait. Short messages take more room than theirs.
+    fn len(&self) -> usize {
+        self.bytes.len() + self.bodies + self.items.len() * size_of::<Item>()
+    }
+
     /// Whether it is little, and nothing of it takes long.
     fn is_light(&self) -> bool {
         let is_light = |item: &Item| {
             matches!(item.kind, Kind::Publish | Kind::Direct | Kind::Pull | Kind::Ack | Kind::Flow)
         };
         self.items.len() <= LIGHT_ITEMS
-            && self.bytes.len() <= LIGHT
+            && self.bytes.len() + self.bodies <= LIGHT
             && self.items.iter().all(is_light)
             && self.done.iter().all(|done| matches!(done, Done::Sync(_)))
             && self.commands.is_empty()
@@ -189,13 +198,15 @@ impl Arrived {
             let subject = part(item.subject_len);
             let reply = part(item.reply_len);
             let headers = part(item.headers_len);
-            visit(i, item, &Waiting { subject, reply, headers, payload: part(item.payload_len) });
+            let payload = item.body.as_ref().map_or_else(|| part(item.payload_len), |body| &body[..]);
+            visit(i, item, &Waiting { subject, reply, headers, payload });
         }
     }
 
     pub(super) fn clear(&mut self) {
         self.items.clear();
         self.bytes.clear();
+        self.bodies = 0;
         self.buffered.clear();
         self.requests.clear();
         if self.bytes.capacity() > SLOW {
@@ -541,13 +552,15 @@ impl Inlet for Inbox {
             },
         };
         let (headers, mut payload) = message.payload.split_at(message.header_len.unwrap_or(0));
+        // What is stored is copied once more anyway; requests are kept as they are.
+        let is_body = payload.len() > LIGHT && !matches!(kind, Kind::Publish | Kind::Restore);
+        let body = is_body.then(|| Arc::new(payload.to_vec()));
         let mut arrived = self.arrived.lock();
         if arrived.is_failed {
             return false;
         }
         let mut headers = headers;
-        // Short messages take more room than their bytes.
-        let waiting = arrived.bytes.len() + arrived.items.len() * size_of::<Item>();
+        let waiting = arrived.len();
         let is_full = waiting > self.room.full;
         // Refusals take room too, so that not all can be told.
         if is_full
@@ -566,18 +579,21 @@ impl Inlet for Inbox {
         {
             (kind, headers, payload) = (Kind::Overflow, b"", b"");
         }
+        let beside = if is_body { payload.len() } else { 0 };
         arrived.items.push(Item {
             kind,
             number,
             subject_len: subject.len() as u32,
             reply_len: message.reply.len() as u32,
             headers_len: headers.len() as u32,
-            payload_len: payload.len() as u32,
+            payload_len: (payload.len() - beside) as u32,
             client: (kind == Kind::Api).then(|| Arc::clone(origin)),
+            body,
         });
-        for part in [&subject, message.reply, headers, payload] {
+        for part in [&subject, message.reply, headers, &payload[beside..]] {
             arrived.bytes.extend_from_slice(part);
         }
+        arrived.bodies += beside;
         true
     }
 
@@ -594,6 +610,7 @@ impl Inlet for Inbox {
             headers_len: 0,
             payload_len: 0,
             client: None,
+            body: None,
         });
         arrived.bytes.extend_from_slice(subject);
         drop(arrived);
@@ -603,7 +620,7 @@ impl Inlet for Inbox {
     fn flush(&self) -> Duration {
         let (waiting, is_light) = {
             let arrived = self.arrived.lock();
-            (arrived.bytes.len(), arrived.is_light())
+            (arrived.bytes.len() + arrived.bodies, arrived.is_light())
         };
         self.work(is_light);
         match waiting {
@@ -672,7 +689,7 @@ mod tests {
             let message = Message { subject, reply, header_len: None, payload, tail: None, sizes: b"" };
             assert!(inbox.push(tag(kind, number), &client, &message), "it is taken, if only to be refused");
             let arrived = inbox.arrived.lock();
-            (arrived.bytes.len() + arrived.items.len() * size_of::<Item>(), arrived.items.len())
+            (arrived.len(), arrived.items.len())
         };
         let kinds = || inbox.arrived.lock().items.iter().map(|item| item.kind).collect::<Vec<_>>();
         let payload = "x".repeat(1000);
@@ -704,6 +721,37 @@ mod tests {
         push(Kind::Publish, 1, "s", "reply", &payload);
         push(Kind::Api, 1, "$JS.API.INFO", "reply", "");
         assert_eq!(kinds(), [Kind::Publish, Kind::Api]);
+    }
+
+    #[test]
+    fn large_requests_are_kept_as_they_came_and_count() {
+        let client = client();
+        let limits = QueueLimits { requests: 10, ..QueueLimits::default() };
+        let inbox = Inbox { limits, room: Room { full: 1 << 20, refused: 0 }, ..Inbox::default() };
+        let payload = "x".repeat(LIGHT + 1);
+        let push = |subject: &str, payload: &str| {
+            let (subject, reply, payload) = (subject.as_bytes(), b"reply", payload.as_bytes());
+            let message = Message { subject, reply, header_len: None, payload, tail: None, sizes: b"" };
+            assert!(inbox.push(tag(Kind::Api, 1), &client, &message), "it is taken");
+        };
+        push("$JS.API.INFO", &payload);
+        push("$JS.API.STREAM.NAMES", "short");
+        assert!(inbox.arrived.lock().len() > payload.len());
+        let mut arrived = Arrived::default();
+        inbox.take(&mut arrived);
+        let mut found = Vec::new();
+        arrived.for_each(|_, item, waiting| {
+            found.push((item.body.is_some(), waiting.subject.to_vec(), waiting.payload.to_vec()));
+        });
+        let expected = [(true, "$JS.API.INFO", &payload[..]), (false, "$JS.API.STREAM.NAMES", "short")];
+        assert_eq!(
+            found,
+            expected.map(|(is_body, s, p)| (is_body, s.as_bytes().to_vec(), p.as_bytes().to_vec()))
+        );
+        arrived.clear();
+        assert_eq!(arrived.len(), 0);
+        (0..100).for_each(|_| push("$JS.API.INFO", &payload));
+        assert!(inbox.arrived.lock().len() < (1 << 20) + 2 * payload.len(), "what waits is bounded");
     }
 
     #[test]

@@ -206,10 +206,11 @@ impl Runner {
             Kind::Direct => {
                 let account = self.engine.account_of(item.number);
                 let client = || serde_json::Value::Null;
-                self.engine.direct_get(
-                    item.number,
-                    &Request { account, subject, reply, headers, payload, client: &client },
-                );
+                let request = Request { account, subject, reply, headers, payload, client: &client };
+                match &item.body {
+                    Some(body) => self.engine.large_direct_get(item.number, &request, body),
+                    None => self.engine.direct_get(item.number, &request),
+                }
             }
             Kind::Api => {
                 let client = || {
@@ -223,7 +224,11 @@ impl Runner {
                 let described = if is_watched { client() } else { serde_json::Value::Null };
                 let client = || described.clone();
                 let account = item.number;
-                self.engine.request(&Request { account, subject, reply, headers, payload, client: &client });
+                let request = Request { account, subject, reply, headers, payload, client: &client };
+                match &item.body {
+                    Some(body) => self.engine.large_request(&request, body),
+                    None => self.engine.request(&request),
+                }
             }
         }
     }

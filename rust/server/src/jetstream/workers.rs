@@ -1,5 +1,6 @@
-//! Threads that wait for the disk: one for the log, which acknowledgements wait for, one for what may take seconds, begun when there
-//! is something, and one for the rest.
+//! Threads that wait for the disk: one for the log, which acknowledgements wait for, one for what may take seconds, and one for the
+//! rest; and one that does what would keep JetStream's own thread too long. Those that are seldom needed are begun when there is
+//! something.
 
 use std::io;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub(super) struct Workers {
     urgent: Option<Sender<Job<RealDisk>>>,
     rest: Option<Sender<Job<RealDisk>>>,
     long: Option<Sender<Job<RealDisk>>>,
+    aside: Option<Sender<Job<RealDisk>>>,
     threads: Vec<JoinHandle<()>>,
     inbox: Arc<Inbox>,
     log: Logger,
@@ -25,32 +27,44 @@ pub(super) struct Workers {
 
 impl Workers {
     pub(super) fn start(inbox: &Arc<Inbox>, log: &Logger) -> io::Result<Self> {
-        let (urgent, rest, long, threads) = (None, None, None, Vec::new());
-        let mut workers = Self { urgent, rest, long, threads, inbox: Arc::clone(inbox), log: log.clone() };
+        let (urgent, rest, long, aside, threads) = (None, None, None, None, Vec::new());
+        let (inbox, log) = (Arc::clone(inbox), log.clone());
+        let mut workers = Self { urgent, rest, long, aside, threads, inbox, log };
         workers.urgent = Some(workers.worker("stonechat-sync")?);
         workers.rest = Some(workers.worker("stonechat-disk")?);
         Ok(workers)
     }
 
-    fn worker(&mut self, name: &str) -> io::Result<Sender<Job<RealDisk>>> {
+    fn begin(&self, name: &str) -> io::Result<(Sender<Job<RealDisk>>, JoinHandle<()>)> {
         let (sender, receiver) = channel();
         let (inbox, log) = (Arc::clone(&self.inbox), self.log.clone());
         let thread = std::thread::Builder::new().name(name.to_owned());
-        self.threads.push(thread.spawn(move || log.scope(|| work(&receiver, &inbox)))?);
+        let thread = thread.spawn(move || log.scope(|| work(&receiver, &inbox)))?;
+        Ok((sender, thread))
+    }
+
+    fn worker(&mut self, name: &str) -> io::Result<Sender<Job<RealDisk>>> {
+        let (sender, thread) = self.begin(name)?;
+        self.threads.push(thread);
         Ok(sender)
     }
 
     pub(super) fn run(&mut self, job: Job<RealDisk>) {
+        // Without a thread of its own it holds up the rest.
         if job.is_long() && self.long.is_none() {
-            // Without a thread of its own it holds up the rest.
             self.long = self.worker("stonechat-index").ok();
         }
-        let queue = match (&self.long, job.is_long(), job.is_urgent()) {
-            (Some(long), true, _) => Some(long),
-            (_, _, true) => self.urgent.as_ref(),
-            _ => self.rest.as_ref(),
+        if job.is_aside() && self.aside.is_none() {
+            // Nobody waits for its end: it does not know the store, and may be in the middle of something long.
+            self.aside = self.begin("stonechat-aside").ok().map(|(sender, _)| sender);
+        }
+        let own = match (job.is_long(), job.is_aside(), job.is_urgent()) {
+            (true, ..) => self.long.as_ref(),
+            (_, true, _) => self.aside.as_ref(),
+            (.., true) => self.urgent.as_ref(),
+            _ => None,
         };
-        if let Some(queue) = queue {
+        if let Some(queue) = own.or(self.rest.as_ref()) {
             // It lives as long as the queue.
             let _ = queue.send(job);
         }
@@ -58,7 +72,7 @@ impl Workers {
 
     /// Waits until all that was begun has ended.
     pub(super) fn stop(&mut self) {
-        (self.urgent, self.rest, self.long) = (None, None, None);
+        (self.urgent, self.rest, self.long, self.aside) = (None, None, None, None);
         for thread in self.threads.drain(..) {
             // A panic there is in the log.
             let _ = thread.join();

@@ -1,0 +1,243 @@
+//! What takes long and needs nothing of the engine: it is done beside it, as a [`Job`](crate::engine::Job) for another thread.
+//!
+//! Reading a mebibyte of JSON takes some 20 ms, in which nobody else would get an answer. So requests of many bytes are read beside
+//! the engine, one of each account at a time, and the requests behind them wait, since they may ask for what these make. What was read
+//! may hold millions of strings: giving that up is done here too, and so is telling of such requests to those who watch the API.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value;
+use stonechat_store::disk::Disk;
+
+use super::asked::Asked;
+use super::long::LongRequest;
+use super::queue::Owned;
+use super::requests::GetRequest;
+use super::{Answer, PREFIX, Request, is_level_met};
+use crate::consumer::{AckSubject, PullRequest, nak_delay};
+use crate::engine::Engine;
+
+/// Requests with more bytes of headers and payload are read beside the engine.
+pub(super) const ELSEWHERE: usize = 64 << 10;
+/// What is told of more bytes is put together beside the engine, unless so much waits for that already.
+const TOLD_MAX: usize = 64 << 20;
+
+/// Whom a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum To {
+    /// The API.
+    Api,
+    /// A stream that is read directly.
+    Direct(u32),
+    /// A consumer that is to send messages.
+    Pull(u32),
+    /// A consumer whose message was not handled.
+    Nak(u32, AckSubject),
+}
+
+/// A request that was read.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) request: Owned,
+    pub(super) is_level_met: bool,
+    pub(super) asked: Asked,
+}
+
+impl Read {
+    fn new(request: Owned, strict: bool) -> Self {
+        let payload = &request.payload[..];
+        let asked = match request.to {
+            To::Api => {
+                let subject = std::str::from_utf8(&request.subject).unwrap_or_default();
+                let path = subject.strip_prefix(PREFIX).unwrap_or_default();
+                Asked::read(&path.split('.').collect::<Vec<_>>(), payload, strict)
+            }
+            To::Direct(_) if payload.is_empty() => Asked::Nothing,
+            To::Direct(_) => Asked::Get(GetRequest::decode(payload, strict)),
+            To::Pull(_) => Asked::Pull(PullRequest::decode(payload)),
+            To::Nak(..) => Asked::Delay(nak_delay(payload)),
+        };
+        Self { is_level_met: is_level_met(&request.headers), request, asked }
+    }
+}
+
+/// An advisory about a request, yet to be put together.
+#[derive(Debug)]
+struct Telling {
+    account: u32,
+    subject: &'static str,
+    body: Answer,
+    request: Arc<Vec<u8>>,
+    response: String,
+}
+
+impl Telling {
+    fn len(&self) -> usize {
+        self.request.len() + self.response.len()
+    }
+
+    fn told(self) -> String {
+        let Self { mut body, request, response, .. } = self;
+        if !request.is_empty() {
+            body.insert("request".to_owned(), String::from_utf8_lossy(&request).into());
+        }
+        body.insert("response".to_owned(), response.into());
+        Value::Object(body).to_string()
+    }
+}
+
+/// What nobody needs any more.
+pub(super) struct Rubbish(#[allow(dead_code, reason = "it is there to be dropped")] Box<dyn Any + Send>);
+
+impl fmt::Debug for Rubbish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Rubbish").finish_non_exhaustive()
+    }
+}
+
+/// Work that needs nothing of the engine.
+#[derive(Debug)]
+pub struct Aside {
+    work: Work,
+    /// The engine ends, and nobody waits for it.
+    is_over: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+enum Work {
+    Read { request: Box<Owned>, strict: bool },
+    Tell(Box<Telling>),
+    Drop(Vec<Rubbish>),
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub struct AsideDone(Ended);
+
+#[derive(Debug)]
+enum Ended {
+    Read(Box<Read>),
+    Told { account: u32, subject: &'static str, len: usize, body: String },
+    Nothing,
+}
+
+impl Aside {
+    /// Does it.
+    pub(crate) fn run(self) -> AsideDone {
+        if self.is_over.load(Ordering::Acquire) {
+            return AsideDone(Ended::Nothing);
+        }
+        AsideDone(match self.work {
+            Work::Read { request, strict } => Ended::Read(Box::new(Read::new(*request, strict))),
+            Work::Tell(telling) => {
+                let (account, subject, len) = (telling.account, telling.subject, telling.len());
+                Ended::Told { account, subject, len, body: telling.told() }
+            }
+            Work::Drop(rubbish) => {
+                drop(rubbish);
+                Ended::Nothing
+            }
+        })
+    }
+}
+
+/// What waits to be done.
+#[derive(Debug, Default)]
+pub(super) struct Asides {
+    waiting: std::collections::VecDeque<Work>,
+    rubbish: Vec<Rubbish>,
+    /// Bytes of what is to be told.
+    telling: usize,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Asides {
+    /// Lets a request be read.
+    pub(super) fn read(&mut self, request: Owned, strict: bool) {
+        self.waiting.push_back(Work::Read { request: Box::new(request), strict });
+    }
+
+    /// Lets something large be given up.
+    pub(super) fn give_up(&mut self, what: impl Any + Send) {
+        self.rubbish.push(Rubbish(Box::new(what)));
+    }
+
+    /// Lets who still works know that nobody waits.
+    pub(super) fn end(&self) {
+        self.is_over.store(true, Ordering::Release);
+    }
+
+    fn next(&mut self) -> Option<Aside> {
+        let drop = || (!self.rubbish.is_empty()).then(|| Work::Drop(std::mem::take(&mut self.rubbish)));
+        let work = self.waiting.pop_front().or_else(drop)?;
+        Some(Aside { work, is_over: Arc::clone(&self.is_over) })
+    }
+}
+
+impl<D: Disk> Engine<D> {
+    /// The next work that is to be done beside the engine.
+    pub(crate) fn next_aside(&mut self) -> Option<Aside> {
+        self.requests.asides.next()
+    }
+
+    /// Such work has ended.
+    pub(crate) fn aside_done(&mut self, done: AsideDone) {
+        match done.0 {
+            Ended::Read(read) => self.requests.was_read(read),
+            Ended::Told { account, subject, len, body } => {
+                self.requests.asides.telling = self.requests.asides.telling.saturating_sub(len);
+                self.send_told(account, subject, &body);
+            }
+            Ended::Nothing => {}
+        }
+    }
+
+    /// Works on a request that was read.
+    pub(super) fn work_on_read(&mut self, read: Read) {
+        let Read { request, is_level_met, mut asked } = read;
+        request.lend(|lent| match request.to {
+            To::Api => self.work_on(lent, Some((is_level_met, &mut asked))),
+            To::Direct(group) => self.direct_read(group, lent, is_level_met, &mut asked),
+            To::Pull(id) => {
+                if let Asked::Pull(wanted) = std::mem::replace(&mut asked, Asked::Nothing) {
+                    self.pull_read(id, lent.reply, is_level_met, wanted);
+                }
+            }
+            To::Nak(id, at) => {
+                if let Asked::Delay(delay) = asked {
+                    self.nak_read(id, at, delay, lent.payload);
+                }
+            }
+        });
+        self.requests.asides.give_up((request, asked));
+    }
+
+    /// Gives up a long request that is done.
+    pub(super) fn give_up(&mut self, long: LongRequest) {
+        if long.is_large() {
+            self.requests.asides.give_up(long);
+        }
+    }
+
+    /// Tells those who watch the API of a request and its answer; `body` is what else is said.
+    pub(super) fn tell_request(
+        &mut self,
+        request: &Request<'_>,
+        subject: &'static str,
+        body: Answer,
+        response: String,
+    ) {
+        let payload = Arc::new(request.payload.to_vec());
+        let telling = Telling { account: request.account, subject, body, request: payload, response };
+        let len = telling.len();
+        let asides = &mut self.requests.asides;
+        if len <= ELSEWHERE || asides.telling + len > TOLD_MAX {
+            return self.send_told(request.account, subject, &telling.told());
+        }
+        asides.telling += len;
+        asides.waiting.push_back(Work::Tell(Box::new(telling)));
+    }
+}

@@ -1,0 +1,119 @@
+//! What a request says: its body, read by the type that its subject asks for.
+
+use serde_json::Value;
+
+use super::is_create;
+use super::requests::{
+    DeleteRequest, GetRequest, GroupRequest, InfoRequest, ListRequest, PauseRequest, PurgeRequest,
+    ResetRequest, is_empty,
+};
+use crate::consumer::{ConsumerRequest, PullRequest};
+use crate::engine::SnapshotRequest;
+use crate::error::{self, ApiError};
+use crate::json::{DecodeError, parse};
+use crate::stream::StreamRequest;
+
+/// What a request says, or why it can't be read.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// Nobody looks at its body.
+    Nothing,
+    /// Its body should be empty; whether it is.
+    Empty(bool),
+    /// A stream's configuration.
+    Stream(Result<StreamRequest, ApiError>),
+    /// A consumer's.
+    Consumer(Result<ConsumerRequest, ApiError>),
+    Info(Result<InfoRequest, ApiError>),
+    List(Result<ListRequest, ApiError>),
+    /// Where a list of consumers is to begin.
+    Offset(Result<i64, ApiError>),
+    Purge(Result<PurgeRequest, ApiError>),
+    Get(Result<GetRequest, ApiError>),
+    Delete(Result<DeleteRequest, ApiError>),
+    Pause(Result<PauseRequest, ApiError>),
+    Group(Result<GroupRequest, ApiError>),
+    Reset(Result<ResetRequest, ApiError>),
+    /// `None` if it says nothing.
+    Snapshot(Option<Result<SnapshotRequest, ApiError>>),
+    /// A configuration, and what is needed of the state.
+    Restore(Result<(StreamRequest, Value), ApiError>),
+    /// A request for a consumer's messages.
+    Pull(Result<PullRequest, DecodeError>),
+    /// The delay of a negative acknowledgement, see [`nak_delay`](crate::consumer::nak_delay).
+    Delay(Option<Option<i64>>),
+}
+
+impl Asked {
+    /// Reads the body of a request of the API; `tokens` are those of its subject.
+    pub(super) fn read(tokens: &[&str], payload: &[u8], strict: bool) -> Self {
+        match *tokens {
+            ["STREAM", "CREATE" | "UPDATE", _] => {
+                Self::Stream(StreamRequest::decode(payload, strict).map_err(ApiError::from))
+            }
+            ["STREAM", "INFO", _] => Self::Info(InfoRequest::decode(payload, strict)),
+            ["STREAM", "NAMES" | "LIST"] => Self::List(ListRequest::decode(payload, strict)),
+            ["STREAM", "DELETE", _] => Self::Empty(is_empty(payload)),
+            ["STREAM", "PURGE", _] => Self::Purge(PurgeRequest::decode(payload, strict)),
+            ["STREAM", "MSG", "GET", _] => {
+                Self::Get(not_empty(payload).and_then(|()| GetRequest::decode(payload, strict)))
+            }
+            ["STREAM", "MSG", "DELETE", _] => {
+                Self::Delete(not_empty(payload).and_then(|()| DeleteRequest::decode(payload, strict)))
+            }
+            ["STREAM", "SNAPSHOT", _] => Self::Snapshot(
+                (!says_nothing(payload))
+                    .then(|| SnapshotRequest::decode(payload, strict).map_err(ApiError::from)),
+            ),
+            ["STREAM", "RESTORE", name] => Self::Restore(read_restore(name, payload, strict)),
+            ["CONSUMER", "NAMES" | "LIST", _] => Self::Offset(ListRequest::decode_offset(payload, strict)),
+            ["CONSUMER", "INFO" | "DELETE", _, _] => Self::Empty(is_empty(payload)),
+            ["CONSUMER", "PAUSE", _, _] => Self::Pause(PauseRequest::decode(payload, strict)),
+            ["CONSUMER", "UNPIN", _, _] => Self::Group(GroupRequest::decode(payload)),
+            ["CONSUMER", "RESET", _, _] => Self::Reset(ResetRequest::decode(payload)),
+            ["CONSUMER", ref rest @ ..] if is_create(rest) => {
+                Self::Consumer(ConsumerRequest::decode(payload, strict).map_err(ApiError::from))
+            }
+            _ => Self::Nothing,
+        }
+    }
+}
+
+fn not_empty(payload: &[u8]) -> Result<(), ApiError> {
+    if is_empty(payload) { Err(error::BAD_REQUEST.error()) } else { Ok(()) }
+}
+
+/// Whether a request about a backup says nothing.
+fn says_nothing(payload: &[u8]) -> bool {
+    let payload = payload.trim_ascii();
+    let inner = payload.strip_prefix(b"{").and_then(|rest| rest.strip_suffix(b"}"));
+    payload.is_empty() || inner.is_some_and(|inner| inner.trim_ascii().is_empty())
+}
+
+/// The configuration of the stream that is to be restored, and the numbers of its state.
+fn read_restore(name: &str, payload: &[u8], strict: bool) -> Result<(StreamRequest, Value), ApiError> {
+    if says_nothing(payload) {
+        return Err(error::BAD_REQUEST.error());
+    }
+    // Read strictly first, for its errors; what it holds is read once more by those who know it.
+    parse(payload, 0).map_err(DecodeError::from)?;
+    let mut body: Value = serde_json::from_slice(payload).map_err(|e| error::INVALID_JSON.with("err", e))?;
+    let unknown = body.as_object().and_then(|o| o.keys().find(|k| *k != "config" && *k != "state").cloned());
+    if let Some(unknown) = unknown.filter(|_| strict) {
+        return Err(DecodeError::UnknownField(unknown).into());
+    }
+    let mut config = body.get_mut("config").map(Value::take).unwrap_or_default();
+    if config.get("name").and_then(Value::as_str).unwrap_or_default().is_empty() && config.is_object() {
+        config["name"] = name.into();
+    }
+    let request = StreamRequest::decode(config.to_string().as_bytes(), strict)?;
+    Ok((request, state_of(&body["state"])))
+}
+
+/// What a restore needs of a stream's state: some of its numbers, none of the lists.
+fn state_of(state: &Value) -> Value {
+    let fields = ["messages", "bytes", "first_seq", "last_seq", "consumer_count"];
+    let known =
+        fields.into_iter().filter_map(|name| Some((name.to_owned(), state.get(name)?.as_u64()?.into())));
+    Value::Object(known.collect())
+}
