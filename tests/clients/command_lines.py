@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+NO_TIME = "0001-01-01T00:00:00Z"
+"""What the tool writes where there is no time."""
+
 CONFIG = "jetstream { store_dir: js }"
+
+
+def command_environment(server: ServerProcess) -> dict[str, str]:
+    """The environment of a command: its server and home folder, no context and no settings of the user."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("NATS_", "XDG_"))}
+    return variables | {"NATS_URL": f"nats://127.0.0.1:{server.port}", "HOME": str(server.directory), "TZ": "UTC"}
 
 
 def execute(
@@ -35,15 +44,13 @@ def execute(
     environment: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Runs a line of a tool without a terminal, a context or colours, in the server's folder."""
-    variables = {name: value for name, value in os.environ.items() if not name.startswith(("NATS_", "XDG_"))}
-    variables |= {"NATS_URL": f"nats://127.0.0.1:{server.port}", "HOME": str(server.directory), "TZ": "UTC"}
     return subprocess.run(
         [program, *shlex.split(line)],
         input=b"" if stdin is None else stdin,
         capture_output=True,
         timeout=timeout,
         check=False,
-        env=variables | (environment or {}),
+        env=command_environment(server) | (environment or {}),
         cwd=server.directory,
     )
 
@@ -98,6 +105,8 @@ def without_reserved(metadata: dict[str, str] | None) -> dict[str, str]:
 def consumer(info: dict[str, Any]) -> dict[str, Any]:
     """A consumer's configuration and where it stands, without times."""
     config = dict(info["config"])
+    if config.get("pause_until") == NO_TIME:
+        config.pop("pause_until")
     config["metadata"] = without_reserved(config.get("metadata"))
     standing = {name: info.get(name) for name in ("num_ack_pending", "num_redelivered", "num_pending", "paused")}
     places = {name: info[name]["stream_seq"] for name in ("delivered", "ack_floor")}
@@ -105,7 +114,9 @@ def consumer(info: dict[str, Any]) -> dict[str, Any]:
 
 
 def json_keys(value: object, path: str = "") -> set[str]:
-    """The paths of all fields of a JSON value; lists count by their first items, and metadata as one field."""
+    """The paths of all fields that say something; lists count by their first items, and metadata as one field."""
+    if value == NO_TIME:
+        return set()
     if isinstance(value, list):
         return json_keys(value[0], f"{path}[]") if value else set()
     if not isinstance(value, dict) or path.endswith("metadata"):
@@ -139,12 +150,19 @@ def compare(
             elif "--json" in line and got.returncode == 0 and line not in better:
                 differing.extend(differing_keys(line, expected.stdout, got.stdout))
         left, right = asyncio.run(effects(theirs)), asyncio.run(effects(ours))
-        differing.extend(
-            f"stream {name}: nats {left.get(name)}, stonechat {right.get(name)}"
-            for name in left.keys() | right.keys()
-            if left.get(name) != right.get(name)
-        )
+        differing.extend(unequal("", left, right))
     return "\n".join(differing)
+
+
+def unequal(path: str, theirs: Any, ours: Any) -> Iterator[str]:
+    """The places at which two values differ."""
+    if isinstance(theirs, Stored) and isinstance(ours, Stored):
+        theirs, ours = theirs._asdict(), ours._asdict()
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for name in sorted(theirs.keys() | ours.keys()):
+            yield from unequal(f"{path}.{name}", theirs.get(name), ours.get(name))
+    elif theirs != ours:
+        yield f"{path}: nats {theirs}, stonechat {ours}"
 
 
 def differing_keys(line: str, expected: bytes, got: bytes) -> Iterator[str]:

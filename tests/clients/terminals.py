@@ -13,6 +13,7 @@ import termios
 import time
 from typing import TYPE_CHECKING
 
+from tests.clients.command_lines import command_environment
 from tests.support.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -29,13 +30,7 @@ class Terminal:
     def __init__(self, program: Path, line: str, server: ServerProcess, *, columns: int = 120, rows: int = 50) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        variables = {name: value for name, value in os.environ.items() if not name.startswith(("NATS_", "XDG_"))}
-        variables |= {
-            "NATS_URL": f"nats://127.0.0.1:{server.port}",
-            "HOME": str(server.directory),
-            "TZ": "UTC",
-            "TERM": "xterm",
-        }
+        variables = command_environment(server) | {"TERM": "xterm"}
         self._process = subprocess.Popen(
             [program, *shlex.split(line)],
             stdin=slave,
@@ -73,9 +68,8 @@ class Terminal:
         self.wait_for(" ")
         os.write(self._master, f"{answer}\n".encode())
 
-    def interrupt(self, question: str) -> None:
-        """Waits for a question and presses Ctrl-C."""
-        self.wait_for(question)
+    def interrupt(self) -> None:
+        """Presses Ctrl-C."""
         os.write(self._master, b"\x03")
 
     def rest(self) -> str:

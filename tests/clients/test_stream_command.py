@@ -407,5 +407,6 @@ def test_questions_are_asked_on_a_terminal(command: Path, server: ServerProcess)
         terminal.answer("Select a Stream", "ASKED")
         assert "Information for Stream ASKED" in terminal.rest()
     with Terminal(command, "stream rm ASKED", server) as terminal:
-        terminal.interrupt("Really delete Stream ASKED")
+        terminal.wait_for("Really delete Stream ASKED")
+        terminal.interrupt()
         assert terminal.code() == 130

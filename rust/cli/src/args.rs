@@ -9,6 +9,7 @@ use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use clap::{Args, Parser, Subcommand};
 
+use crate::consumer::ConsumerArgs;
 use crate::error::CliError;
 use crate::kv::KvArgs;
 use crate::stream::StreamArgs;
@@ -90,6 +91,9 @@ pub(crate) enum Command {
     /// Streams: make, look at, edit and back them up, and read their messages
     #[command(visible_aliases = ["str", "s"], aliases = ["st", "ms"])]
     Stream(Box<StreamArgs>),
+    /// Consumers of streams: make, look at, edit and pause them, and fetch their messages
+    #[command(visible_aliases = ["con", "c"], alias = "obs")]
+    Consumer(Box<ConsumerArgs>),
 }
 
 /// How to reach the server and who we are.

@@ -39,6 +39,10 @@ pub(crate) enum CliError {
     NoBucket(String),
     #[error("stream {0} not found; \"stonechat stream add {0}\" creates it")]
     NoStream(String),
+    #[error(
+        "stream {stream} has no consumer {consumer}; \"stonechat consumer add {stream} {consumer}\" creates it"
+    )]
+    NoConsumer { stream: String, consumer: String },
     #[error("key {key:?} not found in bucket {bucket}")]
     NoKey { bucket: String, key: String },
     #[error("nobody can be asked without a terminal; --force acts at once")]

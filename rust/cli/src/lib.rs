@@ -1,12 +1,14 @@
-//! The stonechat command: server, pub, sub, req, reply, kv, stream.
+//! The stonechat command: server, pub, sub, req, reply, kv, stream, consumer.
 //!
 //! [`run`] is the whole command. The native binary and the console script of the Python package both call it and
 //! exit with what it returns: 0 for success, 1 for a failure, 2 for wrong usage, 130 for an interrupted command.
 
 mod args;
 mod ask;
+mod configuration;
 mod connection;
 mod console;
+mod consumer;
 mod context;
 mod error;
 mod interrupt;
@@ -19,6 +21,7 @@ mod publish;
 mod reply;
 mod request;
 mod session;
+mod stored;
 mod stream;
 mod subscribe;
 mod switches;
@@ -50,6 +53,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
         Command::Req(args) => block_on(request::run(args)),
         Command::Reply(args) => block_on(reply::run(args)),
         Command::Kv(args) => block_on(kv::run(*args)),
+        Command::Consumer(args) => block_on(consumer::run(*args)),
         Command::Stream(args) => block_on(stream::run(*args)),
     };
     match result {

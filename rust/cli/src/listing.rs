@@ -49,6 +49,22 @@ pub(crate) async fn stream_names(
     Ok(names(all(session, "STREAM.NAMES", filter(subject), "streams").await?))
 }
 
+/// The consumers of a stream.
+///
+/// # Errors
+/// As [`all`].
+pub(crate) async fn consumers(session: &mut Session, stream: &str) -> Result<Vec<Value>, CliError> {
+    all(session, &format!("CONSUMER.LIST.{stream}"), json!({}), "consumers").await
+}
+
+/// The names of a stream's consumers, sorted.
+///
+/// # Errors
+/// As [`all`].
+pub(crate) async fn consumer_names(session: &mut Session, stream: &str) -> Result<Vec<String>, CliError> {
+    Ok(names(all(session, &format!("CONSUMER.NAMES.{stream}"), json!({}), "consumers").await?))
+}
+
 /// The subjects in a stream that match a filter, and how many messages each has.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream;
 use bytes::Bytes;
 use clap::Args;
+use futures_util::StreamExt;
 use serde_json::Value;
 
 use crate::args::ConnectionArgs;
@@ -34,6 +35,9 @@ pub(crate) struct JetStreamArgs {
 
 /// The least time to wait for the next part of an answer in many parts.
 const LEAST_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How much later than the time to wait an answer of the server about it may come.
+const LATE: Duration = Duration::from_secs(2);
 
 /// The prefix of JetStream's API where nothing says otherwise.
 const API: &str = "$JS.API";
@@ -118,6 +122,42 @@ impl Session {
     /// How long to wait for the next part of an answer: longer than for a whole one, since the server may be at work.
     pub(crate) fn patience(&self) -> Duration {
         self.timeout.max(LEAST_PATIENCE)
+    }
+
+    /// How long to wait for answers.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// A request that is answered by a message of a stream, under a subject of its own, or by a status. The server answers
+    /// when the time to wait is over.
+    ///
+    /// # Errors
+    /// No answer comes.
+    pub(crate) async fn ask_for_delivery(
+        &mut self,
+        call: &str,
+        body: Bytes,
+    ) -> Result<async_nats::Message, CliError> {
+        let client = self.connection.client.clone();
+        let inbox = client.new_inbox();
+        let subject = self.subject(call);
+        let seconds = self.timeout.as_secs_f64();
+        let mut answers = client.subscribe(inbox.clone()).await.map_err(client_error)?;
+        client.publish_with_reply(subject.clone(), inbox, body).await.map_err(client_error)?;
+        let answer = tokio::select! {
+            biased;
+            answer = tokio::time::timeout(self.timeout + LATE, answers.next()) => answer,
+            complaint = self.connection.complaint() => return Err(complaint),
+        };
+        match answer {
+            Ok(Some(message)) if message.status == Some(async_nats::StatusCode::NO_RESPONDERS) => {
+                Err(CliError::NoJetStream { subject })
+            }
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => Err(CliError::ConnectionLost),
+            Err(_) => Err(CliError::NoReply { subject, seconds }),
+        }
     }
 
     /// The version of the server.

@@ -86,6 +86,11 @@ pub(crate) fn parse_bytes_32(text: &str) -> Result<i64, String> {
     }
 }
 
+/// The subjects in a text, which commas or spaces part.
+pub(crate) fn split_subjects(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty())
+}
+
 /// Reads `name=value`.
 pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
     let (name, value) =

@@ -47,7 +47,7 @@ fn facts(bucket: &Bucket) -> Facts {
         facts.add(name, format!("{from} to {to}"));
     }
     origins(&mut facts, &bucket.info);
-    metadata(&mut facts, &config["metadata"]);
+    facts.add_metadata(&config["metadata"]);
     facts
 }
 
@@ -69,17 +69,4 @@ fn origin(facts: &mut Facts, name: &str, source: &Value) {
     facts.add_some("External API", text(&source["external"]["api"]));
     facts.add("Last Seen", ago_or_never(&source["active"]));
     facts.add("Lag", count(&source["lag"]));
-}
-
-/// What people have noted; the server's own notes begin with `_nats`.
-fn metadata(facts: &mut Facts, metadata: &Value) {
-    let Some(pairs) = metadata.as_object() else { return };
-    let own: Vec<_> = pairs.iter().filter(|(name, _)| !name.starts_with("_nats.")).collect();
-    if own.is_empty() {
-        return;
-    }
-    facts.section("Metadata");
-    for (name, value) in own {
-        facts.add(name, text(value).unwrap_or_default());
-    }
 }

@@ -80,6 +80,16 @@ pub(crate) fn list(value: &Value) -> Option<String> {
     Some(items.join(", ")).filter(|text| !text.is_empty())
 }
 
+/// An answer without the fields that belong to the answer, not to what it describes.
+pub(crate) fn without_envelope(info: &Value) -> Value {
+    let mut info = info.clone();
+    if let Value::Object(fields) = &mut info {
+        fields
+            .retain(|name, _| !matches!(name.as_str(), "type" | "total" | "offset" | "limit" | "did_create"));
+    }
+    info
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -2,6 +2,9 @@
 
 use std::fmt::Write;
 
+use serde_json::Value;
+
+use super::api::text_or_empty;
 use super::text::shown;
 
 /// One line of [`Facts`].
@@ -38,6 +41,16 @@ impl Facts {
         if let Some(value) = value {
             self.add(name, value);
         }
+    }
+
+    /// Adds a section with what people have noted. Notes of servers begin with `_nats` and stay out.
+    pub(crate) fn add_metadata(&mut self, metadata: &Value) {
+        let pairs = metadata.as_object().into_iter().flatten();
+        let mut own = pairs.filter(|(name, _)| !name.starts_with("_nats.")).peekable();
+        if own.peek().is_some() {
+            self.section("Metadata");
+        }
+        own.for_each(|(name, value)| self.add(name, text_or_empty(value)));
     }
 
     /// The text: names end at the same column.

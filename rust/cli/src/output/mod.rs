@@ -10,10 +10,10 @@ mod text;
 
 pub(crate) use api::{
     ago_or_never, byte_count, byte_limit, count, limit, list, nanoseconds, since, text, text_or_empty, time,
-    time_ago,
+    time_ago, without_envelope,
 };
 pub(crate) use facts::Facts;
-pub(crate) use graph::{Graph, terminal_size};
+pub(crate) use graph::{LiveGraphs, Measure};
 pub(crate) use progress::{Progress, Unit};
 pub(crate) use style::{Color, paint};
 pub(crate) use table::Table;

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use crate::error::CliError;
 use crate::switches::{Switch, Switches, Table, switch};
 use crate::values::{
-    api_nanoseconds, parse_bytes, parse_bytes_32, parse_duration, parse_pair, parse_subject, parse_time_limit,
+    api_nanoseconds, parse_bytes, parse_bytes_32, parse_duration, parse_pair, parse_subject,
+    parse_time_limit, split_subjects,
 };
 
 /// When messages leave the stream.
@@ -247,11 +248,6 @@ pub(super) fn place(config: &mut Map<String, Value>, cluster: Option<&str>, tags
     if !placement.is_empty() {
         config.insert("placement".to_owned(), Value::Object(placement));
     }
-}
-
-/// The subjects in a text, which commas or spaces part.
-pub(super) fn split_subjects(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty())
 }
 
 /// A mirror or source that is written as a name or as JSON.

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::args::{SubjectOrder, SubjectsArgs};
 use super::select::is_internal;
-use super::show::without_envelope;
 use crate::error::CliError;
 use crate::listing;
+use crate::output::without_envelope;
 use crate::output::{
     Table, byte_count, commas, count, json_line, line, shown, text_or_empty, time, time_ago,
 };

@@ -6,14 +6,16 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::args::{AddArgs, NewArgs, PersistMode, Storage};
-use super::flags::{ConfigArgs, origin, place, split_subjects};
+use super::flags::{ConfigArgs, origin, place};
 use super::show;
 use crate::ask;
+use crate::configuration::{self, own};
 use crate::error::CliError;
 use crate::message::write_out;
-use crate::output::json_line;
 use crate::session::Session;
-use crate::values::{api_nanoseconds, parse_bytes, parse_bytes_32, parse_name, parse_time_limit};
+use crate::values::{
+    api_nanoseconds, parse_bytes, parse_bytes_32, parse_name, parse_time_limit, split_subjects,
+};
 
 /// Longest time within which a message id counts, unless messages live shorter.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
@@ -25,7 +27,6 @@ pub(super) async fn run(session: &mut Session, args: AddArgs, json: bool) -> Res
         Some(file) => from_file(file, args.stream.as_deref(), &args.flags)?,
         None => complete(session, &args).await?,
     };
-    let name = config["name"].as_str().unwrap_or_default().to_owned();
     if args.validate || args.output.is_some() {
         check(&config)?;
     }
@@ -34,9 +35,7 @@ pub(super) async fn run(session: &mut Session, args: AddArgs, json: bool) -> Res
         return if json { Ok(()) } else { write_out(b"\nConfiguration is a valid Stream\n") };
     }
     if let Some(file) = &args.output {
-        let write = std::fs::write(file, format!("{config:#}\n"));
-        write.map_err(|error| CliError::File { path: file.clone(), reason: error.to_string() })?;
-        return if json { json_line(&json!({ "stream": name, "file": file })) } else { Ok(()) };
+        return configuration::write(file, &config, json);
     }
     create(session, &config, json).await
 }
@@ -65,22 +64,8 @@ pub(super) fn check(config: &Value) -> Result<(), CliError> {
         .map_err(|error| wrong(&error.to_string()))
 }
 
-/// A configuration from a file, or from the output of `info --json` in one.
-pub(super) fn read_config(file: &Path) -> Result<Map<String, Value>, CliError> {
-    let wrong = |reason: String| CliError::File { path: file.to_owned(), reason };
-    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
-    let mut value: Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    if value["config"].is_object() {
-        value = value["config"].take();
-    }
-    match value {
-        Value::Object(config) => Ok(config),
-        _ => Err(wrong("it holds no JSON object".to_owned())),
-    }
-}
-
 fn from_file(file: &Path, name: Option<&str>, flags: &ConfigArgs) -> Result<Value, CliError> {
-    let mut config = read_config(file)?;
+    let mut config = own(Value::Object(configuration::read(file)?));
     if let Some(name) = name {
         config.insert("name".to_owned(), json!(name));
     }
@@ -95,9 +80,6 @@ fn from_file(file: &Path, name: Option<&str>, flags: &ConfigArgs) -> Result<Valu
         config.insert("num_replicas".to_owned(), json!(replicas));
     }
     place(&mut config, flags.cluster.as_deref(), &flags.tag);
-    if let Some(Value::Object(metadata)) = config.get_mut("metadata") {
-        metadata.retain(|name, _| !name.starts_with("_nats."));
-    }
     Ok(Value::Object(config))
 }
 
@@ -314,20 +296,6 @@ mod tests {
             json!({ "name": "A", "retention": "for ever" }),
         ] {
             assert!(check(&config).is_err(), "{config}");
-        }
-    }
-
-    #[test]
-    fn the_output_of_info_is_a_configuration_too() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("a.json");
-        for text in [r#"{"name": "A", "x": 1}"#, r#"{"config": {"name": "A", "x": 1}, "state": {}}"#] {
-            std::fs::write(&file, text).unwrap();
-            assert_eq!(Value::Object(read_config(&file).unwrap()), json!({ "name": "A", "x": 1 }));
-        }
-        for text in ["", "[]", "{"] {
-            std::fs::write(&file, text).unwrap();
-            assert!(read_config(&file).unwrap_err().to_string().contains("a.json"), "{text}");
         }
     }
 }

@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 use super::args::RestoreArgs;
 use super::backup::{ARCHIVE, LEGACY_ARCHIVE, META};
 use super::flags::place;
-use super::new::read_config;
 use super::{select, show};
+use crate::configuration;
 use crate::error::CliError;
 use crate::message::write_out;
 use crate::output::{Progress, Unit, line, long_duration};
@@ -58,7 +58,7 @@ fn prepare(args: &RestoreArgs) -> Result<(PathBuf, Value), CliError> {
     let name = name_of(&config);
     parse_name(&name).map_err(&wrong)?;
     if let Some(file) = &args.config {
-        config = read_config(file)?;
+        config = configuration::read(file)?;
         if name_of(&config) != name {
             return Err(CliError::Client("the name of a stream can't be changed by a restore".to_owned()));
         }

@@ -6,7 +6,7 @@ use crate::error::CliError;
 use crate::message::write_out;
 use crate::output::{
     Facts, ago_or_never, byte_count, byte_limit, count, duration, json, limit, list, local_time, nanoseconds,
-    shown, text, text_or_empty, time,
+    shown, text, text_or_empty, time, without_envelope,
 };
 
 /// Prints a stream. One of another shape is shown as far as it can be.
@@ -24,16 +24,6 @@ pub(super) fn stream(info: &Value, is_state_only: bool, as_json: bool) -> Result
     }
     state(&mut facts, info);
     write_out(facts.render().as_bytes())
-}
-
-/// An answer without the fields that belong to the answer, not to what it describes.
-pub(crate) fn without_envelope(info: &Value) -> Value {
-    let mut info = info.clone();
-    if let Value::Object(fields) = &mut info {
-        fields
-            .retain(|name, _| !matches!(name.as_str(), "type" | "total" | "offset" | "limit" | "did_create"));
-    }
-    info
 }
 
 fn yes(value: &Value) -> String {
@@ -66,7 +56,7 @@ fn configuration(facts: &mut Facts, config: &Value) {
     facts.add_some("Placement Tags", list(&config["placement"]["tags"]));
     options(facts, config);
     limits(facts, config);
-    metadata(facts, &config["metadata"]);
+    facts.add_metadata(&config["metadata"]);
 }
 
 fn options(facts: &mut Facts, config: &Value) {
@@ -115,16 +105,6 @@ fn limits(facts: &mut Facts, config: &Value) {
     facts.add_some("Consumer Inactive Threshold", threshold.map(duration));
     let pending = of_consumers["max_ack_pending"].as_u64().filter(|pending| *pending > 0);
     facts.add_some("Consumer Max Ack Pending", pending.map(|_| count(&of_consumers["max_ack_pending"])));
-}
-
-/// What people have noted; the server's own notes begin with `_nats`.
-pub(crate) fn metadata(facts: &mut Facts, metadata: &Value) {
-    let Some(pairs) = metadata.as_object() else { return };
-    let mut own = pairs.iter().filter(|(name, _)| !name.starts_with("_nats.")).peekable();
-    if own.peek().is_some() {
-        facts.section("Metadata");
-    }
-    own.for_each(|(name, value)| facts.add(name, text_or_empty(value)));
 }
 
 /// `a.* to b.*`, if both are there.

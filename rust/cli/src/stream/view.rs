@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::args::ViewArgs;
-use super::messages::{as_json, body_text, sorted_headers};
 use crate::ask;
 use crate::console::say;
 use crate::error::CliError;
@@ -12,6 +11,7 @@ use crate::message::write_out;
 use crate::ordered::{Delivered, Ordered, Reading, beginning};
 use crate::output::{json_line, local_time, shown};
 use crate::session::Session;
+use crate::stored::{body_text, header_lines, sorted_headers, stored_json};
 
 /// Most messages of a page.
 const PAGE_MAX: u64 = 25;
@@ -59,14 +59,14 @@ fn print(stream: &str, delivered: &Delivered, args: &ViewArgs, json: bool) -> Re
         return write_out(b"\n");
     }
     if json {
-        return json_line(&as_json(*sequence, time, message));
+        return json_line(&stored_json(*sequence, time, message));
     }
     let subject = message.subject.as_str();
     let mut text = format!("[{sequence}] Subject: {} Received: {}\n", shown(subject), local_time(time));
     let headers = sorted_headers(message.headers.as_ref());
     if !headers.is_empty() {
         text += "\n";
-        headers.iter().for_each(|(name, value)| text += &format!("  {}: {}\n", shown(name), shown(value)));
+        text += &header_lines(&headers);
     }
     write_out(format!("{text}\n").as_bytes())?;
     write_out(&body_text(&message.payload, args.translate.as_deref(), subject, stream)?)
