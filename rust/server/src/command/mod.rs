@@ -5,6 +5,8 @@ mod healthcheck;
 mod remote_signal;
 mod signals;
 mod store;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use self::signals::Signals;
 use crate::LogTarget;
@@ -108,6 +110,8 @@ fn serve(flags: FlagSet) -> i32 {
     let signals = Signals::install();
     match Server::start_with_flags(loaded.options, flags, LogTarget::Options) {
         Ok(server) => {
+            #[cfg(test)]
+            tests::started(&server);
             signals.serve(&server);
             // The fault is in the log.
             i32::from(server.fault().is_some())

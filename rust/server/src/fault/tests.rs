@@ -13,7 +13,7 @@ use stonechat_config::Options;
 use tokio::sync::watch;
 
 /// How long something that must happen may take on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_panic_becomes_an_error_with_its_message() {
@@ -37,7 +37,7 @@ async fn a_task_that_panics_ends_the_server() {
 
 /// Panics when a message reaches it, or at the end of the batch.
 #[derive(Debug)]
-struct Bomb {
+pub(crate) struct Bomb {
     in_push: AtomicBool,
     in_flush: AtomicBool,
 }
@@ -63,7 +63,7 @@ pub(crate) fn start(max_connections: usize, jetstream: bool) -> Server {
     Server::start(options, LogTarget::Discard).expect("it starts")
 }
 
-fn plant(server: &Server, in_push: bool, in_flush: bool) -> Arc<Bomb> {
+pub(crate) fn plant(server: &Server, in_push: bool, in_flush: bool) -> Arc<Bomb> {
     let bomb = Arc::new(Bomb { in_push: in_push.into(), in_flush: in_flush.into() });
     server.broker().account(GLOBAL_ACCOUNT).attach(bomb.clone(), 0, b"boom", None);
     bomb
@@ -73,7 +73,11 @@ pub(crate) struct Peer(pub(crate) TcpStream, pub(crate) String);
 
 impl Peer {
     pub(crate) fn connect(server: &Server) -> Self {
-        let stream = TcpStream::connect(server.client_addr()).expect("it listens");
+        Self::connect_to(&server.client_addr().to_string())
+    }
+
+    pub(crate) fn connect_to(address: &str) -> Self {
+        let stream = TcpStream::connect(address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let mut peer = Self(stream, String::new());
         peer.until("INFO");
@@ -93,7 +97,7 @@ impl Peer {
         self.1.clear();
     }
 
-    fn is_closed(&mut self) -> bool {
+    pub(crate) fn is_closed(&mut self) -> bool {
         while self.read() > 0 {}
         true
     }
@@ -143,10 +147,15 @@ fn a_connection_whose_task_panics_is_closed_and_leaves_nothing() {
     }
 }
 
-/// The status and the body of a GET.
+/// Returns the status and the body of a GET.
 fn get(server: &Server, path: &str) -> (u16, String) {
     let monitor = server.monitor_url().expect("it monitors");
-    let mut stream = TcpStream::connect(monitor.trim_start_matches("http://")).expect("it listens");
+    get_from(monitor.trim_start_matches("http://"), path)
+}
+
+/// The same, of what listens at `address`.
+pub(crate) fn get_from(address: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("a socket");

@@ -174,6 +174,8 @@ impl JetStream {
         let mut random = crate::server::random().map_err(JetStreamError::Random)?;
         let salt = random.next_u64();
         let host = Box::new(host::BrokerHost::new(broker.clone(), random));
+        #[cfg(test)]
+        crate::command::tests::opening();
         let (mut engine, opened) = Engine::open(&disks, settings, host, salt, now())
             .map_err(|source| JetStreamError::Open { path: path.clone(), source })?;
         for (name, limits) in accounts(options) {

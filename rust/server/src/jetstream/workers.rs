@@ -73,9 +73,13 @@ impl Workers {
     /// Waits until all that was begun has ended.
     pub(super) fn stop(&mut self) {
         (self.urgent, self.rest, self.long, self.aside) = (None, None, None, None);
+        let own = std::thread::current().id();
         for thread in self.threads.drain(..) {
-            // A panic there is in the log.
-            let _ = thread.join();
+            // A worker thread can run the engine; if that panics, the thread drops the workers and must not wait for itself.
+            if thread.thread().id() != own {
+                // A panic there is in the log.
+                let _ = thread.join();
+            }
         }
     }
 }
