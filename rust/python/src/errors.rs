@@ -5,6 +5,7 @@ use std::io;
 use pyo3::call::PyCallArgs;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use stonechat_client::ClientError;
 use stonechat_config::ConfigErrors;
 use stonechat_config::lang::{ParseError, Position};
 use stonechat_server::{ReloadError, StartError};
@@ -60,6 +61,25 @@ pub(crate) fn lost_by_reload(py: Python<'_>, option: &str) -> PyErr {
          user, password, token, debug and trace win over a reloaded file; put {option} into the file"
     );
     exception(py, "ReloadError", (message,))
+}
+
+/// A client without a socket can't go on.
+pub(crate) fn link(py: Python<'_>, error: &ClientError) -> PyErr {
+    match error {
+        ClientError::Refused(_) | ClientError::Late(_) => exception(py, "ConnectError", (error.to_string(),)),
+        ClientError::Closed => closed(py),
+        ClientError::Full => exception(py, "ServerError", (error.to_string(),)),
+    }
+}
+
+/// The connection to the server has ended, which it only does with the server.
+pub(crate) fn closed(py: Python<'_>) -> PyErr {
+    exception(py, "NotRunningError", ("the server has closed the connection: it is not running any more",))
+}
+
+/// The server refuses what a user may not do; the text is its own.
+pub(crate) fn not_allowed(py: Python<'_>, text: &str) -> PyErr {
+    exception(py, "NotAllowedError", (text,))
 }
 
 /// Builds an exception of `stonechat.errors`; the import only fails if the installation is broken.

@@ -29,6 +29,13 @@ pub(crate) struct Handle {
     pid: u32,
 }
 
+impl Handle {
+    /// The server itself.
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+}
+
 #[pymethods]
 impl Handle {
     /// Starts a server whose lines go to `queue` under `key`; the last `keep_lines` of them can be asked for.

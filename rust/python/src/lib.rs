@@ -1,11 +1,12 @@
 //! The PyO3 module: a thin shim on the server and the command line.
 //!
-//! What users see is in `python/stonechat`; here is only what has to be Rust: a running server ([`Handle`]), the queue
-//! that its log lines take to Python ([`LogQueue`]), and the two commands. The interpreter is released wherever Rust
+//! What users see is in `python/stonechat`; here is only what has to be Rust: a running server ([`Handle`]), clients without a
+//! socket ([`Link`]), the queue that log lines take to Python ([`LogQueue`]), and the two commands. The interpreter is released wherever Rust
 //! waits, and no thread of a server ever attaches to it.
 
 mod errors;
 mod handle;
+mod link;
 mod log_queue;
 mod settings;
 
@@ -16,6 +17,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::handle::Handle;
+use crate::link::{Inbox, Link};
 use crate::log_queue::LogQueue;
 
 /// Runs the `stonechat` command; `args` begins with its name. Returns the exit code.
@@ -53,6 +55,8 @@ fn _stonechat(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("NATS_VERSION", stonechat_server::COMPATIBLE_VERSION)?;
     module.add_class::<Handle>()?;
     module.add_class::<LogQueue>()?;
+    module.add_class::<Link>()?;
+    module.add_class::<Inbox>()?;
     module.add_function(wrap_pyfunction!(run_cli, module)?)?;
     module.add_function(wrap_pyfunction!(run_server, module)?)
 }

@@ -23,5 +23,6 @@ mod version;
 pub use command::run;
 pub use jetstream::JetStreamError;
 pub use logging::{LogLevel, LogRecord, LogTarget};
+pub use net::pipe::{Pipe, PipeClient, PipeError};
 pub use server::{ReloadError, Server, StartError};
 pub use version::{COMPATIBLE_VERSION, VERSION};

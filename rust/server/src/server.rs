@@ -6,9 +6,12 @@ use crate::jetstream::{JetStream, JetStreamError};
 use crate::lame_duck;
 use crate::logging::{FATAL, LogTarget, Logger};
 use crate::monitor::{self, Document, MonitorState};
+use crate::net::connection;
 use crate::net::listener;
+use crate::net::pipe::{Pipe, PipeClient, pipe};
 use crate::net::ticker::Ticker;
 use crate::net::tls::{TlsContext, TlsError};
+use crate::net::turns::Turns;
 use crate::settings;
 use crate::usage::{UsageMeter, cores};
 use crate::version::{COMPATIBLE_VERSION, VERSION};
@@ -136,6 +139,10 @@ pub struct Server {
 
 struct Shared {
     broker: Arc<Broker>,
+    /// Keeps the deadlines of connections.
+    ticker: Arc<Ticker>,
+    /// Turns for checks of hashed passwords.
+    turns: Arc<Turns>,
     identity: ServerIdentity,
     /// How connections that come now are encrypted.
     tls: Arc<RwLock<Option<Arc<TlsContext>>>>,
@@ -247,6 +254,8 @@ impl Server {
         let fault = Fault::new(stop.clone(), log.clone());
         let shared = Arc::new(Shared {
             broker,
+            ticker: Arc::default(),
+            turns: Turns::new(cores()),
             identity,
             tls: Arc::new(RwLock::new(tls)),
             options: RwLock::new(Arc::new(options)),
@@ -292,6 +301,18 @@ impl Server {
     /// The configured name, or the id.
     pub fn server_name(&self) -> String {
         self.shared.broker.info().server_name.clone()
+    }
+
+    /// Connects a client in this process, without a socket. The server treats it as any other: it gets INFO, has to log in,
+    /// and what it may do is what its user may. `None` if the server takes no clients any more.
+    pub fn connect(&self, client: Arc<dyn PipeClient>) -> Option<Pipe> {
+        let shared = &self.shared;
+        let runtime = self.runtime.lock();
+        let runtime = runtime.as_ref().filter(|_| !*shared.closed_to_clients.borrow())?;
+        let (pipe, read, write) = pipe(client);
+        let (broker, ticker, turns) = (shared.broker.clone(), shared.ticker.clone(), shared.turns.clone());
+        runtime.spawn(connection::serve_pipe(read, write, broker, ticker, turns));
+        Some(pipe)
     }
 
     /// The server's figures, as `/varz` shows them.
@@ -443,12 +464,11 @@ impl Shared {
             warn!("Plaintext passwords detected, use nkeys or bcrypt");
         }
         let listener = tokio::net::TcpListener::from_std(clients).map_err(StartError::Runtime)?;
-        let ticker = Arc::new(Ticker::default());
-        let clock = ticker.clone();
+        let clock = self.ticker.clone();
         tokio::spawn(self.fault.clone().watch("keeps deadlines", async move { clock.run().await }));
         let stop = self.closed_to_clients.subscribe();
-        let accepting =
-            listener::accept_clients(listener, self.broker.clone(), ticker, self.tls.clone(), stop);
+        let (broker, ticker, turns) = (self.broker.clone(), self.ticker.clone(), self.turns.clone());
+        let accepting = listener::accept_clients(listener, broker, ticker, turns, self.tls.clone(), stop);
         let accepting = tokio::spawn(self.fault.clone().watch("accepts clients", accepting));
         *self.accepting.lock() = Some(accepting);
         info!("Listening for client connections on {}", join(&options.host, self.client_addr.port().into()));

@@ -1,8 +1,9 @@
 //! The task that owns a connection: it reads, drives the session, and writes when the peer was slow.
 
+use super::pipe::{PipeReader, PipeWriter};
 use super::ticker::Ticker;
 use super::tls::{OwnedTransport, TlsContext, TlsSession};
-use super::transport::{TcpSide, TcpTransport, WRITES_MAX};
+use super::transport::{ReadHalf, TcpSide, TcpTransport, WRITES_MAX, WriteHalf};
 use super::turns::Turns;
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -17,7 +18,6 @@ use stonechat_auth::{ConnectionKind, Credentials, Verdict};
 use stonechat_broker::{Broker, Client, ClientSession, ClosedReason, PeerAddress, Progress, Transport};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 use tracing::error;
 
 /// Bytes that one read takes at most. The buffer belongs to the thread: idle connections own none.
@@ -54,17 +54,42 @@ pub(super) enum Layer {
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve(
+pub(crate) fn serve(
     stream: TcpStream,
     peer: PeerAddress,
     broker: Arc<Broker>,
     ticker: Arc<Ticker>,
     turns: Arc<Turns>,
     tls: Option<Arc<TlsContext>>,
-) {
+) -> impl Future<Output = ()> {
     // Small writes are batched by the broker, so waiting for more only adds delay.
     let _ = stream.set_nodelay(true);
     let (read, write) = stream.into_split();
+    serve_halves(ReadHalf::Tcp(read), WriteHalf::Tcp(write), peer, broker, ticker, turns, tls)
+}
+
+/// Serves a client in this process until it ends. There is nothing to encrypt, as in nats-server.
+pub(crate) fn serve_pipe(
+    read: PipeReader,
+    write: PipeWriter,
+    broker: Arc<Broker>,
+    ticker: Arc<Ticker>,
+    turns: Arc<Turns>,
+) -> impl Future<Output = ()> {
+    // What Go calls the address of a pipe.
+    let peer = PeerAddress { ip: "pipe".into(), port: 0 };
+    serve_halves(ReadHalf::Pipe(read), WriteHalf::Pipe(write), peer, broker, ticker, turns, None)
+}
+
+async fn serve_halves(
+    read: ReadHalf,
+    write: WriteHalf,
+    peer: PeerAddress,
+    broker: Arc<Broker>,
+    ticker: Arc<Ticker>,
+    turns: Arc<Turns>,
+    tls: Option<Arc<TlsContext>>,
+) {
     let side = Arc::new(TcpSide::new(write));
     let (layer, transport): (_, Box<dyn Transport>) = match tls {
         Some(_) => (Layer::Owned, Box::new(OwnedTransport(side.clone()))),
@@ -96,7 +121,7 @@ pub(crate) async fn serve(
 }
 
 pub(super) struct Connection {
-    pub(super) read: OwnedReadHalf,
+    pub(super) read: ReadHalf,
     pub(super) side: Arc<TcpSide>,
     pub(super) layer: Layer,
     /// What came with the end of the handshake.

@@ -15,7 +15,6 @@ use super::connection;
 use super::ticker::Ticker;
 use super::tls::TlsContext;
 use super::turns::Turns;
-use crate::usage::cores;
 
 /// Every address of the machine.
 const ANY: &str = "0.0.0.0";
@@ -62,10 +61,10 @@ pub(crate) async fn accept_clients(
     listener: TcpListener,
     broker: Arc<Broker>,
     ticker: Arc<Ticker>,
+    turns: Arc<Turns>,
     tls: Arc<RwLock<Option<Arc<TlsContext>>>>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let turns = Turns::new(cores());
     let mut retry = RETRY_MIN;
     loop {
         let accepted = tokio::select! {

@@ -2,8 +2,9 @@
 
 pub(crate) mod connection;
 pub(crate) mod listener;
+pub(crate) mod pipe;
 mod secured;
 pub(crate) mod ticker;
 pub(crate) mod tls;
 mod transport;
-mod turns;
+pub(crate) mod turns;

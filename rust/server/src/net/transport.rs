@@ -1,31 +1,71 @@
-//! How a plain TCP connection's bytes leave: written by whoever ends its batch, by the connection's own task only when
+//! How a plain connection's bytes come and leave: written by whoever ends its batch, by the connection's own task only when
 //! the peer is slow.
 
+use super::pipe::{PipeReader, PipeWriter};
 use atomic_waker::AtomicWaker;
 use parking_lot::RwLock;
 use std::io::{self, ErrorKind, IoSlice};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 use stonechat_broker::{Outbound, Transport};
-use tokio::net::tcp::OwnedWriteHalf;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 /// Vectored writes that one flush makes before it leaves the rest to the connection's task.
 pub(crate) const WRITES_MAX: usize = 16;
+
+/// The reading half of a connection.
+pub(crate) enum ReadHalf {
+    /// A socket's.
+    Tcp(OwnedReadHalf),
+    /// That of a client in this process.
+    Pipe(PipeReader),
+}
+
+impl ReadHalf {
+    /// Looks at what comes first, without taking it. Only sockets are looked at so: TLS is theirs alone.
+    pub(crate) async fn peek(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(read) => read.peek(into).await,
+            Self::Pipe(_) => Err(ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+impl AsyncRead for ReadHalf {
+    #[inline]
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(read) => Pin::new(read).poll_read(cx, into),
+            Self::Pipe(read) => Pin::new(read).poll_read(cx, into),
+        }
+    }
+}
+
+/// The writing half of a connection.
+#[derive(Debug)]
+pub(crate) enum WriteHalf {
+    /// A socket's.
+    Tcp(OwnedWriteHalf),
+    /// That to a client in this process, which takes everything at once.
+    Pipe(PipeWriter),
+}
 
 /// The writing side of a connection, shared by all who deliver to it.
 #[derive(Debug)]
 pub(crate) struct TcpSide {
     /// `None` once the connection is closed: others may know the connection for longer, and the socket must not stay open
     /// for them. Only its own task takes it out, so that readers never wait.
-    write: RwLock<Option<OwnedWriteHalf>>,
+    write: RwLock<Option<WriteHalf>>,
     pub(crate) waker: AtomicWaker,
     /// Something waits to be written by the task, where nobody else writes.
     pub(crate) output: AtomicBool,
 }
 
 impl TcpSide {
-    pub(crate) fn new(write: OwnedWriteHalf) -> Self {
+    pub(crate) fn new(write: WriteHalf) -> Self {
         Self { write: RwLock::new(Some(write)), waker: AtomicWaker::new(), output: AtomicBool::new(false) }
     }
 }
@@ -33,7 +73,8 @@ impl TcpSide {
 impl TcpSide {
     pub(crate) fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match &*self.write.read() {
-            Some(write) => write.try_write_vectored(slices),
+            Some(WriteHalf::Tcp(write)) => write.try_write_vectored(slices),
+            Some(WriteHalf::Pipe(write)) => Ok(write.write(slices)),
             None => Err(ErrorKind::NotConnected.into()),
         }
     }
@@ -41,8 +82,8 @@ impl TcpSide {
     /// Whether the socket takes more.
     pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &*self.write.read() {
-            Some(write) => write.as_ref().poll_write_ready(cx).map(|_| ()),
-            None => Poll::Ready(()),
+            Some(WriteHalf::Tcp(write)) => write.as_ref().poll_write_ready(cx).map(|_| ()),
+            Some(WriteHalf::Pipe(_)) | None => Poll::Ready(()),
         }
     }
 
