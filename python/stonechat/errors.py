@@ -9,17 +9,33 @@ from __future__ import annotations
 import errno as _errno
 
 __all__ = [
+    "BucketExistsError",
+    "BucketNotFoundError",
     "ConfigError",
     "ConfigFileNotFoundError",
     "ConnectError",
+    "ConsumerNotFoundError",
+    "JetStreamError",
+    "KeyExistsError",
+    "KeyNotFoundError",
     "ListenError",
+    "MessageNotFoundError",
+    "NoAnswerError",
+    "NotAllowedError",
     "NotRunningError",
     "NotSupportedError",
+    "ObjectDamagedError",
+    "ObjectExistsError",
+    "ObjectNotFoundError",
     "PortInUseError",
     "ReloadError",
+    "RuleError",
     "ServerError",
     "ServerFailedError",
+    "StreamExistsError",
+    "StreamNotFoundError",
     "WrongProcessError",
+    "WrongRevisionError",
 ]
 
 
@@ -113,3 +129,116 @@ class ServerFailedError(ServerError, RuntimeError):
 
 class WrongProcessError(ServerError, RuntimeError):
     """The server belongs to the process that started it; a forked child can't use it."""
+
+
+# Streams, buckets and objects
+
+
+class RuleError(ServerError, ValueError):
+    """A name, a key, a size or a revision breaks a rule, which the message tells; nothing was sent."""
+
+
+class NotAllowedError(ServerError, PermissionError):
+    """The user has no permission for this; the message is the server's."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_errno.EACCES, message)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+    def __reduce__(self) -> tuple[type[NotAllowedError], tuple[str]]:
+        return type(self), (str(self),)
+
+
+class NoAnswerError(ServerError, TimeoutError):
+    """The server did not answer in time, or nothing came within the time that was given."""
+
+
+class JetStreamError(ServerError):
+    """JetStream refuses what was asked, with its own words."""
+
+    code: int
+    """The kind of error, as in HTTP: 400, 404, 503 and so on."""
+    err_code: int
+    """Which error exactly, by nats-server's numbers; 0 if none was given."""
+
+    def __init__(self, message: str, code: int = 0, err_code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+        self.err_code = err_code
+
+    def __reduce__(self) -> tuple[type[JetStreamError], tuple[str, int, int]]:
+        return type(self), (Exception.__str__(self), self.code, self.err_code)
+
+
+class _NotFoundError(JetStreamError, KeyError):
+    """What `[]` and `del` raise for what is not there."""
+
+    def __str__(self) -> str:
+        # That of KeyError puts the message in quotes.
+        return Exception.__str__(self)
+
+
+class StreamNotFoundError(_NotFoundError):
+    """There is no such stream."""
+
+
+class StreamExistsError(JetStreamError):
+    """There is a stream of this name, or one that takes the same subjects."""
+
+
+class ConsumerNotFoundError(_NotFoundError):
+    """There is no such consumer."""
+
+
+class MessageNotFoundError(_NotFoundError):
+    """The stream has no such message."""
+
+
+class BucketNotFoundError(_NotFoundError):
+    """There is no such bucket."""
+
+
+class BucketExistsError(JetStreamError):
+    """There is a bucket of this name with another configuration."""
+
+
+class KeyNotFoundError(_NotFoundError):
+    """The key has no value: it never had one, or was deleted."""
+
+
+class WrongRevisionError(JetStreamError):
+    """Somebody else has written the key meanwhile: its last revision is not the one that was named."""
+
+
+class KeyExistsError(WrongRevisionError):
+    """The key has a value already."""
+
+
+class ObjectNotFoundError(_NotFoundError):
+    """There is no such object."""
+
+
+class ObjectExistsError(JetStreamError):
+    """There is an object of this name."""
+
+
+class ObjectDamagedError(ServerError):
+    """What the store has of an object does not fit together; no file was written."""
+
+    bucket: str
+    """The bucket."""
+    object: str
+    """The object."""
+    chunk: int | None
+    """The chunk that is missing or wrong, counted from 1; `None` if only the whole is known to be wrong."""
+
+    def __init__(self, message: str, bucket: str, name: str, chunk: int | None = None) -> None:
+        super().__init__(message)
+        self.bucket = bucket
+        self.object = name
+        self.chunk = chunk
+
+    def __reduce__(self) -> tuple[type[ObjectDamagedError], tuple[str, str, str, int | None]]:
+        return type(self), (str(self), self.bucket, self.object, self.chunk)

@@ -7,8 +7,9 @@ fixture needs one.
 from __future__ import annotations
 
 import logging
+import re
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from urllib.parse import quote
 
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
     from nats.js import JetStreamContext
     from typing_extensions import Unpack
 
-    from stonechat import LogLine, Server, ServerOptions
+    from stonechat import Bucket, LogLine, ObjectStore, Server, ServerOptions, Stream
 
 __all__ = ["ServerFactory", "client_fixture", "server_fixture"]
 
 _SHARED_FIXTURES = ("nats_server_module", "nats_server_session")
+_NEED_JETSTREAM = {"nats_js", "nats_kv", "nats_object_store", "nats_stream"}
 _LOG_LINES = 100
 
 
@@ -82,6 +84,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "nats_server(**options): options of the servers that nats_server and nats_server_factory start for this test",
     )
+    for name, what in (("nats_kv", "bucket"), ("nats_object_store", "object store"), ("nats_stream", "stream")):
+        config.addinivalue_line("markers", f"{name}(**options): options of the {what} that the fixture {name} makes")
     config.stash[_shared_key] = {}
     config.stash[_accounts_key] = {}
     if (accounts := config.getini("nats_accounts")) not in ("test", "shared"):
@@ -147,7 +151,7 @@ def nats_server_factory(request: pytest.FixtureRequest, nats_server_options: Ser
     from stonechat import Server
 
     started: list[Server] = []
-    implied: ServerOptions = {"jetstream": True} if "nats_js" in request.fixturenames else {}
+    implied: ServerOptions = {"jetstream": True} if _NEED_JETSTREAM & set(request.fixturenames) else {}
     marked: dict[str, Any] = {}
     for marker in reversed(list(request.node.iter_markers("nats_server"))):
         marked.update(marker.kwargs)
@@ -301,6 +305,75 @@ def nats_js(nats_client: Client) -> JetStreamContext:
             pytrace=False,
         )
     return nats_client.jetstream()
+
+
+# Buckets and streams, without a client
+
+
+@pytest.fixture
+def nats_kv(
+    request: pytest.FixtureRequest, _nats_server_in_use: Server, _nats_login: dict[str, str]
+) -> Iterator[Bucket]:
+    """An empty key-value bucket of this test alone, in process; no client library is needed.
+
+    The marker `nats_kv` gives it options: `@pytest.mark.nats_kv(history=5)`.
+    """
+    bucket = _nats_server_in_use.kv(_own_name(request), login=_nats_login, **_marked(request, "nats_kv"))
+    yield bucket
+    _drop(_nats_server_in_use, bucket)
+
+
+@pytest.fixture
+def nats_object_store(
+    request: pytest.FixtureRequest, _nats_server_in_use: Server, _nats_login: dict[str, str]
+) -> Iterator[ObjectStore]:
+    """An empty object store of this test alone, in process; no client library is needed.
+
+    The marker `nats_object_store` gives it options.
+    """
+    options = _marked(request, "nats_object_store")
+    store = _nats_server_in_use.objects(_own_name(request), login=_nats_login, **options)
+    yield store
+    _drop(_nats_server_in_use, store)
+
+
+@pytest.fixture
+def nats_stream(
+    request: pytest.FixtureRequest, _nats_server_in_use: Server, _nats_login: dict[str, str]
+) -> Iterator[Stream]:
+    """An empty stream of this test alone, in process; no client library is needed.
+
+    It takes all subjects that begin with its name. The marker `nats_stream` says otherwise, and gives it options:
+    `@pytest.mark.nats_stream(subjects=["orders.*"], max_msgs=10)`.
+    """
+    name = _own_name(request)
+    options = {"subjects": [f"{name}.>"], **_marked(request, "nats_stream")}
+    stream = _nats_server_in_use.streams.login(**_nats_login).create(name, **options)
+    yield stream
+    _drop(_nats_server_in_use, stream)
+
+
+def _own_name(request: pytest.FixtureRequest) -> str:
+    """A name that no other test has, also where tests share an account."""
+    import secrets
+
+    return f"{re.sub('[^A-Za-z0-9_-]', '_', request.node.name)[:48]}-{secrets.token_hex(3)}"
+
+
+def _marked(request: pytest.FixtureRequest, name: str) -> dict[str, Any]:
+    marked: dict[str, Any] = {}
+    for marker in reversed(list(request.node.iter_markers(name))):
+        marked.update(marker.kwargs)
+    return marked
+
+
+def _drop(server: Server, made: Bucket | ObjectStore | Stream) -> None:
+    """Remove what a fixture has made; the test may have done so, or have stopped the server."""
+    from stonechat import BucketNotFoundError, NotRunningError, StreamNotFoundError
+
+    with suppress(NotRunningError, StreamNotFoundError, BucketNotFoundError):
+        if server.ready:
+            made.drop()
 
 
 @pytest.fixture

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import contextlib
 import itertools
 import json
 import os
-import sys
 import threading
 import time
 import warnings
 import weakref
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from . import logs
+from ._link import off_thread as _off_thread
 from ._stonechat import Handle
 from .errors import NotRunningError, NotSupportedError, ServerFailedError, WrongProcessError
 from .logs import LogLine
@@ -30,14 +29,18 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from nats.aio.client import Client
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
+    from ._kv import Rules
+    from ._link import Access, Connection, Login
+    from ._objects import Rules as StoreRules
+    from .kv import AsyncBucket, Bucket, BucketOptions
     from .messages import RecordedMessage
+    from .objects import AsyncObjectStore, ObjectStore, StoreOptions
     from .options import Config, Seconds
+    from .streams import AsyncConsumers, AsyncStreams, Consumers, Streams
 
 __all__ = ["Server"]
-
-T = TypeVar("T")
 
 _KEPT_LINES = 1000
 _POLL_SECONDS = 0.02
@@ -143,6 +146,9 @@ class Server:
         self._token = token
         self._key = next(_keys)
         self._lock = threading.Lock()
+        self._connections: dict[str, Connection] = {}
+        self._connecting = threading.Lock()
+        self._restarting = False
         self._pid = os.getpid()
 
     # Life
@@ -204,8 +210,13 @@ class Server:
         settings = {**settings, "port": handle.port}
         if handle.monitor_url is not None:
             settings["monitor_port"] = int(handle.monitor_url.rpartition(":")[2])
-        self.stop()
-        return self._start(settings)
+        # Those who watch something wait for the end of it.
+        self._restarting = True
+        try:
+            self.stop()
+            return self._start(settings)
+        finally:
+            self._restarting = False
 
     def lame_duck(self) -> None:
         """Enter lame duck mode: no new clients, and the present ones are asked to go elsewhere.
@@ -384,6 +395,158 @@ class Server:
 
         return await connect(self.url, {**self.credentials, **options})
 
+    # Streams and buckets, without a socket
+
+    def kv(
+        self,
+        name: str,
+        *,
+        create: bool = True,
+        login: Mapping[str, str] | None = None,
+        **options: Unpack[BucketOptions],
+    ) -> Bucket:
+        """A key-value bucket: a dictionary of bytes. It is made if there is none.
+
+            config = server.kv("CONFIG", history=5)
+            config["db.url"] = b"pg://one"
+
+        Nothing goes over a socket, and no client library is needed; rules, permissions and errors are those of any
+        client, because it is the same code. The server needs `jetstream=True`.
+
+        Args:
+            name: Name of the bucket.
+            create: Make the bucket if there is none.
+            login: Credentials, `user` and `password` or `token`, instead of those of the server's options. They say
+                in which account the bucket is.
+            options: What a new bucket is like, see [`BucketOptions`][stonechat.kv.BucketOptions]. If the bucket is
+                there already it must be like that.
+
+        Raises:
+            RuleError: If the name or an option breaks a rule, which the message tells.
+            BucketNotFoundError: If there is none, with `create=False`.
+            BucketExistsError: If there is one that the options do not fit.
+            JetStreamError: If the server has no JetStream, or refuses for another reason.
+            ConnectError: If the credentials are wrong.
+        """
+        from .kv import Bucket
+
+        access, rules = self._bucket(name, login)
+        access.run(lambda connection: rules.open(connection, options, create=create))
+        return Bucket(access, rules)
+
+    async def kv_async(
+        self,
+        name: str,
+        *,
+        create: bool = True,
+        login: Mapping[str, str] | None = None,
+        **options: Unpack[BucketOptions],
+    ) -> AsyncBucket:
+        """Like [`kv`][stonechat.Server.kv], for event loops: a bucket whose methods are awaited."""
+        from .kv import AsyncBucket
+
+        access, rules = self._bucket(name, login)
+        await access.run_async(lambda connection: rules.open(connection, options, create=create))
+        return AsyncBucket(access, rules)
+
+    def _bucket(self, name: str, login: Mapping[str, str] | None) -> tuple[Access, Rules]:
+        from ._kv import Rules
+        from ._link import Access
+
+        access = Access(self, None if login is None else dict(login))
+        return access, Rules(access, name)
+
+    def objects(
+        self,
+        name: str,
+        *,
+        create: bool = True,
+        login: Mapping[str, str] | None = None,
+        **options: Unpack[StoreOptions],
+    ) -> ObjectStore:
+        """An object store: files of any size, in chunks. It is made if there is none.
+
+            reports = server.objects("REPORTS")
+            reports.put("2024.pdf", Path("report.pdf"))
+
+        Args:
+            name: Name of the store.
+            create: Make the store if there is none.
+            login: Credentials instead of those of the server's options.
+            options: What a new store is like, see [`StoreOptions`][stonechat.objects.StoreOptions].
+
+        Raises:
+            RuleError: If the name or an option breaks a rule, which the message tells.
+            BucketNotFoundError: If there is none, with `create=False`.
+            BucketExistsError: If there is one that the options do not fit.
+            JetStreamError: If the server has no JetStream, or refuses for another reason.
+            ConnectError: If the credentials are wrong.
+        """
+        from .objects import ObjectStore
+
+        access, rules = self._store(name, login)
+        access.run(lambda connection: rules.open(connection, options, create=create))
+        return ObjectStore(access, rules)
+
+    async def objects_async(
+        self,
+        name: str,
+        *,
+        create: bool = True,
+        login: Mapping[str, str] | None = None,
+        **options: Unpack[StoreOptions],
+    ) -> AsyncObjectStore:
+        """Like [`objects`][stonechat.Server.objects], for event loops: a store whose methods are awaited."""
+        from .objects import AsyncObjectStore
+
+        access, rules = self._store(name, login)
+        await access.run_async(lambda connection: rules.open(connection, options, create=create))
+        return AsyncObjectStore(access, rules)
+
+    def _store(self, name: str, login: Mapping[str, str] | None) -> tuple[Access, StoreRules]:
+        from ._link import Access
+        from ._objects import Rules
+
+        access = Access(self, None if login is None else dict(login))
+        return access, Rules(access, name)
+
+    @property
+    def streams(self) -> Streams:
+        """The streams, by name: to make them, fill them and look at what they have.
+
+        orders = server.streams.create("ORDERS", ["orders.*"])
+        orders.seed([("orders.new", b"1")])
+        orders.wait_for(2)
+        """
+        from ._link import Access
+        from .streams import Streams
+
+        return Streams(Access(self, None))
+
+    @property
+    def streams_async(self) -> AsyncStreams:
+        """Like [`streams`][stonechat.Server.streams], for event loops."""
+        from ._link import Access
+        from .streams import AsyncStreams
+
+        return AsyncStreams(Access(self, None))
+
+    @property
+    def consumers(self) -> Consumers:
+        """The consumers of all streams."""
+        from ._link import Access
+        from .streams import Consumers
+
+        return Consumers(Access(self, None))
+
+    @property
+    def consumers_async(self) -> AsyncConsumers:
+        """Like [`consumers`][stonechat.Server.consumers], for event loops."""
+        from ._link import Access
+        from .streams import AsyncConsumers
+
+        return AsyncConsumers(Access(self, None))
+
     def published(self, subject: str = ">", *, since: float = 0.0) -> list[RecordedMessage]:
         """The messages that clients have published on a subject, in order; wildcards are allowed.
 
@@ -487,6 +650,11 @@ class Server:
             state = handle.url if handle.is_running else "ended"
         return f"<stonechat.Server {state}>"
 
+    def _repr_html_(self) -> str:
+        from ._html import server
+
+        return server(self)
+
     # Helpers
 
     def _is_ours(self) -> bool:
@@ -506,7 +674,29 @@ class Server:
         _check_fault(self._handle)
         return self._handle
 
+    def _open_connection(self, login: Login | None) -> Connection | None:
+        """The connection within the process with these credentials, if there is one."""
+        handle = self._current()
+        connection = self._connections.get(json.dumps(self.credentials if login is None else login))
+        usable = connection is not None and connection.is_open and connection.handle is handle
+        return connection if usable else None
+
+    def _connection(self, login: Login | None) -> Connection:
+        """The connection within the process with these credentials; those of the options by default."""
+        from ._link import Connection
+
+        with self._connecting:
+            connection = self._open_connection(login)
+            if connection is None:
+                login = self.credentials if login is None else login
+                connection = Connection.open(self._current(), login)
+                self._connections[json.dumps(login)] = connection
+        return connection
+
     def _close(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
         if self._handle is not None:
             self._handle.shutdown()
             self._handle.wait()
@@ -536,17 +726,6 @@ def _check_fault(handle: Handle) -> None:
     fault = handle.fault
     if fault is not None:
         raise ServerFailedError(f"the server has ended because of an internal error: {fault}")
-
-
-async def _off_thread(function: Callable[[], T]) -> T:
-    """Run a function that waits in a thread of the event loop's library."""
-    trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_run():
-        # Cancelled or not: what was begun is finished, as it is with asyncio's threads.
-        with trio.CancelScope(shield=True):
-            result: T = await trio.to_thread.run_sync(function)
-        return result
-    return await asyncio.to_thread(function)
 
 
 def _stop_all() -> None:

@@ -41,3 +41,8 @@ class ServerStats:
     def from_varz(cls, varz: Mapping[str, Any]) -> ServerStats:
         """Pick the counters out of a `/varz` document."""
         return cls(**{field.name: int(varz.get(field.name, 0)) for field in fields(cls)})
+
+    def _repr_html_(self) -> str:
+        from ._html import stats
+
+        return stats(self)

@@ -626,3 +626,75 @@ def test_fixtures_of_ones_own(project: pytest.Pytester) -> None:
     report = report_of(project, source)
     assert "NATS messages (orders_server, call)" in report
     assert "NATS server log (billing_server, call)" in report
+
+
+# Buckets and streams
+
+
+def test_buckets_and_streams_without_a_client(project: pytest.Pytester) -> None:
+    passes(
+        project,
+        """
+        import pytest
+
+        @pytest.mark.parametrize("turn", [1, 2])
+        def test_each_is_empty(nats_kv, nats_object_store, nats_stream, turn):
+            assert (len(nats_kv), len(nats_object_store), len(nats_stream)) == (0, 0, 0)
+            nats_kv["a"] = b"1"
+            nats_object_store.put("a", b"1")
+            nats_stream.publish(f"{nats_stream.name}.a", b"1")
+            assert nats_stream.wait_for(1)[0].data == b"1"
+
+        @pytest.mark.nats_kv(history=4)
+        @pytest.mark.nats_object_store(description="Some")
+        @pytest.mark.nats_stream(subjects=["orders.*"], max_msgs=2)
+        def test_options(nats_kv, nats_object_store, nats_stream):
+            assert nats_kv.info().history == 4
+            assert nats_object_store.store_info().description == "Some"
+            assert nats_stream.info().config["max_msgs"] == 2
+
+        @pytest.mark.nats_server(user="joe", password="secret")
+        def test_login(nats_kv):
+            nats_kv["a"] = b"1"
+
+        def test_stopped(nats_server, nats_kv):
+            nats_server.stop()
+
+        def test_dropped(nats_kv, nats_stream):
+            nats_kv.drop()
+            nats_stream.drop()
+        """,
+        passed=6,
+    )
+
+
+@pytest.mark.parametrize("accounts", ["test", "shared"])
+def test_buckets_of_shared_servers(project: pytest.Pytester, accounts: str) -> None:
+    project.makeini(f"[pytest]\nasyncio_default_fixture_loop_scope = function\nnats_accounts = {accounts}\n")
+    project.makeconftest(
+        """
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def nats_server_options(nats_server_options):
+            return {**nats_server_options, "jetstream": True}
+        """
+    )
+    passes(
+        project,
+        """
+        import pytest
+
+        @pytest.mark.parametrize("turn", [1, 2])
+        def test_each_is_empty(nats_kv, nats_stream, nats_server_session, turn):
+            assert (len(nats_kv), len(nats_stream)) == (0, 0)
+            nats_kv["a"] = b"1"
+            nats_stream.publish(f"{nats_stream.name}.a", b"1")
+
+        def test_nothing_stays(nats_kv, nats_server_session):
+            details = nats_server_session.jsz(streams=True)["account_details"]
+            names = [one["name"] for account in details for one in account.get("stream_detail") or []]
+            assert names == [f"KV_{nats_kv.name}"]
+        """,
+        passed=3,
+    )

@@ -1,0 +1,500 @@
+"""The rules of key-value buckets over streams (ADR-8): one home for buckets that wait and those of event loops."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from . import _rules
+from ._link import message
+from ._reader import Reader, Wanted
+from .errors import (
+    BucketExistsError,
+    BucketNotFoundError,
+    JetStreamError,
+    KeyExistsError,
+    KeyNotFoundError,
+    RuleError,
+    StreamExistsError,
+    StreamNotFoundError,
+    WrongRevisionError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from ._link import Access, Connection, Ops
+    from ._reader import Delivered
+    from .options import Seconds
+
+    _Operation = Literal["put", "delete", "purge"]
+
+
+_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+_TTL = "Nats-TTL"
+_DUPLICATE_WINDOW = 120_000_000_000
+_NO_MESSAGE = 10037
+_MOST_HISTORY = 64
+OPTIONS = frozenset(
+    (
+        *("history", "ttl", "marker_ttl", "max_bytes", "max_value_size", "storage", "compression", "description"),
+        *("metadata", "mirror", "sources", "republish", "placement", "replicas"),
+    )
+)
+"""What can be said of a bucket."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One revision of a key."""
+
+    bucket: str
+    """The bucket."""
+    key: str
+    """The key."""
+    value: bytes
+    """The value; empty of a deletion."""
+    revision: int
+    """Its revision: a number that only grows, over all keys of the bucket."""
+    created: datetime
+    """When it was written, by the server's clock."""
+    operation: _Operation
+    """`put`, or `delete` or `purge` of a marker."""
+
+    def _repr_html_(self) -> str:
+        from ._html import entry
+
+        return entry(self)
+
+
+@dataclass(frozen=True)
+class BucketInfo:
+    """A bucket's configuration and state."""
+
+    name: str
+    """The bucket."""
+    values: int
+    """Values and markers that it keeps, the history included."""
+    bytes: int
+    """Bytes that it takes."""
+    history: int
+    """Values that it keeps of each key."""
+    ttl: float | None
+    """Seconds after which values go."""
+    marker_ttl: float | None
+    """Seconds that markers stay; keys may have times of their own if it is set."""
+    max_bytes: int | None
+    """Bytes that it may take."""
+    max_value_size: int | None
+    """The longest value."""
+    storage: str
+    """`file` or `memory`."""
+    compression: bool
+    """Whether it is compressed on disk."""
+    description: str
+    """What it is for."""
+    metadata: dict[str, str]
+    """Notes about it."""
+    config: dict[str, Any]
+    """The whole configuration of its stream."""
+
+
+def bucket_info(name: str, told: Mapping[str, Any]) -> BucketInfo:
+    """Read what the server says about a bucket's stream; one of another shape is told as far as it can be."""
+    config, state = _table(told.get("config")), _table(told.get("state"))
+    metadata = {str(key): str(text) for key, text in _table(config.get("metadata")).items()}
+    return BucketInfo(
+        name=name,
+        values=number(state.get("messages")),
+        bytes=number(state.get("bytes")),
+        history=number(config.get("max_msgs_per_subject")),
+        ttl=seconds(config.get("max_age")),
+        marker_ttl=seconds(config.get("subject_delete_marker_ttl")),
+        max_bytes=limit(config.get("max_bytes")),
+        max_value_size=limit(config.get("max_msg_size")),
+        storage=str(config.get("storage", "")),
+        compression=config.get("compression") == "s2",
+        description=str(config.get("description", "")),
+        metadata={key: text for key, text in metadata.items() if not key.startswith("_nats.")},
+        config=config,
+    )
+
+
+def _table(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def number(value: object) -> int:
+    """A count of an answer."""
+    return value if isinstance(value, int) else 0
+
+
+def seconds(value: object) -> float | None:
+    """A time of an answer; `None` where none is set."""
+    return value / 1e9 if isinstance(value, int) and value > 0 else None
+
+
+def limit(value: object) -> int | None:
+    """A limit of an answer; `None` where none is set."""
+    return value if isinstance(value, int) and value >= 0 else None
+
+
+# Buckets
+
+
+def configuration(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The stream of a bucket with these options."""
+    _rules.bucket(name)
+    config: dict[str, Any] = {
+        "name": f"KV_{name}",
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "max_consumers": -1,
+        "max_msgs": -1,
+        "max_bytes": -1,
+        "max_msg_size": -1,
+        "max_msgs_per_subject": 1,
+        "num_replicas": 1,
+        "duplicate_window": _DUPLICATE_WINDOW,
+        "compression": "none",
+        "deny_delete": True,
+        "deny_purge": False,
+        "allow_rollup_hdrs": True,
+        "allow_direct": True,
+    }
+    mirror, sources = options.get("mirror"), options.get("sources")
+    if mirror is not None:
+        if sources:
+            raise RuleError("a bucket is a mirror of another one, or has sources, not both")
+        config |= {"mirror": {"name": f"KV_{_rules.bucket(mirror)}"}, "mirror_direct": True}
+    else:
+        config["subjects"] = [f"$KV.{name}.>"]
+    for source in sources or ():
+        moved = {"src": f"$KV.{_rules.bucket(source)}.>", "dest": f"$KV.{name}.>"}
+        config.setdefault("sources", []).append({"name": f"KV_{source}", "subject_transforms": [moved]})
+    return _with_options(config, options)
+
+
+def _with_options(config: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Set what is named; the rest stays."""
+    if unknown := set(options) - OPTIONS:
+        raise TypeError(f"a bucket has no option {', '.join(sorted(unknown))}")
+    for option, given in options.items():
+        if given is None:
+            continue
+        if option == "history":
+            config["max_msgs_per_subject"] = _rules.size(given, "history", 1, _MOST_HISTORY)
+        elif option == "ttl":
+            config["max_age"] = _rules.nanoseconds(given, "a ttl", 0.1)
+            config["duplicate_window"] = min(config["max_age"], _DUPLICATE_WINDOW)
+        elif option == "marker_ttl":
+            config |= {"allow_msg_ttl": True, "subject_delete_marker_ttl": _rules.nanoseconds(given, "marker_ttl", 1.0)}
+        elif option == "max_bytes":
+            config["max_bytes"] = _rules.size(given, "max_bytes")
+        elif option == "max_value_size":
+            config["max_msg_size"] = _rules.size(given, "max_value_size", 1, (1 << 31) - 1)
+        elif option == "storage":
+            if given not in ("file", "memory"):
+                raise RuleError(f"storage can't be {given!r}: it is 'file' or 'memory'")
+            config["storage"] = given
+        elif option == "compression":
+            config["compression"] = "s2" if given else "none"
+        elif option == "republish":
+            source, target = given
+            config["republish"] = {
+                "src": _rules.subject(source, wildcards=True),
+                "dest": _rules.subject(target, wildcards=True),
+            }
+        elif option == "placement":
+            config["placement"] = dict(given)
+        elif option == "replicas":
+            config["num_replicas"] = _rules.size(given, "replicas", 1, 5)
+        elif option in ("description", "metadata"):
+            config[option] = given
+    return config
+
+
+class Rules:
+    """Operations on a bucket."""
+
+    def __init__(self, access: Access, name: str) -> None:
+        self.access = access
+        self.name = _rules.bucket(name)
+        self.stream = f"KV_{name}"
+        self._learn({})
+
+    def _learn(self, told: Mapping[str, Any]) -> None:
+        """What the server says about the bucket: where its keys are."""
+        config = _table(told.get("config"))
+        mirror = _table(config.get("mirror"))
+        origin = str(mirror.get("name", self.stream)).removeprefix("KV_")
+        self.prefix = f"$KV.{origin}."
+        foreign = _table(mirror.get("external")).get("api")
+        # A copy takes no writes: they go to its origin, through its domain's API if it is in another one.
+        self.put_prefix = f"{foreign}.{self.prefix}" if foreign else self.prefix
+        self.is_direct = bool(config.get("allow_direct", True))
+        self.max_value = limit(config.get("max_msg_size"))
+
+    # The bucket itself
+
+    def open(self, connection: Connection, options: Mapping[str, Any], *, create: bool) -> Ops[None]:
+        """Find the bucket, or make it."""
+        wanted = {name: given for name, given in options.items() if given is not None}
+        # Also if it is there already: options that break a rule are refused first.
+        config = configuration(self.name, wanted)
+        if not wanted or not create:
+            try:
+                self._learn((yield from connection.api(f"STREAM.INFO.{self.stream}")))
+            except StreamNotFoundError:
+                if not create:
+                    raise self.no_bucket() from None
+            else:
+                return
+        try:
+            self._learn((yield from connection.api(f"STREAM.CREATE.{self.stream}", config)))
+        except StreamExistsError as error:
+            raise BucketExistsError(
+                f"bucket {self.name} is there with another configuration: open it without options, and configure() it",
+                error.code,
+                error.err_code,
+            ) from None
+
+    def info(self, connection: Connection) -> Ops[BucketInfo]:
+        """Configuration and state."""
+        return bucket_info(self.name, (yield from self._described(connection)))
+
+    def _described(self, connection: Connection) -> Ops[dict[str, Any]]:
+        try:
+            told = yield from connection.api(f"STREAM.INFO.{self.stream}")
+        except StreamNotFoundError:
+            raise self.no_bucket() from None
+        self._learn(told)
+        return told
+
+    def configure(self, connection: Connection, options: Mapping[str, Any]) -> Ops[BucketInfo]:
+        """Change what is named; what is not stays as it is, known to us or not."""
+        _with_options({}, options)
+        told = yield from self._described(connection)
+        config = _with_options(_table(told.get("config")), options)
+        told = yield from connection.api(f"STREAM.UPDATE.{self.stream}", config)
+        self._learn(told)
+        return bucket_info(self.name, told)
+
+    def drop(self, connection: Connection) -> Ops[None]:
+        """Delete the bucket with all that is in it."""
+        try:
+            yield from connection.api(f"STREAM.DELETE.{self.stream}")
+        except StreamNotFoundError:
+            raise self.no_bucket() from None
+
+    def clear(self, connection: Connection) -> Ops[int]:
+        """Remove all keys at once, with their history."""
+        told = yield from self._purged(connection, None)
+        return number(told.get("purged"))
+
+    def _purged(self, connection: Connection, body: Mapping[str, Any] | None) -> Ops[dict[str, Any]]:
+        try:
+            return (yield from connection.api(f"STREAM.PURGE.{self.stream}", body))
+        except StreamNotFoundError:
+            raise self.no_bucket() from None
+
+    def no_bucket(self) -> BucketNotFoundError:
+        """The error that there is no such bucket."""
+        return BucketNotFoundError(f"there is no bucket {self.name}", 404, 10059)
+
+    def _no_key(self, key: str, revision: int | None = None) -> KeyNotFoundError:
+        at = "" if revision is None else f" at revision {revision}"
+        return KeyNotFoundError(f"bucket {self.name} has no value of key {key!r}{at}", 404, _NO_MESSAGE)
+
+    # Reading
+
+    def entry(self, connection: Connection, key: str, revision: int | None = None) -> Ops[Entry | None]:
+        """The last entry of a key, or that of a revision, markers included."""
+        subject = self.prefix + _rules.key(key)
+        if revision is not None:
+            _rules.revision(revision)
+        found = yield from (self._direct if self.is_direct else self._stored)(connection, subject, revision)
+        # A revision can be another key's.
+        return found if found is not None and found.key == key else None
+
+    def _direct(self, connection: Connection, subject: str, revision: int | None) -> Ops[Entry | None]:
+        call = f"DIRECT.GET.{self.stream}"
+        if revision is None:
+            answer = yield from connection.get(f"{call}.{subject}")
+        else:
+            answer = yield from connection.get(call, {"seq": revision})
+        if answer.status == 404:
+            return None
+        if answer.status == 503:
+            # Nobody listens: the bucket is gone, or JetStream is off, which this tells apart.
+            yield from self._described(connection)
+        place, sequence = answer.headers.get("Nats-Subject"), answer.headers.get("Nats-Sequence", "")
+        if answer.status or place is None or not sequence.isdigit():
+            raise JetStreamError(answer.text or "an answer without a sequence", answer.status)
+        when = _rules.time(answer.headers.get("Nats-Time-Stamp"))
+        return self._entry(place, answer.headers, answer.data, int(sequence), when)
+
+    def _stored(self, connection: Connection, subject: str, revision: int | None) -> Ops[Entry | None]:
+        body = {"last_by_subj": subject} if revision is None else {"seq": revision}
+        try:
+            told = yield from connection.api(f"STREAM.MSG.GET.{self.stream}", body)
+        except StreamNotFoundError:
+            raise self.no_bucket() from None
+        except JetStreamError as error:
+            if error.err_code == _NO_MESSAGE:
+                return None
+            raise
+        stored = _table(told.get("message"))
+        block = base64.b64decode(stored.get("hdrs", "")) or None
+        data = base64.b64decode(stored.get("data", ""))
+        read = message((str(stored.get("subject", "")), None, block, data))
+        return self._entry(read.subject, read.headers, data, number(stored.get("seq")), _rules.time(stored.get("time")))
+
+    def _entry(self, subject: str, headers: Mapping[str, str], data: bytes, revision: int, when: datetime) -> Entry:
+        return Entry(self.name, subject.removeprefix(self.prefix), data, revision, when, operation(headers))
+
+    def value(self, connection: Connection, key: str, revision: int | None = None) -> Ops[Entry]:
+        """The entry of a key that has a value."""
+        entry = yield from self.entry(connection, key, revision)
+        if entry is None or entry.operation != "put":
+            raise self._no_key(key, revision)
+        return entry
+
+    def reader(
+        self,
+        patterns: Iterable[str],
+        *,
+        policy: str = "last_per_subject",
+        start: int | None = None,
+        headers_only: bool = False,
+    ) -> Reader:
+        """Read entries in order; the server filters."""
+        filters = [self.prefix + _rules.key_filter(pattern) for pattern in patterns] or [f"{self.prefix}>"]
+        if start is not None:
+            _rules.revision(start)
+        return Reader(self.access, Wanted(self.stream, filters, policy, start, headers_only))
+
+    def begin(self, connection: Connection, reader: Reader) -> Ops[None]:
+        """Begin to read."""
+        try:
+            yield from reader.begin(connection)
+        except StreamNotFoundError:
+            raise self.no_bucket() from None
+
+    def delivered(self, found: Delivered) -> Entry:
+        """The entry of a message that a reader delivers."""
+        sent = found.message
+        return self._entry(sent.subject, sent.headers, sent.data, found.sequence, found.time)
+
+    def all(self, connection: Connection, patterns: Iterable[str], *, history: bool = False) -> Ops[list[Entry]]:
+        """All entries that are there, markers included."""
+        reader = self.reader(patterns, policy="all" if history else "last_per_subject")
+        try:
+            yield from self.begin(connection, reader)
+            entries = []
+            while (found := (yield from reader.next_stored())) is not None:
+                entries.append(self.delivered(found))
+        finally:
+            reader.close()
+        return entries
+
+    # Writing
+
+    def put(self, connection: Connection, key: str, value: object, headers: Mapping[str, str]) -> Ops[int]:
+        """Write a value, whatever is there."""
+        subject = self.put_prefix + _rules.key(key)
+        data = _rules.value(value)
+        self._check_size(key, data)
+        try:
+            told = yield from connection.store(subject, data, headers)
+        except StreamNotFoundError:
+            yield from self._described(connection)
+            raise
+        return number(told.get("seq"))
+
+    def _check_size(self, key: str, data: bytes) -> None:
+        if self.max_value is not None and len(data) > self.max_value:
+            raise RuleError(
+                f"{len(data)} bytes for key {key!r} are more than bucket {self.name} takes: max_value_size is "
+                f"{self.max_value}"
+            )
+
+    def replace(self, connection: Connection, key: str, value: object, revision: int, ttl: Seconds | None) -> Ops[int]:
+        """Write a value if the last revision of the key is this one; 0 stands for "none"."""
+        headers = {_EXPECTED: str(_rules.revision(revision, zero=True)), **ttl_header(ttl)}
+        try:
+            return (yield from self.put(connection, key, value, headers))
+        except WrongRevisionError as error:
+            raise WrongRevisionError(
+                f"key {key!r} of bucket {self.name} is not at revision {revision}: {error}", error.code, error.err_code
+            ) from None
+
+    def create(self, connection: Connection, key: str, value: object, ttl: Seconds | None) -> Ops[int]:
+        """Write a value if the key has none, or was deleted."""
+        expected = 0
+        while True:
+            try:
+                return (yield from self.replace(connection, key, value, expected, ttl))
+            except WrongRevisionError as error:  # noqa: PERF203 - a turn is a round trip
+                # Something is there. A marker of a deletion may be replaced, if it is still the last one; a key that
+                # has gone since begins anew. Each further turn means that somebody else has written meanwhile.
+                entry = yield from self.entry(connection, key)
+                if entry is not None and entry.operation == "put":
+                    raise KeyExistsError(
+                        f"key {key!r} of bucket {self.name} has a value already, of revision {entry.revision}",
+                        error.code,
+                        error.err_code,
+                    ) from None
+                expected = 0 if entry is None else entry.revision
+
+    def remove(
+        self, connection: Connection, key: str, revision: int | None, *, purge: bool, ttl: Seconds | None = None
+    ) -> Ops[int]:
+        """Mark a key as deleted, or as deleted with its history."""
+        headers = {"KV-Operation": "PURGE", "Nats-Rollup": "sub"} if purge else {"KV-Operation": "DEL"}
+        headers |= ttl_header(ttl)
+        if revision is not None:
+            headers[_EXPECTED] = str(_rules.revision(revision))
+        return (yield from self.put(connection, key, b"", headers))
+
+    def discard(self, connection: Connection, key: str) -> Ops[bytes]:
+        """Delete a key that has a value, and tell which one."""
+        while True:
+            entry = yield from self.value(connection, key)
+            try:
+                yield from self.remove(connection, key, entry.revision, purge=False)
+            except WrongRevisionError:
+                # Written meanwhile: what is deleted is the value that is there now.
+                continue
+            return entry.value
+
+    def compact(self, connection: Connection, older_than: Seconds) -> Ops[int]:
+        """Remove the markers of deleted keys, and the history before them."""
+        age = _rules.nanoseconds(older_than, "older_than") / 1e9
+        told = yield from self._described(connection)
+        now = _rules.time(told.get("ts"))
+        removed = 0
+        for entry in (yield from self.all(connection, ())):
+            if entry.operation == "put":
+                continue
+            keep = 1 if (now - entry.created).total_seconds() < age else 0
+            body = {"filter": self.prefix + entry.key, "seq": entry.revision + 1 - keep}
+            removed += number((yield from self._purged(connection, body)).get("purged"))
+        return removed
+
+
+def operation(headers: Mapping[str, str]) -> _Operation:
+    """What the headers say; a marker of the server is a purge, or a deletion if somebody removed the message."""
+    done = headers.get("KV-Operation")
+    if done is not None:
+        return "delete" if done == "DEL" else "purge" if done == "PURGE" else "put"
+    reason = headers.get("Nats-Marker-Reason")
+    return "delete" if reason == "Remove" else "purge" if reason in ("MaxAge", "Purge") else "put"
+
+
+def ttl_header(ttl: Seconds | None) -> dict[str, str]:
+    """The header that gives a message a time of its own."""
+    return {} if ttl is None else {_TTL: _rules.ttl(ttl)}

@@ -1,0 +1,571 @@
+"""The rules of object stores over streams (ADR-20): one home for stores that wait and those of event loops."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets
+from collections import deque
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from . import _rules
+from ._kv import limit as limit_of
+from ._kv import number, seconds
+from ._link import stored
+from ._reader import Reader, Wanted
+from .errors import (
+    BucketExistsError,
+    BucketNotFoundError,
+    JetStreamError,
+    ObjectDamagedError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    RuleError,
+    StreamExistsError,
+    StreamNotFoundError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ._link import Access, Connection, Ops, Step
+    from ._reader import Delivered
+    from ._stonechat import Inbox
+
+CHUNK_SIZE = 128 << 10
+"""Bytes of a chunk, unless told otherwise: what all clients take."""
+_UNDER_WAY = 4 << 20
+"""Bytes of chunks that are sent before an answer to the first of them is waited for."""
+_ROLLUP = {"Nats-Rollup": "sub"}
+_LONGEST_NAME = 40_000
+_MOST_LINKS = 16
+_PREFIX = "SHA-256="
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """What a store knows of an object."""
+
+    bucket: str
+    """The bucket that it is in."""
+    name: str
+    """Its name."""
+    size: int
+    """Its length in bytes."""
+    chunks: int
+    """How many chunks it is kept in."""
+    digest: str
+    """`SHA-256=` and the digest in Base64."""
+    modified: datetime
+    """When it was put, by the server's clock."""
+    description: str = ""
+    """What it is."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers, as of a message."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Notes about it."""
+    link: tuple[str, str | None] | None = None
+    """Bucket and object that it is a link to; `None` instead of an object for a whole bucket."""
+    deleted: bool = False
+    """Whether it was deleted."""
+    nuid: str = ""
+    """What its chunks are known by."""
+    chunk_size: int = CHUNK_SIZE
+    """Length of its chunks, but for the last."""
+
+    def _repr_html_(self) -> str:
+        from ._html import stored_object
+
+        return stored_object(self)
+
+
+@dataclass(frozen=True)
+class StoreInfo:
+    """An object store's configuration and state."""
+
+    name: str
+    """The bucket."""
+    bytes: int
+    """Bytes that it takes."""
+    sealed: bool
+    """Whether it takes no more changes."""
+    ttl: float | None
+    """Seconds after which objects go."""
+    max_bytes: int | None
+    """Bytes that it may take."""
+    storage: str
+    """`file` or `memory`."""
+    compression: bool
+    """Whether it is compressed on disk."""
+    description: str
+    """What it is for."""
+    config: dict[str, Any]
+    """The whole configuration of its stream."""
+
+
+def store_info(name: str, told: Mapping[str, Any]) -> StoreInfo:
+    """Read what the server says about a store's stream; one of another shape is told as far as it can be."""
+    config, state = _table(told.get("config")), _table(told.get("state"))
+    return StoreInfo(
+        name=name,
+        bytes=number(state.get("bytes")),
+        sealed=bool(config.get("sealed")),
+        ttl=seconds(config.get("max_age")),
+        max_bytes=limit_of(config.get("max_bytes")),
+        storage=str(config.get("storage", "")),
+        compression=config.get("compression") == "s2",
+        description=str(config.get("description", "")),
+        config=config,
+    )
+
+
+def _table(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _texts(value: object) -> dict[str, str]:
+    """Headers may be lists of texts, as Go writes them; the last one counts."""
+    last = {
+        name: (text[-1] if text else "") if isinstance(text, list) else text for name, text in _table(value).items()
+    }
+    return {str(name): str(text) for name, text in last.items()}
+
+
+def _info(data: bytes, modified: datetime) -> ObjectInfo | None:
+    """An object's description as it is stored; `None` if it makes no sense."""
+    try:
+        told = json.loads(data)
+    except ValueError:
+        return None
+    if not isinstance(told, dict) or not isinstance(told.get("name"), str):
+        return None
+    options = _table(told.get("options"))
+    link = _table(options.get("link"))
+    to = link.get("name")
+    return ObjectInfo(
+        bucket=str(told.get("bucket", "")),
+        name=told["name"],
+        size=number(told.get("size")),
+        chunks=number(told.get("chunks")),
+        digest=str(told.get("digest", "")),
+        modified=modified,
+        description=str(told.get("description", "")),
+        headers=_texts(told.get("headers")),
+        metadata=_texts(told.get("metadata")),
+        link=(link["bucket"], to if isinstance(to, str) and to else None)
+        if isinstance(link.get("bucket"), str)
+        else None,
+        deleted=bool(told.get("deleted")),
+        nuid=str(told.get("nuid", "")),
+        chunk_size=number(options.get("max_chunk_size")) or CHUNK_SIZE,
+    )
+
+
+def _described(info: ObjectInfo) -> bytes:
+    """An object's description as it is stored."""
+    told: dict[str, Any] = {"name": info.name}
+    if info.description:
+        told["description"] = info.description
+    if info.headers:
+        told["headers"] = {name: [text] for name, text in info.headers.items()}
+    if info.metadata:
+        told["metadata"] = dict(info.metadata)
+    told["options"] = {"max_chunk_size": info.chunk_size}
+    if info.link:
+        bucket, name = info.link
+        told["options"] = {"link": {"bucket": bucket} if name is None else {"bucket": bucket, "name": name}}
+    told |= {"bucket": info.bucket, "nuid": info.nuid, "size": info.size, "mtime": "0001-01-01T00:00:00Z"}
+    told |= {"chunks": info.chunks}
+    if info.digest:
+        told["digest"] = info.digest
+    if info.deleted:
+        told["deleted"] = True
+    return json.dumps(told).encode()
+
+
+OPTIONS = frozenset(["ttl", "max_bytes", "storage", "compression", "description", "metadata", "placement", "replicas"])
+"""What can be said of a store."""
+
+
+def configuration(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The stream of a store with these options."""
+    if unknown := set(options) - OPTIONS:
+        raise TypeError(f"an object store has no option {', '.join(sorted(unknown))}")
+    config: dict[str, Any] = {
+        "name": f"OBJ_{_rules.bucket(name)}",
+        "subjects": [f"$O.{name}.C.>", f"$O.{name}.M.>"],
+        "discard": "new",
+        "allow_rollup_hdrs": True,
+        "allow_direct": True,
+        "storage": options.get("storage") or "file",
+        "compression": "s2" if options.get("compression") else "none",
+    }
+    if config["storage"] not in ("file", "memory"):
+        raise RuleError(f"storage can't be {config['storage']!r}: it is 'file' or 'memory'")
+    if (ttl := options.get("ttl")) is not None:
+        config["max_age"] = _rules.nanoseconds(ttl, "a ttl", 0.1)
+    if (most := options.get("max_bytes")) is not None:
+        config["max_bytes"] = _rules.size(most, "max_bytes")
+    if (replicas := options.get("replicas")) is not None:
+        config["num_replicas"] = _rules.size(replicas, "replicas", 1, 5)
+    for option in ("description", "metadata", "placement"):
+        if options.get(option) is not None:
+            config[option] = options[option]
+    return config
+
+
+def object_name(name: object) -> str:
+    """The name of an object, if it may be one."""
+    if not isinstance(name, str) or not name or len(name.encode(errors="surrogatepass")) > _LONGEST_NAME:
+        raise RuleError(f"{name!r:.80} can't be an object: a name is a text of 1 to {_LONGEST_NAME} bytes")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise RuleError(f"{name!r:.80} can't be an object: a name is a text that UTF-8 can write") from None
+    return name
+
+
+class Rules:
+    """Operations on an object store."""
+
+    def __init__(self, access: Access, name: str) -> None:
+        self.access = access
+        self.name = _rules.bucket(name)
+        self.stream = f"OBJ_{name}"
+        self.prefix = f"$O.{name}"
+
+    def meta_subject(self, name: str) -> str:
+        """Where an object's description is."""
+        return f"{self.prefix}.M.{base64.urlsafe_b64encode(object_name(name).encode()).decode()}"
+
+    # The store itself
+
+    def open(self, connection: Connection, options: Mapping[str, Any], *, create: bool) -> Ops[None]:
+        """Find the store, or make it."""
+        wanted = {name: given for name, given in options.items() if given is not None}
+        config = configuration(self.name, wanted)
+        if not wanted or not create:
+            try:
+                yield from connection.api(f"STREAM.INFO.{self.stream}")
+            except StreamNotFoundError:
+                if not create:
+                    raise self.no_bucket() from None
+            else:
+                return
+        try:
+            yield from connection.api(f"STREAM.CREATE.{self.stream}", config)
+        except StreamExistsError as error:
+            raise BucketExistsError(
+                f"object store {self.name} is there with another configuration; open it without options",
+                error.code,
+                error.err_code,
+            ) from None
+
+    def no_bucket(self) -> BucketNotFoundError:
+        """The error that there is no such store."""
+        return BucketNotFoundError(f"there is no object store {self.name}", 404, 10059)
+
+    def _api(self, connection: Connection, call: str, body: Mapping[str, Any] | None = None) -> Ops[dict[str, Any]]:
+        try:
+            return (yield from connection.api(f"{call}.{self.stream}", body))
+        except StreamNotFoundError:
+            raise self.no_bucket() from None
+
+    def store(self, connection: Connection) -> Ops[StoreInfo]:
+        """Configuration and state."""
+        return store_info(self.name, (yield from self._api(connection, "STREAM.INFO")))
+
+    def seal(self, connection: Connection) -> Ops[None]:
+        """Take no more changes."""
+        told = yield from self._api(connection, "STREAM.INFO")
+        yield from self._api(connection, "STREAM.UPDATE", {**_table(told.get("config")), "sealed": True})
+
+    def drop(self, connection: Connection) -> Ops[None]:
+        """Delete the store with all that is in it."""
+        yield from self._api(connection, "STREAM.DELETE")
+
+    # Descriptions
+
+    def find(self, connection: Connection, name: str) -> Ops[ObjectInfo | None]:
+        """What is known of an object, deleted or not."""
+        subject = self.meta_subject(name)
+        answer = yield from connection.get(f"DIRECT.GET.{self.stream}.{subject}")
+        if answer.status == 404:
+            return None
+        if answer.status == 503:
+            yield from self._api(connection, "STREAM.INFO")
+        if answer.status:
+            raise JetStreamError(answer.text, answer.status)
+        info = _info(answer.data, _rules.time(answer.headers.get("Nats-Time-Stamp")))
+        if info is None:
+            raise ObjectDamagedError(
+                f"the description of object {name!r} in {self.name} makes no sense", self.name, name
+            )
+        return info
+
+    def info(self, connection: Connection, name: str) -> Ops[ObjectInfo]:
+        """What is known of an object that is there."""
+        info = yield from self.find(connection, name)
+        if info is None or info.deleted:
+            raise self.no_object(name)
+        return info
+
+    def no_object(self, name: str) -> ObjectNotFoundError:
+        """The error that there is no such object."""
+        return ObjectNotFoundError(f"object store {self.name} has no object {name!r}", 404, 10037)
+
+    def _describe(self, connection: Connection, info: ObjectInfo) -> Ops[ObjectInfo]:
+        yield from connection.store(self.meta_subject(info.name), _described(info), _ROLLUP)
+        return info
+
+    def _purge(self, connection: Connection, subject: str) -> Ops[None]:
+        yield from self._api(connection, "STREAM.PURGE", {"filter": subject})
+
+    def reader(self, *, policy: str = "last_per_subject") -> Reader:
+        """Read descriptions in order."""
+        return Reader(self.access, Wanted(self.stream, [f"{self.prefix}.M.>"], policy))
+
+    def begin(self, connection: Connection, reader: Reader) -> Ops[None]:
+        """Begin to read."""
+        try:
+            yield from reader.begin(connection)
+        except StreamNotFoundError:
+            raise self.no_bucket() from None
+
+    def delivered(self, found: Delivered) -> ObjectInfo | None:
+        """The description of a message that a reader delivers; `None` if it makes no sense."""
+        return _info(found.message.data, found.time)
+
+    # Putting
+
+    def put(self, connection: Connection, source: Pieces, name: str, facts: Mapping[str, Any]) -> Ops[ObjectInfo]:
+        """Store what a source gives, chunk by chunk, then its description; what was there before goes last."""
+        facts = dict(facts)
+        chunk_size = _rules.size(facts.pop("chunk_size", None) or CHUNK_SIZE, "chunk_size", 1, connection.max_payload)
+        _rules.header_block(facts.get("headers") or {})
+        before = yield from self.find(connection, name)
+        nuid = secrets.token_hex(11)
+        subject = f"{self.prefix}.C.{nuid}"
+        try:
+            size, chunks, digest = yield from self._send(connection, source, subject, chunk_size)
+            info = ObjectInfo(
+                bucket=self.name,
+                name=name,
+                size=size,
+                chunks=chunks,
+                digest=_PREFIX + base64.urlsafe_b64encode(digest).decode(),
+                modified=datetime.now(timezone.utc),
+                nuid=nuid,
+                chunk_size=chunk_size,
+                **{fact: given for fact, given in facts.items() if given},
+            )
+            yield from self._describe(connection, info)
+        except GeneratorExit:
+            raise
+        except BaseException:
+            # Nobody can find these chunks: they are removed, if the server still can; the error is told as it is.
+            connection.tell(f"STREAM.PURGE.{self.stream}", json.dumps({"filter": subject}).encode())
+            raise
+        if before is not None and before.nuid and not before.deleted and before.link is None:
+            yield from self._purge(connection, f"{self.prefix}.C.{before.nuid}")
+        return info
+
+    def _send(
+        self, connection: Connection, source: Pieces, subject: str, chunk_size: int
+    ) -> Ops[tuple[int, int, bytes]]:
+        """Send chunks, several at a time; length, number and digest."""
+        under_way: deque[Inbox] = deque()
+        most = max(_UNDER_WAY // chunk_size, 1)
+        digest, size, chunks = hashlib.sha256(), 0, 0
+        try:
+            while chunk := (yield from source.chunk(chunk_size)):
+                digest.update(chunk)
+                size += len(chunk)
+                chunks += 1
+                under_way.append(connection.ask(subject, chunk))
+                if len(under_way) >= most:
+                    yield from self._acknowledged(connection, under_way, subject)
+            while under_way:
+                yield from self._acknowledged(connection, under_way, subject)
+        finally:
+            for inbox in under_way:
+                inbox.close()
+        return size, chunks, digest.digest()
+
+    def _acknowledged(self, connection: Connection, under_way: deque[Inbox], subject: str) -> Ops[None]:
+        inbox = under_way.popleft()
+        try:
+            answer = yield from connection.answer(inbox, subject)
+            stored(answer, subject)
+        except StreamNotFoundError:
+            raise self.no_bucket() from None
+        finally:
+            inbox.close()
+
+    # Getting
+
+    def followed(self, connection: Connection, name: str) -> Ops[tuple[Rules, ObjectInfo]]:
+        """The object itself, over any links, and the store that it is in."""
+        rules, info = self, (yield from self.info(connection, name))
+        for _ in range(_MOST_LINKS):
+            if info.link is None:
+                return rules, info
+            bucket, target = info.link
+            if target is None:
+                raise RuleError(f"object {info.name!r} in {rules.name} is a link to the whole bucket {bucket}")
+            rules = Rules(self.access, bucket)
+            info = yield from rules.info(connection, target)
+        raise RuleError(f"the links from object {name!r} in {self.name} lead to each other")
+
+    # Changing
+
+    def delete(self, connection: Connection, name: str) -> Ops[None]:
+        """Delete an object, and give back its place."""
+        info = yield from self.info(connection, name)
+        gone = ObjectInfo(self.name, name, 0, 0, "", info.modified, deleted=True, nuid=info.nuid)
+        yield from self._describe(connection, gone)
+        if info.nuid and info.link is None:
+            yield from self._purge(connection, f"{self.prefix}.C.{info.nuid}")
+
+    def link(self, connection: Connection, name: str, bucket: str, target: str | None) -> Ops[ObjectInfo]:
+        """Make an object that is another one, or a whole bucket."""
+        before = yield from self.find(connection, name)
+        if before is not None and not before.deleted and before.link is None:
+            raise ObjectExistsError(f"object store {self.name} has an object {name!r} already", 400)
+        rules = Rules(self.access, bucket)
+        if target is None:
+            yield from rules.store(connection)
+        elif (yield from rules.info(connection, target)).link is not None:
+            raise RuleError(f"object {target!r} in {bucket} is a link itself: link to what it stands for")
+        info = ObjectInfo(
+            self.name, name, 0, 0, "", datetime.now(timezone.utc), link=(bucket, target), nuid=secrets.token_hex(11)
+        )
+        return (yield from self._describe(connection, info))
+
+    def update(self, connection: Connection, name: str, changes: Mapping[str, Any]) -> Ops[ObjectInfo]:
+        """Change what is said of an object, or its name."""
+        info = yield from self.info(connection, name)
+        new_name = changes.get("name") or name
+        if new_name != name:
+            other = yield from self.find(connection, new_name)
+            if other is not None and not other.deleted:
+                raise ObjectExistsError(f"object store {self.name} has an object {new_name!r} already", 400)
+        facts = {**vars(info), **{fact: given for fact, given in changes.items() if given is not None}}
+        _rules.header_block(facts["headers"])
+        changed = yield from self._describe(connection, ObjectInfo(**facts))
+        if new_name != name:
+            yield from self._purge(connection, self.meta_subject(name))
+        return changed
+
+
+class Chunks:
+    """The chunks of an object, one after the other, checked against its description."""
+
+    def __init__(self, rules: Rules, info: ObjectInfo) -> None:
+        self.info = info
+        self._rules = rules
+        self._wanted = Wanted(rules.stream, [f"{rules.prefix}.C.{info.nuid}"])
+        self._reader = Reader(rules.access, self._wanted)
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._count = 0
+
+    def begin(self, connection: Connection) -> Ops[None]:
+        """Begin to read."""
+        if self.info.chunks:
+            yield from self._rules.begin(connection, self._reader)
+            if self._reader.pending != self.info.chunks:
+                self._reader.close()
+                yield from self._look_what_is_missing(connection)
+
+    def _look_what_is_missing(self, connection: Connection) -> Ops[None]:
+        """Raise the error that says which chunk is not there: chunks follow each other in the stream."""
+        chunks = self.info.chunks
+        reader = Reader(self._rules.access, replace(self._wanted, headers_only=True))
+        places, last_size = [], 0
+        try:
+            yield from self._rules.begin(connection, reader)
+            while (found := (yield from reader.next_stored())) is not None:
+                places.append(found.sequence)
+                last_size = int(found.message.headers.get("Nats-Msg-Size", 0))
+        finally:
+            reader.close()
+        there = len(places)
+        if there >= chunks:
+            raise self._damaged(f"{there} chunks are there, not {chunks}")
+        gaps = (at + 1 for at in range(1, there) if places[at] != places[at - 1] + 1)
+        # Without a gap it is one of the ends: the last chunk is known by its length.
+        is_last_there = there > 0 and last_size == self.info.size - (chunks - 1) * self.info.chunk_size
+        missing = next(gaps, 1 if is_last_there else there + 1)
+        raise self._damaged(f"chunk {missing} of {chunks} is missing", missing)
+
+    def next(self) -> Ops[bytes | None]:
+        """The next chunk; `None` behind the last, when digest and size are what they should be."""
+        if self._count == self.info.chunks:
+            self._check()
+            return None
+        # What is missing does not come: that is seen at the number that still waits, or at the silence.
+        found = (yield from self._reader.next(_CHUNK_WITHIN)) if self._count < self.info.chunks else None
+        number = self._count + 1
+        if found is None:
+            raise self._damaged(f"chunk {number} of {self.info.chunks} does not come", number)
+        if found.pending != self.info.chunks - number:
+            raise self._damaged(f"chunk {number} of {self.info.chunks} is missing", number)
+        data = found.message.data
+        is_last = number == self.info.chunks
+        expected = self.info.size - self._size if is_last else len(data)
+        if len(data) != expected or self._size + len(data) > self.info.size:
+            raise self._damaged(f"chunk {number} of {self.info.chunks} has {len(data)} bytes, not {expected}", number)
+        self._count = number
+        self._size += len(data)
+        self._digest.update(data)
+        return data
+
+    def _check(self) -> None:
+        told = self.info.digest.removeprefix(_PREFIX)
+        ours = base64.urlsafe_b64encode(self._digest.digest()).decode()
+        if self._size != self.info.size:
+            raise self._damaged(f"it has {self._size} bytes, not {self.info.size}")
+        if told.rstrip("=").replace("+", "-").replace("/", "_") != ours.rstrip("="):
+            raise self._damaged(
+                f"its {self.info.chunks} chunks have the digest {_PREFIX}{ours}, not {self.info.digest}"
+            )
+
+    def _damaged(self, what: str, chunk: int | None = None) -> ObjectDamagedError:
+        info = self.info
+        return ObjectDamagedError(
+            f"object {info.name!r} in {info.bucket} is damaged: {what}", info.bucket, info.name, chunk
+        )
+
+    def close(self) -> None:
+        """End."""
+        self._reader.close()
+
+
+_CHUNK_WITHIN = 5.0
+"""Seconds to wait for a chunk."""
+
+
+class Pieces:
+    """What is put, in pieces of any size, to be sent in chunks of one size."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        """Gives the next piece; `None` at the end."""
+        self._rest = bytearray()
+        self._ended = False
+
+    def chunk(self, size: int) -> Ops[bytes]:
+        """The next chunk; empty at the end."""
+        while len(self._rest) < size and not self._ended:
+            piece = yield self._step
+            if piece is None:
+                self._ended = True
+            else:
+                self._rest += _rules.value(piece, "a piece of an object")
+        chunk = bytes(self._rest[:size])
+        del self._rest[:size]
+        return chunk

@@ -1,0 +1,212 @@
+"""Reading a stream in order: what is there, then what comes, over damage, restarts and consumers that are lost."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from . import _rules
+from ._link import Call, Take
+from .errors import JetStreamError, NotRunningError, ServerError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ._link import Access, Connection, Message, Ops
+    from ._stonechat import Inbox
+
+_HEARTBEAT = 2.0
+"""Seconds after which an idle server says that it is still there."""
+_SILENCE = 2.5 * _HEARTBEAT
+"""Seconds of silence after which the consumer counts as lost."""
+_WAITING = 1 << 30
+"""Flow control bounds what waits, not this."""
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """A message with its place in the stream."""
+
+    message: Message
+    sequence: int
+    time: datetime
+    pending: int
+    """How many follow of those that are there."""
+
+
+@dataclass
+class Wanted:
+    """What of a stream is read."""
+
+    stream: str
+    filters: list[str] = field(default_factory=list)
+    policy: str = "all"
+    """JetStream's `deliver_policy`."""
+    start: int | None = None
+    """The first sequence, with the policy `by_start_sequence`."""
+    headers_only: bool = False
+
+
+class Reader:
+    """Messages in order, none twice. It lasts until it is closed, or the stream is gone."""
+
+    def __init__(self, access: Access, wanted: Wanted) -> None:
+        self._access = access
+        self._wanted = wanted
+        self._connection: Connection | None = None
+        self._inbox: Inbox | None = None
+        self._consumer = ""
+        self._last = 0
+        """The sequence that was delivered last."""
+        self._counted = 0
+        """Messages that this consumer delivered."""
+        self.pending = 0
+        """How many there are of those that were there at the beginning."""
+        self.begun = False
+        self.closed = False
+
+    def begin(self, connection: Connection) -> Ops[None]:
+        """Make the consumer."""
+        wanted = self._wanted
+        config: dict[str, Any] = {
+            "deliver_subject": connection.link.inbox(),
+            "deliver_policy": wanted.policy,
+            "ack_policy": "none",
+            "max_deliver": 1,
+            "flow_control": True,
+            "idle_heartbeat": int(_HEARTBEAT * 1e9),
+            "mem_storage": True,
+            "num_replicas": 1,
+            "headers_only": wanted.headers_only,
+        }
+        if len(wanted.filters) == 1:
+            config["filter_subject"] = wanted.filters[0]
+        elif wanted.filters:
+            config["filter_subjects"] = wanted.filters
+        if self._last:
+            config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": self._last + 1}
+        elif wanted.start is not None:
+            config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": wanted.start}
+        inbox = connection.link.subscribe(config["deliver_subject"], _WAITING)
+        try:
+            body = {"stream_name": wanted.stream, "config": config}
+            made = yield from connection.api(f"CONSUMER.CREATE.{wanted.stream}", body)
+        except BaseException:
+            inbox.close()
+            raise
+        self._connection, self._inbox, self._counted = connection, inbox, 0
+        self._consumer = str(made.get("name", ""))
+        self.begun = True
+        self.pending = int(made.get("num_pending", 0))
+        if wanted.policy == "new" and not self._last:
+            # A new consumer begins behind what is there now, not behind what will be there then.
+            self._last = int(made.get("delivered", {}).get("stream_seq", 0))
+        if self.closed:
+            self.close()
+
+    def next(self, seconds: float | None = None) -> Ops[Delivered | None]:
+        """The next message; `None` if the time is over or the reader closed."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        silent_since = time.monotonic()
+        while not self.closed:
+            inbox, connection = self._inbox, self._connection
+            if inbox is None or connection is None:
+                yield from self._begin_again()
+                silent_since = time.monotonic()
+                continue
+            now = time.monotonic()
+            left = _SILENCE - (now - silent_since)
+            if deadline is not None:
+                left = min(left, deadline - now)
+            try:
+                message: Message | None = yield Take(connection, inbox, max(left, 0.0))
+            except NotRunningError:
+                self._drop()
+                continue
+            if message is not None:
+                silent_since = time.monotonic()
+                delivered = self._read(message, connection)
+                if delivered is not None:
+                    return delivered
+            elif time.monotonic() - silent_since >= _SILENCE:
+                self._drop()
+            if message is None and deadline is not None and time.monotonic() >= deadline:
+                return None
+        return None
+
+    def next_stored(self) -> Ops[Delivered | None]:
+        """The next of the messages that were there at the beginning; `None` behind the last."""
+        if self.pending == 0:
+            return None
+        delivered = yield from self.next()
+        if delivered is not None:
+            self.pending = delivered.pending
+        return delivered
+
+    def _begin_again(self) -> Ops[None]:
+        connection = yield Call(self._access.revived)
+        if self.closed:
+            return
+        try:
+            yield from self.begin(connection)
+        except NotRunningError:
+            # It ended meanwhile; the next turn sees whether it comes back.
+            self._drop()
+        except JetStreamError as error:
+            if error.code != 503:
+                raise
+            # JetStream is not there yet, or not any more.
+            yield Call(lambda: time.sleep(0.05))
+
+    def _read(self, message: Message, connection: Connection) -> Delivered | None:
+        """A message of the stream, or what the server says about the delivery."""
+        if message.status:
+            if stalled := message.headers.get("Nats-Consumer-Stalled"):
+                connection.publish(stalled, b"")
+            if message.text == "FlowControl Request" and message.reply:
+                connection.publish(message.reply, b"")
+            elif message.status != 100 or self._is_behind(message.headers.get("Nats-Last-Consumer")):
+                self._drop()
+            return None
+        place = _place(message.reply or "")
+        if place is None:
+            return None
+        sequence, count, moment, pending = place
+        if count != self._counted + 1:
+            # Something is missing: begin anew behind what was delivered.
+            self._drop()
+            return None
+        self._counted, self._last = count, sequence
+        return Delivered(message, sequence, _rules.time_of(moment), pending)
+
+    def _is_behind(self, last: str | None) -> bool:
+        return last is not None and last.isdigit() and int(last) > self._counted
+
+    def _drop(self) -> None:
+        """Give up the consumer, without waiting for anything."""
+        inbox, connection = self._inbox, self._connection
+        consumer, self._consumer, self._inbox = self._consumer, "", None
+        if inbox is not None:
+            inbox.close()
+        if connection is not None and consumer:
+            # If the connection has ended, the server forgets the consumer by itself.
+            with contextlib.suppress(ServerError):
+                connection.tell(f"CONSUMER.DELETE.{self._wanted.stream}.{consumer}", b"")
+
+    def close(self) -> None:
+        """End: whoever waits is told at once, and nothing here waits."""
+        self.closed = True
+        self._drop()
+
+
+def _place(reply: str) -> tuple[int, int, int, int] | None:
+    """Sequences in the stream and of the consumer, time and what follows, from the subject for acknowledgements."""
+    words = reply.split(".")
+    # With a domain and an account's hash before the stream it has more.
+    found = words[5:9] if len(words) == 9 else words[7:11] if len(words) > 10 else []
+    if len(found) != 4 or not all(word.isdigit() for word in found):
+        return None
+    sequence, count, moment, pending = map(int, found)
+    return sequence, count, moment, pending

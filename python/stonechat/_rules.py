@@ -1,0 +1,143 @@
+"""What names, keys, sizes and times may be. What breaks a rule is refused before anything is sent."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+from .errors import RuleError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .options import Seconds
+
+_BUCKET = re.compile(r"[A-Za-z0-9_-]+")
+_KEY_TOKEN = re.compile(r"[A-Za-z0-9/_=-]+")
+_TOKEN_RULE = "made of letters, digits, -, /, _, = and dots, with none at its ends and no two in a row"  # noqa: S105
+_FORBIDDEN_IN_NAMES = re.compile(r"[\s.*>/\\\x00-\x1f\x7f]")
+_LONGEST_NAME = 255
+_MOST_REVISION = (1 << 64) - 1
+
+
+def bucket(name: object) -> str:
+    """The name of a bucket, if it may be one."""
+    if not isinstance(name, str) or not _BUCKET.fullmatch(name) or len(name) > _LONGEST_NAME - 4:
+        raise RuleError(f"{name!r} can't be a bucket: a name is made of letters, digits, - and _, 251 at most")
+    return name
+
+
+def key(name: object) -> str:
+    """A key, if it may be one (ADR-8): it becomes part of a subject."""
+    if not isinstance(name, str) or not all(map(_KEY_TOKEN.fullmatch, name.split("."))):
+        raise RuleError(f"{name!r} can't be a key: a key is {_TOKEN_RULE}")
+    return name
+
+
+def key_filter(pattern: object) -> str:
+    """A key, or a pattern of keys."""
+    tokens = pattern.split(".") if isinstance(pattern, str) else [""]
+    for at, word in enumerate(tokens):
+        if word != "*" and not (word == ">" and at == len(tokens) - 1) and not _KEY_TOKEN.fullmatch(word):
+            raise RuleError(
+                f"{pattern!r} can't be a filter: a key is {_TOKEN_RULE}; in a filter * stands for one token and > for "
+                "the rest"
+            )
+    return str(pattern)
+
+
+def stream(name: object, what: str = "stream") -> str:
+    """The name of a stream or a consumer, if it may be one."""
+    if not isinstance(name, str) or not name or len(name) > _LONGEST_NAME or _FORBIDDEN_IN_NAMES.search(name):
+        raise RuleError(
+            f"{name!r} can't be a {what}: a name has 1 to {_LONGEST_NAME} characters, and no spaces, dots, *, >, / "
+            "or \\"
+        )
+    return name
+
+
+def subject(text: object, *, wildcards: bool = False) -> str:
+    """A subject, or a pattern of subjects."""
+    tokens = text.split(".") if isinstance(text, str) else [""]
+    if any(not token or re.search(r"[\s\x00-\x1f\x7f]", token) for token in tokens):
+        raise RuleError(f"{text!r} can't be a subject: it is made of tokens with dots between, without spaces")
+    if not wildcards and ("*" in tokens or tokens[-1] == ">"):
+        raise RuleError(f"{text!r} can't be published to: * and > are for those who listen")
+    if ">" in tokens[:-1]:
+        raise RuleError(f"{text!r} can't be a subject: > only stands at the end")
+    return str(text)
+
+
+def value(data: object, what: str = "a value") -> bytes:
+    """Bytes, of whatever holds them."""
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data)
+    advice = "; encode the text: .encode()" if isinstance(data, str) else ""
+    raise TypeError(f"{what} is bytes, not {type(data).__name__}{advice}")
+
+
+def revision(number: object, *, zero: bool = False) -> int:
+    """A revision, or the sequence of a message."""
+    least = 0 if zero else 1
+    if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= _MOST_REVISION:
+        raise RuleError(f"{number!r} can't be a revision: it is a whole number from {least} on")
+    return number
+
+
+def size(number: object, what: str, least: int = 1, most: int = (1 << 63) - 1) -> int:
+    """A number within limits."""
+    if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= most:
+        raise RuleError(f"{what} can't be {number!r}: it is a whole number from {least} to {most}")
+    return number
+
+
+def nanoseconds(time: Seconds, what: str, least: float = 0.0) -> int:
+    """A duration as JetStream counts."""
+    seconds = time.total_seconds() if isinstance(time, timedelta) else time
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not math.isfinite(seconds):
+        raise RuleError(f"{what} can't be {time!r}: it is seconds or a timedelta")
+    if not least <= seconds < 9e9:
+        raise RuleError(f"{what} can't be {seconds:g} s: it is at least {least:g} s and less than 285 years")
+    return round(seconds * 1_000_000_000)
+
+
+def ttl(time: Seconds) -> str:
+    """The time of a message of its own, for its header; JetStream counts in whole seconds."""
+    whole = -(-nanoseconds(time, "a ttl", 1.0) // 1_000_000_000)
+    return f"{whole}s"
+
+
+def header_block(headers: Mapping[str, str]) -> bytes | None:
+    """A block of headers as it is sent; none without headers."""
+    if not headers:
+        return None
+    lines = ["NATS/1.0"]
+    for name, text in headers.items():
+        if not name or not re.fullmatch(r"[!-9;-~]+", name):
+            raise RuleError(
+                f"{name!r} can't be the name of a header: it has no spaces, no colon and no control characters"
+            )
+        if re.search(r"[\r\n\x00]", text):
+            raise RuleError(f"the header {name} can't have a value with line breaks")
+        lines.append(f"{name}: {text}")
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)")
+
+
+def time(text: object) -> datetime:
+    """A time of an answer (RFC 3339, with any number of digits); the year 1 if it is none."""
+    found = _TIME.fullmatch(text) if isinstance(text, str) else None
+    if not found:
+        return datetime.min.replace(tzinfo=timezone.utc)
+    whole, part, zone = found.groups()
+    micro = f"{part or ''}000000"[:6]
+    return datetime.fromisoformat(f"{whole}.{micro}{'+00:00' if zone == 'Z' else zone}").astimezone(timezone.utc)
+
+
+def time_of(nanoseconds: int) -> datetime:
+    """A time in nanoseconds since the epoch."""
+    return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=nanoseconds // 1000)

@@ -1,0 +1,581 @@
+"""Object stores of a server in this process: files of any size, kept in chunks and checked by their digest."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar
+
+from . import _rules
+from ._link import Call, Step, off_thread, run, run_async
+from ._objects import Chunks, ObjectInfo, Pieces, Rules, StoreInfo, object_name
+from .errors import NoAnswerError, StreamNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
+    from types import TracebackType
+    from typing import Literal
+
+    from typing_extensions import Self, Unpack
+
+    from ._link import Access, Connection, Ops
+    from ._reader import Delivered, Reader
+    from .options import Seconds
+
+
+T = TypeVar("T")
+Source: TypeAlias = bytes | bytearray | memoryview | os.PathLike[str] | IO[bytes] | Iterable[bytes]
+Target: TypeAlias = os.PathLike[str] | IO[bytes]
+
+__all__ = [
+    "AsyncObjectStore",
+    "AsyncObjectWatch",
+    "ObjectInfo",
+    "ObjectStore",
+    "ObjectWatch",
+    "StoreInfo",
+    "StoreOptions",
+]
+
+_READ_SIZE = 1 << 20
+
+
+class StoreOptions(TypedDict, total=False):
+    """What can be said of an object store."""
+
+    ttl: Seconds | None
+    """Time after which objects go."""
+    max_bytes: int | None
+    """Bytes that the store may take."""
+    storage: Literal["file", "memory"]
+    """Where it is kept: `file` by default."""
+    compression: bool
+    """Compress what lies on disk."""
+    description: str
+    """What it is for."""
+    metadata: Mapping[str, str]
+    """Notes of your own."""
+    placement: Mapping[str, Any] | None
+    """Servers to keep it on: `cluster` and `tags`."""
+    replicas: int
+    """How many servers keep a copy."""
+
+
+class ObjectFacts(TypedDict, total=False):
+    """What can be said of an object."""
+
+    description: str
+    """What it is."""
+    headers: Mapping[str, str]
+    """Headers, as of a message."""
+    metadata: Mapping[str, str]
+    """Notes of your own."""
+    chunk_size: int | None
+    """Length of its chunks in bytes; 128 KiB by default."""
+
+
+class ObjectStore:
+    """A store of objects. [`Server.objects`][stonechat.Server.objects] makes it.
+
+        reports = server.objects("REPORTS")
+        reports.put("2024.pdf", Path("report.pdf"))
+        reports.get_file("2024.pdf", Path("copy.pdf"))
+
+    Objects are sent and read in chunks: no method but `get` needs memory for all of an object. All methods may be
+    called from any thread; those that wait release the GIL.
+    """
+
+    def __init__(self, access: Access, rules: Rules) -> None:
+        self._access = access
+        self._rules = rules
+
+    def _run(self, ops: Callable[[Connection], Ops[T]]) -> T:
+        return self._access.run(ops)
+
+    @property
+    def name(self) -> str:
+        """The store's name."""
+        return self._rules.name
+
+    # Putting
+
+    def put(self, name: str, source: Source, **facts: Unpack[ObjectFacts]) -> ObjectInfo:
+        """Store an object; one of this name is replaced when all of the new one is there.
+
+        Args:
+            name: Its name, any text.
+            source: Bytes, the path of a file, an open file, or anything that gives bytes piece by piece.
+            facts: What is said of it: `description`, `headers`, `metadata`, `chunk_size`.
+        """
+        _known(facts)
+        object_name(name)
+        with _opened(source) as next_piece:
+            pieces = Pieces(Call(next_piece))
+            return self._run(lambda c: self._rules.put(c, pieces, name, facts))
+
+    # Getting
+
+    def get(self, name: str) -> bytes:
+        """An object, as bytes.
+
+        Raises:
+            ObjectNotFoundError: If there is none.
+            ObjectDamagedError: If a chunk is missing, or the digest does not fit.
+        """
+        return b"".join(self.read(name))
+
+    def read(self, name: str) -> Iterator[bytes]:
+        """An object, chunk by chunk. Links are followed.
+
+        The digest is checked behind the last chunk: what came before is certain only when the iterator has ended.
+
+        Raises:
+            ObjectNotFoundError: If there is none.
+            ObjectDamagedError: If a chunk is missing, or the digest does not fit; it names object and chunk.
+        """
+        rules, info = self._run(lambda c: self._rules.followed(c, name))
+        return self._chunks(Chunks(rules, info))
+
+    def _chunks(self, chunks: Chunks) -> Iterator[bytes]:
+        try:
+            self._run(chunks.begin)
+            while (data := run(chunks.next())) is not None:
+                yield data
+        finally:
+            chunks.close()
+
+    def get_file(self, name: str, target: Target) -> ObjectInfo:
+        """Write an object to a file.
+
+        A path is written beside, under another name, and renamed when all is there and the digest fits: whoever looks
+        finds the whole object or what was there before. An open file is written as chunks come.
+
+        Raises:
+            ObjectNotFoundError: If there is none.
+            ObjectDamagedError: If a chunk is missing, or the digest does not fit; no file is left at the path.
+        """
+        rules, info = self._run(lambda c: self._rules.followed(c, name))
+        with _written(target) as file:
+            for data in self._chunks(Chunks(rules, info)):
+                file.write(data)
+        return info
+
+    def info(self, name: str) -> ObjectInfo:
+        """What is known of an object; a link is told as the link that it is.
+
+        Raises:
+            ObjectNotFoundError: If there is none.
+        """
+        return self._run(lambda c: self._rules.info(c, name))
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str):
+            return False
+        info = self._run(lambda c: self._rules.find(c, name))
+        return info is not None and not info.deleted
+
+    def __iter__(self) -> Iterator[ObjectInfo]:
+        return self.list()
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.list())
+
+    def list(self, *, deleted: bool = False) -> Iterator[ObjectInfo]:
+        """What is known of all objects, in the order in which they were put.
+
+        They come as they are read, so there may be any number.
+
+        Args:
+            deleted: List deleted ones too.
+        """
+        reader = self._rules.reader()
+        self._run(lambda c: self._rules.begin(c, reader))
+        return self._stored(reader, deleted=deleted)
+
+    def _stored(self, reader: Reader, *, deleted: bool) -> Iterator[ObjectInfo]:
+        try:
+            while (found := run(reader.next_stored())) is not None:
+                info = self._rules.delivered(found)
+                if info is not None and (deleted or not info.deleted):
+                    yield info
+        finally:
+            reader.close()
+
+    def watch(self, *, updates_only: bool = False, deletes: bool = True) -> ObjectWatch:
+        """Watch the store: what is there, then what is put, changed and deleted, until it is closed.
+
+        Args:
+            updates_only: Begin with the next change.
+            deletes: Deliver deletions too.
+        """
+        reader = self._rules.reader(policy="new" if updates_only else "last_per_subject")
+        self._run(lambda c: self._rules.begin(c, reader))
+        return ObjectWatch(self._rules, reader, deletes)
+
+    # Changing
+
+    def delete(self, name: str) -> None:
+        """Delete an object, and give back its place.
+
+        Raises:
+            ObjectNotFoundError: If there is none.
+        """
+        self._run(lambda c: self._rules.delete(c, name))
+
+    def link(self, name: str, target: str, *, bucket: str | None = None) -> ObjectInfo:
+        """Make an object that is another one: who gets it gets the other.
+
+        Args:
+            name: Name of the link.
+            target: The object that it stands for.
+            bucket: The store that this is in; this one by default.
+        """
+        store = self.name if bucket is None else _rules.bucket(bucket)
+        return self._run(lambda c: self._rules.link(c, name, store, object_name(target)))
+
+    def link_bucket(self, name: str, bucket: str) -> ObjectInfo:
+        """Make an object that stands for a whole store."""
+        return self._run(lambda c: self._rules.link(c, name, _rules.bucket(bucket), None))
+
+    def update(
+        self,
+        name: str,
+        *,
+        new_name: str | None = None,
+        description: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> ObjectInfo:
+        """Change what is said of an object, or its name; what is not named stays.
+
+        Raises:
+            ObjectNotFoundError: If there is none.
+            ObjectExistsError: If there is one of the new name.
+        """
+        changes = _changes(new_name, description, headers, metadata)
+        return self._run(lambda c: self._rules.update(c, name, changes))
+
+    # The store
+
+    def store_info(self) -> StoreInfo:
+        """Configuration and state of the store."""
+        return self._run(self._rules.store)
+
+    def seal(self) -> None:
+        """Take no more changes, for ever."""
+        self._run(self._rules.seal)
+
+    def drop(self) -> None:
+        """Delete the store with all that is in it."""
+        self._run(self._rules.drop)
+
+    def __repr__(self) -> str:
+        return f"<stonechat.ObjectStore {self.name}>"
+
+    def _repr_html_(self) -> str:
+        from ._html import object_store
+
+        return object_store(self)
+
+
+def _known(facts: Mapping[str, Any]) -> None:
+    if unknown := set(facts) - {"description", "headers", "metadata", "chunk_size"}:
+        raise TypeError(f"nothing is said of an object by {', '.join(sorted(unknown))}")
+
+
+def _changes(
+    name: str | None, description: str | None, headers: Mapping[str, str] | None, metadata: Mapping[str, str] | None
+) -> dict[str, Any]:
+    changed_name = None if name is None else object_name(name)
+    return {"name": changed_name, "description": description, "headers": headers, "metadata": metadata}
+
+
+@contextlib.contextmanager
+def _opened(source: Source) -> Iterator[Callable[[], bytes | None]]:
+    """A function that gives the next piece of what is put, and `None` at the end."""
+    with contextlib.ExitStack() as stack:
+        if isinstance(source, str):
+            raise TypeError(
+                "an object is bytes, a path, an open file or an iterable of bytes, not str; name a file with Path"
+            )
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            whole = iter((bytes(source),))
+            yield lambda: next(whole, None)
+            return
+        if isinstance(source, os.PathLike):
+            source = stack.enter_context(Path(source).open("rb"))
+        if hasattr(source, "read"):
+            file: Any = source
+            yield lambda: file.read(_READ_SIZE) or None
+            return
+        pieces = iter(source)
+        yield lambda: next(pieces, None)
+
+
+@contextlib.contextmanager
+def _written(target: Target) -> Iterator[IO[bytes]]:
+    """A file to write to: beside its place until all is there."""
+    if not isinstance(target, (os.PathLike, str)):
+        yield target
+        return
+    path = Path(target)
+    with tempfile.NamedTemporaryFile(
+        dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".part", delete=False
+    ) as file:
+        beside = Path(file.name)
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+            if path.exists():
+                beside.chmod(path.stat().st_mode & 0o777)
+            else:
+                mask = os.umask(0)
+                os.umask(mask)
+                beside.chmod(0o666 & ~mask)
+            beside.replace(path)
+        except BaseException:
+            file.close()
+            beside.unlink(missing_ok=True)
+            raise
+
+
+class _Watching:
+    """What both kinds of watches have."""
+
+    def __init__(self, rules: Rules, reader: Reader, deletes: bool) -> None:
+        self._rules = rules
+        self._reader = reader
+        self._deletes = deletes
+
+    @property
+    def is_current(self) -> bool:
+        """Whether all that was there at the beginning has been delivered."""
+        return self._reader.begun and self._reader.pending == 0
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed."""
+        return self._reader.closed
+
+    def close(self) -> None:
+        """End the watch. Whoever waits for what comes next is told at once; this itself never waits."""
+        self._reader.close()
+
+    def _next(self, timeout: Seconds | None) -> Ops[ObjectInfo | None]:
+        from .server import _limit
+
+        limit = None if timeout is None else _limit(timeout)
+        while (found := (yield from self._found(limit))) is not None:
+            if self._reader.pending:
+                self._reader.pending = found.pending
+            info = self._rules.delivered(found)
+            if info is not None and (self._deletes or not info.deleted):
+                return info
+        if self._reader.closed:
+            return None
+        raise NoAnswerError(f"no change in object store {self._rules.name} within {limit:g} s")
+
+    def _found(self, limit: float | None) -> Ops[Delivered | None]:
+        try:
+            return (yield from self._reader.next(limit))
+        except StreamNotFoundError:
+            raise self._rules.no_bucket() from None
+
+
+class ObjectWatch(_Watching):
+    """The changes of a store, one after the other; iterating ends when the watch is closed."""
+
+    def next(self, timeout: Seconds | None = None) -> ObjectInfo:
+        """What comes next.
+
+        Raises:
+            NoAnswerError: If nothing comes in time; it is a `TimeoutError`.
+            StopIteration: If the watch is closed.
+        """
+        info = run(self._next(timeout))
+        if info is None:
+            raise StopIteration
+        return info
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> ObjectInfo:
+        return self.next()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncObjectWatch(_Watching):
+    """The changes of a store, for `async for`; iterating ends when the watch is closed."""
+
+    async def next(self, timeout: Seconds | None = None) -> ObjectInfo:
+        """What comes next.
+
+        Raises:
+            NoAnswerError: If nothing comes in time; it is a `TimeoutError`.
+            StopAsyncIteration: If the watch is closed.
+        """
+        info = await run_async(self._next(timeout))
+        if info is None:
+            raise StopAsyncIteration
+        return info
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ObjectInfo:
+        return await self.next()
+
+    async def __aenter__(self) -> Self:
+        await self._rules.access.run_async(lambda c: self._rules.begin(c, self._reader))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Pull(Step):
+    """The next piece of an asynchronous iterator."""
+
+    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
+        self._pieces = pieces
+
+    async def wait_async(self) -> bytes | None:
+        try:
+            return await self._pieces.__anext__()
+        except StopAsyncIteration:
+            return None
+
+
+class AsyncObjectStore:
+    """A store of objects for event loops: what [`ObjectStore`][stonechat.ObjectStore] does, to be awaited.
+
+        reports = await server.objects_async("REPORTS")
+        await reports.put("2024.pdf", Path("report.pdf"))
+        async for info in reports.list():
+            print(info.name, info.size)
+
+    [`Server.objects_async`][stonechat.Server.objects_async] makes it. It works with asyncio and trio.
+    """
+
+    def __init__(self, access: Access, rules: Rules) -> None:
+        self._access = access
+        self._rules = rules
+
+    async def _run(self, ops: Callable[[Connection], Ops[T]]) -> T:
+        return await self._access.run_async(ops)
+
+    @property
+    def name(self) -> str:
+        """The store's name."""
+        return self._rules.name
+
+    async def put(self, name: str, source: Source | AsyncIterable[bytes], **facts: Unpack[ObjectFacts]) -> ObjectInfo:
+        """Like [`ObjectStore.put`][stonechat.ObjectStore.put]; the source may be an asynchronous iterator too."""
+        _known(facts)
+        object_name(name)
+        if hasattr(source, "__aiter__"):
+            pulled = Pieces(_Pull(source.__aiter__()))
+            return await self._run(lambda c: self._rules.put(c, pulled, name, facts))
+        with _opened(source) as next_piece:
+            pieces = Pieces(Call(next_piece))
+            return await self._run(lambda c: self._rules.put(c, pieces, name, facts))
+
+    async def get(self, name: str) -> bytes:
+        """Like [`ObjectStore.get`][stonechat.ObjectStore.get]."""
+        return b"".join([data async for data in self.read(name)])
+
+    async def read(self, name: str) -> AsyncIterator[bytes]:
+        """Like [`ObjectStore.read`][stonechat.ObjectStore.read], for `async for`."""
+        rules, info = await self._run(lambda c: self._rules.followed(c, name))
+        chunks = Chunks(rules, info)
+        try:
+            await self._run(chunks.begin)
+            while (data := await run_async(chunks.next())) is not None:
+                yield data
+        finally:
+            chunks.close()
+
+    async def get_file(self, name: str, target: Target) -> ObjectInfo:
+        """Like [`ObjectStore.get_file`][stonechat.ObjectStore.get_file]."""
+        store = ObjectStore(self._access, self._rules)
+        return await off_thread(lambda: store.get_file(name, target))
+
+    async def info(self, name: str) -> ObjectInfo:
+        """Like [`ObjectStore.info`][stonechat.ObjectStore.info]."""
+        return await self._run(lambda c: self._rules.info(c, name))
+
+    async def list(self, *, deleted: bool = False) -> AsyncIterator[ObjectInfo]:
+        """Like [`ObjectStore.list`][stonechat.ObjectStore.list], for `async for`."""
+        reader = self._rules.reader()
+        try:
+            await self._run(lambda c: self._rules.begin(c, reader))
+            while (found := await run_async(reader.next_stored())) is not None:
+                info = self._rules.delivered(found)
+                if info is not None and (deleted or not info.deleted):
+                    yield info
+        finally:
+            reader.close()
+
+    def watch(self, *, updates_only: bool = False, deletes: bool = True) -> AsyncObjectWatch:
+        """Like [`ObjectStore.watch`][stonechat.ObjectStore.watch], for `async for`.
+
+        It begins with `async with`, or when its first entry is awaited.
+        """
+        reader = self._rules.reader(policy="new" if updates_only else "last_per_subject")
+        return AsyncObjectWatch(self._rules, reader, deletes)
+
+    async def delete(self, name: str) -> None:
+        """Like [`ObjectStore.delete`][stonechat.ObjectStore.delete]."""
+        await self._run(lambda c: self._rules.delete(c, name))
+
+    async def link(self, name: str, target: str, *, bucket: str | None = None) -> ObjectInfo:
+        """Like [`ObjectStore.link`][stonechat.ObjectStore.link]."""
+        store = self.name if bucket is None else _rules.bucket(bucket)
+        return await self._run(lambda c: self._rules.link(c, name, store, object_name(target)))
+
+    async def link_bucket(self, name: str, bucket: str) -> ObjectInfo:
+        """Like [`ObjectStore.link_bucket`][stonechat.ObjectStore.link_bucket]."""
+        return await self._run(lambda c: self._rules.link(c, name, _rules.bucket(bucket), None))
+
+    async def update(
+        self,
+        name: str,
+        *,
+        new_name: str | None = None,
+        description: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> ObjectInfo:
+        """Like [`ObjectStore.update`][stonechat.ObjectStore.update]."""
+        changes = _changes(new_name, description, headers, metadata)
+        return await self._run(lambda c: self._rules.update(c, name, changes))
+
+    async def store_info(self) -> StoreInfo:
+        """Like [`ObjectStore.store_info`][stonechat.ObjectStore.store_info]."""
+        return await self._run(self._rules.store)
+
+    async def seal(self) -> None:
+        """Like [`ObjectStore.seal`][stonechat.ObjectStore.seal]."""
+        await self._run(self._rules.seal)
+
+    async def drop(self) -> None:
+        """Like [`ObjectStore.drop`][stonechat.ObjectStore.drop]."""
+        await self._run(self._rules.drop)
+
+    def __repr__(self) -> str:
+        return f"<stonechat.AsyncObjectStore {self.name}>"
