@@ -1,14 +1,17 @@
-"""The configurations that the documentation shows are accepted by the server."""
+"""What the documentation shows is true: configurations are accepted, snippets and commands run."""
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support.binaries import stonechat_server
+import stonechat
+from tests.support.binaries import stonechat_command, stonechat_server
 from tests.support.certificates import Certificates
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -41,3 +44,45 @@ def test_a_configuration_of_the_documentation_is_valid(block: str, tmp_path: Pat
         [stonechat_server(), "-t", "-c", file], capture_output=True, text=True, timeout=30, check=False
     )
     assert ended.returncode == 0, ended.stderr
+
+
+SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+# Pages whose snippets follow each other, as a reader would type them, and whose commands need a server with JetStream.
+RUN_PAGES = ("kv.md", "objects.md")
+
+
+@pytest.mark.parametrize("page", RUN_PAGES)
+def test_the_snippets_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / page).read_text()
+    names: dict[str, object] = {"__name__": page}
+    try:
+        for block in SNIPPET.finditer(text):
+            line = text[: block.start()].count("\n") + 1
+            exec(compile("\n" * line + block[1], page, "exec"), names)
+    finally:
+        server = names.get("server")
+        if isinstance(server, stonechat.Server):
+            server.stop()
+
+
+@pytest.mark.parametrize("page", [page for page in RUN_PAGES if CONSOLE.search((DOCS / page).read_text())])
+def test_the_commands_of_a_page_run(page: str, tmp_path: Path) -> None:
+    with stonechat.Server(jetstream=True) as server:
+        environment = {**os.environ, "NATS_URL": server.url, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+        for block in CONSOLE.finditer((DOCS / page).read_text()):
+            for line in block[1].splitlines():
+                assert line.startswith("$ stonechat "), line
+                arguments = shlex.split(line.removeprefix("$ stonechat "), comments=True)
+                ended = subprocess.run(
+                    [stonechat_command(), *arguments],
+                    capture_output=True,
+                    text=True,
+                    timeout=30,
+                    check=False,
+                    env=environment,
+                    cwd=tmp_path,
+                    stdin=subprocess.DEVNULL,
+                )
+                assert ended.returncode == 0, (line, ended.stderr)
