@@ -82,7 +82,7 @@ def test_a_backup_that_unpacks_beyond_a_limit_is_refused(
         config, state, data = await _back_up(start_server(JETSTREAM))
         assert len(data) < COUNT * SIZE / 100
         server = start_server(f"{JETSTREAM}\n{limits}")
-        login = {"user": "a", "password": "x"} if "accounts" in limits else {}
+        login: dict[str, Any] = {"user": "a", "password": "x"} if "accounts" in limits else {}
         async with client(server, **login) as target:
             answer = await _restore(target, {**config, **of_stream}, state, data)
             assert answer["error"]["err_code"] == RESTORE_FAILED, answer
