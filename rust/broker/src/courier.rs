@@ -123,7 +123,7 @@ impl Courier {
             }
             None => {
                 self.router.limit(2 * NARROW as u64);
-                self.router.deliver(&self.broker, &self.options, account, origin, message, &found)
+                self.router.deliver_now(&self.broker, &self.options, account, origin, message, None, &found)
             }
         };
         self.found = found;
