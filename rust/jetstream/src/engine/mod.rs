@@ -373,8 +373,9 @@ impl<D: Disk> Engine<D> {
 
     /// A message for a stream.
     pub fn publish(&mut self, group: u32, reply: &[u8], message: &Publish<'_>) {
-        let Some(stream) = self.streams.get(&group) else { return };
-        if stream.hold.is_some() {
+        let is_held =
+            !self.holds.is_empty() && self.streams.get(&group).is_some_and(|stream| stream.hold.is_some());
+        if is_held {
             return self.hold_message(group, reply, message);
         }
         if let Some(filter) = self.try_publish(group, reply, message) {
@@ -525,18 +526,20 @@ impl<D: Disk> Engine<D> {
         let result = self.log_and_apply(group, entry);
         self.account_bytes(group, before);
         self.note_news(group);
-        if matches!(entry, Entry::Append { .. }) {
+        let is_append = matches!(entry, Entry::Append { .. });
+        if is_append {
             self.wake_followers(group);
-            if self.streams.get(&group).is_some_and(|stream| stream.core.is_over()) {
-                self.trim_later(group, false);
-            }
         }
         let Some(stream) = self.streams.get_mut(&group) else { return result };
+        let is_over = is_append && stream.core.is_over();
         let has_room = stream.is_stopped && stream.core.messages().bytes() < before;
         let (may_expire, has_removed) = (stream.may_expire(), stream.core.has_removed());
         if let (false, Entry::Append { subject, .. }, Ok(sequence)) = (stream.hot.is_empty(), entry, &result)
         {
             self.note_append(group, *sequence, subject);
+        }
+        if is_over {
+            self.trim_later(group, false);
         }
         if has_removed {
             self.tell_removals(group);

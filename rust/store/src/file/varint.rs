@@ -12,14 +12,36 @@ pub fn put(out: &mut Vec<u8>, mut value: u64) {
 /// Takes a number off the front of `bytes`; `None` if there is no whole one.
 #[inline]
 pub fn take(bytes: &mut &[u8]) -> Option<u64> {
-    // Most have one byte.
-    match bytes.split_first()? {
-        (byte, rest) if *byte < 0x80 => {
+    // Most have one byte or two.
+    match **bytes {
+        [low, ref rest @ ..] if low < 0x80 => {
             *bytes = rest;
-            Some(u64::from(*byte))
+            Some(u64::from(low))
         }
-        _ => take_long(bytes),
+        [low, high, ref rest @ ..] if high < 0x80 => {
+            *bytes = rest;
+            Some(u64::from(low & 0x7f) | u64::from(high) << 7)
+        }
+        _ => take_word(bytes),
     }
+}
+
+/// The same, for numbers of up to eight bytes at once: who walks along records reads several of them for each.
+fn take_word(bytes: &mut &[u8]) -> Option<u64> {
+    const MORE: u64 = 0x8080_8080_8080_8080;
+    let Some((word, _)) = bytes.split_first_chunk() else { return take_long(bytes) };
+    let word = u64::from_le_bytes(*word);
+    // The highest bit of the last byte.
+    let last = (!word & MORE).trailing_zeros();
+    let Some((_, rest)) = bytes.split_at_checked(last as usize / 8 + 1).filter(|_| last < u64::BITS) else {
+        return take_long(bytes);
+    };
+    *bytes = rest;
+    let word = word & !MORE & (u64::MAX >> (u64::BITS - 1 - last));
+    // Sevens of bits are brought together: by two, by four, by eight.
+    let word = word & 0x007f_007f_007f_007f | (word & 0x7f00_7f00_7f00_7f00) >> 1;
+    let word = word & 0x0000_3fff_0000_3fff | (word & 0x3fff_0000_3fff_0000) >> 2;
+    Some(word & 0x0fff_ffff | (word & 0x0fff_ffff_0000_0000) >> 4)
 }
 
 fn take_long(bytes: &mut &[u8]) -> Option<u64> {
@@ -66,6 +88,15 @@ mod tests {
             }
             prop_assert!(rest.is_empty());
             prop_assert_eq!(take(&mut rest), None);
+        }
+
+        /// Whatever the bytes are, they mean what they mean byte by byte.
+        #[test]
+        fn shortcuts_change_nothing(bytes in prop::collection::vec(prop_oneof![any::<u8>(), Just(0x80), Just(0xff)], 0..14)) {
+            let (mut short, mut long) = (&bytes[..], &bytes[..]);
+            let (got, expected) = (take(&mut short), take_long(&mut long));
+            prop_assert_eq!(got, expected);
+            prop_assert!(got.is_none() || short == long);
         }
 
         #[test]
