@@ -15,6 +15,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
     from ._stonechat import NATS_VERSION as NATS_VERSION
     from ._stonechat import __version__ as __version__
     from .errors import BucketExistsError as BucketExistsError
@@ -177,6 +179,20 @@ if not TYPE_CHECKING:
         value = getattr(module, name)
         globals()[name] = value
         return value
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Add the magic `%stonechat` to IPython or a notebook: `%load_ext stonechat`."""
+    from ._ipython import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Stop what `%stonechat` has started, and take the magic away."""
+    from ._ipython import unload
+
+    unload(shell)
 
 
 def __dir__() -> list[str]:
