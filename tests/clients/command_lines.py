@@ -80,6 +80,7 @@ async def effects(server: ServerProcess) -> dict[str, Stored]:
         if own:
             config["metadata"] = own
         messages = []
+        ids: dict[str, str] = {}
         for sequence in range(stream["state"]["first_seq"], stream["state"]["last_seq"] + 1):
             message = (await ask(f"STREAM.MSG.GET.{config['name']}", {"seq": sequence})).get("message")
             if message is not None:
@@ -90,11 +91,29 @@ async def effects(server: ServerProcess) -> dict[str, Stored]:
                     for line in headers.split("\r\n")
                     if line.startswith(("KV-", "Nats-")) and not line.startswith("Nats-Stream-Source")
                 )
-                messages.append((sequence, message["subject"], message.get("data", ""), "\n".join(kept)))
+                subject, data = of_objects(message["subject"], message.get("data", ""), ids)
+                messages.append((sequence, subject, data, "\n".join(kept)))
         consumers = (await ask(f"CONSUMER.LIST.{config['name']}", {}))["consumers"] or []
-        found[config["name"]] = Stored(config, messages, {entry["name"]: consumer(entry) for entry in consumers})
+        # nats.go leaves those that it reads in order with, for five seconds.
+        lasting = [entry for entry in consumers if entry["config"].get("inactive_threshold") != 5 * 10**9]
+        found[config["name"]] = Stored(config, messages, {entry["name"]: consumer(entry) for entry in lasting})
     await client.close()
     return found
+
+
+def of_objects(subject: str, data: str, ids: dict[str, str]) -> tuple[str, str]:
+    """Subject and data of a message of an object store, with numbers for the ids that clients draw by chance."""
+    if not subject.startswith("$O."):
+        return subject, data
+    parts = subject.split(".")
+    if parts[2] == "C":
+        parts[3] = ids.setdefault(parts[3], f"id{len(ids)}")
+        return ".".join(parts), data
+    described = json.loads(base64.b64decode(data))
+    described["nuid"] = ids.setdefault(described["nuid"], f"id{len(ids)}")
+    # Clients write it as they like; the time of the message counts.
+    described.pop("mtime", None)
+    return subject, json.dumps(described, sort_keys=True)
 
 
 def without_reserved(metadata: dict[str, str] | None) -> dict[str, str]:
@@ -125,7 +144,13 @@ def json_keys(value: object, path: str = "") -> set[str]:
 
 
 def compare(
-    program: Path, command: Path, lines: Iterable[str], *, better: frozenset[str] = frozenset(), config: str = CONFIG
+    program: Path,
+    command: Path,
+    lines: Iterable[str],
+    *,
+    better: frozenset[str] = frozenset(),
+    config: str = CONFIG,
+    files: dict[str, bytes] | None = None,
 ) -> str:
     """Runs the lines in both tools, each on a server of its own, and tells what differs.
 
@@ -138,6 +163,9 @@ def compare(
     differing = []
     with ExitStack() as stack, ThreadPoolExecutor(2) as pool:
         theirs, ours = (stack.enter_context(ServerProcess(program, config)) for _ in range(2))
+        for server in (theirs, ours):
+            for name, content in (files or {}).items():
+                (server.directory / name).write_bytes(content)
         for line in lines:
             runs = pool.map(execute, (tool, command), (line, line), (theirs, ours))
             expected, got = runs

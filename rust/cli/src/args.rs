@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::consumer::ConsumerArgs;
 use crate::error::CliError;
 use crate::kv::KvArgs;
+use crate::object::ObjectArgs;
 use crate::stream::StreamArgs;
 use crate::values::{parse_duration, parse_header, parse_subject};
 
@@ -88,6 +89,9 @@ pub(crate) enum Command {
     Reply(ReplyArgs),
     /// Key-value buckets: make them, read and write keys, watch them change
     Kv(Box<KvArgs>),
+    /// Object stores: put and get files of any size, list, link and check them
+    #[command(visible_alias = "obj")]
+    Object(Box<ObjectArgs>),
     /// Streams: make, look at, edit and back them up, and read their messages
     #[command(visible_aliases = ["str", "s"], aliases = ["st", "ms"])]
     Stream(Box<StreamArgs>),

@@ -43,6 +43,16 @@ pub(crate) enum CliError {
         "stream {stream} has no consumer {consumer}; \"stonechat consumer add {stream} {consumer}\" creates it"
     )]
     NoConsumer { stream: String, consumer: String },
+    #[error("bucket {0} not found; \"stonechat object add {0}\" creates it")]
+    NoObjectBucket(String),
+    #[error("object {object:?} not found in bucket {bucket}")]
+    NoObject { bucket: String, object: String },
+    #[error("object {object:?} of bucket {bucket} can't be had: {reason}")]
+    Damaged { bucket: String, object: String, reason: String },
+    #[error("cannot store {object:?}: {reason}")]
+    Upload { object: String, reason: String },
+    #[error("something is wrong in what was checked")]
+    Unsound,
     #[error("key {key:?} not found in bucket {bucket}")]
     NoKey { bucket: String, key: String },
     #[error("nobody can be asked without a terminal; --force acts at once")]
@@ -74,7 +84,7 @@ impl CliError {
     }
 
     pub(crate) fn is_worth_saying(&self) -> bool {
-        !self.is_closed_pipe() && !matches!(self, Self::Interrupted | Self::Differs)
+        !self.is_closed_pipe() && !matches!(self, Self::Interrupted | Self::Differs | Self::Unsound)
     }
 
     pub(crate) fn exit_code(&self) -> i32 {

@@ -1,4 +1,4 @@
-//! The stonechat command: server, pub, sub, req, reply, kv, stream, consumer.
+//! The stonechat command: server, pub, sub, req, reply, kv, object, stream, consumer.
 //!
 //! [`run`] is the whole command. The native binary and the console script of the Python package both call it and
 //! exit with what it returns: 0 for success, 1 for a failure, 2 for wrong usage, 130 for an interrupted command.
@@ -15,6 +15,7 @@ mod interrupt;
 mod kv;
 mod listing;
 mod message;
+mod object;
 mod ordered;
 mod output;
 mod publish;
@@ -53,6 +54,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
         Command::Req(args) => block_on(request::run(args)),
         Command::Reply(args) => block_on(reply::run(args)),
         Command::Kv(args) => block_on(kv::run(*args)),
+        Command::Object(args) => block_on(object::run(*args)),
         Command::Consumer(args) => block_on(consumer::run(*args)),
         Command::Stream(args) => block_on(stream::run(*args)),
     };

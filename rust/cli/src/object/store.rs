@@ -1,0 +1,183 @@
+//! A bucket: where descriptions of objects and their chunks are.
+
+use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::{HeaderMap, Message};
+use base64::prelude::{BASE64_URL_SAFE, Engine};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::info::ObjectInfo;
+use crate::error::CliError;
+use crate::ordered::{Ordered, Reading};
+use crate::session::Session;
+
+/// Error of the API: there is no such stream.
+const STREAM_NOT_FOUND: u64 = 10059;
+/// The header that removes the older messages of a subject.
+const ROLLUP: &str = "Nats-Rollup";
+
+/// The name of a bucket's stream.
+pub(super) fn stream_name(bucket: &str) -> String {
+    format!("OBJ_{bucket}")
+}
+
+/// A bucket that is there.
+#[derive(Clone, Debug)]
+pub(super) struct Store {
+    pub(super) name: String,
+    /// What the server says about its stream.
+    pub(super) info: Value,
+    pub(super) stream: String,
+}
+
+impl Store {
+    /// Looks the bucket up.
+    ///
+    /// # Errors
+    /// [`CliError::NoObjectBucket`] if there is none.
+    pub(super) async fn open(session: &mut Session, name: &str) -> Result<Self, CliError> {
+        let stream = stream_name(name);
+        match session.ask(&format!("STREAM.INFO.{stream}"), None).await {
+            Ok(info) => Ok(Self { name: name.to_owned(), info, stream }),
+            Err(CliError::Api { err_code: STREAM_NOT_FOUND, .. }) => {
+                Err(CliError::NoObjectBucket(name.to_owned()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The subject of an object's description.
+    pub(super) fn meta_subject(&self, object: &str) -> String {
+        format!("$O.{}.M.{}", self.name, BASE64_URL_SAFE.encode(object))
+    }
+
+    /// The subject of the chunks with an id.
+    pub(super) fn chunk_subject(&self, nuid: &str) -> String {
+        format!("$O.{}.C.{nuid}", self.name)
+    }
+
+    /// Whether messages can be asked for directly.
+    pub(super) fn is_direct(&self) -> bool {
+        self.info["config"]["allow_direct"] == true
+    }
+
+    /// The description of an object, also of a deleted one; `None` if there is none.
+    pub(super) async fn find(
+        &self,
+        session: &mut Session,
+        object: &str,
+    ) -> Result<Option<ObjectInfo>, CliError> {
+        let subject = self.meta_subject(object);
+        match last_message(session, self, &subject).await? {
+            Some(found) => Ok(Some(ObjectInfo::read(&found.payload, found.sequence, &found.time)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The description of an object.
+    ///
+    /// # Errors
+    /// [`CliError::NoObject`] if there is none, also after a deletion.
+    pub(super) async fn object(&self, session: &mut Session, object: &str) -> Result<ObjectInfo, CliError> {
+        let found = self.find(session, object).await?.filter(|info| !info.is_deleted());
+        found.ok_or_else(|| CliError::NoObject { bucket: self.name.clone(), object: object.to_owned() })
+    }
+
+    /// Writes a description and returns its sequence.
+    pub(super) async fn describe(&self, session: &mut Session, value: &Value) -> Result<u64, CliError> {
+        let name = value["name"].as_str().unwrap_or_default();
+        let mut headers = HeaderMap::new();
+        headers.insert(ROLLUP, "sub");
+        let subject = match session.foreign_prefix() {
+            Some(prefix) => format!("{prefix}.{}", self.meta_subject(name)),
+            None => self.meta_subject(name),
+        };
+        let answer = session.store(subject, Some(headers), value.to_string().into()).await?;
+        Ok(answer["seq"].as_u64().unwrap_or_default())
+    }
+
+    /// Removes the chunks with an id.
+    pub(super) async fn purge_chunks(&self, session: &mut Session, nuid: &str) -> Result<u64, CliError> {
+        let body = json!({ "filter": self.chunk_subject(nuid) });
+        let answer = session.ask(&format!("STREAM.PURGE.{}", self.stream), Some(&body)).await?;
+        Ok(answer["purged"].as_u64().unwrap_or_default())
+    }
+
+    /// The descriptions of all objects, in order; new ones follow as they come.
+    pub(super) async fn descriptions(&self, session: &Session, is_all: bool) -> Result<Ordered, CliError> {
+        let reading = Reading {
+            reader: "stonechat object",
+            filter: format!("$O.{}.M.>", self.name),
+            from: if is_all { DeliverPolicy::All } else { DeliverPolicy::LastPerSubject },
+            is_headers_only: false,
+        };
+        Ordered::open(session, &self.stream, reading).await
+    }
+
+    /// What the server says of the bucket now.
+    pub(super) async fn reload(self, session: &mut Session) -> Result<Self, CliError> {
+        Self::open(session, &self.name).await
+    }
+}
+
+/// A message of a stream.
+pub(super) struct Stored {
+    pub(super) payload: Bytes,
+    pub(super) sequence: u64,
+    pub(super) time: String,
+}
+
+/// The last message of a subject; `None` if there is none.
+pub(super) async fn last_message(
+    session: &mut Session,
+    store: &Store,
+    subject: &str,
+) -> Result<Option<Stored>, CliError> {
+    if store.is_direct() {
+        let call = format!("DIRECT.GET.{}.{subject}", store.stream);
+        return from_direct(&session.ask_message(&call, Bytes::new()).await?);
+    }
+    from_api(session, store, &json!({ "last_by_subj": subject })).await
+}
+
+/// Reads the answer to a direct get; `None` if there is no such message.
+pub(super) fn from_direct(message: &Message) -> Result<Option<Stored>, CliError> {
+    if message.status.as_ref().map(async_nats::StatusCode::as_u16) == Some(404) {
+        return Ok(None);
+    }
+    let header = |name: &str| Some(message.headers.as_ref()?.get(name)?.as_str().to_owned());
+    match header("Nats-Sequence").and_then(|sequence| sequence.parse().ok()) {
+        Some(sequence) => Ok(Some(Stored {
+            payload: message.payload.clone(),
+            sequence,
+            time: header("Nats-Time-Stamp").unwrap_or_default(),
+        })),
+        None => {
+            let reason = message.description.as_deref().unwrap_or("an answer without a sequence");
+            Err(CliError::Client(format!("the server answers: {}", crate::output::shown(reason))))
+        }
+    }
+}
+
+/// Asks for a message where direct gets are not allowed.
+pub(super) async fn from_api(
+    session: &mut Session,
+    store: &Store,
+    body: &Value,
+) -> Result<Option<Stored>, CliError> {
+    const NO_MESSAGE: u64 = 10037;
+    let answer = match session.ask(&format!("STREAM.MSG.GET.{}", store.stream), Some(body)).await {
+        Ok(answer) => answer,
+        Err(CliError::Api { err_code: NO_MESSAGE, .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let message = &answer["message"];
+    let data = base64::prelude::BASE64_STANDARD.decode(message["data"].as_str().unwrap_or_default());
+    Ok(Some(Stored {
+        payload: data
+            .map_err(|error| CliError::Client(format!("the server's answer is no Base64: {error}")))?
+            .into(),
+        sequence: message["seq"].as_u64().unwrap_or_default(),
+        time: message["time"].as_str().unwrap_or_default().to_owned(),
+    }))
+}
