@@ -63,10 +63,7 @@ fn state(messages: &MemoryStream) -> Value {
     });
     let mut deleted = Vec::new();
     if state.messages > 0 {
-        messages.gaps(&mut |gap| {
-            deleted.extend(gap);
-            ControlFlow::Continue(())
-        });
+        messages.some_gaps(&mut 0, &mut { usize::MAX }, &mut |gap| deleted.extend(gap));
         value["num_subjects"] = state.subjects.into();
         let mut subjects = serde_json::Map::new();
         let _ = messages.subjects(&Filter::new(b">"), None, &mut |subject, known| {

@@ -125,7 +125,7 @@ impl World {
     }
 
     fn wait(&mut self, reply: &str) -> Vec<u8> {
-        for _ in 0..10_000 {
+        for _ in 0..100_000 {
             self.turn();
             if let Some(at) = self.answers.iter().position(|(to, _)| to == reply) {
                 return self.answers.swap_remove(at).1;
@@ -216,6 +216,43 @@ fn subject(i: usize) -> String {
 fn consumer(name: &str, policy: &str, filters: &[&str]) -> Value {
     json!({"stream_name": "S", "config": {"name": name, "durable_name": name, "ack_policy": "none",
         "deliver_policy": policy, "filter_subjects": filters}})
+}
+
+#[test]
+fn gaps_are_told_in_steps() {
+    for storage in ["memory", "file"] {
+        let mut w = World::filled(storage);
+        w.ask("STREAM.PURGE.S", &json!({"filter": "s.*.*.x", "seq": 2000, "keep": 0}));
+        w.publish(&subject(0), "");
+        w.ask("STREAM.MSG.DELETE.S", &json!({"seq": 2500}));
+        // Every second one behind them.
+        for sequence in (2600..3600).step_by(2) {
+            w.ask("STREAM.MSG.DELETE.S", &json!({"seq": sequence}));
+        }
+        let expected: Vec<u64> = std::iter::once(2500).chain((2600..3600).step_by(2)).collect();
+        let state = w.ask_much("STREAM.INFO.S", &json!({"deleted_details": true}))["state"].take();
+        assert_eq!(state["deleted"], json!(expected), "{storage}");
+        assert_eq!(state["num_deleted"], expected.len());
+        let both = w.ask("STREAM.INFO.S", &json!({"deleted_details": true, "subjects_filter": "s.0.0.*"}));
+        assert_eq!(both["state"]["deleted"], json!(expected), "{storage}");
+        assert_eq!(both["state"]["subjects"], json!({"s.0.0.x": 1}), "{storage}");
+    }
+}
+
+#[test]
+fn of_a_gap_beyond_all_measure_a_part_is_told() {
+    let mut w = World::new(&json!({"name": "S", "subjects": ["s.>"], "storage": "memory"}));
+    w.publish("s.1", "");
+    let group = w.group;
+    w.ask("STREAM.CREATE.M", &json!({"name": "M", "mirror": {"name": "S"}, "storage": "memory"}));
+    (0..10).for_each(|_| w.turn());
+    w.ask("STREAM.PURGE.S", &json!({"seq": 1_000_000_000_000_u64}));
+    w.group = group;
+    w.publish("s.1", "");
+    (0..10).for_each(|_| w.turn());
+    let state = w.ask("STREAM.INFO.M", &json!({"deleted_details": true}))["state"].take();
+    assert_eq!(state["num_deleted"], 999_999_999_998_u64, "{state}");
+    assert_eq!(state["deleted"].as_array().map(Vec::len), Some(1_000_000));
 }
 
 #[test]

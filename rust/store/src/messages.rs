@@ -3,6 +3,7 @@
 use std::ops::{ControlFlow, RangeInclusive};
 
 use crate::index::Filter;
+use crate::visits;
 
 /// A stored message, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +65,26 @@ pub enum Progress<T> {
     Done(T),
     /// It would take too long at once. Go on from this sequence.
     More(u64),
+}
+
+/// Tells of the gap from `from` up to the message `held`, as far as `budget` lasts; true if that is all of it.
+pub(crate) fn tell_gap(
+    from: &mut u64,
+    held: u64,
+    budget: &mut usize,
+    visit: &mut dyn FnMut(RangeInclusive<u64>),
+) -> bool {
+    visits::note();
+    if *budget == 0 {
+        return false;
+    }
+    let len = held.saturating_sub(*from).min(*budget as u64);
+    if len > 0 {
+        visit(*from..=*from + (len - 1));
+    }
+    *from += len;
+    *budget -= (len as usize).max(1);
+    *from >= held
 }
 
 /// The messages of one stream, by sequence and by subject. Sequences rise by one; times are given by the caller and never fall.
@@ -138,8 +159,15 @@ pub trait Messages {
     /// The sequence of the first message that was stored at `time` or later.
     fn at_time(&self, time: i64) -> Option<u64>;
 
-    /// Ranges of sequences between the first and the last message that hold none, until `visit` breaks.
-    fn gaps(&self, visit: &mut dyn FnMut(RangeInclusive<u64>) -> ControlFlow<()>);
+    /// Ranges of sequences from `from` on that hold no message, behind the first message and up to the last sequence. It goes as far
+    /// as `budget` lasts, off which all is taken that is looked at and each sequence of a range; `from` moves to where to go on. True if
+    /// that was all.
+    fn some_gaps(
+        &self,
+        from: &mut u64,
+        budget: &mut usize,
+        visit: &mut dyn FnMut(RangeInclusive<u64>),
+    ) -> bool;
 
     /// Visits messages from `sequence` on in order, until `visit` breaks; `None` stands for one that can't be read.
     fn scan(&self, sequence: u64, visit: &mut dyn FnMut(u64, Option<Message<'_>>) -> ControlFlow<()>);

@@ -106,7 +106,7 @@ impl<D: Disk> Engine<D> {
             }
             About::One | About::Reset(_) => Err(error::CONSUMER_NOT_FOUND.error()),
         };
-        let reply = Reply::new(describe.kind, result).with_part(part);
+        let reply = Reply::new(describe.kind, result).with_parts(part);
         Some(match describe.about {
             About::One => reply,
             About::Reset(_) => reply.or(json!({"reset_seq": 0})),

@@ -1,7 +1,6 @@
 //! What is told of one stream.
 
 use std::fmt::Write;
-use std::ops::ControlFlow;
 
 use serde_json::{Value, json};
 use stonechat_store::disk::Disk;
@@ -16,6 +15,8 @@ use crate::error::ApiError;
 use crate::time::rfc3339;
 
 const SUBJECTS_MAX: usize = 100_000;
+/// Sequences without a message that one answer tells; nats-server has no limit, and may be asked for more than it has memory.
+const GAPS_MAX: usize = 1_000_000;
 
 impl<D: Disk> Engine<D> {
     /// Answers at once if there are few subjects to be told, else later.
@@ -28,13 +29,13 @@ impl<D: Disk> Engine<D> {
         let begun = asked.and_then(|wanted| Ok((self.find(request.account, name)?, wanted)));
         let (group, wanted) = match begun {
             Ok(begun) => begun,
-            Err(e) => return Some(reply_of(Err(e), None)),
+            Err(e) => return Some(reply_of(Err(e), Vec::new())),
         };
         let filter = Some(wanted.subjects_filter).filter(|filter| !filter.is_empty());
         let mut listing = Listing {
             group,
             offset: wanted.offset.max(0),
-            deleted_details: wanted.deleted_details,
+            gaps: wanted.deleted_details.then(Gaps::default),
             filter: filter.map(|filter| Filter::new(filter.as_bytes())),
             after: None,
             total: 0,
@@ -53,7 +54,7 @@ impl<D: Disk> Engine<D> {
     /// Goes on with the subjects of a stream; the answer when all were seen.
     pub(super) fn go_on_listing(&mut self, listing: &mut Listing, budget: &mut usize) -> Option<Reply> {
         let Some(stream) = self.streams.get(&listing.group) else {
-            return Some(reply_of(Err(crate::error::STREAM_NOT_FOUND.error()), None));
+            return Some(reply_of(Err(crate::error::STREAM_NOT_FOUND.error()), Vec::new()));
         };
         if !listing.step(stream.core.messages(), budget) {
             return None;
@@ -63,24 +64,31 @@ impl<D: Disk> Engine<D> {
             total => json!({"total": total, "offset": listing.offset, "limit": SUBJECTS_MAX}),
         };
         let mut answer = fields(page);
-        let place = (listing.told > 0).then(|| self.host.unique_id());
+        let mut parts = Vec::new();
+        let mut part = |text: String| {
+            let place = self.host.unique_id();
+            parts.push((place.clone(), text));
+            place
+        };
+        let subjects = (listing.told > 0).then(|| part(format!("{{{}}}", listing.page)));
+        let gaps = listing.gaps.take().filter(|gaps| gaps.told > 0);
+        let gaps = gaps.map(|gaps| part(format!("[{}]", gaps.list)));
         let stream = self.streams.get(&listing.group)?;
-        let subjects = place.as_deref().map(Value::from);
-        answer.extend(self.describe(stream, true, listing.deleted_details, subjects));
+        let mut told = self.describe(stream, true);
+        if let Some(subjects) = subjects {
+            told["state"]["subjects"] = subjects.into();
+        }
+        if let Some(gaps) = gaps {
+            told["state"]["deleted"] = gaps.into();
+        }
+        answer.extend(told);
         answer.insert("cluster".to_owned(), json!({"leader": self.options.server_name}));
         answer.insert("ts".to_owned(), rfc3339(self.now).into());
-        let part = place.map(|place| (place, format!("{{{}}}", listing.page)));
-        Some(reply_of(Ok(answer), part))
+        Some(reply_of(Ok(answer), parts))
     }
 
     /// Configuration, creation and state of a stream. `stamped`: with what the server says of itself.
-    pub(crate) fn describe(
-        &self,
-        stream: &Stream<D>,
-        stamped: bool,
-        deleted_details: bool,
-        subjects: Option<Value>,
-    ) -> Answer {
+    pub(crate) fn describe(&self, stream: &Stream<D>, stamped: bool) -> Answer {
         let mut config = serde_json::to_value(stream.core.config()).unwrap_or_default();
         if stamped {
             config["metadata"]["_nats.ver"] = self.options.version.as_str().into();
@@ -89,7 +97,7 @@ impl<D: Disk> Engine<D> {
         let mut info = fields(json!({
             "config": config,
             "created": rfc3339(stream.created),
-            "state": state(stream, deleted_details, subjects),
+            "state": state(stream),
         }));
         let (mirror, sources) = self.describe_feeds(stream);
         if let Some(mirror) = mirror {
@@ -110,7 +118,8 @@ impl<D: Disk> Engine<D> {
 pub(super) struct Listing {
     group: u32,
     offset: i64,
-    deleted_details: bool,
+    /// None if no gaps are asked for.
+    gaps: Option<Gaps>,
     /// None if no subjects are asked for.
     filter: Option<Filter>,
     /// The last one that was seen.
@@ -122,8 +131,13 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    /// Looks at some subjects more; true if that was all.
+    /// Looks at some subjects or gaps more; true if that was all.
     fn step(&mut self, messages: &impl Messages, budget: &mut usize) -> bool {
+        self.step_subjects(messages, budget)
+            && self.gaps.as_mut().is_none_or(|gaps| gaps.step(messages, budget))
+    }
+
+    fn step_subjects(&mut self, messages: &impl Messages, budget: &mut usize) -> bool {
         let Some(filter) = &self.filter else { return true };
         messages.some_subjects(filter, &mut self.after, budget, &mut |subject, known| {
             if self.total as i64 >= self.offset && self.told < SUBJECTS_MAX {
@@ -138,13 +152,42 @@ impl Listing {
     }
 }
 
-fn reply_of(result: Result<Answer, ApiError>, part: Option<(String, String)>) -> Reply {
-    Reply::new("stream_info_response", result)
-        .or(json!({"total": 0, "offset": 0, "limit": 0}))
-        .with_part(part)
+/// The sequences between the first and the last one that hold no message.
+#[derive(Debug, Default)]
+struct Gaps {
+    /// Those from here on were not looked at.
+    from: u64,
+    told: usize,
+    /// Those that are told, as JSON.
+    list: String,
 }
 
-fn state<D: Disk>(stream: &Stream<D>, deleted_details: bool, subjects: Option<Value>) -> Value {
+impl Gaps {
+    /// Looks at some more; true if those were all.
+    fn step(&mut self, messages: &impl Messages, budget: &mut usize) -> bool {
+        if messages.count() == 0 {
+            return true;
+        }
+        let Self { from, told, list } = self;
+        let is_all = messages.some_gaps(from, budget, &mut |gap| {
+            for sequence in gap.take(GAPS_MAX - *told) {
+                let comma = if *told == 0 { "" } else { "," };
+                // Nothing fails that is written to a string.
+                let _ = write!(list, "{comma}{sequence}");
+                *told += 1;
+            }
+        });
+        is_all || *told == GAPS_MAX
+    }
+}
+
+fn reply_of(result: Result<Answer, ApiError>, parts: Vec<(String, String)>) -> Reply {
+    Reply::new("stream_info_response", result)
+        .or(json!({"total": 0, "offset": 0, "limit": 0}))
+        .with_parts(parts)
+}
+
+fn state<D: Disk>(stream: &Stream<D>) -> Value {
     let messages = stream.core.messages();
     let s = messages.state();
     let mut state = json!({
@@ -158,20 +201,9 @@ fn state<D: Disk>(stream: &Stream<D>, deleted_details: bool, subjects: Option<Va
     if s.subjects > 0 {
         state["num_subjects"] = s.subjects.into();
     }
-    if let Some(subjects) = subjects {
-        state["subjects"] = subjects;
-    }
     let deleted = if s.messages == 0 { 0 } else { s.last_sequence + 1 - s.first_sequence - s.messages };
     if deleted > 0 {
         state["num_deleted"] = deleted.into();
-        if deleted_details {
-            let mut gone: Vec<u64> = Vec::new();
-            messages.gaps(&mut |gap| {
-                gone.extend(gap);
-                ControlFlow::Continue(())
-            });
-            state["deleted"] = gone.into();
-        }
     }
     if let Storage::File(file) = messages
         && file.lost() > 0

@@ -172,7 +172,7 @@ impl<D: Disk> Engine<D> {
             let item = match told {
                 Told::Name => Value::from(stream.core.config().name.as_str()),
                 Told::Info => {
-                    let mut info = self.describe(stream, false, false, None);
+                    let mut info = self.describe(stream, false);
                     info.insert("ts".to_owned(), rfc3339(self.now).into());
                     Value::Object(info)
                 }
@@ -188,7 +188,7 @@ impl<D: Disk> Engine<D> {
         }
         let place = self.host.unique_id();
         answer["streams"] = place.as_str().into();
-        Some(told.reply(Ok(answer)).with_part(Some((place, page.into_json()))))
+        Some(told.reply(Ok(answer)).with_parts(Some((place, page.into_json()))))
     }
 
     /// Looks for more of the streams that a search finds; true if those were all.

@@ -73,18 +73,18 @@ pub(crate) struct Reply {
     kind: &'static str,
     result: Result<Answer, ApiError>,
     on_error: Option<Value>,
-    /// A string in it, and the JSON that takes its place: what is too long to be made at once.
-    part: Option<(String, String)>,
+    /// Strings in it, and the JSON that takes their places: what is too long to be made at once.
+    parts: Vec<(String, String)>,
 }
 
 impl Reply {
     pub(crate) fn new(kind: &'static str, result: Result<Answer, ApiError>) -> Self {
-        Self { kind, result, on_error: None, part: None }
+        Self { kind, result, on_error: None, parts: Vec::new() }
     }
 
-    /// Puts JSON in the place of a string, which no client can know.
-    pub(crate) fn with_part(mut self, part: Option<(String, String)>) -> Self {
-        self.part = part;
+    /// Puts JSON in the places of strings, which no client can know.
+    pub(crate) fn with_parts(mut self, parts: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.parts.extend(parts);
         self
     }
 
@@ -285,7 +285,7 @@ impl<D: Disk> Engine<D> {
             account.api_errors += u64::from(failed);
         }
         let mut body = Value::Object(body).to_string();
-        if let Some((place, part)) = reply.part {
+        for (place, part) in reply.parts {
             let place = format!("\"{place}\"");
             if let Some(at) = body.find(&place) {
                 body.replace_range(at..at + place.len(), &part);

@@ -77,7 +77,7 @@ impl<D: Disk> Engine<D> {
     /// What is said of a stream that was created or changed.
     pub(super) fn configured(&self, group: u32, is_created: bool) -> Answer {
         let Some(stream) = self.streams.get(&group) else { return Answer::new() };
-        let mut answer = self.describe(stream, true, false, None);
+        let mut answer = self.describe(stream, true);
         answer.insert("ts".to_owned(), rfc3339(self.now).into());
         if is_created {
             answer.insert("did_create".to_owned(), true.into());

@@ -180,7 +180,7 @@ impl<D: Disk> Engine<D> {
     }
 
     fn stream_figures(&self, stream: &Stream<D>, detail: &Detail) -> Value {
-        let mut info = self.describe(stream, false, false, None);
+        let mut info = self.describe(stream, false);
         let mut take = |key: &str| info.remove(key).unwrap_or_default();
         let mut figures = json!({
             "name": stream.core.config().name,

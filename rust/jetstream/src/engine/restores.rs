@@ -464,7 +464,7 @@ impl<D: Disk> Engine<D> {
         match &result {
             Ok(group) => {
                 if let (Some(stream), Value::Object(body)) = (self.streams.get(group), &mut body) {
-                    body.extend(self.describe(stream, true, false, None));
+                    body.extend(self.describe(stream, true));
                     body.insert("ts".to_owned(), rfc3339(self.now).into());
                 }
             }

@@ -73,7 +73,7 @@ impl<D: Disk> Engine<D> {
         let unique = self.host.unique_id();
         let stream = self.streams.get(&group)?;
         let (account, name) = (stream.account, stream.core.config().name.clone());
-        let mut about = self.describe(stream, false, false, None);
+        let mut about = self.describe(stream, false);
         let mut state = about.remove("state")?;
         let config = about.remove("config")?;
         let of_stream = stream.core.messages().state();

@@ -86,8 +86,13 @@ impl<D: Disk> Messages for Storage<D> {
     fn at_time(&self, time: i64) -> Option<u64> {
         both!(self, m => m.at_time(time))
     }
-    fn gaps(&self, visit: &mut dyn FnMut(RangeInclusive<u64>) -> ControlFlow<()>) {
-        both!(self, m => m.gaps(visit));
+    fn some_gaps(
+        &self,
+        from: &mut u64,
+        budget: &mut usize,
+        visit: &mut dyn FnMut(RangeInclusive<u64>),
+    ) -> bool {
+        both!(self, m => m.some_gaps(from, budget, visit))
     }
     fn scan(&self, sequence: u64, visit: &mut dyn FnMut(u64, Option<Message<'_>>) -> ControlFlow<()>) {
         both!(self, m => m.scan(sequence, visit));

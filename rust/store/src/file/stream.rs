@@ -17,7 +17,7 @@ use super::subjects::SubjectIndex;
 use super::tail::Tail;
 use crate::disk::{Disk, DiskFile};
 use crate::index::{Filter, SubjectTree};
-use crate::messages::{Lost, Message, Messages, Progress, State, SubjectState};
+use crate::messages::{Lost, Message, Messages, Progress, State, SubjectState, tell_gap};
 use crate::visits;
 
 /// So many bytes of a message count like another message where it is read.
@@ -610,24 +610,30 @@ impl<D: Disk> Messages for FileStream<D> {
         found
     }
 
-    fn gaps(&self, visit: &mut dyn FnMut(RangeInclusive<u64>) -> ControlFlow<()>) {
-        let mut expected = self.first;
-        while expected <= self.last {
-            let held = self.next_held(expected).unwrap_or(self.last + 1);
-            if held > expected && visit(expected..=held - 1).is_break() {
-                return;
+    fn some_gaps(
+        &self,
+        from: &mut u64,
+        budget: &mut usize,
+        visit: &mut dyn FnMut(RangeInclusive<u64>),
+    ) -> bool {
+        *from = self.first.max(*from);
+        while *from <= self.last {
+            let held = self.next_held(*from).unwrap_or(self.last + 1);
+            if !tell_gap(from, held, budget, visit) {
+                return false;
             }
             // To the next one that is gone.
-            expected = match self.segment_of(held) {
+            *from = match self.segment_of(held) {
                 Some(i) => {
                     let segment = &self.segments[i];
                     let slot = (held - segment.frame.base) as u32;
                     let gone = segment.gone.range(slot..).next().unwrap_or(segment.slots);
                     segment.frame.base + u64::from(gone)
                 }
-                None => return,
+                None => return true,
             };
         }
+        true
     }
 
     fn scan(&self, sequence: u64, visit: &mut dyn FnMut(u64, Option<Message<'_>>) -> ControlFlow<()>) {
