@@ -31,7 +31,13 @@ CONFIG = "jetstream { store_dir: js }"
 def command_environment(server: ServerProcess) -> dict[str, str]:
     """The environment of a command: its server and home folder, no context and no settings of the user."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("NATS_", "XDG_"))}
-    return variables | {"NATS_URL": f"nats://127.0.0.1:{server.port}", "HOME": str(server.directory), "TZ": "UTC"}
+    return variables | {
+        "NATS_URL": f"nats://127.0.0.1:{server.port}",
+        "HOME": str(server.directory),
+        # The tool asks the system for the home folder, not the variable.
+        "XDG_CONFIG_HOME": str(server.directory / "config"),
+        "TZ": "UTC",
+    }
 
 
 def execute(
@@ -42,15 +48,17 @@ def execute(
     stdin: bytes | None = None,
     timeout: float = 30,
     environment: dict[str, str] | None = None,
+    without: set[str] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Runs a line of a tool without a terminal, a context or colours, in the server's folder."""
+    variables = command_environment(server) | (environment or {})
     return subprocess.run(
         [program, *shlex.split(line)],
         input=b"" if stdin is None else stdin,
         capture_output=True,
         timeout=timeout,
         check=False,
-        env=command_environment(server) | (environment or {}),
+        env={name: value for name, value in variables.items() if name not in (without or set())},
         cwd=server.directory,
     )
 
@@ -179,7 +187,18 @@ def compare(
                 differing.extend(differing_keys(line, expected.stdout, got.stdout))
         left, right = asyncio.run(effects(theirs)), asyncio.run(effects(ours))
         differing.extend(unequal("", left, right))
+        differing.extend(unequal("settings", settings(theirs), settings(ours)))
     return "\n".join(differing)
+
+
+def settings(server: ServerProcess) -> dict[str, object]:
+    """The files that a tool keeps for its user: contexts, and which of them is selected."""
+    found: dict[str, object] = {}
+    for path in sorted((server.directory / "config").rglob("*")):
+        if path.is_file():
+            text = path.read_text().replace(str(server.port), "PORT").replace(str(server.directory), "FOLDER")
+            found[path.name] = json.loads(text) if path.suffix == ".json" else text
+    return found
 
 
 def unequal(path: str, theirs: Any, ours: Any) -> Iterator[str]:

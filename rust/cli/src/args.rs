@@ -9,10 +9,15 @@ use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use clap::{Args, Parser, Subcommand};
 
+use crate::account::AccountArgs;
+use crate::completion::CompletionArgs;
 use crate::consumer::ConsumerArgs;
+use crate::context::ContextArgs;
 use crate::error::CliError;
+use crate::errors::ErrorsArgs;
 use crate::kv::KvArgs;
 use crate::object::ObjectArgs;
+use crate::rtt::RttArgs;
 use crate::stream::StreamArgs;
 use crate::values::{parse_duration, parse_header, parse_subject};
 
@@ -98,17 +103,30 @@ pub(crate) enum Command {
     /// Consumers of streams: make, look at, edit and pause them, and fetch their messages
     #[command(visible_aliases = ["con", "c"], alias = "obs")]
     Consumer(Box<ConsumerArgs>),
+    /// The account that we are in, and backups of all its streams
+    #[command(visible_alias = "a")]
+    Account(Box<AccountArgs>),
+    /// Contexts: how to reach servers, and who we are there
+    #[command(visible_alias = "ctx")]
+    Context(Box<ContextArgs>),
+    /// Measure how long a round trip to a server takes
+    Rtt(Box<RttArgs>),
+    /// Look up errors of JetStream's API
+    #[command(visible_aliases = ["err", "error"])]
+    Errors(ErrorsArgs),
+    /// Print a script that lets a shell complete commands
+    Completion(CompletionArgs),
 }
 
 /// How to reach the server and who we are.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ConnectionArgs {
     /// Server to talk to; several are separated by commas
     ///
     /// [default: that of the context, or nats://127.0.0.1:4222]
     #[arg(short, long, env = "NATS_URL", value_name = "URL", verbatim_doc_comment, global = true)]
     pub(crate) server: Option<String>,
-    /// Context of the nats command: its name, or the path of its file
+    /// Context to use: its name, or the path of its file [default: the selected one]
     #[arg(long, env = "NATS_CONTEXT", value_name = "NAME", global = true)]
     pub(crate) context: Option<String>,
     /// User name
@@ -141,6 +159,13 @@ pub(crate) struct ConnectionArgs {
     /// Private key of this client's certificate
     #[arg(long = "tlskey", env = "NATS_KEY", value_name = "FILE", requires = "tls_cert", global = true)]
     pub(crate) tls_key: Option<PathBuf>,
+}
+
+impl ConnectionArgs {
+    /// Whether a flag asks for TLS.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.tls || self.tls_first || self.tls_ca.is_some() || self.tls_cert.is_some()
+    }
 }
 
 #[derive(Debug, Args)]

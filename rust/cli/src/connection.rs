@@ -26,7 +26,7 @@ impl Connection {
     /// Connects or says why not; once connected, the client reconnects by itself and says so on standard error.
     pub(crate) async fn open(args: &ConnectionArgs, timeout: Duration) -> Result<Self, CliError> {
         let (sender, complaints) = mpsc::channel(COMPLAINTS_MAX);
-        let context = args.context.as_deref().map(Context::load).transpose()?.unwrap_or_default();
+        let context = Context::active(args.context.as_deref())?;
         let server = given(args.server.as_ref(), &context.url).unwrap_or_else(|| DEFAULT_SERVER.to_owned());
         let servers = parse_servers(&server)?;
         let options = ConnectOptions::new()
@@ -67,6 +67,15 @@ impl Connection {
             }),
         }
     }
+}
+
+/// The servers that a command talks to, as the command line, the context or the default names them.
+///
+/// # Errors
+/// There is no such context, or an address can't be read.
+pub(crate) fn addresses(args: &ConnectionArgs) -> Result<Vec<ServerAddr>, CliError> {
+    let context = Context::active(args.context.as_deref())?;
+    parse_servers(&given(args.server.as_ref(), &context.url).unwrap_or_else(|| DEFAULT_SERVER.to_owned()))
 }
 
 /// Who we are: what the command line says, else the context, else the address.

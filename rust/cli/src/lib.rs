@@ -1,16 +1,19 @@
-//! The stonechat command: server, pub, sub, req, reply, kv, object, stream, consumer.
+//! The stonechat command: talks to a NATS server, or is one.
 //!
 //! [`run`] is the whole command. The native binary and the console script of the Python package both call it and
 //! exit with what it returns: 0 for success, 1 for a failure, 2 for wrong usage, 130 for an interrupted command.
 
+mod account;
 mod args;
 mod ask;
+mod completion;
 mod configuration;
 mod connection;
 mod console;
 mod consumer;
 mod context;
 mod error;
+mod errors;
 mod interrupt;
 mod kv;
 mod listing;
@@ -21,6 +24,7 @@ mod output;
 mod publish;
 mod reply;
 mod request;
+mod rtt;
 mod session;
 mod stored;
 mod stream;
@@ -55,6 +59,11 @@ pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
         Command::Reply(args) => block_on(reply::run(args)),
         Command::Kv(args) => block_on(kv::run(*args)),
         Command::Object(args) => block_on(object::run(*args)),
+        Command::Account(args) => block_on(account::run(*args)),
+        Command::Context(args) => block_on(context::run(*args)),
+        Command::Rtt(args) => block_on(rtt::run(*args)),
+        Command::Errors(args) => errors::run(&args),
+        Command::Completion(args) => completion::run(&args),
         Command::Consumer(args) => block_on(consumer::run(*args)),
         Command::Stream(args) => block_on(stream::run(*args)),
     };

@@ -56,7 +56,7 @@ impl Session {
     /// # Errors
     /// There is no server, or it does not let us in.
     pub(crate) async fn open(args: &JetStreamArgs) -> Result<Self, CliError> {
-        let named = args.connection.context.as_deref().map(Context::load).transpose()?.unwrap_or_default();
+        let named = Context::active(args.connection.context.as_deref())?;
         let connection = Connection::open(&args.connection, args.timeout).await?;
         let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
         let domain = args.js_domain.clone().or_else(|| some(&named.jetstream_domain));
@@ -108,6 +108,14 @@ impl Session {
         let answer: Value = serde_json::from_slice(&message.payload)
             .map_err(|_| CliError::Client("no stream takes this subject".to_owned()))?;
         refusal(&answer).map_or(Ok(answer), Err)
+    }
+
+    /// A request to a subject of its own.
+    ///
+    /// # Errors
+    /// No answer comes.
+    pub(crate) async fn ask_subject(&mut self, subject: &str) -> Result<async_nats::Message, CliError> {
+        self.request(subject.to_owned(), None, Bytes::new()).await
     }
 
     /// A request whose answer is a message, such as a direct get; `call` as in [`Session::ask`].

@@ -25,7 +25,7 @@ pub(super) const META: &str = "backup.json";
 /// Size of the pieces that the server sends, if nothing else is said.
 const CHUNK: i64 = 128 * 1024;
 
-pub(super) async fn run(session: &mut Session, args: &BackupArgs, json: bool) -> Result<(), CliError> {
+pub(crate) async fn run(session: &mut Session, args: &BackupArgs, json: bool) -> Result<(), CliError> {
     let info = select::info(session, &args.stream).await?;
     if info["config"]["storage"] == "memory" {
         return Err(CliError::Client("streams in memory can't be backed up".to_owned()));

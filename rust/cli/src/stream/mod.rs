@@ -17,7 +17,9 @@ mod select;
 mod show;
 mod view;
 
-pub(crate) use args::StreamArgs;
+pub(crate) use args::{BackupArgs as SaveArgs, RestoreArgs as UnsaveArgs, StreamArgs};
+pub(crate) use backup::run as backup_stream;
+pub(crate) use restore::run as restore_stream;
 pub(crate) use select::{SelectBy, select};
 
 use crate::error::CliError;

@@ -23,7 +23,7 @@ const CHUNK: usize = 64 * 1024;
 /// How long the server may work on the backup after its last piece.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
-pub(super) async fn run(session: &mut Session, args: &RestoreArgs, json: bool) -> Result<(), CliError> {
+pub(crate) async fn run(session: &mut Session, args: &RestoreArgs, json: bool) -> Result<(), CliError> {
     let began = Instant::now();
     let (archive, request) = prepare(args)?;
     let name = request["config"]["name"].as_str().unwrap_or_default().to_owned();

@@ -1,4 +1,13 @@
-//! Contexts of the `nats` command: files that say how to reach a server and who we are.
+//! Contexts: files, kept where the `nats` command keeps them, that say how to reach a server and who we are. `stonechat context` makes
+//! and changes them.
+
+mod args;
+mod commands;
+mod files;
+mod show;
+
+pub(crate) use args::ContextArgs;
+pub(crate) use commands::run;
 
 use std::env;
 use std::fs;
@@ -28,14 +37,21 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Reads the context with this name; a name with a path separator is a file.
+    /// The context with this name, a name with a path separator being a file; without a name the selected one, or nothing.
     ///
     /// # Errors
     /// There is no such context, or it is no JSON.
-    pub(crate) fn load(name: &str) -> Result<Self, CliError> {
+    pub(crate) fn active(name: Option<&str>) -> Result<Self, CliError> {
+        match name {
+            Some(name) => Self::load(name),
+            None => files::selected().map_or_else(|| Ok(Self::default()), |name| Self::load(&name)),
+        }
+    }
+
+    fn load(name: &str) -> Result<Self, CliError> {
         let path = match name.contains(std::path::MAIN_SEPARATOR) {
             true => expand(name),
-            false => folder().join(format!("{name}.json")),
+            false => files::path(name)?,
         };
         let wrong = |reason: String| CliError::Context { name: name.to_owned(), path: path.clone(), reason };
         let text = fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
@@ -45,12 +61,6 @@ impl Context {
             false => Ok(context),
         }
     }
-}
-
-/// The folder of the contexts: `nats/context` below `XDG_CONFIG_HOME`, or below `~/.config`.
-fn folder() -> PathBuf {
-    let configured = env::var_os("XDG_CONFIG_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
-    configured.unwrap_or_else(|| home().join(".config")).join("nats").join("context")
 }
 
 fn home() -> PathBuf {
@@ -76,7 +86,7 @@ mod tests {
         let text = r#"{"description": "x", "url": "nats://h:1", "user": "joe", "password": "pw",
             "socks_proxy": "", "tls_first": true, "ca": "~/ca.pem"}"#;
         fs::write(&file, text).unwrap();
-        let context = Context::load(file.to_str().unwrap()).unwrap();
+        let context = Context::active(file.to_str()).unwrap();
         assert_eq!(
             (context.url.as_str(), context.user.as_str(), context.tls_first),
             ("nats://h:1", "joe", true)
@@ -93,7 +103,7 @@ mod tests {
             if let Some(text) = text {
                 fs::write(&file, text).unwrap();
             }
-            assert!(Context::load(name).unwrap_err().to_string().contains("mine.json"), "{text:?}");
+            assert!(Context::active(Some(name)).unwrap_err().to_string().contains("mine.json"), "{text:?}");
         }
     }
 }

@@ -1,0 +1,219 @@
+"""`stonechat context`, `account`, `rtt`, `errors` and `completion` beside the `nats` tool."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.clients.command_lines import CONFIG, compare, execute
+from tests.support import binaries
+from tests.support.process import ServerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SCENARIOS = {
+    "contexts": [
+        "context ls",
+        "context info",
+        "context select",
+        "context select nothing",
+        "context previous",
+        "context unselect",
+        "context add one --server nats://one:4222 --description 'the first'",
+        "context add two --server nats://two:4222 --user joe --password pw",
+        "context add three --server nats://three:4222 --user token",
+        "context add four --server nats://four --creds x.creds --js-domain hub",
+        "context add five --context two --description copied",
+        "context create six --nkey seed.nk --tlsfirst --js-api-prefix prefix.API",
+        "context save one --description changed",
+        "context add 'with space' --server nats://space",
+        "context add ../up",
+        "context add a/b",
+        "context add",
+        "context ls",
+        "context ls --names",
+        "context ls --json",
+        "context list",
+        "context info one",
+        "context info one --json",
+        "context show four",
+        "context info nothing",
+        "context info",
+        "context copy one seven --description 'from one'",
+        "context cp one seven",
+        "context copy nothing eight",
+        "context copy two eight --server nats://eight",
+        "context select one",
+        "context info",
+        "context select two",
+        "context previous",
+        "context -",
+        "context set three",
+        "context unselect",
+        "context select nothing",
+        "context validate one",
+        "context validate four",
+        "context validate nothing",
+        "context validate",
+        "context validate one --connect",
+        "context add here --select",
+        "context validate here --connect",
+        "context info here --connect",
+        "stream ls --context here",
+        "stream ls --context nothing",
+        "context rm here",
+        "context rm one",
+        "context rm one --force",
+        "context rm one --force",
+        "context rm here -f",
+        "context rm nothing -f",
+        "context edit nothing",
+        "context edit two",
+        "context",
+        "ctx nonsense",
+    ],
+    "accounts": [
+        "stream add A --subjects a --defaults",
+        "stream add B --subjects b --defaults",
+        "pub a 1",
+        "account info",
+        "a nfo",
+        "account backup all",
+        "account backup all --force",
+        "account restore all",
+        "stream rm A -f",
+        "stream rm B -f",
+        "account restore all",
+        "account restore nothing",
+        "account backup other -f --no-consumers --check",
+        "stream add M --subjects m --defaults --storage memory",
+        "account backup third -f",
+        "account backup fourth -f --critical-warnings",
+        "rtt",
+        "rtt 2",
+        "rtt 2 --json",
+        "rtt many",
+        "rtt 1 --server nats://127.0.0.1:1",
+        "errors ls",
+        "errors list 'not found'",
+        "errors ls stream http",
+        "errors ls stream description -R",
+        "errors ls 'nothing like this'",
+        "errors lookup 10059",
+        "errors find 10014",
+        "err get 10058",
+        "errors lookup 1",
+        "errors lookup x",
+        "errors",
+        "account",
+    ],
+}
+"""Lines that are run one after the other."""
+
+BETTER = frozenset(
+    {
+        # A server that can't be reached, and a context that is not there, are failures.
+        "rtt 1 --server nats://127.0.0.1:1",
+        "context validate nothing",
+        # The tool has this alias, but takes it for a broken flag.
+        "context -",
+    }
+)
+"""Where the exit codes may differ: the tool's own faults."""
+
+
+@pytest.fixture(scope="module")
+def command() -> Path:
+    return binaries.stonechat_command()
+
+
+@pytest.fixture(scope="module")
+def server(stonechat_program: Path) -> Iterator[ServerProcess]:
+    with ServerProcess(stonechat_program, CONFIG) as server:
+        yield server
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("of", ["ours", "theirs"])
+def test_the_same_lines_have_the_same_effects(
+    name: str, of: str, command: Path, stonechat_program: Path, oracle_program: Path
+) -> None:
+    """Exit codes of each line, the contexts that are left, and the streams, are those of the tool, on both servers."""
+    program = stonechat_program if of == "ours" else oracle_program
+    differing = compare(program, command, SCENARIOS[name], better=BETTER)
+    assert not differing, differing
+
+
+def lines(command: Path, line: str, server: ServerProcess) -> list[dict[str, Any]]:
+    """What a command prints as JSON, an object a line."""
+    done = execute(command, line, server)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(text) for text in done.stdout.splitlines()]
+
+
+def test_the_selected_context_is_used(command: Path, server: ServerProcess) -> None:
+    """Where neither a flag nor the environment names a server; a flag wins, and a broken one is named with its line."""
+    nowhere = {"NATS_URL": "nats://127.0.0.1:1"}
+    assert (
+        execute(command, f"context add here --server nats://127.0.0.1:{server.port} --select", server).returncode == 0
+    )
+    assert execute(command, "context add away --server nats://127.0.0.1:1", server).returncode == 0
+    assert execute(command, "stream ls", server, environment=nowhere).returncode == 1
+    assert execute(command, "stream ls", server, without={"NATS_URL"}).returncode == 0
+    assert execute(command, "stream ls --context away", server, without={"NATS_URL"}).returncode == 1
+    folder = server.directory / "config" / "nats" / "context"
+    (folder / "broken.json").write_text('{\n  "url": nats://\n}')
+    broken = execute(command, "stream ls --context broken", server)
+    assert broken.returncode == 1
+    assert b"broken.json: " in broken.stderr
+    assert b"line 2" in broken.stderr
+    listed = execute(command, "context ls", server)
+    assert (listed.returncode, b"broken.json" in listed.stderr, b"here" in listed.stdout) == (0, True, True)
+    assert execute(command, "context validate", server).returncode == 1
+    (folder / "broken.json").unlink()
+
+
+def test_secrets_are_kept_but_not_shown(command: Path, server: ServerProcess) -> None:
+    """Files of contexts are for their owner alone; no output holds a password or token."""
+    line = "context add secret --server nats://h --user joe --password hushhush"
+    assert b"hushhush" not in execute(command, line, server).stdout
+    path = server.directory / "config" / "nats" / "context" / "secret.json"
+    assert json.loads(path.read_text())["password"] == "hushhush"
+    assert path.stat().st_mode & 0o077 == 0
+    for line in ("context info secret", "context info secret --json", "context ls --json", "context validate secret"):
+        assert b"hushhush" not in execute(command, line, server).stdout, line
+
+
+def test_a_context_is_edited_in_an_editor(command: Path, server: ServerProcess) -> None:
+    """`edit` opens the program that EDITOR names, and keeps what it leaves."""
+    assert execute(command, "context add edited --description before", server).returncode == 0
+    done = execute(command, "context edit edited", server, environment={"EDITOR": "sed -i s/before/after/"})
+    assert b"Description: after" in done.stdout, done.stderr
+    failed = execute(command, "context edit edited", server, environment={"EDITOR": "false"})
+    assert failed.returncode == 1
+
+
+def test_what_is_told_as_json(command: Path, server: ServerProcess) -> None:
+    """Account, round trips and errors as JSON."""
+    told = json.loads(execute(command, "account info --json", server).stdout)
+    assert (told["user"]["account"], told["jetstream"]["streams"] >= 0) == ("$G", True)
+    [target] = lines(command, "rtt 3 --json", server)
+    assert target["url"] == f"nats://127.0.0.1:{server.port}"
+    assert [result["rtt"] > 0 for result in target["results"]] == [True]
+    assert lines(command, "errors lookup 10059 --json", server) == [
+        {"error_code": 10059, "code": 404, "description": "stream not found"}
+    ]
+    assert len(lines(command, "errors ls --json", server)) > 150
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "elvish", "powershell"])
+def test_shells_complete_commands(shell: str, command: Path, server: ServerProcess) -> None:
+    """The script knows the commands and their flags."""
+    script = execute(command, f"completion {shell}", server)
+    assert script.returncode == 0
+    assert b"consumer" in script.stdout
+    assert b"max-msgs-per-subject" in script.stdout
