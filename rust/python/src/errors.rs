@@ -82,6 +82,12 @@ pub(crate) fn not_allowed(py: Python<'_>, text: &str) -> PyErr {
     exception(py, "NotAllowedError", (text,))
 }
 
+/// A forked child uses what belongs to its parent.
+pub(crate) fn wrong_process(py: Python<'_>, pid: u32) -> PyErr {
+    let message = format!("this connection belongs to process {pid}, not to its forked child");
+    exception(py, "WrongProcessError", (message,))
+}
+
 /// Builds an exception of `stonechat.errors`; the import only fails if the installation is broken.
 fn exception<'py>(py: Python<'py>, name: &str, args: impl PyCallArgs<'py>) -> PyErr {
     let built = py

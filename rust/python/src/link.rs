@@ -39,13 +39,15 @@ impl Link {
     }
 
     #[getter]
-    fn max_payload(&self) -> usize {
-        self.client.max_payload()
+    fn max_payload(&self, py: Python<'_>) -> PyResult<usize> {
+        check_process(py, self.pid)?;
+        Ok(self.client.max_payload())
     }
 
     #[getter]
-    fn is_closed(&self) -> bool {
-        self.client.is_closed()
+    fn is_closed(&self, py: Python<'_>) -> PyResult<bool> {
+        check_process(py, self.pid)?;
+        Ok(self.client.is_closed())
     }
 
     /// Publishes; the headers are a whole block.
@@ -58,12 +60,14 @@ impl Link {
         headers: Option<&[u8]>,
         reply: Option<&str>,
     ) -> PyResult<()> {
+        check_process(py, self.pid)?;
         let published = py.detach(|| self.client.publish(subject, reply, headers, payload));
         published.map_err(|error| errors::link(py, &error))
     }
 
     /// Subscribes; at most `most` messages wait.
     fn subscribe(&self, py: Python<'_>, subject: &str, most: usize) -> PyResult<Inbox> {
+        check_process(py, self.pid)?;
         let receiver = py.detach(|| self.client.subscribe(subject, most));
         receiver.map(Inbox::new).map_err(|error| errors::link(py, &error))
     }
@@ -77,23 +81,28 @@ impl Link {
         payload: &[u8],
         headers: Option<&[u8]>,
     ) -> PyResult<Inbox> {
+        check_process(py, self.pid)?;
         let receiver = py.detach(|| self.client.request(subject, headers, payload));
         receiver.map(Inbox::new).map_err(|error| errors::link(py, &error))
     }
 
     /// A subject of this connection alone.
-    fn inbox(&self) -> String {
-        self.client.inbox()
+    fn inbox(&self, py: Python<'_>) -> PyResult<String> {
+        check_process(py, self.pid)?;
+        Ok(self.client.inbox())
     }
 
     /// Waits for tokens given to [`Inbox::tell`]; `None` when the connection has ended.
-    fn notices(&self, py: Python<'_>, seconds: f64) -> Option<Vec<u64>> {
-        py.detach(|| self.client.notices(duration(seconds)))
+    fn notices(&self, py: Python<'_>, seconds: f64) -> PyResult<Option<Vec<u64>>> {
+        check_process(py, self.pid)?;
+        Ok(py.detach(|| self.client.notices(duration(seconds))))
     }
 
     /// Ends the connection.
     fn close(&self, py: Python<'_>) {
-        py.detach(|| self.client.close());
+        if self.pid == process::id() {
+            py.detach(|| self.client.close());
+        }
     }
 }
 
@@ -124,6 +133,7 @@ impl Inbox {
     /// Waits for the next message; `None` if none came in time. Without `seconds` it waits for ever.
     #[pyo3(signature = (seconds=None))]
     fn take<'py>(&self, py: Python<'py>, seconds: Option<f64>) -> PyResult<Option<Parts<'py>>> {
+        check_process(py, self.pid)?;
         let deadline = seconds.map(|seconds| Instant::now() + duration(seconds));
         loop {
             let left = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()));
@@ -143,14 +153,17 @@ impl Inbox {
     }
 
     /// Gives notice under this token as soon as there is something to take, once.
-    fn tell(&self, token: u64) {
+    fn tell(&self, py: Python<'_>, token: u64) -> PyResult<()> {
+        check_process(py, self.pid)?;
         self.receiver.tell(token);
+        Ok(())
     }
 
     /// Messages that were dropped because too many waited.
     #[getter]
-    fn dropped(&self) -> u64 {
-        self.receiver.dropped()
+    fn dropped(&self, py: Python<'_>) -> PyResult<u64> {
+        check_process(py, self.pid)?;
+        Ok(self.receiver.dropped())
     }
 
     /// Takes no more messages, and tells who waits. Never waits itself.
@@ -167,6 +180,11 @@ impl Drop for Inbox {
             mem::forget(Arc::clone(&self.receiver));
         }
     }
+}
+
+/// Refuses a forked child: locks that its parent's threads held are locked there for ever.
+fn check_process(py: Python<'_>, pid: u32) -> PyResult<()> {
+    if pid == process::id() { Ok(()) } else { Err(errors::wrong_process(py, pid)) }
 }
 
 fn parts<'py>(py: Python<'py>, message: &Message) -> Parts<'py> {
