@@ -51,6 +51,9 @@ done
 for turn in 1 2 3 4 5 6 7 8 9 10; do
   STONECHAT_KILLS=300 part "kills-$turn" durability test_kills.py kills
 done
+for turn in 1 2 3; do
+  STONECHAT_BUCKET_KILLS=100 STONECHAT_BUCKET_FLIPS=50 part "buckets-$turn" durability test_buckets.py purged
+done
 for turn in 1 2 3 4; do
   STONECHAT_FLIPS=250 STONECHAT_FLIP_MESSAGES=60000 part "flips-$turn" durability test_damage.py flipped
 done

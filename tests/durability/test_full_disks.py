@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
-import subprocess
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -16,9 +14,9 @@ import pytest
 from tests.support.waiting import wait_for
 
 from .store import ask, connected, started
+from .volume import MIB, NO_ROOM, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from nats.aio.client import Client
@@ -26,43 +24,7 @@ if TYPE_CHECKING:
 
     from tests.support.process import ServerProcess
 
-MIB = 1 << 20
 _AT_ONCE = 32
-NO_ROOM = 10047
-"""nats-server's error code for a full disk."""
-
-
-class Volume:
-    """A small file system in memory."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def mount(self, size: int) -> Path:
-        """Mounts the volume with this size in bytes; returns the directory for a store."""
-        mount = shutil.which("mount")
-        if mount is None:
-            pytest.skip("no mount command")
-        self.path.mkdir()
-        command = [mount, "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(self.path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            pytest.skip(f"a tmpfs can't be mounted here: {done.stderr.strip()}")
-        return self.path / "store"
-
-    def free(self) -> int:
-        """Free space in bytes."""
-        stat = os.statvfs(self.path)
-        return stat.f_bavail * stat.f_frsize
-
-
-@pytest.fixture
-def volume(tmp_path: Path) -> Iterator[Volume]:
-    """A volume that is not mounted yet."""
-    volume = Volume(tmp_path / "volume")
-    yield volume
-    if volume.path.is_mount():
-        subprocess.run(["umount", str(volume.path)], check=True)
 
 
 def _started(program: Path, store: Path) -> ServerProcess:
