@@ -18,6 +18,7 @@ use crate::errors::ErrorsArgs;
 use crate::kv::KvArgs;
 use crate::object::ObjectArgs;
 use crate::rtt::RttArgs;
+use crate::server::ServerCommand;
 use crate::stream::StreamArgs;
 use crate::values::{parse_duration, parse_header, parse_subject};
 
@@ -73,12 +74,19 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a server; takes the flags of stonechat-server (see: stonechat server --help)
-    #[command(disable_help_flag = true)]
+    /// Run a server with the flags of stonechat-server (see: stonechat server --help), or ask those that run: list, ping, info,
+    /// request, check
+    #[command(
+        disable_help_flag = true,
+        disable_help_subcommand = true,
+        args_conflicts_with_subcommands = true
+    )]
     Server {
         /// Flags of stonechat-server, passed on as they are
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
+        #[command(subcommand)]
+        command: Option<Box<ServerCommand>>,
     },
     /// Publish a message
     #[command(after_help = PUB_EXAMPLES)]
@@ -339,7 +347,7 @@ mod tests {
     fn the_flags_of_the_server_pass_unread() {
         let cli =
             Cli::try_parse_from(["stonechat", "server", "-DV", "--help", "-sd=/x", "--port", "1"]).unwrap();
-        let Command::Server { args } = cli.command else { panic!("{cli:?}") };
+        let Command::Server { args, command: None } = cli.command else { panic!("{cli:?}") };
         assert_eq!(args, ["-DV", "--help", "-sd=/x", "--port", "1"]);
     }
 

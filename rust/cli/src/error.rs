@@ -51,6 +51,8 @@ pub(crate) enum CliError {
     Damaged { bucket: String, object: String, reason: String },
     #[error("cannot store {object:?}: {reason}")]
     Upload { object: String, reason: String },
+    #[error("a check ended with {0}")]
+    Exit(i32),
     #[error("something is wrong in what was checked")]
     Unsound,
     #[error("key {key:?} not found in bucket {bucket}")]
@@ -84,13 +86,15 @@ impl CliError {
     }
 
     pub(crate) fn is_worth_saying(&self) -> bool {
-        !self.is_closed_pipe() && !matches!(self, Self::Interrupted | Self::Differs | Self::Unsound)
+        !self.is_closed_pipe()
+            && !matches!(self, Self::Interrupted | Self::Differs | Self::Unsound | Self::Exit(_))
     }
 
     pub(crate) fn exit_code(&self) -> i32 {
         match self {
             Self::Interrupted => EXIT_INTERRUPTED,
             Self::Refused => 0,
+            Self::Exit(code) => *code,
             _ if self.is_closed_pipe() => 0,
             _ => EXIT_FAILURE,
         }

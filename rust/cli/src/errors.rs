@@ -1,6 +1,7 @@
 //! `stonechat errors`: what the errors of JetStream's API mean.
 
 use clap::{Args, Subcommand, ValueEnum};
+use regex_lite::Regex;
 use serde_json::json;
 use stonechat_jetstream::error::{ALL, ApiError};
 
@@ -38,7 +39,7 @@ enum ErrorsCommand {
     /// List the errors
     #[command(visible_alias = "list")]
     Ls {
-        /// Only those with this text in their code or description
+        /// Only those whose code or description this regular expression matches
         #[arg(name = "MATCH")]
         text: Option<String>,
         /// By what they are sorted
@@ -69,15 +70,17 @@ fn as_json(error: &ApiError) -> serde_json::Value {
 }
 
 fn list(text: Option<&str>, sort: Order, is_reversed: bool, json: bool) -> Result<(), CliError> {
-    let wanted = text.unwrap_or_default().to_lowercase();
+    let wanted = text.unwrap_or(".").to_lowercase();
+    let pattern = Regex::new(&wanted)
+        .map_err(|error| CliError::Client(format!("{wanted:?} is no regular expression: {error}")))?;
     let is_match = |error: &ApiError| {
         let texts = [error.err_code.to_string(), error.code.to_string(), error.description.to_lowercase()];
-        texts.iter().any(|text| text.contains(&wanted))
+        texts.iter().any(|text| pattern.is_match(text))
     };
     let mut found: Vec<ApiError> = ALL.iter().map(|template| template.error()).filter(is_match).collect();
     if found.is_empty() {
         return Err(CliError::Client(format!(
-            "no error has {:?} in its code or description",
+            "no error matches {:?} in its code or description",
             shown(&wanted)
         )));
     }

@@ -25,6 +25,7 @@ mod publish;
 mod reply;
 mod request;
 mod rtt;
+mod server;
 mod session;
 mod stored;
 mod stream;
@@ -40,6 +41,7 @@ use clap::Parser;
 
 use crate::args::{Cli, Command};
 use crate::error::{CliError, EXIT_USAGE};
+use crate::server::ServerCommand;
 
 /// Runs the `stonechat` command. `args` begins with the program's name; the result is the exit code.
 pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
@@ -52,7 +54,11 @@ pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
         }
     };
     let result = match cli.command {
-        Command::Server { args } => return stonechat_server::run(server_args(args)),
+        Command::Server { args, command } => match command.map(|command| *command) {
+            None => return stonechat_server::run(server_args(args)),
+            Some(ServerCommand::Run { args }) => return stonechat_server::run(server_args(args)),
+            Some(command) => block_on(server::run(command)),
+        },
         Command::Pub(args) => block_on(publish::run(args)),
         Command::Sub(args) => block_on(subscribe::run(args)),
         Command::Req(args) => block_on(request::run(args)),

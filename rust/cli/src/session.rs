@@ -110,12 +110,20 @@ impl Session {
         refusal(&answer).map_or(Ok(answer), Err)
     }
 
-    /// A request to a subject of its own.
+    /// A request to a service of somebody else.
     ///
     /// # Errors
-    /// No answer comes.
-    pub(crate) async fn ask_subject(&mut self, subject: &str) -> Result<async_nats::Message, CliError> {
-        self.request(subject.to_owned(), None, Bytes::new()).await
+    /// Nobody listens, or no answer comes in time.
+    pub(crate) async fn ask_service(
+        &mut self,
+        subject: &str,
+        headers: Option<async_nats::HeaderMap>,
+        payload: Bytes,
+    ) -> Result<async_nats::Message, CliError> {
+        self.request(subject.to_owned(), headers, payload).await.map_err(|error| match error {
+            CliError::NoJetStream { subject } => CliError::NoResponders(subject),
+            other => other,
+        })
     }
 
     /// A request whose answer is a message, such as a direct get; `call` as in [`Session::ask`].

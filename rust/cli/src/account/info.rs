@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use crate::error::CliError;
 use crate::message::write_out;
-use crate::output::{Facts, byte_count, byte_limit, bytes, count, duration, json as print_json, shown, text};
+use crate::output::{
+    Facts, byte_count, byte_limit, bytes as byte_text, count, duration, json as print_json, shown, text,
+};
 use crate::session::Session;
 
 pub(super) async fn run(session: &mut Session, as_json: bool) -> Result<(), CliError> {
@@ -40,7 +42,7 @@ pub(super) async fn run(session: &mut Session, as_json: bool) -> Result<(), CliE
     facts.add("Client IP", shown(&server.client_ip));
     facts.add("RTT", duration(rtt));
     facts.add("Headers Supported", server.headers.to_string());
-    facts.add("Maximum Payload", bytes(server.max_payload as u64));
+    facts.add("Maximum Payload", byte_text(server.max_payload as u64));
     facts.add("Connected Server ID", shown(&server.server_id));
     facts.add("Connected Server Version", shown(&server.version));
     facts.add_some(
@@ -60,7 +62,9 @@ pub(super) async fn run(session: &mut Session, as_json: bool) -> Result<(), CliE
 
 /// What the server says of the user; null where it says nothing.
 async fn user(session: &mut Session) -> Value {
-    let Ok(message) = session.ask_subject("$SYS.REQ.USER.INFO").await else { return Value::Null };
+    let Ok(message) = session.ask_service("$SYS.REQ.USER.INFO", None, bytes::Bytes::new()).await else {
+        return Value::Null;
+    };
     let mut answer: Value = serde_json::from_slice(&message.payload).unwrap_or_default();
     answer["data"].take()
 }

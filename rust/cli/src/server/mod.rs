@@ -1,0 +1,32 @@
+//! `stonechat server`: runs a server, or asks those that run.
+
+mod args;
+mod check;
+mod ping;
+mod request;
+mod system;
+
+pub(crate) use args::ServerCommand;
+
+use crate::error::CliError;
+use crate::interrupt::Interrupt;
+
+/// A command about servers that run.
+pub(crate) async fn run(command: ServerCommand) -> Result<(), CliError> {
+    let mut interrupt = Interrupt::catch();
+    let work = async {
+        match command {
+            // Handled before there is a runtime: a server makes its own.
+            ServerCommand::Run { .. } => Ok(()),
+            ServerCommand::List(args) => ping::list(&args).await,
+            ServerCommand::Ping(args) => ping::ping(&args).await,
+            ServerCommand::Info(args) => ping::info(&args).await,
+            ServerCommand::Request(args) => request::run(&args).await,
+            ServerCommand::Check(args) => check::run(&args).await,
+        }
+    };
+    tokio::select! {
+        result = work => result,
+        () = interrupt.pressed() => Err(CliError::Interrupted),
+    }
+}

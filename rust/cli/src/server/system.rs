@@ -1,0 +1,77 @@
+//! Requests to all servers at once, which those with a system account answer.
+
+use std::time::{Duration, Instant};
+
+use async_nats::StatusCode;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use serde_json::Value;
+
+use crate::connection::client_error;
+use crate::error::CliError;
+use crate::session::{JetStreamArgs, Session};
+
+/// After the last answer, how long others are waited for when nobody has said how many there are.
+const SILENCE: Duration = Duration::from_millis(300);
+
+/// An answer of a server, and how long it took.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) value: Value,
+    pub(super) took: Duration,
+}
+
+/// Asks, and gathers answers until there are as many as expected, or as the first one says there are servers.
+///
+/// # Errors
+/// Nobody answers: the user is not of the system account, or the servers do not know the request.
+pub(super) async fn ask_all(
+    args: &JetStreamArgs,
+    subject: &str,
+    body: &Value,
+    expected: Option<usize>,
+) -> Result<Vec<Answer>, CliError> {
+    let mut session = Session::open(args).await?;
+    let client = session.connection.client.clone();
+    let inbox = client.new_inbox();
+    let mut incoming = client.subscribe(inbox.clone()).await.map_err(client_error)?;
+    let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
+    let began = Instant::now();
+    client.publish_with_reply(subject.to_owned(), inbox, body).await.map_err(client_error)?;
+    let mut answers: Vec<Answer> = Vec::new();
+    let mut expected = expected.filter(|count| *count > 0);
+    loop {
+        let left = args.timeout.saturating_sub(began.elapsed());
+        let left = if answers.is_empty() || expected.is_some() { left } else { left.min(SILENCE) };
+        let message = tokio::select! {
+            biased;
+            message = tokio::time::timeout(left, incoming.next()) => message,
+            complaint = session.connection.complaint() => return Err(complaint),
+        };
+        let Ok(message) = message else { break };
+        let message = message.ok_or(CliError::ConnectionLost)?;
+        if message.status == Some(StatusCode::NO_RESPONDERS) {
+            return Err(nobody(subject));
+        }
+        let value: Value = serde_json::from_slice(&message.payload)
+            .map_err(|error| CliError::Client(format!("a server's answer is no JSON: {error}")))?;
+        expected = expected.or_else(|| servers(&value));
+        answers.push(Answer { value, took: began.elapsed() });
+        if expected.is_some_and(|count| answers.len() >= count) {
+            break;
+        }
+    }
+    if answers.is_empty() { Err(nobody(subject)) } else { Ok(answers) }
+}
+
+fn nobody(subject: &str) -> CliError {
+    CliError::Client(format!(
+        "no server answers on {subject:?}: the user must be of the system account, and the server must know the request"
+    ))
+}
+
+/// How many servers there are, if the answer says so.
+fn servers(answer: &Value) -> Option<usize> {
+    let count = answer["statsz"]["active_servers"].as_u64()?;
+    usize::try_from(count).ok().filter(|count| *count > 0)
+}
