@@ -597,8 +597,9 @@ fn a_full_disk_lets_consumers_go_on() {
                     world.step(&mut random);
                     world.settle(None);
                 }
-                // Acknowledgements and reads are answered all the while.
+                // Publishes, acknowledgements and reads are answered all the while.
                 assert!(world.acks.is_empty(), "seed {seed}: {:?}", world.acks);
+                assert!(world.publishes.is_empty(), "seed {seed}: {:?}", world.publishes);
                 assert!(world.ask("STREAM.INFO.S", &Value::Null).get("error").is_none(), "seed {seed}");
             }
         }

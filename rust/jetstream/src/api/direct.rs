@@ -168,7 +168,7 @@ impl<D: Disk> Engine<D> {
     }
 
     fn direct_send(&mut self, request: &Request<'_>, headers: &[u8], payload: &[u8]) {
-        let waits = self.must_wait();
+        let waits = self.reads_wait();
         let (account, subject) = (request.account, request.reply);
         self.outbox.push(waits, &Outgoing { account, subject, headers, payload, ..Outgoing::default() });
     }
@@ -184,7 +184,7 @@ impl<D: Disk> Engine<D> {
         let mut block = std::mem::take(&mut self.block);
         let Some(stream) = self.streams.get(&group) else { return };
         let found = stream.core.messages().read(sequence, &mut buffer);
-        let waits = stream.is_logged() && self.must_wait();
+        let waits = stream.is_logged() && self.reads_wait();
         match found {
             Ok(Some(message)) => {
                 if no_headers {

@@ -61,6 +61,11 @@ impl<D: Disk> Engine<D> {
             && (self.is_staged || self.outbox.is_open() || self.log.durable() < self.barrier)
     }
 
+    /// The same, of what reads are answered: while nothing can be written, they do not wait.
+    pub(crate) fn reads_wait(&self) -> bool {
+        self.refuses.is_none() && self.must_wait()
+    }
+
     fn turn(&mut self, id: u32) {
         let Some(mut c) = self.consumers.remove(&id) else { return };
         c.is_ready = false;

@@ -170,7 +170,12 @@ impl<D: Disk> Engine<D> {
             Answer::Refused(e) => {
                 let error = crate::api::error_json(&e);
                 let body = json!({"error": error, "stream": config.name, "seq": 0});
-                self.answer_fast(group, reply, body.to_string().as_bytes());
+                // While nothing can be written, refusals do not wait.
+                let (account, waits) = (stream.account, stream.is_logged() && self.refuses.is_none());
+                let payload = body.to_string();
+                let payload = payload.as_bytes();
+                self.outbox
+                    .push(waits, &Outgoing { account, subject: reply, payload, ..Outgoing::default() });
             }
             Answer::Done { sequence, count, is_duplicate } => {
                 let mut ack = stream.ack_head.clone();

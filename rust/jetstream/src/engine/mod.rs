@@ -387,7 +387,7 @@ impl<D: Disk> Engine<D> {
     fn try_publish(&mut self, group: u32, reply: &[u8], message: &Publish<'_>) -> Option<Vec<u8>> {
         let stream = self.streams.get(&group)?;
         let (account, no_ack) = (stream.account, stream.core.config().no_ack);
-        let waits = stream.is_logged();
+        let mut waits = stream.is_logged();
         if reply.ends_with(fast::SUFFIX) {
             let unknown = self.unknown_last(group, reply, message);
             if unknown.is_none() {
@@ -425,6 +425,8 @@ impl<D: Disk> Engine<D> {
                 ack.push(b'}');
             }
             Err(e) => {
+                // While nothing can be written, refusals do not wait.
+                waits &= self.refuses.is_none();
                 let name = &stream.core.config().name;
                 let error = crate::api::error_json(&e);
                 let body = serde_json::json!({"error": error, "stream": name, "seq": 0});
