@@ -89,7 +89,15 @@ class Until:
     value: Any
 
 
-Step = Ask | Gather | Listen | Until | Fetch | Ack | Fast
+@dataclass(frozen=True)
+class Tell:
+    """A request whose answer nobody waits for: it has no reply subject."""
+
+    subject: str
+    payload: Any = b""
+
+
+Step = Ask | Gather | Listen | Until | Fetch | Ack | Fast | Tell
 
 
 def publish(subject: str, payload: str = "x", **headers: str) -> Ask:
@@ -152,6 +160,10 @@ async def _step(client: Client, step: Step, hear: Any, replies: list[str]) -> An
         if step.answered:
             return await _try(client, Ask(subject, step.verb.encode()), hear)
         await client.publish(subject, step.verb.encode())
+        return await client.flush()
+    if isinstance(step, Tell):
+        payload = step.payload if isinstance(step.payload, bytes) else json.dumps(step.payload).encode()
+        await client.publish(step.subject, payload)
         return await client.flush()
     while True:
         got = await _try(client, step, hear)

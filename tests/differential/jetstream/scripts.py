@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .player import Ask, Fast, Gather, Listen, Step, Until, api, create, publish
+from .player import Ask, Fast, Gather, Listen, Step, Tell, Until, api, create, publish
 
 E = "Nats-Expected-"
 _RECORDED = Path(__file__).parents[3] / "rust" / "jetstream" / "tests" / "data" / "publishes.json"
@@ -614,7 +614,33 @@ def _backups() -> list[Step]:
     ]  # fmt: skip
 
 
+def _unanswered() -> list[Step]:
+    """Requests without a reply subject, which are carried out all the same."""
+
+    def tell(call: str, payload: Any = b"") -> Tell:
+        return Tell(f"$JS.API.{call}", payload)
+
+    stream, consumer = "$JS.API.STREAM.INFO.S", "$JS.API.CONSUMER.INFO.S.c"
+    config = {"name": "c", "durable_name": "c", "ack_policy": "explicit"}
+    return [
+        tell("STREAM.CREATE.S", {"name": "S", "subjects": ["s.>"]}), Until(stream, "config.name", "S"),
+        publish("s.a", "1"), publish("s.b", "2"), publish("s.a", "3"), publish("s.b", "4"),
+        tell("STREAM.UPDATE.S", {"name": "S", "subjects": ["s.>"], "max_msgs": 3}), Until(stream, "config.max_msgs", 3),
+        tell("STREAM.MSG.DELETE.S", {"seq": 3}), Until(stream, "state.messages", 2),
+        tell("CONSUMER.CREATE.S.c", {"stream_name": "S", "config": config}), Until(consumer, "config.name", "c"),
+        tell("CONSUMER.PAUSE.S.c", {"pause_until": "2099-01-01T00:00:00Z"}), Until(consumer, "paused", value=True),
+        # What is wrong with these nobody hears, and nothing comes of them.
+        tell("STREAM.CREATE.T", b"{x"), tell("STREAM.PURGE.NONE"), tell("STREAM.PURGE.S", {"filter": "a b"}),
+        tell("STREAM.NAMES"), tell("STREAM.INFO.S"), tell("NOTHING"),
+        tell("CONSUMER.DELETE.S.c"), Until(stream, "state.consumer_count", 0), api("CONSUMER.INFO.S.c"),
+        tell("STREAM.PURGE.S", {"filter": "s.a"}), Until(stream, "state.messages", 2),
+        tell("STREAM.PURGE.S"), Until(stream, "state.messages", 0),
+        tell("STREAM.DELETE.S"), Until(stream, "error.err_code", 10059), api("STREAM.NAMES"),
+    ]  # fmt: skip
+
+
 SCRIPTS: dict[str, list[Step]] = {
+    "unanswered": _unanswered(),
     "backups": _backups(),
     "copies": _copies(),
     "cycles": _cycles(),

@@ -294,9 +294,10 @@ impl<D: Disk> Engine<D> {
         self.requests.spend_bytes(body.len());
         // While nothing can be written, reads and refusals do not wait.
         let waits = self.is_ahead() && !(self.refuses.is_some() && (failed || is_read(reply.kind)));
-        let message =
-            Outgoing { account, subject: request.reply, payload: body.as_bytes(), ..Outgoing::default() };
-        self.outbox.push(waits, &message);
+        if !request.reply.is_empty() {
+            let (subject, payload) = (request.reply, body.as_bytes());
+            self.outbox.push(waits, &Outgoing { account, subject, payload, ..Outgoing::default() });
+        }
         // Reads of single messages are too many to be told, as nats-server 2.15 has it.
         let is_get = request.subject.starts_with(b"$JS.API.STREAM.MSG.GET.") && !failed;
         if !is_get && self.is_watched(account, "$JS.EVENT.ADVISORY.API") {
@@ -357,11 +358,11 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-/// Whether somebody waits for an answer that may come.
+/// Whether there is an answer to it. A request that waits for none is carried out all the same, as by nats-server 2.15.
 fn is_understood(request: &Request<'_>) -> bool {
     let path = std::str::from_utf8(request.subject).ok().and_then(|subject| subject.strip_prefix(PREFIX));
     let is_known = |path: &str| answer_kind(&path.split('.').collect::<Vec<_>>()).is_some();
-    !request.reply.is_empty() && path.is_some_and(is_known)
+    path.is_some_and(is_known)
 }
 
 /// Whether an answer of this type only tells what is there.
