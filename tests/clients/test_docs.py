@@ -67,6 +67,11 @@ def test_the_snippets_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pyte
             server.stop()
 
 
+def test_the_snippet_of_the_readme_runs() -> None:
+    [block] = [one[1] for one in SNIPPET.finditer((DOCS.parent / "README.md").read_text()) if "server.kv(" in one[1]]
+    exec(compile(block, "README.md", "exec"), {"stonechat": stonechat})
+
+
 @pytest.mark.parametrize("page", [page for page in RUN_PAGES if CONSOLE.search((DOCS / page).read_text())])
 def test_the_commands_of_a_page_run(page: str, tmp_path: Path) -> None:
     with stonechat.Server(jetstream=True) as server:
