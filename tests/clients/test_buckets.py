@@ -16,7 +16,7 @@ from tests.support.process import ServerProcess
 from .helpers import client
 
 if TYPE_CHECKING:
-    from nats.js.kv import KeyValue, KeyWatcher
+    from nats.js.kv import KeyValue
 
     from .conftest import StartServer
 
@@ -33,7 +33,7 @@ class Seen:
         self.last: dict[str, bytes | None] = {}
         self.revisions: list[int] = []
 
-    async def follow(self, watcher: KeyWatcher) -> None:
+    async def follow(self, watcher: KeyValue.KeyWatcher) -> None:
         async for entry in watcher:
             # The first `None` ends what was there before.
             if entry is not None:
