@@ -29,8 +29,8 @@ _LONGEST = 120
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 _STYLE = (
     "<style>.stonechat{font:13px/1.5 ui-sans-serif,system-ui,sans-serif;color:inherit;margin:.3em 0}"
-    ".stonechat table{border-collapse:collapse;margin:.3em 0;color:inherit}"
-    ".stonechat th,.stonechat td{text-align:left;padding:.15em .8em .15em 0;vertical-align:top;background:none;"
+    ".stonechat table{border-collapse:collapse;margin:.3em 0;color:inherit;font:inherit}"
+    ".stonechat th,.stonechat td{text-align:left;padding:.15em .8em .15em 0;vertical-align:baseline;background:none;"
     "border-bottom:1px solid color-mix(in srgb,currentColor 18%,transparent)}"
     ".stonechat th{font-weight:600;opacity:.7}.stonechat td.n,.stonechat th.n{text-align:right}"
     ".stonechat code{font:12px ui-monospace,monospace;color:inherit;background:none}"
@@ -122,7 +122,7 @@ def server(server: Server) -> str:
         pairs = [
             ("state", '<span class="on">running</span>'),
             ("url", f"<code>{text(server.url)}</code>"),
-            ("name", text(server.name)),
+            ("name", text(server.name) if server.name != server.server_id else ""),
             ("monitoring", f"<code>{text(server.monitor_url)}</code>" if server.monitor_url else ""),
             ("clients", f"{stats.connections:,}"),
             ("subscriptions", f"{stats.subscriptions:,}"),

@@ -694,7 +694,7 @@ class Server:
         return connection
 
     def _close(self) -> None:
-        for connection in self._connections.values():
+        for connection in list(self._connections.values()):
             connection.close()
         self._connections.clear()
         if self._handle is not None:
