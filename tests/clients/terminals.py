@@ -27,10 +27,19 @@ if TYPE_CHECKING:
 class Terminal:
     """A pseudo-terminal with a command in it."""
 
-    def __init__(self, program: Path, line: str, server: ServerProcess, *, columns: int = 120, rows: int = 50) -> None:
+    def __init__(
+        self,
+        program: Path,
+        line: str,
+        server: ServerProcess,
+        *,
+        columns: int = 120,
+        rows: int = 50,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        variables = command_environment(server) | {"TERM": "xterm"}
+        variables = command_environment(server) | {"TERM": "xterm"} | (environment or {})
         self._process = subprocess.Popen(
             [program, *shlex.split(line)],
             stdin=slave,

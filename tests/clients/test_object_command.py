@@ -20,7 +20,7 @@ from tests.support.process import ServerProcess
 from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 FILES = {"small.txt": b"a small file", "empty": b"", "large.bin": hashlib.sha256(b"seed").digest() * 20_000}
@@ -155,30 +155,43 @@ def test_files_come_back_as_they_were(command: Path, server: ServerProcess) -> N
     assert execute(command, "object check R", server).stdout == b"Bucket R is sound: 8 objects\n"
 
 
-def test_an_interrupted_upload_goes_on(command: Path, server: ServerProcess) -> None:
-    """What is stored already is not sent again; the object is whole; a changed file begins anew."""
-    assert execute(command, "object add U", server).returncode == 0
+def put_and_kill(command: Path, server: ServerProcess, stored: Callable[[], int]) -> int:
+    """Begins to put a file and kills the command; returns how many chunks are stored.
+
+    The file is as large as that takes.
+    """
     file = server.directory / "upload.bin"
-    file.write_bytes(os.urandom(40_000_000))
-    state = "stream state OBJ_U --json"
+    for size in (20_000_000, 80_000_000, 320_000_000):
+        file.write_bytes(os.urandom(1_000_000) * (size // 1_000_000))
+        putting = subprocess.Popen(
+            [command, "object", "put", "U", "upload.bin", "-f"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=command_environment(server),
+            cwd=server.directory,
+        )
+        wait_for(lambda: stored() > 2, "chunks are stored")
+        putting.kill()
+        putting.wait()
+        if execute(command, "object info U upload.bin", server).returncode != 0:
+            return stored()
+        assert execute(command, "object del U -f", server).returncode == 0
+        assert execute(command, "object add U", server).returncode == 0
+    pytest.skip("this machine puts 320 MB before it can be interrupted")
+
+
+def test_an_interrupted_upload_goes_on(command: Path, server: ServerProcess) -> None:
+    """What is stored already is not sent again, and the object is whole."""
+    assert execute(command, "object add U", server).returncode == 0
 
     def stored() -> int:
-        return int(json.loads(execute(command, state, server).stdout)["state"]["last_seq"])
+        told = execute(command, "stream state OBJ_U --json", server).stdout
+        return int(json.loads(told)["state"]["last_seq"])
 
-    putting = subprocess.Popen(
-        [command, "object", "put", "U", "upload.bin"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=command_environment(server),
-        cwd=server.directory,
-    )
-    wait_for(lambda: stored() > 20, "chunks are stored")
-    putting.kill()
-    putting.wait()
-    before = stored()
+    before = put_and_kill(command, server, stored)
+    file = server.directory / "upload.bin"
     chunks = -(-file.stat().st_size // 131_072)
-    assert before < chunks, "it was too fast to be interrupted"
     [orphans] = [json.loads(text) for text in execute(command, "object check U --json", server).stdout.splitlines()]
     assert (orphans["chunks"], orphans["removed"]) == (before, False)
     [info] = lines(command, "object put U upload.bin --json", server)

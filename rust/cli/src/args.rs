@@ -343,6 +343,54 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// What the page about commands says of a command: the section of its group.
+    fn section<'a>(page: &'a str, group: &str) -> &'a str {
+        let is_heading = |line: &str| {
+            line.strip_prefix("### ").is_some_and(|title| title.split(", ").any(|name| name == group))
+        };
+        let Some(at) = page.lines().position(is_heading) else {
+            panic!("docs/cli.md has no section {group}")
+        };
+        let start: usize = page.split_inclusive('\n').take(at + 1).map(str::len).sum();
+        let rest = &page[start..];
+        rest.find("\n## ").into_iter().chain(rest.find("\n### ")).min().map_or(rest, |end| &rest[..end])
+    }
+
+    #[test]
+    fn the_page_about_commands_names_every_command_and_flag() {
+        let page = include_str!("../../../docs/cli.md");
+        let mut missing = Vec::new();
+        for group in Cli::command().get_subcommands() {
+            let text = section(page, group.get_name());
+            let mut commands = vec![(group.get_name().to_owned(), group)];
+            while let Some((name, command)) = commands.pop() {
+                if group.has_subcommands()
+                    && command.get_name() != group.get_name()
+                    && !text.contains(command.get_name())
+                {
+                    missing.push(name.clone());
+                }
+                for flag in command.get_arguments().filter(|flag| !flag.is_hide_set()) {
+                    let Some(long) = flag.get_long() else { continue };
+                    // A flag that says the contrary of another one, or what holds anyway, goes without saying.
+                    let plain = long.strip_prefix("no-").unwrap_or(long);
+                    let is_told =
+                        text.contains(&format!("--{plain}")) || text.contains(&format!("--no-{plain}"));
+                    if !is_told
+                        && !page.contains(&format!("`--{plain}`"))
+                        && !page.contains(&format!("`--{plain} "))
+                    {
+                        missing.push(format!("{name} --{long}"));
+                    }
+                }
+                commands.extend(
+                    command.get_subcommands().map(|inner| (format!("{name} {}", inner.get_name()), inner)),
+                );
+            }
+        }
+        assert!(missing.is_empty(), "docs/cli.md does not tell of {missing:#?}");
+    }
+
     #[test]
     fn the_flags_of_the_server_pass_unread() {
         let cli =

@@ -98,5 +98,6 @@ async fn measure(args: &RttArgs, target: &str) -> Result<Duration, CliError> {
     for _ in 0..args.iterations {
         connection.settle(args.timeout).await?;
     }
-    Ok(began.elapsed() / args.iterations)
+    let mean = began.elapsed() / args.iterations;
+    Ok(Duration::from_micros(mean.as_micros() as u64))
 }

@@ -1,6 +1,6 @@
 //! Who we are, what the account uses and what it may use.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,8 @@ pub(super) async fn run(session: &mut Session, as_json: bool) -> Result<(), CliE
     let timeout = session.timeout();
     let began = Instant::now();
     session.connection.settle(timeout).await?;
-    let rtt = began.elapsed();
+    // In whole microseconds.
+    let rtt = Duration::from_micros(began.elapsed().as_micros() as u64);
     let user = user(session).await;
     let jetstream = session.ask("INFO", None).await;
     let server = session.connection.client.server_info();
@@ -106,7 +107,7 @@ fn usage(facts: &mut Facts, info: &Value) {
         ("Memory Per Stream", "memory_max_stream_bytes"),
     ] {
         let is_limited = limits[field].as_i64().is_some_and(|limit| limit > 0);
-        facts.add(name, if is_limited { byte_limit(&limits[field]) } else { "Unlimited".to_owned() });
+        facts.add(name, if is_limited { byte_limit(&limits[field]) } else { "unlimited".to_owned() });
     }
     facts.add("Streams", crate::output::limit(&limits["max_streams"]));
     facts.add("Consumers", crate::output::limit(&limits["max_consumers"]));

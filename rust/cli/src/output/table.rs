@@ -2,38 +2,83 @@
 
 use comfy_table::modifiers::UTF8_ROUND_CORNERS;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Cell, CellAlignment, ContentArrangement};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Width};
+
+/// Characters between the texts of two columns, and of a cell's padding.
+const BETWEEN: usize = 3;
+const PADDING: usize = 2;
 
 /// A titled table. Columns whose cells are all numbers stand to the right.
 pub(crate) struct Table {
     title: String,
-    table: comfy_table::Table,
+    header: Vec<String>,
+    rows: Vec<Vec<String>>,
 }
 
 impl Table {
     pub(crate) fn new(title: String, header: &[&str]) -> Self {
-        let mut table = comfy_table::Table::new();
-        table
-            .load_preset(UTF8_FULL_CONDENSED)
-            .apply_modifier(UTF8_ROUND_CORNERS)
-            .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_header(header);
-        Self { title, table }
+        let header = header.iter().map(|&name| name.to_owned()).collect();
+        Self { title, header, rows: Vec::new() }
     }
 
     /// Adds a row; cells are texts that a terminal can take.
     pub(crate) fn row(&mut self, cells: Vec<String>) {
-        self.table.add_row(cells.into_iter().map(|text| {
-            let is_number = text.starts_with(|c: char| c.is_ascii_digit()) && !text.contains(['-', ':']);
-            let alignment = if is_number { CellAlignment::Right } else { CellAlignment::Left };
-            Cell::new(text).set_alignment(alignment)
-        }));
+        self.rows.push(cells);
     }
 
-    /// The text, as wide as the terminal at most.
+    /// The text, as wide as the terminal at most: where it is narrow, columns without any text are left out, and others are
+    /// wrapped, but not within the words of the header if that can be avoided.
     pub(crate) fn render(&self) -> String {
-        format!("{}\n{}\n", self.title, self.table)
+        let mut table = comfy_table::Table::new();
+        table
+            .load_preset(UTF8_FULL_CONDENSED)
+            .apply_modifier(UTF8_ROUND_CORNERS)
+            .set_content_arrangement(ContentArrangement::Dynamic);
+        let room = table.width().map_or(usize::MAX, usize::from);
+        let columns = self.columns(room);
+        table.set_header(columns.iter().map(|&i| &self.header[i]));
+        for row in &self.rows {
+            table.add_row(columns.iter().map(|&i| {
+                let text = row.get(i).map(String::as_str).unwrap_or_default();
+                let is_number = text.starts_with(|c: char| c.is_ascii_digit()) && !text.contains(['-', ':']);
+                let alignment = if is_number { CellAlignment::Right } else { CellAlignment::Left };
+                Cell::new(text).set_alignment(alignment)
+            }));
+        }
+        let words: Vec<usize> = columns.iter().map(|&i| longest_word(&self.header[i])).collect();
+        if outer_width(&words) <= room {
+            for (column, word) in table.column_iter_mut().zip(words) {
+                let width = u16::try_from(word + PADDING).unwrap_or(u16::MAX);
+                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
+            }
+        }
+        format!("{}\n{table}\n", self.title)
     }
+
+    /// The columns that are shown.
+    fn columns(&self, room: usize) -> Vec<usize> {
+        let all: Vec<usize> = (0..self.header.len()).collect();
+        let width = |i: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(i)).chain([&self.header[i]]);
+            cells.map(|text| text.chars().count()).max().unwrap_or_default()
+        };
+        let widths: Vec<usize> = all.iter().map(|&i| width(i)).collect();
+        if self.rows.is_empty() || outer_width(&widths) <= room {
+            return all;
+        }
+        let has_text =
+            |i: &usize| self.rows.iter().any(|row| row.get(*i).is_some_and(|text| !text.is_empty()));
+        all.into_iter().filter(has_text).collect()
+    }
+}
+
+/// How wide a table is with columns of these widths.
+fn outer_width(widths: &[usize]) -> usize {
+    widths.iter().map(|width| width + BETWEEN).sum::<usize>() + 1
+}
+
+fn longest_word(text: &str) -> usize {
+    text.split_whitespace().map(|word| word.chars().count()).max().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -48,5 +93,16 @@ mod tests {
         let text = table.render();
         assert!(text.starts_with("Buckets\n╭"), "{text}");
         assert!(text.contains("│ A      ┆  1,000 │") && text.contains("│ LONGER ┆      5 │"), "{text}");
+    }
+
+    #[test]
+    fn columns_without_text_go_where_room_is_short() {
+        let mut table = Table::new(String::new(), &["Name", "Error", "Size"]);
+        table.row(vec!["A".to_owned(), String::new(), "5".to_owned()]);
+        assert_eq!(table.columns(80), [0, 1, 2]);
+        assert_eq!(table.columns(20), [0, 2]);
+        // A row that is shorter than the header is filled up.
+        table.row(vec!["B".to_owned()]);
+        assert!(table.render().contains("│ B "));
     }
 }

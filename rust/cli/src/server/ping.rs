@@ -15,6 +15,8 @@ use crate::output::{
 use crate::values::api_nanoseconds;
 
 const PING: &str = "$SYS.REQ.SERVER.PING";
+/// Characters of a server's id in a table.
+const SHORT: usize = 10;
 const VARIABLES: &str = "$SYS.REQ.SERVER.PING.VARZ";
 
 fn number(value: &Value) -> f64 {
@@ -42,7 +44,7 @@ pub(super) async fn list(args: &ListArgs) -> Result<(), CliError> {
         let (server, stats) = (&value["server"], &value["statsz"]);
         let is_jetstream = server["jetstream"] == true;
         table.row(vec![
-            text_or_empty(&server["name"]),
+            compact(server),
             text_or_empty(&server["cluster"]),
             text_or_empty(&server["host"]),
             text_or_empty(&server["ver"]),
@@ -64,6 +66,15 @@ pub(super) async fn list(args: &ListArgs) -> Result<(), CliError> {
         commas(sum("subscriptions")),
         bytes(sum("mem")),
     ))
+}
+
+/// The name of a server; one that is the long id of the server is cut.
+fn compact(server: &Value) -> String {
+    let name = text_or_empty(&server["name"]);
+    match server["name"] == server["id"] && name.len() > SHORT {
+        true => format!("{}...", name.chars().take(SHORT).collect::<String>()),
+        false => name,
+    }
 }
 
 fn sort(answers: &mut [Answer], order: Order) {
