@@ -344,7 +344,9 @@ class Rules:
     def put(self, connection: Connection, source: Pieces, name: str, facts: Mapping[str, Any]) -> Ops[ObjectInfo]:
         """Store what a source gives, chunk by chunk, then its description; what was there before goes last."""
         facts = dict(facts)
-        chunk_size = _rules.size(facts.pop("chunk_size", None) or CHUNK_SIZE, "chunk_size", 1, connection.max_payload)
+        asked = facts.pop("chunk_size", None)
+        usual = min(CHUNK_SIZE, connection.max_payload)
+        chunk_size = _rules.size(usual if asked is None else asked, "chunk_size", 1, connection.max_payload)
         _rules.header_block(facts.get("headers") or {})
         before = yield from self.find(connection, name)
         nuid = secrets.token_hex(11)

@@ -235,12 +235,19 @@ def test_names_that_break_the_rule(store: ObjectStore, name: Any) -> None:
             use()
 
 
-@pytest.mark.parametrize("size", [-1, 1.5, "1", (1 << 20) + 1])
+@pytest.mark.parametrize("size", [-1, 0, 1.5, "1", (1 << 20) + 1])
 def test_chunks_that_break_the_rule(store: ObjectStore, size: Any) -> None:
     with pytest.raises(RuleError, match="chunk_size can't be"):
         store.put("a", b"x", chunk_size=size)
     with pytest.raises(TypeError, match="nothing is said of an object by colour"):
         store.put("a", b"x", colour=size)  # type: ignore[call-arg]
+
+
+def test_chunks_are_no_longer_than_messages_may_be() -> None:
+    with Server("jetstream {domain: hub}", jetstream=True, max_payload=10_000) as server:
+        store = server.objects("SMALL")
+        assert store.put("a", DATA[:25_000]).chunks == 3
+        assert store.get("a") == DATA[:25_000]
 
 
 @pytest.mark.parametrize("headers", [{"a b": ""}, {"": "x"}, {"a:": "x"}, {"a": "x\r\nb: c"}, {"ä": "x"}])
