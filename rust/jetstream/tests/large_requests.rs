@@ -317,6 +317,38 @@ fn who_watches_the_api_is_told_of_large_requests_too() {
 }
 
 #[test]
+fn a_subject_of_megabytes_is_no_subject() {
+    let long = "a.".repeat(500_000) + "b";
+    let source = |source: Value| json!({"name": "T", "sources": [source]});
+    for config in [
+        json!({"name": "T", "subjects": [long]}),
+        json!({"name": "T", "subject_transform": {"src": long, "dest": "x"}}),
+        json!({"name": "T", "republish": {"src": ">", "dest": long}}),
+        json!({"name": "T", "mirror": {"name": "S", "filter_subject": long}}),
+        source(json!({"name": "S", "subject_transforms": [{"src": long, "dest": ""}]})),
+        source(json!({"name": "S", "external": {"api": "$JS.x.API", "deliver": long}})),
+    ] {
+        let mut world = World::new();
+        for path in ["STREAM.CREATE.T", "STREAM.UPDATE.S"] {
+            let answer = world.ask(path, config.to_string().as_bytes());
+            assert_eq!(answer["error"]["err_code"], 10_052, "{path} {}", answer["error"]);
+        }
+        let restore = json!({"config": config, "state": {"messages": 0}});
+        assert_eq!(
+            world.ask("STREAM.RESTORE.T", restore.to_string().as_bytes())["error"]["err_code"],
+            10_052
+        );
+    }
+    for field in ["filter_subject", "deliver_subject", "filter_subjects"] {
+        let mut config = json!({"durable_name": "D", "ack_policy": "explicit"});
+        config[field] = if field == "filter_subjects" { json!(["s.1", long]) } else { json!(long) };
+        let create = json!({"stream_name": "S", "config": config});
+        let answer = World::new().ask("CONSUMER.CREATE.S.D", create.to_string().as_bytes());
+        assert_eq!(answer["error"]["err_code"], 10_052, "{field} {}", answer["error"]);
+    }
+}
+
+#[test]
 fn an_error_shows_little_of_a_long_text() {
     let mut world = World::new();
     for payload in [json!({"x".repeat(1 << 20): 1}), json!({"retention": "x".repeat(1 << 20)})] {

@@ -49,7 +49,7 @@ impl Asked {
     pub(super) fn read(tokens: &[&str], payload: &[u8], strict: bool) -> Self {
         match *tokens {
             ["STREAM", "CREATE" | "UPDATE", _] => {
-                Self::Stream(StreamRequest::decode(payload, strict).map_err(ApiError::from))
+                Self::Stream(stream(StreamRequest::decode(payload, strict)))
             }
             ["STREAM", "INFO", _] => Self::Info(InfoRequest::decode(payload, strict)),
             ["STREAM", "NAMES" | "LIST"] => Self::List(ListRequest::decode(payload, strict)),
@@ -72,11 +72,34 @@ impl Asked {
             ["CONSUMER", "UNPIN", _, _] => Self::Group(GroupRequest::decode(payload)),
             ["CONSUMER", "RESET", _, _] => Self::Reset(ResetRequest::decode(payload)),
             ["CONSUMER", ref rest @ ..] if is_create(rest) => {
-                Self::Consumer(ConsumerRequest::decode(payload, strict).map_err(ApiError::from))
+                let asked = ConsumerRequest::decode(payload, strict).map_err(ApiError::from);
+                Self::Consumer(
+                    asked.and_then(|asked| within_len(asked.config.all_subjects()).map(|()| asked)),
+                )
             }
             _ => Self::Nothing,
         }
     }
+}
+
+/// A subject takes time and memory for each of its tokens, so that one of megabytes is no subject. nats-server has no limit, but no
+/// client can publish on one that is longer than a line of the protocol.
+const SUBJECT_LEN_MAX: usize = 16 << 10;
+
+fn within_len<'s>(mut subjects: impl Iterator<Item = &'s String>) -> Result<(), ApiError> {
+    match subjects.find(|subject| subject.len() > SUBJECT_LEN_MAX) {
+        None => Ok(()),
+        Some(long) => {
+            let text =
+                format!("a subject of {} bytes is too long: {SUBJECT_LEN_MAX} are possible", long.len());
+            Err(error::STREAM_INVALID_CONFIG.with("err", text))
+        }
+    }
+}
+
+fn stream(decoded: Result<StreamRequest, DecodeError>) -> Result<StreamRequest, ApiError> {
+    let asked = decoded?;
+    within_len(asked.config.all_subjects()).map(|()| asked)
 }
 
 fn not_empty(payload: &[u8]) -> Result<(), ApiError> {
@@ -106,7 +129,7 @@ fn read_restore(name: &str, payload: &[u8], strict: bool) -> Result<(StreamReque
     if config.get("name").and_then(Value::as_str).unwrap_or_default().is_empty() && config.is_object() {
         config["name"] = name.into();
     }
-    let request = StreamRequest::decode(config.to_string().as_bytes(), strict)?;
+    let request = stream(StreamRequest::decode(config.to_string().as_bytes(), strict))?;
     Ok((request, state_of(&body["state"])))
 }
 

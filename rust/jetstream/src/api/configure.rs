@@ -104,11 +104,13 @@ pub(super) struct Changes(Vec<InterestChange>);
 
 impl Changes {
     /// What ends and what begins.
-    fn between(before: Vec<InterestChange>, after: Vec<InterestChange>) -> Self {
-        let (old, new): (HashSet<_>, HashSet<_>) =
-            (before.iter().cloned().collect(), after.iter().cloned().collect());
-        let begun = after.into_iter().filter(|change| !old.contains(change));
-        let ended = before.into_iter().filter(|change| !new.contains(change));
+    fn between(before: &[InterestChange], after: &[InterestChange]) -> Self {
+        if before == after {
+            return Self::default();
+        }
+        let (old, new): (HashSet<_>, HashSet<_>) = (before.iter().collect(), after.iter().collect());
+        let begun = after.iter().filter(|change| !old.contains(change)).cloned();
+        let ended = before.iter().filter(|change| !new.contains(change)).cloned();
         Self(begun.chain(ended.map(|change| InterestChange { begins: false, ..change })).collect())
     }
 
@@ -377,7 +379,7 @@ impl<D: Disk> Engine<D> {
         self.check_limits(account, &config, Some(&old))?;
         let before = self.interests(group);
         self.reconfigure(group, config);
-        let changes = Changes::between(before, self.interests(group));
+        let changes = Changes::between(&before, &self.interests(group));
         let fields = fields(json!({"stream": name, "action": "modify"}));
         let subject = format!("$JS.EVENT.ADVISORY.STREAM.UPDATED.{name}");
         self.advise(account, &subject, "advisory.v1.stream_action", fields);

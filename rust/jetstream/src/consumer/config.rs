@@ -84,6 +84,11 @@ impl ConsumerConfig {
         !self.deliver_subject.is_empty()
     }
 
+    /// All subjects in it, whatever for.
+    pub(crate) fn all_subjects(&self) -> impl Iterator<Item = &String> {
+        [&self.filter_subject, &self.deliver_subject].into_iter().chain(&self.filter_subjects)
+    }
+
     /// The subjects that it wants, none for all.
     pub fn filters(&self) -> Vec<&str> {
         match self.filter_subject.as_str() {

@@ -72,6 +72,14 @@ impl StreamConfig {
     pub fn is_compressed(&self) -> bool {
         self.compression == Compression::S2
     }
+
+    /// All subjects in it, whatever for.
+    pub(crate) fn all_subjects(&self) -> impl Iterator<Item = &String> {
+        let transforms = self.subject_transform.iter().flat_map(|t| [&t.src, &t.dest]);
+        let republish = self.republish.iter().flat_map(|r| [&r.src, &r.dest]);
+        let feeds = self.mirror.iter().chain(&self.sources).flat_map(StreamSource::all_subjects);
+        self.subjects.iter().chain(transforms).chain(republish).chain(feeds)
+    }
 }
 
 /// How long messages are kept.
@@ -160,6 +168,16 @@ pub struct StreamSource {
     pub external: Option<External>,
     #[serde(skip_serializing_if = "is_default")]
     pub consumer: Option<SourceConsumer>,
+}
+
+impl StreamSource {
+    /// All subjects in it, and prefixes of some.
+    fn all_subjects(&self) -> impl Iterator<Item = &String> {
+        let transforms = self.subject_transforms.iter().flat_map(|t| [&t.src, &t.dest]);
+        let external = self.external.iter().flat_map(|external| [&external.api, &external.deliver]);
+        let deliver = self.consumer.iter().map(|consumer| &consumer.deliver_subject);
+        std::iter::once(&self.filter_subject).chain(transforms).chain(external).chain(deliver)
+    }
 }
 
 /// A stream that another account or domain holds.
