@@ -349,6 +349,24 @@ fn a_subject_of_megabytes_is_no_subject() {
 }
 
 #[test]
+fn more_of_a_configuration_than_is_possible_is_refused() {
+    let metadata: serde_json::Map<_, _> = (0..100_000).map(|n| (format!("key{n}"), "v".into())).collect();
+    let stream = json!({"name": "T", "metadata": metadata});
+    let answer = World::new().ask("STREAM.CREATE.T", stream.to_string().as_bytes());
+    assert_eq!(answer["error"]["err_code"], 10_052);
+    assert_eq!(answer["error"]["description"], "stream metadata exceeds maximum size of 131072 bytes");
+    let create = |field: &str, value: Value| {
+        let mut config = json!({"durable_name": "D", "ack_policy": "explicit", "max_deliver": -1});
+        config[field] = value;
+        let create = json!({"stream_name": "S", "config": config});
+        World::new().ask("CONSUMER.CREATE.S.D", create.to_string().as_bytes())
+    };
+    assert_eq!(create("metadata", metadata.into())["error"]["err_code"], 10_135);
+    assert_eq!(create("backoff", vec![1; 10_001].into())["error"]["err_code"], 10_052);
+    assert_eq!(create("backoff", vec![1; 10_000].into())["error"], Value::Null);
+}
+
+#[test]
 fn an_error_shows_little_of_a_long_text() {
     let mut world = World::new();
     for payload in [json!({"x".repeat(1 << 20): 1}), json!({"retention": "x".repeat(1 << 20)})] {

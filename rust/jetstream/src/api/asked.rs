@@ -1,5 +1,7 @@
 //! What a request says: its body, read by the type that its subject asks for.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::is_create;
@@ -11,7 +13,7 @@ use crate::consumer::{ConsumerRequest, PullRequest};
 use crate::engine::SnapshotRequest;
 use crate::error::{self, ApiError};
 use crate::json::{DecodeError, parse};
-use crate::stream::StreamRequest;
+use crate::stream::{METADATA_LEN_MAX, StreamRequest};
 
 /// What a request says, or why it can't be read.
 #[derive(Debug)]
@@ -72,10 +74,7 @@ impl Asked {
             ["CONSUMER", "UNPIN", _, _] => Self::Group(GroupRequest::decode(payload)),
             ["CONSUMER", "RESET", _, _] => Self::Reset(ResetRequest::decode(payload)),
             ["CONSUMER", ref rest @ ..] if is_create(rest) => {
-                let asked = ConsumerRequest::decode(payload, strict).map_err(ApiError::from);
-                Self::Consumer(
-                    asked.and_then(|asked| within_len(asked.config.all_subjects()).map(|()| asked)),
-                )
+                Self::Consumer(consumer(ConsumerRequest::decode(payload, strict)))
             }
             _ => Self::Nothing,
         }
@@ -98,8 +97,33 @@ fn within_len<'s>(mut subjects: impl Iterator<Item = &'s String>) -> Result<(), 
 }
 
 fn stream(decoded: Result<StreamRequest, DecodeError>) -> Result<StreamRequest, ApiError> {
-    let asked = decoded?;
+    let mut asked = decoded?;
+    shorten(&mut asked.config.metadata);
     within_len(asked.config.all_subjects()).map(|()| asked)
+}
+
+/// Delays between deliveries that a consumer may have; nats-server has no limit.
+const BACKOFFS_MAX: usize = 10_000;
+
+fn consumer(decoded: Result<ConsumerRequest, DecodeError>) -> Result<ConsumerRequest, ApiError> {
+    let mut asked = decoded?;
+    shorten(&mut asked.config.metadata);
+    let backoffs = asked.config.backoff.len();
+    if backoffs > BACKOFFS_MAX {
+        let text = format!("{backoffs} values of backoff are too many: {BACKOFFS_MAX} are possible");
+        return Err(error::STREAM_INVALID_CONFIG.with("err", text));
+    }
+    within_len(asked.config.all_subjects()).map(|()| asked)
+}
+
+/// Keeps as much of metadata that is too long as says so.
+fn shorten(metadata: &mut BTreeMap<String, String>) {
+    let mut len = 0;
+    metadata.retain(|key, value| {
+        let stays = len <= METADATA_LEN_MAX;
+        len += key.len() + value.len();
+        stays
+    });
 }
 
 fn not_empty(payload: &[u8]) -> Result<(), ApiError> {

@@ -280,15 +280,19 @@ impl<D: Disk> Engine<D> {
     fn check_config(&mut self, account: u32, configure: &mut Configure) -> Result<Option<Answer>, ApiError> {
         let Stage::Meet(meetings) = &configure.stage else { return Ok(None) };
         let origins = AccountStreams { engine: self, account };
-        let (config, window) = (std::mem::take(&mut configure.config), self.options.duplicate_window_max);
-        configure.config = check_with(config, configure.pedantic, window, &origins, meetings)?;
+        let window = self.options.duplicate_window_max;
+        // Where it stays: it may be large, and is given up elsewhere.
+        check_with(&mut configure.config, configure.pedantic, window, &origins, meetings)?;
         configure.is_named()?;
         let config = &mut configure.config;
         // Marks of our own are not for clients: one says that a stream may be dropped.
         let is_own = |key: &str| key == VERSION_KEY || key == LEVEL_KEY || key.starts_with("_stonechat.");
         config.metadata.retain(|key, _| !is_own(key));
         config.metadata.insert(REQUIRED_KEY.to_owned(), required_level(config).to_string());
-        configure.stage = Stage::Overlap(OverlapSearch::default());
+        let met = std::mem::replace(&mut configure.stage, Stage::Overlap(OverlapSearch::default()));
+        if configure.is_large {
+            self.requests.asides.give_up(met);
+        }
         Ok(None)
     }
 

@@ -237,7 +237,19 @@ impl<D: Disk> Engine<D> {
 
     /// The number of the consumer; `None` if it is to be created, and has to be looked where it begins.
     fn try_create_consumer(&mut self, account: u32, consume: &mut Consume) -> Result<Option<u32>, ApiError> {
-        let mut request = consume.asked.clone();
+        let mut request = std::mem::take(&mut consume.asked);
+        let result = self.try_create_asked(account, consume, &mut request);
+        // It may be large, and is given up elsewhere; or it is looked at once more.
+        consume.asked = request;
+        result
+    }
+
+    fn try_create_asked(
+        &mut self,
+        account: u32,
+        consume: &mut Consume,
+        request: &mut ConsumerRequest,
+    ) -> Result<Option<u32>, ApiError> {
         let config = &mut request.config;
         let tokens: Vec<&str> = consume.tokens.iter().map(String::as_str).collect();
         let (form, stream, name, filter) = match tokens[..] {
@@ -290,10 +302,11 @@ impl<D: Disk> Engine<D> {
         &mut self,
         account: u32,
         group: u32,
-        request: ConsumerRequest,
+        request: &mut ConsumerRequest,
         consume: &mut Consume,
     ) -> Result<Option<u32>, ApiError> {
-        let ConsumerRequest { mut config, action, pedantic, .. } = request;
+        let ConsumerRequest { config, action, pedantic, .. } = request;
+        let (action, pedantic) = (*action, *pedantic);
         let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
         let limits = self.accounts.get(account as usize).and_then(|a| a.limits).unwrap_or_default();
         let stream_config = stream.core.config();
@@ -303,13 +316,13 @@ impl<D: Disk> Engine<D> {
             server_max_ack_pending: self.options.max_ack_pending,
             server_max_batch: self.options.max_request_batch,
         };
-        set_defaults(&mut config, &context, pedantic)?;
-        check_with(&config, &context, &consume.meetings)?;
+        set_defaults(config, &context, pedantic)?;
+        check_with(config, &context, &consume.meetings)?;
         let is_shared = consume.uniqueness.is_shared;
         let name = if config.durable.is_empty() { config.name.clone() } else { config.durable.clone() };
         let is_queue = stream_config.retention == Retention::Workqueue;
         if let Some(id) = self.find_consumer(group, &name).filter(|_| !name.is_empty()) {
-            return self.update_consumer(id, config, action, is_queue && is_shared).map(Some);
+            return self.update_consumer(id, std::mem::take(config), action, is_queue && is_shared).map(Some);
         }
         if action == Action::Update {
             return Err(error::CONSUMER_DOES_NOT_EXIST.error());
@@ -347,13 +360,13 @@ impl<D: Disk> Engine<D> {
         if let Some(refusal) = &self.refuses {
             return Err(refusal.clone());
         }
-        let Some(start) = self.start_of(group, &config, &mut consume.start) else { return Ok(None) };
+        let Some(start) = self.start_of(group, config, &mut consume.start) else { return Ok(None) };
         let name = if name.is_empty() { self.new_consumer_name(group) } else { name };
         if config.durable.is_empty() {
             config.name.clone_from(&name);
         }
         let is_paused = config.pause_until.is_some_and(|until| until > self.now);
-        let id = self.create_consumer_at(group, &name, config, start);
+        let id = self.create_consumer_at(group, &name, std::mem::take(config), start);
         self.advise_action(id, "CREATED", "create");
         if is_paused {
             self.advise_pause(id);

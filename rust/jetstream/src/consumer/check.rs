@@ -5,7 +5,7 @@ use stonechat_subject::{has_wildcard, is_subset, is_valid_literal, is_valid_subj
 use super::config::{AckPolicy, ConsumerConfig, DeliverPolicy, PriorityPolicy};
 use crate::error::{self, ApiError};
 use crate::meetings::FilterMeetings;
-use crate::stream::{Retention, StreamConfig};
+use crate::stream::{METADATA_LEN_MAX, Retention, StreamConfig};
 
 /// How long the server waits for an acknowledgement unless it is told.
 const ACK_WAIT: i64 = 30_000_000_000;
@@ -19,7 +19,6 @@ const PINNED: i64 = 120_000_000_000;
 const FLOW_CONTROL_HEARTBEAT: i64 = 1_000_000_000;
 const MILLISECOND: i64 = 1_000_000;
 const DESCRIPTION_LEN_MAX: usize = 4096;
-const METADATA_LEN_MAX: usize = 128 << 10;
 
 /// What a configuration is checked against.
 #[derive(Debug, Clone, Copy)]

@@ -12,7 +12,8 @@ use crate::meetings::Meetings;
 
 const NAME_LEN_MAX: usize = 255;
 const DESCRIPTION_LEN_MAX: usize = 4096;
-const METADATA_LEN_MAX: usize = 128 << 10;
+/// Bytes of metadata, of streams and of consumers.
+pub(crate) const METADATA_LEN_MAX: usize = 128 << 10;
 const REPLICAS_MAX: i64 = 5;
 const SECOND: i64 = 1_000_000_000;
 /// The shortest age and duplicate window.
@@ -45,18 +46,19 @@ pub fn check(
     origins: &dyn Origins,
 ) -> Result<StreamConfig, ApiError> {
     let meetings = Meetings::of(&config, origins);
-    check_with(config, pedantic, duplicate_window_max, origins, &meetings)
+    let mut config = config;
+    check_with(&mut config, pedantic, duplicate_window_max, origins, &meetings)?;
+    Ok(config)
 }
 
 /// The same, where it is known which of its subjects meet.
 pub(crate) fn check_with(
-    mut config: StreamConfig,
+    c: &mut StreamConfig,
     pedantic: bool,
     duplicate_window_max: i64,
     origins: &dyn Origins,
     meetings: &Meetings,
-) -> Result<StreamConfig, ApiError> {
-    let c = &mut config;
+) -> Result<(), ApiError> {
     check_texts(c)?;
     fill_limits(c, pedantic)?;
     check_times(c, pedantic, duplicate_window_max)?;
@@ -76,7 +78,7 @@ pub(crate) fn check_with(
     if c.placement.as_ref().is_some_and(|p| !p.preferred.is_empty()) {
         return invalid("preferred server not permitted in placement");
     }
-    Ok(config)
+    Ok(())
 }
 
 fn invalid<T>(text: impl std::fmt::Display) -> Result<T, ApiError> {

@@ -17,7 +17,7 @@ mod ttl;
 mod update;
 
 pub use self::core::{Publish, Removed, StreamCore, Verdict};
-pub(crate) use check::check_with;
+pub(crate) use check::{METADATA_LEN_MAX, check_with};
 pub use check::{Origins, check};
 pub use config::{
     Compression, ConsumerLimits, Discard, External, PersistMode, Placement, Republish, Retention,
