@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
 use stonechat_jetstream::engine::{Durability, Engine, Interest};
 use stonechat_jetstream::stream::Publish;
+use stonechat_store::disk::Disk;
 use stonechat_store::disk::sim::{Random, SimDisk};
 use support::Store;
 
@@ -658,6 +659,13 @@ fn a_disk_without_room_refuses_changes_as_a_whole() {
             let answer = world.ask(path, &payload);
             assert_eq!(answer["error"]["err_code"], 10_047, "seed {seed}: {path} {answer}");
         }
+        // A long one takes no room for the time when it is looked at.
+        let files = store.log.names().expect("names");
+        for n in 1..10 {
+            let config = json!({"name": "U", "description": "x".repeat(n * 50_000)});
+            assert_eq!(world.ask("STREAM.CREATE.U", &config)["error"]["err_code"], 10_047, "seed {seed}");
+        }
+        assert_eq!(store.log.names().expect("names"), files, "seed {seed}");
         let (asked, before) = (world.consumers.clone(), world.refused);
         for (name, id) in world.ids.clone() {
             for (sequence, reply) in &asked[&name].open {

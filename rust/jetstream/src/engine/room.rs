@@ -20,6 +20,9 @@ const MARGIN_OF_REMOVALS: u64 = 8 << 10;
 const MARGIN_SHARE: u64 = 8;
 const MARGIN_OF_REMOVALS_SHARE: u64 = 64;
 
+/// Bytes that a change takes beforehand on a full disk, at most; for a longer one the disk must have them free.
+const ROOM_TAKEN_MAX: u64 = 128 << 10;
+
 /// What a checkpoint changes in the catalogue.
 pub(super) type Changes = Vec<(u64, Option<Vec<u8>>)>;
 
@@ -94,8 +97,8 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Whether the log has room for a change of `len` bytes that is to be answered; reserves are given up for it. If not, the change is
-    /// refused before any of it is done, so that no answer waits for room. `frees_room`: the change removes something.
+    /// Whether the log has room for a change of `len` bytes that is to be answered; on a full disk, reserves are given up for it. If not,
+    /// the change is refused before any of it is done, so that no answer waits for room. `frees_room`: the change removes something.
     pub(crate) fn check_change(&mut self, frees_room: bool, len: usize) -> Result<(), ApiError> {
         if let Some(refusal) = self.refuses.as_ref().filter(|_| !self.lacks_room()) {
             return Err(refusal.clone());
@@ -105,11 +108,22 @@ impl<D: Disk> Engine<D> {
             true => MARGIN_OF_REMOVALS.min(file_len / MARGIN_OF_REMOVALS_SHARE),
             false => MARGIN.min(file_len / MARGIN_SHARE),
         };
-        match with_reserve(&mut self.log, |log| log.make_room((RECORD_OVERHEAD + len) as u64 + margin)) {
-            Err(wal::Error::Full { .. }) => {
-                self.disk_full();
-                Err(error::STORAGE_RESOURCES_EXCEEDED.error())
+        let needed = (RECORD_OVERHEAD + len) as u64 + margin;
+        let is_short = needed <= ROOM_TAKEN_MAX;
+        if self.refuses.is_none() {
+            match self.log.check_room(needed) {
+                Ok(()) => return Ok(()),
+                // One long request is no reason to refuse the rest.
+                Err(_) if !is_short => return Err(error::STORAGE_RESOURCES_EXCEEDED.error()),
+                Err(_) => self.disk_full(),
             }
+        }
+        let checked = with_reserve(&mut self.log, |log| match is_short {
+            true => log.make_room(needed),
+            false => log.check_room(needed),
+        });
+        match checked {
+            Err(wal::Error::Full { .. }) => Err(error::STORAGE_RESOURCES_EXCEEDED.error()),
             // Another failure comes again when the log is written.
             _ => Ok(()),
         }

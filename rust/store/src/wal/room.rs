@@ -7,7 +7,7 @@
 use std::io::ErrorKind;
 
 use super::file::{self, LogFile};
-use super::{Error, Log, RESERVE_LEN, note};
+use super::{Error, Fill, Log, RESERVE_LEN, note};
 use crate::disk::{Disk, DiskFile, is_full};
 
 /// The file that holds nothing.
@@ -56,6 +56,18 @@ impl<D: Disk> Log<D> {
         let spare = self.create_file(needed_len)?;
         self.spares.push(spare);
         Ok(())
+    }
+
+    /// Looks whether records of `len` bytes more would find room, and takes none.
+    pub fn check_room(&self, len: u64) -> Result<(), Error> {
+        let needed = self.gathered.len() as u64 + len;
+        let needed_len = needed + file::HEADER_LEN;
+        let left = self.files.back().map_or(0, |f| f.room_end().saturating_sub(self.end));
+        let fits = needed <= left
+            || self.spares.iter().any(|spare| spare.len >= needed_len)
+            || self.options.fill == Fill::Sparse
+            || self.disk.free().is_none_or(|free| free >= needed_len);
+        if fits { Ok(()) } else { Err(Error::Full { file: file::name(self.next_number) }) }
     }
 
     /// Whether the disk has room for more than what is reserved, so that writing may go on after the disk was full.
