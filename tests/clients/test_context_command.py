@@ -1,4 +1,4 @@
-"""`stonechat context`, `account`, `rtt`, `errors` and `completion` beside the `nats` tool."""
+"""`stonechat context`, `account`, `counter`, `rtt`, `errors` and `completion` beside the `nats` tool."""
 
 from __future__ import annotations
 
@@ -75,6 +75,35 @@ SCENARIOS = {
         "context edit two",
         "context",
         "ctx nonsense",
+    ],
+    "counters": [
+        "stream add C --subjects c.> --allow-counter --defaults",
+        "stream add P --subjects p.> --defaults",
+        "counter get c.a",
+        "counter increment c.a 5",
+        "counter incr c.a 99999999999999999999999999999",
+        "counter inc c.b -- -3",
+        "counter decrement c.a 2",
+        "counter dec c.b 1",
+        "counter get c.a",
+        "counter g c.b",
+        "counter get c.b --stream C",
+        "counter view c.a",
+        "counter v c.b",
+        "counter list c.*",
+        "counter ls --stream C",
+        "counter list --json c.a",
+        "counter list c.nothing",
+        "counter list",
+        "counter increment c.a many",
+        "counter increment c.a 1.5",
+        "counter increment p.x 1",
+        "counter increment nobody.listens 1",
+        "counter get p.x",
+        "counter get nobody.listens",
+        "counter get c.a --stream nothing",
+        "counter",
+        "ctr nonsense",
     ],
     "accounts": [
         "stream add A --subjects a --defaults",
@@ -195,6 +224,17 @@ def test_a_context_is_edited_in_an_editor(command: Path, server: ServerProcess) 
     assert b"Description: after" in done.stdout, done.stderr
     failed = execute(command, "context edit edited", server, environment={"EDITOR": "false"})
     assert failed.returncode == 1
+
+
+def test_counters_count(command: Path, server: ServerProcess) -> None:
+    """Numbers of any size, up and down; as JSON too."""
+    assert execute(command, "stream add C --subjects c.> --allow-counter --defaults", server).returncode == 0
+    big = "123456789012345678901234567891"
+    assert execute(command, f"counter incr c.a {big}", server).stdout.decode() == f"{big}\n"
+    assert lines(command, "counter decr c.a 1 --json", server) == [{"subject": "c.a", "value": big[:-1] + "0"}]
+    [view] = lines(command, "counter view c.a --json", server)
+    assert view["increment"] == "-1"
+    assert lines(command, "counter ls c.* --json", server) == [{"subject": "c.a"}]
 
 
 def test_what_is_told_as_json(command: Path, server: ServerProcess) -> None:

@@ -13,6 +13,7 @@ use crate::account::AccountArgs;
 use crate::completion::CompletionArgs;
 use crate::consumer::ConsumerArgs;
 use crate::context::ContextArgs;
+use crate::counter::CounterArgs;
 use crate::error::CliError;
 use crate::errors::ErrorsArgs;
 use crate::kv::KvArgs;
@@ -111,6 +112,9 @@ pub(crate) enum Command {
     /// Consumers of streams: make, look at, edit and pause them, and fetch their messages
     #[command(visible_aliases = ["con", "c"], alias = "obs")]
     Consumer(Box<ConsumerArgs>),
+    /// Counters: count up and down, and read them
+    #[command(visible_alias = "ctr")]
+    Counter(Box<CounterArgs>),
     /// The account that we are in, and backups of all its streams
     #[command(visible_alias = "a")]
     Account(Box<AccountArgs>),

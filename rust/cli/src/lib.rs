@@ -12,6 +12,7 @@ mod connection;
 mod console;
 mod consumer;
 mod context;
+mod counter;
 mod error;
 mod errors;
 mod interrupt;
@@ -66,6 +67,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
         Command::Kv(args) => block_on(kv::run(*args)),
         Command::Object(args) => block_on(object::run(*args)),
         Command::Account(args) => block_on(account::run(*args)),
+        Command::Counter(args) => block_on(counter::run(*args)),
         Command::Context(args) => block_on(context::run(*args)),
         Command::Rtt(args) => block_on(rtt::run(*args)),
         Command::Errors(args) => errors::run(&args),
