@@ -269,6 +269,54 @@ def _times() -> list[Step]:
     return steps
 
 
+def _bucket_times(storage: str) -> list[Step]:
+    """Keys and buckets with a time to live or none; markers from the start, later, or never; all of it watched."""
+    one_s = 1_000_000_000
+    purge = {"KV_Operation": "PURGE", "Nats_Rollup": "sub"}
+    operations: dict[str, list[dict[str, str]]] = {
+        "put": [{}], "put ttl": [{"Nats_TTL": "1s"}], "put ttl, put": [{"Nats_TTL": "1s"}, {}],
+        "put, del": [{}, {"KV_Operation": "DEL"}], "put, del ttl": [{}, {"KV_Operation": "DEL", "Nats_TTL": "1s"}],
+        "put, purge": [{}, purge], "put, purge ttl": [{}, {**purge, "Nats_TTL": "1s"}],
+        "put, put ttl": [{}, {"Nats_TTL": "1s"}], "put never": [{"Nats_TTL": "never"}],
+        "purge ttl": [{**purge, "Nats_TTL": "1s"}], "del": [{"KV_Operation": "DEL"}],
+    }  # fmt: skip
+    begin: list[Step] = []
+    end: list[Step] = []
+    for age in (0, 2 * one_s):
+        for marker in ("none", "given", "later"):
+            for history in (1, 5):
+                for case in operations.values():
+                    number = len(begin)
+                    name, subject = f"KV_{number}", f"$KV.{number}.key"
+                    config = {
+                        "subjects": [f"$KV.{number}.>"], "storage": storage, "max_age": age, "allow_msg_ttl": True,
+                        "max_msgs_per_subject": history, "allow_rollup_hdrs": True, "deny_delete": True,
+                        "allow_direct": True, "discard": "new",
+                    }  # fmt: skip
+                    marked = {**config, "subject_delete_marker_ttl": one_s}
+                    watch = {"deliver_subject": f"d.{number}", "ack_policy": "none", "name": "W"}
+                    begin += [
+                        create(name, **(marked if marker == "given" else config)),
+                        Listen(f"d.{number}"),
+                        api(f"CONSUMER.CREATE.{name}.W", {"stream_name": name, "config": watch}),
+                        *[publish(subject, "" if "KV_Operation" in headers else "x", **headers) for headers in case],
+                    ]
+                    if marker == "later":
+                        begin.append(api(f"STREAM.UPDATE.{name}", {"name": name, **marked}))
+                    told = [
+                        api(f"STREAM.INFO.{name}", {"subjects_filter": ">"}),
+                        Ask(f"$JS.API.DIRECT.GET.{name}.{subject}"),
+                    ]
+                    end += [*told, api(f"STREAM.DELETE.{name}")]
+    # Longer than anything above lasts.
+    wait = [
+        create("WAIT", subjects=["w"], max_age=5 * one_s),
+        publish("w"),
+        Until("$JS.API.STREAM.INFO.WAIT", "state.messages", 0),
+    ]
+    return [*begin, *wait, *end, api("STREAM.DELETE.WAIT")]
+
+
 def _recorded(storage: str) -> dict[str, list[Step]]:
     scripts = {}
     for number, scenario in enumerate(json.loads(_RECORDED.read_text())):
@@ -666,6 +714,8 @@ SCRIPTS: dict[str, list[Step]] = {
     "advisories": _advisories(),
     "republish": _republish(),
     "times": _times(),
+    "bucket-times-file": _bucket_times("file"),
+    "bucket-times-memory": _bucket_times("memory"),
     **_recorded("file"),
     **_recorded("memory"),
 }

@@ -1,5 +1,6 @@
 //! What goes because its time is over.
 
+use hashbrown::HashMap;
 use stonechat_store::messages::{Messages, Progress};
 
 use super::core::StreamCore;
@@ -112,13 +113,19 @@ impl<M: Messages> StreamCore<M> {
         None
     }
 
-    /// Subjects that lose their last message.
+    /// Subjects of which nothing is left. An older message without an end of its own may be left, and counts again then.
     fn find_markers(&self, expiry: &mut Expiry) {
         let mut buffer = Vec::new();
+        // How many go on subjects that have several.
+        let mut going: HashMap<Vec<u8>, u64> = HashMap::new();
         for sequence in &expiry.remove {
             let Ok(Some(message)) = self.messages.read(*sequence, &mut buffer) else { continue };
-            let is_last = self.messages.subject(message.subject).is_some_and(|known| known.last == *sequence);
-            if is_last && !is_marker(message.headers) {
+            let Some(known) = self.messages.subject(message.subject) else { continue };
+            let gone = match known.count {
+                1 => 1,
+                _ => *going.entry_ref(message.subject).and_modify(|gone| *gone += 1).or_insert(1),
+            };
+            if gone == known.count && !is_marker(message.headers) {
                 expiry.markers.push(message.subject.to_vec());
             }
         }
@@ -235,6 +242,25 @@ mod tests {
             let expiry = core.expire(3 * SECOND, 100);
             assert_eq!((expiry.remove.len(), expiry.markers.len()), (1, expected), "{header}");
         }
+    }
+
+    #[test]
+    fn a_subject_with_older_messages_gets_no_marker() {
+        let mut core = stream(r#"{"name":"S","subject_delete_marker_ttl":1000000000,"allow_msg_ttl":true}"#);
+        for ttl in ["", "1s", "3s", "3s"] {
+            append(&mut core, SECOND, ttl);
+        }
+        let mut markers_at = |seconds: i64| {
+            let expiry = core.expire(seconds * SECOND, 100);
+            core.apply(&Entry::Remove { sequences: &expiry.remove }).expect("removed");
+            (expiry.remove, expiry.markers.len())
+        };
+        assert_eq!(markers_at(3), (vec![2], 0));
+        assert_eq!(markers_at(5), (vec![3, 4], 0), "the first one stays");
+        core.apply(&Entry::Remove { sequences: &[1] }).expect("removed");
+        (0..3).for_each(|_| append(&mut core, 6 * SECOND, "1s"));
+        let expiry = core.expire(8 * SECOND, 100);
+        assert_eq!((expiry.remove, expiry.markers), (vec![5, 6, 7], vec![b"s".to_vec()]), "all of them");
     }
 
     #[test]
