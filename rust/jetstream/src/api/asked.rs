@@ -46,6 +46,10 @@ pub(super) enum Asked {
     Delay(Option<Option<i64>>),
 }
 
+/// Types of requests as Go names them, within their package and outside.
+const NAMES: (&str, &str) = ("JSApiStreamNamesRequest", "server.JSApiStreamNamesRequest");
+const LIST: (&str, &str) = ("JSApiStreamListRequest", "server.JSApiStreamListRequest");
+
 impl Asked {
     /// Reads the body of a request of the API; `tokens` are those of its subject.
     pub(super) fn read(tokens: &[&str], payload: &[u8], strict: bool) -> Self {
@@ -54,7 +58,8 @@ impl Asked {
                 Self::Stream(stream(StreamRequest::decode(payload, strict)))
             }
             ["STREAM", "INFO", _] => Self::Info(InfoRequest::decode(payload, strict)),
-            ["STREAM", "NAMES" | "LIST"] => Self::List(ListRequest::decode(payload, strict)),
+            ["STREAM", "NAMES"] => Self::List(ListRequest::decode(payload, NAMES, strict)),
+            ["STREAM", "LIST"] => Self::List(ListRequest::decode(payload, LIST, strict)),
             ["STREAM", "DELETE", _] => Self::Empty(is_empty(payload)),
             ["STREAM", "PURGE", _] => Self::Purge(PurgeRequest::decode(payload, strict)),
             ["STREAM", "MSG", "GET", _] => {

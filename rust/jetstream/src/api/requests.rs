@@ -1,7 +1,7 @@
 //! What requests say.
 
 use crate::error::{self, ApiError};
-use crate::json::{DecodeError, Field, parse};
+use crate::json::{DecodeError, Field, parse, parse_whole};
 use crate::time::decode as time;
 
 /// Reads an object with `set`, which answers false for a name that it does not know.
@@ -83,24 +83,23 @@ pub(super) struct ListRequest {
 }
 
 impl ListRequest {
-    pub(super) fn decode(payload: &[u8], strict: bool) -> Result<Self, ApiError> {
+    /// `types`: the request's, as Go names it within its package and outside.
+    pub(super) fn decode(
+        payload: &[u8],
+        types: (&'static str, &'static str),
+        strict: bool,
+    ) -> Result<Self, ApiError> {
         if !is_json(payload) {
             return Ok(Self::default());
         }
-        decode(
-            payload,
-            "JSApiStreamNamesRequest",
-            "server.JSApiStreamNamesRequest",
-            strict,
-            |r: &mut Self, name, f| {
-                match name {
-                    "offset" => r.offset = f.integer("int")?,
-                    "subject" => r.subject = f.string()?,
-                    _ => return Ok(false),
-                }
-                Ok(true)
-            },
-        )
+        decode(payload, types.0, types.1, strict, |r: &mut Self, name, f| {
+            match name {
+                "offset" => r.offset = f.integer("int")?,
+                "subject" => r.subject = f.string()?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })
     }
 }
 
@@ -150,16 +149,15 @@ pub(super) struct GroupRequest {
 
 impl GroupRequest {
     pub(super) fn decode(payload: &[u8]) -> Result<Self, ApiError> {
-        if is_blank(payload) {
-            return Err(error::INVALID_JSON.with("err", "unexpected end of JSON input"));
-        }
-        let name = "server.JSApiConsumerUnpinRequest";
-        decode(payload, "JSApiConsumerUnpinRequest", name, false, |r: &mut Self, name, f| {
-            if name == "group" {
-                r.group = f.string()?;
+        let document = parse_whole(payload)?;
+        let mut asked = Self::default();
+        let root = Field::root(document.root(), "JSApiConsumerUnpinRequest");
+        for (name, field) in root.request("server.JSApiConsumerUnpinRequest")? {
+            if name.to_lowercase() == "group" {
+                asked.group = field.string()?;
             }
-            Ok(name == "group")
-        })
+        }
+        Ok(asked)
     }
 }
 
@@ -179,10 +177,6 @@ impl ResetRequest {
             Ok(name == "seq")
         })
     }
-}
-
-fn is_blank(payload: &[u8]) -> bool {
-    payload.trim_ascii().is_empty()
 }
 
 #[derive(Debug, Default)]

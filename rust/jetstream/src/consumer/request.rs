@@ -1,6 +1,6 @@
 //! What a pull request asks for, and a negative acknowledgement.
 
-use crate::json::{DecodeError, Field, parse};
+use crate::json::{DecodeError, Field, parse, parse_whole};
 use crate::stream::go_duration;
 
 /// Who asks, among the clients of a priority group (ADR-42).
@@ -44,15 +44,7 @@ impl PullRequest {
 
     fn decode_object(text: &[u8]) -> Result<Self, DecodeError> {
         let (mut request, mut group) = (Self::default(), Group::default());
-        // This one is read by Go's older decoder, which has other words.
-        let cut_off = || DecodeError::Other("unexpected end of JSON input".to_owned());
-        let (document, end) = match parse(text, 0) {
-            Err(e) if e.to_string() == "unexpected EOF" => return Err(cut_off()),
-            other => other?.ok_or_else(cut_off)?,
-        };
-        if !text.get(end..).is_some_and(|rest| rest.trim_ascii().is_empty()) {
-            return Err(DecodeError::Other("invalid character after top-level value".to_owned()));
-        }
+        let document = parse_whole(text)?;
         let root = Field::root(document.root(), "");
         for (name, f) in root.request("server.JSApiConsumerGetNextRequest")? {
             match name.to_lowercase().as_str() {

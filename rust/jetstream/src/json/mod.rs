@@ -8,7 +8,7 @@ mod parse;
 mod quote;
 
 pub use decode::{DecodeError, Field, Fields, Path};
-pub use parse::{SyntaxError, parse};
+pub use parse::{SyntaxError, parse, parse_whole};
 
 use std::borrow::Cow;
 

@@ -3,7 +3,7 @@
 use stonechat_store::visits;
 
 use super::quote::go_character;
-use super::{Document, Kind, Node};
+use super::{DecodeError, Document, Kind, Node};
 
 /// How deep values may be nested.
 const DEPTH_MAX: usize = 10_000;
@@ -46,6 +46,26 @@ pub fn parse(text: &[u8], from: usize) -> Result<Option<(Document<'_>, usize)>, 
     }
     parser.run()?;
     Ok(Some((Document { text, nodes: parser.nodes }, parser.at)))
+}
+
+/// Reads a text that is one value, as Go's older decoder does: its errors tell no place.
+pub fn parse_whole(text: &[u8]) -> Result<Document<'_>, DecodeError> {
+    let cut_off = || DecodeError::Other("unexpected end of JSON input".to_owned());
+    let (document, end) = match parse(text, 0) {
+        Ok(read) => read.ok_or_else(cut_off)?,
+        Err(e) if e == SyntaxError::eof() => return Err(cut_off()),
+        Err(SyntaxError(text)) => {
+            let place = text.rfind(" at offset ").unwrap_or(text.len());
+            return Err(DecodeError::Other(text[..place].to_owned()));
+        }
+    };
+    match text.get(end..).unwrap_or_default().trim_ascii() {
+        [] => Ok(document),
+        rest => {
+            let (shown, _) = go_character(rest);
+            Err(DecodeError::Other(format!("invalid character {shown} after top-level value")))
+        }
+    }
 }
 
 struct Parser<'t> {
