@@ -309,7 +309,7 @@ def _bucket_times(storage: str) -> list[Step]:
                     ]
                     end += [*told, api(f"STREAM.DELETE.{name}")]
     # Longer than anything above lasts.
-    wait = [
+    wait: list[Step] = [
         create("WAIT", subjects=["w"], max_age=5 * one_s),
         publish("w"),
         Until("$JS.API.STREAM.INFO.WAIT", "state.messages", 0),
