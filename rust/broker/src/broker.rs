@@ -183,7 +183,7 @@ impl Broker {
 
     /// What services are told of this server.
     pub(crate) fn info_context(&self) -> InfoContext {
-        InfoContext { server_id: self.info.read().server_id.clone(), format_time: self.format_time }
+        InfoContext { server_name: self.info.read().server_name.clone(), format_time: self.format_time }
     }
 
     /// All accounts.

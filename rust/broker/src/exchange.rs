@@ -323,7 +323,7 @@ fn memchr_crlf(bytes: &[u8]) -> Option<usize> {
 
 /// What of the server goes into the word on who asks.
 pub(crate) struct InfoContext {
-    pub(crate) server_id: String,
+    pub(crate) server_name: String,
     pub(crate) format_time: fn(std::time::SystemTime) -> String,
 }
 
@@ -349,7 +349,7 @@ fn info(client: &Client, account: &Account, share: bool, context: &InfoContext) 
     }
     put("rtt", facts.rtt.map_or(0, |rtt| rtt.as_nanos() as u64).into());
     if share {
-        put("server", context.server_id.as_str().into());
+        put("server", context.server_name.as_str().into());
         put("kind", "Client".into());
         put("client_type", "nats".into());
     }

@@ -302,7 +302,7 @@ impl<D: Disk> Engine<D> {
         let is_get = request.subject.starts_with(b"$JS.API.STREAM.MSG.GET.") && !failed;
         if !is_get && self.is_watched(account, "$JS.EVENT.ADVISORY.API") {
             let fields = fields(json!({
-                "server": self.options.server_id,
+                "server": self.options.server_name,
                 "client": (request.client)(),
                 "subject": String::from_utf8_lossy(request.subject),
             }));

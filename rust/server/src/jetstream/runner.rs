@@ -247,7 +247,7 @@ impl Runner {
             "lang": facts.lang,
             "ver": facts.version,
             "rtt": facts.rtt.map(|rtt| rtt.as_nanos() as u64),
-            "server": self.broker.info().server_id,
+            "server": self.broker.info().server_name,
             "kind": "Client",
             "client_type": "nats",
         });
