@@ -24,6 +24,7 @@ from .errors import (
     ConsumerNotFoundError,
     JetStreamError,
     NoAnswerError,
+    NotRunningError,
     RuleError,
     StreamExistsError,
     StreamNotFoundError,
@@ -381,9 +382,16 @@ class Access:
 
     def revived(self) -> Connection:
         """A connection after one has ended: at once, when the restart is done, or never."""
-        while self.server._restarting:
-            time.sleep(0.01)
-        return self.connection()
+        while True:
+            restarts = self.server._restarts
+            while self.server._restarting:
+                time.sleep(0.01)
+            try:
+                return self.connection()
+            except NotRunningError:
+                # A restart that began meanwhile has ended the server that was asked; what it starts is asked next.
+                if restarts == self.server._restarts:
+                    raise
 
     def run(self, ops: Callable[[Connection], Ops[T]]) -> T:
         """Carry out an operation on this thread."""

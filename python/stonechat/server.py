@@ -149,6 +149,7 @@ class Server:
         self._connections: dict[str, Connection] = {}
         self._connecting = threading.Lock()
         self._restarting = False
+        self._restarts = 0
         self._pid = os.getpid()
 
     # Life
@@ -210,8 +211,9 @@ class Server:
         settings = {**settings, "port": handle.port}
         if handle.monitor_url is not None:
             settings["monitor_port"] = int(handle.monitor_url.rpartition(":")[2])
-        # Those who watch something wait for the end of it.
+        # Those who watch something wait for the end of it; the number tells those who had begun before it.
         self._restarting = True
+        self._restarts += 1
         try:
             self.stop()
             return self._start(settings)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -33,6 +33,11 @@ from stonechat import (
     Server,
     WrongRevisionError,
 )
+from stonechat._link import Connection
+
+if TYPE_CHECKING:
+    from stonechat._link import Login
+    from stonechat._stonechat import Handle
 
 
 @pytest.fixture(name="server", scope="module")
@@ -419,6 +424,28 @@ def test_a_watch_outlives_restarts(tmp_path: Path) -> None:
             bucket["a"] = b"last"
             thread.join(30)
             assert seen == [b"last"]
+
+
+def test_a_watch_outlives_a_restart_while_it_connects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = Connection.open
+    restarts = 2
+
+    def restarted(handle: Handle, login: Login) -> Connection:
+        nonlocal restarts
+        if restarts:
+            restarts -= 1
+            server.restart()
+        return connect(handle, login)
+
+    with Server(jetstream=True, store_dir=tmp_path) as server:
+        bucket = server.kv("B")
+        with bucket.watch() as changes:
+            server.restart()
+            bucket["a"] = b"1"
+            server._connections.clear()
+            monkeypatch.setattr(Connection, "open", restarted)
+            assert changes.next(30).value == b"1"
+            assert restarts == 0
 
 
 def test_a_stop_ends_a_watch() -> None:
