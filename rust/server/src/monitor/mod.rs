@@ -2,6 +2,7 @@
 
 mod connz;
 mod jsz;
+mod pieces;
 mod query;
 mod subsz;
 mod varz;
@@ -17,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use jsz::Health;
 use parking_lot::Mutex;
+use pieces::Pieces;
 use query::{BadQuery, Query};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -258,7 +260,7 @@ fn json_response(status: StatusCode, body: String) -> Response {
 }
 
 fn response(status: StatusCode, content_type: &'static str, body: String) -> Response {
-    let mut response = Response::new(Body::from(body));
+    let mut response = Response::new(Body::new(Pieces::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
