@@ -89,6 +89,22 @@ pub(crate) fn repeat<'a>(parser: &Parser, input: &'a [u8], prefix: &[u8]) -> Opt
     Some(Repeat { header_len, payload: &line[from..end], tail: &input[prefix.len() - 1..used], used })
 }
 
+/// The message at the start of `input`, if it is written as `like` up to its body: `begin` is what that one has there, its line and its
+/// headers.
+#[inline]
+pub(crate) fn alike<'a>(input: &'a [u8], begin: &[u8], like: &Repeat<'_>) -> Option<Repeat<'a>> {
+    let message = input.get(..like.used)?;
+    if !message.starts_with(begin) || !message.ends_with(b"\r\n") {
+        return None;
+    }
+    let end = like.used - 2;
+    Some(Repeat {
+        payload: &message[end - like.payload.len()..end],
+        tail: &message[like.used - like.tail.len()..],
+        ..*like
+    })
+}
+
 /// The number of one to nine digits at a place, and where it ends.
 #[inline]
 fn digits(line: &[u8], from: usize) -> Option<(usize, usize)> {

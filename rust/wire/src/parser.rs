@@ -112,6 +112,13 @@ impl Parser {
         fast::repeat(self, input, prefix)
     }
 
+    /// The message at the start of `input`, if its line and its headers are those of the one before it: `begin` is what that one has
+    /// there, and `like` its parts. Nothing needs to be parsed then, nor looked for in the headers.
+    #[inline]
+    pub fn parse_alike<'a>(input: &'a [u8], begin: &[u8], like: &Repeat<'_>) -> Option<Repeat<'a>> {
+        fast::alike(input, begin, like)
+    }
+
     /// Parses an operation however it is written.
     fn parse_any<'a>(&self, input: &'a [u8]) -> Result<Parsed<'a>> {
         let Some(verb) = verb(input)? else { return Ok(Parsed::Incomplete(input.len() + 1)) };
@@ -436,6 +443,18 @@ mod tests {
                 if let Some(again) = again {
                     prop_assert_eq!((again.payload, Some(again.tail), again.used), (message.payload, message.tail, used));
                     prop_assert_eq!(again.header_len, message.header_len.unwrap_or(0));
+                    let begin = &input[..used - 2 - (again.payload.len() - again.header_len)];
+                    prop_assert_eq!(Parser::parse_alike(&input, begin, &again), Some(again));
+                    for at in 0..used {
+                        let mut other = input.clone();
+                        other[at] ^= 1;
+                        let is_body = at >= begin.len() && at < used - 2;
+                        let found = Parser::parse_alike(&other, begin, &again);
+                        prop_assert_eq!(found.is_some(), is_body);
+                        if is_body {
+                            prop_assert_eq!(found, PARSER.parse_repeat(&other, &other[..prefix_len]));
+                        }
+                    }
                 }
                 let plain = Publish { tail: None, ..message };
                 prop_assert_eq!(PARSER.parse_any(&input), Ok(Parsed::Op(Op::Publish(plain), used)));

@@ -10,7 +10,7 @@ use crate::subscription::SubRef;
 use std::sync::Arc;
 use std::time::Instant;
 use stonechat_subject::{Matches, Stamp, is_valid_literal};
-use stonechat_wire::{Publish, Repeat, quote, texts};
+use stonechat_wire::{Parser, Publish, Repeat, quote, texts};
 use tracing::{error, trace};
 
 impl ClientSession {
@@ -178,14 +178,19 @@ impl ClientSession {
         }
         let header_len = first.header_len.unwrap_or(0);
         let mut messages = Repeats::new();
-        messages.push(Repeat { header_len, payload: first.payload, tail, used });
+        let like = Repeat { header_len, payload: first.payload, tail, used };
+        let begin = &input[..used - b"\r\n".len() - (like.payload.len() - header_len)];
+        messages.push(like);
         let (mut end, mut bytes) = (used, first.payload.len());
         while messages.len() < RUN_MAX {
-            let next = self.parser.parse_repeat(&input[end..], prefix);
-            let Some(next) = next.filter(|next| next.payload.len() < SHARE_FROM) else { break };
-            if next.header_len > 0 && is_traced(Some(next.header_len), next.payload) {
-                break;
-            }
+            let rest = &input[end..];
+            let next = Parser::parse_alike(rest, begin, &like).or_else(|| {
+                let next = self.parser.parse_repeat(rest, prefix)?;
+                let is_plain = next.payload.len() < SHARE_FROM
+                    && (next.header_len == 0 || !is_traced(Some(next.header_len), next.payload));
+                is_plain.then_some(next)
+            });
+            let Some(next) = next else { break };
             end += next.used;
             bytes += next.payload.len();
             messages.push(next);
