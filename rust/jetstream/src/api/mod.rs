@@ -348,7 +348,9 @@ impl<D: Disk> Engine<D> {
             ..Outgoing::default()
         };
         let waits = self.is_ahead();
-        self.outbox.push(waits, &message);
+        if !(waits && self.outbox.is_clogged()) {
+            self.outbox.push(waits, &message);
+        }
     }
 
     pub(crate) fn find(&self, account: u32, name: &str) -> Result<u32, ApiError> {

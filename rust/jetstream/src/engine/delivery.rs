@@ -40,6 +40,9 @@ impl<D: Disk> Engine<D> {
         if self.is_held {
             return;
         }
+        if !self.outbox.is_clogged() {
+            self.ready.extend(self.parked.drain(..));
+        }
         (self.counts_left, self.looks_left) = (COUNTS, LOOKS);
         for _ in 0..self.ready.len() {
             if self.outbox.len() > OUTBOX_MAX || self.looks_left == 0 {
@@ -66,11 +69,20 @@ impl<D: Disk> Engine<D> {
         self.refuses.is_none() && self.must_wait()
     }
 
+    /// Whether what a consumer delivers is in the log.
+    fn is_of_logged(&self, id: u32) -> bool {
+        let stream = self.consumers.get(&id).and_then(|c| self.streams.get(&c.stream));
+        stream.is_some_and(super::Stream::is_logged)
+    }
+
     fn turn(&mut self, id: u32) {
+        let waits = self.must_wait();
+        if waits && self.outbox.is_clogged() && self.is_of_logged(id) {
+            return self.parked.push(id);
+        }
         let Some(mut c) = self.consumers.remove(&id) else { return };
         c.is_ready = false;
         c.runs += 1;
-        let waits = self.must_wait();
         // Only who delivers something must know how much there is.
         if c.waiting_messages.is_none() && (!c.requests.is_empty() || c.is_active) {
             let mut left = self.counts_left;

@@ -18,6 +18,7 @@ impl<D: Disk> Engine<D> {
         let expiry = self.expiries.first().map(|(time, _)| *time);
         let timer = self.timers.first().map(|(time, _)| *time);
         let is_busy = !self.ready.is_empty()
+            || (!self.parked.is_empty() && !self.outbox.is_clogged())
             || !self.feeding.is_empty()
             || self.requests.has_work()
             || !self.holds.is_empty()

@@ -193,6 +193,8 @@ pub struct Engine<D: Disk> {
     deliver_subjects: HashMap<(u32, Vec<u8>), Vec<u32>>,
     /// Consumers that wait for a turn.
     ready: VecDeque<u32>,
+    /// Those that wait for one until less waits for the log.
+    parked: Vec<u32>,
     /// When consumers are to be looked at.
     timers: std::collections::BTreeSet<(i64, u32)>,
     /// Consumers with something for the log.

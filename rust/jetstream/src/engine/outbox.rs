@@ -79,6 +79,9 @@ const KEPT: usize = 1 << 20;
 /// So many bytes, or batches that wait for the log, are much.
 const CROWDED: usize = 4 << 20;
 const BATCHES: usize = 64;
+/// So much memory may wait for the log. It is reached when the disk is full or stands still: then nothing is added without which its
+/// receiver gets on.
+const CLOGGED: usize = if cfg!(debug_assertions) { 1 << 20 } else { 64 << 20 };
 
 /// All that waits to leave.
 #[derive(Debug, Default)]
@@ -86,7 +89,15 @@ pub(crate) struct Outbox {
     now: Batch,
     open: Batch,
     waiting: VecDeque<Batch>,
+    /// Memory that those take that wait.
+    held: usize,
     spare: Vec<Batch>,
+}
+
+impl Batch {
+    fn memory(&self) -> usize {
+        size_of::<Self>() + self.items.len() * size_of::<Item>() + self.bytes.len()
+    }
 }
 
 impl Outbox {
@@ -118,6 +129,11 @@ impl Outbox {
         self.len() > CROWDED || self.waiting.len() >= BATCHES
     }
 
+    /// Whether no more should wait for the log: deliveries stay where they are, and statuses and advisories are left out.
+    pub(crate) fn is_clogged(&self) -> bool {
+        self.held > CLOGGED
+    }
+
     /// Whether something was added that waits for the log.
     pub(crate) fn is_open(&self) -> bool {
         !self.open.items.is_empty()
@@ -129,6 +145,7 @@ impl Outbox {
             let fresh = self.spare.pop().unwrap_or_default();
             let mut batch = std::mem::replace(&mut self.open, fresh);
             batch.after = position;
+            self.held += batch.memory();
             self.waiting.push_back(batch);
         }
     }
@@ -138,6 +155,7 @@ impl Outbox {
         // What waited was added before: a consumer's messages leave in their order.
         while self.waiting.front().is_some_and(|batch| batch.after <= durable) {
             let Some(mut batch) = self.waiting.pop_front() else { return };
+            self.held -= batch.memory();
             Self::drain(&mut batch, &mut send);
             if self.spare.len() < 4 {
                 self.spare.push(batch);
@@ -175,5 +193,28 @@ impl Outbox {
         if batch.bytes.capacity() > KEPT {
             (batch.bytes, batch.items) = (Vec::new(), Vec::new());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_counted() {
+        let mut outbox = Outbox::default();
+        let message = Outgoing { subject: b"a", payload: &[0; 1000], ..Outgoing::default() };
+        let mut position = 0;
+        while !outbox.is_clogged() {
+            outbox.push(true, &message);
+            position += 1;
+            outbox.close(position);
+            assert!(position <= CLOGGED as u64 / 1000);
+        }
+        let mut sent = 0;
+        outbox.take_ready(position - 1, |_| sent += 1);
+        assert!(!outbox.is_clogged() && outbox.held > 1000);
+        outbox.take_ready(position, |_| sent += 1);
+        assert_eq!((outbox.held, sent), (0, position));
     }
 }

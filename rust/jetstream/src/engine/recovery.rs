@@ -174,6 +174,7 @@ impl<D: Disk> Engine<D> {
             consumers: HashMap::new(),
             deliver_subjects: HashMap::new(),
             ready: std::collections::VecDeque::new(),
+            parked: Vec::new(),
             timers: std::collections::BTreeSet::new(),
             unlogged: Vec::new(),
             released: Vec::new(),

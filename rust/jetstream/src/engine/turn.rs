@@ -481,6 +481,7 @@ fn skip_ahead<D: Disk>(c: &mut Consumer, messages: &Storage<D>) -> bool {
     is_behind
 }
 
+/// Tells who asked a consumer what became of it. Its time is over for him anyway when the log stands still.
 pub(super) fn send_status(
     outbox: &mut Outbox,
     account: u32,
@@ -489,6 +490,9 @@ pub(super) fn send_status(
     line: &str,
     pending: Option<(i64, i64)>,
 ) {
+    if waits && outbox.is_clogged() {
+        return;
+    }
     let block = match pending {
         Some((messages, bytes)) => {
             format!(
@@ -508,6 +512,9 @@ pub(super) fn send_heartbeat(
     reached: Position,
     stalled: &[u8],
 ) {
+    if waits && outbox.is_clogged() {
+        return;
+    }
     let mut block = format!(
         "NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: {}\r\nNats-Last-Stream: {}\r\n",
         reached.consumer, reached.stream
