@@ -20,7 +20,7 @@ const LIST_MAX: usize = 256;
 /// A page ends when its items take this many bytes, whatever their number.
 pub(super) const PAGE_BYTES: usize = 1 << 20;
 /// Cost of one stream's description, without its length.
-const STREAM: usize = STEP / 64;
+const STREAM: usize = STEP / 32;
 /// Cost of one name.
 const NAME: usize = STEP / 1024;
 

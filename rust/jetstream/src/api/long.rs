@@ -21,7 +21,7 @@ use crate::engine::Engine;
 pub(crate) const STEP: usize = if cfg!(debug_assertions) { 64 } else { 8192 };
 
 /// The same of subjects that are compared.
-pub(super) const CHECKS: usize = if cfg!(debug_assertions) { 1024 } else { STEP / 4 };
+pub(super) const CHECKS: usize = if cfg!(debug_assertions) { 1024 } else { STEP / 8 };
 
 /// A request of more bytes than this is read in one turn, and worked on in others.
 pub(super) const LARGE: usize = 16 << 10;
