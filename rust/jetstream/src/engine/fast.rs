@@ -159,23 +159,21 @@ impl<D: Disk> Engine<D> {
             Err(e) => Answer::Refused(e),
         };
         for note in notes {
-            self.answer_fast(group, reply, note.to_string().as_bytes());
+            // While nothing can be written, refusals do not wait.
+            let waits = self.refuses.is_none() || note["type"] != "err";
+            self.answer_fast(group, reply, note.to_string().as_bytes(), waits);
         }
         let Some(stream) = self.streams.get(&group) else { return };
         let config = stream.core.config();
         match answer {
             Answer::Nothing => {}
-            Answer::Flow(state) => self.answer_fast(group, reply, state.to_string().as_bytes()),
+            Answer::Flow(state) => self.answer_fast(group, reply, state.to_string().as_bytes(), true),
             Answer::Refused(_) if config.no_ack => {}
             Answer::Refused(e) => {
                 let error = crate::api::error_json(&e);
                 let body = json!({"error": error, "stream": config.name, "seq": 0});
-                // While nothing can be written, refusals do not wait.
-                let (account, waits) = (stream.account, stream.is_logged() && self.refuses.is_none());
-                let payload = body.to_string();
-                let payload = payload.as_bytes();
-                self.outbox
-                    .push(waits, &Outgoing { account, subject: reply, payload, ..Outgoing::default() });
+                let waits = self.refuses.is_none();
+                self.answer_fast(group, reply, body.to_string().as_bytes(), waits);
             }
             Answer::Done { sequence, count, is_duplicate } => {
                 let mut ack = stream.ack_head.clone();
@@ -187,15 +185,15 @@ impl<D: Disk> Engine<D> {
                 let id = Step::parse(reply).map(|step| String::from_utf8_lossy(step.id).into_owned());
                 let more = format!(",\"batch\":{},\"count\":{count}}}", Value::from(id));
                 ack.extend_from_slice(more.as_bytes());
-                self.answer_fast(group, reply, &ack);
+                self.answer_fast(group, reply, &ack, true);
             }
         }
     }
 
-    /// In the order of the log: what tells of a message waits for it, and what comes later does not overtake.
-    fn answer_fast(&mut self, group: u32, reply: &[u8], payload: &[u8]) {
+    /// In the order of the log if it `waits`: what tells of a message waits for it, and what comes later does not overtake.
+    fn answer_fast(&mut self, group: u32, reply: &[u8], payload: &[u8], waits: bool) {
         let Some(stream) = self.streams.get(&group) else { return };
-        let (account, waits) = (stream.account, stream.is_logged());
+        let (account, waits) = (stream.account, waits && stream.is_logged());
         self.outbox.push(waits, &Outgoing { account, subject: reply, payload, ..Outgoing::default() });
     }
 
