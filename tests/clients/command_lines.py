@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +18,7 @@ import pytest
 
 from tests.support import binaries
 from tests.support.process import ServerProcess
+from tests.support.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,6 +63,13 @@ def execute(
         env={name: value for name, value in variables.items() if name not in (without or set())},
         cwd=server.directory,
     )
+
+
+def lines(command: Path, line: str, server: ServerProcess) -> list[dict[str, Any]]:
+    """What a command prints as JSON, an object a line."""
+    done = execute(command, line, server)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(text) for text in done.stdout.splitlines()]
 
 
 class Stored(NamedTuple):
@@ -162,7 +171,7 @@ def tool_or_skip() -> Path:
 def compare(
     program: Path,
     command: Path,
-    lines: Iterable[str],
+    scenario: Iterable[str],
     *,
     better: frozenset[str] = frozenset(),
     config: str = CONFIG,
@@ -172,7 +181,7 @@ def compare(
     """Runs the lines in both tools, each on a server of its own, and tells what differs.
 
     Compared are whether a line fails, the JSON keys of lines with `--json` that print one object in both, and what
-    is stored in the end. The lines in `better` may end otherwise.
+    is stored in the end. Lines in `better` may end otherwise.
     """
     tool = tool_or_skip()
     differing = []
@@ -181,7 +190,7 @@ def compare(
         for server in (theirs, ours):
             for name, content in (files or {}).items():
                 (server.directory / name).write_bytes(content)
-        for line in lines:
+        for line in scenario:
             runs = pool.map(execute, (tool, command), (line, line), (theirs, ours))
             expected, got = runs
             # Wrong usage is 1 there and 2 here, as clap has it.
@@ -195,10 +204,18 @@ def compare(
                 )
             elif "--json" in line and got.returncode == 0 and line not in better:
                 differing.extend(differing_keys(line, expected.stdout, got.stdout))
-        left, right = asyncio.run(effects(theirs)), asyncio.run(effects(ours))
-        differing.extend(unequal("", left, right))
+        differing.extend(differing_effects(theirs, ours))
         differing.extend(unequal("settings", settings(theirs), settings(ours)))
     return "\n".join(differing)
+
+
+def differing_effects(theirs: ServerProcess, ours: ServerProcess) -> list[str]:
+    """What differs in the streams of two servers, once mirrors and sources have copied what they copy."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        differing = list(unequal("", asyncio.run(effects(theirs)), asyncio.run(effects(ours))))
+        if not differing or time.monotonic() > deadline:
+            return differing
 
 
 def settings(server: ServerProcess) -> dict[str, object]:

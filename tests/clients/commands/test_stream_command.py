@@ -5,17 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.clients.command_lines import CONFIG, compare, execute
+from tests.clients.command_lines import compare, execute, lines
 from tests.clients.terminals import Terminal
-from tests.support import binaries
 from tests.support.process import ServerProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 SCENARIOS = {
@@ -243,17 +241,6 @@ SCENARIOS = {
 """Lines that are run one after the other."""
 
 
-@pytest.fixture(scope="module")
-def command() -> Path:
-    return binaries.stonechat_command()
-
-
-@pytest.fixture(scope="module")
-def server(stonechat_program: Path) -> Iterator[ServerProcess]:
-    with ServerProcess(stonechat_program, CONFIG) as server:
-        yield server
-
-
 @pytest.mark.parametrize("name", SCENARIOS)
 @pytest.mark.parametrize("of", ["ours", "theirs"])
 def test_the_same_lines_have_the_same_effects(
@@ -263,13 +250,6 @@ def test_the_same_lines_have_the_same_effects(
     program = stonechat_program if of == "ours" else oracle_program
     differing = compare(program, command, SCENARIOS[name])
     assert not differing, differing
-
-
-def lines(command: Path, line: str, server: ServerProcess) -> list[dict[str, Any]]:
-    """What a command prints as JSON, an object a line."""
-    done = execute(command, line, server)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(text) for text in done.stdout.splitlines()]
 
 
 def test_lists_as_json_have_a_line_each(command: Path, server: ServerProcess) -> None:

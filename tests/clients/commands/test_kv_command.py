@@ -8,28 +8,15 @@ import os
 import re
 import shlex
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.clients.command_lines import CONFIG, compare, execute
-from tests.support import binaries
+from tests.clients.command_lines import compare, execute, lines
 from tests.support.process import ServerProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture(scope="module")
-def command() -> Path:
-    return binaries.stonechat_command()
-
-
-@pytest.fixture
-def server(stonechat_program: Path) -> Iterator[ServerProcess]:
-    with ServerProcess(stonechat_program, CONFIG) as server:
-        yield server
 
 
 SCENARIOS = {
@@ -168,55 +155,52 @@ def test_the_same_lines_have_the_same_effects(
 
 def test_values_of_all_kinds_come_back(command: Path, server: ServerProcess) -> None:
     """Texts, bytes, long and empty values: from standard input byte for byte, and as JSON."""
-    assert execute(command, "kv add A", server).returncode == 0
+    assert execute(command, "kv add VALUES", server).returncode == 0
     for value in (b"text", b"", b"\x00\xff\x1b[2J", b"x" * 700_000, "grüße\n".encode()):
-        told = execute(command, "kv put A k --json", server, stdin=value)
+        told = execute(command, "kv put VALUES k --json", server, stdin=value)
         assert told.returncode == 0, told.stderr
-        assert execute(command, "kv get A k --raw", server).stdout == value
-        entry = json.loads(execute(command, "kv get A k --json", server).stdout)
+        assert execute(command, "kv get VALUES k --raw", server).stdout == value
+        entry = json.loads(execute(command, "kv get VALUES k --json", server).stdout)
         assert entry["revision"] == json.loads(told.stdout)["revision"]
         stored = entry["value"].encode() if "value" in entry else base64.b64decode(entry["value_base64"])
         assert stored == value
-    assert b"\x1b" not in execute(command, "kv history A k", server).stdout
+    assert b"\x1b" not in execute(command, "kv history VALUES k", server).stdout
 
 
 def test_lists_as_json_have_a_line_each(command: Path, server: ServerProcess) -> None:
     """Every list command prints one object a line."""
-    for bucket in ("A", "B"):
+    for bucket in ("LISTED", "EMPTY"):
         execute(command, f"kv add {bucket} --history 3", server)
     for key in ("a.x", "a.y", "b.x"):
-        execute(command, f"kv put A {key} v", server)
-    execute(command, "kv put A a.x w", server)
+        execute(command, f"kv put LISTED {key} v", server)
+    execute(command, "kv put LISTED a.x w", server)
 
-    def lines(line: str) -> list[dict[str, Any]]:
-        return [json.loads(text) for text in execute(command, line, server).stdout.splitlines()]
-
-    assert {bucket["bucket"] for bucket in lines("kv ls --json")} == {"A", "B"}
-    assert [entry["key"] for entry in lines("kv ls A --json")] == ["a.y", "b.x", "a.x"]
-    assert [entry["key"] for entry in lines("kv ls A '*.x' --json")] == ["b.x", "a.x"]
-    assert [entry["revision"] for entry in lines("kv ls A -v --json")] == [2, 3, 4]
-    assert [entry["value"] for entry in lines("kv history A a.x --json")] == ["v", "w"]
-    assert lines("kv ls B --json") == []
-    info = json.loads(execute(command, "kv info A --json", server).stdout)
-    assert (info["bucket"], info["stream"]["config"]["name"]) == ("A", "KV_A")
+    assert {bucket["bucket"] for bucket in lines(command, "kv ls --json", server)} >= {"LISTED", "EMPTY"}
+    assert [entry["key"] for entry in lines(command, "kv ls LISTED --json", server)] == ["a.y", "b.x", "a.x"]
+    assert [entry["key"] for entry in lines(command, "kv ls LISTED '*.x' --json", server)] == ["b.x", "a.x"]
+    assert [entry["revision"] for entry in lines(command, "kv ls LISTED -v --json", server)] == [2, 3, 4]
+    assert [entry["value"] for entry in lines(command, "kv history LISTED a.x --json", server)] == ["v", "w"]
+    assert lines(command, "kv ls EMPTY --json", server) == []
+    info = json.loads(execute(command, "kv info LISTED --json", server).stdout)
+    assert (info["bucket"], info["stream"]["config"]["name"]) == ("LISTED", "KV_LISTED")
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
         ("kv get CONFIG k", 'bucket CONFIG not found; "stonechat kv add CONFIG" creates it'),
-        ("kv get A k", 'key "k" not found in bucket A'),
-        ("kv del A k", "nobody can be asked without a terminal; --force acts at once"),
-        ("kv put A 'a b' v", "a key is made of letters, digits"),
+        ("kv get ERRORS k", 'key "k" not found in bucket ERRORS'),
+        ("kv del ERRORS k", "nobody can be asked without a terminal; --force acts at once"),
+        ("kv put ERRORS 'a b' v", "a key is made of letters, digits"),
         ("kv add 'a.b'", "the name of a bucket is made of letters, digits, - and _"),
-        ("kv create A there v", 'key "there" exists in bucket A at revision 1'),
-        ("kv put A big -", "more than the server's max_payload"),
+        ("kv create ERRORS there v", 'key "there" exists in bucket ERRORS at revision 1'),
+        ("kv put ERRORS big -", "more than the server's max_payload"),
     ],
 )
 def test_errors_say_what_to_do(line: str, said: str, command: Path, server: ServerProcess) -> None:
     """One sentence on standard error, nothing on standard output, and an exit code."""
-    execute(command, "kv add A", server)
-    execute(command, "kv put A there v", server)
+    execute(command, "kv add ERRORS", server)
+    execute(command, "kv create ERRORS there v", server)
     done = execute(command, line, server, stdin=b"x" * 1_100_000)
     assert done.returncode != 0
     assert said in done.stderr.decode()
@@ -225,16 +209,26 @@ def test_errors_say_what_to_do(line: str, said: str, command: Path, server: Serv
 
 def test_a_watch_prints_each_change(command: Path, server: ServerProcess) -> None:
     """Last values first, then changes as they happen; with history, without deletions, from a revision."""
-    execute(command, "kv add A --history 5", server)
-    for line in ("kv put A k 1", "kv put A k 2", "kv put A other 3", "kv del A other -f"):
+    execute(command, "kv add WATCHED --history 5", server)
+    for line in ("kv put WATCHED k 1", "kv put WATCHED k 2", "kv put WATCHED other 3", "kv del WATCHED other -f"):
         assert execute(command, line, server).returncode == 0
     cases = {
-        "kv watch A": ["PUT A > k: 2", "DELETE A > other", "PUT A > last: x"],
-        "kv watch A k": ["PUT A > k: 2"],
-        "kv watch A --history --no-deletes": ["PUT A > k: 1", "PUT A > k: 2", "PUT A > other: 3", "PUT A > last: x"],
-        "kv watch A --revision 2": ["PUT A > k: 2", "PUT A > other: 3", "DELETE A > other", "PUT A > last: x"],
+        "kv watch WATCHED": ["PUT WATCHED > k: 2", "DELETE WATCHED > other", "PUT WATCHED > last: x"],
+        "kv watch WATCHED k": ["PUT WATCHED > k: 2"],
+        "kv watch WATCHED --history --no-deletes": [
+            "PUT WATCHED > k: 1",
+            "PUT WATCHED > k: 2",
+            "PUT WATCHED > other: 3",
+            "PUT WATCHED > last: x",
+        ],
+        "kv watch WATCHED --revision 2": [
+            "PUT WATCHED > k: 2",
+            "PUT WATCHED > other: 3",
+            "DELETE WATCHED > other",
+            "PUT WATCHED > last: x",
+        ],
     }
-    execute(command, "kv put A last x", server)
+    execute(command, "kv put WATCHED last x", server)
     for line, expected in cases.items():
         environment = {**os.environ, "NATS_URL": f"nats://127.0.0.1:{server.port}", "HOME": str(server.directory)}
         process = subprocess.Popen([command, *shlex.split(line)], stdout=subprocess.PIPE, env=environment)
@@ -249,11 +243,11 @@ def test_a_watch_prints_each_change(command: Path, server: ServerProcess) -> Non
 
 def test_create_and_update_have_one_winner(command: Path, server: ServerProcess) -> None:
     """Of many that create a key at once one succeeds; the others say at which revision it is."""
-    execute(command, "kv add A", server)
+    execute(command, "kv add RACED", server)
     environment = {**os.environ, "NATS_URL": f"nats://127.0.0.1:{server.port}", "HOME": str(server.directory)}
     racers = [
         subprocess.Popen(
-            [command, "kv", "create", "A", "k", str(i)],
+            [command, "kv", "create", "RACED", "k", str(i)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.clients.command_lines import compare, execute, tool_or_skip
-from tests.support import binaries
+from tests.clients.command_lines import compare, execute, lines, tool_or_skip
 from tests.support.process import ServerProcess
 
 if TYPE_CHECKING:
@@ -142,11 +141,6 @@ BETTER = frozenset(
 
 
 @pytest.fixture(scope="module")
-def command() -> Path:
-    return binaries.stonechat_command()
-
-
-@pytest.fixture(scope="module")
 def server(stonechat_program: Path) -> Iterator[ServerProcess]:
     with ServerProcess(stonechat_program, CONFIG) as server:
         yield server
@@ -179,9 +173,7 @@ def test_our_server_is_listed_pinged_and_shown(command: Path, server: ServerProc
     """What it tells of itself, as tables and as JSON; without a system account the error says what is missing."""
 
     def told(line: str) -> list[dict[str, Any]]:
-        done = execute(command, f"{line} {SYSTEM} --json", server)
-        assert done.returncode == 0, done.stderr
-        return [json.loads(text) for text in done.stdout.splitlines()]
+        return lines(command, f"{line} {SYSTEM} --json", server)
 
     assert [answer["server"]["name"] for answer in told("server ls")] == ["tested"]
     assert [answer["name"] for answer in told("server ping")] == ["tested"]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.clients.command_lines import CONFIG, compare, execute
-from tests.support import binaries
+from tests.clients.command_lines import compare, execute, lines
 from tests.support.process import ServerProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 SCENARIOS = {
@@ -155,17 +153,6 @@ BETTER = frozenset(
 """Where the exit codes may differ: the tool's own faults."""
 
 
-@pytest.fixture(scope="module")
-def command() -> Path:
-    return binaries.stonechat_command()
-
-
-@pytest.fixture(scope="module")
-def server(stonechat_program: Path) -> Iterator[ServerProcess]:
-    with ServerProcess(stonechat_program, CONFIG) as server:
-        yield server
-
-
 @pytest.mark.parametrize("name", SCENARIOS)
 @pytest.mark.parametrize("of", ["ours", "theirs"])
 def test_the_same_lines_have_the_same_effects(
@@ -175,13 +162,6 @@ def test_the_same_lines_have_the_same_effects(
     program = stonechat_program if of == "ours" else oracle_program
     differing = compare(program, command, SCENARIOS[name], better=BETTER)
     assert not differing, differing
-
-
-def lines(command: Path, line: str, server: ServerProcess) -> list[dict[str, Any]]:
-    """What a command prints as JSON, an object a line."""
-    done = execute(command, line, server)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(text) for text in done.stdout.splitlines()]
 
 
 def test_the_selected_context_is_used(command: Path, server: ServerProcess) -> None:

@@ -9,18 +9,17 @@ import hashlib
 import json
 import os
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import nats
 import pytest
 
-from tests.clients.command_lines import CONFIG, command_environment, compare, execute
-from tests.support import binaries
+from tests.clients.command_lines import command_environment, compare, execute, lines
 from tests.support.process import ServerProcess
 from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 FILES = {"small.txt": b"a small file", "empty": b"", "large.bin": hashlib.sha256(b"seed").digest() * 20_000}
@@ -105,17 +104,6 @@ SCENARIOS = {
 """Lines that are run one after the other."""
 
 
-@pytest.fixture(scope="module")
-def command() -> Path:
-    return binaries.stonechat_command()
-
-
-@pytest.fixture(scope="module")
-def server(stonechat_program: Path) -> Iterator[ServerProcess]:
-    with ServerProcess(stonechat_program, CONFIG) as server:
-        yield server
-
-
 @pytest.mark.parametrize("name", SCENARIOS)
 @pytest.mark.parametrize("of", ["ours", "theirs"])
 def test_the_same_lines_have_the_same_effects(
@@ -125,13 +113,6 @@ def test_the_same_lines_have_the_same_effects(
     program = stonechat_program if of == "ours" else oracle_program
     differing = compare(program, command, SCENARIOS[name], files=FILES)
     assert not differing, differing
-
-
-def lines(command: Path, line: str, server: ServerProcess) -> list[dict[str, Any]]:
-    """What a command prints as JSON, an object a line."""
-    done = execute(command, line, server)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(text) for text in done.stdout.splitlines()]
 
 
 def test_files_come_back_as_they_were(command: Path, server: ServerProcess) -> None:

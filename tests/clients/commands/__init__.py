@@ -1,0 +1,1 @@
+"""The `stonechat` command, beside the `nats` tool where there is one."""
