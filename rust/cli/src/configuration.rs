@@ -2,14 +2,49 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::error::CliError;
 use crate::output::{json_line, line, shown};
 use crate::translate::split_words;
+
+/// Flags that `stream add` and `consumer add` share: where a new configuration comes from, and where it goes.
+#[derive(Debug, Args)]
+pub(crate) struct DraftArgs {
+    /// Take the configuration from this JSON file: a configuration, or the output of info --json
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Check the configuration and print it, but create nothing
+    #[arg(long)]
+    pub(crate) validate: bool,
+    /// Write the configuration into this file, but create nothing
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Ask nothing: take the default where no flag says otherwise
+    #[arg(long)]
+    pub(crate) defaults: bool,
+}
+
+/// Flags that `stream edit` and `consumer edit` share: where the changes come from, and whether they are made.
+#[derive(Debug, Args)]
+pub(crate) struct ChangeArgs {
+    /// Take the configuration from this JSON file: a configuration, or the output of info --json
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Act without a question
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Edit the configuration, as JSON, with the program that EDITOR names
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Show what would change, but change nothing; exit code 1 if something would
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
 
 /// A configuration without what the server notes in it.
 pub(crate) fn own(config: Value) -> Map<String, Value> {

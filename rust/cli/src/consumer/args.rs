@@ -1,11 +1,11 @@
 //! The command line of `stonechat consumer`: names, flags and defaults are those of `nats consumer`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
 use super::flags::{ConfigArgs, NewArgs};
+use crate::configuration::{ChangeArgs, DraftArgs};
 use crate::session::JetStreamArgs;
 use crate::values::{parse_duration, parse_name};
 
@@ -150,18 +150,8 @@ const NO_SELECT: &str = "Offer no list where this one is not there";
 pub(crate) struct AddArgs {
     #[command(flatten)]
     pub(crate) place: Place,
-    /// Take the configuration from this JSON file: a configuration, or the output of info --json
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Check the configuration and print it, but make no consumer
-    #[arg(long)]
-    pub(crate) validate: bool,
-    /// Write the configuration into this file, but make no consumer
-    #[arg(long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-    /// Ask nothing: take the default where no flag says otherwise
-    #[arg(long)]
-    pub(crate) defaults: bool,
+    #[command(flatten)]
+    pub(crate) draft: DraftArgs,
     #[command(flatten)]
     pub(crate) new: NewArgs,
     #[command(flatten)]
@@ -172,17 +162,8 @@ pub(crate) struct AddArgs {
 pub(crate) struct EditArgs {
     #[command(flatten)]
     pub(crate) place: Place,
-    /// Take the configuration from this JSON file: a configuration, or the output of info --json
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    #[arg(short, long, help = FORCE)]
-    pub(crate) force: bool,
-    /// Edit the configuration, as JSON, with the program that EDITOR names
-    #[arg(short, long)]
-    pub(crate) interactive: bool,
-    /// Show what would change, but change nothing; exit code 1 if something would
-    #[arg(long)]
-    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) change: ChangeArgs,
     #[command(flatten)]
     pub(crate) flags: ConfigArgs,
 }

@@ -19,7 +19,7 @@ pub(super) async fn run(
     all: bool,
     json: bool,
 ) -> Result<(), CliError> {
-    let by = SelectBy { all, no_select: args.force };
+    let by = SelectBy { all, no_select: args.change.force };
     let mut info = select(session, args.place, by).await?;
     let (stream, name) = select::names(&info);
     let (stream, name) = (stream.to_owned(), name.to_owned());
@@ -27,7 +27,7 @@ pub(super) async fn run(
     if !old.contains_key("durable_name") {
         return Err(CliError::Client("only durable consumers can be edited".to_owned()));
     }
-    let new = match (&args.config, args.interactive) {
+    let new = match (&args.change.config, args.change.interactive) {
         (_, true) => in_editor(&old)?,
         (Some(file), _) => own(Value::Object(configuration::read(file)?)),
         (None, _) => {
@@ -40,10 +40,10 @@ pub(super) async fn run(
     if has_backoff && args.flags.wait.is_some() && new.get("ack_wait") != old.get("ack_wait") {
         return Err(CliError::Client("--wait can't be changed where there is a backoff policy".to_owned()));
     }
-    if !is_changed(&name, &old, &new, args.dry_run, json)? {
+    if !is_changed(&name, &old, &new, args.change.dry_run, json)? {
         return Ok(());
     }
-    ask::agree(&format!("Really edit Consumer {stream} > {name}"), args.force).await?;
+    ask::agree(&format!("Really edit Consumer {stream} > {name}"), args.change.force).await?;
     create(session, &stream, &Value::Object(new), json).await
 }
 

@@ -17,7 +17,7 @@ use crate::values::{api_nanoseconds, parse_duration, parse_name, parse_time_limi
 
 pub(super) async fn run(session: &mut Session, args: AddArgs, all: bool, json: bool) -> Result<(), CliError> {
     let (stream, _) = select_stream(session, args.place.stream.clone(), SelectBy::all(all)).await?;
-    let config = match &args.config {
+    let config = match &args.draft.config {
         Some(file) => {
             let mut config = own(Value::Object(configuration::read(file)?));
             if let Some(name) = &args.place.consumer {
@@ -37,14 +37,14 @@ pub(super) async fn run(session: &mut Session, args: AddArgs, all: bool, json: b
         None => complete(session, &args).await?,
     };
     let config = Value::Object(config);
-    if args.validate || args.output.is_some() {
+    if args.draft.validate || args.draft.output.is_some() {
         check(&config)?;
     }
-    if args.validate {
+    if args.draft.validate {
         crate::output::json(&config)?;
         return if json { Ok(()) } else { write_out(b"\nConfiguration is a valid Consumer\n") };
     }
-    if let Some(file) = &args.output {
+    if let Some(file) = &args.draft.output {
         return configuration::write(file, &config, json);
     }
     create(session, &stream, &config, json).await
@@ -143,7 +143,7 @@ async fn push_settings(config: &mut Map<String, Value>, args: &AddArgs) -> Resul
     let new = &args.new;
     let group = match &new.deliver_group {
         Some(group) => group.clone(),
-        None if args.defaults => String::new(),
+        None if args.draft.defaults => String::new(),
         None => ask::input("Delivery Queue Group", Some(""), "--deliver-group").await?,
     };
     if !group.is_empty() {
@@ -151,13 +151,13 @@ async fn push_settings(config: &mut Map<String, Value>, args: &AddArgs) -> Resul
     }
     let heartbeat = match new.heartbeat {
         Some(time) => time,
-        None if args.defaults => Duration::ZERO,
+        None if args.draft.defaults => Duration::ZERO,
         None => ask::value("Idle Heartbeat", "0s", "--heartbeat", heartbeat).await?,
     };
     if !heartbeat.is_zero() {
         config.insert("idle_heartbeat".to_owned(), json!(api_nanoseconds(heartbeat)));
     }
-    let is_controlled = match (new.flow_control, args.defaults) {
+    let is_controlled = match (new.flow_control, args.draft.defaults) {
         (true, _) => true,
         (false, true) => false,
         (false, false) => ask::confirm("Enable Flow Control, ie --flow-control", false).await?,
@@ -177,7 +177,7 @@ fn heartbeat(text: &str) -> Result<Duration, String> {
 
 async fn start(config: &mut Map<String, Value>, args: &AddArgs) -> Result<(), CliError> {
     let set = |config: &mut Map<String, Value>, policy: &str| set_start(config, policy);
-    match (&args.new.deliver, args.defaults) {
+    match (&args.new.deliver, args.draft.defaults) {
         (Some(policy), _) => set(config, policy).map_err(CliError::Client),
         (None, true) => set(config, "all").map_err(CliError::Client),
         (None, false) => {
@@ -194,7 +194,7 @@ async fn start(config: &mut Map<String, Value>, args: &AddArgs) -> Result<(), Cl
 
 async fn acknowledgement(args: &AddArgs, is_push: bool) -> Result<Ack, CliError> {
     let default = if is_push { Ack::None } else { Ack::Explicit };
-    match (args.new.ack, args.defaults) {
+    match (args.new.ack, args.draft.defaults) {
         (Some(ack), _) => Ok(ack),
         (None, true) => Ok(default),
         (None, false) => {
@@ -209,7 +209,7 @@ async fn acknowledgement(args: &AddArgs, is_push: bool) -> Result<Ack, CliError>
 }
 
 async fn replay(config: &mut Map<String, Value>, args: &AddArgs) -> Result<(), CliError> {
-    let policy = match (args.new.replay, args.defaults) {
+    let policy = match (args.new.replay, args.draft.defaults) {
         (Some(replay), _) => replay.as_api().to_owned(),
         (None, true) => "instant".to_owned(),
         (None, false) => {
@@ -222,7 +222,7 @@ async fn replay(config: &mut Map<String, Value>, args: &AddArgs) -> Result<(), C
 
 async fn filters(config: &mut Map<String, Value>, args: &AddArgs) -> Result<(), CliError> {
     let mut filters = args.flags.filter.clone();
-    if filters.is_empty() && !args.defaults {
+    if filters.is_empty() && !args.draft.defaults {
         let answer = ask::input("Filter Stream by subjects (blank for all)", Some(""), "--filter").await?;
         filters = split_subjects(&answer).map(str::to_owned).collect();
     }
@@ -238,7 +238,7 @@ async fn deliveries(config: &mut Map<String, Value>, args: &AddArgs, ack: Ack) -
     let flags = &args.flags;
     let number = |text: &str| text.parse::<i64>().map_err(|_| format!("{text:?} is no whole number"));
     config.insert("max_deliver".to_owned(), json!(-1));
-    if ack != Ack::None && !args.defaults {
+    if ack != Ack::None && !args.draft.defaults {
         if flags.max_deliver.is_none_or(|tries| tries == 0) {
             let tries = ask::value("Maximum Allowed Deliveries", "-1", "--max-deliver", number).await?;
             config.insert("max_deliver".to_owned(), json!(tries));
@@ -249,12 +249,12 @@ async fn deliveries(config: &mut Map<String, Value>, args: &AddArgs, ack: Ack) -
         }
     }
     if flags.switches.get("headers-only").is_none()
-        && !args.defaults
+        && !args.draft.defaults
         && ask::confirm("Deliver headers only without bodies", false).await?
     {
         config.insert("headers_only".to_owned(), json!(true));
     }
-    if ack != Ack::None && !args.defaults && flags.backoff.is_none() {
+    if ack != Ack::None && !args.draft.defaults && flags.backoff.is_none() {
         ask_backoff(config).await?;
     }
     Ok(())

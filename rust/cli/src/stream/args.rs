@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::flags::ConfigArgs;
+use crate::configuration::{ChangeArgs, DraftArgs};
 use crate::session::JetStreamArgs;
 use crate::values::{parse_bytes_32, parse_duration, parse_name, parse_subject};
 
@@ -187,18 +188,8 @@ pub(crate) struct NewArgs {
 pub(crate) struct AddArgs {
     #[arg(value_parser = parse_name, help = STREAM)]
     pub(crate) stream: Option<String>,
-    /// Take the configuration from this JSON file: a configuration, or the output of info --json
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Check the configuration and print it, but make no stream
-    #[arg(long)]
-    pub(crate) validate: bool,
-    /// Write the configuration into this file, but make no stream
-    #[arg(long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-    /// Ask nothing: take the default where no flag says otherwise
-    #[arg(long)]
-    pub(crate) defaults: bool,
+    #[command(flatten)]
+    pub(crate) draft: DraftArgs,
     #[command(flatten)]
     pub(crate) new: NewArgs,
     #[command(flatten)]
@@ -209,17 +200,8 @@ pub(crate) struct AddArgs {
 pub(crate) struct EditArgs {
     #[arg(value_parser = parse_name, help = STREAM)]
     pub(crate) stream: Option<String>,
-    /// Take the configuration from this JSON file: a configuration, or the output of info --json
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    #[arg(short, long, help = FORCE)]
-    pub(crate) force: bool,
-    /// Edit the configuration, as JSON, with the program that EDITOR names
-    #[arg(short, long)]
-    pub(crate) interactive: bool,
-    /// Show what would change, but change nothing; exit code 1 if something would
-    #[arg(long)]
-    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) change: ChangeArgs,
     /// Let a mirror become a stream of its own
     #[arg(long)]
     pub(crate) no_mirror: bool,

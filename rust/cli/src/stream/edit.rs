@@ -18,10 +18,10 @@ pub(super) async fn run(
     all: bool,
     json: bool,
 ) -> Result<(), CliError> {
-    let by = SelectBy { all, no_select: args.force };
+    let by = SelectBy { all, no_select: args.change.force };
     let (name, mut info) = select(session, args.stream.clone(), by).await?;
     let old = own(info["config"].take());
-    let new = match (&args.config, args.interactive) {
+    let new = match (&args.change.config, args.change.interactive) {
         (_, true) => in_editor(&old)?,
         (Some(file), _) => {
             let mut config = own(Value::Object(configuration::read(file)?));
@@ -30,11 +30,11 @@ pub(super) async fn run(
         }
         (None, _) => changed(&old, args)?,
     };
-    if !is_changed(&name, &old, &new, args.dry_run, json)? {
+    if !is_changed(&name, &old, &new, args.change.dry_run, json)? {
         return Ok(());
     }
     manage::warn_of_bucket(&name).await?;
-    ask::agree(&format!("Really edit Stream {name}"), args.force).await?;
+    ask::agree(&format!("Really edit Stream {name}"), args.change.force).await?;
     let info = session.ask(&format!("STREAM.UPDATE.{name}"), Some(&Value::Object(new))).await?;
     if !json {
         write_out(format!("Stream {name} was updated\n\n").as_bytes())?;

@@ -23,18 +23,18 @@ const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 const REQUIRED_SIZE: &str = "256MB";
 
 pub(super) async fn run(session: &mut Session, args: AddArgs, json: bool) -> Result<(), CliError> {
-    let config = match &args.config {
+    let config = match &args.draft.config {
         Some(file) => from_file(file, args.stream.as_deref(), &args.flags)?,
         None => complete(session, &args).await?,
     };
-    if args.validate || args.output.is_some() {
+    if args.draft.validate || args.draft.output.is_some() {
         check(&config)?;
     }
-    if args.validate {
+    if args.draft.validate {
         crate::output::json(&config)?;
         return if json { Ok(()) } else { write_out(b"\nConfiguration is a valid Stream\n") };
     }
-    if let Some(file) = &args.output {
+    if let Some(file) = &args.draft.output {
         return configuration::write(file, &config, json);
     }
     create(session, &config, json).await
@@ -86,7 +86,7 @@ fn from_file(file: &Path, name: Option<&str>, flags: &ConfigArgs) -> Result<Valu
 /// A configuration from flags; what they leave open is the default with `--defaults`, else it is asked.
 async fn complete(session: &mut Session, args: &AddArgs) -> Result<Value, CliError> {
     let flags = &args.flags;
-    let asker = Asker { is_silent: args.defaults };
+    let asker = Asker { is_silent: args.draft.defaults };
     let name = match &args.stream {
         Some(name) => name.clone(),
         None => ask::input("Stream Name", None, "the name of the stream").await?,
