@@ -10,6 +10,7 @@ use bytes::Bytes;
 use clap::{Args, Parser, Subcommand};
 
 use crate::account::AccountArgs;
+use crate::bench::BenchArgs;
 use crate::completion::CompletionArgs;
 use crate::consumer::ConsumerArgs;
 use crate::context::ContextArgs;
@@ -121,6 +122,8 @@ pub(crate) enum Command {
     /// Contexts: how to reach servers, and who we are there
     #[command(visible_alias = "ctx")]
     Context(Box<ContextArgs>),
+    /// Measure how fast a server is
+    Bench(Box<BenchArgs>),
     /// Measure how long a round trip to a server takes
     Rtt(Box<RttArgs>),
     /// Look up errors of JetStream's API

@@ -1,6 +1,7 @@
 //! Connects a command to its server and listens to what the server complains about.
 
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ impl Connection {
             .name("stonechat")
             .connection_timeout(timeout)
             .event_callback(move |event| report(event, sender.clone()));
-        let options = login(options, args, &context, &servers).await?;
+        let options = Login::resolve(args, &context, &servers).apply(options).await?;
         let options = encryption(options, args, &context)?;
         let server = without_credentials(&server);
         let connect_error =
@@ -78,40 +79,98 @@ pub(crate) fn addresses(args: &ConnectionArgs) -> Result<Vec<ServerAddr>, CliErr
     parse_servers(&given(args.server.as_ref(), &context.url).unwrap_or_else(|| DEFAULT_SERVER.to_owned()))
 }
 
-/// Who we are: what the command line says, else the context, else the address.
-async fn login(
-    options: ConnectOptions,
-    args: &ConnectionArgs,
-    context: &Context,
-    servers: &[ServerAddr],
-) -> Result<ConnectOptions, CliError> {
-    // What is named on the command line replaces all that the context says about it.
-    let is_named = args.user.is_some() || args.token.is_some() || args.creds.is_some() || args.nkey.is_some();
-    let nothing = Context::default();
-    let context = if is_named { &nothing } else { context };
-    if let Some(path) = given_path(args.creds.as_ref(), &context.creds) {
-        let options = options.credentials_file(&path).await;
-        return options.map_err(|error| CliError::File { path, reason: error.to_string() });
+/// The credentials of a connection.
+#[derive(Debug)]
+pub(crate) enum Login {
+    /// No credentials.
+    None,
+    /// A file with a JWT and its seed.
+    Credentials(PathBuf),
+    /// A file with the seed of an nkey.
+    Nkey(PathBuf),
+    /// A token.
+    Token(String),
+    /// A user and a password.
+    User { name: String, password: String },
+}
+
+/// Servers, credentials and encryption, for commands that speak the protocol themselves.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// The addresses, in the order in which they were named.
+    pub(crate) servers: Vec<ServerAddr>,
+    /// The credentials.
+    pub(crate) login: Login,
+    /// Whether a flag, the context or an address asks for TLS.
+    pub(crate) is_encrypted: bool,
+}
+
+impl Target {
+    /// Resolves flags, the context and the address, as [`Connection::open`] does.
+    ///
+    /// # Errors
+    /// There is no such context, or an address can't be read.
+    pub(crate) fn resolve(args: &ConnectionArgs) -> Result<Self, CliError> {
+        let context = Context::active(args.context.as_deref())?;
+        let servers = addresses(args)?;
+        let login = Login::resolve(args, &context, &servers);
+        let is_encrypted = args.is_encrypted()
+            || context.tls_first
+            || !context.ca.is_empty()
+            || !context.cert.is_empty()
+            || servers.iter().any(ServerAddr::tls_required);
+        Ok(Self { servers, login, is_encrypted })
     }
-    if let Some(path) = given_path(args.nkey.as_ref(), &context.nkey) {
-        let seed = tokio::fs::read_to_string(&path).await;
-        let seed = seed.map_err(|error| CliError::File { path, reason: error.to_string() })?;
-        return Ok(options.nkey(seed.trim().to_owned()));
+}
+
+impl Login {
+    /// The credentials that the command line names, else those of the context, else those of the address.
+    fn resolve(args: &ConnectionArgs, context: &Context, servers: &[ServerAddr]) -> Self {
+        // What is named on the command line replaces all that the context says about it.
+        let is_named =
+            args.user.is_some() || args.token.is_some() || args.creds.is_some() || args.nkey.is_some();
+        let nothing = Context::default();
+        let context = if is_named { &nothing } else { context };
+        if let Some(path) = given_path(args.creds.as_ref(), &context.creds) {
+            return Self::Credentials(path);
+        }
+        if let Some(path) = given_path(args.nkey.as_ref(), &context.nkey) {
+            return Self::Nkey(path);
+        }
+        if let Some(token) = given(args.token.as_ref(), &context.token) {
+            return Self::Token(token);
+        }
+        if let Some(name) = given(args.user.as_ref(), &context.user) {
+            let password = given(args.password.as_ref(), &context.password).unwrap_or_default();
+            return Self::User { name, password };
+        }
+        // The client library leaves credentials in addresses to its caller.
+        let address = servers.iter().find(|server| server.has_user_pass());
+        match address.map(|address| (address.username(), address.password())) {
+            Some((Some(name), Some(password))) => {
+                Self::User { name: name.to_owned(), password: password.to_owned() }
+            }
+            Some((Some(token), None)) => Self::Token(token.to_owned()),
+            _ => Self::None,
+        }
     }
-    if let Some(token) = given(args.token.as_ref(), &context.token) {
-        return Ok(options.token(token));
+
+    /// The client library's options with these credentials.
+    async fn apply(self, options: ConnectOptions) -> Result<ConnectOptions, CliError> {
+        let unusable = |path, error: io::Error| CliError::File { path, reason: error.to_string() };
+        Ok(match self {
+            Self::None => options,
+            Self::Credentials(path) => {
+                options.credentials_file(&path).await.map_err(|error| unusable(path, error))?
+            }
+            Self::Nkey(path) => {
+                let seed = tokio::fs::read_to_string(&path).await.map_err(|error| unusable(path, error))?;
+                options.nkey(seed.trim().to_owned())
+            }
+            Self::Token(token) => options.token(token),
+            Self::User { name, password } => options.user_and_password(name, password),
+        })
     }
-    if let Some(user) = given(args.user.as_ref(), &context.user) {
-        let password = given(args.password.as_ref(), &context.password).unwrap_or_default();
-        return Ok(options.user_and_password(user, password));
-    }
-    // The client library leaves credentials in addresses to its caller.
-    let Some(address) = servers.iter().find(|server| server.has_user_pass()) else { return Ok(options) };
-    Ok(match (address.username(), address.password()) {
-        (Some(user), Some(password)) => options.user_and_password(user.to_owned(), password.to_owned()),
-        (Some(token), None) => options.token(token.to_owned()),
-        (None, _) => options,
-    })
 }
 
 /// How the connection is encrypted.

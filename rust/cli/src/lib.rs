@@ -6,6 +6,7 @@
 mod account;
 mod args;
 mod ask;
+mod bench;
 mod completion;
 mod configuration;
 mod connection;
@@ -69,6 +70,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
         Command::Account(args) => block_on(account::run(*args)),
         Command::Counter(args) => block_on(counter::run(*args)),
         Command::Context(args) => block_on(context::run(*args)),
+        Command::Bench(args) => block_on(bench::run(*args)),
         Command::Rtt(args) => block_on(rtt::run(*args)),
         Command::Errors(args) => errors::run(&args),
         Command::Completion(args) => completion::run(&args),

@@ -15,7 +15,7 @@ use crate::error::CliError;
 use crate::values::parse_duration;
 
 /// Where JetStream is, and how long to wait for it.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct JetStreamArgs {
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,

@@ -13,7 +13,7 @@ pub(crate) use api::{
     time_ago, without_envelope,
 };
 pub(crate) use facts::Facts;
-pub(crate) use graph::{LiveGraphs, Measure};
+pub(crate) use graph::{LiveGraphs, Measure, terminal_size};
 pub(crate) use progress::{Progress, Unit};
 pub(crate) use style::{Color, paint};
 pub(crate) use table::Table;
