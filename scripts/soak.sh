@@ -3,6 +3,7 @@
 # parts and notes in build/soak which are done, so that it goes on where it was stopped; `rm -r build/soak` begins anew.
 #
 # CARGO, PYTHON, LOCKED, STONECHAT_SERVER, STONECHAT_POWERCUT: from the Makefile. SOAK_SECONDS: begin no more parts after so long.
+# SOAK_PARTS: only the parts whose names match, as in `SOAK_PARTS='sim-*'`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,6 +15,8 @@ limit=${SOAK_SECONDS:-0}
 part() {
   local name=$1
   shift
+  # shellcheck disable=SC2053 # It is a pattern.
+  [[ $name == ${SOAK_PARTS:-*} ]] || return 0
   if [ -e "$notes/$name.done" ]; then
     printf '%-24s done before\n' "$name"
     return
