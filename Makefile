@@ -40,6 +40,8 @@ with_oracle = NATS_SERVER="$$(scripts/oracle.sh)"
 with_tool = NATS_TOOL="$$(scripts/nats-tool.sh)"
 natsload := $(CARGO_TARGET_DIR)/$(host)/release/natsload
 with_natsload := NATSLOAD="$${NATSLOAD:-$(natsload)}"
+# The checker of recorded histories, built where Go is.
+with_checker = LINEARIZABILITY="$$(scripts/linearizability.sh)"
 with_powercut := STONECHAT_POWERCUT="$(CARGO_TARGET_DIR)/debug/powercut"
 
 # Static on Linux, where the image needs it; elsewhere the platform's own way of linking.
@@ -101,8 +103,8 @@ test-differential: venv binary ## The same bytes to our server and to the real n
 	$(with_oracle) $(with_server) $(pytest) $(side_by_side) tests/differential
 
 .PHONY: test-durability
-test-durability: venv binary powercut ## Kills, power cuts, damage: what JetStream acknowledged is there (STONECHAT_KILLS, _CUTS, _FLIPS)
-	$(with_oracle) $(with_server) $(with_powercut) $(pytest) tests/durability
+test-durability: venv binary natsload powercut ## Kills, power cuts, damage: what JetStream acknowledged is there (STONECHAT_KILLS, _CUTS, _FLIPS)
+	$(with_oracle) $(with_server) $(with_natsload) $(with_checker) $(with_powercut) $(pytest) tests/durability
 
 .PHONY: soak
 soak: venv binary powercut ## The same for hours, resumable: see scripts/soak.sh

@@ -71,6 +71,9 @@ pub(crate) struct RunArgs {
     /// JetStream's `sync_interval` for all servers, such as 2m or always [default: each its own].
     #[arg(long, value_name = "INTERVAL")]
     pub(crate) sync_interval: Option<String>,
+    /// Keep the histories that kv-cas-kills records in this directory, a file for each run.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) histories: Option<PathBuf>,
     /// Keep the server on the first processor, the load on the last one.
     #[arg(long)]
     pub(crate) pin: bool,

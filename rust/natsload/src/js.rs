@@ -3,6 +3,7 @@
 use crate::core::Probe;
 use crate::measure::{Ctx, Scenario, scenario};
 use crate::proc;
+use crate::replay::{answer_control, sequence};
 use crate::report::{Metric, latency, low, note};
 use crate::server::Js;
 use crate::wire::{self, Msg, Reader};
@@ -110,20 +111,35 @@ pub(crate) fn all() -> Vec<Scenario> {
 }
 
 /// One connection that makes requests and can tell their replies apart by number.
-struct Client {
-    s: TcpStream,
-    r: Reader,
+pub(crate) struct Client {
+    pub(crate) s: TcpStream,
+    pub(crate) r: Reader,
+    inbox: String,
     n: u64,
 }
 
 impl Client {
-    fn open(addr: SocketAddr) -> Result<Client> {
-        let mut s = wire::connect(addr)?;
-        wire::subscribe(&mut s, &[("_INBOX.load.*".into(), "", 1)])?;
-        Ok(Client { s, r: Reader::new(), n: 0 })
+    pub(crate) fn open(addr: SocketAddr) -> Result<Client> {
+        Client::named(addr, "load")
     }
 
-    fn next(&mut self) -> Result<Msg<'_>> {
+    /// One of several clients: each needs a name of its own.
+    pub(crate) fn named(addr: SocketAddr, name: &str) -> Result<Client> {
+        let mut s = wire::connect(addr)?;
+        let inbox = format!("_INBOX.{name}");
+        wire::subscribe(&mut s, &[(format!("{inbox}.*"), "", 1)])?;
+        Ok(Client { s, r: Reader::new(), inbox, n: 0 })
+    }
+
+    /// One request and its reply.
+    pub(crate) fn ask(&mut self, subject: &str, hdr: &[u8], body: &[u8]) -> Result<Msg<'_>> {
+        let mut out = Vec::new();
+        wire::encode(&mut out, subject, &format!("{}.one", self.inbox), hdr, body);
+        self.s.write_all(&out)?;
+        self.next()
+    }
+
+    pub(crate) fn next(&mut self) -> Result<Msg<'_>> {
         loop {
             if let Some(at) = self.r.scan()? {
                 return Ok(self.r.view(at));
@@ -132,12 +148,11 @@ impl Client {
         }
     }
 
-    fn api(&mut self, subject: &str, body: Value) -> Result<Value> {
+    pub(crate) fn api(&mut self, subject: &str, body: Value) -> Result<Value> {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let mut out = Vec::new();
-        wire::encode(&mut out, &format!("$JS.API.{subject}"), "_INBOX.load.api", b"", body.as_bytes());
-        self.s.write_all(&out)?;
-        let m = self.next().with_context(|| format!("no answer to {subject}"))?;
+        let m = self
+            .ask(&format!("$JS.API.{subject}"), b"", body.as_bytes())
+            .with_context(|| format!("no answer to {subject}"))?;
         let v: Value = serde_json::from_slice(m.body).with_context(|| {
             format!(
                 "{subject}: answer {:?} {:?}",
@@ -168,7 +183,7 @@ impl Client {
         .map(|_| ())
     }
 
-    fn messages(&mut self, stream: &str) -> Result<u64> {
+    pub(crate) fn messages(&mut self, stream: &str) -> Result<u64> {
         let v = self.api(&format!("STREAM.INFO.{stream}"), Value::Null)?;
         v["state"]["messages"].as_u64().context("no message count in stream info")
     }
@@ -176,7 +191,7 @@ impl Client {
     /// Make requests with `window` outstanding until `max` are made or `secs` are over. `make` writes
     /// the n-th request's subject and body; `check` tells whether a reply is good. Returns the number
     /// made and, for one outstanding, the latencies.
-    fn pump(
+    pub(crate) fn pump(
         &mut self,
         max: u64,
         secs: Duration,
@@ -193,7 +208,7 @@ impl Client {
             while open && sent - got < window && sent < max {
                 self.n += 1;
                 reply.clear();
-                let _ = std::fmt::Write::write_fmt(&mut reply, format_args!("_INBOX.load.{:08}", self.n));
+                let _ = std::fmt::Write::write_fmt(&mut reply, format_args!("{}.{:08}", self.inbox, self.n));
                 make(sent, &mut out, &reply);
                 sent += 1;
             }
@@ -221,7 +236,7 @@ impl Client {
     }
 
     /// Publish with acks; the message count of the stream must grow by as much.
-    fn fill(
+    pub(crate) fn fill(
         &mut self,
         stream: &str,
         n: u64,
@@ -247,9 +262,9 @@ impl Client {
     }
 }
 
-const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
-fn is_ack(m: &Msg) -> bool {
+pub(crate) fn is_ack(m: &Msg) -> bool {
     m.body.starts_with(b"{\"stream\":") && m.hdr.is_empty()
 }
 
@@ -355,14 +370,6 @@ fn settle(k: &mut Client, consumer: &str, n: u64) -> Result<()> {
     }
 }
 
-/// Stream sequence out of an ack subject, of the nine-token or the longer form.
-fn sequence(m: &Msg) -> Result<u64> {
-    let mut t = m.reply.split(|c| *c == b'.');
-    let long = m.reply.iter().filter(|c| **c == b'.').count() >= 10;
-    let word = t.nth(if long { 7 } else { 5 }).context("no ack subject")?;
-    std::str::from_utf8(word)?.parse().context("bad ack subject")
-}
-
 fn push(c: &mut Ctx, store: &str, n: u64, acks: bool) -> Result<Vec<Metric>> {
     let n = c.scaled(n);
     let mut k = preload(c, store, n)?;
@@ -382,17 +389,7 @@ fn push(c: &mut Ctx, store: &str, n: u64, acks: bool) -> Result<Vec<Metric>> {
         r.fill(&mut rx).with_context(|| format!("push stopped after {done} messages"))?;
         out.clear();
         while let Some(m) = r.next()? {
-            if m.status() == Some(100) {
-                let stalled = b"Nats-Consumer-Stalled: ";
-                let reply = match memchr::memmem::find(m.hdr, stalled) {
-                    Some(at) => m.hdr[at + stalled.len()..].split(|c| *c == b'\r').next().unwrap(),
-                    None => m.reply,
-                };
-                if !reply.is_empty() {
-                    out.extend_from_slice(b"PUB ");
-                    out.extend_from_slice(reply);
-                    out.extend_from_slice(b" 0\r\n\r\n");
-                }
+            if answer_control(&m, &mut out) {
                 continue;
             }
             done += 1;

@@ -11,7 +11,11 @@ mod args;
 #[cfg(target_os = "linux")]
 mod core;
 #[cfg(target_os = "linux")]
+mod history;
+#[cfg(target_os = "linux")]
 mod js;
+#[cfg(target_os = "linux")]
+mod kvcas;
 #[cfg(target_os = "linux")]
 mod limits;
 #[cfg(target_os = "linux")]
@@ -20,6 +24,8 @@ mod measure;
 mod priority;
 #[cfg(target_os = "linux")]
 mod proc;
+#[cfg(target_os = "linux")]
+mod replay;
 #[cfg(target_os = "linux")]
 mod report;
 #[cfg(target_os = "linux")]

@@ -4,9 +4,10 @@ use crate::args::{self, Common, RunArgs};
 use crate::priority::Priority;
 use crate::report::{Metric, Outcome};
 use crate::server::{Js, Server, Setup, Spec};
-use crate::{core, js, limits, proc};
+use crate::{core, js, kvcas, limits, proc};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// What a scenario gets.
@@ -19,6 +20,8 @@ pub(crate) struct Ctx {
     pub(crate) scale: f64,
     /// Most undelivered bytes in flight.
     pub(crate) window: usize,
+    /// Where recorded histories go.
+    pub(crate) histories: Option<PathBuf>,
 }
 
 impl Ctx {
@@ -29,7 +32,12 @@ impl Ctx {
 
     /// `n` times the scale, at least 1000 or `n`.
     pub(crate) fn scaled(&self, n: u64) -> u64 {
-        ((n as f64 * self.scale) as u64).max(1000.min(n))
+        self.at_least(n, 1000.min(n))
+    }
+
+    /// `n` times the scale, at least `least`.
+    pub(crate) fn at_least(&self, n: u64, least: u64) -> u64 {
+        ((n as f64 * self.scale) as u64).max(least)
     }
 }
 
@@ -66,6 +74,7 @@ pub(crate) fn scenario(
 fn scenarios() -> Vec<Scenario> {
     let mut all = core::all();
     all.extend(js::all());
+    all.extend(kvcas::all());
     all
 }
 
@@ -174,8 +183,13 @@ fn once(args: &RunArgs, scenario: &Scenario, spec: &Spec) -> Result<Vec<Metric>>
         pin: args.pin,
     };
     let server = Server::start(spec, &dir, setup)?;
-    let mut ctx =
-        Ctx { server, secs: args.common.secs, scale: args.scale, window: usize::from(args.window) << 20 };
+    let mut ctx = Ctx {
+        server,
+        secs: args.common.secs,
+        scale: args.scale,
+        window: usize::from(args.window) << 20,
+        histories: args.histories.clone(),
+    };
     (scenario.run)(&mut ctx).map_err(|e| {
         let log = ctx.server.log_tail();
         if log.is_empty() { e } else { e.context(format!("server log ends:\n{log}\nthe failure")) }

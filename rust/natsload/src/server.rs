@@ -114,6 +114,10 @@ impl Server {
         }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.spec.name
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().map_or(0, |c| c.id())
     }

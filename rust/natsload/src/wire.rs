@@ -11,10 +11,10 @@ pub(crate) const HELLO: &[u8] = b"CONNECT {\"verbose\":false,\"pedantic\":false,
 \"lang\":\"rust\",\"version\":\"0.1\",\"protocol\":1,\"echo\":true,\"headers\":true,\"no_responders\":true}\r\nPING\r\n";
 
 pub(crate) fn dial(addr: SocketAddr) -> Result<TcpStream> {
-    let s = TcpStream::connect_timeout(&addr, Duration::from_secs(5)).context("connect")?;
+    let s = TcpStream::connect_timeout(&addr, Duration::from_secs(30)).context("connect")?;
     s.set_nodelay(true)?;
-    s.set_read_timeout(Some(Duration::from_secs(10)))?;
-    s.set_write_timeout(Some(Duration::from_secs(10)))?;
+    s.set_read_timeout(Some(Duration::from_secs(30)))?;
+    s.set_write_timeout(Some(Duration::from_secs(30)))?;
     Ok(s)
 }
 
@@ -194,12 +194,14 @@ fn number(b: &[u8]) -> Result<usize> {
 /// Where in its reader's buffer the parts of a message lie.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
+    subject: (usize, usize),
     reply: (usize, usize),
     hdr: (usize, usize),
     body: (usize, usize),
 }
 
 pub(crate) struct Msg<'a> {
+    pub(crate) subject: &'a [u8],
     pub(crate) reply: &'a [u8],
     pub(crate) hdr: &'a [u8],
     pub(crate) body: &'a [u8],
@@ -210,6 +212,15 @@ impl Msg<'_> {
     pub(crate) fn status(&self) -> Option<u32> {
         let rest = self.hdr.strip_prefix(b"NATS/1.0 ")?;
         std::str::from_utf8(rest.get(..3)?).ok()?.parse().ok()
+    }
+
+    /// The value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let value = self
+            .hdr
+            .split(|c| *c == b'\n')
+            .find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":"))?;
+        std::str::from_utf8(value.trim_ascii()).ok()
     }
 }
 
@@ -248,7 +259,7 @@ impl Reader {
 
     pub(crate) fn view(&self, at: Place) -> Msg<'_> {
         let part = |(from, to): (usize, usize)| &self.buf[from..to];
-        Msg { reply: part(at.reply), hdr: part(at.hdr), body: part(at.body) }
+        Msg { subject: part(at.subject), reply: part(at.reply), hdr: part(at.hdr), body: part(at.body) }
     }
 
     /// As next(), without borrowing the buffer; what it finds is gone with the next fill().
@@ -272,8 +283,11 @@ impl Reader {
                     let total = number(f[n - 1])?;
                     let hdr = if nums == 2 { number(f[n - 2])? } else { 0 };
                     let reply = if n - nums == 4 { f[3] } else { &line[..0] };
-                    let at = reply.as_ptr() as usize - self.buf.as_ptr() as usize;
-                    let reply = (at, at + reply.len());
+                    let place = |part: &[u8]| {
+                        let at = part.as_ptr() as usize - self.buf.as_ptr() as usize;
+                        (at, at + part.len())
+                    };
+                    let (subject, reply) = (place(f[1]), place(reply));
                     let (from, end) = (self.pos + nl + 1, self.pos + nl + 1 + total);
                     if end + 2 > self.end {
                         return Ok(None);
@@ -282,7 +296,12 @@ impl Reader {
                         bail!("lost framing: message does not end in CRLF");
                     }
                     self.pos = end + 2;
-                    return Ok(Some(Place { reply, hdr: (from, from + hdr), body: (from + hdr, end) }));
+                    return Ok(Some(Place {
+                        subject,
+                        reply,
+                        hdr: (from, from + hdr),
+                        body: (from + hdr, end),
+                    }));
                 }
                 Some(b'-') => bail!("server said {}", String::from_utf8_lossy(line)),
                 _ => self.pos += nl + 1,
@@ -333,5 +352,16 @@ mod tests {
         let message = reader.next().unwrap().unwrap();
         assert_eq!((message.reply, message.body, message.status()), (&b"r"[..], &b"xy"[..], Some(404)));
         assert!(reader.next().unwrap().is_none(), "half a message is none");
+    }
+
+    #[test]
+    fn a_message_tells_its_subject_and_headers() {
+        let mut reader = Reader::new();
+        let mut input: &[u8] = b"HMSG a.b 1 36 37\r\nNATS/1.0\r\nTwo: \r\nOne: a: b\r\nO: 7\r\n\r\nx\r\n";
+        reader.fill(&mut input).unwrap();
+        let message = reader.next().unwrap().unwrap();
+        assert_eq!((message.subject, message.body), (&b"a.b"[..], &b"x"[..]));
+        let found = ["One", "O", "Two", "Three"].map(|name| message.header(name));
+        assert_eq!(found, [Some("a: b"), Some("7"), Some(""), None]);
     }
 }
