@@ -1,6 +1,7 @@
 //! JetStream scenarios, over the JSON API with raw requests.
 
 use crate::core::Probe;
+use crate::kvkeys::bucket;
 use crate::measure::{Ctx, Scenario, scenario};
 use crate::proc;
 use crate::replay::{answer_control, sequence};
@@ -413,10 +414,7 @@ fn push(c: &mut Ctx, store: &str, n: u64, acks: bool) -> Result<Vec<Metric>> {
 fn kv(c: &mut Ctx, put: bool, window: u64) -> Result<Vec<Metric>> {
     let keys = c.scaled(10_000);
     let mut k = Client::open(c.server.addr)?;
-    let conf = json!({"name": "KV_B", "subjects": ["$KV.B.>"], "storage": "file", "retention": "limits", "discard": "new",
-        "max_consumers": -1, "max_msgs": -1, "max_bytes": -1, "max_age": 0, "max_msg_size": -1, "num_replicas": 1,
-        "max_msgs_per_subject": 1, "allow_rollup_hdrs": true, "deny_delete": true, "allow_direct": true});
-    k.api("STREAM.CREATE.KV_B", conf)?;
+    k.api("STREAM.CREATE.KV_B", bucket("B", 1))?;
     k.fill("KV_B", keys, LONG, 500, 128, |i| format!("$KV.B.key{i:05}"))?;
     let body = vec![b'v'; 128];
     let pick = |i: u64| i.wrapping_mul(7919) % keys;

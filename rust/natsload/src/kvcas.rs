@@ -4,6 +4,7 @@
 use crate::core::Rng;
 use crate::history::{self, Kind, Op, Outcome};
 use crate::js::Client;
+use crate::kvkeys::bucket;
 use crate::measure::{Ctx, Scenario, scenario};
 use crate::proc;
 use crate::replay::{Want, replay, sequence};
@@ -11,7 +12,7 @@ use crate::report::{Metric, high, low, note};
 use crate::server::Js;
 use crate::wire::Msg;
 use anyhow::{Context, Result, anyhow, bail};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
@@ -114,10 +115,7 @@ impl Run {
 fn run(c: &mut Ctx) -> Result<Vec<Metric>> {
     let writers = c.at_least(WRITERS, 20) as usize;
     let mut k = Client::open(c.server.addr)?;
-    let conf = json!({"name": "KV_CAS", "subjects": ["$KV.CAS.>"], "storage": "file", "retention": "limits", "discard": "new",
-        "max_consumers": -1, "max_msgs": -1, "max_bytes": -1, "max_age": 0, "max_msg_size": -1, "num_replicas": 1,
-        "max_msgs_per_subject": 64, "allow_rollup_hdrs": true, "deny_delete": true, "allow_direct": true});
-    k.api("STREAM.CREATE.KV_CAS", conf)?;
+    k.api("STREAM.CREATE.KV_CAS", bucket("CAS", 64))?;
     drop(k);
     let shared = Run {
         addr: c.server.addr,

@@ -11,11 +11,19 @@ mod args;
 #[cfg(target_os = "linux")]
 mod core;
 #[cfg(target_os = "linux")]
+mod fleet;
+#[cfg(target_os = "linux")]
 mod history;
 #[cfg(target_os = "linux")]
 mod js;
 #[cfg(target_os = "linux")]
 mod kvcas;
+#[cfg(target_os = "linux")]
+mod kvkeys;
+#[cfg(target_os = "linux")]
+mod kvobject;
+#[cfg(target_os = "linux")]
+mod kvwatch;
 #[cfg(target_os = "linux")]
 mod limits;
 #[cfg(target_os = "linux")]

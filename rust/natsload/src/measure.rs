@@ -4,7 +4,7 @@ use crate::args::{self, Common, RunArgs};
 use crate::priority::Priority;
 use crate::report::{Metric, Outcome};
 use crate::server::{Js, Server, Setup, Spec};
-use crate::{core, js, kvcas, limits, proc};
+use crate::{core, js, kvcas, kvkeys, kvobject, kvwatch, limits, proc};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -74,7 +74,10 @@ pub(crate) fn scenario(
 fn scenarios() -> Vec<Scenario> {
     let mut all = core::all();
     all.extend(js::all());
+    all.extend(kvkeys::all());
+    all.extend(kvwatch::all());
     all.extend(kvcas::all());
+    all.extend(kvobject::all());
     all
 }
 

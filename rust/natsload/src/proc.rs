@@ -35,6 +35,12 @@ pub(crate) fn rss(pid: u32) -> (u64, u64) {
     (field(&status, "VmRSS:"), field(&status, "VmHWM:"))
 }
 
+/// Lets the peak of the resident memory begin anew.
+pub(crate) fn reset_peak(pid: u32) {
+    // Where the kernel refuses it, the peak since the start is told, which is no less.
+    let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
+}
+
 fn field(status: &str, key: &str) -> u64 {
     let line = status.lines().find_map(|l| l.strip_prefix(key));
     line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0)

@@ -102,6 +102,11 @@ fn token(m: &Msg, place: usize) -> Result<u64> {
     std::str::from_utf8(word(m, place)?)?.parse().context("bad ack subject")
 }
 
+/// The consumer that sent a message.
+pub(crate) fn consumer<'a>(m: &Msg<'a>) -> Result<&'a [u8]> {
+    word(m, 3)
+}
+
 fn word<'a>(m: &Msg<'a>, place: usize) -> Result<&'a [u8]> {
     let long = m.reply.iter().filter(|c| **c == b'.').count() >= 10;
     m.reply.split(|c| *c == b'.').nth(if long { place + 2 } else { place }).context("no ack subject")
@@ -109,7 +114,7 @@ fn word<'a>(m: &Msg<'a>, place: usize) -> Result<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{answer_control, sequence, token};
+    use super::{answer_control, consumer, sequence, token};
     use crate::wire::Msg;
 
     fn message<'a>(reply: &'a str, hdr: &'a str) -> Msg<'a> {
@@ -121,6 +126,7 @@ mod tests {
         for reply in ["$JS.ACK.S.C.1.42.7.1700000000.3", "$JS.ACK.D.hash.S.C.1.42.7.1700000000.3.rnd"] {
             let m = message(reply, "");
             assert_eq!((sequence(&m).unwrap(), token(&m, 6).unwrap(), token(&m, 8).unwrap()), (42, 7, 3));
+            assert_eq!(consumer(&m).unwrap(), b"C");
         }
         assert!(sequence(&message("_INBOX.a", "")).is_err());
     }

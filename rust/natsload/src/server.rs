@@ -61,10 +61,12 @@ impl Server {
         if setup.js != Js::Off {
             let interval =
                 if setup.js == Js::SyncAlways { Some("always") } else { setup.sync_interval.as_deref() };
-            let sync = interval.map_or(String::new(), |i| format!("  sync_interval: {i}\n"));
+            // In quotes: a bare 2m is two million seconds.
+            let sync = interval.map_or(String::new(), |i| format!("  sync_interval: \"{i}\"\n"));
             let store = dir.join("store");
             conf += &format!(
-                "jetstream {{\n  store_dir: \"{}\"\n  max_mem: 8GB\n  max_file: 40GB\n{sync}}}\n",
+                "jetstream {{\n  store_dir: \"{}\"\n  max_mem: 8GB\n  max_file: 40GB\n{sync}  \
+                 limits {{ default_max_consumers: -1 }}\n}}\n",
                 store.display()
             );
         }

@@ -58,6 +58,18 @@ pub(crate) fn subscribe(s: &mut (impl Read + Write), subs: &[(String, &str, u64)
     wait_pong(s)
 }
 
+/// Whether a filter with `*` matches a subject.
+pub(crate) fn matches(filter: &str, subject: &[u8]) -> bool {
+    let (mut wanted, mut tokens) = (filter.as_bytes().split(|c| *c == b'.'), subject.split(|c| *c == b'.'));
+    loop {
+        match (wanted.next(), tokens.next()) {
+            (None, None) => return true,
+            (Some(w), Some(t)) if w == b"*" || w == t => {}
+            _ => return false,
+        }
+    }
+}
+
 /// One encoded message. `hdr` is a whole header block, or empty for PUB.
 pub(crate) fn encode(out: &mut Vec<u8>, subj: &str, reply: &str, hdr: &[u8], body: &[u8]) {
     let sep = if reply.is_empty() { "" } else { " " };
