@@ -12,6 +12,8 @@ FUZZ_SECONDS ?= 5
 BENCH ?= all
 BENCH_RUNS ?= 5
 BENCH_SECS ?= 2
+# Factor on the sizes of loads.
+BENCH_SCALE ?= 1
 # Empty while dependencies are being changed: `make test LOCKED=`.
 LOCKED ?= --locked
 
@@ -137,8 +139,8 @@ capabilities: venv ## Write the table of docs/capabilities.yaml into README.md a
 ##@ Benchmarks
 
 .PHONY: bench
-bench: wheel binary natsload ## Measure against nats-server (BENCH=core, extra or a part; BENCH_RUNS, BENCH_SECS) into docs/benchmarks
-	$(with_natsload) $(with_oracle) $(with_wheel) $(with_server) $(bin)/python -m tests.bench $(BENCH) --runs $(BENCH_RUNS) --secs $(BENCH_SECS)
+bench: wheel binary natsload ## Measure against nats-server (BENCH=core, extra or a part; BENCH_RUNS, BENCH_SECS, BENCH_SCALE) into docs/benchmarks
+	$(with_natsload) $(with_oracle) $(with_wheel) $(with_server) $(bin)/python -m tests.bench $(BENCH) --runs $(BENCH_RUNS) --secs $(BENCH_SECS) --scale $(BENCH_SCALE)
 
 ##@ Things to build
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from tests.support.binaries import BinaryNotFoundErrorError, nats_server, stonechat_server
 
-from . import churn, consumers, core, cores, ids, instructions, interpreter, plot, render, startup
+from . import churn, consumers, core, cores, ids, instructions, interpreter, kv, plot, render, startup
 from .part import BUILD, FULL_RUNS, FULL_SECS, ROOT, BenchError, Plan, say, urgent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 DOCS = ROOT / "docs" / "benchmarks"
 
@@ -28,9 +28,12 @@ _MEASURES: dict[str, Callable[[Plan], dict[str, Any]]] = {
     "ids": ids.measure,
     "interpreter": interpreter.measure,
     "startup": startup.measure,
+    "kv": kv.measure,
 }
-_EXTRA = [part for part in _MEASURES if part != "core"]
-_GROUPS = {"all": list(_MEASURES), "extra": _EXTRA, "report": []}
+# Takes hours, so it is measured when it is asked for.
+_LONG = ["kv"]
+_EXTRA = [part for part in _MEASURES if part not in ("core", *_LONG)]
+_GROUPS = {"all": ["core", *_EXTRA], "extra": _EXTRA, "report": []}
 
 
 def main() -> int:
@@ -40,6 +43,7 @@ def main() -> int:
     parser.add_argument("parts", nargs="+", choices=choices, metavar="PART", help=", ".join(choices))
     parser.add_argument("--runs", type=int, default=FULL_RUNS, help="runs of each measurement")
     parser.add_argument("--secs", type=float, default=FULL_SECS, help="length of a measured span")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor on numbers of messages, keys and connections")
     parser.add_argument(
         "--server",
         action="append",
@@ -51,7 +55,7 @@ def main() -> int:
     parts = list(dict.fromkeys(part for name in given.parts for part in _GROUPS.get(name, [name])))
     began = time.monotonic()
     try:
-        plan = Plan(given.runs, given.secs, stonechat_server(), nats_server())
+        plan = Plan(given.runs, given.secs, stonechat_server(), nats_server(), given.scale)
         failed = [part for part in parts if not _measured(part, plan, given.server)]
     except (BenchError, BinaryNotFoundErrorError) as error:
         sys.exit(f"bench: {error}")
@@ -63,18 +67,26 @@ def main() -> int:
 
 
 def report() -> None:
-    """Gathers what was measured in docs/benchmarks/core.json, and renders page and plot from it."""
-    store = DOCS / "core.json"
+    """Gathers what was measured in docs/benchmarks/*.json, and renders pages and plots from it."""
+    _render("core", [part for part in render.PARTS if part != "kv"], plot.draw)
+    _render("kv", ["kv"], plot.draw_kv)
+
+
+def _render(name: str, parts: Sequence[str], draw: Callable[[dict[str, Any], Path], None]) -> None:
+    """One page, from the parts that are on it."""
+    store = DOCS / f"{name}.json"
     measured: dict[str, Any] = json.loads(store.read_text()) if store.exists() else {}
-    for name in render.PARTS:
-        file = BUILD / f"{name}.json"
+    for part in parts:
+        file = BUILD / f"{part}.json"
         if file.exists():
-            measured[name] = json.loads(file.read_text())
+            measured[part] = json.loads(file.read_text())
+    if not measured:
+        return
     store.write_text(_compact(measured))
-    page = DOCS / "core.md"
+    page = DOCS / f"{name}.md"
     page.write_text(render.fill(page.read_text(), measured))
-    if "core" in measured:
-        plot.draw(measured["core"], DOCS / "core.svg")
+    if name in measured:
+        draw(measured[name], DOCS / f"{name}.svg")
     say(f"bench: rendered {page.relative_to(ROOT)}")
 
 

@@ -44,12 +44,15 @@ def wrapper(name: str, command: Sequence[str | Path], environment: Mapping[str, 
     return path
 
 
-def run(plan: Plan, servers: Mapping[str, Path], scenarios: Sequence[str], into: Path) -> dict[str, Any]:
+def run(
+    plan: Plan, servers: Mapping[str, Path], scenarios: Sequence[str], into: Path, options: Sequence[str] = ()
+) -> dict[str, Any]:
     """Runs scenarios against servers in turn; natsload's own JSON. Failed scenarios carry their errors in it."""
     command: list[str | Path] = [find(), "run"]
     for name, path in servers.items():
         command += ["--server", f"{name}={path}"]
     command += ["--scenario", ",".join(scenarios), "--runs", str(plan.runs), "--secs", str(plan.secs), "--json", into]
+    command += ["--scale", str(plan.scale), *options]
     if may_be_urgent():
         command += ["--nice", "-15"]
     into.parent.mkdir(parents=True, exist_ok=True)

@@ -31,17 +31,18 @@ class BenchError(RuntimeError):
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to measure, and which programs."""
+    """How long to measure, which programs, and the factor on the sizes of a load."""
 
     runs: int
     secs: float
     ours: Path
     theirs: Path
+    scale: float = 1.0
 
     @property
     def rough(self) -> bool:
         """Whether this is less than what figures worth quoting take."""
-        return self.runs < FULL_RUNS or self.secs < FULL_SECS
+        return self.runs < FULL_RUNS or self.secs < FULL_SECS or self.scale < 1
 
     def times(self, full: int) -> int:
         """A number of repetitions, `full` of them in a full measurement."""
@@ -53,6 +54,7 @@ class Plan:
             "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
             "runs": self.runs,
             "secs": self.secs,
+            "scale": self.scale,
             "rough": self.rough,
             "machine": machine(),
             "ours": f"{version(self.ours)}, commit {commit()}",

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 
-from .figures import PAIR, PER_CPU, RATE
+from .figures import DURABLE_PAIR, KV_ROWS, PAIR, PER_CPU, RATE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 mpl.use("svg")
@@ -50,3 +50,40 @@ def draw(part: Mapping[str, Any], into: Path) -> None:
     # No date in the file.
     figure.savefig(into, metadata={"Date": None})
     plt.close(figure)
+
+
+def draw_kv(part: Mapping[str, Any], into: Path) -> None:
+    """For each figure how many times better we are: bars for lazy syncs in both, dots for our durable default."""
+    scenarios = {scenario["scenario"]: scenario for scenario in part["scenarios"]}
+    shown = []
+    for row in KV_ROWS:
+        ratios = scenarios.get(row.scenario, {"ratios": {}})["ratios"].get(row.metric, {})
+        lazy, durable = (
+            _gain(ratios.get(pair, []), is_more_better=row.is_more_better) for pair in (PAIR, DURABLE_PAIR)
+        )
+        if lazy is not None:
+            shown.append((f"{row.scenario}: {row.metric}", lazy, durable))
+    figure, axes = plt.subplots(figsize=(9, 0.36 * len(shown) + 1.6))
+    for place, (_, lazy, durable) in enumerate(reversed(shown)):
+        axes.barh(place, lazy, height=0.62, color=_OURS, label="both lazy" if place == 0 else None)
+        if durable is not None:
+            label = "ours durable, theirs lazy" if place == 0 else None
+            axes.plot(durable, place, "o", color=_RATE, markeredgecolor="white", label=label)
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(shown)), [name for name, _, _ in reversed(shown)])
+    axes.set_xlabel("how many times better than nats-server; 1 is as good, more is better")
+    axes.legend(loc="lower right")
+    axes.grid(axis="x", alpha=0.3)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(into, metadata={"Date": None})
+    plt.close(figure)
+
+
+def _gain(ratio: Sequence[float], *, is_more_better: bool) -> float | None:
+    """The median ratio, turned round where less is better."""
+    if not ratio or not ratio[0]:
+        return None
+    return ratio[0] if is_more_better else 1 / ratio[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from .figures import PAIR, PEAK, PER_CPU, RATE, client_limits
+from .figures import DURABLE_PAIR, KV_ROWS, PAIR, PEAK, PER_CPU, RATE, client_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -165,6 +165,27 @@ def instructions(part: Mapping[str, Any]) -> str:
     return "\n\n".join(text)
 
 
+def kv(part: Mapping[str, Any]) -> str:
+    """The machine, a row for each figure that counts, and what failed."""
+    scenarios = {scenario["scenario"]: scenario for scenario in part["scenarios"]}
+    rows = [
+        [
+            row.label,
+            _amount(scenarios[row.scenario], row.metric, "ours"),
+            _amount(scenarios[row.scenario], row.metric, "theirs"),
+            _ratio(scenarios[row.scenario], row.metric, digits=2),
+            _ratio(scenarios[row.scenario], row.metric, DURABLE_PAIR, digits=2),
+            row.goal,
+        ]
+        for row in KV_ROWS
+        if row.scenario in scenarios
+    ]
+    head = ["", "ours", "theirs", "ours/theirs", "ours durable/theirs", "to reach"]
+    failures = [f"- `{s['scenario']}` failed: {error}" for s in part["scenarios"] for error in s["errors"][:1]]
+    plot = "![Ratios, ours and nats-server's](kv.svg)"
+    return "\n\n".join(filter(None, [_taken(part), _table(head, rows), plot, "\n".join(failures)]))
+
+
 PARTS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "core": core,
     "churn": churn,
@@ -172,6 +193,7 @@ PARTS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "interpreter": interpreter,
     "startup": startup,
     "instructions": instructions,
+    "kv": kv,
 }
 
 
@@ -179,10 +201,11 @@ def _rough(part: Mapping[str, Any]) -> str:
     taken = part.get("taken", {})
     if not taken.get("rough"):
         return ""
+    size = f" at {taken['scale']:g} of the size" if taken.get("scale", 1) < 1 else ""
     return (
         '!!! warning "Rough"\n\n'
-        f"    Measured with {taken['runs']} run(s) of {taken['secs']:g} s, which is too little to quote. `make bench` "
-        "replaces this part.\n\n"
+        f"    Measured with {taken['runs']} run(s) of {taken['secs']:g} s{size}, which is too little to quote. "
+        "`make bench` replaces this part.\n\n"
     )
 
 

@@ -71,6 +71,9 @@ pub(crate) struct RunArgs {
     /// JetStream's `sync_interval` for all servers, such as 2m or always [default: each its own].
     #[arg(long, value_name = "INTERVAL")]
     pub(crate) sync_interval: Option<String>,
+    /// Servers that keep their default instead of `--sync-interval`, by name.
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', requires = "sync_interval")]
+    pub(crate) default_sync: Vec<String>,
     /// Keep the histories that kv-cas-kills records in this directory, a file for each run.
     #[arg(long, value_name = "DIR")]
     pub(crate) histories: Option<PathBuf>,

@@ -30,7 +30,7 @@ const RESTART: Duration = Duration::from_secs(60);
 pub(crate) fn all() -> Vec<Scenario> {
     let about = "200 writers compare and set on 10 keys; kill -9 after each fifth of 30 spans; the history is checked";
     let mut s = scenario("kv-cas-kills", about, run);
-    s.js = Js::On;
+    (s.js, s.heavy) = (Js::On, true);
     vec![s]
 }
 

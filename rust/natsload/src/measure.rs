@@ -124,7 +124,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         args.servers.iter().zip(&versions).map(|(s, v)| json!({"name": s.name, "version": v})).collect();
     let options = json!({
         "runs": args.common.runs, "heavy_runs": args.heavy_runs, "secs": args.common.secs.as_secs_f64(), "scale": args.scale,
-        "window_mib": args.window, "sync_interval": args.sync_interval, "nice": args.common.nice, "pin": args.pin,
+        "window_mib": args.window, "sync_interval": args.sync_interval, "default_sync": args.default_sync, "nice": args.common.nice, "pin": args.pin,
     });
     let results: Vec<Value> = outcomes.iter().map(Outcome::json).collect();
     write_json(
@@ -143,6 +143,9 @@ fn check(args: &RunArgs, known: &[Scenario]) -> Result<()> {
         if !known.iter().any(|s| args::matches(&s.name, std::slice::from_ref(pattern))) {
             bail!("no scenario matches '{pattern}'; `natsload list` shows them");
         }
+    }
+    if let Some(name) = args.default_sync.iter().find(|name| !args.servers.iter().any(|s| s.name == **name)) {
+        bail!("--default-sync names no server: '{name}'");
     }
     for (i, server) in args.servers.iter().enumerate() {
         if args.servers[..i].iter().any(|s| s.name == server.name) {
@@ -181,7 +184,7 @@ fn once(args: &RunArgs, scenario: &Scenario, spec: &Spec) -> Result<Vec<Metric>>
     let dir = args.common.dir.join(format!("natsload-{}", std::process::id()));
     let setup = Setup {
         js: scenario.js,
-        sync_interval: args.sync_interval.clone(),
+        sync_interval: args.sync_interval.clone().filter(|_| !args.default_sync.contains(&spec.name)),
         tls: scenario.tls,
         pin: args.pin,
     };
