@@ -28,6 +28,12 @@ fn connect(server: &Server, name: &str) -> Client {
     Client::connect(server, &json!({ "name": name }), name, WAIT).unwrap()
 }
 
+/// The clients that the server has.
+fn connections(server: &Server) -> Vec<Value> {
+    let answer: Value = serde_json::from_str(&server.connz("").unwrap()).unwrap();
+    answer["connections"].as_array().unwrap().clone()
+}
+
 fn message(taken: Taken) -> Message {
     match taken {
         Taken::Message(message) => message,
@@ -50,7 +56,7 @@ fn it_publishes_subscribes_and_asks() {
     );
     assert_eq!(got.headers.as_deref(), Some(&b"NATS/1.0\r\nK: v\r\n\r\n"[..]));
     assert_eq!(inbox.take(Duration::ZERO), Taken::Nothing);
-    let names: Vec<Value> = server.connz("").unwrap()["connections"].as_array().unwrap().clone();
+    let names = connections(&server);
     assert_eq!((names.len(), &names[0]["ip"]), (2, &json!("pipe")));
     drop(two);
     inbox.close();
@@ -112,7 +118,7 @@ fn a_client_that_is_dropped_leaves_the_server() {
     let other = connect(&server, "two");
     drop(client);
     // Each request is a round trip to the server; its connections end meanwhile.
-    while server.connz("").unwrap()["connections"].as_array().unwrap().len() > 1 {
+    while connections(&server).len() > 1 {
         message(other.request("nobody", None, b"").unwrap().take(WAIT));
     }
 }

@@ -348,7 +348,7 @@ fn figures_are_collected_in_steps() {
         steps += 1;
     };
     assert!(steps > 3, "{steps}");
-    let accounts = figures["account_details"].as_array().expect("accounts");
+    let accounts: Vec<Value> = serde_json::from_str(&figures.accounts.into_json()).expect("accounts");
     let names: Vec<&Value> = accounts.iter().map(|account| &account["name"]).collect();
     assert_eq!(names, ["$G", "other"]);
     let streams = accounts[0]["stream_detail"].as_array().expect("streams");

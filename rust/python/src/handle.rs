@@ -120,14 +120,12 @@ impl Handle {
 
     /// The document of `/connz`, as JSON.
     fn connz(&self, py: Python<'_>, query: &str) -> PyResult<String> {
-        let document = py.detach(|| self.server.connz(query));
-        document.map(|document| document.to_string()).map_err(PyValueError::new_err)
+        py.detach(|| self.server.connz(query)).map_err(PyValueError::new_err)
     }
 
     /// The document of `/jsz`, as JSON.
     fn jsz(&self, py: Python<'_>, query: &str) -> PyResult<String> {
-        let document = py.detach(|| self.server.jsz(query));
-        document.map(|document| document.to_string()).map_err(PyValueError::new_err)
+        py.detach(|| self.server.jsz(query)).map_err(PyValueError::new_err)
     }
 
     /// The last lines of the protocol trace; `None` if messages are not recorded.

@@ -320,19 +320,19 @@ impl Server {
         self.shared.monitor_state().varz()
     }
 
-    /// The server's connections, as `/connz?QUERY` shows them.
+    /// The server's connections, as `/connz?QUERY` shows them: JSON.
     ///
     /// # Errors
     /// What is wrong with the query.
-    pub fn connz(&self, query: &str) -> Result<serde_json::Value, String> {
+    pub fn connz(&self, query: &str) -> Result<String, String> {
         self.shared.monitor_state().document(Document::Connections, query)
     }
 
-    /// What JetStream has, as `/jsz?QUERY` shows it.
+    /// What JetStream has, as `/jsz?QUERY` shows it: JSON.
     ///
     /// # Errors
     /// What is wrong with the query.
-    pub fn jsz(&self, query: &str) -> Result<serde_json::Value, String> {
+    pub fn jsz(&self, query: &str) -> Result<String, String> {
         self.shared.monitor_state().document(Document::JetStream, query)
     }
 

@@ -1,7 +1,6 @@
 //! Names and lists of streams: the streams are looked for and described in steps.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use serde_json::{Value, json};
 use stonechat_store::disk::Disk;
@@ -13,6 +12,7 @@ use super::requests::ListRequest;
 use super::{Reply, Request, fields};
 use crate::engine::Engine;
 use crate::error::ApiError;
+use crate::json::List;
 use crate::time::rfc3339;
 
 const NAMES_MAX: usize = 1024;
@@ -74,40 +74,34 @@ enum Stage {
 
 /// The items of a list, as JSON.
 #[derive(Debug, Default)]
-pub(super) struct Page {
-    text: String,
-    len: usize,
-}
+pub(super) struct Page(List);
 
 impl Page {
     /// Adds an item; answers what that costs.
     pub(super) fn push(&mut self, item: &Value) -> usize {
-        let before = self.text.len();
-        let comma = if self.len == 0 { "" } else { "," };
-        // Writing to a string does not fail.
-        let _ = write!(self.text, "{comma}{item}");
-        self.len += 1;
-        cost_of_bytes(self.text.len() - before)
+        let before = self.0.bytes();
+        self.0.push(item);
+        cost_of_bytes(self.0.bytes() - before)
     }
 
     /// Whether no further item fits.
     pub(super) fn is_full(&self) -> bool {
-        self.text.len() >= PAGE_BYTES
+        self.0.bytes() >= PAGE_BYTES
     }
 
     /// How many items there are.
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.0.len()
     }
 
     /// The list as JSON.
     pub(super) fn into_json(self) -> String {
-        format!("[{}]", self.text)
+        self.0.into_json()
     }
 
     /// The limit that an answer names: the usual one, or the number of items of a page that has no room for more.
     pub(super) fn limit(&self, usual: usize, is_cut: bool) -> usize {
-        if is_cut { self.len } else { usual }
+        if is_cut { self.len() } else { usual }
     }
 }
 

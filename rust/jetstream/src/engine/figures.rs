@@ -6,6 +6,7 @@ use stonechat_store::messages::Messages;
 
 use super::{Account, Engine, Stream};
 use crate::api::{API_LEVEL, STEP};
+use crate::json::List;
 
 /// The cost of describing an account, a stream or a consumer, without lists in its configuration.
 const ITEM: usize = STEP / 64;
@@ -42,9 +43,9 @@ pub struct Survey {
     /// The account and the stream that are being described.
     account: Option<Value>,
     stream: Option<Value>,
-    told_accounts: Vec<Value>,
-    told_streams: Vec<Value>,
-    told_consumers: Vec<Value>,
+    told_accounts: List,
+    told_streams: List,
+    told_consumers: List,
 }
 
 /// What a step of a [`Survey`] ended with.
@@ -52,8 +53,17 @@ pub struct Survey {
 pub enum Surveyed {
     /// There is more to collect.
     More(Box<Survey>),
-    /// All figures, as `/jsz` names them.
-    Figures(Value),
+    /// All figures.
+    Figures(Figures),
+}
+
+/// JetStream's figures, as `/jsz` names them.
+#[derive(Debug)]
+pub struct Figures {
+    /// Those of all accounts together.
+    pub totals: Value,
+    /// Those of accounts, with their streams and these' consumers, as far as they were asked for.
+    pub accounts: List,
 }
 
 impl Survey {
@@ -66,10 +76,11 @@ impl Survey {
                     break;
                 }
                 self.consumers.pop();
-                self.told_consumers.extend(engine.consumer_figures(id, &self.detail, &mut budget));
-            } else if let Some(mut stream) = self.stream.take() {
-                put_list(&mut stream, "consumer_detail", &mut self.told_consumers);
-                self.told_streams.push(stream);
+                let told = engine.consumer_figures(id, &self.detail, &mut budget);
+                told.into_iter().for_each(|consumer| self.told_consumers.push(&consumer));
+            } else if let Some(stream) = self.stream.take() {
+                let consumers = std::mem::take(&mut self.told_consumers);
+                self.told_streams.push_text(&consumers.within(&stream, "consumer_detail"));
             } else if let Some(group) = self.streams.pop() {
                 let Some(stream) = engine.streams.get(&group) else { continue };
                 let config = stream.core.config();
@@ -79,9 +90,9 @@ impl Survey {
                     self.consumers.sort_unstable_by(|a, b| b.cmp(a));
                 }
                 self.stream = Some(engine.stream_figures(stream, &self.detail));
-            } else if let Some(mut account) = self.account.take() {
-                put_list(&mut account, "stream_detail", &mut self.told_streams);
-                self.told_accounts.push(account);
+            } else if let Some(account) = self.account.take() {
+                let streams = std::mem::take(&mut self.told_streams);
+                self.told_accounts.push_text(&streams.within(&account, "stream_detail"));
             } else if let Some(number) = self.accounts.pop() {
                 let Some(account) = engine.accounts.get(number as usize) else { continue };
                 budget = budget.saturating_sub(ITEM);
@@ -90,18 +101,10 @@ impl Survey {
                 }
                 self.account = Some(account_figures(account));
             } else {
-                put_list(&mut self.totals, "account_details", &mut self.told_accounts);
-                return Surveyed::Figures(self.totals);
+                return Surveyed::Figures(Figures { totals: self.totals, accounts: self.told_accounts });
             }
         }
         Surveyed::More(self)
-    }
-}
-
-/// Puts a list into an object, unless it is empty.
-fn put_list(into: &mut Value, key: &str, list: &mut Vec<Value>) {
-    if !list.is_empty() {
-        into[key] = std::mem::take(list).into();
     }
 }
 
@@ -138,9 +141,9 @@ impl<D: Disk> Engine<D> {
             consumers: Vec::new(),
             account: None,
             stream: None,
-            told_accounts: Vec::new(),
-            told_streams: Vec::new(),
-            told_consumers: Vec::new(),
+            told_accounts: List::default(),
+            told_streams: List::default(),
+            told_consumers: List::default(),
         })
     }
 

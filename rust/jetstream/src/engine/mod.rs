@@ -54,7 +54,7 @@ use stonechat_store::wal::Log;
 use stonechat_subject::SubjectIndex;
 
 pub use checkpoint::{Done, Job};
-pub use figures::{Detail, Survey, Surveyed};
+pub use figures::{Detail, Figures, Survey, Surveyed};
 pub use inspect::{ConsumerReport, StreamReport};
 use journal::Body;
 pub(crate) use outbox::Outbox;

@@ -4,10 +4,12 @@
 //! nor dropping it recurses, however deep a client nests it.
 
 mod decode;
+mod list;
 mod parse;
 mod quote;
 
 pub use decode::{DecodeError, Field, Fields, Path};
+pub use list::List;
 pub use parse::{SyntaxError, parse, parse_whole};
 
 use std::borrow::Cow;

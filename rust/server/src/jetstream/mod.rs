@@ -244,7 +244,7 @@ impl JetStream {
     }
 
     /// Its figures; `None` if it does not answer. The engine does other work between two steps.
-    pub(crate) fn figures(&self, detail: Detail) -> Option<serde_json::Value> {
+    pub(crate) fn figures(&self, detail: Detail) -> Option<engine::Figures> {
         let mut survey = self.ask(move |engine| engine.survey(detail))?;
         loop {
             survey = match self.ask(move |engine| survey.step(engine))? {

@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use stonechat_broker::{ClientFacts, ClosedReason, Subscription};
+use stonechat_jetstream::json::List;
 
 /// Connections that one answer holds unless asked otherwise.
 const LIMIT: usize = 1024;
@@ -31,8 +32,18 @@ enum Subs {
     Detail,
 }
 
+impl Subs {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Detail => "subscriptions_list_detail",
+            _ => "subscriptions_list",
+        }
+    }
+}
+
 impl MonitorState {
-    pub(super) fn connz(&self, query: &Query) -> Result<Value, BadQuery> {
+    /// `/connz`, as JSON.
+    pub(super) fn connz(&self, query: &Query) -> Result<String, BadQuery> {
         let auth = query.boolean("auth")?;
         let subs = subs(query)?;
         let offset = query.number("offset")?.max(0) as usize;
@@ -64,17 +75,23 @@ impl MonitorState {
         });
         let now = SystemTime::now();
         sort_rows(&mut rows, sort, now);
-        let page: Vec<Value> =
-            rows.iter().skip(offset).take(limit).map(|row| connection(row, now, auth, subs)).collect();
-        Ok(json!({
+        let mut page = List::default();
+        for row in rows.iter().skip(offset).take(limit) {
+            let list = listed(row, subs);
+            page.push_text(&list.within(&connection(row, now, auth), subs.key()));
+        }
+        let mut answer = json!({
             "server_id": self.broker.info().server_id,
             "now": time(now),
             "num_connections": page.len(),
             "total": total,
             "offset": offset,
             "limit": limit,
-            "connections": page,
-        }))
+        });
+        if page.is_empty() {
+            answer["connections"] = json!([]);
+        }
+        Ok(page.within(&answer, "connections"))
     }
 
     fn rows(&self, state: State, with_subs: bool) -> Vec<Row> {
@@ -133,7 +150,7 @@ fn sort_rows(rows: &mut [Row], sort: &str, now: SystemTime) {
     }
 }
 
-fn connection(row: &Row, now: SystemTime, auth: bool, subs: Subs) -> Value {
+fn connection(row: &Row, now: SystemTime, auth: bool) -> Value {
     let facts = &row.facts;
     let end = row.closed.map_or(now, |(_, stop)| stop);
     let since = |from: SystemTime| crate::time::uptime(end.duration_since(from).unwrap_or_default());
@@ -187,19 +204,19 @@ fn connection(row: &Row, now: SystemTime, auth: bool, subs: Subs) -> Value {
             put("name_tag", json!(**account));
         }
     }
-    match subs {
-        _ if facts.subs.is_empty() => {}
-        Subs::No => {}
-        Subs::Names => {
-            let names: Vec<_> = facts.subs.iter().map(|s| String::from_utf8_lossy(&s.subject)).collect();
-            put("subscriptions_list", json!(names));
-        }
-        Subs::Detail => {
-            let details: Vec<_> = facts.subs.iter().map(|s| subscription(s, "", facts.cid)).collect();
-            put("subscriptions_list_detail", json!(details));
+    Value::Object(fields)
+}
+
+/// The subscriptions of a connection, as far as they are asked for.
+fn listed(row: &Row, subs: Subs) -> List {
+    let mut list = List::default();
+    for sub in row.facts.subs.iter().filter(|_| subs != Subs::No) {
+        match subs {
+            Subs::Detail => list.push(&subscription(sub, "", row.facts.cid)),
+            _ => list.push(&json!(String::from_utf8_lossy(&sub.subject))),
         }
     }
-    Value::Object(fields)
+    list
 }
 
 /// Below a millisecond whole microseconds, as nats-server 2.15.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::SystemTime;
 use stonechat_config::SyncInterval;
-use stonechat_jetstream::engine::Detail;
+use stonechat_jetstream::engine::{Detail, Figures};
 
 /// Accounts that one answer holds unless asked otherwise.
 const LIMIT: i64 = 1024;
@@ -48,18 +48,16 @@ impl MonitorState {
     /// The part of `/varz`.
     pub(super) fn jetstream_varz(&self) -> Value {
         let Some(jetstream) = self.jetstream() else { return json!({}) };
-        let stats = jetstream.figures(Detail::default());
-        let mut stats = stats.unwrap_or_else(|| json!({}));
+        let figures = jetstream.figures(Detail::default());
+        let mut stats = figures.map_or_else(|| json!({}), |figures| figures.totals);
         if let Value::Object(fields) = &mut stats {
-            fields.retain(|key, _| {
-                !["streams", "consumers", "messages", "bytes", "account_details"].contains(&key.as_str())
-            });
+            fields.retain(|key, _| !["streams", "consumers", "messages", "bytes"].contains(&key.as_str()));
         }
         json!({ "config": self.jetstream_config(&jetstream), "stats": stats, "limits": limits(&(self.options)()) })
     }
 
-    /// `/jsz`.
-    pub(super) fn jsz(&self, query: &Query) -> Result<Value, Refusal> {
+    /// `/jsz`, as JSON.
+    pub(super) fn jsz(&self, query: &Query) -> Result<String, Refusal> {
         let switch = |key: &str| query.boolean(key);
         for key in ["consumers", "leader-only", "raft", "stream-leader-only", "direct-consumers"] {
             switch(key)?;
@@ -87,10 +85,11 @@ impl MonitorState {
                 "config": { "max_memory": 0, "max_storage": 0 },
                 "streams": 0, "consumers": 0, "messages": 0, "bytes": 0, "total": 0,
             });
-            return Ok(none);
+            return Ok(none.to_string());
         };
-        let figures = jetstream.figures(detail).ok_or_else(|| Refusal::Unavailable(no_answer()))?;
-        let take = |key: &str| figures.get(key).cloned().unwrap_or_else(|| json!(0));
+        let Figures { totals, accounts } =
+            jetstream.figures(detail).ok_or_else(|| Refusal::Unavailable(no_answer()))?;
+        let take = |key: &str| totals.get(key).cloned().unwrap_or_else(|| json!(0));
         for key in
             ["memory", "storage", "reserved_memory", "reserved_storage", "accounts", "ha_assets", "api"]
         {
@@ -103,11 +102,8 @@ impl MonitorState {
         for key in ["streams", "consumers", "messages", "bytes"] {
             fields.insert(key.to_owned(), take(key));
         }
-        if let Some(accounts) = figures.get("account_details") {
-            fields.insert("account_details".to_owned(), accounts.clone());
-        }
         fields.insert("total".to_owned(), take("accounts"));
-        Ok(Value::Object(fields))
+        Ok(accounts.within(&Value::Object(fields), "account_details"))
     }
 
     /// The health of JetStream and of what `/healthz` asks for of it.

@@ -1,6 +1,7 @@
 //! Monitoring over HTTP: what the server is, has and does.
 
 mod connz;
+mod indent;
 mod jsz;
 mod pieces;
 mod query;
@@ -16,6 +17,7 @@ use axum::response::Response;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use indent::indent;
 use jsz::Health;
 use parking_lot::Mutex;
 use pieces::Pieces;
@@ -84,11 +86,11 @@ impl MonitorState {
         }
     }
 
-    /// The document of `/connz` or `/jsz` for a query string, without HTTP.
+    /// The document of `/connz` or `/jsz` for a query string, as JSON, without HTTP.
     ///
     /// # Errors
     /// What is wrong with the query, or that JetStream does not answer.
-    pub(crate) fn document(&self, of: Document, query: &str) -> Result<Value, String> {
+    pub(crate) fn document(&self, of: Document, query: &str) -> Result<String, String> {
         let query = Query::parse(query);
         let made = match of {
             Document::Connections => self.connz(&query).map_err(Refusal::from),
@@ -156,7 +158,7 @@ async fn answer(state: MonitorState, path: &'static str, query: Query) -> Respon
     match path {
         "/" => html(&state.base),
         "/healthz" => aside(state, move |state| healthz(state, &query)).await,
-        "/varz" => aside(state, move |state| pretty(Ok::<_, Refusal>(state.varz()))).await,
+        "/varz" => aside(state, move |state| pretty(Ok::<_, Refusal>(state.varz().to_string()))).await,
         "/jsz" => aside(state, move |state| pretty(state.jsz(&query))).await,
         "/connz" => aside(state, move |state| pretty(state.connz(&query))).await,
         _ => aside(state, move |state| pretty(state.subsz(&query))).await,
@@ -187,9 +189,9 @@ impl From<BadQuery> for Refusal {
     }
 }
 
-fn pretty(value: Result<Value, impl Into<Refusal>>) -> Response {
-    match value.map_err(Into::into) {
-        Ok(value) => json_response(StatusCode::OK, serde_json::to_string_pretty(&value).unwrap_or_default()),
+fn pretty(made: Result<String, impl Into<Refusal>>) -> Response {
+    match made.map_err(Into::into) {
+        Ok(json) => json_response(StatusCode::OK, indent(&json)),
         Err(Refusal::BadQuery(text)) => response(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", text),
         Err(Refusal::Unavailable(error)) => {
             let body = json!({ "status": "unavailable", "error": error });

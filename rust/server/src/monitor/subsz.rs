@@ -6,13 +6,14 @@ use super::{MonitorState, time};
 use serde_json::{Map, Value, json};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
+use stonechat_jetstream::json::List;
 use stonechat_subject::{is_valid_literal, matches};
 
 /// Subscriptions that one answer holds unless asked otherwise.
 const LIMIT: usize = 1024;
 
 impl MonitorState {
-    pub(super) fn subsz(&self, query: &Query) -> Result<Value, BadQuery> {
+    pub(super) fn subsz(&self, query: &Query) -> Result<String, BadQuery> {
         let with_subs = query.boolean("subs")?;
         let offset = query.number("offset")?.max(0) as usize;
         let limit = match query.number("limit")? {
@@ -40,7 +41,7 @@ impl MonitorState {
         put("cache_hit_rate", json!(hit_rate));
         put("max_fanout", json!(0));
         put("avg_fanout", json!(0));
-        let mut list = Vec::new();
+        let (mut list, mut total) = (List::default(), 0_usize);
         if with_subs {
             for client in self.broker.clients() {
                 let facts = client.facts(true);
@@ -50,17 +51,17 @@ impl MonitorState {
                 }
                 let wanted =
                     facts.subs.iter().filter(|s| test.is_empty() || matches(test.as_bytes(), &s.subject));
-                list.extend(wanted.map(|s| subscription(s, of, facts.cid)));
+                for sub in wanted {
+                    if total >= offset && total - offset < limit {
+                        list.push(&subscription(sub, of, facts.cid));
+                    }
+                    total += 1;
+                }
             }
         }
-        let total = list.len();
-        let page: Vec<Value> = list.into_iter().skip(offset).take(limit).collect();
         put("total", json!(total));
         put("offset", json!(offset));
         put("limit", json!(limit));
-        if !page.is_empty() {
-            put("subscriptions_list", json!(page));
-        }
-        Ok(Value::Object(fields))
+        Ok(list.within(&Value::Object(fields), "subscriptions_list"))
     }
 }
