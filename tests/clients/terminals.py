@@ -13,10 +13,13 @@ import termios
 import time
 from typing import TYPE_CHECKING
 
+import pyte
+
 from tests.clients.command_lines import command_environment
 from tests.support.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from typing_extensions import Self
@@ -95,8 +98,60 @@ class Terminal:
 
     def _read(self, deadline: float) -> str:
         """What comes next; nothing at the end, or when it is too late."""
-        ready, _, _ = select.select([self._master], [], [], max(0.0, deadline - time.monotonic()))
+        return self._read_bytes(deadline).decode(errors="replace")
+
+    def _read_bytes(self, deadline: float) -> bytes:
+        # Not `select`: it takes no file above 1,023, and some tests have many open.
+        poll = select.poll()
+        poll.register(self._master, select.POLLIN)
+        ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
         try:
-            return os.read(self._master, 65536).decode(errors="replace") if ready else ""
+            return os.read(self._master, 65536) if ready else b""
         except OSError:
-            return ""
+            return b""
+
+
+class Screen(Terminal):
+    """A terminal whose screen is looked at: what programs that move the cursor leave on it."""
+
+    def __init__(
+        self,
+        program: Path,
+        line: str,
+        server: ServerProcess,
+        *,
+        columns: int = 80,
+        rows: int = 24,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(program, line, server, columns=columns, rows=rows, environment=environment)
+        self._screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self._screen)
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines of the screen, without spaces at their ends."""
+        return [line.rstrip() for line in self._screen.display]
+
+    @property
+    def text(self) -> str:
+        """The whole screen."""
+        return "\n".join(self.lines)
+
+    def wait_until(self, condition: Callable[[str], object], what: str) -> str:
+        """Reads until the screen meets a condition; returns it."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition(self.text):
+            read = self._read_bytes(deadline)
+            is_over = not read or time.monotonic() > deadline
+            assert not is_over, f"waited in vain for {what}:\n{self.text}"
+            self._stream.feed(read)
+        return self.text
+
+    def wait_for(self, text: str) -> str:
+        """Reads until the screen shows a text."""
+        return self.wait_until(lambda screen: text in screen, repr(text))
+
+    def press(self, keys: str) -> None:
+        """Presses keys, one after the other."""
+        os.write(self._master, keys.encode())

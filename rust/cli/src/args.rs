@@ -22,6 +22,7 @@ use crate::object::ObjectArgs;
 use crate::rtt::RttArgs;
 use crate::server::ServerCommand;
 use crate::stream::StreamArgs;
+use crate::top::TopArgs;
 use crate::values::{parse_duration, parse_header, parse_subject};
 
 const EXAMPLES: &str = "\
@@ -122,6 +123,8 @@ pub(crate) enum Command {
     /// Contexts: how to reach servers, and who we are there
     #[command(visible_alias = "ctx")]
     Context(Box<ContextArgs>),
+    /// Watch a server: rates, connections, streams, consumers, buckets
+    Top(Box<TopArgs>),
     /// Measure how fast a server is
     Bench(Box<BenchArgs>),
     /// Measure how long a round trip to a server takes

@@ -33,6 +33,7 @@ mod stored;
 mod stream;
 mod subscribe;
 mod switches;
+mod top;
 mod translate;
 mod values;
 
@@ -71,6 +72,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
         Command::Counter(args) => block_on(counter::run(*args)),
         Command::Context(args) => block_on(context::run(*args)),
         Command::Bench(args) => block_on(bench::run(*args)),
+        Command::Top(args) => top::run(*args),
         Command::Rtt(args) => block_on(rtt::run(*args)),
         Command::Errors(args) => errors::run(&args),
         Command::Completion(args) => completion::run(&args),

@@ -11,7 +11,7 @@ pub(crate) enum Color {
 }
 
 /// Whether standard output takes colours: a terminal, and nobody said `NO_COLOR` (<https://no-color.org>).
-fn is_colored() -> bool {
+pub(crate) fn is_colored() -> bool {
     std::io::stdout().is_terminal()
         && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
         && env::var_os("TERM").is_none_or(|value| value != "dumb")

@@ -7,6 +7,7 @@ mod request;
 mod system;
 
 pub(crate) use args::ServerCommand;
+pub(crate) use system::ask_all;
 
 use crate::error::CliError;
 use crate::interrupt::Interrupt;

@@ -16,16 +16,16 @@ const SILENCE: Duration = Duration::from_millis(300);
 
 /// An answer of a server, and how long it took.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) value: Value,
-    pub(super) took: Duration,
+pub(crate) struct Answer {
+    pub(crate) value: Value,
+    pub(crate) took: Duration,
 }
 
 /// Asks, and gathers answers until there are as many as expected, or as the first one says there are servers.
 ///
 /// # Errors
 /// Nobody answers: the user is not of the system account, or the servers do not know the request.
-pub(super) async fn ask_all(
+pub(crate) async fn ask_all(
     args: &JetStreamArgs,
     subject: &str,
     body: &Value,
