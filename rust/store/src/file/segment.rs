@@ -177,8 +177,9 @@ impl Segment {
         }
         let mut candidate = slot.max(near);
         let mut gone = self.gone.range(candidate..);
-        while gone.next() == Some(candidate) {
-            candidate += 1;
+        // A long run may be in several pieces.
+        while let Some(run) = gone.next_range().filter(|run| *run.start() == candidate) {
+            candidate = run.end().saturating_add(1);
         }
         (candidate < self.slots).then_some(candidate)
     }
