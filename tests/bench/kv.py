@@ -19,7 +19,5 @@ def measure(plan: Plan) -> dict[str, Any]:
     """All scenarios. `durable` is our server as it is without a word in its configuration."""
     servers = {"ours": plan.ours, "theirs": plan.theirs, "durable": plan.ours}
     options = ["--sync-interval", "2m", "--default-sync", "durable", "--heavy-runs", str(min(plan.runs, _HEAVY_RUNS))]
-    # The histories are kept, so that another checker can have them.
-    options += ["--histories", str(BUILD / "histories")]
     results = natsload.run(plan, servers, SCENARIOS, BUILD / "natsload-kv.json", options)
     return {"scenarios": natsload.shorten(results, PAIRS)}
