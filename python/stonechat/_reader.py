@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _rules
 from ._link import Call, Take
-from .errors import JetStreamError, NotRunningError, ServerError
+from .errors import ConsumerNotFoundError, JetStreamError, NoAnswerError, NotRunningError, ServerError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -64,6 +64,8 @@ class Reader:
         """Messages that this consumer delivered."""
         self.pending = 0
         """How many there are of those that were there at the beginning."""
+        self._is_idle = False
+        """The server has just said that it has nothing to deliver."""
         self.begun = False
         self.closed = False
 
@@ -106,13 +108,15 @@ class Reader:
         if self.closed:
             self.close()
 
-    def next(self, seconds: float | None = None) -> Ops[Delivered | None]:
-        """The next message; `None` if the time is over or the reader closed."""
+    def next(self, seconds: float | None = None, *, until_idle: bool = False) -> Ops[Delivered | None]:
+        """The next message; `None` if the time is over, the reader closed, or the server idle if that is asked."""
         deadline = None if seconds is None else time.monotonic() + seconds
         silent_since = time.monotonic()
         while not self.closed:
             inbox, connection = self._inbox, self._connection
             if inbox is None or connection is None:
+                if deadline is not None and time.monotonic() >= deadline:
+                    return None
                 yield from self._begin_again()
                 silent_since = time.monotonic()
                 continue
@@ -128,7 +132,7 @@ class Reader:
             if message is not None:
                 silent_since = time.monotonic()
                 delivered = self._read(message, connection)
-                if delivered is not None:
+                if delivered is not None or (until_idle and self._is_idle):
                     return delivered
             elif time.monotonic() - silent_since >= _SILENCE:
                 self._drop()
@@ -138,12 +142,27 @@ class Reader:
 
     def next_stored(self) -> Ops[Delivered | None]:
         """The next of the messages that were there at the beginning; `None` behind the last."""
-        if self.pending == 0:
-            return None
-        delivered = yield from self.next()
-        if delivered is not None:
-            self.pending = delivered.pending
-        return delivered
+        while self.pending and not self.closed:
+            delivered = yield from self.next(until_idle=True)
+            if delivered is not None:
+                self.pending = delivered.pending
+                return delivered
+            if self._is_idle:
+                # What waited may have been removed, and nothing comes in its place.
+                yield from self._count_again()
+        return None
+
+    def _count_again(self) -> Ops[None]:
+        connection, consumer = self._connection, self._consumer
+        if connection is None or not consumer:
+            return
+        try:
+            told = yield from connection.api(f"CONSUMER.INFO.{self._wanted.stream}.{consumer}")
+        except (NotRunningError, NoAnswerError, ConsumerNotFoundError):
+            # Then the consumer is made anew, which counts too.
+            self._drop()
+        else:
+            self.pending = int(told.get("num_pending", 0))
 
     def _begin_again(self) -> Ops[None]:
         connection = yield Call(self._access.revived)
@@ -151,8 +170,8 @@ class Reader:
             return
         try:
             yield from self.begin(connection)
-        except NotRunningError:
-            # It ended meanwhile; the next turn sees whether it comes back.
+        except (NotRunningError, NoAnswerError):
+            # It ended meanwhile, or is too busy to answer; the next turn sees whether it comes back.
             self._drop()
         except JetStreamError as error:
             if error.code != 503:
@@ -162,6 +181,7 @@ class Reader:
 
     def _read(self, message: Message, connection: Connection) -> Delivered | None:
         """A message of the stream, or what the server says about the delivery."""
+        self._is_idle = False
         if message.status:
             if stalled := message.headers.get("Nats-Consumer-Stalled"):
                 connection.publish(stalled, b"")
@@ -169,6 +189,8 @@ class Reader:
                 connection.publish(message.reply, b"")
             elif message.status != 100 or self._is_behind(message.headers.get("Nats-Last-Consumer")):
                 self._drop()
+            else:
+                self._is_idle = stalled is None
             return None
         place = _place(message.reply or "")
         if place is None:
