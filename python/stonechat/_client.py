@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from nats.aio.client import Client
 
+_PATIENCE = 10
+"""Seconds for the only attempt, unless told otherwise: nats-py's 2 are for one of many."""
+
 
 async def connect(url: str, options: Mapping[str, Any]) -> Client:
     """Connect as `nats.connect` does, but give up after the first attempt.
@@ -35,7 +38,7 @@ async def connect(url: str, options: Mapping[str, Any]) -> Client:
             await told(error)
 
     try:
-        await client.connect(url, **wanted, allow_reconnect=False, error_cb=on_error)
+        await client.connect(url, **{"connect_timeout": _PATIENCE, **wanted}, allow_reconnect=False, error_cb=on_error)
     except (OSError, asyncio.TimeoutError, nats.errors.Error) as problem:
         await client.close()
         raise ConnectError(_sentence(url, wanted, problem)) from problem

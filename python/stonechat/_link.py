@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from . import _rules
 from ._stonechat import Link
 from .errors import (
+    ConnectError,
     ConsumerNotFoundError,
     JetStreamError,
     NoAnswerError,
@@ -388,7 +389,7 @@ class Access:
                 time.sleep(0.01)
             try:
                 return self.connection()
-            except NotRunningError:
+            except (NotRunningError, ConnectError):
                 # A restart that began meanwhile has ended the server that was asked; what it starts is asked next.
                 if restarts == self.server._restarts:
                     raise

@@ -148,6 +148,7 @@ class Server:
         self._lock = threading.Lock()
         self._connections: dict[str, Connection] = {}
         self._connecting = threading.Lock()
+        self._restart_lock = threading.Lock()
         self._restarting = False
         self._restarts = 0
         self._pid = os.getpid()
@@ -201,24 +202,30 @@ class Server:
             self._close()
         # Outside the lock: a logging handler may look at this server.
         logs.dispatcher.flush()
-        logs.dispatcher.names.pop(self._key, None)
+        with self._lock:
+            # Another thread may have started it again, and its lines have a name.
+            if self._handle is None:
+                logs.dispatcher.names.pop(self._key, None)
         _check_fault(handle)
 
     def restart(self) -> Self:
         """Stop the server and start it on the same ports, so that clients find it again."""
-        settings = self._settings
-        handle = self._current()
-        settings = {**settings, "port": handle.port}
-        if handle.monitor_url is not None:
-            settings["monitor_port"] = int(handle.monitor_url.rpartition(":")[2])
-        # Those who watch something wait for the end of it; the number tells those who had begun before it.
-        self._restarting = True
-        self._restarts += 1
-        try:
-            self.stop()
-            return self._start(settings)
-        finally:
-            self._restarting = False
+        self._check_process()
+        # One after the other: the first of two at once must not say that the second is done.
+        with self._restart_lock:
+            handle = self._current()
+            settings = self._settings
+            settings = {**settings, "port": handle.port}
+            if handle.monitor_url is not None:
+                settings["monitor_port"] = int(handle.monitor_url.rpartition(":")[2])
+            # Those who watch something wait for the end of it; the number tells those who had begun before it.
+            self._restarting = True
+            self._restarts += 1
+            try:
+                self.stop()
+                return self._start(settings)
+            finally:
+                self._restarting = False
 
     def lame_duck(self) -> None:
         """Enter lame duck mode: no new clients, and the present ones are asked to go elsewhere.
