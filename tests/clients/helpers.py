@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.support.process import ServerProcess
 
-QUICK: dict[str, Any] = {"reconnect_time_wait": 0.01, "max_reconnect_attempts": 1000, "connect_timeout": 10}
+QUICK: dict[str, Any] = {"reconnect_time_wait": 0.01, "max_reconnect_attempts": 1000, "connect_timeout": 30}
 
 
 class Events:
@@ -82,4 +82,4 @@ async def barrier(connection: Client) -> None:
 
 async def received(subscription: Subscription, count: int) -> list[bytes]:
     """The payloads of the next messages."""
-    return [(await subscription.next_msg(timeout=20)).data for _ in range(count)]
+    return [(await subscription.next_msg(timeout=60)).data for _ in range(count)]

@@ -232,7 +232,7 @@ async def test_too_many_connections(start_server: StartServer) -> None:
 
 async def test_two_hundred_clients(server: ServerProcess) -> None:
     """Two hundred connections that talk to each other in a ring."""
-    clients = await asyncio.gather(*(nats.connect(server.url, connect_timeout=20) for _ in range(200)))
+    clients = await asyncio.gather(*(nats.connect(server.url, connect_timeout=60) for _ in range(200)))
     try:
         subscriptions = [await nc.subscribe(f"ring.{index}") for index, nc in enumerate(clients)]
         await asyncio.gather(*(barrier(nc) for nc in clients))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .conftest import StartServer
 
 IDLE_CONNECTIONS = 10_000
-WRONG_PASSWORDS = 100
+WRONG_PASSWORDS = 200
 RIGHT = "$2b$10$2lhn61.QsVkG0C7aNaMr3uvn.1m5wtPlbGL0ifGIy2YlHGflGt5ee"
 """A bcrypt hash of `right`."""
 

@@ -30,7 +30,7 @@ async def test_publish_and_subscribe(server: ServerProcess) -> None:
         subscription = await nc.subscribe("orders.new")
         for number in range(100):
             await nc.publish("orders.new", b"%d" % number, reply="answers")
-        messages = [await subscription.next_msg(timeout=20) for _ in range(100)]
+        messages = [await subscription.next_msg(timeout=60) for _ in range(100)]
     assert [message.data for message in messages] == [b"%d" % number for number in range(100)]
     assert {(message.subject, message.reply) for message in messages} == {("orders.new", "answers")}
 
@@ -109,7 +109,7 @@ async def test_request_and_reply(server: ServerProcess) -> None:
     async with client(server) as responder, client(server) as requester:
         await responder.subscribe("help", cb=answer)
         await barrier(responder)
-        replies = await asyncio.gather(*(requester.request("help", b"%d" % n, timeout=20) for n in range(50)))
+        replies = await asyncio.gather(*(requester.request("help", b"%d" % n, timeout=60) for n in range(50)))
     assert [reply.data for reply in replies] == [b"re: %d" % n for n in range(50)]
 
 
@@ -122,14 +122,14 @@ async def test_request_in_the_old_style(server: ServerProcess) -> None:
 
     async with client(server) as nc:
         await nc.subscribe("help", cb=answer)
-        assert (await nc.request("help", b"", timeout=20, old_style=True)).data == b"first"
+        assert (await nc.request("help", b"", timeout=60, old_style=True)).data == b"first"
 
 
 async def test_no_responders(server: ServerProcess) -> None:
     """A request that nobody hears fails at once."""
     async with client(server) as nc:
         with pytest.raises(nats.errors.NoRespondersError):
-            await nc.request("nobody.there", b"", timeout=20)
+            await nc.request("nobody.there", b"", timeout=60)
 
 
 async def test_a_responder_that_says_nothing(server: ServerProcess) -> None:
@@ -149,7 +149,7 @@ async def test_headers(server: ServerProcess) -> None:
 
     async with client(server) as nc:
         await nc.subscribe("help", cb=answer)
-        reply = await nc.request("help", b"x", timeout=20, headers={"Trace-Id": "17", "Other": "a: b"})
+        reply = await nc.request("help", b"x", timeout=60, headers={"Trace-Id": "17", "Other": "a: b"})
         assert reply.headers == {"Seen": "17"}
 
 
@@ -308,6 +308,6 @@ async def test_json_payloads_and_unicode_subjects(server: ServerProcess) -> None
     async with client(server) as nc:
         subscription = await nc.subscribe("wetter.zürich.*")
         await nc.publish("wetter.zürich.東京", json.dumps({"grad": 21.5}).encode())
-        message = await subscription.next_msg(timeout=20)
+        message = await subscription.next_msg(timeout=60)
         assert message.subject == "wetter.zürich.東京"
         assert json.loads(message.data) == {"grad": 21.5}

@@ -14,11 +14,13 @@ import pytest
 
 from tests.support.certificates import Certificates
 from tests.support.process import LOOPBACK
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S, wait_for
 from tests.support.wire import Wire
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.support.process import ServerProcess
 
     from .conftest import StartServer
 
@@ -66,7 +68,7 @@ def test_a_stale_connection_is_closed_at_once(start_server: StartServer) -> None
 def test_so_is_an_encrypted_one(start_server: StartServer, tmp_path: Path, version: ssl.TLSVersion) -> None:
     """TestPingSentToTLSConnection: nothing disturbs the handshake, however long it takes; then the same."""
     certificates = Certificates(tmp_path)
-    server = start_server(STALE + "\n" + certificates.block("timeout: 5"))
+    server = start_server(STALE + "\n" + certificates.block("timeout: 60"))
     context = certificates.context()
     context.minimum_version = context.maximum_version = version
     with socket.create_connection((LOOPBACK, server.port), PATIENCE_S) as plain:
@@ -98,6 +100,11 @@ def test_who_says_something_is_not_pinged(start_server: StartServer) -> None:
     """TestPingSuppresion: the first PING comes after the interval, and who pings itself is left alone."""
     interval_s = 1.0
     server = start_server('ping_interval: "1s"')
+    # What a busy machine does too late says nothing: then once more.
+    wait_for(lambda: _is_suppressed(server, interval_s), "a turn in time")
+
+
+def _is_suppressed(server: ServerProcess, interval_s: float) -> bool:
     with Wire(server.port) as wire:
         wire.expect(b"INFO")
         connected_at = time.monotonic()
@@ -109,23 +116,28 @@ def test_who_says_something_is_not_pinged(start_server: StartServer) -> None:
         first = time.monotonic()
         time.sleep(interval_s / 2)
         wire.sync()
+        was_in_time = time.monotonic() - first < 0.8 * interval_s and first - connected_at < 1.4 * interval_s
         wire.expect(b"PING")
-        assert time.monotonic() - first >= 1.5 * interval_s
+        assert not was_in_time or time.monotonic() - first >= 1.5 * interval_s
+        return was_in_time
 
 
 def test_connections_that_came_together_are_not_pinged_together(start_server: StartServer) -> None:
     """The first PING is late by up to a fifth of the interval, by chance."""
     server = start_server('ping_interval: "1s"')
-    wires = [Wire(server.port) for _ in range(20)]
+    began: dict[Wire, float] = {}
     delays = []
     try:
-        for wire in wires:
+        for _ in range(20):
+            now = time.monotonic()
+            began[Wire(server.port)] = now
+        for wire in began:
             wire.expect(b"INFO")
             wire.send(CONNECT)
-        began = time.monotonic()
-        for wire in wires:
+        for wire in began:
             wire.socket.settimeout(0)
-        waiting = set(wires)
+        waiting = set(began)
+        deadline = time.monotonic() + PATIENCE_S
         while waiting:
             for wire in sorted(waiting, key=id):
                 try:
@@ -133,11 +145,11 @@ def test_connections_that_came_together_are_not_pinged_together(start_server: St
                 except BlockingIOError:
                     continue
                 assert said == b"PING\r\n"
-                delays.append(time.monotonic() - began)
+                delays.append(time.monotonic() - began[wire])
                 waiting.remove(wire)
-            assert time.monotonic() - began < PATIENCE_S
+            assert time.monotonic() < deadline
     finally:
-        for wire in wires:
+        for wire in began:
             wire.socket.close()
     assert min(delays) > 0.9
     assert max(delays) - min(delays) > 0.05, delays

@@ -35,14 +35,14 @@ async def test_endpoint_and_error(server: ServerProcess) -> None:
         service = await nats.micro.add_service(nc, ServiceConfig(name="math", version="1.0.0"))
         await service.add_endpoint(EndpointConfig(name="double", handler=double))
         await barrier(nc)
-        assert (await caller.request("double", b"21", timeout=20)).data == b"42"
-        answer = await caller.request("double", b"x", timeout=20)
+        assert (await caller.request("double", b"21", timeout=60)).data == b"42"
+        answer = await caller.request("double", b"x", timeout=60)
         assert answer.headers is not None
         assert answer.headers["Nats-Service-Error-Code"] == "400"
         assert answer.headers["Nats-Service-Error"] == "not a number"
         await service.stop()
         with pytest.raises(nats.errors.NoRespondersError):
-            await caller.request("double", b"21", timeout=20)
+            await caller.request("double", b"21", timeout=60)
 
 
 async def test_discovery_and_statistics(server: ServerProcess) -> None:
@@ -57,13 +57,13 @@ async def test_discovery_and_statistics(server: ServerProcess) -> None:
             services.append(service)
         await barrier(nc)
         for number in range(60):
-            assert (await caller.request("v1.double", b"%d" % number, timeout=20)).data == b"%d" % (2 * number)
+            assert (await caller.request("v1.double", b"%d" % number, timeout=60)).data == b"%d" % (2 * number)
 
         async def ask(verb: str) -> list[dict[str, object]]:
             inbox = caller.new_inbox()
             answers = await caller.subscribe(inbox)
             await caller.publish(f"$SRV.{verb}.math", b"", reply=inbox)
-            return [json.loads((await answers.next_msg(timeout=20)).data) for _ in range(instances)]
+            return [json.loads((await answers.next_msg(timeout=60)).data) for _ in range(instances)]
 
         for verb, kind in [("PING", "ping"), ("INFO", "info"), ("STATS", "stats")]:
             answers = await ask(verb)
@@ -83,7 +83,7 @@ async def test_one_instance_by_id(server: ServerProcess) -> None:
     async with client(server) as nc:
         one = await nats.micro.add_service(nc, ServiceConfig(name="math", version="1.0.0"))
         two = await nats.micro.add_service(nc, ServiceConfig(name="math", version="1.0.0"))
-        answer = json.loads((await nc.request(f"$SRV.PING.math.{two.id}", b"", timeout=20)).data)
+        answer = json.loads((await nc.request(f"$SRV.PING.math.{two.id}", b"", timeout=60)).data)
         assert answer["id"] == two.id != one.id
         await one.stop()
         await two.stop()

@@ -93,11 +93,11 @@ async def test_queue_groups_and_requests(start_server: StartServer, certificates
             await connection.subscribe("work", queue="workers", cb=take)
             await barrier(connection)
         for n in range(100):
-            reply = await nc.request("work", str(n).encode(), timeout=20)
+            reply = await nc.request("work", str(n).encode(), timeout=60)
             assert reply.data == f"done {n}".encode()
         assert got == [str(n).encode() for n in range(100)]
         with pytest.raises(nats.errors.NoRespondersError):
-            await nc.request("nobody", b"", timeout=20)
+            await nc.request("nobody", b"", timeout=60)
 
 
 @pytest.mark.asyncio

@@ -135,7 +135,7 @@ def _publish_and_kill(program: Path, store: Path, options: str, letter: bytes) -
                 if (await ask(client, "STREAM.NAMES"))["total"] == 0:
                     await _create(client)
                 for _ in range(100):
-                    await client.request("customer.secret", letter * 700, timeout=10)
+                    await client.request("customer.secret", letter * 700, timeout=60)
             server.kill()
         finally:
             server.close()
@@ -203,7 +203,7 @@ def test_a_store_of_format_1_is_read_and_goes_on(stonechat_program: Path, tmp_pa
                         text = base64.b64decode(got["message"]["data"])
                         assert text == b"old message %d " % (sequence - 1) * 5
                     for number in range(count, count + added):
-                        await client.request(f"{name}.1", b"old message %d " % number * 5, timeout=10)
+                        await client.request(f"{name}.1", b"old message %d " % number * 5, timeout=60)
                 assert "damaged" not in server.log()
             server.kill()
         finally:

@@ -85,7 +85,7 @@ async def _purge_and_kill(program: Path, store: Path) -> None:
     for round_ in range(KILLS):
         with closing(started(program, store)) as server:
             async with connected(server) as client:
-                stream = client.jetstream(timeout=20)
+                stream = client.jetstream(timeout=60)
                 if round_ == 0:
                     await stream.create_key_value(KeyValueConfig(bucket="B", history=3, limit_marker_ttl=MARKER_S))
                 bucket = await stream.key_value("B")
@@ -105,7 +105,7 @@ async def _purge_and_kill(program: Path, store: Path) -> None:
         with closing(started(program, copy)) as server:
             async with connected(server) as client:
                 try:
-                    bucket = await client.jetstream(timeout=20).key_value("B")
+                    bucket = await client.jetstream(timeout=60).key_value("B")
                     await known.check(bucket, is_damaged=True)
                 except (nats.js.errors.BucketNotFoundError, nats.js.errors.NotFoundError):
                     assert "WRN" in server.log() or "ERR" in server.log(), told
@@ -114,7 +114,7 @@ async def _purge_and_kill(program: Path, store: Path) -> None:
     print(f"{KILLS} kills, {FLIPS} flips, {len(known.purged)} keys purged, none came back")
     with closing(started(program, store)) as server:
         async with connected(server) as client:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             gone = {f"$KV.B.{key}" for key in known.purged}
             while True:
                 answer = await ask(client, "STREAM.INFO.KV_B", {"subjects_filter": "$KV.B.key.>"})
@@ -145,7 +145,7 @@ def test_a_bucket_takes_writes_again_after_a_full_disk(stonechat_program: Path, 
 async def _fill_and_free(program: Path, volume: Volume) -> None:
     with closing(started(program, volume.mount(60 * MIB), "max_file: 1G")) as server:
         async with connected(server) as client:
-            stream = client.jetstream(timeout=20)
+            stream = client.jetstream(timeout=60)
             bucket = await stream.create_key_value(KeyValueConfig(bucket="B", history=5))
             await stream.add_stream(name="OTHER", subjects=["other"])
             revisions: list[int] = []
@@ -163,7 +163,7 @@ async def _fill_and_free(program: Path, volume: Volume) -> None:
 
             await asyncio.gather(*(put_until_refused(writer) for writer in range(4)))
             assert (await ask(client, "STREAM.PURGE.OTHER"))["success"]
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             # Each attempt is answered, so this does not spin.
             while True:
                 with suppress(APIError):

@@ -51,24 +51,24 @@ async def _fill(client: Client, subject: str, length: int, most: int) -> tuple[i
     subscription = await client.subscribe(inbox, cb=note)
     body = os.urandom(length)
     for _ in range(most // length):
-        await asyncio.wait_for(waiting.acquire(), 20)
+        await asyncio.wait_for(waiting.acquire(), 60)
         if code:
             waiting.release()
             break
         await client.publish(subject, body, reply=inbox)
     for _ in range(_AT_ONCE):
-        await asyncio.wait_for(waiting.acquire(), 20)
+        await asyncio.wait_for(waiting.acquire(), 60)
     await subscription.unsubscribe()
     return acked, code
 
 
 async def _publish(client: Client, subject: str, body: bytes = b"again") -> Any:
-    return json.loads((await client.request(subject, body, timeout=10)).data)
+    return json.loads((await client.request(subject, body, timeout=60)).data)
 
 
 async def _until_taken(client: Client, subject: str) -> None:
     """Publishes until the message is taken; an answer comes for each, so this doesn't spin."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while "error" in (answer := await _publish(client, subject)):
         assert answer["error"]["err_code"] == NO_ROOM
         assert time.monotonic() < deadline

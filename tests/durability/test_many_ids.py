@@ -131,7 +131,7 @@ async def _check_ids(client: Client) -> None:
     """Ids are known, of messages that are still there, and others are not."""
     for number in range(0, MESSAGES, 1998):
         headers = {"Nats-Msg-Id": f"message-{number}"}
-        answer = json.loads((await client.request("s.1", b"", headers=headers, timeout=10)).data)
+        answer = json.loads((await client.request("s.1", b"", headers=headers, timeout=60)).data)
         assert (answer["seq"], answer.get("duplicate")) == (number + 1, True), answer
     before = (await ask(client, "STREAM.INFO.S", {}))["state"]["last_seq"]
     assert before == MESSAGES

@@ -79,10 +79,10 @@ async def _publish(client: Client, known: dict[str, list[int]], subjects: list[s
 
     listening = await client.subscribe(f"{inbox}.*", cb=note)
     for number, subject in enumerate(subjects):
-        await asyncio.wait_for(waiting.acquire(), 30)
+        await asyncio.wait_for(waiting.acquire(), 60)
         await client.publish(subject, subject.encode(), reply=f"{inbox}.{number}")
     for _ in range(1000):
-        await asyncio.wait_for(waiting.acquire(), 30)
+        await asyncio.wait_for(waiting.acquire(), 60)
     await listening.unsubscribe()
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-_TIMEOUT_SECONDS = 10
+_TIMEOUT_SECONDS = 60
 
 
 class RawClient:

@@ -111,8 +111,8 @@ def test_waiting_for_a_subscription(server: Server) -> None:
     with client(server, "sub") as sub:
         later = threading.Timer(0.05, sub.send, ["SUB a.* 1"])
         later.start()
-        server.wait_for_subscription("a.b")
-        server.wait_for_subscription("a.*")
+        server.wait_for_subscription("a.b", timeout=60)
+        server.wait_for_subscription("a.*", timeout=60)
         later.join()
         with pytest.raises(TimeoutError, match=r"no subscription to 'b' within 0 s; sub listens to a\.\*"):
             server.wait_for_subscription("b", timeout=0)
@@ -124,7 +124,7 @@ def test_waiting_for_messages(server: Server) -> None:
     with client(server, "pub") as pub:
         later = threading.Timer(0.05, pub.publish, ["a", "1"])
         later.start()
-        assert asyncio.run(server.wait_for_published_async("a"))[0].data == b"1"
+        assert asyncio.run(server.wait_for_published_async("a", timeout=60))[0].data == b"1"
         later.join()
         with pytest.raises(TimeoutError, match="1 of 2 messages on 'a' within 0 s; published: a"):
             server.wait_for_published("a", 2, timeout=0)

@@ -222,7 +222,7 @@ class Footprint:
 
     def is_reached_again(self) -> bool:
         """Whether there come to be no more. A thread that was joined may stay in /proc for a moment longer."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             now = Footprint()
             if now.threads <= self.threads and now.descriptors <= self.descriptors:

@@ -176,7 +176,7 @@ def test_stop_from_another_thread_ends_wait() -> None:
         assert server.wait(timeout=0) is False
         stopper = threading.Thread(target=server.stop)
         stopper.start()
-        assert server.wait(timeout=timedelta(seconds=10)) is True
+        assert server.wait(timeout=timedelta(seconds=60)) is True
         stopper.join()
 
 
@@ -204,7 +204,7 @@ def test_lame_duck_tells_the_clients_and_ends_the_server() -> None:
         # Another INFO may be on its way from the login.
         while not json.loads(client.line().removeprefix("INFO ")).get("ldm"):
             pass
-        assert server.wait(timeout=20)
+        assert server.wait(timeout=60)
         assert not server.ready
         client.close()
 

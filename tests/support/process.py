@@ -108,7 +108,7 @@ class ServerProcess:
         """Sends a signal to the server."""
         self.process.send_signal(number)
 
-    def wait(self, patience_s: float = 20.0) -> int:
+    def wait(self, patience_s: float = 60.0) -> int:
         """Waits for the end of the server and returns its exit code."""
         try:
             return self.process.wait(patience_s)

@@ -44,7 +44,8 @@ async def connect(url: str = URL, *, client: Client | None = None, **options: An
         await tell(error)
 
     try:
-        await nc.connect(url, **{**options, "allow_reconnect": False, "error_cb": on_error})
+        # Once, so with more patience than the 2 seconds that nats-py has for one of many attempts.
+        await nc.connect(url, **{"connect_timeout": 10, **options, "allow_reconnect": False, "error_cb": on_error})
     except (OSError, ValueError, asyncio.TimeoutError, nats.errors.Error) as problem:
         await nc.close()
         raise SystemExit(advice(url, problem)) from None

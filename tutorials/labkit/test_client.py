@@ -35,7 +35,7 @@ def run(lab: Path, command: str, url: str) -> "subprocess.CompletedProcess[str]"
     python = f"{sys.executable}{command.removeprefix('python')}".replace("127.0.0.1:8222", url.split("//")[1])
     env = {**os.environ, "NATS_URL": url}
     return subprocess.run(
-        ["bash", "-c", python], cwd=lab, env=env, capture_output=True, text=True, timeout=20, check=False
+        ["bash", "-c", python], cwd=lab, env=env, capture_output=True, text=True, timeout=60, check=False
     )
 
 
