@@ -150,6 +150,11 @@ class Reader:
             if self._is_idle:
                 # What waited may have been removed, and nothing comes in its place.
                 yield from self._count_again()
+                # What came before the answer has been delivered to us.
+                last = None if self.pending else (yield from self.next(0))
+                if last is not None:
+                    self.pending = last.pending
+                    return last
         return None
 
     def _count_again(self) -> Ops[None]:

@@ -16,6 +16,10 @@ use crate::error::CliError;
 /// Complaints kept for the command; more than these say nothing new.
 const COMPLAINTS_MAX: usize = 64;
 
+/// Messages that may wait for a command: more than the server sends before it waits for an answer, and it holds back what is
+/// longer by their bytes. The library drops what is beyond, and a list would be read anew from there.
+const WAITING_MAX: usize = 1 << 20;
+
 /// A client with the errors that the server sent to it.
 pub(crate) struct Connection {
     pub(crate) client: Client,
@@ -33,6 +37,7 @@ impl Connection {
         let options = ConnectOptions::new()
             .name("stonechat")
             .connection_timeout(timeout)
+            .subscription_capacity(WAITING_MAX)
             .event_callback(move |event| report(event, sender.clone()));
         let options = Login::resolve(args, &context, &servers).apply(options).await?;
         let options = encryption(options, args, &context)?;

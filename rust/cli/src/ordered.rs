@@ -7,7 +7,7 @@ use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy, push};
 use async_nats::{Client, Request};
 use futures_util::StreamExt;
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::connection::client_error;
 use crate::error::CliError;
@@ -15,6 +15,10 @@ use crate::session::Session;
 
 /// How long the end of a consumer is waited for.
 const CLOSING: Duration = Duration::from_secs(1);
+/// Silence after which it is asked whether what is waited for is still there.
+const SILENCE: Duration = Duration::from_secs(2);
+/// How long it takes to read what has come already.
+const DELIVERED: Duration = Duration::from_millis(200);
 
 /// What of a stream is read.
 #[derive(Clone, Debug)]
@@ -35,6 +39,8 @@ pub(crate) struct Ordered {
     client: Client,
     /// The subject that deletes the consumer.
     end: String,
+    /// The subject that describes it.
+    look: String,
 }
 
 /// A delivered message and what its consumer says of it.
@@ -81,9 +87,10 @@ impl Ordered {
         let info = consumer.cached_info();
         let waiting = info.num_pending;
         let end = session.subject(&format!("CONSUMER.DELETE.{}.{}", info.stream_name, info.name));
+        let look = session.subject(&format!("CONSUMER.INFO.{}.{}", info.stream_name, info.name));
         let messages = consumer.messages().await.map_err(client_error)?;
         let client = session.connection.client.clone();
-        Ok(Self { messages, waiting, client, end })
+        Ok(Self { messages, waiting, client, end, look })
     }
 
     /// How many of those that were there at the beginning are still to come.
@@ -116,13 +123,30 @@ impl Ordered {
     /// # Errors
     /// As [`Ordered::next`].
     pub(crate) async fn next_stored(&mut self) -> Result<Option<Delivered>, CliError> {
-        if self.waiting == 0 {
-            self.close().await;
-            return Ok(None);
+        let mut patience = SILENCE;
+        while self.waiting > 0 {
+            match tokio::time::timeout(patience, self.next()).await {
+                Ok(delivered) => {
+                    let delivered = delivered?;
+                    self.waiting = delivered.pending;
+                    return Ok(Some(delivered));
+                }
+                Err(_) if patience == DELIVERED => self.waiting = 0,
+                // What waited may have been removed, and then nothing comes in its place.
+                Err(_) if self.is_all_delivered().await => patience = DELIVERED,
+                Err(_) => {}
+            }
         }
-        let delivered = self.next().await?;
-        self.waiting = delivered.pending;
-        Ok(Some(delivered))
+        self.close().await;
+        Ok(None)
+    }
+
+    /// Whether the consumer has nothing left. One that was made anew has another name; it delivers what is there.
+    async fn is_all_delivered(&self) -> bool {
+        let request = Request::new().timeout(Some(SILENCE));
+        let Ok(answer) = self.client.send_request(self.look.clone(), request).await else { return false };
+        let told: Value = serde_json::from_slice(&answer.payload).unwrap_or_default();
+        told["num_pending"].as_u64() == Some(0)
     }
 }
 

@@ -203,6 +203,14 @@ impl Bucket {
         headers: Headers,
         value: Bytes,
     ) -> Result<u64, CliError> {
+        let max = self.info["config"]["max_msg_size"].as_u64();
+        if let Some(max) = max.filter(|max| *max > 0 && value.len() as u64 > *max) {
+            return Err(CliError::Client(format!(
+                "{} bytes for key {key:?} are more than bucket {} takes: its values have {max} bytes at most",
+                value.len(),
+                self.name
+            )));
+        }
         let answer = session.store(format!("{}{key}", self.put_prefix), headers.0, value).await?;
         Ok(answer["seq"].as_u64().unwrap_or_default())
     }

@@ -1,0 +1,142 @@
+"""Large objects, many at a time, and those that can't be had as they were put.
+
+natscli #993 and nats.go #1908: big uploads stall. nats.js #430, nats.net #1013, nats.py #668: a get hangs.
+nats.rs #1093: a value over the limit breaks the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import random
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.clients.command_lines import CONFIG, execute
+from tests.support import binaries
+
+from .helpers import client
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.process import ServerProcess
+
+    from .conftest import StartServer
+
+UPLOADS = 20
+SIZE = 20 << 20
+PATIENCE_S = 300.0
+
+
+@pytest.fixture(scope="module")
+def command() -> Path:
+    return binaries.stonechat_command()
+
+
+def body(number: int) -> bytes:
+    """What object `number` is."""
+    return random.Random(number).randbytes(1 << 20) * (SIZE >> 20)
+
+
+def test_many_uploads_at_a_time_by_the_command(command: Path, start_server: StartServer) -> None:
+    """20 commands put 20 MiB each, and get them back as they were."""
+    server = start_server(CONFIG)
+    assert execute(command, "object add BIG", server).returncode == 0
+
+    def there_and_back(number: int) -> bytes:
+        source, target = server.directory / f"source-{number}", server.directory / f"target-{number}"
+        source.write_bytes(body(number))
+        for line in (f"object put BIG {source} --name {number} -f", f"object get BIG {number} -O {target}"):
+            done = execute(command, line, server, timeout=PATIENCE_S)
+            assert done.returncode == 0, done
+        source.unlink()
+        digest = hashlib.sha256(target.read_bytes()).digest()
+        target.unlink()
+        return digest
+
+    with ThreadPoolExecutor(UPLOADS) as pool:
+        for number, digest in enumerate(pool.map(there_and_back, range(UPLOADS))):
+            assert digest == hashlib.sha256(body(number)).digest()
+
+
+def test_many_uploads_at_a_time_by_a_client(start_server: StartServer) -> None:
+    """The same with nats-py, as it is; it is asked for the chunks by their digest, since its `get` is quadratic."""
+    asyncio.run(_upload(start_server(CONFIG)))
+
+
+async def _upload(server: ServerProcess) -> None:
+    async with client(server, pending_size=64 << 20) as connection:
+        store = await connection.jetstream(timeout=PATIENCE_S).create_object_store("BIG")
+        infos = await asyncio.gather(*(store.put(f"{number}", body(number)) for number in range(UPLOADS)))
+        for number, info in enumerate(infos):
+            assert info.size == SIZE
+            assert info.digest is not None
+            assert (await store.get_info(f"{number}")).chunks == SIZE >> 17
+        state = (await connection.jetstream().stream_info("OBJ_BIG")).state
+        assert state.messages == UPLOADS * ((SIZE >> 17) + 1)
+
+
+DAMAGES: dict[str, tuple[list[str], bytes]] = {
+    "missing": (["stream rmm OBJ_X 2 -f"], b"3 of its 4 chunks are there"),
+    "none": (["stream purge OBJ_X -f --subject $O.X.C.>"], b"0 of its 4 chunks are there"),
+    "longer": (["pub {chunks} more"], b"5 of its 4 chunks are there"),
+    "another size": (["stream rmm OBJ_X 4 -f", "pub {chunks} short"], b"bytes instead of 500000"),
+    "another byte": (["stream rmm OBJ_X 4 -f", "pub {chunks} {wrong}"], b"its digest is another one"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_object_is_told_at_once(command: Path, start_server: StartServer, damage: str) -> None:
+    """An error that names the object, never a wrong byte, no file, and no wait for what does not come.
+
+    nats-py waits for ever where a chunk is missing.
+    """
+    server = start_server(CONFIG)
+    for line in ("object add X", "object put X --name a", "stream edit OBJ_X -f --no-deny-delete --no-deny-purge"):
+        assert execute(command, line, server, stdin=b"x" * 500_000).returncode == 0
+    info = json.loads(execute(command, "object info X a --json", server).stdout)
+    chunks, wrong = f"$O.X.C.{info['nuid']}", "y" * (500_000 - 3 * (128 << 10))
+    lines, said = DAMAGES[damage]
+    for line in lines:
+        changed = execute(command, line.format(chunks=chunks, wrong="-"), server, stdin=wrong.encode())
+        assert changed.returncode == 0, changed
+    got = execute(command, "object get X a -O target", server)
+    assert got.returncode == 1
+    assert said in got.stderr
+    assert not list(server.directory.glob("*target*"))
+
+
+LIMIT = 100_000
+
+
+@pytest.mark.parametrize("to", ["bucket", "server"])
+def test_a_value_over_the_limit_is_told(command: Path, start_server: StartServer, to: str) -> None:
+    """The error names the limit, the bucket's or the server's, and nothing is broken after it."""
+    server = start_server(f"{CONFIG}\nmax_payload: {LIMIT}" if to == "server" else CONFIG)
+    limit = f"--max-value-size {LIMIT}" if to == "bucket" else ""
+    assert execute(command, f"kv add B {limit}", server).returncode == 0
+    refused = execute(command, "kv put B a", server, stdin=b"x" * (LIMIT + 1))
+    assert refused.returncode == 1
+    assert str(LIMIT).encode() in refused.stderr, refused
+    assert execute(command, "kv put B a", server, stdin=b"x" * (LIMIT - 1000)).returncode == 0
+
+
+def test_a_client_goes_on_after_a_value_over_the_limit(start_server: StartServer) -> None:
+    """nats-py refuses what is above the server's limit; what is above the bucket's the server refuses, by an answer."""
+    asyncio.run(_too_large(start_server(f"{CONFIG}\nmax_payload: {LIMIT}")))
+
+
+async def _too_large(server: ServerProcess) -> None:
+    async with client(server) as connection:
+        stream = connection.jetstream()
+        bucket = await stream.create_key_value(bucket="B", max_value_size=1000)
+        with pytest.raises(Exception, match="maximum payload exceeded"):
+            await bucket.put("a", bytes(LIMIT + 1))
+        with pytest.raises(Exception, match="message size exceeds maximum allowed"):
+            await bucket.put("a", bytes(2000))
+        assert await bucket.put("a", b"fits") == 1
+        assert server.get_json("/varz")["total_connections"] == 1

@@ -1,0 +1,104 @@
+"""Reconnect storms below watchers: no consumer is left of those that were cut off (nats-server #5352).
+
+Reported: 587 consumers in ten minutes, none ever removed. Asked the same, nats-server 2.15.2 passes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+from tests.support.waiting import wait_for
+from tests.support.wire import Wire
+
+if TYPE_CHECKING:
+    from .conftest import StartServer
+
+CONNECTIONS = 30
+WATCHERS = 10
+"""On each connection."""
+STORMS = 5
+KEYS = 20
+INACTIVE_NS = 1_000_000_000
+
+
+class Watching:
+    """A connection with watchers, each with a consumer of its own that goes when nobody listens."""
+
+    numbers = itertools.count()
+
+    def __init__(self, port: int) -> None:
+        self.wire = Wire(port)
+        self.wire.expect(b"INFO")
+        self.wire.send_line('CONNECT {"verbose":false,"pedantic":false}')
+        for watcher in range(WATCHERS):
+            inbox = f"_INBOX.{next(self.numbers)}"
+            self.wire.send_line(f"SUB {inbox} {watcher + 2}")
+            config = {
+                "deliver_subject": inbox,
+                "deliver_policy": "last_per_subject",
+                "filter_subject": "$KV.B.>",
+                "ack_policy": "none",
+                "flow_control": True,
+                "idle_heartbeat": 5_000_000_000,
+                "inactive_threshold": INACTIVE_NS,
+                "mem_storage": True,
+            }
+            body = json.dumps({"stream_name": "KV_B", "config": config})
+            self.wire.send_line(f"PUB $JS.API.CONSUMER.CREATE.KV_B answer.{inbox} {len(body)}\r\n{body}")
+
+    def cut(self) -> None:
+        """Ends the connection with a reset, as a network does."""
+        self.wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.wire.close()
+
+    def expect(self, value: bytes, count: int) -> None:
+        """Reads until so many messages with the value have come."""
+        for _ in range(count):
+            self.wire.read_until(lambda frame: frame.startswith(b"MSG $KV.B.") and frame.endswith(value + b"\r\n"))
+
+
+def test_no_consumer_is_left_of_a_storm(start_server: StartServer) -> None:
+    """Five storms, in which connections are cut at any point of their beginning; then as many consumers as watchers."""
+    server = start_server("jetstream { store_dir: js }")
+    with Wire(server.port) as writer:
+        writer.send_line('CONNECT {"verbose":false,"pedantic":false}')
+        writer.send_line("SUB answer 1")
+        # Without it 1,000 is the limit, which those that are on their way out would use up.
+        config = {"name": "KV_B", "subjects": ["$KV.B.>"], "max_msgs_per_subject": 1, "max_consumers": 100_000}
+        _ask(writer, "STREAM.CREATE.KV_B", config)
+        for key in range(KEYS):
+            _ask(writer, "", None, subject=f"$KV.B.key.{key}", data=b"before")
+        for storm in range(STORMS):
+            watching = [Watching(server.port) for _ in range(CONNECTIONS)]
+            for number, one in enumerate(watching):
+                if (number + storm) % 3 == 1:
+                    one.wire.sync()
+                elif (number + storm) % 3 == 2:
+                    one.expect(b"before", KEYS * WATCHERS // 2)
+            for one in watching:
+                one.cut()
+        watching = [Watching(server.port) for _ in range(CONNECTIONS)]
+        for one in watching:
+            one.expect(b"before", KEYS * WATCHERS)
+        wait_for(lambda: _consumers(writer) == CONNECTIONS * WATCHERS, "as many consumers as watchers")
+        _ask(writer, "", None, subject="$KV.B.key.0", data=b"after")
+        for one in watching:
+            one.expect(b"after", WATCHERS)
+            one.cut()
+        wait_for(lambda: _consumers(writer) == 0, "no consumer without a watcher")
+
+
+def _consumers(writer: Wire) -> int:
+    return int(_ask(writer, "STREAM.INFO.KV_B", None)["state"]["consumer_count"])
+
+
+def _ask(wire: Wire, call: str, body: dict[str, Any] | None, *, subject: str = "", data: bytes = b"") -> dict[str, Any]:
+    data = data if body is None else json.dumps(body).encode()
+    wire.send(b"PUB %s answer %d\r\n%s\r\n" % ((subject or f"$JS.API.{call}").encode(), len(data), data))
+    answer: dict[str, Any] = json.loads(wire.expect(b"MSG answer ").split(b"\r\n", 1)[1])
+    assert "error" not in answer, answer
+    return answer
