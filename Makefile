@@ -44,6 +44,7 @@ natsload := $(CARGO_TARGET_DIR)/$(host)/release/natsload
 with_natsload := NATSLOAD="$${NATSLOAD:-$(natsload)}"
 # The checker of recorded histories, built where Go is.
 with_checker = LINEARIZABILITY="$$(scripts/linearizability.sh)"
+with_doors := STONECHAT_DOORS="$(CARGO_TARGET_DIR)/debug/$(if $(filter Darwin,$(shell uname)),lib_stonechat.dylib,lib_stonechat.so)"
 with_powercut := STONECHAT_POWERCUT="$(CARGO_TARGET_DIR)/debug/powercut"
 
 # Static on Linux, where the image needs it; elsewhere the platform's own way of linking.
@@ -96,9 +97,9 @@ test-rust: venv ## Rust tests (the Python module is tested from Python: only Pyt
 	$(CARGO) test --package stonechat-broker --features shuttle $(LOCKED) interleavings
 
 .PHONY: test-python
-test-python: wheel natsload ## Stubs against the installed module, the tests of the Python package, and of the benchmark tool
+test-python: wheel natsload doors ## Stubs against the installed module, the tests of the Python package, and of the benchmark tool
 	$(bin)/python -m mypy.stubtest stonechat
-	$(with_natsload) $(with_wheel) $(pytest) $(side_by_side) tests/python tests/bench
+	$(with_natsload) $(with_wheel) $(with_doors) $(pytest) $(side_by_side) tests/python tests/bench
 
 .PHONY: test-differential
 test-differential: venv binary ## The same bytes to our server and to the real nats-server
@@ -159,6 +160,11 @@ natsload: ## The load generator of the benchmarks (Linux)
 .PHONY: powercut
 powercut:
 	$(CARGO) build $(LOCKED) --package stonechat-powercut
+
+# The Python module with ways to make a server fail, for a test; no wheel has them.
+.PHONY: doors
+doors: venv
+	PYO3_BUILD_EXTENSION_MODULE=1 $(CARGO) build $(LOCKED) --package stonechat-python --features doors
 
 .PHONY: wheel
 wheel: need-rust venv ## The Python wheel, in build/wheels, installed into .venv

@@ -4,6 +4,8 @@
 //! socket ([`Link`]), the queue that log lines take to Python ([`LogQueue`]), and the two commands. The interpreter is released wherever Rust
 //! waits, and no thread of a server ever attaches to it.
 
+#[cfg(feature = "doors")]
+mod doors;
 mod errors;
 mod handle;
 mod link;
@@ -57,6 +59,8 @@ fn _stonechat(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<LogQueue>()?;
     module.add_class::<Link>()?;
     module.add_class::<Inbox>()?;
+    #[cfg(feature = "doors")]
+    module.add_function(wrap_pyfunction!(doors::plant, module)?)?;
     module.add_function(wrap_pyfunction!(run_cli, module)?)?;
     module.add_function(wrap_pyfunction!(run_server, module)?)
 }

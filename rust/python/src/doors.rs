@@ -1,0 +1,35 @@
+//! Doors for faults, in the module that tests build for themselves (`make doors`). No wheel has them.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use stonechat_server::{Pipe, PipeClient};
+
+use crate::errors;
+use crate::handle::Handle;
+
+/// A client that panics in the thread that delivers a message to it.
+struct Bomb;
+
+impl PipeClient for Bomb {
+    fn receive(&self, bytes: &[IoSlice<'_>]) {
+        let said: Vec<u8> = bytes.iter().flat_map(|piece| piece.iter().copied()).collect();
+        assert!(!said.windows(4).any(|word| word == b"MSG "), "injected into a delivery");
+    }
+
+    fn closed(&self) {}
+}
+
+/// The bomb's connection, which ends with this.
+#[pyclass(frozen, module = "stonechat._stonechat")]
+pub(crate) struct Planted(#[expect(dead_code, reason = "it is only kept")] Pipe);
+
+/// Lets whoever delivers a message on the subject panic.
+#[pyfunction]
+pub(crate) fn plant(py: Python<'_>, handle: &Handle, subject: &str) -> PyResult<Planted> {
+    let pipe = handle.server().connect(Arc::new(Bomb)).ok_or_else(|| errors::closed(py))?;
+    let hello = format!("CONNECT {{\"verbose\":false}}\r\nSUB {subject} 1\r\n");
+    pipe.send(&[hello.as_bytes()]).map_err(|_| errors::closed(py))?;
+    Ok(Planted(pipe))
+}
