@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import binaries
 from tests.support.process import ServerProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 StartServer = Callable[..., ServerProcess]
+
+
+@pytest.fixture(scope="session")
+def command() -> Path:
+    """The `stonechat` command under test."""
+    return binaries.stonechat_command()
 
 
 @pytest.fixture

@@ -7,10 +7,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.clients.command_lines import CONFIG, command_environment, execute
-from tests.support import binaries
 
 from .helpers import client
 
@@ -24,11 +21,6 @@ if TYPE_CHECKING:
 KEYS = 100_000
 OBJECT = 200 << 20
 PATIENCE_S = 300.0
-
-
-@pytest.fixture(scope="module")
-def command() -> Path:
-    return binaries.stonechat_command()
 
 
 def listed(command: Path, server: ServerProcess, *words: str) -> tuple[list[str], float, float]:

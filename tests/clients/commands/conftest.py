@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the command: the program, and one server with JetStream for the tests of a module."""
+"""Fixtures of the tests of the command: one server with JetStream for the tests of a module."""
 
 from __future__ import annotations
 
@@ -7,18 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.clients.command_lines import CONFIG
-from tests.support import binaries
 from tests.support.process import ServerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture(scope="session")
-def command() -> Path:
-    """The `stonechat` command under test."""
-    return binaries.stonechat_command()
 
 
 @pytest.fixture(scope="module")
