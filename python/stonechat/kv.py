@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from ._kv import BucketInfo, Entry, Rules
 from ._link import run, run_async
-from .errors import KeyExistsError, KeyNotFoundError, NoAnswerError, StreamNotFoundError
+from ._watch import Awaiting, Waiting
+from .errors import KeyExistsError, KeyNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-    from types import TracebackType
     from typing import Literal
 
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Unpack
 
     from ._link import Access, Connection, Ops
-    from ._reader import Delivered, Reader
+    from ._reader import Reader
     from .options import Seconds
 
 
@@ -251,7 +251,7 @@ class Bucket(MutableMapping[str, bytes]):
         """
         reader = _watching(self._rules, patterns, history, updates_only, from_revision, values)
         self._run(lambda c: self._rules.begin(c, reader))
-        return Watch(self._rules, reader, deletes)
+        return Watch(self._rules, reader, _wanted(deletes))
 
     # The bucket
 
@@ -322,108 +322,20 @@ def _watching(
     return rules.reader(patterns, policy=policy, start=from_revision, headers_only=not values)
 
 
-class _Watching:
-    """What both kinds of watches have."""
-
-    def __init__(self, rules: Rules, reader: Reader, deletes: bool) -> None:
-        self._rules = rules
-        self._reader = reader
-        self._deletes = deletes
-
-    @property
-    def is_current(self) -> bool:
-        """Whether all that was there at the beginning has been delivered."""
-        return self._reader.begun and self._reader.pending == 0
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether it was closed."""
-        return self._reader.closed
-
-    def close(self) -> None:
-        """End the watch. Whoever waits for its next entry is told at once; this itself never waits."""
-        self._reader.close()
-
-    def _next(self, timeout: Seconds | None) -> Ops[Entry | None]:
-        from .server import _limit
-
-        limit = None if timeout is None else _limit(timeout)
-        while (found := (yield from self._found(limit))) is not None:
-            if self._reader.pending:
-                self._reader.pending = found.pending
-            entry = self._rules.delivered(found)
-            if self._deletes or entry.operation == "put":
-                return entry
-        if self._reader.closed:
-            return None
-        raise NoAnswerError(f"no change in bucket {self._rules.name} within {limit:g} s")
-
-    def _found(self, limit: float | None) -> Ops[Delivered | None]:
-        try:
-            return (yield from self._reader.next(limit))
-        except StreamNotFoundError:
-            raise self._rules.no_bucket() from None
+def _wanted(deletes: bool) -> Callable[[Entry], bool]:
+    return lambda entry: deletes or entry.operation == "put"
 
 
-class Watch(_Watching):
+class Watch(Waiting[Entry]):
     """The changes of a bucket, one after the other; iterating ends when the watch is closed."""
 
-    def next(self, timeout: Seconds | None = None) -> Entry:
-        """The next entry.
-
-        Raises:
-            NoAnswerError: If none comes in time; it is a `TimeoutError`.
-            StopIteration: If the watch is closed.
-        """
-        entry = run(self._next(timeout))
-        if entry is None:
-            raise StopIteration
-        return entry
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Entry:
-        return self.next()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    _what = "bucket"
 
 
-class AsyncWatch(_Watching):
+class AsyncWatch(Awaiting[Entry]):
     """The changes of a bucket, for `async for`; iterating ends when the watch is closed."""
 
-    async def next(self, timeout: Seconds | None = None) -> Entry:
-        """The next entry.
-
-        Raises:
-            NoAnswerError: If none comes in time; it is a `TimeoutError`.
-            StopAsyncIteration: If the watch is closed.
-        """
-        entry = await run_async(self._next(timeout))
-        if entry is None:
-            raise StopAsyncIteration
-        return entry
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Entry:
-        return await self.next()
-
-    async def __aenter__(self) -> Self:
-        await self._rules.access.run_async(lambda c: self._rules.begin(c, self._reader))
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    _what = "bucket"
 
 
 class AsyncBucket:
@@ -514,7 +426,7 @@ class AsyncBucket:
         It begins with `async with`, or when its first entry is awaited.
         """
         reader = _watching(self._rules, patterns, history, updates_only, from_revision, values)
-        return AsyncWatch(self._rules, reader, deletes)
+        return AsyncWatch(self._rules, reader, _wanted(deletes))
 
     async def info(self) -> BucketInfo:
         """Like [`Bucket.info`][stonechat.Bucket.info]."""

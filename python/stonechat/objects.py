@@ -12,17 +12,16 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar
 from . import _rules
 from ._link import Call, Step, off_thread, run, run_async
 from ._objects import Chunks, ObjectInfo, Pieces, Rules, StoreInfo, object_name
-from .errors import NoAnswerError, StreamNotFoundError
+from ._watch import Awaiting, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
-    from types import TracebackType
     from typing import Literal
 
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Unpack
 
     from ._link import Access, Connection, Ops
-    from ._reader import Delivered, Reader
+    from ._reader import Reader
     from .options import Seconds
 
 
@@ -213,7 +212,7 @@ class ObjectStore:
         """
         reader = self._rules.reader(policy="new" if updates_only else "last_per_subject")
         self._run(lambda c: self._rules.begin(c, reader))
-        return ObjectWatch(self._rules, reader, deletes)
+        return ObjectWatch(self._rules, reader, _wanted(deletes))
 
     # Changing
 
@@ -344,108 +343,20 @@ def _written(target: Target) -> Iterator[IO[bytes]]:
             raise
 
 
-class _Watching:
-    """What both kinds of watches have."""
-
-    def __init__(self, rules: Rules, reader: Reader, deletes: bool) -> None:
-        self._rules = rules
-        self._reader = reader
-        self._deletes = deletes
-
-    @property
-    def is_current(self) -> bool:
-        """Whether all that was there at the beginning has been delivered."""
-        return self._reader.begun and self._reader.pending == 0
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether it was closed."""
-        return self._reader.closed
-
-    def close(self) -> None:
-        """End the watch. Whoever waits for what comes next is told at once; this itself never waits."""
-        self._reader.close()
-
-    def _next(self, timeout: Seconds | None) -> Ops[ObjectInfo | None]:
-        from .server import _limit
-
-        limit = None if timeout is None else _limit(timeout)
-        while (found := (yield from self._found(limit))) is not None:
-            if self._reader.pending:
-                self._reader.pending = found.pending
-            info = self._rules.delivered(found)
-            if info is not None and (self._deletes or not info.deleted):
-                return info
-        if self._reader.closed:
-            return None
-        raise NoAnswerError(f"no change in object store {self._rules.name} within {limit:g} s")
-
-    def _found(self, limit: float | None) -> Ops[Delivered | None]:
-        try:
-            return (yield from self._reader.next(limit))
-        except StreamNotFoundError:
-            raise self._rules.no_bucket() from None
+def _wanted(deletes: bool) -> Callable[[ObjectInfo], bool]:
+    return lambda info: deletes or not info.deleted
 
 
-class ObjectWatch(_Watching):
+class ObjectWatch(Waiting[ObjectInfo]):
     """The changes of a store, one after the other; iterating ends when the watch is closed."""
 
-    def next(self, timeout: Seconds | None = None) -> ObjectInfo:
-        """What comes next.
-
-        Raises:
-            NoAnswerError: If nothing comes in time; it is a `TimeoutError`.
-            StopIteration: If the watch is closed.
-        """
-        info = run(self._next(timeout))
-        if info is None:
-            raise StopIteration
-        return info
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> ObjectInfo:
-        return self.next()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    _what = "object store"
 
 
-class AsyncObjectWatch(_Watching):
+class AsyncObjectWatch(Awaiting[ObjectInfo]):
     """The changes of a store, for `async for`; iterating ends when the watch is closed."""
 
-    async def next(self, timeout: Seconds | None = None) -> ObjectInfo:
-        """What comes next.
-
-        Raises:
-            NoAnswerError: If nothing comes in time; it is a `TimeoutError`.
-            StopAsyncIteration: If the watch is closed.
-        """
-        info = await run_async(self._next(timeout))
-        if info is None:
-            raise StopAsyncIteration
-        return info
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> ObjectInfo:
-        return await self.next()
-
-    async def __aenter__(self) -> Self:
-        await self._rules.access.run_async(lambda c: self._rules.begin(c, self._reader))
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    _what = "object store"
 
 
 class _Pull(Step):
@@ -537,7 +448,7 @@ class AsyncObjectStore:
         It begins with `async with`, or when its first entry is awaited.
         """
         reader = self._rules.reader(policy="new" if updates_only else "last_per_subject")
-        return AsyncObjectWatch(self._rules, reader, deletes)
+        return AsyncObjectWatch(self._rules, reader, _wanted(deletes))
 
     async def delete(self, name: str) -> None:
         """Like [`ObjectStore.delete`][stonechat.ObjectStore.delete]."""

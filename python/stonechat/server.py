@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 from . import logs
 from ._link import off_thread as _off_thread
 from ._stonechat import Handle
+from ._stores import Stores
 from .errors import NotRunningError, NotSupportedError, ServerFailedError, WrongProcessError
 from .logs import LogLine
 from .messages import Recording, is_internal, matches
@@ -29,16 +30,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from nats.aio.client import Client
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Self
 
-    from ._kv import Rules
     from ._link import Access, Connection, Login
-    from ._objects import Rules as StoreRules
-    from .kv import AsyncBucket, Bucket, BucketOptions
     from .messages import RecordedMessage
-    from .objects import AsyncObjectStore, ObjectStore, StoreOptions
     from .options import Config, Seconds
-    from .streams import AsyncConsumers, AsyncStreams, Consumers, Streams
 
 __all__ = ["Server"]
 
@@ -49,7 +45,7 @@ _keys = itertools.count(1)
 _servers: weakref.WeakSet[Server] = weakref.WeakSet()
 
 
-class Server:
+class Server(Stores):
     """A server that lives in this process, as long as you want it to.
 
         with stonechat.Server() as server:
@@ -404,158 +400,6 @@ class Server:
 
         return await connect(self.url, {**self.credentials, **options})
 
-    # Streams and buckets, without a socket
-
-    def kv(
-        self,
-        name: str,
-        *,
-        create: bool = True,
-        login: Mapping[str, str] | None = None,
-        **options: Unpack[BucketOptions],
-    ) -> Bucket:
-        """A key-value bucket: a dictionary of bytes. It is made if there is none.
-
-            config = server.kv("CONFIG", history=5)
-            config["db.url"] = b"pg://one"
-
-        Nothing goes over a socket, and no client library is needed; rules, permissions and errors are those of any
-        client, because it is the same code. The server needs `jetstream=True`.
-
-        Args:
-            name: Name of the bucket.
-            create: Make the bucket if there is none.
-            login: Credentials, `user` and `password` or `token`, instead of those of the server's options. They say
-                in which account the bucket is.
-            options: What a new bucket is like, see [`BucketOptions`][stonechat.kv.BucketOptions]. If the bucket is
-                there already it must be like that.
-
-        Raises:
-            RuleError: If the name or an option breaks a rule, which the message tells.
-            BucketNotFoundError: If there is none, with `create=False`.
-            BucketExistsError: If there is one that the options do not fit.
-            JetStreamError: If the server has no JetStream, or refuses for another reason.
-            ConnectError: If the credentials are wrong.
-        """
-        from .kv import Bucket
-
-        access, rules = self._bucket(name, login)
-        access.run(lambda connection: rules.open(connection, options, create=create))
-        return Bucket(access, rules)
-
-    async def kv_async(
-        self,
-        name: str,
-        *,
-        create: bool = True,
-        login: Mapping[str, str] | None = None,
-        **options: Unpack[BucketOptions],
-    ) -> AsyncBucket:
-        """Like [`kv`][stonechat.Server.kv], for event loops: a bucket whose methods are awaited."""
-        from .kv import AsyncBucket
-
-        access, rules = self._bucket(name, login)
-        await access.run_async(lambda connection: rules.open(connection, options, create=create))
-        return AsyncBucket(access, rules)
-
-    def _bucket(self, name: str, login: Mapping[str, str] | None) -> tuple[Access, Rules]:
-        from ._kv import Rules
-        from ._link import Access
-
-        access = Access(self, None if login is None else dict(login))
-        return access, Rules(access, name)
-
-    def objects(
-        self,
-        name: str,
-        *,
-        create: bool = True,
-        login: Mapping[str, str] | None = None,
-        **options: Unpack[StoreOptions],
-    ) -> ObjectStore:
-        """An object store: files of any size, in chunks. It is made if there is none.
-
-            reports = server.objects("REPORTS")
-            reports.put("2024.pdf", Path("report.pdf"))
-
-        Args:
-            name: Name of the store.
-            create: Make the store if there is none.
-            login: Credentials instead of those of the server's options.
-            options: What a new store is like, see [`StoreOptions`][stonechat.objects.StoreOptions].
-
-        Raises:
-            RuleError: If the name or an option breaks a rule, which the message tells.
-            BucketNotFoundError: If there is none, with `create=False`.
-            BucketExistsError: If there is one that the options do not fit.
-            JetStreamError: If the server has no JetStream, or refuses for another reason.
-            ConnectError: If the credentials are wrong.
-        """
-        from .objects import ObjectStore
-
-        access, rules = self._store(name, login)
-        access.run(lambda connection: rules.open(connection, options, create=create))
-        return ObjectStore(access, rules)
-
-    async def objects_async(
-        self,
-        name: str,
-        *,
-        create: bool = True,
-        login: Mapping[str, str] | None = None,
-        **options: Unpack[StoreOptions],
-    ) -> AsyncObjectStore:
-        """Like [`objects`][stonechat.Server.objects], for event loops: a store whose methods are awaited."""
-        from .objects import AsyncObjectStore
-
-        access, rules = self._store(name, login)
-        await access.run_async(lambda connection: rules.open(connection, options, create=create))
-        return AsyncObjectStore(access, rules)
-
-    def _store(self, name: str, login: Mapping[str, str] | None) -> tuple[Access, StoreRules]:
-        from ._link import Access
-        from ._objects import Rules
-
-        access = Access(self, None if login is None else dict(login))
-        return access, Rules(access, name)
-
-    @property
-    def streams(self) -> Streams:
-        """The streams, by name: to make them, fill them and look at what they have.
-
-        orders = server.streams.create("ORDERS", ["orders.*"])
-        orders.seed([("orders.new", b"1")])
-        orders.wait_for(2)
-        """
-        from ._link import Access
-        from .streams import Streams
-
-        return Streams(Access(self, None))
-
-    @property
-    def streams_async(self) -> AsyncStreams:
-        """Like [`streams`][stonechat.Server.streams], for event loops."""
-        from ._link import Access
-        from .streams import AsyncStreams
-
-        return AsyncStreams(Access(self, None))
-
-    @property
-    def consumers(self) -> Consumers:
-        """The consumers of all streams."""
-        from ._link import Access
-        from .streams import Consumers
-
-        return Consumers(Access(self, None))
-
-    @property
-    def consumers_async(self) -> AsyncConsumers:
-        """Like [`consumers`][stonechat.Server.consumers], for event loops."""
-        from ._link import Access
-        from .streams import AsyncConsumers
-
-        return AsyncConsumers(Access(self, None))
-
     def published(self, subject: str = ">", *, since: float = 0.0) -> list[RecordedMessage]:
         """The messages that clients have published on a subject, in order; wildcards are allowed.
 
@@ -682,6 +526,11 @@ class Server:
             raise NotRunningError("the server is not running: call start() first, or use it in a with statement")
         _check_fault(self._handle)
         return self._handle
+
+    def _access(self, login: Mapping[str, str] | None) -> Access:
+        from ._link import Access
+
+        return Access(self, None if login is None else dict(login))
 
     def _open_connection(self, login: Login | None) -> Connection | None:
         """The connection within the process with these credentials, if there is one."""
