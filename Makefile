@@ -151,6 +151,13 @@ binary: need-rust ## The server as one native program (static on Linux)
 	  --package stonechat-server --bin stonechat-server
 	@echo "server: $(server)"
 
+# The whole server is in the command of the wheel; this one starts the program beside it.
+.PHONY: command
+command: need-rust ## The stonechat command as one native program (static on Linux), without the server in it
+	RUSTFLAGS='$(strip $(RUSTFLAGS) $(static))' $(CARGO) build --release --target $(host) $(LOCKED) \
+	  --package stonechat-cli --bin stonechat --no-default-features
+	@echo "command: $(dir $(server))stonechat"
+
 .PHONY: natsload
 natsload: ## The load generator of the benchmarks (Linux)
 	RUSTFLAGS='$(strip $(RUSTFLAGS) $(static))' $(CARGO) build --release --target $(host) $(LOCKED) \

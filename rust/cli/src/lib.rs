@@ -18,6 +18,7 @@ mod error;
 mod errors;
 mod interrupt;
 mod kv;
+mod launch;
 mod listing;
 mod message;
 mod object;
@@ -58,8 +59,8 @@ pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
     };
     let result = match cli.command {
         Command::Server { args, command } => match command.map(|command| *command) {
-            None => return stonechat_server::run(server_args(args)),
-            Some(ServerCommand::Run { args }) => return stonechat_server::run(server_args(args)),
+            None => return launch::serve(args),
+            Some(ServerCommand::Run { args }) => return launch::serve(args),
             Some(command) => block_on(server::run(command)),
         },
         Command::Pub(args) => block_on(publish::run(args)),
@@ -88,11 +89,6 @@ pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
             error.exit_code()
         }
     }
-}
-
-/// The server expects its own name first, as any program does.
-fn server_args(args: Vec<OsString>) -> impl Iterator<Item = OsString> {
-    std::iter::once(OsString::from("stonechat-server")).chain(args)
 }
 
 /// Runs a command on one thread: none of them has work for two.
