@@ -21,6 +21,7 @@ use crate::kv::KvArgs;
 use crate::object::ObjectArgs;
 use crate::rtt::RttArgs;
 use crate::server::ServerCommand;
+use crate::service::ServiceArgs;
 use crate::stream::StreamArgs;
 use crate::top::TopArgs;
 use crate::values::{parse_duration, parse_header, parse_subject};
@@ -123,6 +124,9 @@ pub(crate) enum Command {
     /// Contexts: how to reach servers, and who we are there
     #[command(visible_alias = "ctx")]
     Context(Box<ContextArgs>),
+    /// Services: list, look at, ping and ask them, or run one
+    #[command(visible_alias = "micro")]
+    Service(Box<ServiceArgs>),
     /// Watch a server: rates, connections, streams, consumers, buckets
     Top(Box<TopArgs>),
     /// Measure how fast a server is
@@ -231,7 +235,7 @@ impl PayloadArgs {
 }
 
 /// All of standard input.
-fn read_input() -> Result<Bytes, CliError> {
+pub(crate) fn read_input() -> Result<Bytes, CliError> {
     let mut bytes = Vec::new();
     std::io::stdin().lock().read_to_end(&mut bytes).map_err(CliError::Stdin)?;
     Ok(bytes.into())

@@ -29,6 +29,7 @@ mod reply;
 mod request;
 mod rtt;
 mod server;
+mod service;
 mod session;
 mod stored;
 mod stream;
@@ -73,6 +74,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
         Command::Counter(args) => block_on(counter::run(*args)),
         Command::Context(args) => block_on(context::run(*args)),
         Command::Bench(args) => block_on(bench::run(*args)),
+        Command::Service(args) => block_on(service::run(*args)),
         Command::Top(args) => top::run(*args),
         Command::Rtt(args) => block_on(rtt::run(*args)),
         Command::Errors(args) => errors::run(&args),
