@@ -271,6 +271,10 @@ impl Wire {
             self.input.copy_within(self.unread.clone(), 0);
             self.unread = 0..length;
             if length * 2 > self.input.len() {
+                // A line without an end takes no memory without an end.
+                if self.input.len() > 2 * LONGEST {
+                    return Err(no_nats());
+                }
                 self.input.resize(self.input.len() * 2, 0);
             }
         }
