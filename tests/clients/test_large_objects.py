@@ -59,7 +59,7 @@ def test_many_uploads_at_a_time_by_the_command(command: Path, start_server: Star
 
 
 def test_many_uploads_at_a_time_by_a_client(start_server: StartServer) -> None:
-    """The same with nats-py, as it is; it is asked for the chunks by their digest, since its `get` is quadratic."""
+    """The same with nats-py; what is stored is counted, since its `get` takes time by the square of the length."""
     asyncio.run(_upload(start_server(CONFIG)))
 
 
