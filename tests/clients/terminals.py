@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
@@ -55,6 +56,7 @@ class Terminal:
         )
         os.close(slave)
         self._unread = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def __enter__(self) -> Self:
         return self
@@ -98,7 +100,11 @@ class Terminal:
 
     def _read(self, deadline: float) -> str:
         """What comes next; nothing at the end, or when it is too late."""
-        return self._read_bytes(deadline).decode(errors="replace")
+        while read := self._read_bytes(deadline):
+            # A read may end within a character.
+            if text := self._decoder.decode(read):
+                return text
+        return ""
 
     def _read_bytes(self, deadline: float) -> bytes:
         # Not `select`: it takes no file above 1,023, and some tests have many open.
