@@ -177,16 +177,16 @@ impl OfAccount {
         self.first.is_some() || self.read.is_some() || !self.beside.is_empty() || self.begins_next()
     }
 
-    /// Takes out what waits in one of the queues; answers how many bytes that is, too.
-    fn clear(&mut self, queue: usize) -> (Vec<Owned>, usize) {
-        let all = std::mem::take(&mut self.waiting);
-        let (cleared, kept): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|request| queue_of(&request.subject) == queue);
-        self.waiting = kept.into();
-        let bytes = cleared.iter().map(Owned::bytes).sum();
+    /// Drops what waits in one of the queues: how many requests and bytes that were.
+    fn clear(&mut self, queue: usize) -> (usize, usize) {
+        let mut bytes = 0;
+        self.waiting.retain(|request| {
+            let stays = queue_of(&request.subject) != queue;
+            bytes += if stays { 0 } else { request.bytes() };
+            stays
+        });
         self.bytes -= bytes;
-        self.counts[queue] = 0;
-        (cleared, bytes)
+        (std::mem::take(&mut self.counts[queue]), bytes)
     }
 }
 
@@ -235,11 +235,9 @@ impl Requests {
         let of = self.accounts.entry(request.account).or_default();
         if of.counts[queue] + 1 >= limit || of.bytes + bytes > ACCOUNT_BYTES_MAX || is_full {
             // All that waits, as nats-server 2.15 does; but of this account alone.
-            let (cleared, bytes) = of.clear(queue);
-            self.bytes -= bytes;
-            let dropped = cleared.len() + 1;
-            self.asides.give_up((cleared, request));
-            return Some((queue, dropped));
+            let (dropped, cleared) = of.clear(queue);
+            self.bytes -= cleared;
+            return Some((queue, dropped + 1));
         }
         of.counts[queue] += 1;
         of.bytes += bytes;
