@@ -299,8 +299,12 @@ def _bucket_times(storage: str) -> list[Step]:
                         create(name, **(marked if marker == "given" else config)),
                         Listen(f"d.{number}"),
                         api(f"CONSUMER.CREATE.{name}.W", {"stream_name": name, "config": watch}),
-                        *[publish(subject, "" if "KV_Operation" in headers else "x", **headers) for headers in case],
                     ]
+                    for sequence, headers in enumerate(case, 1):
+                        begin.append(publish(subject, "" if "KV_Operation" in headers else "x", **headers))
+                        # The next one may remove it, and a busy server pushes it late.
+                        info = f"$JS.API.CONSUMER.INFO.{name}.W"
+                        begin.append(Until(info, "delivered.stream_seq", sequence))
                     if marker == "later":
                         begin.append(api(f"STREAM.UPDATE.{name}", {"name": name, **marked}))
                     told = [
