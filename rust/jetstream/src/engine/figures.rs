@@ -62,7 +62,7 @@ pub enum Surveyed {
 pub struct Figures {
     /// Those of all accounts together.
     pub totals: Value,
-    /// Those of accounts, with their streams and these' consumers, as far as they were asked for.
+    /// Those of each account, with its streams and their consumers, as far as they were asked for.
     pub accounts: List,
 }
 

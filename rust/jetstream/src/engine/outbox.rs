@@ -79,8 +79,8 @@ const KEPT: usize = 1 << 20;
 /// So many bytes, or batches that wait for the log, are much.
 const CROWDED: usize = 4 << 20;
 const BATCHES: usize = 64;
-/// So much memory may wait for the log. It is reached when the disk is full or stands still: then nothing is added without which its
-/// receiver gets on.
+/// So much memory may wait for the log. It is reached only while the disk is full or stands still: then what clients can do without is
+/// left out, and consumers of streams on disk wait.
 const CLOGGED: usize = if cfg!(debug_assertions) { 1 << 20 } else { 64 << 20 };
 
 /// All that waits to leave.

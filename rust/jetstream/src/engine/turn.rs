@@ -481,7 +481,8 @@ fn skip_ahead<D: Disk>(c: &mut Consumer, messages: &Storage<D>) -> bool {
     is_behind
 }
 
-/// Tells who asked a consumer what became of it. Its time is over for him anyway when the log stands still.
+/// Tells a client what became of its request for messages. While the disk stands still and too much waits for it, the client is told
+/// nothing, and its own time limit ends the request.
 pub(super) fn send_status(
     outbox: &mut Outbox,
     account: u32,

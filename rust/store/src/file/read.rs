@@ -360,7 +360,8 @@ impl<D: Disk> FileStream<D> {
             return known.first;
         }
         let mut forward = None;
-        // A message that is passed on the way forward costs a sixteenth of one on the way back, which reads a block for each.
+        // Forward first, if the next message of the subject is likely near: several messages lie in one block, while each step back reads
+        // a block.
         let between = self.messages / known.count;
         if between <= STEP_BACK * (known.count - 1) {
             match self.first_within(subject, known.first, STEP_BACK * known.count) {
