@@ -12,11 +12,26 @@ use crate::message::write_out;
 use crate::output::json_line;
 use crate::session::Session;
 
-/// Asks once more before a command works on the stream of a bucket.
-pub(super) async fn warn_of_bucket(stream: &str) -> Result<(), CliError> {
-    if !stream.starts_with("KV_") {
+/// Refuses to work on the stream of a bucket where nobody can be asked: `--force` answers the other question alone.
+pub(super) fn check_bucket(stream: &str) -> Result<(), CliError> {
+    if !is_bucket(stream) || ask::is_interactive() {
         return Ok(());
     }
+    Err(CliError::Client(format!(
+        "{stream} is the stream of a key-value bucket, and nobody can be asked without a terminal: use \"stonechat kv\" instead"
+    )))
+}
+
+fn is_bucket(stream: &str) -> bool {
+    stream.starts_with("KV_")
+}
+
+/// Asks once more before a command works on the stream of a bucket.
+pub(super) async fn warn_of_bucket(stream: &str) -> Result<(), CliError> {
+    if !is_bucket(stream) {
+        return Ok(());
+    }
+    check_bucket(stream)?;
     say(format_args!(
         "{stream} is the stream of a key-value bucket: it may be none any more afterwards.\nUse \"stonechat kv\" instead."
     ));
@@ -50,6 +65,7 @@ pub(super) async fn purge(
 ) -> Result<(), CliError> {
     let by = SelectBy { all, no_select: args.force };
     let (name, _) = select(session, args.stream.clone(), by).await?;
+    check_bucket(&name)?;
     ask::agree(&format!("Really purge Stream {name}"), args.force).await?;
     warn_of_bucket(&name).await?;
     let mut body = json!({});
