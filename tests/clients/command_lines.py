@@ -29,6 +29,18 @@ NO_TIME = "0001-01-01T00:00:00Z"
 
 CONFIG = "jetstream { store_dir: js }"
 
+SYSTEM_CONFIG = """
+    server_name: tested
+    jetstream { store_dir: js }
+    accounts {
+        SYS: { users: [{ user: sys, password: pw }] }
+        APP: { jetstream: enabled, users: [{ user: app, password: pw }] }
+    }
+    system_account: SYS
+    no_auth_user: app
+"""
+"""A server with a system account beside the one that clients without credentials are in."""
+
 
 def command_environment(server: ServerProcess) -> dict[str, str]:
     """The environment of a command: its server and home folder, no context and no settings of the user."""

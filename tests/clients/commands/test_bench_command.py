@@ -68,12 +68,9 @@ SAME_ENDS = [
 ]
 
 
-@pytest.mark.parametrize("of", ["ours", "theirs"])
-def test_each_measurement_counts_its_messages(
-    of: str, command: Path, stonechat_program: Path, oracle_program: Path
-) -> None:
+def test_each_measurement_counts_its_messages(command: Path, either_program: Path) -> None:
     """The figures are those of all clients together, and what was stored is there."""
-    with ServerProcess(stonechat_program if of == "ours" else oracle_program, CONFIG) as server:
+    with ServerProcess(either_program, CONFIG) as server:
         for line, messages in MEASUREMENTS.items():
             [told] = lines(command, f"bench {line} --json", server)
             assert told["messages"] == messages, line
@@ -90,12 +87,10 @@ def test_each_measurement_counts_its_messages(
         assert bucket["stream"]["state"]["num_subjects"] == 100
 
 
-@pytest.mark.parametrize("of", ["ours", "theirs"])
-def test_lines_end_as_those_of_the_tool(of: str, command: Path, stonechat_program: Path, oracle_program: Path) -> None:
+def test_lines_end_as_those_of_the_tool(command: Path, either_program: Path) -> None:
     """Each line succeeds or fails as in `nats bench`, and leaves streams of the same names."""
     tool = tool_or_skip()
-    program = stonechat_program if of == "ours" else oracle_program
-    with ServerProcess(program, CONFIG) as theirs, ServerProcess(program, CONFIG) as ours:
+    with ServerProcess(either_program, CONFIG) as theirs, ServerProcess(either_program, CONFIG) as ours:
         for line in SAME_ENDS:
             expected, got = execute(tool, line, theirs, timeout=60), execute(command, line, ours, timeout=60)
             assert bool(expected.returncode) == bool(got.returncode), (line, expected, got)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.clients.command_lines import execute
+from tests.clients.command_lines import SYSTEM_CONFIG, execute
 from tests.clients.terminals import Terminal
 from tests.support import binaries
 from tests.support.process import ServerProcess
@@ -16,15 +16,6 @@ from tests.support.process import ServerProcess
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CONFIG = """
-    jetstream { store_dir: js }
-    accounts {
-        SYS: { users: [{ user: sys, password: pw }] }
-        APP: { jetstream: enabled, users: [{ user: app, password: pw }] }
-    }
-    system_account: SYS
-    no_auth_user: app
-"""
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 LONG = "a_rather_long_name_that_somebody_has_chosen_without_a_thought"
 TABLES = [
@@ -50,7 +41,7 @@ TABLES = [
 @pytest.fixture(scope="module")
 def server(stonechat_program: Path) -> Iterator[ServerProcess]:
     command = binaries.stonechat_command()
-    with ServerProcess(stonechat_program, CONFIG) as server:
+    with ServerProcess(stonechat_program, SYSTEM_CONFIG) as server:
         for line in (
             f"stream add LONG --subjects {LONG}.> --defaults --description '{LONG} {LONG}'",
             "stream add COPY --source LONG --defaults",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.clients.command_lines import execute
+from tests.clients.command_lines import SYSTEM_CONFIG, execute
 from tests.clients.terminals import Screen
 from tests.support.process import LOOPBACK, ServerProcess
 from tests.support.waiting import wait_for
@@ -25,16 +25,7 @@ SCREENS = Path(__file__).parent / "screens"
 KEEP = os.environ.get("STONECHAT_KEEP_SCREENS") == "1"
 """Whether the screens are written anew instead of compared."""
 
-CONFIG = """
-    server_name: watched
-    jetstream { store_dir: js }
-    accounts {
-        SYS: { users: [{ user: sys, password: pw }] }
-        APP: { jetstream: enabled, users: [{ user: app, password: pw }] }
-    }
-    system_account: SYS
-    no_auth_user: app
-"""
+CONFIG = SYSTEM_CONFIG.replace("tested", "watched")
 HOSTILE = "a\\u001b[2J\\u0007name"
 VIEWS = ["connections", "streams", "consumers", "buckets", "slow"]
 MORE = 5000
