@@ -9,7 +9,7 @@ use crate::ask;
 use crate::error::CliError;
 use crate::listing;
 use crate::message::write_out;
-use crate::output::{Facts, bytes, commas, json_line, line, shown};
+use crate::output::{Facts, ProgressArgs, bytes, commas, json_line, line, shown};
 use crate::session::Session;
 use crate::stream::{SaveArgs, UnsaveArgs, backup_stream, restore_stream};
 
@@ -35,8 +35,7 @@ pub(super) async fn save(session: &mut Session, args: &BackupArgs, json: bool) -
         let one = SaveArgs {
             stream: name.to_owned(),
             target: args.target.join(name),
-            no_progress: true,
-            progress: false,
+            progress: ProgressArgs::QUIET,
             check: args.check,
             no_consumers: args.no_consumers,
             consumers: false,
@@ -98,8 +97,7 @@ pub(super) async fn restore(session: &mut Session, args: &RestoreArgs, json: boo
     for path in found {
         let one = UnsaveArgs {
             file: path,
-            no_progress: true,
-            progress: false,
+            progress: ProgressArgs::QUIET,
             config: None,
             cluster: args.cluster.clone(),
             tag: args.tag.clone(),

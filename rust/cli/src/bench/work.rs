@@ -283,34 +283,20 @@ impl Worker<'_> {
         answer: Answer,
         outcome: &mut Outcome,
     ) -> Result<(), Ended> {
-        let shared = self.shared;
-        let mut encoder = Encoder::new(messages, self.share.first);
         let inbox = self.inbox.clone();
-        let mut latencies = Latencies::new();
-        let mut pace = self.pace();
-        outcome.began = Instant::now();
-        while outcome.messages < self.share.count {
-            let left = self.share.count - outcome.messages;
-            let count = pace.allowed(left.min(batch), &shared.stop);
-            if count == 0 {
-                return Err(Ended::Stopped);
-            }
-            let first = self.share.first + outcome.messages;
+        let encode = |encoder: &mut Encoder<'_>, output: &mut Vec<u8>, first: u64, count: u64| {
             for n in first..first + count {
-                encoder.encode(&mut self.wire.output, n, inbox.as_bytes(), |_| {});
+                encoder.encode(output, n, inbox.as_bytes(), |_| {});
             }
-            let began = Instant::now();
-            self.wire.send(Wait { stop: &shared.stop, patience: None })?;
+        };
+        self.in_batches(messages, batch, outcome, encode, |client, count| {
             let mut bytes = 0;
             for _ in 0..count {
-                let read = self.answer(answer)?;
+                let read = client.answer(answer)?;
                 bytes += if answer == Answer::Message { read } else { messages.body.len() as u64 };
             }
-            latencies.record(began.elapsed());
-            self.count(outcome, count, bytes);
-        }
-        outcome.latencies = Some(latencies);
-        Ok(())
+            Ok(bytes)
+        })
     }
 
     fn atomic(
@@ -320,23 +306,12 @@ impl Worker<'_> {
         id: &str,
         outcome: &mut Outcome,
     ) -> Result<(), Ended> {
-        let shared = self.shared;
-        let mut encoder = Encoder::new(messages, self.share.first);
         let inbox = self.inbox.clone();
-        let mut latencies = Latencies::new();
-        let mut pace = self.pace();
-        outcome.began = Instant::now();
-        while outcome.messages < self.share.count {
-            let left = self.share.count - outcome.messages;
-            let count = pace.allowed(left.min(batch), &shared.stop);
-            if count == 0 {
-                return Err(Ended::Stopped);
-            }
-            let first = self.share.first + outcome.messages;
+        let encode = |encoder: &mut Encoder<'_>, output: &mut Vec<u8>, first: u64, count: u64| {
             for i in 0..count {
                 let is_last = i + 1 == count;
                 let reply: &[u8] = if is_last { inbox.as_bytes() } else { b"" };
-                encoder.encode(&mut self.wire.output, first + i, reply, |headers| {
+                encoder.encode(output, first + i, reply, |headers| {
                     headers.extend_from_slice(b"Nats-Batch-Id: ");
                     headers.extend_from_slice(id.as_bytes());
                     wire::number(headers, first);
@@ -349,11 +324,40 @@ impl Worker<'_> {
                     });
                 });
             }
+        };
+        self.in_batches(messages, batch, outcome, encode, |client, count| {
+            client.answer(Answer::Stored)?;
+            Ok(count * messages.body.len() as u64)
+        })
+    }
+
+    /// Sends batches, as fast as the pace allows, and waits for what answers each. `encode` writes a batch from its first message
+    /// on; `finish` reads the answers, and returns the bytes that they stand for.
+    fn in_batches(
+        &mut self,
+        messages: &Messages,
+        batch: u64,
+        outcome: &mut Outcome,
+        mut encode: impl FnMut(&mut Encoder<'_>, &mut Vec<u8>, u64, u64),
+        mut finish: impl FnMut(&mut Self, u64) -> Result<u64, Ended>,
+    ) -> Result<(), Ended> {
+        let shared = self.shared;
+        let mut encoder = Encoder::new(messages, self.share.first);
+        let mut latencies = Latencies::new();
+        let mut pace = self.pace();
+        outcome.began = Instant::now();
+        while outcome.messages < self.share.count {
+            let left = self.share.count - outcome.messages;
+            let count = pace.allowed(left.min(batch), &shared.stop);
+            if count == 0 {
+                return Err(Ended::Stopped);
+            }
+            encode(&mut encoder, &mut self.wire.output, self.share.first + outcome.messages, count);
             let began = Instant::now();
             self.wire.send(Wait { stop: &shared.stop, patience: None })?;
-            self.answer(Answer::Stored)?;
+            let bytes = finish(self, count)?;
             latencies.record(began.elapsed());
-            self.count(outcome, count, count * messages.body.len() as u64);
+            self.count(outcome, count, bytes);
         }
         outcome.latencies = Some(latencies);
         Ok(())

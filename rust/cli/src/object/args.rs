@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::output::ProgressArgs;
 use crate::session::JetStreamArgs;
 use crate::switches::{Switch, Switches, Table, switch};
 use crate::values::{parse_bucket, parse_bytes, parse_duration, parse_header, parse_pair};
@@ -161,12 +162,8 @@ pub(crate) struct PutArgs {
     /// Size of the chunks in which it is stored
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) chunk_size: Option<u32>,
-    /// Show no progress
-    #[arg(long)]
-    pub(crate) no_progress: bool,
-    /// Show progress (as it is without this flag)
-    #[arg(long, overrides_with = "no_progress")]
-    pub(crate) progress: bool,
+    #[command(flatten)]
+    pub(crate) progress: ProgressArgs,
     #[arg(short, long, help = FORCE)]
     pub(crate) force: bool,
 }
@@ -180,12 +177,8 @@ pub(crate) struct GetArgs {
     /// The file, if it is not named as the object is
     #[arg(short = 'O', long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Show no progress
-    #[arg(long)]
-    pub(crate) no_progress: bool,
-    /// Show progress (as it is without this flag)
-    #[arg(long, overrides_with = "no_progress")]
-    pub(crate) progress: bool,
+    #[command(flatten)]
+    pub(crate) progress: ProgressArgs,
     #[arg(short, long, help = FORCE)]
     pub(crate) force: bool,
 }

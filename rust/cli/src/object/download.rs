@@ -38,7 +38,7 @@ pub(super) async fn run(session: &mut Session, args: &GetArgs, json: bool) -> Re
         ask::agree(&question, false).await?;
     }
     let began = Instant::now();
-    let mut progress = Progress::new(info.size(), Unit::Bytes, !json && !args.no_progress);
+    let mut progress = Progress::new(info.size(), Unit::Bytes, !json && !args.progress.is_quiet());
     let mut part = Part::open(&target, &info)?;
     match fetch(session, &store, &info, &mut part, &mut progress).await {
         Ok(()) => part.finish(&target)?,

@@ -71,7 +71,7 @@ pub(super) async fn run(session: &mut Session, args: &PutArgs, json: bool) -> Re
         Some(file) => resumable_id(&store, &name, file, chunk_size, earlier.as_ref())?,
         None => random_id(session),
     };
-    let mut progress = Progress::new(size, Unit::Bytes, !json && !args.no_progress);
+    let mut progress = Progress::new(size, Unit::Bytes, !json && !args.progress.is_quiet());
     let upload = Upload { store: &store, nuid: &nuid, chunk_size, name: &name };
     let sent = match upload.run(session, &mut source, &mut progress).await {
         Ok(sent) => sent,

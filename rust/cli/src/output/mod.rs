@@ -14,7 +14,7 @@ pub(crate) use api::{
 };
 pub(crate) use facts::Facts;
 pub(crate) use graph::{LiveGraphs, Measure, terminal_size};
-pub(crate) use progress::{Progress, Unit};
+pub(crate) use progress::{Progress, ProgressArgs, Unit};
 pub(crate) use style::{Color, is_colored, paint};
 pub(crate) use table::Table;
 pub(crate) use text::{bytes, commas, duration, local_time, long_duration, shown, shown_value};

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use clap::Args;
+
 use super::text::{bytes, commas, long_duration};
 
 /// Time between two drawings.
@@ -12,6 +14,27 @@ const REDRAW: Duration = Duration::from_millis(100);
 const QUIET: Duration = Duration::from_secs(1);
 /// Characters of the bar.
 const WIDTH: u64 = 30;
+
+/// Whether progress is shown.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct ProgressArgs {
+    /// Show no progress
+    #[arg(long)]
+    no_progress: bool,
+    /// Show progress (as it is without this flag)
+    #[arg(long, overrides_with = "no_progress")]
+    progress: bool,
+}
+
+impl ProgressArgs {
+    /// No progress: for what is a part of other work.
+    pub(crate) const QUIET: Self = Self { no_progress: true, progress: false };
+
+    /// Whether a flag says that none is shown.
+    pub(crate) fn is_quiet(self) -> bool {
+        self.no_progress
+    }
+}
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::flags::ConfigArgs;
 use crate::configuration::{ChangeArgs, DraftArgs};
+use crate::output::ProgressArgs;
 use crate::session::JetStreamArgs;
 use crate::values::{parse_bytes_32, parse_duration, parse_name, parse_subject};
 
@@ -129,12 +130,8 @@ pub(crate) enum StreamCommand {
         stream: Option<String>,
         #[arg(short, long, help = FORCE)]
         force: bool,
-        /// Show no progress
-        #[arg(long)]
-        no_progress: bool,
-        /// Show progress (as it is without this flag)
-        #[arg(long, overrides_with = "no_progress")]
-        progress: bool,
+        #[command(flatten)]
+        progress: ProgressArgs,
     },
     /// Draw what happens in a stream, until Ctrl-C
     Graph {
@@ -364,12 +361,8 @@ pub(crate) struct BackupArgs {
     pub(crate) stream: String,
     /// The folder to save it into
     pub(crate) target: PathBuf,
-    /// Show no progress
-    #[arg(long)]
-    pub(crate) no_progress: bool,
-    /// Show progress (as it is without this flag)
-    #[arg(long, overrides_with = "no_progress")]
-    pub(crate) progress: bool,
+    #[command(flatten)]
+    pub(crate) progress: ProgressArgs,
     /// Let the server check all messages first
     #[arg(long)]
     pub(crate) check: bool,
@@ -391,12 +384,8 @@ pub(crate) struct BackupArgs {
 pub(crate) struct RestoreArgs {
     /// The folder of the backup
     pub(crate) file: PathBuf,
-    /// Show no progress
-    #[arg(long)]
-    pub(crate) no_progress: bool,
-    /// Show progress (as it is without this flag)
-    #[arg(long, overrides_with = "no_progress")]
-    pub(crate) progress: bool,
+    #[command(flatten)]
+    pub(crate) progress: ProgressArgs,
     /// Take another configuration from this JSON file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

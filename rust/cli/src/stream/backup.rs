@@ -129,7 +129,7 @@ async fn receive(
     }
     let answer = session.ask(&format!("STREAM.SNAPSHOT.{}", args.stream), Some(&body)).await?;
     let expected = &answer["state"]["bytes"];
-    let is_quiet = json || args.no_progress;
+    let is_quiet = json || args.progress.is_quiet();
     if !json {
         line(&format!("Starting backup of Stream {:?} with {}\n", args.stream, byte_count(expected)))?;
     }

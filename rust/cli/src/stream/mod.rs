@@ -86,9 +86,16 @@ async fn dispatch(
             let (stream, info) = select(session, args.stream.clone(), SelectBy::all(all)).await?;
             view::run(session, &stream, &info, &args, json).await
         }
-        StreamCommand::Gaps { stream, force, no_progress, .. } => {
+        StreamCommand::Gaps { stream, force, progress } => {
             let (stream, info) = select(session, stream, SelectBy { all, no_select: force }).await?;
-            gaps::run(session, &stream, &info, gaps::How { force, is_quiet: no_progress || json }, json).await
+            gaps::run(
+                session,
+                &stream,
+                &info,
+                gaps::How { force, is_quiet: progress.is_quiet() || json },
+                json,
+            )
+            .await
         }
         StreamCommand::Graph { stream } => {
             let (stream, _) = select(session, stream, SelectBy::all(all)).await?;

@@ -37,7 +37,7 @@ pub(crate) async fn run(session: &mut Session, args: &RestoreArgs, json: bool) -
     }
     let answer = session.ask(&format!("STREAM.RESTORE.{name}"), Some(&request)).await?;
     let target = answer["deliver_subject"].as_str().unwrap_or_default().to_owned();
-    send(session, &archive, &target, !json && !args.no_progress).await?;
+    send(session, &archive, &target, !json && !args.progress.is_quiet()).await?;
     let info = select::info(session, &name).await?;
     if !json {
         let took = long_duration(began.elapsed());
@@ -111,14 +111,14 @@ async fn send(session: &mut Session, path: &Path, target: &str, is_shown: bool) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::ProgressArgs;
 
     #[test]
     fn a_folder_without_a_whole_backup_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let args = RestoreArgs {
             file: folder.path().to_owned(),
-            no_progress: true,
-            progress: false,
+            progress: ProgressArgs::QUIET,
             config: None,
             cluster: None,
             tag: Vec::new(),
