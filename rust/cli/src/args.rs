@@ -17,13 +17,16 @@ use crate::context::ContextArgs;
 use crate::counter::CounterArgs;
 use crate::error::CliError;
 use crate::errors::ErrorsArgs;
+use crate::events::EventsArgs;
 use crate::kv::KvArgs;
+use crate::latency::LatencyArgs;
 use crate::object::ObjectArgs;
 use crate::rtt::RttArgs;
 use crate::server::ServerCommand;
 use crate::service::ServiceArgs;
 use crate::stream::StreamArgs;
 use crate::top::TopArgs;
+use crate::trace::TraceArgs;
 use crate::values::{parse_duration, parse_header, parse_subject};
 
 const EXAMPLES: &str = "\
@@ -79,7 +82,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a server with the flags of stonechat-server (see: stonechat server --help), or ask those that run: list, ping, info,
-    /// request, check
+    /// request, report, graph, check
     #[command(
         disable_help_flag = true,
         disable_help_subcommand = true,
@@ -131,6 +134,14 @@ pub(crate) enum Command {
     Top(Box<TopArgs>),
     /// Measure how fast a server is
     Bench(Box<BenchArgs>),
+    /// Show what servers and JetStream tell of what happens: connections, advisories, metrics
+    #[command(visible_aliases = ["event", "e"])]
+    Events(Box<EventsArgs>),
+    /// Measure how long messages take from one server to another
+    #[command(visible_alias = "lat")]
+    Latency(Box<LatencyArgs>),
+    /// Show the way of a message through the servers
+    Trace(Box<TraceArgs>),
     /// Measure how long a round trip to a server takes
     Rtt(Box<RttArgs>),
     /// Look up errors of JetStream's API

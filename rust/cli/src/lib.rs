@@ -16,8 +16,10 @@ mod context;
 mod counter;
 mod error;
 mod errors;
+mod events;
 mod interrupt;
 mod kv;
+mod latency;
 mod launch;
 mod listing;
 mod message;
@@ -36,6 +38,7 @@ mod stream;
 mod subscribe;
 mod switches;
 mod top;
+mod trace;
 mod translate;
 mod values;
 
@@ -76,6 +79,9 @@ pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
         Command::Bench(args) => block_on(bench::run(*args)),
         Command::Service(args) => block_on(service::run(*args)),
         Command::Top(args) => top::run(*args),
+        Command::Events(args) => block_on(events::run(*args)),
+        Command::Latency(args) => block_on(latency::run(*args)),
+        Command::Trace(args) => block_on(trace::run(*args)),
         Command::Rtt(args) => block_on(rtt::run(*args)),
         Command::Errors(args) => errors::run(&args),
         Command::Completion(args) => completion::run(&args),

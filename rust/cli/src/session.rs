@@ -33,6 +33,13 @@ pub(crate) struct JetStreamArgs {
     pub(crate) json: bool,
 }
 
+impl JetStreamArgs {
+    /// A connection and a time to wait, for commands that talk to servers but not to JetStream.
+    pub(crate) fn new(connection: ConnectionArgs, timeout: Duration) -> Self {
+        Self { connection, timeout, js_domain: None, js_api_prefix: None, json: false }
+    }
+}
+
 /// The least time to wait for the next part of an answer in many parts.
 const LEAST_PATIENCE: Duration = Duration::from_secs(5);
 

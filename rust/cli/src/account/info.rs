@@ -67,7 +67,7 @@ async fn user(session: &mut Session) -> Value {
         return Value::Null;
     };
     let mut answer: Value = serde_json::from_slice(&message.payload).unwrap_or_default();
-    answer["data"].take()
+    answer.get_mut("data").map(Value::take).unwrap_or_default()
 }
 
 fn who(facts: &mut Facts, user: &Value) {

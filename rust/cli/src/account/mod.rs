@@ -2,6 +2,7 @@
 
 mod backup;
 mod info;
+mod report;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use crate::session::{JetStreamArgs, Session};
 const EXAMPLES: &str = "\
 Examples:
   stonechat account info                     who we are, what is used, what is allowed
+  stonechat account report connections       who is connected, and what they do
   stonechat account backup /backups --force  save all streams, each into a folder of its own
   stonechat account restore /backups";
 
@@ -32,6 +34,9 @@ enum AccountCommand {
     /// Show who we are, what the account uses and what it may use
     #[command(alias = "nfo")]
     Info,
+    /// What servers tell of the account: its connections, and what they do
+    #[command(visible_alias = "rep")]
+    Report(report::ReportArgs),
     /// Save all streams, each into a folder of its own
     Backup(BackupArgs),
     /// Make the streams again from their backups
@@ -79,6 +84,7 @@ pub(crate) async fn run(args: AccountArgs) -> Result<(), CliError> {
         let mut session = Session::open(&args.jetstream).await?;
         match &args.command {
             AccountCommand::Info => info::run(&mut session, json).await,
+            AccountCommand::Report(args) => report::run(&mut session, args, json).await,
             AccountCommand::Backup(args) => backup::save(&mut session, args, json).await,
             AccountCommand::Restore(args) => backup::restore(&mut session, args, json).await,
         }

@@ -1,11 +1,15 @@
 //! The command line of `stonechat server`, beside the flags of the server itself.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::check::CheckArgs;
+use super::report::ReportArgs;
+use crate::args::ConnectionArgs;
 use crate::session::JetStreamArgs;
+use crate::values::parse_duration;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ServerCommand {
@@ -26,6 +30,11 @@ pub(crate) enum ServerCommand {
     /// Ask servers for their monitoring data, as JSON; needs a user of the system account
     #[command(visible_alias = "req")]
     Request(RequestArgs),
+    /// Show connections, accounts, JetStream and more of all servers; needs a user of the system account
+    #[command(visible_alias = "rep")]
+    Report(Box<ReportArgs>),
+    /// Draw what a server does, each second; needs a user of the system account
+    Graph(Box<GraphArgs>),
     /// Check servers, streams and more for monitoring systems: exit code 1 is a warning, 2 is critical
     Check(Box<CheckArgs>),
 }
@@ -125,4 +134,18 @@ pub(crate) struct RequestArgs {
     /// Only servers with this tag; may be given several times
     #[arg(long)]
     pub(crate) tags: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GraphArgs {
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    /// How long to wait for answers of the server
+    #[arg(long, env = "NATS_TIMEOUT", default_value = "5s", value_parser = parse_duration, value_name = "TIME")]
+    pub(crate) timeout: Duration,
+    /// Name or id of the server
+    pub(crate) name: String,
+    /// Draw what JetStream does
+    #[arg(short, long)]
+    pub(crate) jetstream: bool,
 }

@@ -2,12 +2,14 @@
 
 mod args;
 mod check;
+mod graph;
 mod ping;
+pub(crate) mod report;
 mod request;
 mod system;
 
 pub(crate) use args::ServerCommand;
-pub(crate) use system::ask_all;
+pub(crate) use system::{ask_all, gather};
 
 use crate::error::CliError;
 use crate::interrupt::Interrupt;
@@ -23,6 +25,8 @@ pub(crate) async fn run(command: ServerCommand) -> Result<(), CliError> {
             ServerCommand::Ping(args) => ping::ping(&args).await,
             ServerCommand::Info(args) => ping::info(&args).await,
             ServerCommand::Request(args) => request::run(&args).await,
+            ServerCommand::Report(args) => report::run(&args).await,
+            ServerCommand::Graph(args) => graph::run(&args).await,
             ServerCommand::Check(args) => check::run(&args).await,
         }
     };

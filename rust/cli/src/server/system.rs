@@ -32,6 +32,21 @@ pub(crate) async fn ask_all(
     expected: Option<usize>,
 ) -> Result<Vec<Answer>, CliError> {
     let mut session = Session::open(args).await?;
+    let answers = gather(&mut session, subject, body, expected).await.map_err(explained)?;
+    if answers.is_empty() { Err(nobody(subject)) } else { Ok(answers) }
+}
+
+/// As [`ask_all`], on a connection that is there. Servers that the request does not mean stay silent: no answers are no error.
+///
+/// # Errors
+/// [`CliError::NoResponders`] if nobody listens; an answer is no JSON.
+pub(crate) async fn gather(
+    session: &mut Session,
+    subject: &str,
+    body: &Value,
+    expected: Option<usize>,
+) -> Result<Vec<Answer>, CliError> {
+    let timeout = session.timeout();
     let client = session.connection.client.clone();
     let inbox = client.new_inbox();
     let mut incoming = client.subscribe(inbox.clone()).await.map_err(client_error)?;
@@ -41,7 +56,7 @@ pub(crate) async fn ask_all(
     let mut answers: Vec<Answer> = Vec::new();
     let mut expected = expected.filter(|count| *count > 0);
     loop {
-        let left = args.timeout.saturating_sub(began.elapsed());
+        let left = timeout.saturating_sub(began.elapsed());
         let left = if answers.is_empty() || expected.is_some() { left } else { left.min(SILENCE) };
         let message = tokio::select! {
             biased;
@@ -51,7 +66,7 @@ pub(crate) async fn ask_all(
         let Ok(message) = message else { break };
         let message = message.ok_or(CliError::ConnectionLost)?;
         if message.status == Some(StatusCode::NO_RESPONDERS) {
-            return Err(nobody(subject));
+            return Err(CliError::NoResponders(subject.to_owned()));
         }
         let value: Value = serde_json::from_slice(&message.payload)
             .map_err(|error| CliError::Client(format!("a server's answer is no JSON: {error}")))?;
@@ -61,17 +76,25 @@ pub(crate) async fn ask_all(
             break;
         }
     }
-    if answers.is_empty() { Err(nobody(subject)) } else { Ok(answers) }
+    Ok(answers)
 }
 
-fn nobody(subject: &str) -> CliError {
+/// An error of [`gather`] with what to do about it, where the system account is asked.
+pub(super) fn explained(error: CliError) -> CliError {
+    match error {
+        CliError::NoResponders(subject) => nobody(&subject),
+        other => other,
+    }
+}
+
+pub(super) fn nobody(subject: &str) -> CliError {
     CliError::Client(format!(
         "no server answers on {subject:?}: the user must be of the system account, and the server must know the request"
     ))
 }
 
 /// How many servers there are, if the answer says so.
-fn servers(answer: &Value) -> Option<usize> {
+pub(super) fn servers(answer: &Value) -> Option<usize> {
     let count = answer["statsz"]["active_servers"].as_u64()?;
     usize::try_from(count).ok().filter(|count| *count > 0)
 }
