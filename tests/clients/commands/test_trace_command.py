@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 TRACES = [
     "stream add A --subjects a.> --defaults",
-    "trace a.x",
-    "trace a.x body -T",
-    "trace a.x body --deliver -H Name:value",
+    "trace a.x --timeout 20s",
+    "trace a.x body -T --timeout 20s",
+    "trace a.x body --deliver -H Name:value --timeout 20s",
     "trace nobody.listens",
     "trace",
     "trace 'a b'",
@@ -72,7 +72,7 @@ def test_a_trace_shows_the_way(command: Path, oracle_program: Path) -> None:
         stack.enter_context(listening(command, "sub a.x --queue workers --raw", second))
 
         def told() -> bytes:
-            return execute(command, "trace a.x", first).stdout
+            return execute(command, "trace a.x --timeout 20s", first).stdout
 
         wait_for(lambda: b'subject:"a.x"' in told(), "the subscriber")
         shown = told().decode()
@@ -82,8 +82,8 @@ def test_a_trace_shows_the_way(command: Path, oracle_program: Path) -> None:
         assert 'server:"n2"' in shown
         assert 'queue:"workers"' in shown
         assert "Client: 1" in shown
-        assert {'"n1"', '"n2"', '"a.x"', '"workers"'} <= steps(execute(tool, "trace a.x", first).stdout)
-        events = lines(command, "trace a.x --json", first)
+        assert {'"n1"', '"n2"', '"a.x"', '"workers"'} <= steps(execute(tool, "trace a.x --timeout 20s", first).stdout)
+        events = lines(command, "trace a.x --json --timeout 20s", first)
         assert {event["server"]["name"] for event in events} == {"n1", "n2"}
         assert "nobody is interested" in execute(command, "trace b", first).stdout.decode()
         assert re.search(r"\[\d[\d.µms]*\] ", execute(command, "trace a.x -T", first).stdout.decode())
@@ -101,7 +101,7 @@ def test_our_server_does_not_trace(command: Path, server: ServerProcess) -> None
 def test_latencies_are_measured(command: Path, either_program: Path) -> None:
     """Every message arrives; percentiles rise; the files have them all."""
     with ServerProcess(either_program) as server:
-        line = f"latency --server-b {server.url} --duration 1s --rate 200"
+        line = f"latency --server-b {server.url} --duration 1s --rate 200 --timeout 20s"
         told = json.loads(execute(command, f"{line} --size 1K --json --histogram run", server, timeout=60).stdout)
         assert (told["sent"], told["received"]) == (200, 200)
         rising = list(told["percentiles"].values())
@@ -123,9 +123,9 @@ def test_latency_refuses_what_the_tool_refuses(command: Path, oracle_program: Pa
             f"latency --server-b {server.url} --size 4",
             "latency --server-b nats://127.0.0.1:1",
             # Two servers that are no cluster.
-            f"latency --server-b {other.url} --timeout 1s",
+            f"latency --server-b {other.url} --timeout 5s",
         ):
             assert execute(tool, line, server).returncode != 0, line
             assert execute(command, line, server).returncode != 0, line
-        apart = execute(command, f"latency --server-b {other.url} --timeout 1s", server)
+        apart = execute(command, f"latency --server-b {other.url} --timeout 5s", server)
         assert b"no message reaches the second server" in apart.stderr
