@@ -220,7 +220,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// The segments that are on disk.
-    fn segments(&self) -> Result<Segments, OpenError> {
+    pub(super) fn segments(&self) -> Result<Segments, OpenError> {
         let mut segments = Segments::new();
         for (group, number) in self.files.disk().names()?.iter().filter_map(|name| parse(name)) {
             segments.entry(group).or_default().extend(number);

@@ -17,7 +17,7 @@ use super::checkpoint::{Checkpoint, key};
 use super::entries::{StoreEntry, decode_consumer, decode_stream, is_nameless};
 use super::journal::{Event, STORE};
 use super::quarantine::{self, Quarantine};
-use super::references::{self, Referred};
+use super::references::{Arrivals, Referred};
 use super::replay::Replay;
 use super::{Durability, Engine, Host, Interest, InterestChange, Options, Outbox, Storage, Stream};
 use crate::api::Requests;
@@ -151,14 +151,15 @@ impl<D: Disk> Engine<D> {
         let mut replay = Replay::default();
         let sizes = options.sizes;
         let streams = Arc::clone(&disks.streams);
-        let read_only = Files::new(Arc::clone(&streams), sizes.segment, keys.clone(), 0, sizes.index);
         let known = store.as_ref().map_or(0, |store| store.position);
+        let segments = Files::new(Arc::clone(&streams), sizes.segment, keys.clone(), 0, sizes.index);
+        let mut arrivals = Arrivals::new(segments, known);
         let (log, recovery) = Log::open_whole(
             Arc::clone(&disks.log),
             log_options,
             salt,
             |found| replay.note(&found),
-            |salt, records| references::have_come(&read_only, salt, records, known),
+            |salt, records| arrivals.have_come(salt, records),
         )?;
         let mended = replay.mend();
         let is_ignorant = log.epoch() == 1 || fill != Fill::Zeros && recovery.torn.is_some();
@@ -238,6 +239,7 @@ impl<D: Disk> Engine<D> {
         let opened = Opened { records: recovery.records, streams: 0 };
         let from = |group: u32| applied.get(&group).copied().unwrap_or(0);
         let referred = Referred::of(&replay, |group, position| position < from(group));
+        engine.begin_anew()?;
         engine.replay(&replay, &applied, &referred);
         engine.checkpoint.keeps_segments = !referred.is_empty();
         engine.remove_strays(&referred)?;
@@ -534,6 +536,21 @@ impl<D: Disk> Engine<D> {
         }
     }
 
+    /// Lets streams append only where nothing lies that the catalogue does not know, if the log may refer to what they append.
+    fn begin_anew(&mut self) -> Result<(), OpenError> {
+        if self.options.durability == Durability::Synced {
+            return Ok(());
+        }
+        let segments = self.segments()?;
+        for (group, stream) in &mut self.streams {
+            if let Storage::File(file) = stream.core.messages_mut() {
+                let numbers = segments.get(group).into_iter().flatten();
+                file.begin_anew(numbers.copied().max().unwrap_or(0));
+            }
+        }
+        Ok(())
+    }
+
     /// Segments up to this number, if there is one, are not to be written over: the log refers to them, or they may hold what it lost.
     pub(super) fn begin_behind(&mut self, group: u32, highest: Option<u32>) {
         if let Some(number) = highest
@@ -736,7 +753,7 @@ impl<D: Disk> Engine<D> {
             })
             .collect();
         let obsolete: std::collections::HashSet<&String> = self.checkpoint.obsolete.iter().collect();
-        let mut needed = Vec::new();
+        let (mut needed, mut is_any_removed) = (Vec::new(), false);
         for name in self.files.disk().names()? {
             let Some((group, segment)) = quarantine::parse(&name) else { continue };
             if !known.contains(&name) && !obsolete.contains(&name) && !self.is_kept(group, segment.is_some())
@@ -745,8 +762,13 @@ impl<D: Disk> Engine<D> {
                     needed.push(name);
                 } else {
                     self.files.remove(&name)?;
+                    is_any_removed = true;
                 }
             }
+        }
+        if is_any_removed && matches!(self.options.durability, Durability::Within(_)) {
+            // A stream that gets the number of one that never came to be must not find its files again after a power cut.
+            self.files.disk().sync_names()?;
         }
         // Until the next checkpoint.
         self.checkpoint.obsolete.append(&mut needed);

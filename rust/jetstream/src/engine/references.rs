@@ -7,7 +7,7 @@ use hashbrown::{HashMap, HashSet};
 use stonechat_store::disk::Disk;
 use stonechat_store::file::{FileStream, Files, Reference};
 use stonechat_store::messages::Messages;
-use stonechat_store::wal::{GroupId, Record};
+use stonechat_store::wal::{self, GroupId, Record};
 
 use super::journal::{Body, Event};
 use super::replay::Replay;
@@ -84,20 +84,51 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-/// Whether what some records of the log refer to has come to the disk, or is in one of them after all. What was logged before
-/// `known` is in the catalogue, and what it refers to may be gone.
-pub(super) fn have_come<D: Disk>(files: &Files<D>, salt: u64, records: &[Record<'_>], known: u64) -> bool {
-    let is_content = |group: GroupId, wanted: u64| {
-        let mut others = records.iter().filter(|other| other.group == group);
-        others.any(|other| matches!(Event::decode(other), Some(Event::Content { sequence, .. }) if sequence == wanted))
-    };
-    records.iter().filter(|record| record.position >= known).all(|record| match Event::decode(record) {
-        Some(Event::Refer { sequence, reference }) => {
-            FileStream::has_come(files, salt, record.group.0, &reference)
-                || is_content(record.group, sequence)
+/// Looks, while the log is opened, whether what it refers to has come to the disk.
+pub(super) struct Arrivals<D: Disk> {
+    files: Files<D>,
+    /// What was logged before is in the catalogue, and what it refers to may be gone.
+    known: u64,
+    /// Segments, by stream and number, that are durable now.
+    synced: HashSet<(u32, u32)>,
+}
+
+impl<D: Disk> Arrivals<D> {
+    pub(super) fn new(files: Files<D>, known: u64) -> Self {
+        Self { files, known, synced: HashSet::new() }
+    }
+
+    /// Whether all is there that some records refer to, in its segment or in one of them after all. Then it is durable.
+    pub(super) fn have_come(&mut self, salt: u64, records: &[Record<'_>]) -> Result<bool, wal::Error> {
+        let is_content = |group: GroupId, wanted: u64| {
+            let mut others = records.iter().filter(|other| other.group == group);
+            others.any(|other| matches!(Event::decode(other), Some(Event::Content { sequence, .. }) if sequence == wanted))
+        };
+        let known = self.known;
+        for record in records.iter().filter(|record| record.position >= known) {
+            let Some(Event::Refer { sequence, reference }) = Event::decode(record) else { continue };
+            let group = record.group.0;
+            if FileStream::has_come(&self.files, salt, group, &reference) {
+                self.make_durable(group, &reference)?;
+            } else if !is_content(record.group, sequence) {
+                return Ok(false);
+            }
         }
-        _ => true,
-    })
+        Ok(true)
+    }
+
+    /// Nothing is written to these segments any more: once is enough for each.
+    fn make_durable(&mut self, group: u32, reference: &Reference) -> Result<(), wal::Error> {
+        if !self.synced.insert((group, reference.number)) {
+            return Ok(());
+        }
+        let synced = FileStream::sync_referred(&self.files, group, reference);
+        synced.and_then(|()| self.files.disk().sync_names()).map_err(|source| wal::Error::Io {
+            action: "sync",
+            file: format!("a segment of stream number {group}"),
+            source,
+        })
+    }
 }
 
 /// What the log refers to, and that must be there until a checkpoint is made.

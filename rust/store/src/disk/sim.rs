@@ -42,7 +42,7 @@ enum Pending {
     Len(usize),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Content {
     /// What a power cut leaves for sure.
     durable: Vec<u8>,
@@ -156,12 +156,22 @@ impl SimDisk {
         after
     }
 
-    /// The disk as it is found after the process was killed: all that was written is there.
+    /// The disk as it is found after the process was killed: all that was written is there, and what was not synced still is not.
     pub fn kill(&self) -> SimDisk {
         let after = SimDisk::default();
-        for (name, file) in &lock(&self.state).files {
-            after.put(name, lock(&file.content).seen.clone());
-        }
+        let mut copies: BTreeMap<*const SimFile, Arc<SimFile>> = BTreeMap::new();
+        let mut copy = |(name, file): (&String, &Arc<SimFile>)| {
+            let copied = copies.entry(Arc::as_ptr(file)).or_insert_with(|| {
+                let content = Mutex::new(lock(&file.content).clone());
+                Arc::new(SimFile { content, faults: Arc::clone(&after.faults) })
+            });
+            (name.clone(), Arc::clone(copied))
+        };
+        let state = lock(&self.state);
+        let files: BTreeMap<_, _> = state.files.iter().map(&mut copy).collect();
+        let durable_names = state.durable_names.iter().map(&mut copy).collect();
+        lock(&after.faults).used = files.values().map(|file| lock(&file.content).seen.len() as u64).sum();
+        *lock(&after.state) = State { files, durable_names };
         after
     }
 
@@ -180,8 +190,7 @@ impl SimDisk {
         let mut content = lock(&file.content);
         let mut bytes = content.seen.clone();
         let result = change(&mut bytes);
-        content.durable.clone_from(&bytes);
-        content.seen = bytes;
+        *content = Content { durable: bytes.clone(), seen: bytes, pending: Vec::new() };
         result
     }
 }

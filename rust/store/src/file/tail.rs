@@ -13,7 +13,7 @@ use super::open;
 use super::record::{Frame, Head};
 use super::scan::HEADER_LEN;
 use super::seal;
-use super::segment::Stage;
+use super::segment::{Segment, Stage};
 use super::stream::{FileStream, segment_name};
 use crate::disk::{Disk, DiskFile};
 use crate::encryption::Draw;
@@ -274,9 +274,36 @@ impl<D: Disk> FileStream<D> {
         }
     }
 
+    /// Makes durable what was written to the file that holds a referred message: a process that was killed may not have.
+    pub fn sync_referred(files: &Files<D>, group: u32, reference: &Reference) -> io::Result<()> {
+        match files.get(&segment_name(group, reference.number)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            file => file?.sync(),
+        }
+    }
+
     /// The name of the file that holds it.
     pub fn referred_file(&self, reference: &Reference) -> String {
         self.name(reference.number)
+    }
+
+    /// Appends only where nothing was written that the manifest does not know: not to files with numbers up to `number`, the highest
+    /// that there is, and not behind the end of the segment in use, if something lies there. It is what was left of a tail of the log
+    /// that was dropped; if the log came to refer to messages in its place and the next power cut took those, it would pass for them,
+    /// damaged.
+    pub fn begin_anew(&mut self, number: u32) {
+        let end = |segment: &Segment| HEADER_LEN + segment.data_len;
+        let goes_on = match self.segments.back().filter(|segment| segment.stage == Stage::Active) {
+            Some(segment) => match self.files.get(&self.name(segment.number)) {
+                Ok(file) => file.len().is_ok_and(|len| len <= end(segment)),
+                Err(e) => e.kind() == io::ErrorKind::NotFound,
+            },
+            None => true,
+        };
+        match goes_on {
+            true => self.next_number = self.next_number.max(number.saturating_add(1)),
+            false => self.begin_behind(number),
+        }
     }
 
     /// Appends to segments only whose numbers are above `number`.

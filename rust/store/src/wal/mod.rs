@@ -173,17 +173,18 @@ impl<D: Disk> Log<D> {
         salt: u64,
         visit: impl FnMut(Found<'_>),
     ) -> Result<(Self, Recovery), Error> {
-        recovery::open(disk, options, salt, visit, |_, _| true)
+        recovery::open(disk, options, salt, visit, |_, _| Ok(true))
     }
 
     /// The same of a log whose records refer to what lies elsewhere and may not have come to the disk. `is_whole` is asked of the
-    /// records of each frame that is not known to have been durable, with the log's salt; where it says no, the log ends.
+    /// records of each frame that is not known to have been durable, with the log's salt; where it says no, the log ends. What it says
+    /// yes to it has made durable.
     pub fn open_whole(
         disk: Arc<D>,
         options: Options,
         salt: u64,
         visit: impl FnMut(Found<'_>),
-        is_whole: impl FnMut(u64, &[Record<'_>]) -> bool,
+        is_whole: impl FnMut(u64, &[Record<'_>]) -> Result<bool, Error>,
     ) -> Result<(Self, Recovery), Error> {
         recovery::open(disk, options, salt, visit, is_whole)
     }
@@ -311,6 +312,10 @@ impl<D: Disk> Log<D> {
             return None;
         }
         self.syncing = true;
+        // Its end is behind what was proven too.
+        for file in std::mem::take(&mut self.proven) {
+            note(&mut self.unsynced, &file);
+        }
         Some(SyncJob {
             disks: std::mem::take(&mut self.names_unsynced),
             files: std::mem::take(&mut self.unsynced),

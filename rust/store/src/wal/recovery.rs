@@ -72,7 +72,7 @@ pub(super) fn open<D: Disk>(
     options: Options,
     salt: u64,
     mut visit: impl FnMut(Found<'_>),
-    mut is_whole: impl FnMut(u64, &[Record<'_>]) -> bool,
+    mut is_whole: impl FnMut(u64, &[Record<'_>]) -> Result<bool, Error>,
 ) -> Result<(Log<D>, Recovery), Error> {
     let read = superblock::read(&*disk)?;
     let mut numbers: Vec<u64> = disk
@@ -273,7 +273,7 @@ fn contents<F: DiskFile>(file: &LogFile<F>) -> Result<Vec<u8>, Error> {
 const EPOCHS_MAX: u32 = 32;
 
 /// Whether all is there that records refer to.
-type IsWhole<'w> = dyn FnMut(u64, &[Record<'_>]) -> bool + 'w;
+type IsWhole<'w> = dyn FnMut(u64, &[Record<'_>]) -> Result<bool, Error> + 'w;
 
 struct Scan<'v> {
     salt: u64,
@@ -380,7 +380,7 @@ impl<'v> Scan<'v> {
     }
 
     /// Whether what the records of a frame refer to is there.
-    fn is_whole(&mut self, records: &[Record<'_>], epoch: u32) -> bool {
+    fn is_whole(&mut self, records: &[Record<'_>], epoch: u32) -> Result<bool, Error> {
         let mut plain: Vec<Vec<u8>> = records.iter().map(|_| Vec::new()).collect();
         let mut opened: Vec<Record<'_>> = Vec::with_capacity(records.len());
         for (record, plain) in records.iter().zip(&mut plain) {
@@ -454,7 +454,7 @@ impl<'v> Scan<'v> {
                 };
                 if let Some(records) = &records
                     && self.at >= self.proven
-                    && !self.is_whole(records, header.epoch)
+                    && !self.is_whole(records, header.epoch)?
                 {
                     self.look_ahead(files, i, bytes)?;
                     if self.at >= self.proven {
