@@ -569,6 +569,49 @@ fn a_full_disk_refuses_and_heals() {
     }
 }
 
+/// The log refers to a long message, whose segment can't be written and goes in the same batch: its frame must not pass for one whose
+/// messages never came to the disk.
+#[test]
+fn a_purge_on_a_full_disk_costs_no_other_message_of_its_batch() {
+    for removal in ["purge", "rollup", "delete"] {
+        let mut store = Store::new(0);
+        let durability = Durability::Within(1_000_000_000);
+        let mut world = World::new(&store, durability);
+        for name in ["S0", "S1"] {
+            let config = json!({"name": name, "subjects": [format!("{name}.>")], "allow_rollup_hdrs": true});
+            world.ask(&format!("$JS.API.STREAM.CREATE.{name}"), &config.to_string());
+        }
+        world.learn_groups();
+        world.settle(true);
+        store.disks().iter().for_each(|disk| disk.faults(|f| f.full = true));
+        let long = [b'x'; 300];
+        for name in ["S1", "S0"] {
+            let subject = format!("{name}.a");
+            let message = Publish { subject: subject.as_bytes(), headers: b"", payload: &long };
+            world.engine.publish(world.groups[name], b"stored", &message);
+        }
+        match removal {
+            "purge" => world.request("$JS.API.STREAM.PURGE.S1", &Value::Null, Asked::Other),
+            "delete" => world.request("$JS.API.STREAM.DELETE.S1", &Value::Null, Asked::Other),
+            _ => {
+                let headers = b"NATS/1.0\r\nNats-Rollup: all\r\n\r\n";
+                let message = Publish { subject: b"S1.b", headers, payload: &long };
+                world.engine.publish(world.groups["S1"], b"stored", &message);
+            }
+        }
+        world.engine.commit();
+        let mut stored = 0;
+        world.engine.take_ready(|out| {
+            stored += usize::from(out.subject == b"stored" && !out.payload().starts_with(b"{\"error"))
+        });
+        assert!(stored >= 2, "{removal}: {stored}");
+        store = store.map(SimDisk::kill);
+        world.reopen(&store, durability);
+        let answer = world.get("S0", 1);
+        assert!(answer["error"].is_null(), "{removal}: {answer} {:?}", world.engine.take_notices());
+    }
+}
+
 #[test]
 fn removals_free_a_full_disk() {
     for seed in seeds(6) {

@@ -701,6 +701,8 @@ impl<D: Disk> Engine<D> {
 
     /// Deletes a stream.
     pub(crate) fn delete(&mut self, group: u32) {
+        // Others' records may stand beside those that refer to its segments.
+        self.write_referred_of(group);
         let body = Body::delete(group);
         self.log_twice(journal::STORE, &body);
         self.drop_stream(group);

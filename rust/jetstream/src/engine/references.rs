@@ -13,11 +13,15 @@ use super::journal::{Body, Event};
 use super::replay::Replay;
 use super::{Durability, Engine, Storage};
 use crate::error::{self, ApiError};
-use crate::stream::Entry;
+use crate::stream::{Entry, headers};
 
 impl<D: Disk> Engine<D> {
     /// Logs a change of a stream, if its changes are logged, and carries it out.
     pub(super) fn log_and_apply(&mut self, group: u32, entry: &Entry<'_>) -> Result<u64, ApiError> {
+        if self.options.durability != Durability::Synced && may_remove_all(entry) {
+            // A segment that goes can't be written any more.
+            self.write_referred_of(group);
+        }
         let Some(stream) = self.streams.get_mut(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
         if !stream.is_logged() {
             return stream.core.apply(entry);
@@ -57,30 +61,45 @@ impl<D: Disk> Engine<D> {
         if self.options.durability == Durability::Synced {
             return;
         }
-        let mut failed = false;
-        for group in &self.gathered {
-            let Some(stream) = self.streams.get_mut(group) else { continue };
+        for i in 0..self.gathered.len() {
+            let group = self.gathered[i];
+            self.write_referred_of(group);
+            let Some(stream) = self.streams.get_mut(&group) else { continue };
             let Storage::File(file) = stream.core.messages_mut() else { continue };
-            if let Some(from) = file.referred()
-                && file.write_out().is_err()
-            {
-                failed = true;
-                let mut buffer = Vec::new();
-                for sequence in from..=file.last_sequence() {
-                    let Ok(Some(message)) = file.read(sequence, &mut buffer) else { continue };
-                    let body = Body::content(&message);
-                    self.log.append(GroupId(*group), body.kind, &body.parts());
-                }
-                file.forget_referred();
-            }
             let (files, names_changed) = file.unsynced();
             self.log.depend(files, names_changed.then(|| self.files.disk()));
         }
-        if failed {
-            // Until a checkpoint has written it.
-            self.room.is_behind = true;
-            self.disk_full();
+    }
+
+    /// The same for one stream, whose segments the log waits for later.
+    pub(super) fn write_referred_of(&mut self, group: u32) {
+        let Some(stream) = self.streams.get_mut(&group) else { return };
+        let Storage::File(file) = stream.core.messages_mut() else { return };
+        let Some(from) = file.referred() else { return };
+        if file.write_out().is_ok() {
+            return;
         }
+        let mut buffer = Vec::new();
+        for sequence in from..=file.last_sequence() {
+            let Ok(Some(message)) = file.read(sequence, &mut buffer) else { continue };
+            let body = Body::content(&message);
+            self.log.append(GroupId(group), body.kind, &body.parts());
+        }
+        file.forget_referred();
+        // Until a checkpoint has written it.
+        self.room.is_behind = true;
+        self.disk_full();
+    }
+}
+
+/// Whether a change may take out all messages of the last segment.
+fn may_remove_all(entry: &Entry<'_>) -> bool {
+    match *entry {
+        Entry::Append { headers, .. } => {
+            !headers.is_empty() && headers::value(headers, b"Nats-Rollup").is_some()
+        }
+        Entry::Skip { .. } | Entry::SkipTo { .. } => false,
+        Entry::Remove { .. } | Entry::Trim { .. } | Entry::Clear { .. } => true,
     }
 }
 
