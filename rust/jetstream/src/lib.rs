@@ -15,7 +15,10 @@ pub mod backup;
 pub mod consumer;
 pub mod engine;
 pub mod error;
+mod ids;
 pub mod json;
 mod meetings;
 pub mod stream;
 pub mod time;
+
+pub use ids::{AccountId, BackupId, ConsumerId, StreamId};

@@ -14,22 +14,23 @@ use stonechat_jetstream::backup::archive::{self, Entry};
 use stonechat_jetstream::backup::frames::Compressor;
 use stonechat_jetstream::engine::{Durability, Engine, Interest};
 use stonechat_jetstream::stream::Publish;
+use stonechat_jetstream::{AccountId, BackupId, ConsumerId, StreamId};
 use stonechat_store::disk::sim::{Random, SimDisk};
 use support::Store;
 
 struct World {
     engine: Engine<SimDisk>,
-    account: u32,
+    account: AccountId,
     /// What came to each subject since it was last asked for.
     got: Vec<(String, Vec<u8>)>,
-    restore: u32,
+    restore: BackupId,
 }
 
 impl World {
     fn open(store: &Store) -> Self {
         let (engine, account) =
             store.open(support::options(Durability::Synced), support::World::boxed(true), 1);
-        Self { engine, account, got: Vec::new(), restore: 0 }
+        Self { engine, account, got: Vec::new(), restore: BackupId(0) }
     }
 
     fn turn(&mut self, jobs: usize) {
@@ -41,8 +42,10 @@ impl World {
             self.engine.job_done(done);
         }
         for change in self.engine.take_interest_changes() {
-            if change.interest == Interest::Restore && change.begins {
-                self.restore = change.group;
+            if let Interest::Restore(id) = change.interest
+                && change.begins
+            {
+                self.restore = id;
             }
         }
         let got = &mut self.got;
@@ -82,7 +85,7 @@ impl World {
                     // Advisories.
                     _ => continue,
                 }
-                self.engine.snapshot_acked(1);
+                self.engine.snapshot_acked(BackupId(1));
             }
         }
     }
@@ -122,17 +125,21 @@ fn fill(random: &mut Random) -> (Vec<Value>, Value, Vec<u8>) {
     for n in 0..20 + random.below(180) {
         let (subject, payload) = (format!("s.{}", n % 5), vec![n as u8; random.below(300)]);
         let headers = if random.one_in(3) { &b"NATS/1.0\r\nNats-TTL: 1h\r\n\r\n"[..] } else { b"" };
-        world.engine.publish(1, b"", &Publish { subject: subject.as_bytes(), headers, payload: &payload });
+        world.engine.publish(
+            StreamId(1),
+            b"",
+            &Publish { subject: subject.as_bytes(), headers, payload: &payload },
+        );
     }
     world.turn(9);
     for _ in 0..random.below(20) {
         let sequence = 1 + random.below(150);
         world.ask("STREAM.MSG.DELETE.S", &json!({"seq": sequence}));
     }
-    world.engine.pull(2, b"in", b"", b"15");
+    world.engine.pull(ConsumerId(2), b"in", b"", b"15");
     world.turn(9);
     for stream in [1, 2, 5] {
-        world.engine.ack(2, format!("1.{stream}.{stream}.1.1").as_bytes(), b"", b"+ACK");
+        world.engine.ack(ConsumerId(2), format!("1.{stream}.{stream}.1.1").as_bytes(), b"", b"+ACK");
     }
     world.turn(9);
     let content = world.content();

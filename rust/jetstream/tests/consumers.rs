@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
 use stonechat_jetstream::engine::{Durability, Engine, Interest};
 use stonechat_jetstream::stream::Publish;
+use stonechat_jetstream::{AccountId, ConsumerId, StreamId};
 use stonechat_store::disk::Disk;
 use stonechat_store::disk::sim::{Random, SimDisk};
 use support::Store;
@@ -47,11 +48,11 @@ struct Consumer {
 
 struct World {
     engine: Engine<SimDisk>,
-    account: u32,
+    account: AccountId,
     now: i64,
     retention: Retention,
-    group: u32,
-    ids: BTreeMap<String, u32>,
+    group: StreamId,
+    ids: BTreeMap<String, ConsumerId>,
     consumers: BTreeMap<String, Consumer>,
     /// Messages that were acknowledged to their publishers.
     stored: BTreeMap<u64, String>,
@@ -77,7 +78,7 @@ fn matches(filters: &[&str], subject: &str) -> bool {
 }
 
 impl World {
-    fn open(store: &Store, durability: Durability, now: i64) -> (Engine<SimDisk>, u32) {
+    fn open(store: &Store, durability: Durability, now: i64) -> (Engine<SimDisk>, AccountId) {
         store.open(support::options(durability), support::World::boxed(true), now)
     }
 
@@ -89,7 +90,7 @@ impl World {
             account,
             now: 1_000_000_000,
             retention,
-            group: 0,
+            group: StreamId(0),
             ids: BTreeMap::new(),
             consumers: BTreeMap::new(),
             stored: BTreeMap::new(),
@@ -151,10 +152,10 @@ impl World {
     fn learn(&mut self) {
         for change in self.engine.take_interest_changes().into_iter().filter(|change| change.begins) {
             match change.interest {
-                Interest::Publish => self.group = change.group,
-                Interest::Consumer => {
+                Interest::Publish(id) => self.group = id,
+                Interest::Consumer(id) => {
                     let name = change.subject.rsplit('.').next().expect("a name").to_owned();
-                    self.ids.insert(name, change.group);
+                    self.ids.insert(name, id);
                 }
                 _ => {}
             }
@@ -222,7 +223,7 @@ impl World {
         answer
     }
 
-    fn delivered(&mut self, id: u32, sequence: u64, subject: &str, reply: String) {
+    fn delivered(&mut self, id: ConsumerId, sequence: u64, subject: &str, reply: String) {
         let name = self.ids.iter().find(|(_, known)| **known == id).expect("a known consumer").0.clone();
         let consumer = self.consumers.get_mut(&name).expect("a consumer");
         assert!(matches(consumer.filters, subject), "{name} got {subject}");

@@ -7,8 +7,9 @@ mod support;
 
 use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
-use stonechat_jetstream::engine::{Durability, Engine, Interest};
+use stonechat_jetstream::engine::{Durability, Engine};
 use stonechat_jetstream::stream::Publish;
+use stonechat_jetstream::{AccountId, StreamId};
 use stonechat_store::disk::sim::{Random, SimDisk};
 use support::Store;
 
@@ -22,8 +23,8 @@ fn seeds(usual: u64) -> impl Iterator<Item = u64> {
 struct World {
     store: Store,
     engine: Engine<SimDisk>,
-    account: u32,
-    groups: Vec<(String, u32)>,
+    account: AccountId,
+    groups: Vec<(String, StreamId)>,
     durability: Durability,
     now: i64,
 }
@@ -46,9 +47,9 @@ impl World {
     fn learn_groups(&mut self) {
         for change in self.engine.take_interest_changes() {
             let name = change.subject.split('.').next().unwrap_or_default().to_owned();
-            if change.interest == Interest::Publish {
+            if let Some(id) = change.stream() {
                 self.groups.retain(|(known, _)| *known != name);
-                self.groups.extend(change.begins.then_some((name, change.group)));
+                self.groups.extend(change.begins.then_some((name, id)));
             }
         }
     }

@@ -15,8 +15,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
-use stonechat_jetstream::engine::{Durability, Engine, Interest, Notice};
+use stonechat_jetstream::engine::{Durability, Engine, Notice};
 use stonechat_jetstream::stream::Publish;
+use stonechat_jetstream::{AccountId, StreamId};
 use stonechat_store::disk::Disk;
 use stonechat_store::disk::sim::{Random, SimDisk};
 use support::Store;
@@ -39,10 +40,10 @@ struct World {
     is_compressed: bool,
     /// The disk is to fill up: the first stream has no limits, and nothing is purged.
     fills: bool,
-    account: u32,
+    account: AccountId,
     now: i64,
     streams: BTreeMap<String, Expected>,
-    groups: BTreeMap<String, u32>,
+    groups: BTreeMap<String, StreamId>,
     /// What was asked, by reply.
     asked: BTreeMap<String, Asked>,
     /// What creations asked for, answered or not: the least that a subject may keep, by stream.
@@ -66,7 +67,7 @@ fn payload(number: u64) -> Vec<u8> {
 }
 
 impl World {
-    fn open(store: &Store, durability: Durability, now: i64) -> (Engine<SimDisk>, u32) {
+    fn open(store: &Store, durability: Durability, now: i64) -> (Engine<SimDisk>, AccountId) {
         store.open(support::options(durability), support::World::boxed(false), now)
     }
 
@@ -100,12 +101,10 @@ impl World {
 
     fn learn_groups(&mut self) {
         for change in self.engine.take_interest_changes() {
-            if change.interest != Interest::Publish {
-                continue;
-            }
+            let Some(id) = change.stream() else { continue };
             let name = change.subject.split('.').next().unwrap_or_default().to_owned();
             if change.begins {
-                self.groups.insert(name, change.group);
+                self.groups.insert(name, id);
             } else {
                 self.groups.remove(&name);
             }

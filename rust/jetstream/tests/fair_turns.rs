@@ -9,8 +9,9 @@ mod support;
 
 use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
-use stonechat_jetstream::engine::{AccountLimits, Detail, Durability, Engine, Interest, Surveyed};
+use stonechat_jetstream::engine::{AccountLimits, Detail, Durability, Engine, Surveyed};
 use stonechat_jetstream::stream::Publish;
+use stonechat_jetstream::{AccountId, StreamId};
 use stonechat_store::disk::sim::SimDisk;
 use support::Store;
 
@@ -19,8 +20,8 @@ type Answer = (String, String, Vec<u8>);
 
 struct World {
     engine: Engine<SimDisk>,
-    accounts: [u32; 2],
-    groups: Vec<u32>,
+    accounts: [AccountId; 2],
+    groups: Vec<StreamId>,
     answers: Vec<Answer>,
 }
 
@@ -49,8 +50,8 @@ impl World {
         self.engine.tick();
         self.engine.commit();
         for change in self.engine.take_interest_changes() {
-            if change.interest == Interest::Publish && change.begins && !self.groups.contains(&change.group) {
-                self.groups.push(change.group);
+            if let Some(id) = change.stream().filter(|id| change.begins && !self.groups.contains(id)) {
+                self.groups.push(id);
             }
         }
         let answers = &mut self.answers;

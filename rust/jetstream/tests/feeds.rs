@@ -11,17 +11,18 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
-use stonechat_jetstream::engine::{Durability, Engine, Interest};
+use stonechat_jetstream::engine::{Durability, Engine};
 use stonechat_jetstream::stream::Publish;
+use stonechat_jetstream::{AccountId, StreamId};
 use stonechat_store::disk::sim::{Random, SimDisk};
 use support::Store;
 
 struct World {
     engine: Engine<SimDisk>,
-    account: u32,
+    account: AccountId,
     now: i64,
     /// Streams by the subject to which they listen.
-    groups: BTreeMap<String, u32>,
+    groups: BTreeMap<String, StreamId>,
     /// What was published, by stream and sequence, as far as it was acknowledged.
     stored: BTreeMap<(String, u64), (String, u64)>,
     asked: BTreeMap<String, (String, u64)>,
@@ -71,8 +72,8 @@ impl World {
 
     fn learn(&mut self) {
         for change in self.engine.take_interest_changes() {
-            if change.interest == Interest::Publish && change.begins {
-                self.groups.insert(change.subject, change.group);
+            if let Some(id) = change.stream().filter(|_| change.begins) {
+                self.groups.insert(change.subject, id);
             }
         }
     }

@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
 use stonechat_jetstream::engine::{Durability, Engine};
 use stonechat_jetstream::stream::Publish;
+use stonechat_jetstream::{AccountId, BackupId, ConsumerId, StreamId};
 use stonechat_store::disk::sim::SimDisk;
 use support::Store;
 
-fn engine() -> (Engine<SimDisk>, u32) {
+fn engine() -> (Engine<SimDisk>, AccountId) {
     let options = support::tight_options(Durability::None);
     Store::default().open(options, support::World::boxed(true), 1)
 }
@@ -201,10 +202,10 @@ proptest! {
         for (consumer, body, headers, what, name, pause) in &steps {
             now += pause;
             engine.set_time(now);
-            let ids: Vec<u32> = (0..12).collect();
+            let ids: Vec<ConsumerId> = (0..12).map(ConsumerId).collect();
             match what {
                 0 | 1 => request(&format!("$JS.API.CONSUMER.CREATE.S.{name}"), consumer, &mut engine),
-                2 => engine.publish(1, b"r", &Publish { subject: format!("s.{name}").as_bytes(), headers, payload: body }),
+                2 => engine.publish(StreamId(1), b"r", &Publish { subject: format!("s.{name}").as_bytes(), headers, payload: body }),
                 3 | 4 => ids.iter().for_each(|id| engine.pull(*id, b"inbox", headers, body)),
                 5 => {
                     let verbs = [&b"+ACK"[..], b"-NAK", b"-NAK 1h", b"+TERM", b"+WPI", b"+NXT", body];
@@ -256,21 +257,21 @@ proptest! {
         for (i, (path, body, headers, what, subject)) in steps.iter().enumerate() {
             engine.set_time(i as i64 * 700_000_000);
             match what {
-                0 => engine.publish(1, b"r", &Publish { subject: format!("s.{subject}").as_bytes(), headers, payload: body }),
-                1 => engine.direct_get(1, &Request {
+                0 => engine.publish(StreamId(1), b"r", &Publish { subject: format!("s.{subject}").as_bytes(), headers, payload: body }),
+                1 => engine.direct_get(StreamId(1), &Request {
                     account, subject: format!("$JS.API.DIRECT.GET.S.{subject}").as_bytes(), reply: b"r", headers, payload: b"",
                     client: &|| Value::Null,
                 }),
-                2 => engine.direct_get(1, &Request {
+                2 => engine.direct_get(StreamId(1), &Request {
                     account, subject: b"$JS.API.DIRECT.GET.S", reply: b"r", headers, payload: body, client: &|| Value::Null,
                 }),
                 3 => {
                     let reply = format!("in.b.{}.{}.{}.{}.$FI", i % 3, ["ok", "fail"][i % 2], i % 7, body.len() % 5);
-                    engine.publish(1, reply.as_bytes(), &Publish { subject: format!("s.{subject}").as_bytes(), headers, payload: body });
+                    engine.publish(StreamId(1), reply.as_bytes(), &Publish { subject: format!("s.{subject}").as_bytes(), headers, payload: body });
                 }
                 4 => {
-                    engine.restore_chunk(i as u32 % 4, b"r", body);
-                    engine.snapshot_acked(i as u32 % 4);
+                    engine.restore_chunk(BackupId(i as u32 % 4), b"r", body);
+                    engine.snapshot_acked(BackupId(i as u32 % 4));
                 }
                 _ => request(&format!("$JS.API.{path}"), body, headers, &mut engine),
             }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
 use stonechat_jetstream::engine::{AccountLimits, Durability, Engine, Host, Interest, Job};
 use stonechat_jetstream::stream::Publish;
+use stonechat_jetstream::{AccountId, ConsumerId, StreamId};
 use stonechat_store::disk::sim::SimDisk;
 use stonechat_store::visits;
 use support::Store;
@@ -38,9 +39,9 @@ type Answer = (String, String, Vec<u8>);
 
 struct World {
     engine: Engine<SimDisk>,
-    accounts: [u32; 2],
-    group: u32,
-    consumer: u32,
+    accounts: [AccountId; 2],
+    group: StreamId,
+    consumer: ConsumerId,
     answers: Vec<Answer>,
     most: usize,
 }
@@ -55,7 +56,14 @@ impl World {
         let (mut engine, first) = Store::default().open(support::options(Durability::None), host, 1);
         engine.set_limits("other", Some(AccountLimits::default()));
         let accounts = [first, engine.account("other")];
-        let mut world = Self { engine, accounts, group: 0, consumer: 0, answers: Vec::new(), most: 0 };
+        let mut world = Self {
+            engine,
+            accounts,
+            group: StreamId(0),
+            consumer: ConsumerId(0),
+            answers: Vec::new(),
+            most: 0,
+        };
         let config = json!({"name": "S", "subjects": ["s.*"], "storage": "memory", "allow_direct": true});
         world.ask("STREAM.CREATE.S", config.to_string().as_bytes());
         let config = json!({"durable_name": "C", "ack_policy": "explicit"});
@@ -96,8 +104,8 @@ impl World {
             .take_ready(|out| answers.push((text(out.to), text(out.headers()), out.payload().to_vec())));
         for change in self.engine.take_interest_changes().into_iter().filter(|change| change.begins) {
             match change.interest {
-                Interest::Publish => self.group = change.group,
-                Interest::Consumer => self.consumer = change.group,
+                Interest::Publish(id) => self.group = id,
+                Interest::Consumer(id) => self.consumer = id,
                 _ => {}
             }
         }

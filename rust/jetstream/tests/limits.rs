@@ -5,6 +5,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use stonechat_jetstream::StreamId;
 use stonechat_jetstream::api::Request;
 use stonechat_jetstream::engine::{AccountLimits, Durability, Engine};
 use stonechat_jetstream::stream::Publish;
@@ -45,7 +46,11 @@ fn batches_that_are_not_committed_count_against_their_account() {
         let commit = if is_last { "Nats-Batch-Commit: 1\r\n" } else { "" };
         let headers =
             format!("NATS/1.0\r\nNats-Batch-Id: b{batch}\r\nNats-Batch-Sequence: {sequence}\r\n{commit}\r\n");
-        engine.publish(1, b"r", &Publish { subject: b"s", headers: headers.as_bytes(), payload: &payload });
+        engine.publish(
+            StreamId(1),
+            b"r",
+            &Publish { subject: b"s", headers: headers.as_bytes(), payload: &payload },
+        );
         answers(&mut engine).first().map(|answer| answer["error"]["err_code"].clone())
     };
     // Five batches share what the account may have.

@@ -10,15 +10,16 @@ use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
-use stonechat_jetstream::engine::{Durability, Engine, Interest};
+use stonechat_jetstream::engine::{Durability, Engine, InterestChange};
 use stonechat_jetstream::stream::Publish;
+use stonechat_jetstream::{AccountId, StreamId};
 use stonechat_store::disk::sim::SimDisk;
 use support::Store;
 
 struct World {
     engine: Engine<SimDisk>,
-    account: u32,
-    group: u32,
+    account: AccountId,
+    group: StreamId,
     answers: VecDeque<Value>,
 }
 
@@ -26,11 +27,11 @@ impl World {
     fn new() -> Self {
         let (engine, account) =
             Store::default().open(support::options(Durability::None), support::World::boxed(false), 1);
-        let mut world = Self { engine, account, group: 0, answers: VecDeque::new() };
+        let mut world = Self { engine, account, group: StreamId(0), answers: VecDeque::new() };
         world.send("STREAM.CREATE.S", &json!({"name": "S", "subjects": ["s.*"]}));
         assert!(world.answer()["error"].is_null());
         let changes = world.engine.take_interest_changes();
-        world.group = changes.iter().find(|c| c.interest == Interest::Publish).expect("a stream").group;
+        world.group = changes.iter().find_map(InterestChange::stream).expect("a stream");
         world
     }
 

@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
-use stonechat_jetstream::engine::{Durability, Engine, Interest};
+use stonechat_jetstream::engine::{Durability, Engine, InterestChange};
 use stonechat_jetstream::stream::Publish;
 use stonechat_jetstream::time::rfc3339;
+use stonechat_jetstream::{AccountId, StreamId};
 use stonechat_store::disk::Disk;
 use stonechat_store::disk::sim::{Random, SimDisk};
 use support::Store;
@@ -25,8 +26,8 @@ const LATE: i64 = 3_000_000;
 struct World {
     store: Store,
     engine: Engine<SimDisk>,
-    account: u32,
-    group: u32,
+    account: AccountId,
+    group: StreamId,
     now: i64,
     /// When an id was stored, and as what.
     ids: BTreeMap<u64, (i64, u64)>,
@@ -46,7 +47,7 @@ impl World {
             store,
             engine,
             account,
-            group: 0,
+            group: StreamId(0),
             now,
             ids: BTreeMap::new(),
             ends: BTreeMap::new(),
@@ -63,13 +64,13 @@ impl World {
         world
     }
 
-    fn open(store: &Store, now: i64) -> (Engine<SimDisk>, u32) {
+    fn open(store: &Store, now: i64) -> (Engine<SimDisk>, AccountId) {
         store.open(support::options(Durability::None), support::World::boxed(false), now)
     }
 
     fn learn_group(&mut self) {
         let changes = self.engine.take_interest_changes();
-        self.group = changes.iter().find(|c| c.interest == Interest::Publish).expect("a stream").group;
+        self.group = changes.iter().find_map(InterestChange::stream).expect("a stream");
     }
 
     fn ask(&mut self, subject: &str, payload: &Value) -> Value {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
 use stonechat_jetstream::engine::{Durability, Engine, Interest};
 use stonechat_jetstream::stream::Publish;
+use stonechat_jetstream::{AccountId, ConsumerId, StreamId};
 use stonechat_store::disk::sim::SimDisk;
 use support::Store;
 
@@ -18,10 +19,10 @@ const STORAGES: [&str; 2] = ["memory", "file"];
 struct World {
     store: Store,
     engine: Engine<SimDisk>,
-    account: u32,
+    account: AccountId,
     now: i64,
-    stream: u32,
-    consumer: u32,
+    stream: StreamId,
+    consumer: ConsumerId,
     config: Value,
 }
 
@@ -36,7 +37,8 @@ impl World {
             "allow_atomic": true, "allow_msg_ttl": true,
         });
         extend(&mut config, stream);
-        let mut world = Self { store, engine, account, now, stream: 0, consumer: 0, config };
+        let mut world =
+            Self { store, engine, account, now, stream: StreamId(0), consumer: ConsumerId(0), config };
         world.ask("STREAM.CREATE.S", &world.config.clone());
         let mut config = json!({"durable_name": "C", "ack_policy": "explicit", "ack_wait": 3600 * SECOND, "max_ack_pending": 2});
         extend(&mut config, consumer);
@@ -48,8 +50,8 @@ impl World {
     fn learn(&mut self) {
         for change in self.engine.take_interest_changes() {
             match change.interest {
-                Interest::Publish => self.stream = change.group,
-                Interest::Consumer => self.consumer = change.group,
+                Interest::Publish(id) => self.stream = id,
+                Interest::Consumer(id) => self.consumer = id,
                 _ => {}
             }
         }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
 use stonechat_jetstream::engine::{Durability, Engine, Interest};
 use stonechat_jetstream::stream::Publish;
+use stonechat_jetstream::{AccountId, ConsumerId, StreamId};
 use stonechat_store::disk::sim::{Random, SimDisk};
 use stonechat_store::visits;
 use support::Store;
@@ -24,11 +25,11 @@ const SUBJECTS: usize = 4000;
 
 struct World {
     engine: Engine<SimDisk>,
-    account: u32,
+    account: AccountId,
     now: i64,
     /// The stream, and the last consumer.
-    group: u32,
-    consumer: u32,
+    group: StreamId,
+    consumer: ConsumerId,
     /// What was delivered: subjects by sequence.
     delivered: Vec<(u64, String)>,
     answers: Vec<(String, Vec<u8>)>,
@@ -59,8 +60,8 @@ impl World {
             engine,
             account,
             now: 1,
-            group: 0,
-            consumer: 0,
+            group: StreamId(0),
+            consumer: ConsumerId(0),
             delivered: Vec::new(),
             answers: Vec::new(),
             most: 0,
@@ -104,8 +105,8 @@ impl World {
         visits::take();
         for change in self.engine.take_interest_changes().into_iter().filter(|change| change.begins) {
             match change.interest {
-                Interest::Publish => self.group = change.group,
-                Interest::Consumer => self.consumer = change.group,
+                Interest::Publish(id) => self.group = id,
+                Interest::Consumer(id) => self.consumer = id,
                 _ => {}
             }
         }

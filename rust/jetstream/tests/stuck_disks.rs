@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
 use stonechat_jetstream::engine::{Departing, Durability, Engine, Interest};
 use stonechat_jetstream::stream::Publish;
+use stonechat_jetstream::{AccountId, ConsumerId, StreamId};
 use stonechat_store::disk::sim::SimDisk;
 use support::Store;
 
@@ -20,9 +21,9 @@ const BOUND: usize = (1 << 20) + (512 << 10);
 struct World {
     store: Store,
     engine: Engine<SimDisk>,
-    account: u32,
-    streams: Vec<u32>,
-    consumers: Vec<u32>,
+    account: AccountId,
+    streams: Vec<StreamId>,
+    consumers: Vec<ConsumerId>,
     out: Vec<Left>,
 }
 
@@ -63,8 +64,8 @@ impl World {
         self.engine.take_ready(|o| out.push(left(o)));
         for change in self.engine.take_interest_changes() {
             match change.interest {
-                Interest::Publish => self.streams.push(change.group),
-                Interest::Consumer => self.consumers.push(change.group),
+                Interest::Publish(id) => self.streams.push(id),
+                Interest::Consumer(id) => self.consumers.push(id),
                 _ => {}
             }
         }
@@ -90,7 +91,7 @@ impl World {
         answer.unwrap_or_else(|| panic!("{of}: no answer")).text
     }
 
-    fn publish(&mut self, stream: u32, subject: &str) {
+    fn publish(&mut self, stream: StreamId, subject: &str) {
         let message = Publish { subject: subject.as_bytes(), headers: b"", payload: &[b'x'; PAYLOAD] };
         self.engine.publish(stream, b"", &message);
     }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
 use stonechat_jetstream::engine::{Durability, Engine, Notice, OpenError, Options};
 use stonechat_jetstream::stream::Publish;
+use stonechat_jetstream::{AccountId, ConsumerId, StreamId};
 use stonechat_store::disk::Disk;
 use stonechat_store::disk::sim::SimDisk;
 use support::Store;
@@ -25,7 +26,7 @@ const CORRUPT: u64 = 10_900;
 
 struct World {
     engine: Engine<SimDisk>,
-    account: u32,
+    account: AccountId,
     now: i64,
 }
 
@@ -100,8 +101,8 @@ impl World {
     }
 
     /// The numbers of streams, in the order in which they came to be.
-    fn groups(&mut self) -> BTreeMap<&'static str, u32> {
-        BTreeMap::from([("L", 1), ("I", 2), ("W", 5), ("B", 8)])
+    fn groups(&mut self) -> BTreeMap<&'static str, StreamId> {
+        BTreeMap::from([("L", StreamId(1)), ("I", StreamId(2)), ("W", StreamId(5)), ("B", StreamId(8))])
     }
 
     fn told(&mut self) -> BTreeMap<String, Told> {
@@ -174,10 +175,10 @@ fn fill(world: &mut World) {
         assert_eq!(world.publish("I", "i.x", b"", &format!("wanted {n}")), n + 1);
     }
     // One is done with them, the other needs them all.
-    world.engine.pull(3, b"in", b"", b"6");
+    world.engine.pull(ConsumerId(3), b"in", b"", b"6");
     world.answer();
     for sequence in 1..=6 {
-        world.engine.ack(3, format!("1.{sequence}.{sequence}.1.1").as_bytes(), b"", b"+ACK");
+        world.engine.ack(ConsumerId(3), format!("1.{sequence}.{sequence}.1.1").as_bytes(), b"", b"+ACK");
     }
     world.answer();
     let work = json!({"name": "W", "subjects": ["w.>"], "retention": "workqueue"});
@@ -353,9 +354,9 @@ fn a_stream_whose_creation_is_lost_altogether_is_kept_named_and_adopted() {
         world.engine.close();
     }
     let mut world = World::open(&store);
-    assert!(world.engine.adopt(5, "$G", "L").is_err(), "there is one");
-    assert!(world.engine.adopt(4, "$G", "X").is_err(), "it is not quarantined");
-    let config = world.engine.adopt(5, "$G", "Again").expect("adopted");
+    assert!(world.engine.adopt(StreamId(5), "$G", "L").is_err(), "there is one");
+    assert!(world.engine.adopt(StreamId(4), "$G", "X").is_err(), "it is not quarantined");
+    let config = world.engine.adopt(StreamId(5), "$G", "Again").expect("adopted");
     assert_eq!(config.subjects, ["w.x"]);
     // A crash does not undo it once it is on disk, nor does a start.
     world.answer();
@@ -413,7 +414,7 @@ fn files_that_are_left_alone_stay() {
     let mut world = World::open(&store);
     let notices = format!("{:?}", world.engine.take_notices());
     assert!(notices.contains("its files can't be read: they are kept"), "{notices}");
-    world.engine.discard(1).expect("given up");
+    world.engine.discard(StreamId(1)).expect("given up");
     world.engine.close();
     assert_eq!(store.streams.names().expect("names").len(), names.len() - 1);
     assert_eq!(World::open(&store).engine.quarantined_numbers(), [2, 5, 8]);
@@ -433,7 +434,7 @@ fn a_stream_of_which_only_files_are_left_is_adopted() {
     let mut world = World::open(&store);
     assert_eq!(world.engine.quarantined_numbers(), [1, 2, 5, 8], "{:?}", world.engine.take_notices());
     for (number, name) in [(1, "L"), (2, "I"), (5, "W"), (8, "B")] {
-        world.engine.adopt(number, "$G", name).expect("adopted");
+        world.engine.adopt(StreamId(number), "$G", name).expect("adopted");
     }
     world.engine.close();
     let told = World::open(&store).told();
@@ -466,10 +467,10 @@ fn a_consumer_that_nobody_describes_keeps_what_it_may_need() {
         let notices = format!("{:?}", world.engine.take_notices());
         assert!(notices.contains("nothing says what consumer number 3 is"), "{notices}");
         // Done with all of them is the one that is left, too.
-        world.engine.pull(4, b"in", b"", b"6");
+        world.engine.pull(ConsumerId(4), b"in", b"", b"6");
         world.answer();
         for sequence in 1..=6 {
-            world.engine.ack(4, format!("1.{sequence}.{sequence}.1.1").as_bytes(), b"", b"+ACK");
+            world.engine.ack(ConsumerId(4), format!("1.{sequence}.{sequence}.1.1").as_bytes(), b"", b"+ACK");
         }
         world.answer();
         assert_eq!(world.told()["I"].messages, expected["I"].messages);
@@ -477,7 +478,7 @@ fn a_consumer_that_nobody_describes_keeps_what_it_may_need() {
         world.engine.close();
     }
     let mut world = World::open(&store);
-    let refused = world.engine.adopt(3, "$G", "a").err().unwrap_or_default();
+    let refused = world.engine.adopt(StreamId(3), "$G", "a").err().unwrap_or_default();
     assert!(refused.contains("consumers can't be adopted"), "{refused}");
     world.engine.accept_loss();
     world.engine.close();

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 use stonechat_jetstream::backup::frames::Compressor;
-use stonechat_jetstream::engine::Interest;
 use stonechat_store::checksum::fuzzing::ALL_PASS;
 
 use super::Server;
@@ -28,7 +27,7 @@ pub fn restore(data: &[u8]) {
     let mut server = Server::default();
     let config = json!({"name": "S", "subjects": ["s.*"]});
     server.ask("STREAM.RESTORE.S", &json!({"config": config, "state": {"messages": 1, "last_seq": 9}}));
-    let id = server.nth(Interest::Restore, 0).unwrap_or_else(|| panic!("nobody takes the backup"));
+    let id = server.nth(super::restoring, 0).unwrap_or_else(|| panic!("nobody takes the backup"));
     for chunk in data.chunks(700).chain([&b""[..]]) {
         server.engine.restore_chunk(id, super::INBOX, chunk);
         server.turn();

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use stonechat_jetstream::api::Request;
 use stonechat_jetstream::engine::{Durability, Engine, Host, Interest, Notice};
 use stonechat_jetstream::stream::Publish;
+use stonechat_jetstream::{AccountId, BackupId, ConsumerId, StreamId};
 use stonechat_store::disk::sim::{Random, SimDisk};
 use stonechat_subject::{is_valid_literal, matches};
 
@@ -54,13 +55,41 @@ impl Host for World {
     }
 }
 
+/// The stream that stores what comes.
+fn stream(interest: &Interest) -> Option<StreamId> {
+    if let Interest::Publish(id) = interest { Some(*id) } else { None }
+}
+
+/// The stream of which direct gets read.
+fn read_stream(interest: &Interest) -> Option<StreamId> {
+    if let Interest::DirectGet(id) = interest { Some(*id) } else { None }
+}
+
+fn consumer(interest: &Interest) -> Option<ConsumerId> {
+    if let Interest::Consumer(id) = interest { Some(*id) } else { None }
+}
+
+/// The consumer that delivers to somebody.
+fn receiver(interest: &Interest) -> Option<ConsumerId> {
+    if let Interest::Deliver(id) = interest { Some(*id) } else { None }
+}
+
+fn sending(interest: &Interest) -> Option<BackupId> {
+    if let Interest::Snapshot(id) = interest { Some(*id) } else { None }
+}
+
+fn restoring(interest: &Interest) -> Option<BackupId> {
+    if let Interest::Restore(id) = interest { Some(*id) } else { None }
+}
+
 /// A server's JetStream, and what it listens to.
 pub struct Server {
     store: Store,
     engine: Engine<SimDisk>,
-    account: u32,
+    account: AccountId,
     is_wanted: Arc<AtomicBool>,
-    listens: BTreeSet<(Interest, String, u32)>,
+    /// By subject.
+    listens: BTreeSet<(String, Interest)>,
     now: i64,
     /// Payloads that came to the inbox.
     answers: Vec<Vec<u8>>,
@@ -113,38 +142,37 @@ impl Server {
                 }
             }
             Step::Direct { subject, headers, body } => self.direct(subject, headers, body),
-            Step::Pull { consumer, headers, body } => {
-                let Some(id) = self.nth(Interest::Consumer, *consumer) else { return };
+            Step::Pull { consumer: which, headers, body } => {
+                let Some(id) = self.nth(consumer, *which) else { return };
                 self.engine.pull(id, b"pulled", headers, body);
             }
-            Step::Ack { consumer, tokens, verb } => {
-                let Some(id) = self.nth(Interest::Consumer, *consumer) else { return };
+            Step::Ack { consumer: which, tokens, verb } => {
+                let Some(id) = self.nth(consumer, *which) else { return };
                 self.engine.ack(id, tokens, INBOX, verb);
             }
-            Step::NotDelivered { consumer, sequence } => {
-                let Some(id) = self.nth(Interest::Consumer, *consumer) else { return };
+            Step::NotDelivered { consumer: which, sequence } => {
+                let Some(id) = self.nth(consumer, *which) else { return };
                 self.engine.not_delivered(id, *sequence);
             }
-            Step::FlowTaken { consumer, subject } => {
-                let Some(id) = self.nth(Interest::Consumer, *consumer) else { return };
+            Step::FlowTaken { consumer: which, subject } => {
+                let Some(id) = self.nth(consumer, *which) else { return };
                 self.engine.flow_taken(id, subject, b"");
             }
             Step::Wait(milliseconds) => {
                 self.now = self.now.saturating_add(milliseconds.saturating_mul(1_000_000));
                 self.engine.set_time(self.now);
             }
-            Step::Chunk { restore, data } => {
-                let Some(id) = self.nth(Interest::Restore, *restore) else { return };
+            Step::Chunk { restore: which, data } => {
+                let Some(id) = self.nth(restoring, *which) else { return };
                 self.engine.restore_chunk(id, INBOX, data);
             }
-            Step::SnapshotAck(snapshot) => {
-                let Some(id) = self.nth(Interest::Snapshot, *snapshot) else { return };
+            Step::SnapshotAck(which) => {
+                let Some(id) = self.nth(sending, *which) else { return };
                 self.engine.snapshot_acked(id);
             }
             Step::Interest => {
                 self.is_wanted.fetch_xor(true, Ordering::Relaxed);
-                let subjects: Vec<String> =
-                    self.of(Interest::Deliver).map(|(subject, _)| subject.clone()).collect();
+                let subjects: Vec<String> = self.of(receiver).map(|(subject, _)| subject.clone()).collect();
                 for subject in subjects {
                     self.engine.deliver_interest_changed(self.account, subject.as_bytes());
                 }
@@ -215,13 +243,13 @@ impl Server {
             return;
         }
         let reply = if reply.is_empty() { INBOX } else { reply };
-        let groups: Vec<u32> = self
-            .of(Interest::Publish)
+        let streams: Vec<StreamId> = self
+            .of(stream)
             .filter(|(pattern, _)| matches(subject, pattern.as_bytes()))
-            .map(|(_, group)| group)
+            .map(|(_, id)| id)
             .collect();
-        for group in groups {
-            self.engine.publish(group, reply, &Publish { subject, headers, payload });
+        for id in streams {
+            self.engine.publish(id, reply, &Publish { subject, headers, payload });
         }
     }
 
@@ -230,14 +258,14 @@ impl Server {
         if !is_valid_literal(&subject) {
             return;
         }
-        let groups: Vec<u32> = self
-            .of(Interest::DirectGet)
+        let streams: Vec<StreamId> = self
+            .of(read_stream)
             .filter(|(pattern, _)| matches(&subject, pattern.as_bytes()))
-            .map(|(_, group)| group)
+            .map(|(_, id)| id)
             .collect();
-        for group in groups {
+        for id in streams {
             let request = self.engine_request(&subject, headers, payload, b"direct");
-            self.engine.direct_get(group, &request);
+            self.engine.direct_get(id, &request);
         }
     }
 
@@ -279,13 +307,13 @@ impl Server {
         }
     }
 
-    fn of(&self, interest: Interest) -> impl Iterator<Item = (&String, u32)> {
-        let of = move |(found, _, _): &&(Interest, String, u32)| *found == interest;
-        self.listens.iter().filter(of).map(|(_, subject, group)| (subject, *group))
+    /// What `id` picks from all that is listened to, by subject.
+    fn of<T>(&self, id: fn(&Interest) -> Option<T>) -> impl Iterator<Item = (&String, T)> {
+        self.listens.iter().filter_map(move |(subject, interest)| Some((subject, id(interest)?)))
     }
 
-    fn nth(&self, interest: Interest, n: usize) -> Option<u32> {
-        let ids: Vec<u32> = self.of(interest).map(|(_, id)| id).collect();
+    fn nth<T: Copy>(&self, id: fn(&Interest) -> Option<T>, n: usize) -> Option<T> {
+        let ids: Vec<T> = self.of(id).map(|(_, id)| id).collect();
         ids.get(n.checked_rem(ids.len())?).copied()
     }
 
@@ -300,7 +328,7 @@ impl Server {
             self.engine.job_done(done);
         }
         for change in self.engine.take_interest_changes() {
-            let entry = (change.interest, change.subject, change.group);
+            let entry = (change.subject, change.interest);
             match change.begins {
                 true => self.listens.insert(entry),
                 false => self.listens.remove(&entry),

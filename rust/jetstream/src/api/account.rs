@@ -5,15 +5,16 @@ use stonechat_store::disk::Disk;
 
 use super::{API_LEVEL, Reply, fields};
 use crate::engine::Engine;
+use crate::ids::AccountId;
 
 impl<D: Disk> Engine<D> {
-    pub(super) fn account_info(&self, account: u32) -> Reply {
-        let Some(account) = self.accounts.get(account as usize) else {
+    pub(super) fn account_info(&self, account: AccountId) -> Reply {
+        let Some(account) = self.accounts.get(account.index()) else {
             return Reply::new("account_info_response", Err(crate::error::NOT_ENABLED_FOR_ACCOUNT.error()));
         };
         let l = account.limits.unwrap_or_default();
         let (mut reserved_memory, mut reserved_storage) = (0, 0);
-        for stream in account.streams.values().filter_map(|group| self.streams.get(group)) {
+        for stream in account.streams.values().filter_map(|stream_id| self.streams.get(stream_id)) {
             let bytes = stream.core.config().max_bytes.max(0);
             *if stream.is_logged() { &mut reserved_storage } else { &mut reserved_memory } += bytes;
         }

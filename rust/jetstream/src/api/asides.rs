@@ -19,6 +19,7 @@ use super::requests::GetRequest;
 use super::{Answer, PREFIX, Request, is_level_met};
 use crate::consumer::{AckSubject, PullRequest, nak_delay};
 use crate::engine::Engine;
+use crate::ids::{AccountId, ConsumerId, StreamId};
 
 /// Requests with more bytes of headers and payload are read beside the engine.
 pub(super) const ELSEWHERE: usize = 64 << 10;
@@ -31,11 +32,11 @@ pub(crate) enum To {
     /// The API.
     Api,
     /// A stream that is read directly.
-    Direct(u32),
+    Direct(StreamId),
     /// A consumer that is to send messages.
-    Pull(u32),
+    Pull(ConsumerId),
     /// A consumer whose message was not handled.
-    Nak(u32, AckSubject),
+    Nak(ConsumerId, AckSubject),
 }
 
 /// A request that was read.
@@ -67,7 +68,7 @@ impl Read {
 /// An advisory about a request, yet to be put together.
 #[derive(Debug)]
 struct Telling {
-    account: u32,
+    account: AccountId,
     subject: &'static str,
     body: Answer,
     request: Arc<Vec<u8>>,
@@ -120,7 +121,7 @@ pub struct AsideDone(Ended);
 #[derive(Debug)]
 enum Ended {
     Read(Box<Read>),
-    Told { account: u32, subject: &'static str, len: usize, body: String },
+    Told { account: AccountId, subject: &'static str, len: usize, body: String },
     Nothing,
 }
 
@@ -200,7 +201,7 @@ impl<D: Disk> Engine<D> {
         let Read { request, is_level_met, mut asked } = read;
         request.lend(|lent| match request.to {
             To::Api => self.work_on(lent, Some((is_level_met, &mut asked))),
-            To::Direct(group) => self.direct_read(group, lent, is_level_met, &mut asked),
+            To::Direct(stream_id) => self.direct_read(stream_id, lent, is_level_met, &mut asked),
             To::Pull(id) => {
                 if let Asked::Pull(wanted) = std::mem::replace(&mut asked, Asked::Nothing) {
                     self.pull_read(id, lent.reply, is_level_met, wanted);

@@ -51,12 +51,12 @@ impl<D: Disk> Engine<D> {
         asked: Option<Result<SnapshotRequest, ApiError>>,
     ) -> Result<Answer, ApiError> {
         let Some(asked) = asked else { return Err(error::BAD_REQUEST.error()) };
-        let group = self.find(request.account, name)?;
+        let stream_id = self.find(request.account, name)?;
         let wanted = asked?;
         if !is_valid_literal(wanted.deliver_subject.as_bytes()) {
             return Err(error::SNAPSHOT_DELIVER_SUBJECT_INVALID.error());
         }
-        let begun = self.begin_snapshot(group, &wanted, (request.client)());
+        let begun = self.begin_snapshot(stream_id, &wanted, (request.client)());
         begun.map(fields).ok_or_else(|| error::STREAM_NOT_FOUND.error())
     }
 

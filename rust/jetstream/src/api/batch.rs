@@ -13,6 +13,7 @@ use super::long::{Long, STEP};
 use super::queue::is_large;
 use super::requests::GetRequest;
 use crate::engine::{Engine, Storage};
+use crate::ids::StreamId;
 
 /// Subjects of one request.
 const MULTI_MAX: usize = 1024;
@@ -27,7 +28,7 @@ const MESSAGE: usize = if STEP > 4096 { STEP / 4096 } else { 1 };
 /// A request for several messages, on its way.
 #[derive(Debug)]
 pub(super) struct Direct {
-    group: u32,
+    stream_id: StreamId,
     asked: GetRequest,
     /// Messages behind this one came later.
     end: u64,
@@ -89,8 +90,8 @@ enum Ended {
 
 impl<D: Disk> Engine<D> {
     /// Begins with a request for several messages.
-    pub(super) fn begin_direct(&mut self, group: u32, request: &Request<'_>, asked: GetRequest) {
-        let Some(stream) = self.streams.get(&group) else { return };
+    pub(super) fn begin_direct(&mut self, stream_id: StreamId, request: &Request<'_>, asked: GetRequest) {
+        let Some(stream) = self.streams.get(&stream_id) else { return };
         let messages = stream.core.messages();
         let end = messages.last_sequence();
         let start = asked.start_time.map_or(Some(asked.sequence), |time| messages.at_time(time));
@@ -115,7 +116,7 @@ impl<D: Disk> Engine<D> {
                 all: None,
             }))
         };
-        let mut direct = Direct { group, asked, end, stage, pending: 0, last: 0, sent: 0, bytes: 0 };
+        let mut direct = Direct { stream_id, asked, end, stage, pending: 0, last: 0, sent: 0, bytes: 0 };
         let mut budget = STEP;
         let is_done = self.go_on_direct(request, &mut direct, &mut budget);
         self.requests.spend(STEP - budget);
@@ -134,7 +135,7 @@ impl<D: Disk> Engine<D> {
         budget: &mut usize,
     ) -> bool {
         while *budget > 0 {
-            let Some(stream) = self.streams.get(&direct.group) else { return true };
+            let Some(stream) = self.streams.get(&direct.stream_id) else { return true };
             let messages = stream.core.messages();
             let ended = match &mut direct.stage {
                 Stage::Send { .. } | Stage::SendAll(_) => {
@@ -171,7 +172,7 @@ impl<D: Disk> Engine<D> {
         let over = Ended::With("204 EOB");
         let most = if direct.asked.max_bytes > 0 { direct.asked.max_bytes } else { BYTES_MAX };
         while *budget > 0 {
-            let Some(stream) = self.streams.get(&direct.group) else { return over };
+            let Some(stream) = self.streams.get(&direct.stream_id) else { return over };
             let sequence = match &mut direct.stage {
                 Stage::Send { filter, at } => {
                     if direct.sent >= direct.asked.batch {
@@ -198,7 +199,7 @@ impl<D: Disk> Engine<D> {
             let pending = direct.pending.saturating_sub(1);
             let no_headers = direct.asked.no_headers;
             let is_batch = matches!(direct.stage, Stage::Send { .. });
-            let size = self.direct_one(direct.group, request, sequence, pending, direct.last, no_headers);
+            let size = self.direct_one(direct.stream_id, request, sequence, pending, direct.last, no_headers);
             if size.is_none() && is_batch {
                 return over;
             }

@@ -10,6 +10,7 @@ use super::long::{LARGE, Long};
 use super::{Answer, Reply, Request, fields};
 use crate::engine::{Engine, InterestChange};
 use crate::error::{self, ApiError};
+use crate::ids::{AccountId, StreamId};
 use crate::meetings::Meetings;
 use crate::stream::{Origins, PersistMode, StreamConfig, StreamRequest, check_with, update};
 
@@ -49,18 +50,18 @@ enum Stage {
     /// Which of them other streams have.
     Overlap(OverlapSearch),
     /// The stream is there, and what it listens to has yet to be told.
-    Announce { group: u32, changes: Changes },
+    Announce { stream_id: StreamId, changes: Changes },
 }
 
 struct AccountStreams<'e, D: Disk> {
     engine: &'e Engine<D>,
-    account: u32,
+    account: AccountId,
 }
 
 impl<D: Disk> Origins for AccountStreams<'_, D> {
     fn stream(&self, name: &str) -> Option<&StreamConfig> {
-        let group = self.engine.find(self.account, name).ok()?;
-        self.engine.streams.get(&group).map(|stream| stream.core.config())
+        let stream_id = self.engine.find(self.account, name).ok()?;
+        self.engine.streams.get(&stream_id).map(|stream| stream.core.config())
     }
 }
 
@@ -77,13 +78,13 @@ impl OverlapSearch {
     fn step<D: Disk>(
         &mut self,
         engine: &Engine<D>,
-        account: u32,
+        account: AccountId,
         config: &StreamConfig,
         budget: &mut usize,
     ) -> bool {
         // The stream itself has its subjects already.
-        let own = engine.find(account, &config.name).unwrap_or(u32::MAX);
-        let Some(account) = engine.accounts.get(account as usize) else { return true };
+        let own = engine.find(account, &config.name).map_or(u32::MAX, |id| id.0);
+        let Some(account) = engine.accounts.get(account.index()) else { return true };
         while let Some(subject) = config.subjects.get(self.subject).filter(|_| !self.is_found) {
             let new = || Search::new(subject.as_bytes(), Relation::Overlaps);
             let search = self.search.get_or_insert_with(new);
@@ -159,7 +160,7 @@ impl Configure {
 
 impl<D: Disk> Engine<D> {
     /// Whether other streams of the account have subjects that a configuration wants too.
-    pub(crate) fn check_overlap(&self, account: u32, config: &StreamConfig) -> Result<(), ApiError> {
+    pub(crate) fn check_overlap(&self, account: AccountId, config: &StreamConfig) -> Result<(), ApiError> {
         let mut search = OverlapSearch::default();
         while !search.step(self, account, config, &mut { usize::MAX }) {}
         search.result()
@@ -252,16 +253,16 @@ impl<D: Disk> Engine<D> {
                     let overlap = search.result();
                     self.settle_config(request, configure, overlap)
                 }
-                Stage::Announce { group, changes } => {
-                    let group = *group;
+                Stage::Announce { stream_id, changes } => {
+                    let stream_id = *stream_id;
                     if !changes.step(self, budget) {
                         return None;
                     }
-                    if self.is_settling(group) {
+                    if self.is_settling(stream_id) {
                         *budget = 0;
                         return None;
                     }
-                    Ok(Some(self.configured(group, matches!(configure.aim, Aim::Create))))
+                    Ok(Some(self.configured(stream_id, matches!(configure.aim, Aim::Create))))
                 }
             };
             match result {
@@ -277,7 +278,11 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Checks what can be checked without the stream itself.
-    fn check_config(&mut self, account: u32, configure: &mut Configure) -> Result<Option<Answer>, ApiError> {
+    fn check_config(
+        &mut self,
+        account: AccountId,
+        configure: &mut Configure,
+    ) -> Result<Option<Answer>, ApiError> {
         let Stage::Meet(meetings) = &configure.stage else { return Ok(None) };
         let origins = AccountStreams { engine: self, account };
         let window = self.options.duplicate_window_max;
@@ -306,13 +311,13 @@ impl<D: Disk> Engine<D> {
         let (account, config) = (request.account, std::mem::take(&mut configure.config));
         match &mut configure.aim {
             Aim::Create => {
-                let (group, changes) = self.try_create(account, &configure.name, config, overlap)?;
-                configure.stage = Stage::Announce { group, changes };
+                let (stream_id, changes) = self.try_create(account, &configure.name, config, overlap)?;
+                configure.stage = Stage::Announce { stream_id, changes };
                 Ok(None)
             }
             Aim::Update => {
-                let (group, changes) = self.try_update(account, &configure.name, config, overlap)?;
-                configure.stage = Stage::Announce { group, changes };
+                let (stream_id, changes) = self.try_update(account, &configure.name, config, overlap)?;
+                configure.stage = Stage::Announce { stream_id, changes };
                 Ok(None)
             }
             Aim::Restore(state) => {
@@ -332,16 +337,16 @@ impl<D: Disk> Engine<D> {
     /// The number of the stream, and what it listens to from now on.
     fn try_create(
         &mut self,
-        account: u32,
+        account: AccountId,
         name: &str,
         config: StreamConfig,
         overlap: Result<(), ApiError>,
-    ) -> Result<(u32, Changes), ApiError> {
-        if let Ok(group) = self.find(account, name) {
-            let is_same = self.streams.get(&group).is_some_and(|stream| *stream.core.config() == config);
+    ) -> Result<(StreamId, Changes), ApiError> {
+        if let Ok(stream_id) = self.find(account, name) {
+            let is_same = self.streams.get(&stream_id).is_some_and(|stream| *stream.core.config() == config);
             // It listens already.
             return if is_same {
-                Ok((group, Changes::default()))
+                Ok((stream_id, Changes::default()))
             } else {
                 Err(error::STREAM_NAME_EXIST.error())
             };
@@ -359,35 +364,35 @@ impl<D: Disk> Engine<D> {
         if let Some(refusal) = &self.refuses {
             return Err(refusal.clone());
         }
-        let group = self.create_silently(account, config);
+        let stream_id = self.create_silently(account, config);
         let fields = fields(json!({"stream": name, "action": "create"}));
         let subject = format!("$JS.EVENT.ADVISORY.STREAM.CREATED.{name}");
         self.advise(account, &subject, "advisory.v1.stream_action", fields);
-        Ok((group, Changes(self.interests(group))))
+        Ok((stream_id, Changes(self.interests(stream_id))))
     }
 
     /// The number of the stream, and what of what it listens to changes.
     fn try_update(
         &mut self,
-        account: u32,
+        account: AccountId,
         name: &str,
         config: StreamConfig,
         overlap: Result<(), ApiError>,
-    ) -> Result<(u32, Changes), ApiError> {
-        let group = self.find(account, name)?;
-        let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
+    ) -> Result<(StreamId, Changes), ApiError> {
+        let stream_id = self.find(account, name)?;
+        let Some(stream) = self.streams.get(&stream_id) else { return Err(error::STREAM_NOT_FOUND.error()) };
         let old = stream.core.config().clone();
         let config = update(&old, config)?;
-        self.check_consumers(group, &old, &config)?;
+        self.check_consumers(stream_id, &old, &config)?;
         overlap?;
         self.check_limits(account, &config, Some(&old))?;
-        let before = self.interests(group);
-        self.reconfigure(group, config);
-        let changes = Changes::between(&before, &self.interests(group));
+        let before = self.interests(stream_id);
+        self.reconfigure(stream_id, config);
+        let changes = Changes::between(&before, &self.interests(stream_id));
         let fields = fields(json!({"stream": name, "action": "modify"}));
         let subject = format!("$JS.EVENT.ADVISORY.STREAM.UPDATED.{name}");
         self.advise(account, &subject, "advisory.v1.stream_action", fields);
-        Ok((group, changes))
+        Ok((stream_id, changes))
     }
 }
 

@@ -15,6 +15,7 @@ use crate::consumer::{
 };
 use crate::engine::Engine;
 use crate::error::{self, ApiError};
+use crate::ids::{AccountId, ConsumerId, StreamId};
 use crate::meetings::FilterMeetings;
 use crate::stream::Retention;
 
@@ -81,12 +82,12 @@ impl Uniqueness {
     fn step<D: Disk>(
         &mut self,
         engine: &Engine<D>,
-        group: u32,
+        stream_id: StreamId,
         name: &str,
         meetings: &FilterMeetings,
         budget: &mut usize,
     ) -> bool {
-        let Some(stream) = engine.streams.get(&group) else { return true };
+        let Some(stream) = engine.streams.get(&stream_id) else { return true };
         loop {
             let Some(left) = budget.checked_sub(1) else { return false };
             *budget = left;
@@ -124,16 +125,16 @@ fn reply_of(result: Result<Answer, ApiError>) -> Reply {
 
 impl Consume {
     /// The number of the stream, if it is a work queue; and the name that the consumer is to have.
-    fn queue<D: Disk>(&self, engine: &Engine<D>, account: u32) -> Option<(u32, String)> {
+    fn queue<D: Disk>(&self, engine: &Engine<D>, account: AccountId) -> Option<(StreamId, String)> {
         let config = &self.asked.config;
         let (stream, name) = match self.tokens.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["CREATE", stream] => (stream, config.name.as_str()),
             ["DURABLE", "CREATE", stream, name] | ["CREATE", stream, name, ..] => (stream, name),
             _ => return None,
         };
-        let group = engine.find(account, stream).ok()?;
-        let retention = engine.streams.get(&group)?.core.config().retention;
-        (retention == Retention::Workqueue).then(|| (group, name.to_owned()))
+        let stream_id = engine.find(account, stream).ok()?;
+        let retention = engine.streams.get(&stream_id)?.core.config().retention;
+        (retention == Retention::Workqueue).then(|| (stream_id, name.to_owned()))
     }
 }
 
@@ -180,8 +181,8 @@ impl<D: Disk> Engine<D> {
         budget: &mut usize,
     ) -> Option<Reply> {
         if let Some(describe) = &mut consume.describe {
-            let group = self.find(request.account, &consume.asked.stream);
-            if group.is_ok_and(|group| self.is_settling(group)) {
+            let stream_id = self.find(request.account, &consume.asked.stream);
+            if stream_id.is_ok_and(|stream_id| self.is_settling(stream_id)) {
                 *budget = 0;
                 return None;
             }
@@ -200,9 +201,9 @@ impl<D: Disk> Engine<D> {
         if consume.stage == Stage::Start && !self.find_start(request.account, consume, budget) {
             return None;
         }
-        if let Some((group, name)) = consume.queue(self, request.account) {
+        if let Some((stream_id, name)) = consume.queue(self, request.account) {
             let Consume { meetings, uniqueness, .. } = consume;
-            if !uniqueness.step(self, group, &name, meetings, budget) {
+            if !uniqueness.step(self, stream_id, &name, meetings, budget) {
                 return None;
             }
         }
@@ -222,10 +223,10 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Looks where the consumer begins; true when that is known, or when there is no stream to look at.
-    fn find_start(&mut self, account: u32, consume: &mut Consume, budget: &mut usize) -> bool {
+    fn find_start(&mut self, account: AccountId, consume: &mut Consume, budget: &mut usize) -> bool {
         let Begin::Search(search) = &mut consume.start else { return true };
-        let group = self.find(account, &consume.asked.stream);
-        let stream = group.ok().and_then(|group| self.streams.get(&group));
+        let stream_id = self.find(account, &consume.asked.stream);
+        let stream = stream_id.ok().and_then(|stream_id| self.streams.get(&stream_id));
         if stream.is_some_and(|stream| !search.step(stream.core.messages(), budget)) {
             return false;
         }
@@ -236,7 +237,11 @@ impl<D: Disk> Engine<D> {
     }
 
     /// The number of the consumer; `None` if it is to be created, and has to be looked where it begins.
-    fn try_create_consumer(&mut self, account: u32, consume: &mut Consume) -> Result<Option<u32>, ApiError> {
+    fn try_create_consumer(
+        &mut self,
+        account: AccountId,
+        consume: &mut Consume,
+    ) -> Result<Option<ConsumerId>, ApiError> {
         let mut request = std::mem::take(&mut consume.asked);
         let result = self.try_create_asked(account, consume, &mut request);
         // It may be large, and is given up elsewhere; or it is looked at once more.
@@ -246,10 +251,10 @@ impl<D: Disk> Engine<D> {
 
     fn try_create_asked(
         &mut self,
-        account: u32,
+        account: AccountId,
         consume: &mut Consume,
         request: &mut ConsumerRequest,
-    ) -> Result<Option<u32>, ApiError> {
+    ) -> Result<Option<ConsumerId>, ApiError> {
         let config = &mut request.config;
         let tokens: Vec<&str> = consume.tokens.iter().map(String::as_str).collect();
         let (form, stream, name, filter) = match tokens[..] {
@@ -289,26 +294,26 @@ impl<D: Disk> Engine<D> {
         if config.num_replicas > 1 {
             return Err(error::STREAM_REPLICAS_NOT_SUPPORTED.error());
         }
-        let group = self.find(account, stream)?;
-        if let Some(known) = self.find_consumer(group, &name).and_then(|id| self.consumers.get(&id)) {
+        let stream_id = self.find(account, stream)?;
+        if let Some(known) = self.find_consumer(stream_id, &name).and_then(|id| self.consumers.get(&id)) {
             // That is changed by its own request only.
             config.pause_until = known.config().pause_until;
         }
         stamp(config);
-        self.add_or_update(account, group, request, consume)
+        self.add_or_update(account, stream_id, request, consume)
     }
 
     fn add_or_update(
         &mut self,
-        account: u32,
-        group: u32,
+        account: AccountId,
+        stream_id: StreamId,
         request: &mut ConsumerRequest,
         consume: &mut Consume,
-    ) -> Result<Option<u32>, ApiError> {
+    ) -> Result<Option<ConsumerId>, ApiError> {
         let ConsumerRequest { config, action, pedantic, .. } = request;
         let (action, pedantic) = (*action, *pedantic);
-        let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
-        let limits = self.accounts.get(account as usize).and_then(|a| a.limits).unwrap_or_default();
+        let Some(stream) = self.streams.get(&stream_id) else { return Err(error::STREAM_NOT_FOUND.error()) };
+        let limits = self.accounts.get(account.index()).and_then(|a| a.limits).unwrap_or_default();
         let stream_config = stream.core.config();
         let context = CheckContext {
             stream: stream_config,
@@ -321,7 +326,7 @@ impl<D: Disk> Engine<D> {
         let is_shared = consume.uniqueness.is_shared;
         let name = if config.durable.is_empty() { config.name.clone() } else { config.durable.clone() };
         let is_queue = stream_config.retention == Retention::Workqueue;
-        if let Some(id) = self.find_consumer(group, &name).filter(|_| !name.is_empty()) {
+        if let Some(id) = self.find_consumer(stream_id, &name).filter(|_| !name.is_empty()) {
             return self.update_consumer(id, std::mem::take(config), action, is_queue && is_shared).map(Some);
         }
         if action == Action::Update {
@@ -360,13 +365,13 @@ impl<D: Disk> Engine<D> {
         if let Some(refusal) = &self.refuses {
             return Err(refusal.clone());
         }
-        let Some(start) = self.start_of(group, config, &mut consume.start) else { return Ok(None) };
-        let name = if name.is_empty() { self.new_consumer_name(group) } else { name };
+        let Some(start) = self.start_of(stream_id, config, &mut consume.start) else { return Ok(None) };
+        let name = if name.is_empty() { self.new_consumer_name(stream_id) } else { name };
         if config.durable.is_empty() {
             config.name.clone_from(&name);
         }
         let is_paused = config.pause_until.is_some_and(|until| until > self.now);
-        let id = self.create_consumer_at(group, &name, std::mem::take(config), start);
+        let id = self.create_consumer_at(stream_id, &name, std::mem::take(config), start);
         self.advise_action(id, "CREATED", "create");
         if is_paused {
             self.advise_pause(id);
@@ -375,11 +380,11 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Where a consumer begins; if that takes a look, begins with it.
-    fn start_of(&self, group: u32, config: &ConsumerConfig, begin: &mut Begin) -> Option<Start> {
+    fn start_of(&self, stream_id: StreamId, config: &ConsumerConfig, begin: &mut Begin) -> Option<Start> {
         if let Begin::Found(start) = begin {
             return Some(std::mem::take(start));
         }
-        let stream = self.streams.get(&group)?;
+        let stream = self.streams.get(&stream_id)?;
         let per_subject = stream.core.config().max_msgs_per_subject;
         let Some(search) = StartSearch::new(config, per_subject, &stream.core.messages().state()) else {
             return Some(Start::default());
@@ -390,11 +395,11 @@ impl<D: Disk> Engine<D> {
 
     fn update_consumer(
         &mut self,
-        id: u32,
+        id: ConsumerId,
         config: ConsumerConfig,
         action: Action,
         is_shared: bool,
-    ) -> Result<u32, ApiError> {
+    ) -> Result<ConsumerId, ApiError> {
         let Some(known) = self.consumers.get(&id) else { return Err(error::CONSUMER_NOT_FOUND.error()) };
         let mut config = config;
         let old = known.config();
@@ -418,16 +423,16 @@ impl<D: Disk> Engine<D> {
     /// Whether any subscription matches a push consumer's deliver subject, in its deliver group or not.
     fn is_listened_to(&self, c: &Consumer) -> bool {
         let stream = self.streams.get(&c.stream);
-        let account = stream.and_then(|stream| self.accounts.get(stream.account as usize));
+        let account = stream.and_then(|stream| self.accounts.get(stream.account.index()));
         let subject = c.config().deliver_subject.as_bytes();
         account.is_some_and(|account| self.host.has_interest(&account.name, subject))
     }
 
-    fn new_consumer_name(&mut self, group: u32) -> String {
+    fn new_consumer_name(&mut self, stream_id: StreamId) -> String {
         loop {
             let id = self.host.unique_id();
             let name = id.get(..8).unwrap_or(&id).to_owned();
-            if self.find_consumer(group, &name).is_none() {
+            if self.find_consumer(stream_id, &name).is_none() {
                 return name;
             }
         }

@@ -12,6 +12,7 @@ use super::{Answer, Reply, Request, fields};
 use crate::consumer::DeliverPolicy;
 use crate::engine::Engine;
 use crate::error::{self, ApiError};
+use crate::ids::{AccountId, ConsumerId, StreamId};
 use crate::time::rfc3339;
 
 const NAMES_MAX: usize = 1024;
@@ -20,9 +21,9 @@ const LIST_MAX: usize = 256;
 const RESET_AHEAD_MAX: u64 = 1_000_000;
 
 impl<D: Disk> Engine<D> {
-    fn consumer(&self, account: u32, stream: &str, name: &str) -> Result<u32, ApiError> {
-        let group = self.find(account, stream)?;
-        self.find_consumer(group, name).ok_or_else(|| error::CONSUMER_NOT_FOUND.error())
+    fn consumer(&self, account: AccountId, stream: &str, name: &str) -> Result<ConsumerId, ApiError> {
+        let stream_id = self.find(account, stream)?;
+        self.find_consumer(stream_id, name).ok_or_else(|| error::CONSUMER_NOT_FOUND.error())
     }
 
     pub(super) fn consumer_info(
@@ -59,9 +60,9 @@ impl<D: Disk> Engine<D> {
             Ok(id) => id,
             Err(e) => return Some(Reply::new(KIND, Err(e))),
         };
-        let group = self.consumers.get(&id).map_or(0, |c| c.stream);
+        let stream_id = self.consumers.get(&id)?.stream;
         self.delete_consumer(id, true);
-        let mut settle = Settle { kind: KIND, group };
+        let mut settle = Settle { kind: KIND, stream_id };
         let reply = self.go_on_settling(&mut settle, &mut 0);
         if reply.is_none() {
             self.ask_long(request, Long::Settle(settle));
@@ -71,15 +72,15 @@ impl<D: Disk> Engine<D> {
 
     pub(super) fn consumer_names(
         &mut self,
-        account: u32,
+        account: AccountId,
         stream: &str,
         asked: Result<i64, ApiError>,
     ) -> Reply {
         let mut looked = 0;
         let names = || {
             let offset = asked?;
-            let group = self.find(account, stream)?;
-            let names: Vec<&String> = self.listed(group).into_iter().map(|(name, _)| name).collect();
+            let stream_id = self.find(account, stream)?;
+            let names: Vec<&String> = self.listed(stream_id).into_iter().map(|(name, _)| name).collect();
             looked = names.len();
             let offset = offset.clamp(0, names.len() as i64) as usize;
             let page: Vec<&&String> = names.iter().skip(offset).take(NAMES_MAX).collect();
@@ -99,14 +100,14 @@ impl<D: Disk> Engine<D> {
     ) -> Option<Reply> {
         const KIND: &str = "consumer_list_response";
         let begun = asked.and_then(|offset| Ok((offset, self.find(request.account, stream)?)));
-        let (offset, group) = match begun {
+        let (offset, stream_id) = match begun {
             Ok(begun) => begun,
             Err(e) => {
                 let none = json!({"total": 0, "offset": 0, "limit": 0, "consumers": []});
                 return Some(Reply::new(KIND, Err(e)).or(none));
             }
         };
-        let listed = self.listed(group);
+        let listed = self.listed(stream_id);
         let total = listed.len();
         let offset = offset.clamp(0, total as i64) as usize;
         let ids = listed.into_iter().skip(offset).take(LIST_MAX).map(|(_, id)| id).collect();
@@ -115,15 +116,15 @@ impl<D: Disk> Engine<D> {
     }
 
     /// The consumers of a stream by name, without those that belong to other streams.
-    fn listed(&self, group: u32) -> Vec<(&String, u32)> {
-        let Some(stream) = self.streams.get(&group) else { return Vec::new() };
-        let own = |id: &u32| self.consumers.get(id).is_some_and(|c| !c.config().direct);
+    fn listed(&self, stream_id: StreamId) -> Vec<(&String, ConsumerId)> {
+        let Some(stream) = self.streams.get(&stream_id) else { return Vec::new() };
+        let own = |id: &ConsumerId| self.consumers.get(id).is_some_and(|c| !c.config().direct);
         stream.consumers.iter().filter(|(_, id)| own(id)).map(|(name, id)| (name, *id)).collect()
     }
 
     pub(super) fn consumer_pause(
         &mut self,
-        account: u32,
+        account: AccountId,
         stream: &str,
         name: &str,
         asked: Result<PauseRequest, ApiError>,
@@ -149,7 +150,7 @@ impl<D: Disk> Engine<D> {
 
     pub(super) fn consumer_unpin(
         &mut self,
-        account: u32,
+        account: AccountId,
         stream: &str,
         name: &str,
         asked: Result<GroupRequest, ApiError>,
@@ -196,7 +197,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Where a consumer may begin anew.
-    fn reset_start(&self, id: u32, sequence: u64) -> Result<u64, ApiError> {
+    fn reset_start(&self, id: ConsumerId, sequence: u64) -> Result<u64, ApiError> {
         let invalid = |text: &str| Err(error::CONSUMER_INVALID_RESET.with("err", text));
         let Some(c) = self.consumers.get(&id) else { return Err(error::CONSUMER_NOT_FOUND.error()) };
         if sequence == 0 {

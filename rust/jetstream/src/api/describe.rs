@@ -8,6 +8,7 @@ use super::long::{Long, STEP};
 use super::{Answer, Reply, Request, fields};
 use crate::engine::Engine;
 use crate::error;
+use crate::ids::ConsumerId;
 
 /// What a consumer that was described costs.
 const CONSUMER: usize = STEP / 64;
@@ -17,7 +18,7 @@ const CONSUMER: usize = STEP / 64;
 pub(super) struct Describe {
     /// The type of the answer.
     kind: &'static str,
-    ids: Vec<u32>,
+    ids: Vec<ConsumerId>,
     /// How many of them were described.
     at: usize,
     /// The one consumer that was described; empty if it is gone.
@@ -42,19 +43,29 @@ enum About {
 }
 
 impl Describe {
+    fn new(kind: &'static str, ids: Vec<ConsumerId>, about: About) -> Self {
+        Self { kind, ids, at: 0, told: Answer::new(), page: Page::default(), about }
+    }
+
     /// One consumer.
-    pub(super) fn one(kind: &'static str, id: u32) -> Self {
-        Self { kind, ids: vec![id], at: 0, told: Answer::new(), page: Page::default(), about: About::One }
+    pub(super) fn one(kind: &'static str, id: ConsumerId) -> Self {
+        Self::new(kind, vec![id], About::One)
     }
 
     /// One that begins anew.
-    pub(super) fn reset(kind: &'static str, id: u32, start: u64) -> Self {
-        Self { about: About::Reset(start), ..Self::one(kind, id) }
+    pub(super) fn reset(kind: &'static str, id: ConsumerId, start: u64) -> Self {
+        Self::new(kind, vec![id], About::Reset(start))
     }
 
     /// A page of a list.
-    pub(super) fn page(kind: &'static str, ids: Vec<u32>, total: usize, offset: usize, limit: usize) -> Self {
-        Self { ids, about: About::Page { total, offset, limit }, ..Self::one(kind, 0) }
+    pub(super) fn page(
+        kind: &'static str,
+        ids: Vec<ConsumerId>,
+        total: usize,
+        offset: usize,
+        limit: usize,
+    ) -> Self {
+        Self::new(kind, ids, About::Page { total, offset, limit })
     }
 }
 

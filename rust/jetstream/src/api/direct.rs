@@ -15,47 +15,48 @@ use super::requests::GetRequest;
 use super::{Request, is_level_met};
 use crate::engine::{Engine, Outgoing};
 use crate::error::ApiError;
+use crate::ids::StreamId;
 use crate::time::rfc3339;
 
 impl<D: Disk> Engine<D> {
     /// Answers a direct get of the stream `group`.
-    pub fn direct_get(&mut self, group: u32, request: &Request<'_>) {
+    pub fn direct_get(&mut self, stream_id: StreamId, request: &Request<'_>) {
         if !is_large(request) {
-            self.direct(group, request, is_level_met(request.headers), None, false);
+            self.direct(stream_id, request, is_level_met(request.headers), None, false);
         } else if !request.reply.is_empty() {
-            self.may_begin(request, To::Direct(group));
+            self.may_begin(request, To::Direct(stream_id));
         }
     }
 
     /// The same, of one whose payload, `body`, need not be copied once more.
-    pub fn large_direct_get(&mut self, group: u32, request: &Request<'_>, body: &Arc<Vec<u8>>) {
+    pub fn large_direct_get(&mut self, stream_id: StreamId, request: &Request<'_>, body: &Arc<Vec<u8>>) {
         if !request.reply.is_empty() {
-            self.queue(Owned::with_body(request, To::Direct(group), body));
+            self.queue(Owned::with_body(request, To::Direct(stream_id), body));
         }
     }
 
     /// Answers one that has waited for its turn.
-    pub(super) fn direct_get_now(&mut self, group: u32, request: &Request<'_>) {
-        self.direct(group, request, is_level_met(request.headers), None, true);
+    pub(super) fn direct_get_now(&mut self, stream_id: StreamId, request: &Request<'_>) {
+        self.direct(stream_id, request, is_level_met(request.headers), None, true);
     }
 
     /// Answers one that was read already. What is left in `asked` was not needed.
     pub(super) fn direct_read(
         &mut self,
-        group: u32,
+        stream_id: StreamId,
         request: &Request<'_>,
         is_level_met: bool,
         asked: &mut Asked,
     ) {
         match asked {
-            Asked::Get(asked) => self.direct(group, request, is_level_met, Some(asked), true),
-            _ => self.direct(group, request, is_level_met, None, true),
+            Asked::Get(asked) => self.direct(stream_id, request, is_level_met, Some(asked), true),
+            _ => self.direct(stream_id, request, is_level_met, None, true),
         }
     }
 
     fn direct(
         &mut self,
-        group: u32,
+        stream_id: StreamId,
         request: &Request<'_>,
         is_level_met: bool,
         read: Option<&mut Result<GetRequest, ApiError>>,
@@ -64,7 +65,7 @@ impl<D: Disk> Engine<D> {
         if request.reply.is_empty() {
             return;
         }
-        let Some(stream) = self.streams.get(&group) else { return };
+        let Some(stream) = self.streams.get(&stream_id) else { return };
         // A mirror may answer for its origin.
         let config = stream.core.config();
         let names = [Some(&config.name), config.mirror.as_ref().map(|mirror| &mirror.name)];
@@ -82,7 +83,7 @@ impl<D: Disk> Engine<D> {
         }
         // Reading many subjects takes long.
         let is_large = request.payload.len() > LARGE;
-        if is_large && !has_waited && !self.may_begin(request, To::Direct(group)) {
+        if is_large && !has_waited && !self.may_begin(request, To::Direct(stream_id)) {
             return;
         }
         let has_waited = has_waited || is_large;
@@ -101,7 +102,7 @@ impl<D: Disk> Engine<D> {
             }
         };
         match asked {
-            Ok(asked) => self.direct_asked(group, request, subject, asked, has_waited),
+            Ok(asked) => self.direct_asked(stream_id, request, subject, asked, has_waited),
             Err(_) => self.direct_status(request, "408 Malformed Request", &[]),
         }
     }
@@ -109,19 +110,19 @@ impl<D: Disk> Engine<D> {
     /// Answers one that asks this; what is left of it was not needed.
     fn direct_asked(
         &mut self,
-        group: u32,
+        stream_id: StreamId,
         request: &Request<'_>,
         subject: Option<&[u8]>,
         asked: &mut GetRequest,
         has_waited: bool,
     ) {
-        let Some(stream) = self.streams.get(&group) else { return };
+        let Some(stream) = self.streams.get(&stream_id) else { return };
         if let Some(subject) = subject {
             if *asked != (GetRequest { no_headers: asked.no_headers, ..GetRequest::default() }) {
                 return self.direct_status(request, "408 Bad Request", &[]);
             }
-            let find = Find::last(group, stream.core.messages(), subject, asked.no_headers);
-            return self.direct_find(group, request, find, has_waited);
+            let find = Find::last(stream_id, stream.core.messages(), subject, asked.no_headers);
+            return self.direct_find(stream_id, request, find, has_waited);
         }
         let is_empty = asked.sequence == 0
             && asked.last_for.is_empty()
@@ -142,18 +143,18 @@ impl<D: Disk> Engine<D> {
             return self.direct_status(request, "408 Bad Request", &[]);
         }
         if multi || asked.batch != 0 {
-            if has_waited || self.may_begin(request, To::Direct(group)) {
-                self.begin_direct(group, request, std::mem::take(asked));
+            if has_waited || self.may_begin(request, To::Direct(stream_id)) {
+                self.begin_direct(stream_id, request, std::mem::take(asked));
             }
             return;
         }
-        let find = Find::new(group, stream.core.messages(), asked, Form::Direct);
-        self.direct_find(group, request, find, has_waited);
+        let find = Find::new(stream_id, stream.core.messages(), asked, Form::Direct);
+        self.direct_find(stream_id, request, find, has_waited);
     }
 
     /// What takes a search has to wait until others of the account are done.
-    fn direct_find(&mut self, group: u32, request: &Request<'_>, find: Find, has_waited: bool) {
-        if find.is_known() || has_waited || self.may_begin(request, To::Direct(group)) {
+    fn direct_find(&mut self, stream_id: StreamId, request: &Request<'_>, find: Find, has_waited: bool) {
+        if find.is_known() || has_waited || self.may_begin(request, To::Direct(stream_id)) {
             self.find_message(request, find);
         }
     }
@@ -175,14 +176,14 @@ impl<D: Disk> Engine<D> {
 
     pub(super) fn direct_message(
         &mut self,
-        group: u32,
+        stream_id: StreamId,
         request: &Request<'_>,
         sequence: u64,
         no_headers: bool,
     ) {
         let mut buffer = std::mem::take(&mut self.read_buffer);
         let mut block = std::mem::take(&mut self.block);
-        let Some(stream) = self.streams.get(&group) else { return };
+        let Some(stream) = self.streams.get(&stream_id) else { return };
         let found = stream.core.messages().read(sequence, &mut buffer);
         let waits = stream.is_logged() && self.reads_wait();
         match found {
@@ -204,7 +205,7 @@ impl<D: Disk> Engine<D> {
             }
             Ok(None) => self.direct_status(request, "404 Message Not Found", &[]),
             Err(lost) => {
-                self.note_news(group);
+                self.note_news(stream_id);
                 let status = format!("500 {}", lost_error(&lost).description);
                 self.direct_status(request, &status, &[]);
             }
@@ -215,7 +216,7 @@ impl<D: Disk> Engine<D> {
     /// Sends one of several messages; answers its size.
     pub(super) fn direct_one(
         &mut self,
-        group: u32,
+        stream_id: StreamId,
         request: &Request<'_>,
         sequence: u64,
         pending: u64,
@@ -223,7 +224,7 @@ impl<D: Disk> Engine<D> {
         no_headers: bool,
     ) -> Option<i64> {
         let mut buffer = Vec::new();
-        let stream = self.streams.get(&group)?;
+        let stream = self.streams.get(&stream_id)?;
         let message = stream.core.messages().read(sequence, &mut buffer).ok().flatten()?;
         let size = (message.subject.len() + message.headers.len() + message.payload.len()) as i64;
         let mut block = Vec::new();

@@ -9,6 +9,7 @@ use super::requests::GetRequest;
 use super::{Reply, Request};
 use crate::engine::Engine;
 use crate::error;
+use crate::ids::StreamId;
 
 /// The last message that was found may be gone when all was looked at: so often all is looked at once more.
 const AGAIN_MAX: usize = 4;
@@ -16,7 +17,7 @@ const AGAIN_MAX: usize = 4;
 /// A request for one message, on its way.
 #[derive(Debug)]
 pub(super) struct Find {
-    group: u32,
+    stream_id: StreamId,
     search: Search,
     form: Form,
     no_headers: bool,
@@ -116,15 +117,20 @@ impl Search {
 
 impl Find {
     /// What a request asks for.
-    pub(super) fn new(group: u32, messages: &impl Messages, asked: &GetRequest, form: Form) -> Self {
+    pub(super) fn new(stream_id: StreamId, messages: &impl Messages, asked: &GetRequest, form: Form) -> Self {
         let search = Search::new(messages, asked);
-        Self { group, search, form, no_headers: asked.no_headers, is_over: false }
+        Self { stream_id, search, form, no_headers: asked.no_headers, is_over: false }
     }
 
     /// The last message on a subject, which may have wildcards.
-    pub(super) fn last(group: u32, messages: &impl Messages, subject: &[u8], no_headers: bool) -> Self {
+    pub(super) fn last(
+        stream_id: StreamId,
+        messages: &impl Messages,
+        subject: &[u8],
+        no_headers: bool,
+    ) -> Self {
         let search = Search::last(messages, subject);
-        Self { group, search, form: Form::Direct, no_headers, is_over: false }
+        Self { stream_id, search, form: Form::Direct, no_headers, is_over: false }
     }
 
     /// Whether it takes no search.
@@ -157,20 +163,20 @@ impl<D: Disk> Engine<D> {
         find: &mut Find,
         budget: &mut usize,
     ) -> Option<Reply> {
-        let (group, no_headers) = (find.group, find.no_headers);
-        let found = match self.streams.get(&group) {
+        let (stream_id, no_headers) = (find.stream_id, find.no_headers);
+        let found = match self.streams.get(&stream_id) {
             Some(stream) => find.search.step(stream.core.messages(), budget)?,
             None => None,
         };
         find.is_over = true;
         if find.form == Form::Json {
-            let is_there = self.streams.contains_key(&group);
+            let is_there = self.streams.contains_key(&stream_id);
             let found =
                 if is_there { found.ok_or(error::NO_MESSAGE_FOUND) } else { Err(error::STREAM_NOT_FOUND) };
-            return Some(self.message_reply(group, found.map_err(|e| e.error()), no_headers));
+            return Some(self.message_reply(stream_id, found.map_err(|e| e.error()), no_headers));
         }
         match found {
-            Some(sequence) => self.direct_message(group, request, sequence, no_headers),
+            Some(sequence) => self.direct_message(stream_id, request, sequence, no_headers),
             None => self.direct_status(request, "404 Message Not Found", &[]),
         }
         None

@@ -12,6 +12,7 @@ use super::requests::InfoRequest;
 use super::{API_LEVEL, Answer, Reply, Request, fields};
 use crate::engine::{Engine, Storage, Stream};
 use crate::error::ApiError;
+use crate::ids::StreamId;
 use crate::time::rfc3339;
 
 const SUBJECTS_MAX: usize = 100_000;
@@ -27,13 +28,13 @@ impl<D: Disk> Engine<D> {
         asked: Result<InfoRequest, ApiError>,
     ) -> Option<Reply> {
         let begun = asked.and_then(|wanted| Ok((self.find(request.account, name)?, wanted)));
-        let (group, wanted) = match begun {
+        let (stream_id, wanted) = match begun {
             Ok(begun) => begun,
             Err(e) => return Some(reply_of(Err(e), Vec::new())),
         };
         let filter = Some(wanted.subjects_filter).filter(|filter| !filter.is_empty());
         let mut listing = Listing {
-            group,
+            stream_id,
             offset: wanted.offset.max(0),
             gaps: wanted.deleted_details.then(Gaps::default),
             filter: filter.map(|filter| Filter::new(filter.as_bytes())),
@@ -53,7 +54,7 @@ impl<D: Disk> Engine<D> {
 
     /// Goes on with the subjects of a stream; the answer when all were seen.
     pub(super) fn go_on_listing(&mut self, listing: &mut Listing, budget: &mut usize) -> Option<Reply> {
-        let Some(stream) = self.streams.get(&listing.group) else {
+        let Some(stream) = self.streams.get(&listing.stream_id) else {
             return Some(reply_of(Err(crate::error::STREAM_NOT_FOUND.error()), Vec::new()));
         };
         if !listing.step(stream.core.messages(), budget) {
@@ -73,7 +74,7 @@ impl<D: Disk> Engine<D> {
         let subjects = (listing.told > 0).then(|| part(format!("{{{}}}", listing.page)));
         let gaps = listing.gaps.take().filter(|gaps| gaps.told > 0);
         let gaps = gaps.map(|gaps| part(format!("[{}]", gaps.list)));
-        let stream = self.streams.get(&listing.group)?;
+        let stream = self.streams.get(&listing.stream_id)?;
         let mut told = self.describe(stream, true);
         if let Some(subjects) = subjects {
             told["state"]["subjects"] = subjects.into();
@@ -116,7 +117,7 @@ impl<D: Disk> Engine<D> {
 /// The subjects of a stream that match, with their counts.
 #[derive(Debug)]
 pub(super) struct Listing {
-    group: u32,
+    stream_id: StreamId,
     offset: i64,
     /// None if no gaps are asked for.
     gaps: Option<Gaps>,

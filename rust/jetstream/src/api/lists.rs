@@ -12,6 +12,7 @@ use super::requests::ListRequest;
 use super::{Reply, Request, fields};
 use crate::engine::Engine;
 use crate::error::ApiError;
+use crate::ids::{AccountId, StreamId};
 use crate::json::List;
 use crate::time::rfc3339;
 
@@ -67,9 +68,9 @@ pub(super) struct Streams {
 #[derive(Debug)]
 enum Stage {
     /// Looks for the streams whose subjects overlap one subject.
-    Search { search: Search, found: BTreeMap<String, u32> },
+    Search { search: Search, found: BTreeMap<String, StreamId> },
     /// Describes the streams of the page.
-    Page { total: usize, offset: usize, groups: Vec<u32>, at: usize, page: Page },
+    Page { total: usize, offset: usize, groups: Vec<StreamId>, at: usize, page: Page },
 }
 
 /// The items of a list, as JSON.
@@ -119,7 +120,7 @@ impl<D: Disk> Engine<D> {
         };
         let stage = match wanted.subject.is_empty() {
             true => {
-                let streams = self.accounts.get(request.account as usize).map(|account| &account.streams);
+                let streams = self.accounts.get(request.account.index()).map(|account| &account.streams);
                 let total = streams.map_or(0, BTreeMap::len);
                 let groups = streams.into_iter().flat_map(BTreeMap::values).copied();
                 page(told, total, wanted.offset, groups)
@@ -142,7 +143,7 @@ impl<D: Disk> Engine<D> {
     /// Goes on with a page; the answer when it is done.
     pub(super) fn go_on_with_streams(
         &mut self,
-        account: u32,
+        account: AccountId,
         streams: &mut Streams,
         budget: &mut usize,
     ) -> Option<Reply> {
@@ -155,14 +156,14 @@ impl<D: Disk> Engine<D> {
             streams.stage = page(told, found.len(), streams.offset, found.into_values());
         }
         let Stage::Page { total, offset, groups, at, page } = &mut streams.stage else { return None };
-        while let Some(group) = groups.get(*at).copied().filter(|_| !page.is_full()) {
+        while let Some(stream_id) = groups.get(*at).copied().filter(|_| !page.is_full()) {
             if *budget == 0 {
                 return None;
             }
             *at += 1;
             *budget = budget.saturating_sub(if told == Told::Name { NAME } else { STREAM });
             // A stream that is gone meanwhile has nothing to be told.
-            let Some(stream) = self.streams.get(&group) else { continue };
+            let Some(stream) = self.streams.get(&stream_id) else { continue };
             let item = match told {
                 Told::Name => Value::from(stream.core.config().name.as_str()),
                 Told::Info => {
@@ -188,22 +189,22 @@ impl<D: Disk> Engine<D> {
     /// Looks for more of the streams that a search finds; true if those were all.
     fn search_streams(
         &self,
-        account: u32,
+        account: AccountId,
         search: &mut Search,
-        found: &mut BTreeMap<String, u32>,
+        found: &mut BTreeMap<String, StreamId>,
         budget: &mut usize,
     ) -> bool {
-        let Some(account) = self.accounts.get(account as usize) else { return true };
+        let Some(account) = self.accounts.get(account.index()) else { return true };
         loop {
             match account.subjects.next(search, budget) {
                 Found::More => return false,
                 Found::End => return true,
                 Found::Owners(groups) => {
-                    for group in groups {
-                        let Some(stream) = self.streams.get(group) else { continue };
+                    for stream_id in groups.iter().map(|owner| StreamId(*owner)) {
+                        let Some(stream) = self.streams.get(&stream_id) else { continue };
                         let name = stream.core.config().name.as_str();
                         if !found.contains_key(name) {
-                            found.insert(name.to_owned(), *group);
+                            found.insert(name.to_owned(), stream_id);
                         }
                     }
                 }
@@ -213,7 +214,7 @@ impl<D: Disk> Engine<D> {
 }
 
 /// The page that begins behind `offset` of `total` streams.
-fn page(told: Told, total: usize, offset: i64, groups: impl Iterator<Item = u32>) -> Stage {
+fn page(told: Told, total: usize, offset: i64, groups: impl Iterator<Item = StreamId>) -> Stage {
     let offset = offset.clamp(0, total as i64) as usize;
     let groups = groups.skip(offset).take(told.max()).collect();
     Stage::Page { total, offset, groups, at: 0, page: Page::default() }

@@ -16,6 +16,7 @@ use super::queue::Owned;
 use super::streams::Delete;
 use super::{Reply, Request, fields};
 use crate::engine::Engine;
+use crate::ids::StreamId;
 
 /// Messages or subjects that are looked at in one step; few where it is tested, so that there are several.
 pub(crate) const STEP: usize = if cfg!(debug_assertions) { 64 } else { 8192 };
@@ -71,7 +72,7 @@ impl LongRequest {
 pub(super) struct Settle {
     /// The type of the answer.
     pub(super) kind: &'static str,
-    pub(super) group: u32,
+    pub(super) stream_id: StreamId,
 }
 
 /// Whether work compares subjects.
@@ -88,7 +89,7 @@ impl<D: Disk> Engine<D> {
 
     /// The answer, when all that follows is done.
     pub(super) fn go_on_settling(&mut self, settle: &mut Settle, budget: &mut usize) -> Option<Reply> {
-        if self.is_settling(settle.group) {
+        if self.is_settling(settle.stream_id) {
             *budget = 0;
             return None;
         }

@@ -11,6 +11,7 @@ use super::requests::{DeleteRequest, GetRequest};
 use super::{Answer, Reply, Request, fields};
 use crate::engine::Engine;
 use crate::error::{self, ApiError};
+use crate::ids::{AccountId, StreamId};
 use crate::stream::Entry;
 use crate::time::rfc3339;
 
@@ -41,27 +42,32 @@ impl<D: Disk> Engine<D> {
         if is_batch || is_empty || is_mixed || two_starts {
             return Err(error::BAD_REQUEST.error());
         }
-        let group = self.find(request.account, name)?;
-        let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
-        Ok(Find::new(group, stream.core.messages(), asked, Form::Json))
+        let stream_id = self.find(request.account, name)?;
+        let Some(stream) = self.streams.get(&stream_id) else { return Err(error::STREAM_NOT_FOUND.error()) };
+        Ok(Find::new(stream_id, stream.core.messages(), asked, Form::Json))
     }
 
     /// The answer with a message of this sequence.
     pub(super) fn message_reply(
         &mut self,
-        group: u32,
+        stream_id: StreamId,
         sequence: Result<u64, ApiError>,
         no_headers: bool,
     ) -> Reply {
-        let result = sequence.and_then(|sequence| self.describe_message(group, sequence, no_headers));
+        let result = sequence.and_then(|sequence| self.describe_message(stream_id, sequence, no_headers));
         if result.as_ref().is_err_and(|e| e.err_code == LOST) {
-            self.note_news(group);
+            self.note_news(stream_id);
         }
         Reply::new(GET, result)
     }
 
-    fn describe_message(&self, group: u32, sequence: u64, no_headers: bool) -> Result<Answer, ApiError> {
-        let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
+    fn describe_message(
+        &self,
+        stream_id: StreamId,
+        sequence: u64,
+        no_headers: bool,
+    ) -> Result<Answer, ApiError> {
+        let Some(stream) = self.streams.get(&stream_id) else { return Err(error::STREAM_NOT_FOUND.error()) };
         let mut buffer = Vec::new();
         let message = stream.core.messages().read(sequence, &mut buffer).map_err(|lost| lost_error(&lost))?;
         let message = message.ok_or_else(|| error::NO_MESSAGE_FOUND.error())?;
@@ -84,7 +90,7 @@ impl<D: Disk> Engine<D> {
 
     pub(super) fn delete_message(
         &mut self,
-        account: u32,
+        account: AccountId,
         name: &str,
         asked: Result<DeleteRequest, ApiError>,
     ) -> Reply {
@@ -94,12 +100,12 @@ impl<D: Disk> Engine<D> {
 
     fn try_delete_message(
         &mut self,
-        account: u32,
+        account: AccountId,
         name: &str,
         request: &DeleteRequest,
     ) -> Result<Answer, ApiError> {
-        let group = self.find(account, name)?;
-        let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
+        let stream_id = self.find(account, name)?;
+        let Some(stream) = self.streams.get(&stream_id) else { return Err(error::STREAM_NOT_FOUND.error()) };
         let config = stream.core.config();
         let failed = |text: &str| error::STREAM_MSG_DELETE_FAILED.with("err", text);
         if config.sealed {
@@ -120,9 +126,9 @@ impl<D: Disk> Engine<D> {
             });
         }
         if !request.no_erase {
-            self.erase(group, sequence);
+            self.erase(stream_id, sequence);
         }
-        self.change(group, &Entry::Remove { sequences: &[sequence] })?;
+        self.change(stream_id, &Entry::Remove { sequences: &[sequence] })?;
         Ok(fields(json!({"success": true})))
     }
 }

@@ -35,6 +35,7 @@ use stonechat_store::disk::Disk;
 
 use crate::engine::{Engine, Outgoing};
 use crate::error::{self, ApiError};
+use crate::ids::{AccountId, StreamId};
 use crate::json::DecodeError;
 use crate::stream::headers;
 use crate::time::rfc3339;
@@ -49,7 +50,7 @@ const TYPE: &str = "io.nats.jetstream.api.v1.";
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// The number of the account that asks.
-    pub account: u32,
+    pub account: AccountId,
     /// What it asks.
     pub subject: &'a [u8],
     /// Where the answer goes.
@@ -149,7 +150,7 @@ impl<D: Disk> Engine<D> {
         // What was acknowledged before is gone before it is asked for.
         self.remove_released();
         let tokens: Vec<&str> = path.split('.').collect();
-        let Some(account) = self.accounts.get(request.account as usize) else { return };
+        let Some(account) = self.accounts.get(request.account.index()) else { return };
         let is_enabled = account.limits.is_some();
         let Some(kind) = answer_kind(&tokens) else { return };
         let checked = if !is_enabled {
@@ -249,8 +250,11 @@ impl<D: Disk> Engine<D> {
     fn check_room_for(&mut self, tokens: &[&str], request: &Request<'_>) -> Result<(), ApiError> {
         let (frees_room, len) = match *tokens {
             ["STREAM", "PURGE", name] | ["STREAM", "MSG", "DELETE", name] => {
-                let group = self.find(request.account, name).ok();
-                if group.and_then(|group| self.streams.get(&group)).is_some_and(|s| !s.is_logged()) {
+                let stream_id = self.find(request.account, name).ok();
+                if stream_id
+                    .and_then(|stream_id| self.streams.get(&stream_id))
+                    .is_some_and(|s| !s.is_logged())
+                {
                     return Ok(());
                 }
                 (true, request.payload.len())
@@ -280,7 +284,7 @@ impl<D: Disk> Engine<D> {
             }
         }
         let account = request.account;
-        if let Some(account) = self.accounts.get_mut(account as usize) {
+        if let Some(account) = self.accounts.get_mut(account.index()) {
             account.api_total += 1;
             account.api_errors += u64::from(failed);
         }
@@ -311,14 +315,14 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    fn is_watched(&self, account: u32, subject: &str) -> bool {
+    fn is_watched(&self, account: AccountId, subject: &str) -> bool {
         self.accounts
-            .get(account as usize)
+            .get(account.index())
             .is_some_and(|account| self.host.is_wanted(&account.name, subject.as_bytes()))
     }
 
     /// Publishes an advisory, if somebody listens.
-    pub(crate) fn advise(&mut self, account: u32, subject: &str, kind: &str, fields: Answer) {
+    pub(crate) fn advise(&mut self, account: AccountId, subject: &str, kind: &str, fields: Answer) {
         if !self.is_watched(account, subject) {
             return;
         }
@@ -340,7 +344,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Sends an advisory.
-    fn send_told(&mut self, account: u32, subject: &str, body: &str) {
+    fn send_told(&mut self, account: AccountId, subject: &str, body: &str) {
         let message = Outgoing {
             account,
             subject: subject.as_bytes(),
@@ -353,10 +357,10 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    pub(crate) fn find(&self, account: u32, name: &str) -> Result<u32, ApiError> {
-        let account = self.accounts.get(account as usize);
-        let group = account.and_then(|account| account.streams.get(name));
-        group.copied().ok_or_else(|| error::STREAM_NOT_FOUND.error())
+    pub(crate) fn find(&self, account: AccountId, name: &str) -> Result<StreamId, ApiError> {
+        let account = self.accounts.get(account.index());
+        let stream_id = account.and_then(|account| account.streams.get(name));
+        stream_id.copied().ok_or_else(|| error::STREAM_NOT_FOUND.error())
     }
 }
 

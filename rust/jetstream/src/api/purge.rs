@@ -10,6 +10,7 @@ use super::requests::PurgeRequest;
 use super::{Reply, Request, fields};
 use crate::engine::{Engine, Stream};
 use crate::error::{self, ApiError};
+use crate::ids::StreamId;
 use crate::stream::Entry;
 
 /// What it costs of a step to take out a message.
@@ -23,7 +24,7 @@ const PURGE_LEN_MAX: usize = 256 << 10;
 /// A purge on its way.
 #[derive(Debug)]
 pub(crate) struct Purge {
-    group: u32,
+    stream_id: StreamId,
     filter_text: String,
     filter: Option<Filter>,
     /// Only messages before this sequence go: those that are published meanwhile stay.
@@ -78,8 +79,8 @@ impl<D: Disk> Engine<D> {
         request: &Request<'_>,
         wanted: PurgeRequest,
     ) -> Result<Option<u64>, ApiError> {
-        let group = self.find(request.account, name)?;
-        let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
+        let stream_id = self.find(request.account, name)?;
+        let Some(stream) = self.streams.get(&stream_id) else { return Err(error::STREAM_NOT_FOUND.error()) };
         let config = stream.core.config();
         if config.sealed {
             return Err(error::STREAM_SEALED.error());
@@ -100,10 +101,10 @@ impl<D: Disk> Engine<D> {
             _ => None,
         };
         if let Some(next) = clears {
-            return self.change(group, &Entry::Clear { next }).map(|_| Some(before));
+            return self.change(stream_id, &Entry::Clear { next }).map(|_| Some(before));
         }
         let mut purge = Purge {
-            group,
+            stream_id,
             below: if wanted.sequence > 0 { wanted.sequence.min(last + 1) } else { last + 1 },
             left: if filter.is_some() { 0 } else { before.saturating_sub(wanted.keep) },
             at: if filter.is_some() { u64::MAX } else { 0 },
@@ -124,7 +125,7 @@ impl<D: Disk> Engine<D> {
                 Ok(None)
             }
             ended => {
-                self.pass_purged(group, &purge.filter_text, purge.rest());
+                self.pass_purged(stream_id, &purge.filter_text, purge.rest());
                 ended.map(|_| Some(purge.purged))
             }
         }
@@ -137,14 +138,14 @@ impl<D: Disk> Engine<D> {
             Ok(true) => Ok(purge.purged),
             Err(e) => Err(e),
         };
-        self.pass_purged(purge.group, &purge.filter_text, purge.rest());
+        self.pass_purged(purge.stream_id, &purge.filter_text, purge.rest());
         Some(reply_of(result))
     }
 
     /// Counts messages, takes them out, and looks for what is left; true if that was all.
     fn purge_steps(&mut self, purge: &mut Purge, budget: &mut usize) -> Result<bool, ApiError> {
         loop {
-            let Some(stream) = self.streams.get(&purge.group) else {
+            let Some(stream) = self.streams.get(&purge.stream_id) else {
                 return Err(error::STREAM_NOT_FOUND.error());
             };
             match purge.stage {
@@ -158,7 +159,7 @@ impl<D: Disk> Engine<D> {
 
     /// Refuses to take out `count` messages for which the log has no room: at first, all that are to go.
     fn check_purge(&mut self, purge: &Purge, is_first: bool, count: usize) -> Result<(), ApiError> {
-        let is_logged = self.streams.get(&purge.group).is_some_and(Stream::is_logged);
+        let is_logged = self.streams.get(&purge.stream_id).is_some_and(Stream::is_logged);
         if self.refuses.is_none() || !is_logged {
             return Ok(());
         }
@@ -170,7 +171,7 @@ impl<D: Disk> Engine<D> {
 
     /// Takes out some messages.
     fn purge_some(&mut self, purge: &mut Purge, budget: &mut usize) -> Result<(), ApiError> {
-        let Some(stream) = self.streams.get(&purge.group) else {
+        let Some(stream) = self.streams.get(&purge.stream_id) else {
             return Err(error::STREAM_NOT_FOUND.error());
         };
         let messages = stream.core.messages();
@@ -205,7 +206,7 @@ impl<D: Disk> Engine<D> {
         purge.purged += sequences.len() as u64;
         if !sequences.is_empty() {
             self.check_purge(purge, is_first, sequences.len())?;
-            self.change(purge.group, &Entry::Remove { sequences: &sequences })?;
+            self.change(purge.stream_id, &Entry::Remove { sequences: &sequences })?;
         }
         Ok(())
     }

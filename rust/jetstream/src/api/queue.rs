@@ -16,6 +16,7 @@ use super::Request;
 use super::asides::{Asides, ELSEWHERE, Read, To};
 use super::long::{LongRequest, STEP};
 use crate::engine::Engine;
+use crate::ids::AccountId;
 
 /// How much is done for requests in one turn.
 const TURN: usize = STEP;
@@ -40,9 +41,9 @@ const NAMES: [&str; 2] = ["JetStream API queue", "JetStream API info queue"];
 /// Requests that wait or are on their way.
 #[derive(Debug)]
 pub(crate) struct Requests {
-    accounts: HashMap<u32, OfAccount>,
+    accounts: HashMap<AccountId, OfAccount>,
     /// Accounts with something to do, in the order of their turns.
-    turns: VecDeque<u32>,
+    turns: VecDeque<AccountId>,
     /// What was done in this turn.
     spent: usize,
     /// The last turn was skipped, because more than one turn was spent already.
@@ -93,7 +94,7 @@ struct OfAccount {
 #[derive(Debug)]
 pub(super) struct Owned {
     pub(super) to: To,
-    pub(super) account: u32,
+    pub(super) account: AccountId,
     pub(super) subject: Vec<u8>,
     pub(super) reply: Vec<u8>,
     pub(super) headers: Vec<u8>,
@@ -212,7 +213,7 @@ impl Requests {
     }
 
     /// Whether a request of this account may be worked on at once.
-    fn is_free(&self, account: u32) -> bool {
+    fn is_free(&self, account: AccountId) -> bool {
         self.spent < TURN
             && self
                 .accounts
@@ -220,7 +221,7 @@ impl Requests {
                 .is_none_or(|a| !a.is_blocked() && a.waiting.is_empty() && a.beside.len() < BESIDE_MAX)
     }
 
-    fn of(&mut self, account: u32) -> &mut OfAccount {
+    fn of(&mut self, account: AccountId) -> &mut OfAccount {
         let of = self.accounts.entry(account).or_default();
         if !std::mem::replace(&mut of.has_turn, true) {
             self.turns.push_back(account);
@@ -248,7 +249,7 @@ impl Requests {
         None
     }
 
-    fn pop(&mut self, account: u32) -> Option<Owned> {
+    fn pop(&mut self, account: AccountId) -> Option<Owned> {
         let of = self.accounts.get_mut(&account).filter(|of| of.begins_next())?;
         let request = of.waiting.pop_front()?;
         let bytes = request.bytes();
@@ -259,14 +260,14 @@ impl Requests {
     }
 
     /// Counts bytes of a request that is on its way, or no more.
-    fn hold(&mut self, account: u32, bytes: usize) {
+    fn hold(&mut self, account: AccountId, bytes: usize) {
         self.bytes += bytes;
         if let Some(of) = self.accounts.get_mut(&account) {
             of.bytes += bytes;
         }
     }
 
-    fn release(&mut self, account: u32, bytes: usize) {
+    fn release(&mut self, account: AccountId, bytes: usize) {
         self.bytes -= bytes;
         if let Some(of) = self.accounts.get_mut(&account) {
             of.bytes -= bytes;
@@ -274,7 +275,7 @@ impl Requests {
     }
 
     /// Keeps a request that goes on later.
-    pub(super) fn keep(&mut self, account: u32, request: LongRequest) {
+    pub(super) fn keep(&mut self, account: AccountId, request: LongRequest) {
         let bytes = request.bytes();
         let of = self.of(account);
         match request.is_first() {
@@ -353,7 +354,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Does a step of one of an account's requests, or begins with the next one.
-    fn run_request(&mut self, account: u32) {
+    fn run_request(&mut self, account: AccountId) {
         let Some(of) = self.requests.accounts.get_mut(&account) else { return };
         let goes_on = of.first.is_some() || of.read.is_some() || of.begins_next();
         let is_beside = !of.beside.is_empty() && (of.is_beside || !goes_on);
@@ -386,7 +387,7 @@ impl<D: Disk> Engine<D> {
         }
         self.requests.spend_bytes(next.payload.len());
         next.lend(|request| match next.to {
-            To::Direct(group) => self.direct_get_now(group, request),
+            To::Direct(stream_id) => self.direct_get_now(stream_id, request),
             // Others wait only if they are large.
             _ => self.work_on(request, None),
         });

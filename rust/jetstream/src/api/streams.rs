@@ -8,6 +8,7 @@ use super::long::{Long, STEP};
 use super::{Answer, Reply, Request, fields};
 use crate::engine::{Engine, Stream};
 use crate::error::{self, ApiError};
+use crate::ids::{AccountId, ConsumerId, StreamId};
 use crate::stream::{Storage, StreamConfig};
 use crate::time::rfc3339;
 
@@ -18,7 +19,7 @@ const CONSUMERS: usize = if cfg!(debug_assertions) { 16 } else { 256 };
 /// The deletion of a stream, on its way.
 #[derive(Debug)]
 pub(super) struct Delete {
-    group: u32,
+    stream_id: StreamId,
     name: String,
     /// The stream is gone; what it listened to goes.
     changes: Option<Changes>,
@@ -28,14 +29,14 @@ impl<D: Disk> Engine<D> {
     /// What the account and the server allow; `old` is what the stream reserves already.
     pub(crate) fn check_limits(
         &self,
-        account: u32,
+        account: AccountId,
         config: &StreamConfig,
         old: Option<&StreamConfig>,
     ) -> Result<(), ApiError> {
         if config.num_replicas > 1 {
             return Err(error::STREAM_REPLICAS_NOT_SUPPORTED.error());
         }
-        let Some(account) = self.accounts.get(account as usize) else { return Ok(()) };
+        let Some(account) = self.accounts.get(account.index()) else { return Ok(()) };
         let limits = account.limits.unwrap_or_default();
         if old.is_none() && limits.max_streams >= 0 && account.streams.len() as i64 >= limits.max_streams {
             return Err(error::MAXIMUM_STREAMS_LIMIT.error());
@@ -57,7 +58,7 @@ impl<D: Disk> Engine<D> {
             streams.filter(|s| s.is_logged() == is_file).map(|s| s.core.config().max_bytes.max(0)).sum()
         };
         let of_account = if is_file { limits.max_storage } else { limits.max_memory };
-        let mut own = account.streams.values().filter_map(|group| self.streams.get(group));
+        let mut own = account.streams.values().filter_map(|stream_id| self.streams.get(stream_id));
         if of_account >= 0 && reserved(&mut own).saturating_add(wanted) > of_account {
             return Err(match is_file {
                 true => error::STORAGE_RESOURCES_EXCEEDED.error(),
@@ -75,8 +76,8 @@ impl<D: Disk> Engine<D> {
     }
 
     /// What is said of a stream that was created or changed.
-    pub(super) fn configured(&self, group: u32, is_created: bool) -> Answer {
-        let Some(stream) = self.streams.get(&group) else { return Answer::new() };
+    pub(super) fn configured(&self, stream_id: StreamId, is_created: bool) -> Answer {
+        let Some(stream) = self.streams.get(&stream_id) else { return Answer::new() };
         let mut answer = self.describe(stream, true);
         answer.insert("ts".to_owned(), rfc3339(self.now).into());
         if is_created {
@@ -88,7 +89,7 @@ impl<D: Disk> Engine<D> {
     /// Whether consumers are within limits for them that change.
     pub(super) fn check_consumers(
         &self,
-        group: u32,
+        stream_id: StreamId,
         old: &StreamConfig,
         config: &StreamConfig,
     ) -> Result<(), ApiError> {
@@ -100,7 +101,7 @@ impl<D: Disk> Engine<D> {
             return Ok(());
         }
         let exceeds = |used: i64, limit: i64| limit > 0 && used > limit;
-        let consumers = self.streams.get(&group).into_iter().flat_map(|stream| &stream.consumers);
+        let consumers = self.streams.get(&stream_id).into_iter().flat_map(|stream| &stream.consumers);
         let beyond: Vec<&str> = consumers
             .filter(|(_, id)| {
                 self.consumers.get(*id).is_some_and(|consumer| {
@@ -133,7 +134,7 @@ impl<D: Disk> Engine<D> {
             false => Err(error::NOT_EMPTY_REQUEST.error()),
         };
         let mut delete = match found {
-            Ok(group) => Delete { group, name: name.to_owned(), changes: None },
+            Ok(stream_id) => Delete { stream_id, name: name.to_owned(), changes: None },
             Err(e) => return Some(Reply::new(DELETED, Err(e))),
         };
         let mut budget = STEP;
@@ -148,11 +149,11 @@ impl<D: Disk> Engine<D> {
     /// Goes on with a deletion; the answer when the stream is gone and nothing listens for it any more.
     pub(super) fn go_on_deleting(
         &mut self,
-        account: u32,
+        account: AccountId,
         delete: &mut Delete,
         budget: &mut usize,
     ) -> Option<Reply> {
-        if delete.changes.is_none() && !self.delete_some_consumers(delete.group) {
+        if delete.changes.is_none() && !self.delete_some_consumers(delete.stream_id) {
             *budget = 0;
             return None;
         }
@@ -167,29 +168,29 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Deletes consumers of a stream that has very many of them; true if few are left, which go with the stream.
-    fn delete_some_consumers(&mut self, group: u32) -> bool {
-        let Some(stream) = self.streams.get(&group) else { return true };
+    fn delete_some_consumers(&mut self, stream_id: StreamId) -> bool {
+        let Some(stream) = self.streams.get(&stream_id) else { return true };
         if stream.consumers.len() <= CONSUMERS {
             return true;
         }
-        let ids: Vec<u32> = stream.consumers.values().take(CONSUMERS).copied().collect();
+        let ids: Vec<ConsumerId> = stream.consumers.values().take(CONSUMERS).copied().collect();
         ids.into_iter().for_each(|id| self.delete_consumer_with_stream(id));
         false
     }
 
-    fn try_delete(&mut self, account: u32, delete: &Delete) -> Result<Changes, ApiError> {
-        let Delete { group, ref name, .. } = *delete;
+    fn try_delete(&mut self, account: AccountId, delete: &Delete) -> Result<Changes, ApiError> {
+        let Delete { stream_id, ref name, .. } = *delete;
         // It may be gone by now.
-        if self.find(account, name)? != group {
+        if self.find(account, name)? != stream_id {
             return Err(error::STREAM_NOT_FOUND.error());
         }
-        let consumers: Vec<u32> = self
+        let consumers: Vec<ConsumerId> = self
             .streams
-            .get(&group)
+            .get(&stream_id)
             .map_or(Vec::new(), |stream| stream.consumers.values().copied().collect());
         consumers.into_iter().for_each(|id| self.advise_action(id, "DELETED", "delete"));
-        let changes = Changes::ends(self.interests(group));
-        self.delete(group);
+        let changes = Changes::ends(self.interests(stream_id));
+        self.delete(stream_id);
         let fields = fields(json!({"stream": name, "action": "delete"}));
         let subject = format!("$JS.EVENT.ADVISORY.STREAM.DELETED.{name}");
         self.advise(account, &subject, "advisory.v1.stream_action", fields);

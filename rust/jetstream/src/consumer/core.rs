@@ -11,6 +11,7 @@ use super::config::{AckPolicy, ConsumerConfig, PriorityPolicy, ReplayPolicy};
 use super::counting::Counting;
 use super::state::{Change, ConsumerState, Position};
 use super::waiting::WaitingQueue;
+use crate::ids::StreamId;
 
 /// How many bytes may be under way to a receiver with flow control.
 pub const FLOW_CONTROL_MAX: u64 = 32 << 20;
@@ -50,7 +51,7 @@ pub struct FlowControl {
 #[derive(Debug)]
 pub struct Consumer {
     /// The number of its stream.
-    pub stream: u32,
+    pub stream: StreamId,
     /// Its name.
     pub name: Box<str>,
     /// When it was created.
@@ -124,7 +125,7 @@ pub struct Consumer {
 impl Consumer {
     /// A consumer in this state.
     pub fn new(
-        stream: u32,
+        stream: StreamId,
         name: &str,
         created: i64,
         config: ConsumerConfig,

@@ -11,6 +11,7 @@ use crate::consumer::{
     AckPolicy, AckSubject, Change, Consumer, Position, PriorityPolicy, PullRequest, Verb, Waiting, nak_delay,
 };
 use crate::error::shown;
+use crate::ids::ConsumerId;
 use crate::json::DecodeError;
 use crate::time::show_duration;
 
@@ -19,7 +20,7 @@ const SHOWN_MAX: usize = 256;
 
 impl<D: Disk> Engine<D> {
     /// An acknowledgement; `rest` is its subject behind the consumer's name.
-    pub fn ack(&mut self, id: u32, rest: &[u8], reply: &[u8], payload: &[u8]) {
+    pub fn ack(&mut self, id: ConsumerId, rest: &[u8], reply: &[u8], payload: &[u8]) {
         let mut at = AckSubject::parse(rest);
         let verb = Verb::parse(payload);
         if self.refuses.is_some() && !reply.is_empty() && at.is_some() && !self.has_room_for_ack(id) {
@@ -63,13 +64,13 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Whether an acknowledgement that is to be answered can be logged.
-    fn has_room_for_ack(&mut self, id: u32) -> bool {
+    fn has_room_for_ack(&mut self, id: ConsumerId) -> bool {
         let is_logged = self.consumers.get(&id).is_some_and(|c| c.is_logged);
         !is_logged || self.check_change(true, 0).is_ok()
     }
 
     /// Answers an acknowledgement that was not carried out as if nobody had taken it, which all clients report as an error.
-    fn refuse_ack(&mut self, id: u32, reply: &[u8]) {
+    fn refuse_ack(&mut self, id: ConsumerId, reply: &[u8]) {
         let Some(c) = self.consumers.get(&id) else { return };
         let Some(stream) = self.streams.get(&c.stream) else { return };
         send_status(
@@ -83,7 +84,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Tells whether it is to be answered.
-    fn acked(&mut self, id: u32, at: AckSubject, samples: bool) -> bool {
+    fn acked(&mut self, id: ConsumerId, at: AckSubject, samples: bool) -> bool {
         let now = self.now;
         let Some(c) = self.consumers.get_mut(&id) else { return false };
         if at.stream >= c.cursor {
@@ -105,14 +106,14 @@ impl<D: Disk> Engine<D> {
         if !c.change(&Change::Acked(at.stream)) {
             return true;
         }
-        let group = c.stream;
+        let stream_id = c.stream;
         if samples
             && sampled > 0
             && let Some(since) = since
         {
             self.sample(id, at, now.saturating_sub(since), sampled);
         }
-        self.release(group, id, &[at.stream]);
+        self.release(stream_id, Some(id), &[at.stream]);
         if was_full {
             self.wake(id);
         }
@@ -120,7 +121,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// All up to here is done. Tells whether it is to be answered.
-    pub(super) fn ack_to(&mut self, id: u32, to: Position) -> bool {
+    pub(super) fn ack_to(&mut self, id: ConsumerId, to: Position) -> bool {
         let now = self.now;
         let Some(c) = self.consumers.get_mut(&id).filter(|c| to.stream < c.cursor) else { return false };
         (c.last_ack, c.last_use) = (now, now);
@@ -130,10 +131,10 @@ impl<D: Disk> Engine<D> {
             return true;
         }
         c.tidy_queue();
-        let group = c.stream;
-        self.release(group, id, &done);
+        let stream_id = c.stream;
+        self.release(stream_id, Some(id), &done);
         if !done.contains(&to.stream) {
-            self.release(group, id, &[to.stream]);
+            self.release(stream_id, Some(id), &[to.stream]);
         }
         if was_full {
             self.wake(id);
@@ -142,7 +143,7 @@ impl<D: Disk> Engine<D> {
         true
     }
 
-    fn nak(&mut self, id: u32, at: AckSubject, arg: &[u8]) {
+    fn nak(&mut self, id: ConsumerId, at: AckSubject, arg: &[u8]) {
         let Some(c) = self.consumers.get(&id) else { return };
         // One delivery ahead is accepted, as by nats-server 2.15: a reply from before a reset may be that.
         let is_known = at.consumer > c.state().floor.consumer && at.consumer <= c.next_delivery();
@@ -156,7 +157,13 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Goes on with it when its delay was read, see [`nak_delay`].
-    pub(crate) fn nak_read(&mut self, id: u32, at: AckSubject, delay: Option<Option<i64>>, arg: &[u8]) {
+    pub(crate) fn nak_read(
+        &mut self,
+        id: ConsumerId,
+        at: AckSubject,
+        delay: Option<Option<i64>>,
+        arg: &[u8],
+    ) {
         let now = self.now;
         let Some(c) = self.consumers.get_mut(&id) else { return };
         if !c.state().pending.contains_key(&at.stream) {
@@ -182,7 +189,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    fn progress(&mut self, id: u32, sequence: u64) {
+    fn progress(&mut self, id: ConsumerId, sequence: u64) {
         let now = self.now;
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let Some(pending) = c.state().pending.get(&sequence) else { return };
@@ -193,13 +200,13 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    fn term(&mut self, id: u32, at: AckSubject, reason: &str) -> bool {
+    fn term(&mut self, id: ConsumerId, at: AckSubject, reason: &str) -> bool {
         let answers = self.acked(id, at, false);
         self.advise_terminated(id, at.stream, at.consumer, at.deliveries, reason);
         answers
     }
 
-    fn sample(&mut self, id: u32, at: AckSubject, took: i64, sampled: i64) {
+    fn sample(&mut self, id: ConsumerId, at: AckSubject, took: i64, sampled: i64) {
         // Clocks that count nanoseconds are random enough for a sample.
         if sampled < 100 && (self.now / 7) % 100 > sampled {
             return;
@@ -211,7 +218,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// A request for messages.
-    pub fn pull(&mut self, id: u32, reply: &[u8], block: &[u8], payload: &[u8]) {
+    pub fn pull(&mut self, id: ConsumerId, reply: &[u8], block: &[u8], payload: &[u8]) {
         if reply.is_empty() || self.is_elsewhere(id, To::Pull(id), reply, block, payload) {
             return;
         }
@@ -221,7 +228,7 @@ impl<D: Disk> Engine<D> {
     /// Goes on with it when it was read.
     pub(crate) fn pull_read(
         &mut self,
-        id: u32,
+        id: ConsumerId,
         reply: &[u8],
         is_level_met: bool,
         asked: Result<PullRequest, DecodeError>,
@@ -241,7 +248,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Whether what was sent to a consumer is so much that it is read beside the engine.
-    fn is_elsewhere(&mut self, id: u32, to: To, reply: &[u8], headers: &[u8], payload: &[u8]) -> bool {
+    fn is_elsewhere(&mut self, id: ConsumerId, to: To, reply: &[u8], headers: &[u8], payload: &[u8]) -> bool {
         let stream = self.consumers.get(&id).and_then(|c| self.streams.get(&c.stream));
         let Some(account) = stream.map(|stream| stream.account) else { return false };
         let client = || serde_json::Value::Null;
@@ -251,7 +258,7 @@ impl<D: Disk> Engine<D> {
 
     fn try_pull(
         &mut self,
-        id: u32,
+        id: ConsumerId,
         reply: &[u8],
         is_level_met: bool,
         asked: Result<PullRequest, DecodeError>,
@@ -313,7 +320,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Whether a request that does not wait has to be turned away at once.
-    fn check_one_shot(&mut self, id: u32, request: &PullRequest) -> Result<(), (String, bool)> {
+    fn check_one_shot(&mut self, id: ConsumerId, request: &PullRequest) -> Result<(), (String, bool)> {
         self.remove_released();
         // Where that takes long, it is known when the request has its turn.
         let mut left = self.counts_left;
@@ -340,7 +347,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// How many messages wait for a consumer.
-    pub(crate) fn waiting_for(&mut self, id: u32) -> u64 {
+    pub(crate) fn waiting_for(&mut self, id: ConsumerId) -> u64 {
         while !self.count_for(id, &mut { usize::MAX }) {}
         let Some(c) = self.consumers.get_mut(&id) else { return 0 };
         let count = c.waiting_messages.unwrap_or(0);
@@ -352,19 +359,19 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Counts some of the messages that wait for a consumer; true when it is known how many they are.
-    pub(crate) fn count_for(&mut self, id: u32, budget: &mut usize) -> bool {
+    pub(crate) fn count_for(&mut self, id: ConsumerId, budget: &mut usize) -> bool {
         let Some(mut c) = self.consumers.remove(&id) else { return true };
         let is_done = self.count_some(id, &mut c, budget);
-        let group = c.stream;
+        let stream_id = c.stream;
         self.consumers.insert(id, c);
         if !is_done {
-            self.watch_removals_for(group, id);
+            self.watch_removals_for(stream_id, id);
         }
         is_done
     }
 
     /// The same, of one that was taken out of its place. If that goes on later, it is told of changes until then.
-    pub(super) fn count_some(&mut self, id: u32, c: &mut Consumer, budget: &mut usize) -> bool {
+    pub(super) fn count_some(&mut self, id: ConsumerId, c: &mut Consumer, budget: &mut usize) -> bool {
         let Some(stream) = self.streams.get(&c.stream) else { return true };
         let is_done = c.count_some(stream.core.messages(), budget);
         if !is_done {
@@ -374,7 +381,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Begins anew at a sequence.
-    pub(crate) fn reset_to(&mut self, id: u32, start: u64) {
+    pub(crate) fn reset_to(&mut self, id: ConsumerId, start: u64) {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         c.change(&Change::Reset(start));
         (c.last_delivery, c.last_ack) = (0, 0);
@@ -382,13 +389,13 @@ impl<D: Disk> Engine<D> {
         c.cursor = start;
         c.firsts.clear();
         c.forget_count();
-        let group = c.stream;
+        let stream_id = c.stream;
         self.note_unlogged(id);
-        self.watch_removals_for(group, id);
-        if let Some(stream) = self.streams.get(&group) {
+        self.watch_removals_for(stream_id, id);
+        if let Some(stream) = self.streams.get(&stream_id) {
             let below = stream.core.messages().last_sequence();
             if stream.core.config().retention == crate::stream::Retention::Interest && start <= below + 1 {
-                self.release_unneeded(group);
+                self.release_unneeded(stream_id);
             }
         }
         self.wake(id);

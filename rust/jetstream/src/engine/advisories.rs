@@ -6,11 +6,12 @@ use stonechat_store::disk::Disk;
 use super::Engine;
 use crate::api::{Answer, fields};
 use crate::consumer::AckSubject;
+use crate::ids::ConsumerId;
 use crate::time::rfc3339;
 
 impl<D: Disk> Engine<D> {
     /// Gives up the pinned client.
-    pub(crate) fn unpin(&mut self, id: u32, reason: &str) {
+    pub(crate) fn unpin(&mut self, id: ConsumerId, reason: &str) {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let group = c.pin.as_ref().map_or(String::new(), |pin| pin.group.clone());
         let group = if group.is_empty() {
@@ -32,14 +33,14 @@ impl<D: Disk> Engine<D> {
         self.wake(id);
     }
 
-    fn account_label(&self, id: u32) -> String {
+    fn account_label(&self, id: ConsumerId) -> String {
         let stream = self.consumers.get(&id).and_then(|c| self.streams.get(&c.stream));
-        let account = stream.and_then(|stream| self.accounts.get(stream.account as usize));
+        let account = stream.and_then(|stream| self.accounts.get(stream.account.index()));
         account.map_or(String::new(), |account| account.name.to_string())
     }
 
     /// Publishes an advisory about a consumer.
-    pub(super) fn advise_consumer(&mut self, id: u32, subject: &str, kind: &str, more: Answer) {
+    pub(super) fn advise_consumer(&mut self, id: ConsumerId, subject: &str, kind: &str, more: Answer) {
         let Some(c) = self.consumers.get(&id) else { return };
         let Some(stream) = self.streams.get(&c.stream) else { return };
         let (account, name) = (stream.account, &stream.core.config().name);
@@ -49,24 +50,24 @@ impl<D: Disk> Engine<D> {
         self.advise(account, &subject, kind, body);
     }
 
-    pub(crate) fn advise_action(&mut self, id: u32, subject: &str, action: &str) {
+    pub(crate) fn advise_action(&mut self, id: ConsumerId, subject: &str, action: &str) {
         let subject = format!("ADVISORY.CONSUMER.{subject}");
         self.advise_consumer(id, &subject, "advisory.v1.consumer_action", fields(json!({"action": action})));
     }
 
-    pub(super) fn advise_exhausted(&mut self, id: u32, sequence: u64, count: u64) {
+    pub(super) fn advise_exhausted(&mut self, id: ConsumerId, sequence: u64, count: u64) {
         let body = fields(json!({"stream_seq": sequence, "deliveries": count}));
         self.advise_consumer(id, "ADVISORY.CONSUMER.MAX_DELIVERIES", "advisory.v1.max_deliver", body);
     }
 
-    pub(super) fn advise_nak(&mut self, id: u32, at: AckSubject) {
+    pub(super) fn advise_nak(&mut self, id: ConsumerId, at: AckSubject) {
         let body = json!({"consumer_seq": at.consumer, "stream_seq": at.stream, "deliveries": at.deliveries});
         self.advise_consumer(id, "ADVISORY.CONSUMER.MSG_NAKED", "advisory.v1.nak", fields(body));
     }
 
     pub(super) fn advise_terminated(
         &mut self,
-        id: u32,
+        id: ConsumerId,
         sequence: u64,
         consumer: u64,
         count: u64,
@@ -79,7 +80,7 @@ impl<D: Disk> Engine<D> {
         self.advise_consumer(id, "ADVISORY.CONSUMER.MSG_TERMINATED", "advisory.v1.terminated", body);
     }
 
-    pub(super) fn advise_pinned(&mut self, id: u32) {
+    pub(super) fn advise_pinned(&mut self, id: ConsumerId) {
         let Some(pin) = self.consumers.get(&id).and_then(|c| c.pin.clone()) else { return };
         let account = self.account_label(id);
         let body = json!({"account": account, "group": pin.group, "pinned_id": pin.id});
@@ -91,7 +92,7 @@ impl<D: Disk> Engine<D> {
         );
     }
 
-    pub(crate) fn advise_pause(&mut self, id: u32) {
+    pub(crate) fn advise_pause(&mut self, id: ConsumerId) {
         let Some(c) = self.consumers.get(&id) else { return };
         let until = c.config().pause_until.unwrap_or(0);
         let body = json!({"paused": until > self.now, "pause_until": rfc3339(until)});
@@ -99,7 +100,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// What is said of a consumer. `stamped`: with what the server says of itself.
-    pub(crate) fn describe_consumer(&mut self, id: u32, stamped: bool) -> Answer {
+    pub(crate) fn describe_consumer(&mut self, id: ConsumerId, stamped: bool) -> Answer {
         self.end_requests(id, false, true);
         let waiting = self.waiting_for(id);
         let Some(c) = self.consumers.get(&id) else { return Answer::new() };

@@ -11,6 +11,7 @@ use stonechat_store::messages::Messages;
 use super::{Engine, Stored};
 use crate::api::fields;
 use crate::error::{self, ApiError};
+use crate::ids::StreamId;
 use crate::stream::{Discard, Publish, Verdict, headers};
 
 /// Messages of a batch at most.
@@ -57,8 +58,13 @@ impl Staged {
 
 impl<D: Disk> Engine<D> {
     /// A message of a batch.
-    pub(super) fn batch(&mut self, group: u32, id: &[u8], message: &Publish<'_>) -> Result<Stored, ApiError> {
-        let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
+    pub(super) fn batch(
+        &mut self,
+        stream_id: StreamId,
+        id: &[u8],
+        message: &Publish<'_>,
+    ) -> Result<Stored, ApiError> {
+        let Some(stream) = self.streams.get(&stream_id) else { return Err(error::STREAM_NOT_FOUND.error()) };
         let config = stream.core.config();
         if config.sealed {
             return Err(error::STREAM_SEALED.error());
@@ -78,13 +84,13 @@ impl<D: Disk> Engine<D> {
         let is_end = commit == Some(b"eob");
         let size = sequence.saturating_sub(u64::from(is_end));
         let too_large = || error::ATOMIC_PUBLISH_TOO_LARGE_BATCH.with("size", MESSAGES_MAX);
-        let key = (group, id.to_vec());
+        let key = (stream_id, id.to_vec());
         if !self.batches.contains_key(&key) {
             if sequence != 1 {
                 let incomplete = error::ATOMIC_PUBLISH_INCOMPLETE_BATCH.error();
                 return Err(if size > MESSAGES_MAX { too_large() } else { incomplete });
             }
-            let of_stream = self.batches.keys().filter(|(stream, _)| *stream == group).count();
+            let of_stream = self.batches.keys().filter(|(stream, _)| *stream == stream_id).count();
             if of_stream >= OF_STREAM_MAX || self.batches.len() >= OF_SERVER_MAX {
                 return Err(error::ATOMIC_PUBLISH_TOO_MANY_INFLIGHT.error());
             }
@@ -94,23 +100,23 @@ impl<D: Disk> Engine<D> {
             return Err(error::ATOMIC_PUBLISH_INVALID_BATCH_COMMIT.error());
         }
         if !crate::api::is_level_met(block) {
-            self.abandon(group, id, "unsupported");
+            self.abandon(stream_id, id, "unsupported");
             return Err(error::REQUIRED_API_LEVEL.error());
         }
         if batch.messages.len() as u64 + 1 != sequence || (sequence == 1 && is_end) {
-            self.abandon(group, id, "incomplete");
+            self.abandon(stream_id, id, "incomplete");
             return Err(error::ATOMIC_PUBLISH_INCOMPLETE_BATCH.error());
         }
         if size > MESSAGES_MAX {
-            self.abandon(group, id, "large");
+            self.abandon(stream_id, id, "large");
             return Err(too_large());
         }
         let before = batch.bytes;
         batch.bytes += message.subject.len() + len;
         if (sequence == 1 || before / MEASURED_EVERY != batch.bytes / MEASURED_EVERY)
-            && let Err(e) = self.check_staged(group, batch.bytes)
+            && let Err(e) = self.check_staged(stream_id, batch.bytes)
         {
-            self.abandon(group, id, "large");
+            self.abandon(stream_id, id, "large");
             return Err(e);
         }
         if !is_end {
@@ -128,12 +134,12 @@ impl<D: Disk> Engine<D> {
         if is_end && let Some(last) = batch.messages.last_mut() {
             headers::push(&mut last.headers, "Nats-Batch-Commit", b"1");
         }
-        self.commit_batch(group, id, &batch)
+        self.commit_batch(stream_id, id, &batch)
     }
 
     /// Whether the stream's account may have so many bytes more in memory, beside its other batches that are not committed.
-    fn check_staged(&self, group: u32, bytes: usize) -> Result<(), ApiError> {
-        let account = self.account_of(group);
+    fn check_staged(&self, stream_id: StreamId, bytes: usize) -> Result<(), ApiError> {
+        let account = self.account_of(stream_id);
         let (mut of_account, mut total) = (bytes, bytes);
         for ((stream, _), batch) in &self.batches {
             total += batch.bytes;
@@ -142,15 +148,15 @@ impl<D: Disk> Engine<D> {
         if total > STAGED_MAX {
             return Err(error::ATOMIC_PUBLISH_TOO_MANY_INFLIGHT.error());
         }
-        self.check_resources(group, of_account)
+        self.check_resources(stream_id, of_account)
     }
 
-    fn commit_batch(&mut self, group: u32, id: &[u8], batch: &Batch) -> Result<Stored, ApiError> {
-        let bytes = self.check_batch(group, batch)?;
-        self.check_room(group, batch.messages.len(), bytes)?;
+    fn commit_batch(&mut self, stream_id: StreamId, id: &[u8], batch: &Batch) -> Result<Stored, ApiError> {
+        let bytes = self.check_batch(stream_id, batch)?;
+        self.check_room(stream_id, batch.messages.len(), bytes)?;
         let mut last = 0;
         for staged in &batch.messages {
-            match self.ingest(group, &staged.publish())? {
+            match self.ingest(stream_id, &staged.publish())? {
                 Stored::At { sequence, .. } => last = sequence,
                 Stored::Staged | Stored::Search(_) => {}
             }
@@ -161,8 +167,8 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Whether all of a batch can be stored. Returns its bytes.
-    fn check_batch(&self, group: u32, batch: &Batch) -> Result<usize, ApiError> {
-        let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
+    fn check_batch(&self, stream_id: StreamId, batch: &Batch) -> Result<usize, ApiError> {
+        let Some(stream) = self.streams.get(&stream_id) else { return Err(error::STREAM_NOT_FOUND.error()) };
         if let Some(refusal) = self.refuses.as_ref().filter(|_| stream.is_logged()) {
             return Err(refusal.clone());
         }
@@ -190,7 +196,7 @@ impl<D: Disk> Engine<D> {
             }
             bytes += staged.subject.len() + staged.headers.len() + staged.payload.len();
         }
-        self.check_resources(group, bytes)?;
+        self.check_resources(stream_id, bytes)?;
         let (config, messages) = (stream.core.config(), stream.core.messages());
         let full = |text: &str| Err(error::STREAM_STORE_FAILED.with("err", text));
         if config.discard == Discard::New {
@@ -205,8 +211,8 @@ impl<D: Disk> Engine<D> {
         Ok(bytes)
     }
 
-    fn abandon(&mut self, group: u32, id: &[u8], reason: &str) {
-        let Some(stream) = self.streams.get(&group) else { return };
+    fn abandon(&mut self, stream_id: StreamId, id: &[u8], reason: &str) {
+        let Some(stream) = self.streams.get(&stream_id) else { return };
         let (account, name) = (stream.account, stream.core.config().name.clone());
         let id = String::from_utf8_lossy(id);
         let body = json!({"stream": name, "batch": id, "reason": reason});
@@ -222,7 +228,7 @@ impl<D: Disk> Engine<D> {
     /// Gives up batches that nothing was added to.
     pub(super) fn end_batches(&mut self) {
         let now = self.now;
-        let over: Vec<(u32, Vec<u8>)> =
+        let over: Vec<(StreamId, Vec<u8>)> =
             self.batches.iter().filter(|(_, batch)| batch.until <= now).map(|(key, _)| key.clone()).collect();
         for key in over {
             self.batches.remove(&key);

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use stonechat_store::disk::{Disk, DiskFile};
 use stonechat_store::file::{Files, IndexJob, Indexed, SealJob, Sealed};
 use stonechat_store::spill::{SpillJob, Spilled};
-use stonechat_store::wal::{SyncJob, Synced};
+use stonechat_store::wal::{GroupId, SyncJob, Synced};
 
 use super::{Durability, Engine, Storage};
 use crate::api::{Aside, AsideDone};
+use crate::ids::{ConsumerId, StreamId};
 
 /// Nanoseconds after the last change until a checkpoint is made.
 const IDLE: i64 = 2_000_000_000;
@@ -44,21 +45,21 @@ pub enum Job<D: Disk> {
     /// Writes a footer, or a whole segment anew.
     Seal {
         /// The stream's number.
-        group: u32,
+        stream_id: StreamId,
         /// What is to be done.
         job: SealJob<D>,
     },
     /// Writes ids or times to come to disk.
     Spill {
         /// The stream's number.
-        group: u32,
+        stream_id: StreamId,
         /// What is to be done.
         job: SpillJob,
     },
     /// Writes what is known of subjects to disk.
     Index {
         /// The stream's number.
-        group: u32,
+        stream_id: StreamId,
         /// What is to be done.
         job: IndexJob<D>,
     },
@@ -79,11 +80,11 @@ pub enum Done {
     /// See [`Job::Remove`].
     Remove,
     /// See [`Job::Seal`].
-    Seal(u32, Sealed),
+    Seal(StreamId, Sealed),
     /// See [`Job::Spill`].
-    Spill(u32, Spilled),
+    Spill(StreamId, Spilled),
     /// See [`Job::Index`].
-    Index(u32, Indexed),
+    Index(StreamId, Indexed),
     /// See [`Job::Aside`].
     Aside(AsideDone),
 }
@@ -94,9 +95,9 @@ impl<D: Disk> Job<D> {
         match self {
             Self::Sync(job) => Done::Sync(job.run()),
             Self::Catalogue(job) => Done::Catalogue(job.run()),
-            Self::Seal { group, job } => Done::Seal(group, job.run()),
-            Self::Spill { group, job } => Done::Spill(group, job.run()),
-            Self::Index { group, job } => Done::Index(group, job.run()),
+            Self::Seal { stream_id, job } => Done::Seal(stream_id, job.run()),
+            Self::Spill { stream_id, job } => Done::Spill(stream_id, job.run()),
+            Self::Index { stream_id, job } => Done::Index(stream_id, job.run()),
             Self::Aside(aside) => Done::Aside(aside.run()),
             Self::Files { files, disk } => {
                 let synced = files.iter().try_for_each(|file| file.sync());
@@ -162,11 +163,11 @@ pub(super) struct Checkpoint {
     last_sync: i64,
     seal_running: bool,
     /// Streams with full segments.
-    pub(super) to_seal: std::collections::VecDeque<u32>,
+    pub(super) to_seal: std::collections::VecDeque<StreamId>,
     /// Streams with an index that wants something.
-    pub(super) to_index: std::collections::VecDeque<u32>,
+    pub(super) to_index: std::collections::VecDeque<StreamId>,
     /// Streams that are part of the current checkpoint.
-    groups: Vec<u32>,
+    groups: Vec<GroupId>,
     wants_now: bool,
     /// Some streams could not write what they have in memory: the current one leaves them, and the log, as they are.
     is_partial: bool,
@@ -177,8 +178,8 @@ pub(super) struct Checkpoint {
 }
 
 /// The catalogue's entry for a stream.
-pub(super) fn key(group: u32) -> u64 {
-    u64::from(group)
+pub(super) fn key(group: impl Into<GroupId>) -> u64 {
+    u64::from(group.into().0)
 }
 
 impl<D: Disk> Engine<D> {
@@ -217,15 +218,15 @@ impl<D: Disk> Engine<D> {
 
     /// What a stream wants to do to its indices. One freezes while another, or itself, joins.
     fn index_job(&mut self) -> Option<Job<D>> {
-        while let Some(&group) = self.checkpoint.to_index.front() {
-            if let Some(stream) = self.streams.get_mut(&group) {
+        while let Some(&stream_id) = self.checkpoint.to_index.front() {
+            if let Some(stream) = self.streams.get_mut(&stream_id) {
                 if let Storage::File(file) = stream.core.messages_mut()
                     && let Some(job) = file.index_job()
                 {
-                    return Some(Job::Index { group, job });
+                    return Some(Job::Index { stream_id, job });
                 }
                 if let Some(job) = stream.core.spill_job(self.now) {
-                    return Some(Job::Spill { group, job });
+                    return Some(Job::Spill { stream_id, job });
                 }
             }
             self.checkpoint.to_index.pop_front();
@@ -249,8 +250,8 @@ impl<D: Disk> Engine<D> {
 
     fn files_job(&mut self) -> Job<D> {
         let (mut files, mut names) = (Vec::new(), false);
-        for group in &self.checkpoint.groups {
-            let Some(stream) = self.streams.get_mut(group) else { continue };
+        for stream_id in &self.checkpoint.groups {
+            let Some(stream) = self.streams.get_mut(&StreamId::of(*stream_id)) else { continue };
             if let Storage::File(file) = stream.core.messages_mut() {
                 let (dirty, changed) = file.take_dirty();
                 files.extend(dirty);
@@ -269,15 +270,15 @@ impl<D: Disk> Engine<D> {
         if self.checkpoint.seal_running || self.checkpoint.keeps_segments {
             return None;
         }
-        while let Some(group) = self.checkpoint.to_seal.pop_front() {
-            let Some(stream) = self.streams.get_mut(&group) else { continue };
+        while let Some(stream_id) = self.checkpoint.to_seal.pop_front() {
+            let Some(stream) = self.streams.get_mut(&stream_id) else { continue };
             let Storage::File(file) = stream.core.messages_mut() else { continue };
             if stream.is_sealing {
                 continue;
             }
             if let Some(Ok(job)) = file.seal_job() {
                 self.checkpoint.seal_running = true;
-                return Some(Job::Seal { group, job });
+                return Some(Job::Seal { stream_id, job });
             }
         }
         None
@@ -302,39 +303,39 @@ impl<D: Disk> Engine<D> {
                 self.checkpoint.phase = Phase::Idle;
                 self.room_freed();
             }
-            Done::Seal(group, sealed) => {
+            Done::Seal(stream_id, sealed) => {
                 self.checkpoint.seal_running = false;
-                if !self.streams.contains_key(&group) {
+                if !self.streams.contains_key(&stream_id) {
                     self.checkpoint.obsolete.extend(sealed.into_file());
                     return;
                 }
-                self.note_dirty(group);
-                let Some(stream) = self.streams.get_mut(&group) else { return };
+                self.note_dirty(stream_id);
+                let Some(stream) = self.streams.get_mut(&stream_id) else { return };
                 if let Storage::File(file) = stream.core.messages_mut() {
                     // Without its footer a segment is as good, only slower to open.
                     stream.is_sealing = file.sealed(sealed).is_err();
                 }
-                self.note_news(group);
+                self.note_news(stream_id);
             }
-            Done::Spill(group, spilled) => match self.streams.get_mut(&group) {
+            Done::Spill(stream_id, spilled) => match self.streams.get_mut(&stream_id) {
                 Some(stream) => {
                     stream.core.spilled(spilled);
-                    self.note_news(group);
+                    self.note_news(stream_id);
                 }
                 None => spilled.discard(),
             },
-            Done::Index(group, indexed) => {
-                if !self.streams.contains_key(&group) {
+            Done::Index(stream_id, indexed) => {
+                if !self.streams.contains_key(&stream_id) {
                     self.checkpoint.obsolete.push(indexed.into_file());
                     return;
                 }
                 // Files that were swallowed go with the next checkpoint.
-                self.note_dirty(group);
-                let Some(stream) = self.streams.get_mut(&group) else { return };
+                self.note_dirty(stream_id);
+                let Some(stream) = self.streams.get_mut(&stream_id) else { return };
                 if let Storage::File(file) = stream.core.messages_mut() {
                     file.indexed(indexed);
                 }
-                self.note_news(group);
+                self.note_news(stream_id);
             }
         }
     }
@@ -415,30 +416,31 @@ impl<D: Disk> Engine<D> {
         let mut unwritten = Vec::new();
         let accounts: Vec<_> = self.accounts.iter().map(|account| Arc::clone(&account.name)).collect();
         let groups = std::mem::take(&mut self.dirty);
-        for group in &groups {
-            if let Some(consumer) = self.consumers.get_mut(group) {
+        for stream_id in &groups {
+            if let Some(consumer) = self.consumers.get_mut(&ConsumerId::of(*stream_id)) {
                 consumer.is_dirty = false;
-                changes.push((key(*group), Some(super::entries::encode_consumer(consumer, position))));
+                changes.push((key(*stream_id), Some(super::entries::encode_consumer(consumer, position))));
                 continue;
             }
-            if self.quarantine.is_nameless(*group) {
-                changes.push((key(*group), Some(super::entries::encode_nameless())));
+            if self.quarantine.is_nameless(ConsumerId::of(*stream_id)) {
+                changes.push((key(*stream_id), Some(super::entries::encode_nameless())));
                 continue;
             }
-            let is_written = self.write_tail(*group);
-            let Some(stream) = self.streams.get_mut(group) else { continue };
+            let id = StreamId::of(*stream_id);
+            let is_written = self.write_tail(id);
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
             stream.is_dirty = false;
             stream.is_sealing = false;
             if !is_written {
-                unwritten.push(*group);
+                unwritten.push(*stream_id);
                 continue;
             }
             if let Storage::File(file) = stream.core.messages_mut() {
                 file.rest();
                 obsolete.extend(file.take_obsolete());
             }
-            let account = accounts.get(stream.account as usize).map_or("", |name| name);
-            changes.push((key(*group), Some(super::entries::encode_stream(account, stream, position))));
+            let account = accounts.get(stream.account.index()).map_or("", |name| name);
+            changes.push((key(*stream_id), Some(super::entries::encode_stream(account, stream, position))));
         }
         self.room.is_behind = !unwritten.is_empty();
         self.checkpoint.is_partial = self.room.is_behind;
@@ -459,8 +461,11 @@ impl<D: Disk> Engine<D> {
     }
 
     /// What a checkpoint that failed had taken down is to be taken down again.
-    fn dirty_again(&mut self, groups: Vec<u32>) {
-        groups.into_iter().for_each(|group| self.note_dirty(group));
+    fn dirty_again(&mut self, groups: Vec<GroupId>) {
+        for group in groups {
+            self.note_dirty(StreamId::of(group));
+            self.note_consumer_dirty(ConsumerId::of(group));
+        }
     }
 
     fn files_synced(&mut self, result: std::io::Result<()>) {
@@ -528,12 +533,12 @@ impl<D: Disk> Engine<D> {
         self.checkpoint.position = position;
         self.checkpoint.keeps_segments = false;
         self.checkpoint.phase = Phase::Remove { obsolete, running: false };
-        for group in std::mem::take(&mut self.checkpoint.groups) {
-            let Some(stream) = self.streams.get_mut(&group) else { continue };
+        for stream_id in std::mem::take(&mut self.checkpoint.groups).into_iter().map(StreamId::of) {
+            let Some(stream) = self.streams.get_mut(&stream_id) else { continue };
             if let Storage::File(file) = stream.core.messages_mut()
                 && file.run_erasures()
             {
-                self.note_dirty(group);
+                self.note_dirty(stream_id);
             }
         }
         // What could not be written is in the log alone.

@@ -2,7 +2,6 @@
 
 use stonechat_store::disk::Disk;
 use stonechat_store::messages::Messages;
-use stonechat_store::wal::GroupId;
 
 use super::journal::{self, Body};
 use super::{Durability, Engine};
@@ -61,13 +60,13 @@ impl<D: Disk> Engine<D> {
             return;
         }
         let mut ends = Vec::with_capacity(self.gathered.len());
-        for group in self.gathered.drain(..) {
-            if let Some(stream) = self.streams.get_mut(&group) {
+        for stream_id in self.gathered.drain(..) {
+            if let Some(stream) = self.streams.get_mut(&stream_id) {
                 stream.is_gathered = false;
-                ends.push((group, stream.core.messages().last_sequence()));
+                ends.push((stream_id, stream.core.messages().last_sequence()));
             }
         }
         let body = Body::ends(&ends);
-        self.log.append(GroupId(journal::STORE), body.kind, &body.parts());
+        self.log.append(journal::STORE, body.kind, &body.parts());
     }
 }

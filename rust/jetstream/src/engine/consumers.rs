@@ -4,33 +4,38 @@ use std::ops::ControlFlow;
 
 use stonechat_store::disk::Disk;
 use stonechat_store::messages::Messages;
-use stonechat_store::wal::GroupId;
 
 use super::journal::{self, Body};
 use super::{Engine, Interest, InterestChange};
 use crate::consumer::{
     AckPolicy, Change, Consumer, ConsumerConfig, ConsumerState, INACTIVE_DEFAULT, Start, StartSearch,
 };
+use crate::ids::{AccountId, ConsumerId, StreamId};
 use crate::stream::Retention;
 
 /// A pull consumer that was not used for so long is told of changes no more.
 const COLD_AFTER: i64 = 10_000_000_000;
 
 /// Between 0.1 and 1 s, different for each consumer: so that not all of them go at once.
-fn jitter(id: u32) -> i64 {
-    100_000_000 + i64::from(id.wrapping_mul(2_654_435_761) % 900) * 1_000_000
+fn jitter(id: ConsumerId) -> i64 {
+    100_000_000 + i64::from(id.0.wrapping_mul(2_654_435_761) % 900) * 1_000_000
 }
 
 impl<D: Disk> Engine<D> {
     /// The number of a consumer.
-    pub(crate) fn find_consumer(&self, group: u32, name: &str) -> Option<u32> {
-        self.streams.get(&group)?.consumers.get(name).copied()
+    pub(crate) fn find_consumer(&self, stream_id: StreamId, name: &str) -> Option<ConsumerId> {
+        self.streams.get(&stream_id)?.consumers.get(name).copied()
     }
 
     /// Creates a consumer whose configuration was checked; answers its number.
-    pub(crate) fn create_consumer(&mut self, group: u32, name: &str, config: ConsumerConfig) -> u32 {
+    pub(crate) fn create_consumer(
+        &mut self,
+        stream_id: StreamId,
+        name: &str,
+        config: ConsumerConfig,
+    ) -> ConsumerId {
         let mut start = Start::default();
-        if let Some(stream) = self.streams.get(&group) {
+        if let Some(stream) = self.streams.get(&stream_id) {
             let messages = stream.core.messages();
             let per_subject = stream.core.config().max_msgs_per_subject;
             if let Some(mut search) = StartSearch::new(&config, per_subject, &messages.state()) {
@@ -38,38 +43,38 @@ impl<D: Disk> Engine<D> {
                 start = search.found();
             }
         }
-        self.create_consumer_at(group, name, config, start)
+        self.create_consumer_at(stream_id, name, config, start)
     }
 
     /// The same, of one of which it is known where it begins.
     pub(crate) fn create_consumer_at(
         &mut self,
-        group: u32,
+        stream_id: StreamId,
         name: &str,
         mut config: ConsumerConfig,
         found: Start,
-    ) -> u32 {
-        let id = self.next_group;
-        self.next_group += 1;
+    ) -> ConsumerId {
+        let id = ConsumerId(self.next_number);
+        self.next_number += 1;
         let now = self.now;
         if config.durable.is_empty() && config.inactive_threshold <= 0 {
             config.inactive_threshold = INACTIVE_DEFAULT;
         }
-        let Some(stream) = self.streams.get(&group) else { return id };
+        let Some(stream) = self.streams.get(&stream_id) else { return id };
         let is_logged = stream.is_logged() && !config.mem_storage && !config.direct;
         let messages = stream.core.messages();
         let per_subject = stream.core.config().max_msgs_per_subject;
         let start = found.sequence(&config, per_subject, messages, &messages.state());
         let last = messages.last_sequence();
         let state = ConsumerState::starting_at(start);
-        let mut consumer = Consumer::new(group, name, now, config, state, is_logged);
+        let mut consumer = Consumer::new(stream_id, name, now, config, state, is_logged);
         consumer.cursor = start;
         consumer.firsts = found.firsts;
         consumer.firsts_end = found.end;
         consumer.replay_end = last;
         if is_logged {
             let json = serde_json::to_vec(consumer.config()).unwrap_or_default();
-            let body = Body::create_consumer(id, group, now, start, name, &json);
+            let body = Body::create_consumer(id, stream_id, now, start, name, &json);
             self.log_twice(journal::STORE, &body);
         }
         self.add_consumer(id, consumer);
@@ -78,51 +83,51 @@ impl<D: Disk> Engine<D> {
         self.learn_interest(id);
         self.wake(id);
         self.plan(id);
-        self.wake_followers(group);
+        self.wake_followers(stream_id);
         id
     }
 
     /// Puts a consumer in its place.
-    pub(super) fn add_consumer(&mut self, id: u32, mut consumer: Consumer) {
-        let group = consumer.stream;
-        self.next_group = self.next_group.max(id.saturating_add(1));
+    pub(super) fn add_consumer(&mut self, id: ConsumerId, mut consumer: Consumer) {
+        let stream_id = consumer.stream;
+        self.next_number = self.next_number.max(id.0.saturating_add(1));
         set_life(id, &mut consumer);
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         stream.consumers.insert(consumer.name.to_string(), id);
         stream.unfiltered += usize::from(consumer.filters().is_empty());
-        if let Some(account) = self.accounts.get_mut(stream.account as usize) {
+        if let Some(account) = self.accounts.get_mut(stream.account.index()) {
             account.consumers += 1;
         }
         self.consumers.insert(id, Box::new(consumer));
     }
 
     /// Tells the world around of a consumer's subjects.
-    pub(super) fn announce_consumer(&mut self, id: u32, begins: bool) {
+    pub(super) fn announce_consumer(&mut self, id: ConsumerId, begins: bool) {
         let Some(c) = self.consumers.get(&id) else { return };
         let Some(stream) = self.streams.get(&c.stream) else { return };
         let account = stream.account;
         let name = format!("{}.{}", stream.core.config().name, c.name);
-        let change = |interest, subject| InterestChange { account, group: id, interest, subject, begins };
+        let change = |interest, subject| InterestChange { account, interest, subject, begins };
         let takes_acks = !matches!(c.config().ack_policy, AckPolicy::None | AckPolicy::FlowControl);
-        self.interest_changes.push(change(Interest::Consumer, name.clone()));
+        self.interest_changes.push(change(Interest::Consumer(id), name.clone()));
         if begins && takes_acks {
-            self.interest_changes.push(change(Interest::Acks, name));
+            self.interest_changes.push(change(Interest::Acks(id), name));
         }
         if c.config().is_push() {
             let subject = c.config().deliver_subject.clone();
-            self.interest_changes.push(change(Interest::Deliver, subject.clone()));
+            self.interest_changes.push(change(Interest::Deliver(id), subject.clone()));
             let watchers = self.deliver_subjects.entry((account, subject.into_bytes())).or_default();
             if begins { watchers.push(id) } else { watchers.retain(|other| *other != id) }
         }
     }
 
     /// Gives a consumer another configuration, which was checked.
-    pub(crate) fn reconfigure_consumer(&mut self, id: u32, mut config: ConsumerConfig) {
+    pub(crate) fn reconfigure_consumer(&mut self, id: ConsumerId, mut config: ConsumerConfig) {
         let Some(c) = self.consumers.get(&id) else { return };
         if config.durable.is_empty() && config.inactive_threshold <= 0 {
             config.inactive_threshold = INACTIVE_DEFAULT;
         }
-        let (group, is_logged, old) = (c.stream, c.is_logged, c.config().clone());
+        let (stream_id, is_logged, old) = (c.stream, c.is_logged, c.config().clone());
         if is_logged {
             let json = serde_json::to_vec(&config).unwrap_or_default();
             let body = Body::config(&json);
@@ -138,7 +143,7 @@ impl<D: Disk> Engine<D> {
         if new_filters {
             c.is_refiltered = true;
             if c.is_hot
-                && let Some(stream) = self.streams.get_mut(&group)
+                && let Some(stream) = self.streams.get_mut(&stream_id)
             {
                 stream.hot.remove(id);
                 stream.hot.insert(id, &c.config().filters(), true);
@@ -160,16 +165,16 @@ impl<D: Disk> Engine<D> {
             }
             c.ack_due = now;
         }
-        if let Some(stream) = self.streams.get_mut(&group) {
+        if let Some(stream) = self.streams.get_mut(&stream_id) {
             stream.unfiltered = stream.unfiltered + usize::from(is_unfiltered) - usize::from(were_unfiltered);
         }
         self.note_consumer_dirty(id);
         self.note_unlogged(id);
         self.announce_consumer(id, true);
         self.learn_interest(id);
-        self.watch_removals_for(group, id);
+        self.watch_removals_for(stream_id, id);
         if new_filters {
-            self.release_unneeded(group);
+            self.release_unneeded(stream_id);
         }
         self.wake(id);
         self.plan(id);
@@ -180,9 +185,9 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Deletes a consumer.
-    pub(crate) fn delete_consumer(&mut self, id: u32, is_told: bool) {
+    pub(crate) fn delete_consumer(&mut self, id: ConsumerId, is_told: bool) {
         let Some(c) = self.consumers.get(&id) else { return };
-        let group = c.stream;
+        let stream_id = c.stream;
         if c.is_logged {
             let body = Body::delete_consumer(id);
             self.log_twice(journal::STORE, &body);
@@ -191,11 +196,11 @@ impl<D: Disk> Engine<D> {
             self.advise_action(id, "DELETED", "delete");
         }
         self.drop_consumer(id, "409 Consumer Deleted");
-        self.release_unneeded(group);
+        self.release_unneeded(stream_id);
     }
 
     /// Deletes a consumer of a stream that is being deleted: what it leaves behind goes with the stream.
-    pub(crate) fn delete_consumer_with_stream(&mut self, id: u32) {
+    pub(crate) fn delete_consumer_with_stream(&mut self, id: ConsumerId) {
         if self.consumers.get(&id).is_some_and(|c| c.is_logged) {
             let body = Body::delete_consumer(id);
             self.log_twice(journal::STORE, &body);
@@ -205,7 +210,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Takes a consumer out of its place.
-    pub(super) fn drop_consumer(&mut self, id: u32, why: &str) {
+    pub(super) fn drop_consumer(&mut self, id: ConsumerId, why: &str) {
         self.announce_consumer(id, false);
         self.end_all_requests(id, why);
         let Some(c) = self.consumers.remove(&id) else { return };
@@ -214,13 +219,13 @@ impl<D: Disk> Engine<D> {
         }
         if c.is_logged {
             self.checkpoint.deleted.push(super::checkpoint::key(id));
-            self.deleted.insert(id);
+            self.deleted.insert(id.0);
         }
         let Some(stream) = self.streams.get_mut(&c.stream) else { return };
         stream.consumers.remove(&*c.name);
         stream.unfiltered -= usize::from(c.filters().is_empty());
         stream.hot.remove(id);
-        if let Some(account) = self.accounts.get_mut(stream.account as usize) {
+        if let Some(account) = self.accounts.get_mut(stream.account.index()) {
             account.consumers = account.consumers.saturating_sub(1);
         }
         self.watch_removals_for(c.stream, id);
@@ -229,13 +234,13 @@ impl<D: Disk> Engine<D> {
     /// Tells all who wait for messages that the server ends.
     pub fn end_waiting(&mut self) {
         let waiting = self.consumers.iter().filter(|(_, c)| !c.requests.is_empty()).map(|(id, _)| *id);
-        for id in waiting.collect::<Vec<u32>>() {
+        for id in waiting.collect::<Vec<ConsumerId>>() {
             self.end_all_requests(id, "409 Server Shutdown");
         }
     }
 
     /// Turns all requests away.
-    pub(super) fn end_all_requests(&mut self, id: u32, line: &str) {
+    pub(super) fn end_all_requests(&mut self, id: ConsumerId, line: &str) {
         let waits = self.must_wait();
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let Some(stream) = self.streams.get(&c.stream) else { return };
@@ -248,7 +253,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Lets a consumer be told of every change of its stream.
-    pub(super) fn heat(&mut self, id: u32, c: &mut Consumer) {
+    pub(super) fn heat(&mut self, id: ConsumerId, c: &mut Consumer) {
         if !std::mem::replace(&mut c.is_hot, true)
             && let Some(stream) = self.streams.get_mut(&c.stream)
         {
@@ -257,8 +262,8 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Tells the hot consumers of a stream about a message that it stored.
-    pub(super) fn note_append(&mut self, group: u32, sequence: u64, subject: &[u8]) {
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+    pub(super) fn note_append(&mut self, stream_id: StreamId, sequence: u64, subject: &[u8]) {
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         let mut told = std::mem::take(&mut self.told);
         stream.hot.concerned(Some(subject), &mut told);
         let mut cold = Vec::new();
@@ -282,15 +287,15 @@ impl<D: Disk> Engine<D> {
             }
         }
         self.told = told;
-        if let Some(stream) = self.streams.get_mut(&group).filter(|_| !cold.is_empty()) {
+        if let Some(stream) = self.streams.get_mut(&stream_id).filter(|_| !cold.is_empty()) {
             cold.iter().for_each(|id| stream.hot.remove(*id));
-            self.watch_removals(group);
+            self.watch_removals(stream_id);
         }
     }
 
     /// Takes out of a work queue what its consumers have done: it may be left after a crash.
-    pub(super) fn release_done(&mut self, group: u32) {
-        let Some(stream) = self.streams.get(&group) else { return };
+    pub(super) fn release_done(&mut self, stream_id: StreamId) {
+        let Some(stream) = self.streams.get(&stream_id) else { return };
         if stream.core.config().retention != Retention::Workqueue {
             return;
         }
@@ -309,21 +314,21 @@ impl<D: Disk> Engine<D> {
             ControlFlow::Continue(())
         });
         for sequences in done.chunks(4096) {
-            let _ = self.change(group, &crate::stream::Entry::Remove { sequences });
+            let _ = self.change(stream_id, &crate::stream::Entry::Remove { sequences });
         }
     }
 
     /// Whether some consumer wants a message on this subject.
-    pub(crate) fn is_consumed(&self, group: u32, subject: &[u8]) -> bool {
-        let Some(stream) = self.streams.get(&group) else { return false };
+    pub(crate) fn is_consumed(&self, stream_id: StreamId, subject: &[u8]) -> bool {
+        let Some(stream) = self.streams.get(&stream_id) else { return false };
         let mut consumers = stream.consumers.values().filter_map(|id| self.consumers.get(id));
         stream.unfiltered > 0
             || consumers.any(|c| c.wants(subject))
-            || (!stream.followers.is_empty() && self.is_followed(group, u64::MAX, subject))
+            || (!stream.followers.is_empty() && self.is_followed(stream_id, u64::MAX, subject))
     }
 
     /// Interest in a deliver subject may have changed.
-    pub fn deliver_interest_changed(&mut self, account: u32, subject: &[u8]) {
+    pub fn deliver_interest_changed(&mut self, account: AccountId, subject: &[u8]) {
         let Some(ids) = self.deliver_subjects.get(&(account, subject.to_vec())) else { return };
         for id in ids.clone() {
             self.learn_interest(id);
@@ -332,11 +337,11 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Looks whether somebody listens to a push consumer.
-    pub(super) fn learn_interest(&mut self, id: u32) {
+    pub(super) fn learn_interest(&mut self, id: ConsumerId) {
         let now = self.now;
         let Some(c) = self.consumers.get_mut(&id).filter(|c| c.config().is_push()) else { return };
         let Some(stream) = self.streams.get(&c.stream) else { return };
-        let Some(account) = self.accounts.get(stream.account as usize) else { return };
+        let Some(account) = self.accounts.get(stream.account.index()) else { return };
         let config = c.config();
         let group = Some(config.deliver_group.as_bytes()).filter(|group| !group.is_empty());
         let is_active = self.host.has_receiver(&account.name, config.deliver_subject.as_bytes(), group);
@@ -350,17 +355,17 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    pub(super) fn note_consumer_dirty(&mut self, id: u32) {
+    pub(super) fn note_consumer_dirty(&mut self, id: ConsumerId) {
         if let Some(c) = self.consumers.get_mut(&id)
             && c.is_logged
             && !std::mem::replace(&mut c.is_dirty, true)
         {
-            self.dirty.push(id);
+            self.dirty.push(id.into());
         }
     }
 
     /// Sees to it that what a consumer has for the log gets there with the next write.
-    pub(super) fn note_unlogged(&mut self, id: u32) {
+    pub(super) fn note_unlogged(&mut self, id: ConsumerId) {
         if self.consumers.get(&id).is_some_and(|c| c.is_unlogged()) {
             self.unlogged.push(id);
         }
@@ -373,14 +378,14 @@ impl<D: Disk> Engine<D> {
             let Some(c) = self.consumers.get_mut(&id).filter(|c| c.is_unlogged()) else { continue };
             bytes.clear();
             c.take_journal(&mut bytes);
-            self.log.append(GroupId(id), journal::CONSUMER_CHANGES, &[&bytes]);
+            self.log.append(id.into(), journal::CONSUMER_CHANGES, &[&bytes]);
             self.note_consumer_dirty(id);
         }
     }
 }
 
 /// Says how long a consumer lives when nobody uses it.
-pub(super) fn set_life(id: u32, c: &mut Consumer) {
+pub(super) fn set_life(id: ConsumerId, c: &mut Consumer) {
     let config = c.config();
     let threshold = config.inactive_threshold;
     let is_default = config.durable.is_empty() && threshold == INACTIVE_DEFAULT;

@@ -6,6 +6,7 @@ use stonechat_store::messages::Messages;
 use super::Engine;
 use super::turn::{BURST, Note, Stop, Turn, send_heartbeat, send_status};
 use crate::consumer::{AckPolicy, FLOW_CONTROL_MAX, Position};
+use crate::ids::{ConsumerId, StreamId};
 use crate::stream::{Entry, Retention, headers};
 
 /// Bytes that may wait to leave before no more consumers have their turn.
@@ -17,7 +18,7 @@ const COUNTS: usize = if cfg!(debug_assertions) { 64 } else { 8192 };
 /// Messages that were sent and need no acknowledgement.
 #[derive(Debug)]
 pub(super) struct Passed {
-    id: u32,
+    id: ConsumerId,
     position: Position,
     /// Those that the stream need not keep for this consumer.
     done: Vec<u64>,
@@ -27,7 +28,7 @@ pub(super) struct Passed {
 
 impl<D: Disk> Engine<D> {
     /// Lets a consumer have a turn soon.
-    pub(crate) fn wake(&mut self, id: u32) {
+    pub(crate) fn wake(&mut self, id: ConsumerId) {
         if let Some(c) = self.consumers.get_mut(&id)
             && !std::mem::replace(&mut c.is_ready, true)
         {
@@ -70,12 +71,12 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Whether what a consumer delivers is in the log.
-    fn is_of_logged(&self, id: u32) -> bool {
+    fn is_of_logged(&self, id: ConsumerId) -> bool {
         let stream = self.consumers.get(&id).and_then(|c| self.streams.get(&c.stream));
         stream.is_some_and(super::Stream::is_logged)
     }
 
-    fn turn(&mut self, id: u32) {
+    fn turn(&mut self, id: ConsumerId) {
         let waits = self.must_wait();
         if waits && self.outbox.is_clogged() && self.is_of_logged(id) {
             return self.parked.push(id);
@@ -89,9 +90,9 @@ impl<D: Disk> Engine<D> {
             let is_known = left > 0 && self.count_some(id, &mut c, &mut left);
             self.counts_left = left;
             if !is_known {
-                let group = c.stream;
+                let stream_id = c.stream;
                 self.consumers.insert(id, c);
-                self.watch_removals_for(group, id);
+                self.watch_removals_for(stream_id, id);
                 return self.wake(id);
             }
         }
@@ -103,7 +104,7 @@ impl<D: Disk> Engine<D> {
             id,
             now: self.now,
             account,
-            account_name: self.accounts.get(account as usize).map_or("", |account| &account.name),
+            account_name: self.accounts.get(account.index()).map_or("", |account| &account.name),
             stream_name: &stream.core.config().name,
             waits: waits && stream.is_logged(),
             outbox: &mut self.outbox,
@@ -139,9 +140,9 @@ impl<D: Disk> Engine<D> {
             // Nobody will tell it of what comes.
             c.forget_count();
         }
-        let group = c.stream;
+        let stream_id = c.stream;
         self.consumers.insert(id, c);
-        self.watch_removals_for(group, id);
+        self.watch_removals_for(stream_id, id);
         for note in notes {
             self.tell(id, note);
         }
@@ -157,7 +158,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Messages were sent that nobody acknowledges: they are done when they have left, so that a crash before loses none.
-    fn pass(&mut self, id: u32, waits: bool, done: Vec<u64>) {
+    fn pass(&mut self, id: ConsumerId, waits: bool, done: Vec<u64>) {
         let Some(c) = self.consumers.get(&id) else { return };
         let passed = Passed { id, position: c.state().delivered, done, after: u64::MAX };
         if waits {
@@ -170,8 +171,8 @@ impl<D: Disk> Engine<D> {
     fn finish_passed(&mut self, passed: &Passed) {
         let Some(c) = self.consumers.get_mut(&passed.id) else { return };
         c.note_passed(passed.position);
-        let group = c.stream;
-        self.release(group, passed.id, &passed.done);
+        let stream_id = c.stream;
+        self.release(stream_id, Some(passed.id), &passed.done);
         self.note_unlogged(passed.id);
     }
 
@@ -193,7 +194,7 @@ impl<D: Disk> Engine<D> {
             .for_each(|p| p.after = end);
     }
 
-    fn tell(&mut self, id: u32, note: Note) {
+    fn tell(&mut self, id: ConsumerId, note: Note) {
         match note {
             Note::Exhausted { sequence, count } => self.advise_exhausted(id, sequence, count),
             Note::Deleted { sequence, consumer, count } => {
@@ -202,12 +203,13 @@ impl<D: Disk> Engine<D> {
             }
             Note::Lost { sequence } => {
                 let Some(c) = self.consumers.get(&id) else { return };
-                let (group, name) = (c.stream, c.name.clone());
-                let stream = self.streams.get(&group).map_or(String::new(), |s| s.core.config().name.clone());
+                let (stream_id, name) = (c.stream, c.name.clone());
+                let stream =
+                    self.streams.get(&stream_id).map_or(String::new(), |s| s.core.config().name.clone());
                 self.complain(format!(
                     "JetStream consumer '{stream} > {name}' passes over message {sequence}, which can't be read any more"
                 ));
-                self.note_news(group);
+                self.note_news(stream_id);
                 self.advise_terminated(id, sequence, 0, 0, "Message can't be read: its bytes are damaged");
             }
             Note::Pinned => self.advise_pinned(id),
@@ -216,7 +218,7 @@ impl<D: Disk> Engine<D> {
 
     /// Ends requests whose time is over, and those that do not wait when there is nothing more (`at_end`). With `all`, those
     /// too for which nobody listens any more.
-    pub(super) fn end_requests(&mut self, id: u32, at_end: bool, all: bool) {
+    pub(super) fn end_requests(&mut self, id: ConsumerId, at_end: bool, all: bool) {
         let (now, waits) = (self.now, self.must_wait());
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let has_one_shot = at_end && c.requests.iter().any(|request| request.no_wait);
@@ -225,7 +227,7 @@ impl<D: Disk> Engine<D> {
         }
         let Some(stream) = self.streams.get(&c.stream) else { return };
         let (account, waits) = (stream.account, waits && stream.is_logged());
-        let Some(account_name) = self.accounts.get(account as usize).map(|account| &*account.name) else {
+        let Some(account_name) = self.accounts.get(account.index()).map(|account| &*account.name) else {
             return;
         };
         let reached = c.reached();
@@ -258,7 +260,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Says how far a push consumer is.
-    pub(super) fn heartbeat(&mut self, id: u32) {
+    pub(super) fn heartbeat(&mut self, id: ConsumerId) {
         let (now, waits) = (self.now, self.must_wait());
         let Some(c) = self.consumers.get_mut(&id) else { return };
         c.last_sent = now;
@@ -270,7 +272,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// A receiver has taken the bytes that it was asked about.
-    pub fn flow_taken(&mut self, id: u32, subject: &[u8], block: &[u8]) {
+    pub fn flow_taken(&mut self, id: ConsumerId, subject: &[u8], block: &[u8]) {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let Some(flow) = c.flow.as_mut().filter(|flow| flow.reply == subject) else { return };
         flow.window = (flow.window * 2).min(FLOW_CONTROL_MAX);
@@ -292,7 +294,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Nobody took a message that was sent.
-    pub fn not_delivered(&mut self, id: u32, sequence: u64) {
+    pub fn not_delivered(&mut self, id: ConsumerId, sequence: u64) {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let is_push = c.config().is_push();
         if is_push {
@@ -311,16 +313,16 @@ impl<D: Disk> Engine<D> {
         self.plan(id);
     }
 
-    /// Takes messages out that a consumer is done with, if nobody else needs them.
-    pub(super) fn release(&mut self, group: u32, id: u32, sequences: &[u64]) {
-        let Some(stream) = self.streams.get(&group) else { return };
+    /// Takes messages out that a consumer, or a stream that followed this one, is done with, if nobody else needs them.
+    pub(super) fn release(&mut self, stream_id: StreamId, by: Option<ConsumerId>, sequences: &[u64]) {
+        let Some(stream) = self.streams.get(&stream_id) else { return };
         let retention = stream.core.config().retention;
         if retention == Retention::Limits {
             return;
         }
         let mut buffer = Vec::new();
         for sequence in sequences {
-            let Some(stream) = self.streams.get(&group) else { return };
+            let Some(stream) = self.streams.get(&stream_id) else { return };
             let is_held = retention == Retention::Interest && *sequence <= stream.held;
             if is_held || !stream.core.messages().contains(*sequence) {
                 continue;
@@ -328,43 +330,43 @@ impl<D: Disk> Engine<D> {
             if !stream.followers.is_empty()
                 || (retention == Retention::Interest && stream.consumers.len() > 1)
             {
-                let Some(stream) = self.streams.get(&group) else { return };
+                let Some(stream) = self.streams.get(&stream_id) else { return };
                 let Ok(Some(message)) = stream.core.messages().read(*sequence, &mut buffer) else { continue };
-                if self.is_followed(group, *sequence, message.subject) {
+                if self.is_followed(stream_id, *sequence, message.subject) {
                     continue;
                 }
-                let others = stream.consumers.values().filter(|other| **other != id);
+                let others = stream.consumers.values().filter(|other| Some(**other) != by);
                 let mut others = others.filter_map(|other| self.consumers.get(other));
                 let is_shared = retention == Retention::Interest;
                 if is_shared && others.any(|other| other.needs(*sequence, message.subject)) {
                     continue;
                 }
             }
-            let Some(stream) = self.streams.get_mut(&group) else { return };
+            let Some(stream) = self.streams.get_mut(&stream_id) else { return };
             stream.released.push(*sequence);
             if !std::mem::replace(&mut stream.is_released, true) {
-                self.released.push(group);
+                self.released.push(stream_id);
             }
         }
     }
 
     /// As [`Engine::release`], of a consumer.
-    pub(super) fn release_of(&mut self, id: u32, sequences: &[u64]) {
+    pub(super) fn release_of(&mut self, id: ConsumerId, sequences: &[u64]) {
         if let Some(c) = self.consumers.get(&id) {
-            self.release(c.stream, id, sequences);
+            self.release(c.stream, Some(id), sequences);
         }
     }
 
     /// Takes out what was released since the last call.
     pub(crate) fn remove_released(&mut self) {
-        for group in std::mem::take(&mut self.released) {
-            let Some(stream) = self.streams.get_mut(&group) else { continue };
+        for stream_id in std::mem::take(&mut self.released) {
+            let Some(stream) = self.streams.get_mut(&stream_id) else { continue };
             stream.is_released = false;
             let mut sequences = std::mem::take(&mut stream.released);
             sequences.sort_unstable();
             sequences.dedup();
             // It may come when the disk is full: it takes nothing that was not reserved.
-            let _ = self.change(group, &Entry::Remove { sequences: &sequences });
+            let _ = self.change(stream_id, &Entry::Remove { sequences: &sequences });
         }
     }
 }

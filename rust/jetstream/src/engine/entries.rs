@@ -7,6 +7,7 @@ use stonechat_store::disk::Disk;
 
 use super::{Storage, Stream};
 use crate::consumer::{Consumer, ConsumerRequest, ConsumerState};
+use crate::ids::StreamId;
 use crate::stream::{StreamConfig, StreamRequest};
 
 const VERSION: u32 = 1;
@@ -58,7 +59,7 @@ pub(super) struct StoreEntry {
     /// Up to where the log was read.
     pub(super) position: u64,
     /// The next stream or consumer gets this number, or a higher one.
-    pub(super) next_group: u32,
+    pub(super) next_number: u32,
     /// What of it is there only since deletions are remembered.
     pub(super) more: Option<MoreOfStore>,
 }
@@ -79,7 +80,7 @@ impl StoreEntry {
         let mut out = [
             u64::from(VERSION).to_le_bytes(),
             self.position.to_le_bytes(),
-            u64::from(self.next_group).to_le_bytes(),
+            u64::from(self.next_number).to_le_bytes(),
         ]
         .concat();
         if let Some(more) = &self.more {
@@ -100,7 +101,7 @@ impl StoreEntry {
             let salt = word(bytes).unwrap_or(0);
             Some(MoreOfStore { is_damaged: is_damaged != 0, deleted, salt })
         });
-        Some(Self { position, next_group: u32::try_from(next).unwrap_or(u32::MAX), more })
+        Some(Self { position, next_number: u32::try_from(next).unwrap_or(u32::MAX), more })
     }
 }
 
@@ -117,7 +118,7 @@ pub(super) fn is_nameless(bytes: &[u8]) -> bool {
 /// The catalogue's entry of a consumer: what it is when the log was read up to `position`.
 pub(super) fn encode_consumer(consumer: &Consumer, position: u64) -> Vec<u8> {
     let mut out = Vec::new();
-    for word in [CONSUMER, position, consumer.created as u64, u64::from(consumer.stream)] {
+    for word in [CONSUMER, position, consumer.created as u64, u64::from(consumer.stream.0)] {
         out.extend_from_slice(&word.to_le_bytes());
     }
     put(&mut out, consumer.name.as_bytes());
@@ -134,7 +135,7 @@ pub(super) fn decode_consumer(mut bytes: &[u8]) -> Option<(u64, Consumer)> {
         return None;
     }
     let (position, created) = (word(bytes)?, word(bytes)? as i64);
-    let stream = u32::try_from(word(bytes)?).ok()?;
+    let stream = StreamId(u32::try_from(word(bytes)?).ok()?);
     let name = std::str::from_utf8(take(bytes)?).ok()?;
     let config = ConsumerRequest::decode_config(take(bytes)?)?;
     let state = ConsumerState::decode(bytes)?;
@@ -179,7 +180,7 @@ mod tests {
     #[test]
     fn the_store_says_what_was_deleted_and_older_ones_do_not() {
         let more = MoreOfStore { is_damaged: true, deleted: (3..9).chain([20]).collect(), salt: 7 };
-        let entry = StoreEntry { position: 7, next_group: 21, more: Some(more) };
+        let entry = StoreEntry { position: 7, next_number: 21, more: Some(more) };
         let bytes = entry.encode();
         assert_eq!(StoreEntry::decode(&bytes), Some(entry.clone()));
         assert_eq!(StoreEntry::decode(&bytes[..24]), Some(StoreEntry { more: None, ..entry }));

@@ -3,6 +3,7 @@
 use stonechat_store::disk::Disk;
 
 use super::Engine;
+use crate::ids::StreamId;
 use crate::stream::Entry;
 
 /// Messages of all streams that go at once, at most; few where it is tested.
@@ -31,16 +32,16 @@ impl<D: Disk> Engine<D> {
         [ready, expiry, timer, batch, backup].into_iter().chain(others).flatten().min()
     }
 
-    pub(crate) fn plan_expiry(&mut self, group: u32, due: Option<i64>) {
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+    pub(crate) fn plan_expiry(&mut self, stream_id: StreamId, due: Option<i64>) {
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         if stream.expiry == due {
             return;
         }
         if let Some(old) = std::mem::replace(&mut stream.expiry, due) {
-            self.expiries.remove(&(old, group));
+            self.expiries.remove(&(old, stream_id));
         }
         if let Some(due) = due {
-            self.expiries.insert((due, group));
+            self.expiries.insert((due, stream_id));
         }
     }
 
@@ -52,37 +53,37 @@ impl<D: Disk> Engine<D> {
         self.end_fast_batches();
         let mut budget = BUDGET;
         while budget > 0 {
-            let Some(&(due, group)) = self.expiries.first() else { break };
+            let Some(&(due, stream_id)) = self.expiries.first() else { break };
             if due > self.now {
                 break;
             }
             self.expiries.pop_first();
-            self.expire(group, &mut budget);
+            self.expire(stream_id, &mut budget);
         }
     }
 
-    fn expire(&mut self, group: u32, budget: &mut usize) {
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+    fn expire(&mut self, stream_id: StreamId, budget: &mut usize) {
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         stream.expiry = None;
         let expiry = stream.core.expire(self.now, *budget);
         *budget = budget.saturating_sub(STREAM + expiry.remove.len() + expiry.markers.len());
         let marker = stream.core.marker_headers();
         if !expiry.remove.is_empty()
-            && self.change(group, &Entry::Remove { sequences: &expiry.remove }).is_err()
-            && let Some(stream) = self.streams.get_mut(&group)
+            && self.change(stream_id, &Entry::Remove { sequences: &expiry.remove }).is_err()
+            && let Some(stream) = self.streams.get_mut(&stream_id)
         {
             stream.core.expire_again(&expiry.remove, self.now.saturating_add(AGAIN));
         }
         for subject in &expiry.markers {
             let entry = Entry::Append { time: self.now, subject, headers: &marker, payload: b"" };
-            let _ = self.change(group, &entry);
+            let _ = self.change(stream_id, &entry);
         }
-        self.run_schedules(group);
+        self.run_schedules(stream_id);
         // Files of what was forgotten are to go.
-        self.note_news(group);
-        let Some(stream) = self.streams.get(&group) else { return };
+        self.note_news(stream_id);
+        let Some(stream) = self.streams.get(&stream_id) else { return };
         let next =
             if expiry.next == Some(self.now) { expiry.next } else { stream.core.next_expiry(self.now) };
-        self.plan_expiry(group, next);
+        self.plan_expiry(stream_id, next);
     }
 }

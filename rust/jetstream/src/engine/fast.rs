@@ -8,6 +8,7 @@ use stonechat_store::disk::Disk;
 
 use super::{Engine, Outgoing, Stored, push_number};
 use crate::error::{self, ApiError};
+use crate::ids::StreamId;
 use crate::stream::{Publish, headers};
 
 /// The end of the reply subjects.
@@ -143,14 +144,14 @@ enum Answer {
 
 impl<D: Disk> Engine<D> {
     /// A message of a publisher that sends ahead.
-    pub(super) fn publish_fast(&mut self, group: u32, reply: &[u8], message: &Publish<'_>) {
+    pub(super) fn publish_fast(&mut self, stream_id: StreamId, reply: &[u8], message: &Publish<'_>) {
         let step = Step::parse(reply);
         let mut notes = Vec::new();
-        let answer = match self.check_fast(group, step, message) {
+        let answer = match self.check_fast(stream_id, step, message) {
             Ok(step) => {
-                let answer = self.step(group, &step, message, &mut notes);
+                let answer = self.step(stream_id, &step, message, &mut notes);
                 if matches!(answer, Answer::Done { .. } | Answer::Refused(_))
-                    && let Some(stream) = self.streams.get_mut(&group)
+                    && let Some(stream) = self.streams.get_mut(&stream_id)
                 {
                     stream.fast.remove(step.id);
                 }
@@ -161,19 +162,19 @@ impl<D: Disk> Engine<D> {
         for note in notes {
             // While nothing can be written, refusals do not wait.
             let waits = self.refuses.is_none() || note["type"] != "err";
-            self.answer_fast(group, reply, note.to_string().as_bytes(), waits);
+            self.answer_fast(stream_id, reply, note.to_string().as_bytes(), waits);
         }
-        let Some(stream) = self.streams.get(&group) else { return };
+        let Some(stream) = self.streams.get(&stream_id) else { return };
         let config = stream.core.config();
         match answer {
             Answer::Nothing => {}
-            Answer::Flow(state) => self.answer_fast(group, reply, state.to_string().as_bytes(), true),
+            Answer::Flow(state) => self.answer_fast(stream_id, reply, state.to_string().as_bytes(), true),
             Answer::Refused(_) if config.no_ack => {}
             Answer::Refused(e) => {
                 let error = crate::api::error_json(&e);
                 let body = json!({"error": error, "stream": config.name, "seq": 0});
                 let waits = self.refuses.is_none();
-                self.answer_fast(group, reply, body.to_string().as_bytes(), waits);
+                self.answer_fast(stream_id, reply, body.to_string().as_bytes(), waits);
             }
             Answer::Done { sequence, count, is_duplicate } => {
                 let mut ack = stream.ack_head.clone();
@@ -185,31 +186,31 @@ impl<D: Disk> Engine<D> {
                 let id = Step::parse(reply).map(|step| String::from_utf8_lossy(step.id).into_owned());
                 let more = format!(",\"batch\":{},\"count\":{count}}}", Value::from(id));
                 ack.extend_from_slice(more.as_bytes());
-                self.answer_fast(group, reply, &ack, true);
+                self.answer_fast(stream_id, reply, &ack, true);
             }
         }
     }
 
     /// In the order of the log if it `waits`: what tells of a message waits for it, and what comes later does not overtake.
-    fn answer_fast(&mut self, group: u32, reply: &[u8], payload: &[u8], waits: bool) {
-        let Some(stream) = self.streams.get(&group) else { return };
+    fn answer_fast(&mut self, stream_id: StreamId, reply: &[u8], payload: &[u8], waits: bool) {
+        let Some(stream) = self.streams.get(&stream_id) else { return };
         let (account, waits) = (stream.account, waits && stream.is_logged());
         self.outbox.push(waits, &Outgoing { account, subject: reply, payload, ..Outgoing::default() });
     }
 
     fn check_fast<'a>(
         &mut self,
-        group: u32,
+        stream_id: StreamId,
         step: Option<Step<'a>>,
         message: &Publish<'_>,
     ) -> Result<Step<'a>, ApiError> {
-        let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
+        let Some(stream) = self.streams.get(&stream_id) else { return Err(error::STREAM_NOT_FOUND.error()) };
         let config = stream.core.config();
         if config.sealed {
             return Err(error::STREAM_SEALED.error());
         }
         let len = message.headers.len() + message.payload.len();
-        self.check_resources(group, message.subject.len() + len)?;
+        self.check_resources(stream_id, message.subject.len() + len)?;
         if config.max_msg_size > 0 && len > config.max_msg_size as usize {
             return Err(error::STREAM_MESSAGE_EXCEEDS_MAXIMUM.error());
         }
@@ -221,7 +222,9 @@ impl<D: Disk> Engine<D> {
             return Err(error::BATCH_PUBLISH_INVALID_BATCH_ID.error());
         }
         let now = self.now;
-        let Some(stream) = self.streams.get_mut(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
+        let Some(stream) = self.streams.get_mut(&stream_id) else {
+            return Err(error::STREAM_NOT_FOUND.error());
+        };
         if stream.fast.get(step.id).is_none_or(|batch| batch.until <= now) {
             // To ask for something that was never begun is no beginning.
             if step.sequence != 1 || step.operation == Operation::Ping {
@@ -245,7 +248,7 @@ impl<D: Disk> Engine<D> {
                 until: i64::MAX,
             };
             self.fast_sweep.get_or_insert(now + IDLE);
-            if let Some(stream) = self.streams.get_mut(&group) {
+            if let Some(stream) = self.streams.get_mut(&stream_id) {
                 stream.fast.insert(step.id.into(), batch);
             }
         }
@@ -253,12 +256,18 @@ impl<D: Disk> Engine<D> {
     }
 
     /// One message of a batch that is known; `notes` are told before the answer.
-    fn step(&mut self, group: u32, step: &Step<'_>, message: &Publish<'_>, notes: &mut Vec<Value>) -> Answer {
+    fn step(
+        &mut self,
+        stream_id: StreamId,
+        step: &Step<'_>,
+        message: &Publish<'_>,
+        notes: &mut Vec<Value>,
+    ) -> Answer {
         let now = self.now;
         if !crate::api::is_level_met(message.headers) {
             return Answer::Refused(error::REQUIRED_API_LEVEL.error());
         }
-        let Some(stream) = self.streams.get_mut(&group) else { return Answer::Nothing };
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return Answer::Nothing };
         let publishers = stream.fast.len();
         let Some(batch) = stream.fast.get_mut(step.id) else { return Answer::Nothing };
         batch.until = now.saturating_add(IDLE);
@@ -298,13 +307,13 @@ impl<D: Disk> Engine<D> {
         }
         let is_first = batch.last == 1;
         let result = match headers::value(headers::looked_at(message.headers), b"Nats-Required-Api-Level") {
-            None => self.ingest(group, message),
+            None => self.ingest(stream_id, message),
             Some(_) => {
                 let headers = headers::without(message.headers, |name| name == b"Nats-Required-Api-Level");
-                self.ingest(group, &Publish { headers: &headers, ..*message })
+                self.ingest(stream_id, &Publish { headers: &headers, ..*message })
             }
         };
-        let Some(stream) = self.streams.get_mut(&group) else { return Answer::Nothing };
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return Answer::Nothing };
         let Some(batch) = stream.fast.get_mut(step.id) else { return Answer::Nothing };
         match result {
             Ok(Stored::At { sequence, more }) => {

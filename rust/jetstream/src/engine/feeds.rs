@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use stonechat_store::disk::Disk;
 use stonechat_store::index::Filter;
 use stonechat_store::messages::Messages;
-use stonechat_store::wal::GroupId;
 use stonechat_subject::Transform;
 
 use super::journal::Body;
@@ -19,6 +18,7 @@ use super::stream::short_hash;
 use super::{Engine, Stored, Stream};
 use crate::consumer::{Consumer, Position};
 use crate::error::{self, ApiError};
+use crate::ids::{AccountId, StreamId};
 use crate::stream::{Entry, External, Publish, Retention, StreamConfig, StreamSource, headers};
 use crate::time::parse_rfc3339;
 
@@ -47,7 +47,7 @@ pub(super) struct Feed {
     origin: String,
     /// The origin's account, where it is another one and lets this one read its stream; else `None`.
     external: Option<External>,
-    account: Option<u32>,
+    account: Option<AccountId>,
     filters: Vec<(Filter, Option<Transform>)>,
     start_sequence: u64,
     start_time: i64,
@@ -198,13 +198,13 @@ impl<D: Disk> Engine<D> {
     }
 
     /// The account in which a stream of `account` finds its origin; `None` if there is none that lets it.
-    fn account_of_origin(&self, account: u32, feed: &Feed) -> Option<u32> {
+    fn account_of_origin(&self, account: AccountId, feed: &Feed) -> Option<AccountId> {
         let Some(external) = &feed.external else { return Some(account) };
         let own = self.options.domain.as_ref().map(|domain| format!("$JS.{domain}.API"));
         if external.api == "$JS.API" || own.as_ref() == Some(&external.api) {
             return Some(account);
         }
-        let name = &self.accounts.get(account as usize)?.name;
+        let name = &self.accounts.get(account.index())?.name;
         let found = self.host.external(name, &external.api, &external.deliver, &feed.origin)?;
         self.account_numbers.get(&*found).copied()
     }
@@ -218,21 +218,21 @@ impl<D: Disk> Engine<D> {
     }
 
     /// The same, after one stream was created or got another configuration: only its feeds and those that name it are linked anew.
-    pub(super) fn link_feeds_of(&mut self, group: u32) {
+    pub(super) fn link_feeds_of(&mut self, stream_id: StreamId) {
         if !self.count_feeds() {
             return;
         }
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         stream.followers.clear();
         let name = stream.core.config().name.clone();
-        self.forget_follower(group);
-        self.link(|follower, feed| follower == group || feed.origin == name);
+        self.forget_follower(stream_id);
+        self.link(|follower, feed| follower == stream_id || feed.origin == name);
     }
 
     /// Forgets a stream that is gone.
-    pub(super) fn unlink_feeds_of(&mut self, group: u32) {
+    pub(super) fn unlink_feeds_of(&mut self, stream_id: StreamId) {
         if self.count_feeds() {
-            self.forget_follower(group);
+            self.forget_follower(stream_id);
         }
     }
 
@@ -243,33 +243,33 @@ impl<D: Disk> Engine<D> {
         before > 0 || self.feeds > 0
     }
 
-    fn forget_follower(&mut self, group: u32) {
+    fn forget_follower(&mut self, stream_id: StreamId) {
         for stream in self.streams.values_mut().filter(|stream| !stream.followers.is_empty()) {
-            stream.followers.retain(|follower| *follower != group);
+            stream.followers.retain(|follower| *follower != stream_id);
         }
     }
 
     /// Links the feeds of streams that are `concerned` with their origins.
-    fn link(&mut self, concerned: impl Fn(u32, &Feed) -> bool) {
+    fn link(&mut self, concerned: impl Fn(StreamId, &Feed) -> bool) {
         let mut links = Vec::new();
         let mut accounts = Vec::new();
         let mut identities = HashMap::new();
-        for (group, stream) in &self.streams {
-            let feeds = stream.feeds.iter().enumerate().filter(|(_, feed)| concerned(*group, feed));
+        for (stream_id, stream) in &self.streams {
+            let feeds = stream.feeds.iter().enumerate().filter(|(_, feed)| concerned(*stream_id, feed));
             for (number, feed) in feeds {
                 let account = self.account_of_origin(stream.account, feed);
-                accounts.push((*group, number, account));
+                accounts.push((*stream_id, number, account));
                 let Some(Ok(origin)) = account.map(|account| self.find(account, &feed.origin)) else {
                     continue;
                 };
                 identities
                     .entry(origin)
                     .or_insert_with(|| self.streams.get(&origin).map_or(String::new(), Stream::identity));
-                links.push((origin, *group, number));
+                links.push((origin, *stream_id, number));
             }
         }
-        for (group, number, account) in accounts {
-            let feed = self.streams.get_mut(&group).and_then(|stream| stream.feeds.get_mut(number));
+        for (stream_id, number, account) in accounts {
+            let feed = self.streams.get_mut(&stream_id).and_then(|stream| stream.feeds.get_mut(number));
             if let Some(feed) = feed {
                 feed.account = account;
             }
@@ -302,24 +302,24 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    fn wake_feed(&mut self, group: u32) {
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+    fn wake_feed(&mut self, stream_id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         if std::mem::replace(&mut stream.is_feeding, true) {
             stream.feeds_again |= stream.feed_at > 0;
         } else {
-            self.feeding.push_back(group);
+            self.feeding.push_back(stream_id);
         }
     }
 
     /// A stream got something.
-    pub(super) fn wake_followers(&mut self, group: u32) {
+    pub(super) fn wake_followers(&mut self, stream_id: StreamId) {
         if self.feeds == 0 {
             return;
         }
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         let followers = std::mem::take(&mut stream.followers);
         followers.iter().for_each(|follower| self.wake_feed(*follower));
-        if let Some(stream) = self.streams.get_mut(&group) {
+        if let Some(stream) = self.streams.get_mut(&stream_id) {
             stream.followers = followers;
         }
     }
@@ -327,27 +327,27 @@ impl<D: Disk> Engine<D> {
     /// Lets streams take what there is for them, some of it at a time.
     pub(super) fn feed_streams(&mut self) {
         for _ in 0..self.feeding.len() {
-            let Some(group) = self.feeding.pop_front() else { break };
-            let Some(stream) = self.streams.get_mut(&group) else { continue };
+            let Some(stream_id) = self.feeding.pop_front() else { break };
+            let Some(stream) = self.streams.get_mut(&stream_id) else { continue };
             // Of very many sources some at a time. One that gets something meanwhile is looked at once more.
             let (begin, len) = (std::mem::take(&mut stream.feed_at), stream.feeds.len());
             let end = len.min(begin + FEEDS);
             stream.is_feeding = end < len;
             stream.feed_at = if end < len { end } else { 0 };
             for feed in begin..end {
-                self.feed(group, feed);
+                self.feed(stream_id, feed);
             }
-            let Some(stream) = self.streams.get_mut(&group) else { continue };
+            let Some(stream) = self.streams.get_mut(&stream_id) else { continue };
             if end < len {
-                self.feeding.push_back(group);
+                self.feeding.push_back(stream_id);
             } else if std::mem::take(&mut stream.feeds_again) {
-                self.wake_feed(group);
+                self.wake_feed(stream_id);
             }
         }
     }
 
-    fn feed(&mut self, group: u32, number: usize) {
-        let Some(stream) = self.streams.get(&group) else { return };
+    fn feed(&mut self, stream_id: StreamId, number: usize) {
+        let Some(stream) = self.streams.get(&stream_id) else { return };
         let Some(feed) = stream.feeds.get(number) else { return };
         let Some(Ok(origin_group)) = feed.account.map(|account| self.find(account, &feed.origin)) else {
             return;
@@ -378,17 +378,17 @@ impl<D: Disk> Engine<D> {
         let gate = gate.map(|(id, _)| id);
         if known == Some(after) && next == after {
             if is_mirror {
-                self.note_caught_up(group);
+                self.note_caught_up(stream_id);
             }
             return;
         }
         let (mut done, mut last_stored, mut stopped) = (Vec::new(), None, None);
         for message in taken {
             let fate = match is_mirror {
-                true => self.store_mirrored(group, number, &message),
+                true => self.store_mirrored(stream_id, number, &message),
                 false => {
                     let label = (label.0.as_str(), label.1.as_str());
-                    self.store_sourced((group, number), &origin_name, label, is_gathering, &message)
+                    self.store_sourced((stream_id, number), &origin_name, label, is_gathering, &message)
                 }
             };
             match fate {
@@ -403,12 +403,12 @@ impl<D: Disk> Engine<D> {
             done.push(message.sequence);
         }
         if let Some(e) = &stopped {
-            self.stop_feed(group, number, after, e);
+            self.stop_feed(stream_id, number, after, e);
             if known == Some(after) {
                 return;
             }
         }
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         stream.fed.insert(key.clone(), after);
         if let Some(feed) = stream.feeds.get_mut(number) {
             feed.active = self.now;
@@ -416,8 +416,8 @@ impl<D: Disk> Engine<D> {
         }
         if stream.is_logged() {
             let body = Body::fed(after, &key);
-            self.log.append(GroupId(group), body.kind, &body.parts());
-            self.note_dirty(group);
+            self.log.append(stream_id.into(), body.kind, &body.parts());
+            self.note_dirty(stream_id);
         }
         if let Some(consumer) = gate.and_then(|id| self.consumers.get_mut(&id)) {
             let delivered = consumer.state().delivered.consumer + done.len() as u64;
@@ -429,38 +429,38 @@ impl<D: Disk> Engine<D> {
             self.note_unlogged(id);
         }
         if keeps_order {
-            self.release(origin_group, 0, &done);
+            self.release(origin_group, None, &done);
         }
         if stopped.is_some() {
             return;
         }
         let last = self.streams.get(&origin_group).map_or(0, |origin| origin.core.messages().last_sequence());
         if after <= last && after != next {
-            self.wake_feed(group);
+            self.wake_feed(stream_id);
         } else if is_mirror {
-            self.note_caught_up(group);
+            self.note_caught_up(stream_id);
         }
     }
 
     /// A stream has no room for a message. It goes on when it has some, or when it is tried again.
-    fn stop_feed(&mut self, group: u32, number: usize, sequence: u64, error: &ApiError) {
+    fn stop_feed(&mut self, stream_id: StreamId, number: usize, sequence: u64, error: &ApiError) {
         let again = self.now.saturating_add(AGAIN);
-        if let Some(stream) = self.streams.get_mut(&group) {
+        if let Some(stream) = self.streams.get_mut(&stream_id) {
             stream.is_stopped = true;
             if !std::mem::replace(&mut stream.has_retry, true) {
-                self.stopped.push_back((again, group));
+                self.stopped.push_back((again, stream_id));
             }
         }
-        self.tell_untaken(group, number, sequence, "waits to take", error);
+        self.tell_untaken(stream_id, number, sequence, "waits to take", error);
     }
 
     /// Goes on with streams that waited for room.
     pub(super) fn retry_feeds(&mut self) {
-        while let Some((_, group)) = self.stopped.pop_front_if(|(again, _)| *again <= self.now) {
-            if let Some(stream) = self.streams.get_mut(&group) {
+        while let Some((_, stream_id)) = self.stopped.pop_front_if(|(again, _)| *again <= self.now) {
+            if let Some(stream) = self.streams.get_mut(&stream_id) {
                 stream.has_retry = false;
             }
-            self.resume_feed(group);
+            self.resume_feed(stream_id);
         }
     }
 
@@ -470,25 +470,32 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Something of a stream went: if it waits for room, it is tried again.
-    pub(super) fn resume_feed(&mut self, group: u32) {
-        if let Some(stream) = self.streams.get_mut(&group)
+    pub(super) fn resume_feed(&mut self, stream_id: StreamId) {
+        if let Some(stream) = self.streams.get_mut(&stream_id)
             && std::mem::replace(&mut stream.is_stopped, false)
         {
-            self.wake_feed(group);
+            self.wake_feed(stream_id);
         }
     }
 
     /// Tells once in a while that a stream has not taken over a message.
-    fn tell_untaken(&mut self, group: u32, number: usize, sequence: u64, what: &str, error: &ApiError) {
+    fn tell_untaken(
+        &mut self,
+        stream_id: StreamId,
+        number: usize,
+        sequence: u64,
+        what: &str,
+        error: &ApiError,
+    ) {
         let now = self.now;
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         let Some(feed) = stream.feeds.get_mut(number) else { return };
         if feed.told > 0 && feed.told.saturating_add(TELL) > now {
             return;
         }
         feed.told = now;
         let (origin, name) = (feed.origin.clone(), stream.core.config().name.clone());
-        let account = self.accounts.get(stream.account as usize).map_or("", |account| &*account.name);
+        let account = self.accounts.get(stream.account.index()).map_or("", |account| &*account.name);
         let text = format!(
             "JetStream stream '{account} > {name}' {what} message {sequence} of stream '{origin}': {}",
             error.description
@@ -497,21 +504,21 @@ impl<D: Disk> Engine<D> {
     }
 
     /// A mirror has all that there is: from now on it answers direct gets for its origin too, if it is to.
-    fn note_caught_up(&mut self, group: u32) {
-        let Some(stream) = self.streams.get(&group).filter(|stream| !stream.is_caught_up) else { return };
+    fn note_caught_up(&mut self, stream_id: StreamId) {
+        let Some(stream) = self.streams.get(&stream_id).filter(|stream| !stream.is_caught_up) else { return };
         if !stream.core.config().mirror_direct {
             return;
         }
-        self.announce(group, false);
-        if let Some(stream) = self.streams.get_mut(&group) {
+        self.announce(stream_id, false);
+        if let Some(stream) = self.streams.get_mut(&stream_id) {
             stream.is_caught_up = true;
         }
-        self.announce(group, true);
+        self.announce(stream_id, true);
     }
 
     /// Stores a message of a mirror under its own sequence.
-    fn store_mirrored(&mut self, group: u32, number: usize, message: &Taken) -> Fate {
-        let Some(stream) = self.streams.get(&group) else { return Fate::Passed };
+    fn store_mirrored(&mut self, stream_id: StreamId, number: usize, message: &Taken) -> Fate {
+        let Some(stream) = self.streams.get(&stream_id) else { return Fate::Passed };
         let last = stream.core.messages().last_sequence();
         if message.sequence <= last {
             return Fate::Passed;
@@ -523,29 +530,29 @@ impl<D: Disk> Engine<D> {
             Err(e) => return Fate::Stopped(e),
         };
         let len = publish.subject.len() + block.len() + publish.payload.len();
-        if let Err(e) = self.check_resources(group, len) {
+        if let Err(e) = self.check_resources(stream_id, len) {
             return Fate::Stopped(e);
         }
         let skipped = if fits { message.sequence - 1 } else { message.sequence };
         if skipped > last
-            && let Err(e) = self.change(group, &Entry::SkipTo { last: skipped, time: message.time })
+            && let Err(e) = self.change(stream_id, &Entry::SkipTo { last: skipped, time: message.time })
         {
             return Fate::Stopped(e);
         }
         if !fits {
             let e = error::STREAM_MESSAGE_EXCEEDS_MAXIMUM.error();
-            self.tell_untaken(group, number, message.sequence, "does not take", &e);
+            self.tell_untaken(stream_id, number, message.sequence, "does not take", &e);
             return Fate::Passed;
         }
         let Publish { subject, headers, payload } = publish;
         let entry = Entry::Append { time: message.time, subject, headers, payload };
-        self.change(group, &entry).map_or_else(Fate::Stopped, |_| Fate::Stored)
+        self.change(stream_id, &entry).map_or_else(Fate::Stopped, |_| Fate::Stored)
     }
 
     /// Stores a message of a source. `is_gathering`: the source has its messages from several places itself.
     fn store_sourced(
         &mut self,
-        (group, number): (u32, usize),
+        (stream_id, number): (StreamId, usize),
         origin: &str,
         label: (&str, &str),
         is_gathering: bool,
@@ -563,23 +570,23 @@ impl<D: Disk> Engine<D> {
         let source = format!("{origin} {} {} {subject} {}", message.sequence, label.0, label.1);
         headers::push(&mut block, "Nats-Stream-Source", source.as_bytes());
         let publish = Publish { subject: &message.subject, headers: &block, payload: &message.payload };
-        match self.ingest_from(group, &publish, true) {
+        match self.ingest_from(stream_id, &publish, true) {
             Ok(Stored::At { more, .. }) if more.contains("duplicate") => Fate::Passed,
             Ok(Stored::At { .. } | Stored::Staged | Stored::Search(_)) => Fate::Stored,
             Err(e) if e.code >= 500 => Fate::Stopped(e),
             // What the stream refuses for what it is, it would refuse again.
             Err(e) => {
-                self.tell_untaken(group, number, message.sequence, "does not take", &e);
+                self.tell_untaken(stream_id, number, message.sequence, "does not take", &e);
                 Fate::Passed
             }
         }
     }
 
     /// Whether a message still waits to be taken by a follower.
-    pub(super) fn is_followed(&self, origin: u32, sequence: u64, subject: &[u8]) -> bool {
+    pub(super) fn is_followed(&self, origin: StreamId, sequence: u64, subject: &[u8]) -> bool {
         let Some(stream) = self.streams.get(&origin) else { return false };
         let name = &stream.core.config().name;
-        stream.followers.iter().filter_map(|group| self.streams.get(group)).any(|follower| {
+        stream.followers.iter().filter_map(|stream_id| self.streams.get(stream_id)).any(|follower| {
             let is_origin = |feed: &&Feed| feed.origin == *name && feed.account == Some(stream.account);
             let mut feeds = follower.feeds.iter().filter(is_origin);
             feeds.any(|feed| {
@@ -592,8 +599,8 @@ impl<D: Disk> Engine<D> {
     pub(crate) fn describe_feeds(&self, stream: &Stream<D>) -> (Option<Value>, Vec<Value>) {
         let config = stream.core.config();
         let describe = |source: &StreamSource, feed: &Feed| {
-            let group = feed.account.and_then(|account| self.find(account, &feed.origin).ok());
-            let origin = group.and_then(|group| self.streams.get(&group));
+            let stream_id = feed.account.and_then(|account| self.find(account, &feed.origin).ok());
+            let origin = stream_id.and_then(|stream_id| self.streams.get(&stream_id));
             let next = stream.fed.get(&feed.key).copied().unwrap_or(0);
             let lag = origin.map_or(0, |origin| origin.core.messages().count_from(next));
             let lag = if feed.active > 0 { lag } else { 0 };

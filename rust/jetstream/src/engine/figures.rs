@@ -6,6 +6,7 @@ use stonechat_store::messages::Messages;
 
 use super::{Account, Engine, Stream};
 use crate::api::{API_LEVEL, STEP};
+use crate::ids::{AccountId, ConsumerId, StreamId};
 use crate::json::List;
 
 /// The cost of describing an account, a stream or a consumer, without lists in its configuration.
@@ -37,9 +38,9 @@ pub struct Survey {
     /// What is said of all accounts together.
     totals: Value,
     /// Accounts, streams and consumers that have yet to be told, in reverse order.
-    accounts: Vec<u32>,
-    streams: Vec<u32>,
-    consumers: Vec<u32>,
+    accounts: Vec<AccountId>,
+    streams: Vec<StreamId>,
+    consumers: Vec<ConsumerId>,
     /// The account and the stream that are being described.
     account: Option<Value>,
     stream: Option<Value>,
@@ -81,8 +82,8 @@ impl Survey {
             } else if let Some(stream) = self.stream.take() {
                 let consumers = std::mem::take(&mut self.told_consumers);
                 self.told_streams.push_text(&consumers.within(&stream, "consumer_detail"));
-            } else if let Some(group) = self.streams.pop() {
-                let Some(stream) = engine.streams.get(&group) else { continue };
+            } else if let Some(stream_id) = self.streams.pop() {
+                let Some(stream) = engine.streams.get(&stream_id) else { continue };
                 let config = stream.core.config();
                 budget = budget.saturating_sub(ITEM + config.subjects.len() + config.sources.len());
                 if self.detail.consumers {
@@ -94,7 +95,7 @@ impl Survey {
                 let streams = std::mem::take(&mut self.told_streams);
                 self.told_accounts.push_text(&streams.within(&account, "stream_detail"));
             } else if let Some(number) = self.accounts.pop() {
-                let Some(account) = engine.accounts.get(number as usize) else { continue };
+                let Some(account) = engine.accounts.get(number.index()) else { continue };
                 budget = budget.saturating_sub(ITEM);
                 if self.detail.streams {
                     self.streams = account.streams.values().rev().copied().collect();
@@ -126,11 +127,12 @@ fn account_figures(account: &Account) -> Value {
 impl<D: Disk> Engine<D> {
     /// Begins to collect JetStream's figures.
     pub fn survey(&self, detail: Detail) -> Box<Survey> {
-        let wanted = |(account, _): &(&Account, u32)| {
+        let wanted = |(account, _): &(&Account, AccountId)| {
             account.limits.is_some() && (detail.account.is_empty() || *account.name == *detail.account)
         };
-        let accounts = self.accounts.iter().zip(0..).filter(|_| detail.accounts).filter(wanted);
-        let mut accounts: Vec<u32> =
+        let accounts =
+            self.accounts.iter().zip((0..).map(AccountId)).filter(|_| detail.accounts).filter(wanted);
+        let mut accounts: Vec<AccountId> =
             accounts.skip(detail.offset).take(detail.limit).map(|(_, number)| number).collect();
         accounts.reverse();
         Box::new(Survey {
@@ -171,7 +173,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// What is said of a consumer; `None` if it is gone.
-    fn consumer_figures(&mut self, id: u32, detail: &Detail, budget: &mut usize) -> Option<Value> {
+    fn consumer_figures(&mut self, id: ConsumerId, detail: &Detail, budget: &mut usize) -> Option<Value> {
         let filters = self.consumers.get(&id)?.filters().len();
         *budget = budget.saturating_sub(ITEM + filters);
         let mut info = self.describe_consumer(id, false);
@@ -206,8 +208,8 @@ impl<D: Disk> Engine<D> {
     /// Whether a stream of an account has a consumer of this name.
     pub fn has_consumer(&self, account: &str, stream: &str, consumer: &str) -> bool {
         let account = self.accounts.iter().find(|a| *a.name == *account);
-        let group = account.and_then(|account| account.streams.get(stream));
-        group.is_some_and(|group| self.find_consumer(*group, consumer).is_some())
+        let stream_id = account.and_then(|account| account.streams.get(stream));
+        stream_id.is_some_and(|stream_id| self.find_consumer(*stream_id, consumer).is_some())
     }
 
     /// Messages of all streams.

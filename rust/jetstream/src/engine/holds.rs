@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use stonechat_store::disk::Disk;
 
 use super::{Engine, fast};
+use crate::ids::StreamId;
 use crate::stream::{Publish, headers};
 
 /// What is done for them in one turn: places of an index that are looked at, or so many times fewer messages.
@@ -40,7 +41,7 @@ struct Held {
 /// All streams whose publishers wait.
 #[derive(Debug, Default)]
 pub(crate) struct Holds {
-    groups: VecDeque<u32>,
+    groups: VecDeque<StreamId>,
     bytes: usize,
 }
 
@@ -78,20 +79,28 @@ impl Holds {
 
 impl<D: Disk> Engine<D> {
     /// A message that needs the last one on the subjects of a filter, and with which others begin to wait.
-    pub(super) fn begin_hold(&mut self, group: u32, reply: &[u8], message: &Publish<'_>, filter: Vec<u8>) {
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+    pub(super) fn begin_hold(
+        &mut self,
+        stream_id: StreamId,
+        reply: &[u8],
+        message: &Publish<'_>,
+        filter: Vec<u8>,
+    ) {
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         stream.hold = Some(Box::new(Hold { filter: Some(filter), ..Hold::default() }));
-        self.holds.groups.push_back(group);
-        self.hold_message(group, reply, message);
+        self.holds.groups.push_back(stream_id);
+        self.hold_message(stream_id, reply, message);
     }
 
     /// Lets a message wait behind others.
-    pub(super) fn hold_message(&mut self, group: u32, reply: &[u8], message: &Publish<'_>) {
-        let Some(hold) = self.streams.get_mut(&group).and_then(|stream| stream.hold.as_mut()) else { return };
+    pub(super) fn hold_message(&mut self, stream_id: StreamId, reply: &[u8], message: &Publish<'_>) {
+        let Some(hold) = self.streams.get_mut(&stream_id).and_then(|stream| stream.hold.as_mut()) else {
+            return;
+        };
         let held = Held::new(reply, message);
         let len = held.len();
         if hold.waiting.len() >= MESSAGES_MAX || self.holds.bytes + len > BYTES_MAX {
-            return self.refuse(group, reply);
+            return self.refuse(stream_id, reply);
         }
         hold.bytes += len;
         self.holds.bytes += len;
@@ -102,9 +111,9 @@ impl<D: Disk> Engine<D> {
     pub(super) fn run_holds(&mut self) {
         let mut budget = TURN;
         for _ in 0..self.holds.groups.len() {
-            let Some(group) = self.holds.groups.pop_front() else { break };
-            if !self.run_hold(group, &mut budget) {
-                self.holds.groups.push_back(group);
+            let Some(stream_id) = self.holds.groups.pop_front() else { break };
+            if !self.run_hold(stream_id, &mut budget) {
+                self.holds.groups.push_back(stream_id);
             }
             if budget == 0 {
                 break;
@@ -113,9 +122,9 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Goes on for those who wait for one stream; true when nobody does any more.
-    fn run_hold(&mut self, group: u32, budget: &mut usize) -> bool {
+    fn run_hold(&mut self, stream_id: StreamId, budget: &mut usize) -> bool {
         loop {
-            let Some(stream) = self.streams.get_mut(&group) else { return true };
+            let Some(stream) = self.streams.get_mut(&stream_id) else { return true };
             let Some(hold) = &mut stream.hold else { return true };
             if let Some(filter) = &hold.filter {
                 if !stream.core.seek_last(filter, budget) {
@@ -132,8 +141,8 @@ impl<D: Disk> Engine<D> {
             };
             let len = held.len();
             *budget = budget.saturating_sub(MESSAGE + len / 512);
-            let filter = self.try_publish(group, &held.reply, &held.publish());
-            let Some(stream) = self.streams.get_mut(&group) else { return true };
+            let filter = self.try_publish(stream_id, &held.reply, &held.publish());
+            let Some(stream) = self.streams.get_mut(&stream_id) else { return true };
             let Some(hold) = &mut stream.hold else { return true };
             if filter.is_some() {
                 *budget = budget.saturating_sub(AGAIN);
@@ -149,11 +158,16 @@ impl<D: Disk> Engine<D> {
 
     /// The subjects whose last message has to be looked for before a message can be stored that belongs to a batch: all of it is stored
     /// with its last one.
-    pub(super) fn unknown_last(&self, group: u32, reply: &[u8], message: &Publish<'_>) -> Option<Vec<u8>> {
+    pub(super) fn unknown_last(
+        &self,
+        stream_id: StreamId,
+        reply: &[u8],
+        message: &Publish<'_>,
+    ) -> Option<Vec<u8>> {
         if message.headers.is_empty() {
             return None;
         }
-        let core = &self.streams.get(&group)?.core;
+        let core = &self.streams.get(&stream_id)?.core;
         let unknown = |block: &[u8]| {
             let filter = headers::value(block, EXPECTED)?;
             let is_unknown = stonechat_subject::has_wildcard(filter) && !core.knows_last(filter);
@@ -167,7 +181,7 @@ impl<D: Disk> Engine<D> {
             return None;
         }
         let id = headers::value(block, b"Nats-Batch-Id")?;
-        let staged = self.batches.get(&(group, id.to_vec()));
+        let staged = self.batches.get(&(stream_id, id.to_vec()));
         let staged = staged.into_iter().flat_map(super::batches::Batch::headers);
         staged.chain([block]).find_map(unknown)
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::ids::ConsumerId;
 use hashbrown::HashMap;
 use stonechat_subject::{Matches, Sublist};
 
@@ -11,22 +12,22 @@ const FILTERS_MAX: usize = 64;
 /// The consumers of a stream that are told of its changes, by their numbers.
 pub(super) struct Hot {
     /// All consumers, in ascending order: so that a stream with very many of them removes one in little time.
-    all: Vec<u32>,
+    all: Vec<ConsumerId>,
     /// Those that are told of every message, in ascending order.
-    always: Vec<u32>,
+    always: Vec<ConsumerId>,
     /// The others, by their filters.
-    filtered: Sublist<u32>,
-    filters: HashMap<u32, Box<[Box<str>]>>,
-    found: Matches<u32>,
+    filtered: Sublist<ConsumerId>,
+    filters: HashMap<ConsumerId, Box<[Box<str>]>>,
+    found: Matches<ConsumerId>,
 }
 
-fn add(ids: &mut Vec<u32>, id: u32) {
+fn add(ids: &mut Vec<ConsumerId>, id: ConsumerId) {
     if let Err(at) = ids.binary_search(&id) {
         ids.insert(at, id);
     }
 }
 
-fn take_out(ids: &mut Vec<u32>, id: u32) {
+fn take_out(ids: &mut Vec<ConsumerId>, id: ConsumerId) {
     if let Ok(at) = ids.binary_search(&id) {
         ids.remove(at);
     }
@@ -62,7 +63,7 @@ impl Hot {
     }
 
     /// Those that want messages on some subjects only.
-    pub(super) fn filtered(&self) -> impl Iterator<Item = u32> {
+    pub(super) fn filtered(&self) -> impl Iterator<Item = ConsumerId> {
         self.filters.keys().copied()
     }
 
@@ -72,13 +73,13 @@ impl Hot {
     }
 
     /// Whether a consumer is there and wants messages on some subjects only.
-    pub(super) fn is_filtered(&self, id: u32) -> bool {
+    pub(super) fn is_filtered(&self, id: ConsumerId) -> bool {
         self.filters.contains_key(&id)
     }
 
     /// Adds a consumer with its filters. Without any, or if it may have to do with messages that it does not want any more (`always`),
     /// it is told of every message.
-    pub(super) fn insert(&mut self, id: u32, filters: &[&str], always: bool) {
+    pub(super) fn insert(&mut self, id: ConsumerId, filters: &[&str], always: bool) {
         add(&mut self.all, id);
         // One with very many filters tells faster than they are added here whether a message is one of its own.
         let always = always || filters.len() > FILTERS_MAX;
@@ -98,7 +99,7 @@ impl Hot {
     }
 
     /// Removes a consumer, if it is there.
-    pub(super) fn remove(&mut self, id: u32) {
+    pub(super) fn remove(&mut self, id: ConsumerId) {
         if let Some(filters) = self.filters.remove(&id) {
             for filter in filters {
                 self.filtered.remove(filter.as_bytes(), None, &id);
@@ -109,7 +110,7 @@ impl Hot {
     }
 
     /// Puts those into `told` that a message on `subject` concerns, each once; all if the subject is not known.
-    pub(super) fn concerned(&mut self, subject: Option<&[u8]>, told: &mut Vec<u32>) {
+    pub(super) fn concerned(&mut self, subject: Option<&[u8]>, told: &mut Vec<ConsumerId>) {
         told.clear();
         let Some(subject) = subject else { return told.extend(&self.all) };
         told.extend(&self.always);
@@ -131,27 +132,27 @@ mod tests {
     #[test]
     fn who_is_concerned_is_told_once() {
         let mut hot = Hot::default();
-        hot.insert(1, &[], false);
-        hot.insert(2, &["a.*", "a.>"], false);
-        hot.insert(3, &["b"], true);
-        hot.insert(4, &["b"], false);
+        hot.insert(ConsumerId(1), &[], false);
+        hot.insert(ConsumerId(2), &["a.*", "a.>"], false);
+        hot.insert(ConsumerId(3), &["b"], true);
+        hot.insert(ConsumerId(4), &["b"], false);
         let mut told = Vec::new();
         let mut concerned = |hot: &mut Hot, subject: Option<&[u8]>| -> Vec<u32> {
             hot.concerned(subject, &mut told);
             told.sort_unstable();
-            told.clone()
+            told.iter().map(|id| id.0).collect()
         };
         assert_eq!(concerned(&mut hot, Some(b"a.b")), [1, 2, 3]);
         assert_eq!(concerned(&mut hot, Some(b"b")), [1, 3, 4]);
         assert_eq!(concerned(&mut hot, Some(b"c")), [1, 3]);
         assert_eq!(concerned(&mut hot, None), [1, 2, 3, 4]);
-        let mut filtered: Vec<u32> = hot.filtered().collect();
+        let mut filtered: Vec<u32> = hot.filtered().map(|id| id.0).collect();
         filtered.sort_unstable();
         assert_eq!(filtered, [2, 3, 4]);
-        (1..4).for_each(|id| hot.remove(id));
+        (1..4).for_each(|id| hot.remove(ConsumerId(id)));
         assert_eq!(concerned(&mut hot, Some(b"a.b")), Vec::<u32>::new());
         assert_eq!(concerned(&mut hot, Some(b"b")), [4]);
-        hot.remove(4);
+        hot.remove(ConsumerId(4));
         assert!(hot.is_empty() && hot.filtered.is_empty() && hot.filters.is_empty());
     }
 }

@@ -9,7 +9,9 @@ use stonechat_store::messages::Messages;
 use super::checkpoint::key;
 use super::journal::STORE;
 use super::{Engine, Storage};
+use crate::ids::{ConsumerId, StreamId};
 use crate::stream::Entry;
+use stonechat_store::wal::GroupId;
 
 /// A stream as it was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -60,22 +62,24 @@ impl<D: Disk> Engine<D> {
     /// Describes all streams, by account and name. If `reads`, every message on disk is read for it; what turns out to be unreadable
     /// is among the [notices](Engine::take_notices) then. `progress` is told which stream is read.
     pub fn inspect(&mut self, reads: bool, mut progress: impl FnMut(&str)) -> Vec<StreamReport> {
-        let mut groups: Vec<(String, String, u32)> = Vec::new();
+        let mut groups: Vec<(String, String, StreamId)> = Vec::new();
         for account in &self.accounts {
-            let of = |(name, group): (&String, &u32)| (account.name.to_string(), name.clone(), *group);
+            let of = |(name, stream_id): (&String, &StreamId)| {
+                (account.name.to_string(), name.clone(), *stream_id)
+            };
             groups.extend(account.streams.iter().map(of));
         }
         groups.sort();
-        let mut quarantined: Vec<u32> = self.quarantined().map(|(group, _)| group).collect();
+        let mut quarantined: Vec<StreamId> = self.quarantined().map(|(stream_id, _)| stream_id).collect();
         quarantined.sort_unstable();
-        groups.extend(quarantined.into_iter().map(|group| (String::new(), String::new(), group)));
+        groups.extend(quarantined.into_iter().map(|stream_id| (String::new(), String::new(), stream_id)));
         let mut reports = Vec::new();
-        for (account, name, group) in groups {
+        for (account, name, stream_id) in groups {
             if reads {
                 progress(&name);
-                self.read_all(group);
+                self.read_all(stream_id);
             }
-            let Some(stream) = self.streams.get(&group) else { continue };
+            let Some(stream) = self.streams.get(&stream_id) else { continue };
             let state = stream.core.messages().state();
             let (storage, files, lost) = match stream.core.messages() {
                 Storage::File(file) => ("file", file.file_names(), file.lost_sequences()),
@@ -83,7 +87,7 @@ impl<D: Disk> Engine<D> {
             };
             let consumers = stream.consumers.values().filter_map(|id| self.consumers.get(id));
             reports.push(StreamReport {
-                quarantined: stream.is_quarantined().then_some(group),
+                quarantined: stream.is_quarantined().then_some(stream_id.0),
                 account,
                 name,
                 storage,
@@ -108,27 +112,28 @@ impl<D: Disk> Engine<D> {
         reports
     }
 
-    fn read_all(&mut self, group: u32) {
-        if let Some(stream) = self.streams.get(&group)
+    fn read_all(&mut self, stream_id: StreamId) {
+        if let Some(stream) = self.streams.get(&stream_id)
             && let Storage::File(file) = stream.core.messages()
         {
             file.walk_all(&mut |_| {});
         }
-        self.note_news(group);
+        self.note_news(stream_id);
         self.take_news();
     }
 
     /// Entries of the catalogue that nobody can read, or whose stream is missing: they are left alone.
-    pub fn left_alone(&self) -> Vec<u32> {
-        let known = |group: &u32| {
+    pub fn left_alone(&self) -> Vec<GroupId> {
+        let known = |group: &GroupId| {
             *group == STORE
-                || self.streams.contains_key(group)
-                || self.consumers.contains_key(group)
-                || self.quarantine.is_nameless(*group)
+                || self.streams.contains_key(&StreamId::of(*group))
+                || self.consumers.contains_key(&ConsumerId::of(*group))
+                || self.quarantine.is_nameless(ConsumerId::of(*group))
                 // The next checkpoint takes it out.
-                || self.deleted.contains(*group)
+                || self.deleted.contains(group.0)
         };
-        let entries = self.catalogue.entries().filter_map(|(number, _)| u32::try_from(number).ok());
+        let entries =
+            self.catalogue.entries().filter_map(|(number, _)| u32::try_from(number).ok()).map(GroupId);
         entries.filter(|group| !known(group)).collect()
     }
 
@@ -136,16 +141,16 @@ impl<D: Disk> Engine<D> {
     /// stream went. It is on disk after [`Engine::close`].
     pub fn accept_loss(&mut self) -> Vec<(String, u64)> {
         let mut gone = Vec::new();
-        let groups: Vec<u32> = self.streams.keys().copied().collect();
-        for group in groups {
-            self.read_all(group);
-            let Some(stream) = self.streams.get(&group) else { continue };
+        let groups: Vec<StreamId> = self.streams.keys().copied().collect();
+        for stream_id in groups {
+            self.read_all(stream_id);
+            let Some(stream) = self.streams.get(&stream_id) else { continue };
             let name = stream.core.config().name.clone();
             let Storage::File(file) = stream.core.messages() else { continue };
             let sequences = file.lost_sequences();
             for sequences in sequences.chunks(1024) {
                 // What the log can't take any more is told by the notices.
-                let _ = self.change(group, &Entry::Remove { sequences });
+                let _ = self.change(stream_id, &Entry::Remove { sequences });
             }
             if !sequences.is_empty() {
                 gone.push((name, sequences.len() as u64));
@@ -154,8 +159,8 @@ impl<D: Disk> Engine<D> {
         self.accept_damage();
         for group in self.left_alone() {
             self.checkpoint.deleted.push(key(group));
-            self.deleted.insert(group);
-            let prefix = format!("stream-{group}-");
+            self.deleted.insert(group.0);
+            let prefix = format!("stream-{}-", group.0);
             let names = self.files.disk().names().unwrap_or_default();
             self.checkpoint.obsolete.extend(names.into_iter().filter(|name| name.starts_with(&prefix)));
         }

@@ -2,12 +2,13 @@
 
 use stonechat_store::file::Reference;
 use stonechat_store::messages::Message;
-use stonechat_store::wal::Record;
+use stonechat_store::wal::{GroupId, Record};
 
+use crate::ids::{ConsumerId, StreamId};
 use crate::stream::Entry;
 
 /// The group of what concerns the store as a whole: creations and deletions.
-pub(super) const STORE: u32 = 0;
+pub(super) const STORE: GroupId = GroupId(0);
 
 const APPEND: u8 = 1;
 const SKIP: u8 = 2;
@@ -57,16 +58,23 @@ pub(super) enum Event<'a> {
     /// The stream got this configuration. `keeps`: what exceeds its limits did not go with it.
     Config { json: &'a [u8], keeps: bool },
     /// A stream came to be.
-    Create { group: u32, created: i64, account: &'a str, json: &'a [u8] },
+    Create { stream_id: StreamId, created: i64, account: &'a str, json: &'a [u8] },
     /// A stream was deleted.
-    Delete { group: u32 },
+    Delete { stream_id: StreamId },
     /// The last sequences of streams, by their numbers, behind the records of one write: so the damage of the last record
     /// of a stream is noticed too.
-    Ends { ends: Vec<(u32, u64)> },
+    Ends { ends: Vec<(StreamId, u64)> },
     /// A consumer came to be, whose first message can have the sequence `start`.
-    CreateConsumer { id: u32, group: u32, created: i64, start: u64, name: &'a str, json: &'a [u8] },
+    CreateConsumer {
+        id: ConsumerId,
+        stream_id: StreamId,
+        created: i64,
+        start: u64,
+        name: &'a str,
+        json: &'a [u8],
+    },
     /// A consumer was deleted.
-    DeleteConsumer { id: u32 },
+    DeleteConsumer { id: ConsumerId },
     /// A consumer's state changed.
     ConsumerChanges { changes: &'a [u8] },
 }
@@ -145,30 +153,30 @@ impl<'a> Body<'a> {
         Self::new(CONFIG_KEEPS, &[], [json, b"", b""])
     }
 
-    pub(super) fn create(group: u32, created: i64, account: &'a str, json: &'a [u8]) -> Self {
+    pub(super) fn create(stream_id: StreamId, created: i64, account: &'a str, json: &'a [u8]) -> Self {
         let len = (account.len() as u32).to_le_bytes();
         Self::new(
             CREATE,
-            &[&group.to_le_bytes(), &created.to_le_bytes(), &len],
+            &[&stream_id.0.to_le_bytes(), &created.to_le_bytes(), &len],
             [account.as_bytes(), json, b""],
         )
     }
 
-    pub(super) fn delete(group: u32) -> Self {
-        Self::new(DELETE, &[&group.to_le_bytes()], [b"", b"", b""])
+    pub(super) fn delete(stream_id: StreamId) -> Self {
+        Self::new(DELETE, &[&stream_id.0.to_le_bytes()], [b"", b"", b""])
     }
 
     pub(super) fn create_consumer(
-        id: u32,
-        group: u32,
+        id: ConsumerId,
+        stream_id: StreamId,
         created: i64,
         start: u64,
         name: &'a str,
         json: &'a [u8],
     ) -> Self {
         let numbers: [&[u8]; 5] = [
-            &id.to_le_bytes(),
-            &group.to_le_bytes(),
+            &id.0.to_le_bytes(),
+            &stream_id.0.to_le_bytes(),
             &created.to_le_bytes(),
             &start.to_le_bytes(),
             &(name.len() as u32).to_le_bytes(),
@@ -176,14 +184,14 @@ impl<'a> Body<'a> {
         Self::new(CREATE_CONSUMER, &numbers, [name.as_bytes(), json, b""])
     }
 
-    pub(super) fn delete_consumer(id: u32) -> Self {
-        Self::new(DELETE_CONSUMER, &[&id.to_le_bytes()], [b"", b"", b""])
+    pub(super) fn delete_consumer(id: ConsumerId) -> Self {
+        Self::new(DELETE_CONSUMER, &[&id.0.to_le_bytes()], [b"", b"", b""])
     }
 
-    pub(super) fn ends(ends: &[(u32, u64)]) -> Self {
+    pub(super) fn ends(ends: &[(StreamId, u64)]) -> Self {
         let mut body = Self::new(ENDS, &[], [b"", b"", b""]);
-        for (group, last) in ends {
-            body.owned.extend_from_slice(&group.to_le_bytes());
+        for (stream_id, last) in ends {
+            body.owned.extend_from_slice(&stream_id.0.to_le_bytes());
             body.owned.extend_from_slice(&last.to_le_bytes());
         }
         body
@@ -252,30 +260,34 @@ impl<'a> Event<'a> {
             CONFIG => Self::Config { json: bytes, keeps: false },
             CONFIG_KEEPS => Self::Config { json: bytes, keeps: true },
             CREATE => {
-                let group = u32::from_le_bytes(number(bytes)?);
+                let stream_id = StreamId(u32::from_le_bytes(number(bytes)?));
                 let created = i64::from_le_bytes(number(bytes)?);
                 let len = u32::from_le_bytes(number(bytes)?);
                 let account = std::str::from_utf8(split(bytes, len)?).ok()?;
-                Self::Create { group, created, account, json: bytes }
+                Self::Create { stream_id, created, account, json: bytes }
             }
             ENDS => {
                 let mut ends = Vec::new();
                 while !bytes.is_empty() {
-                    ends.push((u32::from_le_bytes(number(bytes)?), u64::from_le_bytes(number(bytes)?)));
+                    ends.push((
+                        StreamId(u32::from_le_bytes(number(bytes)?)),
+                        u64::from_le_bytes(number(bytes)?),
+                    ));
                 }
                 Self::Ends { ends }
             }
             CREATE_CONSUMER => {
-                let (id, group) = (u32::from_le_bytes(number(bytes)?), u32::from_le_bytes(number(bytes)?));
+                let id = ConsumerId(u32::from_le_bytes(number(bytes)?));
+                let stream_id = StreamId(u32::from_le_bytes(number(bytes)?));
                 let (created, start) =
                     (i64::from_le_bytes(number(bytes)?), u64::from_le_bytes(number(bytes)?));
                 let len = u32::from_le_bytes(number(bytes)?);
                 let name = std::str::from_utf8(split(bytes, len)?).ok()?;
-                Self::CreateConsumer { id, group, created, start, name, json: bytes }
+                Self::CreateConsumer { id, stream_id, created, start, name, json: bytes }
             }
-            DELETE_CONSUMER => Self::DeleteConsumer { id: u32::from_le_bytes(number(bytes)?) },
+            DELETE_CONSUMER => Self::DeleteConsumer { id: ConsumerId(u32::from_le_bytes(number(bytes)?)) },
             CONSUMER_CHANGES => Self::ConsumerChanges { changes: bytes },
-            DELETE => Self::Delete { group: u32::from_le_bytes(number(bytes)?) },
+            DELETE => Self::Delete { stream_id: StreamId(u32::from_le_bytes(number(bytes)?)) },
             _ => return None,
         })
     }
@@ -317,17 +329,25 @@ mod tests {
         let trim = Entry::Trim { subject: b"a", most: 7 };
         read(&Body::of(&trim, 0), Event::Trim { subject: b"a", most: 7 });
         read(
-            &Body::create(3, 6, "$G", b"{}"),
-            Event::Create { group: 3, created: 6, account: "$G", json: b"{}" },
+            &Body::create(StreamId(3), 6, "$G", b"{}"),
+            Event::Create { stream_id: StreamId(3), created: 6, account: "$G", json: b"{}" },
         );
         read(&Body::of(&Entry::SkipTo { last: 4, time: 5 }, 0), Event::SkipTo { last: 4, time: 5 });
         read(&Body::fed(7, "S"), Event::Fed { next: 7, feed: "S" });
-        read(&Body::delete(3), Event::Delete { group: 3 });
+        read(&Body::delete(StreamId(3)), Event::Delete { stream_id: StreamId(3) });
         read(
-            &Body::create_consumer(4, 3, 6, 9, "c", b"{}"),
-            Event::CreateConsumer { id: 4, group: 3, created: 6, start: 9, name: "c", json: b"{}" },
+            &Body::create_consumer(ConsumerId(4), StreamId(3), 6, 9, "c", b"{}"),
+            Event::CreateConsumer {
+                id: ConsumerId(4),
+                stream_id: StreamId(3),
+                created: 6,
+                start: 9,
+                name: "c",
+                json: b"{}",
+            },
         );
-        read(&Body::delete_consumer(4), Event::DeleteConsumer { id: 4 });
-        read(&Body::ends(&[(3, 9), (4, 0)]), Event::Ends { ends: vec![(3, 9), (4, 0)] });
+        read(&Body::delete_consumer(ConsumerId(4)), Event::DeleteConsumer { id: ConsumerId(4) });
+        let ends = [(StreamId(3), 9), (StreamId(4), 0)];
+        read(&Body::ends(&ends), Event::Ends { ends: ends.to_vec() });
     }
 }

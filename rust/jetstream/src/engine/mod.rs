@@ -50,7 +50,7 @@ use stonechat_store::catalogue::Catalogue;
 use stonechat_store::disk::Disk;
 use stonechat_store::file::Files;
 use stonechat_store::messages::Messages;
-use stonechat_store::wal::Log;
+use stonechat_store::wal::{GroupId, Log};
 use stonechat_subject::SubjectIndex;
 
 pub use checkpoint::{Done, Job};
@@ -68,6 +68,7 @@ pub(crate) use stream::Stream;
 use crate::api::Requests;
 use crate::consumer::Consumer;
 use crate::error::{self, ApiError};
+use crate::ids::{AccountId, BackupId, ConsumerId, StreamId};
 use crate::stream::{Entry, Publish, Retention, StreamConfig, Verdict, headers};
 
 /// What the engine asks of the world around it.
@@ -105,7 +106,7 @@ pub trait Host: Send {
 pub(crate) struct Account {
     pub(crate) name: Arc<str>,
     /// Its streams by name.
-    pub(crate) streams: BTreeMap<String, u32>,
+    pub(crate) streams: BTreeMap<String, StreamId>,
     /// Their subjects, by the numbers of the streams.
     pub(crate) subjects: SubjectIndex,
     /// How many consumers these have.
@@ -124,34 +125,42 @@ pub(crate) struct Account {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Interest {
     /// Messages to be stored.
-    Publish,
+    Publish(StreamId),
     /// Requests that read without going through the API.
-    DirectGet,
-    /// A consumer's requests and answers to flow control; the subject is `stream.consumer`, the group the consumer's number.
-    Consumer,
+    DirectGet(StreamId),
+    /// A consumer's requests and answers to flow control; the subject is `stream.consumer`.
+    Consumer(ConsumerId),
     /// Acknowledgements to a consumer that takes them, as [`Interest::Consumer`], which ends it too.
-    Acks,
+    Acks(ConsumerId),
     /// Who listens to the subject to which a consumer delivers.
-    Deliver,
-    /// Acknowledgements of a backup's chunks; the group is the backup's number.
-    Snapshot,
-    /// Chunks of a backup; the group is the backup's number.
-    Restore,
+    Deliver(ConsumerId),
+    /// Acknowledgements of a backup's chunks.
+    Snapshot(BackupId),
+    /// Chunks of a backup.
+    Restore(BackupId),
 }
 
 /// A change of what streams listen to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct InterestChange {
     /// The account's number.
-    pub account: u32,
-    /// The stream's number, or the consumer's.
-    pub group: u32,
-    /// What for.
+    pub account: AccountId,
+    /// What for, and whose it is.
     pub interest: Interest,
     /// The subject, which may hold wildcards.
     pub subject: String,
     /// It begins, or ends.
     pub begins: bool,
+}
+
+impl InterestChange {
+    /// The stream that is to store what comes, if it is that.
+    pub fn stream(&self) -> Option<StreamId> {
+        match self.interest {
+            Interest::Publish(id) => Some(id),
+            _ => None,
+        }
+    }
 }
 
 /// Something to be told to whoever runs the server.
@@ -184,34 +193,34 @@ pub struct Engine<D: Disk> {
     pub(crate) options: Options,
     pub(crate) host: Box<dyn Host>,
     pub(crate) accounts: Vec<Account>,
-    account_numbers: HashMap<Arc<str>, u32>,
+    account_numbers: HashMap<Arc<str>, AccountId>,
     /// The account in which advisories about the server are published.
-    system_account: Option<u32>,
-    pub(crate) streams: HashMap<u32, Stream<D>>,
-    pub(crate) consumers: HashMap<u32, Box<Consumer>>,
+    system_account: Option<AccountId>,
+    pub(crate) streams: HashMap<StreamId, Stream<D>>,
+    pub(crate) consumers: HashMap<ConsumerId, Box<Consumer>>,
     /// Consumers by the subjects to which they deliver.
-    deliver_subjects: HashMap<(u32, Vec<u8>), Vec<u32>>,
+    deliver_subjects: HashMap<(AccountId, Vec<u8>), Vec<ConsumerId>>,
     /// Consumers that wait for a turn.
-    ready: VecDeque<u32>,
+    ready: VecDeque<ConsumerId>,
     /// Those that wait for one until less waits for the log.
-    parked: Vec<u32>,
+    parked: Vec<ConsumerId>,
     /// When consumers are to be looked at.
-    timers: std::collections::BTreeSet<(i64, u32)>,
+    timers: std::collections::BTreeSet<(i64, ConsumerId)>,
     /// Consumers with something for the log.
-    unlogged: Vec<u32>,
+    unlogged: Vec<ConsumerId>,
     /// Streams with messages that no consumer needs any more.
-    released: Vec<u32>,
+    released: Vec<StreamId>,
     /// Streams whose publishers wait.
     holds: holds::Holds,
     /// Streams that are looked through for such messages, and how much more of them in this turn.
-    sweeping: VecDeque<u32>,
+    sweeping: VecDeque<StreamId>,
     sweep_left: usize,
     /// Streams of which is taken out what exceeds their limits.
-    trimming: VecDeque<u32>,
+    trimming: VecDeque<StreamId>,
     /// What was sent and is done when it has left.
     passing: VecDeque<delivery::Passed>,
     /// Batches that are not committed yet, by stream and id.
-    batches: HashMap<(u32, Vec<u8>), batches::Batch>,
+    batches: HashMap<(StreamId, Vec<u8>), batches::Batch>,
     /// What is left of the messages that consumers may look at in this turn, and count.
     looks_left: usize,
     /// Consumers send nothing for now.
@@ -225,18 +234,18 @@ pub struct Engine<D: Disk> {
     /// When publishers that send ahead are looked through.
     fast_sweep: Option<i64>,
     /// Streams that have messages to take from others.
-    feeding: VecDeque<u32>,
+    feeding: VecDeque<StreamId>,
     /// How many streams take messages from others.
     feeds: usize,
     /// Changes of what accounts let each other do.
     exchanges: u64,
     /// Streams that wait for room for such messages, and when it is tried again.
-    stopped: VecDeque<(i64, u32)>,
+    stopped: VecDeque<(i64, StreamId)>,
     /// A stream's change is gathered for the log.
     is_staged: bool,
     /// What consumers send must wait until the log is durable up to here.
     barrier: u64,
-    next_group: u32,
+    next_number: u32,
     /// The numbers of all streams and consumers that were deleted.
     deleted: RoaringBitmap,
     /// What of the store is damaged, and what nobody describes.
@@ -257,18 +266,18 @@ pub struct Engine<D: Disk> {
     pub(crate) refuses: Option<ApiError>,
     room: room::Room,
     /// Streams that changed since the last checkpoint.
-    dirty: Vec<u32>,
+    dirty: Vec<GroupId>,
     /// Streams with records in what is gathered.
-    gathered: Vec<u32>,
+    gathered: Vec<StreamId>,
     /// Streams that have something to tell: a full segment, or damage that was found.
-    noted: Vec<u32>,
+    noted: Vec<StreamId>,
     /// When streams have something that will be too old.
-    expiries: std::collections::BTreeSet<(i64, u32)>,
+    expiries: std::collections::BTreeSet<(i64, StreamId)>,
     pub(crate) memory: u64,
     pub(crate) storage: u64,
     scratch: Vec<u8>,
     /// Consumers that are told of a change, while they are.
-    told: Vec<u32>,
+    told: Vec<ConsumerId>,
     pub(crate) read_buffer: Vec<u8>,
     pub(crate) block: Vec<u8>,
 }
@@ -281,11 +290,11 @@ impl<D: Disk> std::fmt::Debug for Engine<D> {
 
 impl<D: Disk> Engine<D> {
     /// The number of an account, which begins to be known.
-    pub fn account(&mut self, name: &str) -> u32 {
+    pub fn account(&mut self, name: &str) -> AccountId {
         if let Some(number) = self.account_numbers.get(name) {
             return *number;
         }
-        let number = self.accounts.len() as u32;
+        let number = AccountId(self.accounts.len() as u32);
         let name: Arc<str> = name.into();
         self.accounts.push(Account {
             name: Arc::clone(&name),
@@ -305,12 +314,12 @@ impl<D: Disk> Engine<D> {
     /// Says what an account may use; `None` for no JetStream at all.
     pub fn set_limits(&mut self, account: &str, limits: Option<AccountLimits>) {
         let number = self.account(account);
-        self.accounts[number as usize].limits = limits;
+        self.accounts[number.index()].limits = limits;
     }
 
     /// Whether an account may use JetStream.
-    pub fn is_enabled(&self, account: u32) -> bool {
-        self.accounts.get(account as usize).is_some_and(|account| account.limits.is_some())
+    pub fn is_enabled(&self, account: AccountId) -> bool {
+        self.accounts.get(account.index()).is_some_and(|account| account.limits.is_some())
     }
 
     /// How often what accounts let each other do may have changed.
@@ -324,13 +333,13 @@ impl<D: Disk> Engine<D> {
     }
 
     /// The name of an account.
-    pub fn account_name(&self, number: u32) -> Option<&Arc<str>> {
-        self.accounts.get(number as usize).map(|account| &account.name)
+    pub fn account_name(&self, number: AccountId) -> Option<&Arc<str>> {
+        self.accounts.get(number.index()).map(|account| &account.name)
     }
 
     /// The account of a stream.
-    pub fn account_of(&self, group: u32) -> u32 {
-        self.streams.get(&group).map_or(u32::MAX, |stream| stream.account)
+    pub fn account_of(&self, stream_id: StreamId) -> AccountId {
+        self.streams.get(&stream_id).map_or(AccountId(u32::MAX), |stream| stream.account)
     }
 
     /// How many accounts may use JetStream.
@@ -374,26 +383,26 @@ impl<D: Disk> Engine<D> {
     }
 
     /// A message for a stream.
-    pub fn publish(&mut self, group: u32, reply: &[u8], message: &Publish<'_>) {
-        let is_held =
-            !self.holds.is_empty() && self.streams.get(&group).is_some_and(|stream| stream.hold.is_some());
+    pub fn publish(&mut self, stream_id: StreamId, reply: &[u8], message: &Publish<'_>) {
+        let is_held = !self.holds.is_empty()
+            && self.streams.get(&stream_id).is_some_and(|stream| stream.hold.is_some());
         if is_held {
-            return self.hold_message(group, reply, message);
+            return self.hold_message(stream_id, reply, message);
         }
-        if let Some(filter) = self.try_publish(group, reply, message) {
-            self.begin_hold(group, reply, message, filter);
+        if let Some(filter) = self.try_publish(stream_id, reply, message) {
+            self.begin_hold(stream_id, reply, message, filter);
         }
     }
 
     /// The same, unless the last message on some subjects has to be looked for first: then these.
-    fn try_publish(&mut self, group: u32, reply: &[u8], message: &Publish<'_>) -> Option<Vec<u8>> {
-        let stream = self.streams.get(&group)?;
+    fn try_publish(&mut self, stream_id: StreamId, reply: &[u8], message: &Publish<'_>) -> Option<Vec<u8>> {
+        let stream = self.streams.get(&stream_id)?;
         let (account, no_ack) = (stream.account, stream.core.config().no_ack);
         let mut waits = stream.is_logged();
         if reply.ends_with(fast::SUFFIX) {
-            let unknown = self.unknown_last(group, reply, message);
+            let unknown = self.unknown_last(stream_id, reply, message);
             if unknown.is_none() {
-                self.publish_fast(group, reply, message);
+                self.publish_fast(stream_id, reply, message);
             }
             return unknown;
         }
@@ -402,11 +411,11 @@ impl<D: Disk> Engine<D> {
             false => headers::value(headers::looked_at(message.headers), b"Nats-Batch-Id"),
         };
         let result = match batch {
-            Some(id) => match self.unknown_last(group, reply, message) {
-                None => self.batch(group, id, message),
+            Some(id) => match self.unknown_last(stream_id, reply, message) {
+                None => self.batch(stream_id, id, message),
                 unknown => return unknown,
             },
-            None => self.ingest_from(group, message, false),
+            None => self.ingest_from(stream_id, message, false),
         };
         if let Ok(Stored::Search(filter)) = result {
             return Some(filter);
@@ -414,7 +423,7 @@ impl<D: Disk> Engine<D> {
         if reply.is_empty() || no_ack {
             return None;
         }
-        let stream = self.streams.get(&group)?;
+        let stream = self.streams.get(&stream_id)?;
         let mut ack = std::mem::take(&mut self.scratch);
         ack.clear();
         match result {
@@ -441,12 +450,12 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Judges a message of a batch and stores it.
-    fn ingest(&mut self, group: u32, message: &Publish<'_>) -> Result<Stored, ApiError> {
+    fn ingest(&mut self, stream_id: StreamId, message: &Publish<'_>) -> Result<Stored, ApiError> {
         loop {
-            match self.ingest_from(group, message, false)? {
+            match self.ingest_from(stream_id, message, false)? {
                 // It was known before, but the batch itself took that message out.
                 Stored::Search(filter) => {
-                    let Some(stream) = self.streams.get_mut(&group) else { return Ok(Stored::Staged) };
+                    let Some(stream) = self.streams.get_mut(&stream_id) else { return Ok(Stored::Staged) };
                     while !stream.core.seek_last(&filter, &mut { usize::MAX }) {}
                 }
                 stored => return Ok(stored),
@@ -457,14 +466,14 @@ impl<D: Disk> Engine<D> {
     /// The same, of a message that may come from a source.
     fn ingest_from(
         &mut self,
-        group: u32,
+        stream_id: StreamId,
         message: &Publish<'_>,
         is_sourced: bool,
     ) -> Result<Stored, ApiError> {
         let now = self.now;
-        let Some(stream) = self.streams.get(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
+        let Some(stream) = self.streams.get(&stream_id) else { return Err(error::STREAM_NOT_FOUND.error()) };
         let is_wanted = stream.core.config().retention != Retention::Interest
-            || self.is_consumed(group, &stream.core.subject_of(now, message.subject));
+            || self.is_consumed(stream_id, &stream.core.subject_of(now, message.subject));
         let (is_logged, republishes) = (stream.is_logged(), stream.republish.is_some());
         let verdict = stream.core.judge_from(now, message, is_wanted, is_sourced)?;
         match verdict {
@@ -472,20 +481,20 @@ impl<D: Disk> Engine<D> {
                 Ok(Stored::At { sequence, more: Cow::Borrowed(",\"duplicate\":true") })
             }
             Verdict::Search { filter } => Ok(Stored::Search(filter.to_vec())),
-            Verdict::Skip { id } => self.change(group, &Entry::Skip { time: now, id }).map(Stored::at),
+            Verdict::Skip { id } => self.change(stream_id, &Entry::Skip { time: now, id }).map(Stored::at),
             Verdict::Append { subject, headers, total } => {
                 let counted = total.as_deref().map(crate::stream::counter::payload);
                 let payload = counted.as_deref().unwrap_or(message.payload);
                 let len = subject.len() + headers.len() + payload.len();
-                self.check_resources(group, len)?;
+                self.check_resources(stream_id, len)?;
                 if is_logged {
-                    self.check_room(group, 1, len)?;
+                    self.check_room(stream_id, 1, len)?;
                 }
                 let entry = Entry::Append { time: now, subject: &subject, headers: &headers, payload };
-                let last = if republishes { stream_last(&self.streams, group, &subject) } else { 0 };
-                let sequence = self.change(group, &entry)?;
+                let last = if republishes { stream_last(&self.streams, stream_id, &subject) } else { 0 };
+                let sequence = self.change(stream_id, &entry)?;
                 if republishes {
-                    self.republish(group, sequence, last, &subject, &headers, payload);
+                    self.republish(stream_id, sequence, last, &subject, &headers, payload);
                 }
                 let more = total.map_or(Cow::Borrowed(""), |total| format!(",\"val\":\"{total}\"").into());
                 Ok(Stored::At { sequence, more })
@@ -493,9 +502,9 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    fn check_resources(&self, group: u32, len: usize) -> Result<(), ApiError> {
-        let Some(stream) = self.streams.get(&group) else { return Ok(()) };
-        let Some(account) = self.accounts.get(stream.account as usize) else { return Ok(()) };
+    fn check_resources(&self, stream_id: StreamId, len: usize) -> Result<(), ApiError> {
+        let Some(stream) = self.streams.get(&stream_id) else { return Ok(()) };
+        let Some(account) = self.accounts.get(stream.account.index()) else { return Ok(()) };
         let over = |used: u64, max: i64| max >= 0 && used + len as u64 > max as u64;
         let limits = account.limits.unwrap_or_default();
         let (server, of_account) = match stream.is_logged() {
@@ -512,73 +521,75 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Logs a change of a stream and carries it out.
-    pub(crate) fn change(&mut self, group: u32, entry: &Entry<'_>) -> Result<u64, ApiError> {
-        let Some(stream) = self.streams.get_mut(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
+    pub(crate) fn change(&mut self, stream_id: StreamId, entry: &Entry<'_>) -> Result<u64, ApiError> {
+        let Some(stream) = self.streams.get_mut(&stream_id) else {
+            return Err(error::STREAM_NOT_FOUND.error());
+        };
         if stream.is_logged() {
             if let (Some(refusal), Entry::Append { .. }) = (&self.refuses, entry) {
                 return Err(refusal.clone());
             }
             self.is_staged = true;
             if !std::mem::replace(&mut stream.is_dirty, true) {
-                self.dirty.push(group);
+                self.dirty.push(stream_id.into());
             }
             if !std::mem::replace(&mut stream.is_gathered, true) {
-                self.gathered.push(group);
+                self.gathered.push(stream_id);
             }
         }
         let before = stream.core.messages().bytes();
-        let result = self.log_and_apply(group, entry);
-        self.account_bytes(group, before);
-        self.note_news(group);
+        let result = self.log_and_apply(stream_id, entry);
+        self.account_bytes(stream_id, before);
+        self.note_news(stream_id);
         let is_append = matches!(entry, Entry::Append { .. });
         if is_append {
-            self.wake_followers(group);
+            self.wake_followers(stream_id);
         }
-        let Some(stream) = self.streams.get_mut(&group) else { return result };
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return result };
         let is_over = is_append && stream.core.is_over();
         let has_room = stream.is_stopped && stream.core.messages().bytes() < before;
         let (may_expire, has_removed) = (stream.may_expire(), stream.core.has_removed());
         if let (false, Entry::Append { subject, .. }, Ok(sequence)) = (stream.hot.is_empty(), entry, &result)
         {
-            self.note_append(group, *sequence, subject);
+            self.note_append(stream_id, *sequence, subject);
         }
         if is_over {
-            self.trim_later(group, false);
+            self.trim_later(stream_id, false);
         }
         if has_removed {
-            self.tell_removals(group);
+            self.tell_removals(stream_id);
         }
-        if may_expire && let Some(stream) = self.streams.get(&group) {
+        if may_expire && let Some(stream) = self.streams.get(&stream_id) {
             let due = stream.core.next_expiry(self.now);
-            self.plan_expiry(group, due);
+            self.plan_expiry(stream_id, due);
         }
         if has_room {
-            self.resume_feed(group);
+            self.resume_feed(stream_id);
         }
         result
     }
 
     /// Takes note of a stream that has something to tell.
-    pub(crate) fn note_news(&mut self, group: u32) {
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+    pub(crate) fn note_news(&mut self, stream_id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         let has_news = matches!(stream.core.messages(), Storage::File(file) if file.has_news());
         if (has_news || stream.core.has_spill_job()) && !std::mem::replace(&mut stream.is_noted, true) {
-            self.noted.push(group);
+            self.noted.push(stream_id);
         }
     }
 
-    fn note_dirty(&mut self, group: u32) {
-        let Some(stream) = self.streams.get_mut(&group) else { return self.note_consumer_dirty(group) };
+    fn note_dirty(&mut self, stream_id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         if !std::mem::replace(&mut stream.is_dirty, true) {
-            self.dirty.push(group);
+            self.dirty.push(stream_id.into());
         }
     }
 
     /// Takes note of how many bytes a stream has now, which had `before`.
-    fn account_bytes(&mut self, group: u32, before: u64) {
-        let Some(stream) = self.streams.get(&group) else { return };
+    fn account_bytes(&mut self, stream_id: StreamId, before: u64) {
+        let Some(stream) = self.streams.get(&stream_id) else { return };
         let after = stream.core.messages().bytes();
-        let Some(account) = self.accounts.get_mut(stream.account as usize) else { return };
+        let Some(account) = self.accounts.get_mut(stream.account.index()) else { return };
         let (total, of_account) = match stream.is_logged() {
             true => (&mut self.storage, &mut account.storage),
             false => (&mut self.memory, &mut account.memory),
@@ -590,14 +601,14 @@ impl<D: Disk> Engine<D> {
     /// Publishes a stored message again, if its stream is to (ADR-28).
     fn republish(
         &mut self,
-        group: u32,
+        stream_id: StreamId,
         sequence: u64,
         last: u64,
         subject: &[u8],
         headers: &[u8],
         payload: &[u8],
     ) {
-        let Some(stream) = self.streams.get(&group) else { return };
+        let Some(stream) = self.streams.get(&stream_id) else { return };
         let (Some(transform), Some(republish)) = (&stream.republish, &stream.core.config().republish) else {
             return;
         };
@@ -628,89 +639,94 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Creates a stream whose configuration was checked; answers its number.
-    pub(crate) fn create(&mut self, account: u32, config: StreamConfig) -> u32 {
-        let group = self.create_silently(account, config);
-        self.announce(group, true);
-        group
+    pub(crate) fn create(&mut self, account: AccountId, config: StreamConfig) -> StreamId {
+        let stream_id = self.create_silently(account, config);
+        self.announce(stream_id, true);
+        stream_id
     }
 
     /// The same, of one that does not listen to anything yet.
-    pub(crate) fn create_silently(&mut self, account: u32, config: StreamConfig) -> u32 {
-        let group = self.next_group;
+    pub(crate) fn create_silently(&mut self, account: AccountId, config: StreamConfig) -> StreamId {
+        let stream_id = StreamId(self.next_number);
         let json = serde_json::to_vec(&config).unwrap_or_default();
-        let name = self.accounts.get(account as usize).map(|account| Arc::clone(&account.name));
-        let body = Body::create(group, self.now, name.as_deref().unwrap_or_default(), &json);
+        let name = self.accounts.get(account.index()).map(|account| Arc::clone(&account.name));
+        let body = Body::create(stream_id, self.now, name.as_deref().unwrap_or_default(), &json);
         self.log_twice(journal::STORE, &body);
-        let storage = self.new_storage(group, &config);
-        self.add_stream(group, account, self.now, config, storage);
-        self.note_dirty(group);
-        self.link_feeds_of(group);
-        group
+        let storage = self.new_storage(stream_id, &config);
+        self.add_stream(stream_id, account, self.now, config, storage);
+        self.note_dirty(stream_id);
+        self.link_feeds_of(stream_id);
+        stream_id
     }
 
     /// Gives a stream another configuration, which was checked.
-    pub(crate) fn reconfigure(&mut self, group: u32, config: StreamConfig) {
+    pub(crate) fn reconfigure(&mut self, stream_id: StreamId, config: StreamConfig) {
         let json = serde_json::to_vec(&config).unwrap_or_default();
         let body = Body::config_of_stream(&json);
-        self.log_twice(group, &body);
-        self.note_dirty(group);
-        let Some(stream) = self.streams.get(&group) else { return };
+        self.log_twice(stream_id, &body);
+        self.note_dirty(stream_id);
+        let Some(stream) = self.streams.get(&stream_id) else { return };
         let (before, old) = (stream.core.messages().bytes(), stream.core.config());
         let means_more = (config.allow_msg_ttl && !old.allow_msg_ttl)
             || (config.allow_msg_schedules && !old.allow_msg_schedules);
-        let of_subjects = self.set_stream_config(group, config, true);
-        if let Some(stream) = self.streams.get_mut(&group).filter(|_| means_more) {
+        let of_subjects = self.set_stream_config(stream_id, config, true);
+        if let Some(stream) = self.streams.get_mut(&stream_id).filter(|_| means_more) {
             stream.core.relearn(self.now);
         }
-        self.account_bytes(group, before);
-        self.begin_trim(group, of_subjects);
-        self.release_unneeded(group);
-        self.link_feeds_of(group);
-        let due = self.streams.get(&group).and_then(|stream| stream.core.next_expiry(self.now));
-        self.plan_expiry(group, due);
+        self.account_bytes(stream_id, before);
+        self.begin_trim(stream_id, of_subjects);
+        self.release_unneeded(stream_id);
+        self.link_feeds_of(stream_id);
+        let due = self.streams.get(&stream_id).and_then(|stream| stream.core.next_expiry(self.now));
+        self.plan_expiry(stream_id, due);
     }
 
     /// Sets a stream's configuration, and lets its account know the subjects.
     /// `keeps` and what is answered: see [`Stream::set_config`].
-    pub(crate) fn set_stream_config(&mut self, group: u32, config: StreamConfig, keeps: bool) -> bool {
-        let Some(stream) = self.streams.get_mut(&group) else { return false };
+    pub(crate) fn set_stream_config(
+        &mut self,
+        stream_id: StreamId,
+        config: StreamConfig,
+        keeps: bool,
+    ) -> bool {
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return false };
         if stream.subjects() == config.subjects {
             return stream.set_config(config, keeps);
         }
-        self.index_subjects(group, false);
-        let of_subjects = match self.streams.get_mut(&group) {
+        self.index_subjects(stream_id, false);
+        let of_subjects = match self.streams.get_mut(&stream_id) {
             Some(stream) => stream.set_config(config, keeps),
             None => false,
         };
-        self.index_subjects(group, true);
+        self.index_subjects(stream_id, true);
         of_subjects
     }
 
     /// Lets a stream's account know its subjects, or forget them.
-    pub(crate) fn index_subjects(&mut self, group: u32, begins: bool) {
-        let Some(stream) = self.streams.get(&group) else { return };
-        let Some(account) = self.accounts.get_mut(stream.account as usize) else { return };
+    pub(crate) fn index_subjects(&mut self, stream_id: StreamId, begins: bool) {
+        let Some(stream) = self.streams.get(&stream_id) else { return };
+        let Some(account) = self.accounts.get_mut(stream.account.index()) else { return };
         for subject in stream.subjects() {
             if begins {
-                account.subjects.insert(subject.as_bytes(), group);
+                account.subjects.insert(subject.as_bytes(), stream_id.0);
             } else {
-                account.subjects.remove(subject.as_bytes(), group);
+                account.subjects.remove(subject.as_bytes(), stream_id.0);
             }
         }
     }
 
     /// Deletes a stream.
-    pub(crate) fn delete(&mut self, group: u32) {
+    pub(crate) fn delete(&mut self, stream_id: StreamId) {
         // Others' records may stand beside those that refer to its segments.
-        self.write_referred_of(group);
-        let body = Body::delete(group);
+        self.write_referred_of(stream_id);
+        let body = Body::delete(stream_id);
         self.log_twice(journal::STORE, &body);
-        self.drop_stream(group);
+        self.drop_stream(stream_id);
     }
 
     /// Overwrites a message before it is removed, as far as it lies in a segment.
-    pub(crate) fn erase(&mut self, group: u32, sequence: u64) {
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+    pub(crate) fn erase(&mut self, stream_id: StreamId, sequence: u64) {
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         if let Storage::File(file) = stream.core.messages_mut() {
             file.erase(sequence);
         }
@@ -734,8 +750,8 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-fn stream_last<D: Disk>(streams: &HashMap<u32, Stream<D>>, group: u32, subject: &[u8]) -> u64 {
-    let Some(stream) = streams.get(&group).filter(|stream| stream.republish.is_some()) else { return 0 };
+fn stream_last<D: Disk>(streams: &HashMap<StreamId, Stream<D>>, stream_id: StreamId, subject: &[u8]) -> u64 {
+    let Some(stream) = streams.get(&stream_id).filter(|stream| stream.republish.is_some()) else { return 0 };
     stream.core.messages().subject(subject).map_or(0, |known| known.last)
 }
 

@@ -1,12 +1,13 @@
 //! Messages that leave: at once, or when what they tell of is durable.
 
+use crate::ids::{AccountId, ConsumerId};
 use std::collections::VecDeque;
 
 /// A message on its way out.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Outgoing<'a> {
     /// The number of the account, see [`Engine::account_name`](super::Engine::account_name).
-    pub account: u32,
+    pub account: AccountId,
     /// Where it goes, if not to its subject.
     pub to: &'a [u8],
     /// Its subject.
@@ -18,14 +19,14 @@ pub struct Outgoing<'a> {
     /// Its payload.
     pub payload: &'a [u8],
     /// The consumer that delivers it and its sequence, for [`Engine::not_delivered`](super::Engine::not_delivered).
-    pub delivery: Option<(u32, u64)>,
+    pub delivery: Option<(ConsumerId, u64)>,
 }
 
 /// A message that leaves: as [`Outgoing`], with headers and payload in one piece.
 #[derive(Debug, Clone, Copy)]
 pub struct Departing<'a> {
     /// See [`Outgoing::account`].
-    pub account: u32,
+    pub account: AccountId,
     /// Where it goes.
     pub to: &'a [u8],
     /// Its subject.
@@ -37,7 +38,7 @@ pub struct Departing<'a> {
     /// Headers and payload.
     pub content: &'a [u8],
     /// See [`Outgoing::delivery`].
-    pub delivery: Option<(u32, u64)>,
+    pub delivery: Option<(ConsumerId, u64)>,
 }
 
 impl<'a> Departing<'a> {
@@ -54,7 +55,8 @@ impl<'a> Departing<'a> {
 
 #[derive(Debug, Clone, Copy)]
 struct Item {
-    account: u32,
+    account: AccountId,
+    /// 0 for none.
     consumer: u32,
     sequence: u64,
     to_len: u32,
@@ -106,7 +108,7 @@ impl Outbox {
         let batch = if waits { &mut self.open } else { &mut self.now };
         batch.items.push(Item {
             account: message.account,
-            consumer: message.delivery.map_or(0, |(consumer, _)| consumer),
+            consumer: message.delivery.map_or(0, |(consumer, _)| consumer.0),
             sequence: message.delivery.map_or(0, |(_, sequence)| sequence),
             to_len: message.to.len() as u32,
             subject_len: message.subject.len() as u32,
@@ -185,7 +187,7 @@ impl Outbox {
                 reply,
                 headers_len: item.headers_len as usize,
                 content: part(item.headers_len + item.payload_len),
-                delivery: (item.consumer > 0).then_some((item.consumer, item.sequence)),
+                delivery: (item.consumer > 0).then_some((ConsumerId(item.consumer), item.sequence)),
             });
         }
         batch.items.clear();

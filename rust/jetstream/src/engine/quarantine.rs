@@ -14,7 +14,7 @@ use stonechat_store::disk::Disk;
 use stonechat_store::file::FileStream;
 use stonechat_store::index::Filter;
 use stonechat_store::messages::Messages;
-use stonechat_store::wal::Recovery;
+use stonechat_store::wal::{GroupId, Recovery};
 use stonechat_subject::overlaps;
 
 use super::checkpoint::key;
@@ -23,10 +23,11 @@ use super::journal::{Body, Event, STORE};
 use super::recovery::OpenError;
 use super::replay::Replay;
 use super::{Engine, Storage, Stream};
+use crate::ids::{AccountId, ConsumerId, StreamId};
 use crate::stream::{Retention, StreamConfig, StreamRequest};
 
 /// The account of streams that nobody describes: there is none of this number.
-const NOWHERE: u32 = u32::MAX;
+const NOWHERE: AccountId = AccountId(u32::MAX);
 /// What the log says of the configuration of a quarantined stream, among its metadata.
 const CONFIG: &str = "_stonechat.config";
 /// A record with a message takes at least so many bytes in the log.
@@ -46,9 +47,9 @@ pub(super) struct Quarantine {
     /// The next checkpoint has something to say of it.
     pub(super) is_changed: bool,
     /// Consumers of which only the number is known.
-    nameless: BTreeSet<u32>,
+    nameless: BTreeSet<ConsumerId>,
     /// Streams with files of which nothing can be read.
-    unreadable: BTreeSet<u32>,
+    unreadable: BTreeSet<StreamId>,
 }
 
 /// What the log knows of a stream or consumer that nobody describes.
@@ -61,7 +62,7 @@ struct Stranger {
 }
 
 /// The numbers of a stream's segments, by the stream's number.
-type Segments = BTreeMap<u32, Vec<u32>>;
+type Segments = BTreeMap<StreamId, Vec<u32>>;
 
 impl<D: Disk> Stream<D> {
     pub(super) fn is_quarantined(&self) -> bool {
@@ -92,31 +93,31 @@ impl Quarantine {
     }
 
     /// Adds a consumer of which the catalogue knows the number.
-    pub(super) fn add_nameless(&mut self, id: u32) {
+    pub(super) fn add_nameless(&mut self, id: ConsumerId) {
         self.nameless.insert(id);
     }
 
-    pub(super) fn is_nameless(&self, id: u32) -> bool {
+    pub(super) fn is_nameless(&self, id: ConsumerId) -> bool {
         self.nameless.contains(&id)
     }
 
     /// Whether files of this stream are to be left alone, though nobody knows what they hold.
-    pub(super) fn is_unreadable(&self, group: u32) -> bool {
-        self.unreadable.contains(&group)
+    pub(super) fn is_unreadable(&self, stream_id: StreamId) -> bool {
+        self.unreadable.contains(&stream_id)
     }
 }
 
 /// The number of the stream, and of the segment if it is one, that a file's name tells.
-pub(super) fn parse(name: &str) -> Option<(u32, Option<u32>)> {
-    let (group, rest) = name.strip_prefix("stream-")?.split_once('-')?;
-    Some((group.parse().ok()?, rest.parse().ok()))
+pub(super) fn parse(name: &str) -> Option<(StreamId, Option<u32>)> {
+    let (stream_id, rest) = name.strip_prefix("stream-")?.split_once('-')?;
+    Some((StreamId(stream_id.parse().ok()?), rest.parse().ok()))
 }
 
 impl<D: Disk> Engine<D> {
     /// Streams that nobody describes.
-    pub(super) fn quarantined(&self) -> impl Iterator<Item = (u32, &Stream<D>)> {
+    pub(super) fn quarantined(&self) -> impl Iterator<Item = (StreamId, &Stream<D>)> {
         let streams = self.streams.iter().filter(|(_, stream)| stream.is_quarantined());
-        streams.map(|(group, stream)| (*group, stream))
+        streams.map(|(stream_id, stream)| (*stream_id, stream))
     }
 
     /// Whether something may be missing that was there, so that what is not described is not known to be gone.
@@ -142,7 +143,7 @@ impl<D: Disk> Engine<D> {
         self.deleted.optimize();
         let (is_damaged, deleted) = (self.quarantine.is_open, self.deleted.clone());
         let more = MoreOfStore { is_damaged, deleted, salt: self.salt };
-        StoreEntry { position, next_group: self.next_group, more: Some(more) }
+        StoreEntry { position, next_number: self.next_number, more: Some(more) }
     }
 
     /// Learns the numbers of what was deleted.
@@ -152,15 +153,19 @@ impl<D: Disk> Engine<D> {
             // It was not remembered yet; what is not there was deleted, unless damage cost it.
             Some(store) => {
                 let is_gone =
-                    |group: &u32| self.catalogue.get(key(*group)).is_none() && !lost.contains(&key(*group));
-                self.deleted = (STORE + 1..store.next_group).filter(is_gone).collect();
+                    |group: GroupId| self.catalogue.get(key(group)).is_none() && !lost.contains(&key(group));
+                self.deleted =
+                    (STORE.0 + 1..store.next_number).filter(|number| is_gone(GroupId(*number))).collect();
             }
             None => {}
         }
         for record in replay.records() {
-            if let Some(Event::Delete { group: id } | Event::DeleteConsumer { id }) = Event::decode(&record) {
-                self.deleted.insert(id);
-            }
+            let deleted = match Event::decode(&record) {
+                Some(Event::Delete { stream_id }) => stream_id.into(),
+                Some(Event::DeleteConsumer { id }) => GroupId::from(id),
+                _ => continue,
+            };
+            self.deleted.insert(deleted.0);
         }
     }
 
@@ -170,24 +175,25 @@ impl<D: Disk> Engine<D> {
         &mut self,
         replay: &Replay,
         from: u64,
-        consumers: &HashSet<u32>,
+        consumers: &HashSet<ConsumerId>,
         log: &Recovery,
     ) -> Result<(), OpenError> {
-        let mut next = self.next_group;
+        let mut next = self.next_number;
         let mut created = HashSet::new();
         for record in replay.records() {
-            if let Some(Event::Create { group: id, .. } | Event::CreateConsumer { id, .. }) =
-                Event::decode(&record)
-            {
-                created.insert(id);
-                next = next.max(id.saturating_add(1));
-            }
+            let group = match Event::decode(&record) {
+                Some(Event::Create { stream_id, .. }) => stream_id.into(),
+                Some(Event::CreateConsumer { id, .. }) => GroupId::from(id),
+                _ => continue,
+            };
+            created.insert(group);
+            next = next.max(group.0.saturating_add(1));
         }
-        let is_known = |engine: &Self, group: u32| {
+        let is_known = |engine: &Self, group: GroupId| {
             created.contains(&group)
-                || consumers.contains(&group)
-                || engine.deleted.contains(group)
-                || engine.quarantine.is_nameless(group)
+                || consumers.contains(&ConsumerId::of(group))
+                || engine.deleted.contains(group.0)
+                || engine.quarantine.is_nameless(ConsumerId::of(group))
                 || engine.catalogue.get(key(group)).is_some()
         };
         let mut strangers = strangers(replay, from, |group| !is_known(self, group));
@@ -198,20 +204,21 @@ impl<D: Disk> Engine<D> {
                 self.begin_behind(*group, numbers.iter().max().copied());
             }
         }
-        for group in segments.keys().copied().filter(|group| !is_known(self, *group)) {
+        for group in segments.keys().map(|id| GroupId::from(*id)).filter(|group| !is_known(self, *group)) {
             // Where nothing is missing, the files of a number that was never given away belong to a creation that never came to be.
-            if group < next || self.is_anything_missing() || self.quarantine.is_ignorant {
+            if group.0 < next || self.is_anything_missing() || self.quarantine.is_ignorant {
                 strangers.entry(group).or_default();
             }
         }
         let damaged = log.damaged.iter().map(|damage| damage.to - damage.from).sum();
         for (group, stranger) in strangers {
-            self.next_group = self.next_group.max(group.saturating_add(1));
+            self.next_number = self.next_number.max(group.0.saturating_add(1));
             if stranger.is_consumer {
-                self.quarantine.nameless.insert(group);
+                self.quarantine.nameless.insert(ConsumerId::of(group));
                 self.quarantine.is_changed = true;
                 self.dirty.push(group);
             } else {
+                let group = StreamId::of(group);
                 let numbers = segments.get(&group).map_or(&[][..], Vec::as_slice);
                 self.take_in(group, &stranger, numbers, damaged)?;
             }
@@ -232,46 +239,46 @@ impl<D: Disk> Engine<D> {
     /// Makes a stream of one that nobody describes. So many bytes of the log are damaged.
     fn take_in(
         &mut self,
-        group: u32,
+        stream_id: StreamId,
         stranger: &Stranger,
         numbers: &[u32],
         damaged: u64,
     ) -> Result<(), OpenError> {
         let files = &self.files;
-        let open = |manifest: Vec<u8>| FileStream::open(Arc::clone(files), self.salt, group, &manifest);
-        let mut file = match FileStream::rebuild(files, self.salt, group, numbers)?.and_then(open) {
+        let open = |manifest: Vec<u8>| FileStream::open(Arc::clone(files), self.salt, stream_id.0, &manifest);
+        let mut file = match FileStream::rebuild(files, self.salt, stream_id.0, numbers)?.and_then(open) {
             Some(file) => file?,
             None if stranger.first.is_none() && !numbers.is_empty() => {
-                self.quarantine.unreadable.insert(group);
+                self.quarantine.unreadable.insert(stream_id);
                 return Ok(());
             }
             None => {
                 let first = stranger.first.unwrap_or(1);
                 // What comes before may have been lost with the creation, unless the stream began later.
                 let is_lost = (first - 1).saturating_mul(RECORD_LEN_MIN) <= damaged;
-                FileStream::new(Arc::clone(files), self.salt, group, if is_lost { 1 } else { first })
+                FileStream::new(Arc::clone(files), self.salt, stream_id.0, if is_lost { 1 } else { first })
             }
         };
         if let Some(number) = numbers.iter().max() {
             file.begin_behind(*number);
         }
-        let mut config = placeholder(group);
+        let mut config = placeholder(stream_id);
         if let Some(json) = &stranger.config {
             config.metadata.insert(CONFIG.to_owned(), String::from_utf8_lossy(json).into_owned());
         }
-        self.add_stream(group, NOWHERE, self.now, config, Storage::File(Box::new(file)));
-        self.note_dirty(group);
+        self.add_stream(stream_id, NOWHERE, self.now, config, Storage::File(Box::new(file)));
+        self.note_dirty(stream_id);
         Ok(())
     }
 
     /// Puts a stream of the catalogue that belongs to no account in its place.
-    pub(super) fn account_of_entry(&mut self, account: &str) -> u32 {
+    pub(super) fn account_of_entry(&mut self, account: &str) -> AccountId {
         if account.is_empty() { NOWHERE } else { self.account(account) }
     }
 
     /// A quarantined stream got another configuration when it was described yet: it is remembered.
-    pub(super) fn remember_config(&mut self, group: u32, json: &[u8]) -> bool {
-        let Some(stream) = self.streams.get_mut(&group).filter(|stream| stream.is_quarantined()) else {
+    pub(super) fn remember_config(&mut self, stream_id: StreamId, json: &[u8]) -> bool {
+        let Some(stream) = self.streams.get_mut(&stream_id).filter(|stream| stream.is_quarantined()) else {
             return false;
         };
         let mut config = stream.core.config().clone();
@@ -283,23 +290,23 @@ impl<D: Disk> Engine<D> {
     /// Says what is quarantined, and holds what a missing consumer may need.
     pub(super) fn tell_quarantine(&mut self) {
         let mut texts = Vec::new();
-        let mut groups: Vec<u32> = self.quarantined().map(|(group, _)| group).collect();
+        let mut groups: Vec<StreamId> = self.quarantined().map(|(stream_id, _)| stream_id).collect();
         groups.sort_unstable();
-        for group in groups {
-            let Some(stream) = self.streams.get(&group) else { continue };
+        for stream_id in groups {
+            let Some(stream) = self.streams.get(&stream_id) else { continue };
             let state = stream.core.messages().state();
             let files = match stream.core.messages() {
                 Storage::File(file) => file.file_names().join(", "),
                 Storage::Memory(_) => String::new(),
             };
             texts.push(format!(
-                "JetStream store: nothing says what stream number {group} is, it is quarantined: {} messages, {} bytes, sequences {} to {}, \
-                 subjects {}, {}; name it with `stonechat-server store repair --adopt {group}=NAME`, or give it up with `--discard {group}`",
+                "JetStream store: nothing says what stream number {stream_id} is, it is quarantined: {} messages, {} bytes, sequences {} to {}, \
+                 subjects {}, {}; name it with `stonechat-server store repair --adopt {stream_id}=NAME`, or give it up with `--discard {stream_id}`",
                 state.messages,
                 state.bytes,
                 state.first_sequence,
                 state.last_sequence,
-                self.subjects_of(group).join(" "),
+                self.subjects_of(stream_id).join(" "),
                 if files.is_empty() { "all in the log".to_owned() } else { format!("files {files}") },
             ));
         }
@@ -310,10 +317,10 @@ impl<D: Disk> Engine<D> {
                  anew before"
             ));
         }
-        for group in &self.quarantine.unreadable {
+        for stream_id in &self.quarantine.unreadable {
             texts.push(format!(
-                "JetStream store: nothing says what stream number {group} is, and its files can't be read: they are kept; give them up with \
-                 `stonechat-server store repair --discard {group}`"
+                "JetStream store: nothing says what stream number {stream_id} is, and its files can't be read: they are kept; give them up with \
+                 `stonechat-server store repair --discard {stream_id}`"
             ));
         }
         if self.quarantine.is_open {
@@ -334,8 +341,8 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Subjects that a stream should have, as far as its messages tell.
-    fn subjects_of(&self, group: u32) -> Vec<String> {
-        let Some(stream) = self.streams.get(&group) else { return Vec::new() };
+    fn subjects_of(&self, stream_id: StreamId) -> Vec<String> {
+        let Some(stream) = self.streams.get(&stream_id) else { return Vec::new() };
         // By the first token: the subject if there is just one.
         let mut found: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
         let _ = stream.core.messages().subjects(&Filter::new(b">"), None, &mut |subject, _| {
@@ -358,9 +365,9 @@ impl<D: Disk> Engine<D> {
 
     /// Gives a quarantined stream a name in an account; it gets the configuration that the log had of it, or one without limits, with
     /// the subjects of its messages unless another stream has them. Answers which. It is on disk after [`Engine::close`].
-    pub fn adopt(&mut self, group: u32, account: &str, name: &str) -> Result<StreamConfig, String> {
-        let Some(stream) = self.streams.get(&group).filter(|stream| stream.is_quarantined()) else {
-            return Err(self.why_not_adopted(group));
+    pub fn adopt(&mut self, stream_id: StreamId, account: &str, name: &str) -> Result<StreamConfig, String> {
+        let Some(stream) = self.streams.get(&stream_id).filter(|stream| stream.is_quarantined()) else {
+            return Err(self.why_not_adopted(stream_id));
         };
         let is_bad = |c: char| c.is_whitespace() || c.is_control() || ".*>/\\".contains(c);
         if name.is_empty() || name.contains(is_bad) {
@@ -370,7 +377,7 @@ impl<D: Disk> Engine<D> {
         let logged = logged.and_then(|json| StreamRequest::decode(json.as_bytes(), false).ok());
         let mut config = match logged {
             Some(request) => request.config,
-            None => StreamConfig { subjects: self.subjects_of(group), ..placeholder(group) },
+            None => StreamConfig { subjects: self.subjects_of(stream_id), ..placeholder(stream_id) },
         };
         name.clone_into(&mut config.name);
         let number = self.account(account);
@@ -388,15 +395,15 @@ impl<D: Disk> Engine<D> {
             config.subjects.clear();
         }
         let json = serde_json::to_vec(&config).unwrap_or_default();
-        self.log_twice(STORE, &Body::create(group, self.now, account, &json));
-        self.describe_stranger(group, number, self.now, config.clone());
+        self.log_twice(STORE, &Body::create(stream_id, self.now, account, &json));
+        self.describe_stranger(stream_id, number, self.now, config.clone());
         Ok(config)
     }
 
     /// Why something can't be adopted.
-    fn why_not_adopted(&self, number: u32) -> String {
+    fn why_not_adopted(&self, number: StreamId) -> String {
         // A consumer whose creation or entry is whole is in its place, and comes along with its stream; of others only the number is known.
-        match self.quarantine.is_nameless(number) {
+        match self.quarantine.is_nameless(ConsumerId::of(number.into())) {
             true => format!(
                 "number {number} is a consumer, and consumers can't be adopted: its stream, name, filters and configuration are lost with its \
                  creation, so that nothing says whose messages it had. Create it anew while the server runs, and then give this one up with \
@@ -409,43 +416,43 @@ impl<D: Disk> Engine<D> {
     /// A quarantined stream is described after all. False if there is none of this number.
     pub(super) fn describe_stranger(
         &mut self,
-        group: u32,
-        account: u32,
+        stream_id: StreamId,
+        account: AccountId,
         created: i64,
         config: StreamConfig,
     ) -> bool {
-        let Some(stream) = self.streams.get_mut(&group).filter(|stream| stream.is_quarantined()) else {
+        let Some(stream) = self.streams.get_mut(&stream_id).filter(|stream| stream.is_quarantined()) else {
             return false;
         };
         let name = config.name.clone();
         (stream.account, stream.created) = (account, created);
         stream.set_config(config, false);
         let consumers = stream.consumers.len() as u64;
-        if let Some(account) = self.accounts.get_mut(account as usize) {
-            account.streams.insert(name, group);
+        if let Some(account) = self.accounts.get_mut(account.index()) {
+            account.streams.insert(name, stream_id);
             account.consumers += consumers;
         }
-        self.index_subjects(group, true);
-        self.note_dirty(group);
+        self.index_subjects(stream_id, true);
+        self.note_dirty(stream_id);
         true
     }
 
     /// Gives up a quarantined stream and its files. It is on disk after [`Engine::close`].
-    pub fn discard(&mut self, group: u32) -> Result<(), String> {
-        if self.quarantine.unreadable.remove(&group) {
+    pub fn discard(&mut self, stream_id: StreamId) -> Result<(), String> {
+        if self.quarantine.unreadable.remove(&stream_id) {
             let names = self.files.disk().names().map_err(|e| e.to_string())?;
             self.checkpoint
                 .obsolete
-                .extend(names.into_iter().filter(|name| parse(name).is_some_and(|(g, _)| g == group)));
-            self.log_twice(STORE, &Body::delete(group));
-            self.deleted.insert(group);
+                .extend(names.into_iter().filter(|name| parse(name).is_some_and(|(g, _)| g == stream_id)));
+            self.log_twice(STORE, &Body::delete(stream_id));
+            self.deleted.insert(stream_id.0);
             self.quarantine.is_changed = true;
             return Ok(());
         }
-        if !self.streams.get(&group).is_some_and(Stream::is_quarantined) {
-            return Err(format!("there is no quarantined stream number {group}"));
+        if !self.streams.get(&stream_id).is_some_and(Stream::is_quarantined) {
+            return Err(format!("there is no quarantined stream number {stream_id}"));
         }
-        self.delete(group);
+        self.delete(stream_id);
         Ok(())
     }
 
@@ -454,7 +461,7 @@ impl<D: Disk> Engine<D> {
         for id in std::mem::take(&mut self.quarantine.nameless) {
             self.log_twice(STORE, &Body::delete_consumer(id));
             self.checkpoint.deleted.push(key(id));
-            self.deleted.insert(id);
+            self.deleted.insert(id.0);
         }
         self.quarantine.is_open = false;
         self.quarantine.is_changed = true;
@@ -462,21 +469,28 @@ impl<D: Disk> Engine<D> {
 
     /// Numbers of streams and consumers that are quarantined.
     pub fn quarantined_numbers(&self) -> Vec<u32> {
-        let streams = self.quarantined().map(|(group, _)| group);
-        let others = self.quarantine.nameless.iter().chain(&self.quarantine.unreadable).copied();
-        streams.chain(others).collect::<BTreeSet<u32>>().into_iter().collect()
+        let streams = self
+            .quarantined()
+            .map(|(stream_id, _)| stream_id)
+            .chain(self.quarantine.unreadable.iter().copied());
+        let consumers = self.quarantine.nameless.iter().map(|id| id.0);
+        streams.map(|id| id.0).chain(consumers).collect::<BTreeSet<u32>>().into_iter().collect()
     }
 }
 
 /// What the log says of groups that nobody describes.
-fn strangers(replay: &Replay, from: u64, is_stranger: impl Fn(u32) -> bool) -> BTreeMap<u32, Stranger> {
-    let mut strangers: BTreeMap<u32, Stranger> = BTreeMap::new();
+fn strangers(
+    replay: &Replay,
+    from: u64,
+    is_stranger: impl Fn(GroupId) -> bool,
+) -> BTreeMap<GroupId, Stranger> {
+    let mut strangers: BTreeMap<GroupId, Stranger> = BTreeMap::new();
     for record in replay.records().filter(|record| record.position >= from) {
         let event = Event::decode(&record);
         let group = match event {
             // It says that there was such a stream.
-            Some(Event::CreateConsumer { group, .. }) => group,
-            _ => record.group.0,
+            Some(Event::CreateConsumer { stream_id, .. }) => stream_id.into(),
+            _ => record.group,
         };
         if group == STORE || !is_stranger(group) {
             continue;
@@ -505,9 +519,9 @@ fn is_of_consumer(json: &[u8]) -> bool {
 }
 
 /// The configuration of a stream that nobody describes: it loses nothing.
-fn placeholder(group: u32) -> StreamConfig {
+fn placeholder(stream_id: StreamId) -> StreamConfig {
     StreamConfig {
-        name: format!("number-{group}"),
+        name: format!("number-{stream_id}"),
         max_consumers: -1,
         max_msgs: -1,
         max_bytes: -1,

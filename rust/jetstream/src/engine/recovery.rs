@@ -11,7 +11,7 @@ use stonechat_store::file::{FileStream, Files};
 use stonechat_store::memory::MemoryStream;
 use stonechat_store::messages::Messages;
 use stonechat_store::spill::Shelf;
-use stonechat_store::wal::{self, Fill, Log, Recovery};
+use stonechat_store::wal::{self, Fill, GroupId, Log, Recovery};
 
 use super::checkpoint::{Checkpoint, key};
 use super::entries::{StoreEntry, decode_consumer, decode_stream, is_nameless};
@@ -22,6 +22,7 @@ use super::replay::Replay;
 use super::{Durability, Engine, Host, Interest, InterestChange, Options, Outbox, Storage, Stream};
 use crate::api::Requests;
 use crate::consumer::{Consumer, ConsumerRequest, ConsumerState};
+use crate::ids::{AccountId, ConsumerId, StreamId};
 use crate::stream::{Entry, Storage as StorageType, StreamConfig, StreamCore, StreamRequest};
 
 /// Why a store can't be opened.
@@ -62,7 +63,7 @@ pub struct Disks<D> {
 }
 
 /// A consumer of the catalogue: its number, and up to where in the log it is known.
-type Placed = (u32, u64, Consumer);
+type Placed = (ConsumerId, u64, Consumer);
 
 /// More messages than a log ever holds.
 const GAP_MAX: u64 = 1 << 28;
@@ -197,7 +198,7 @@ impl<D: Disk> Engine<D> {
             stopped: std::collections::VecDeque::new(),
             is_staged: false,
             barrier: 0,
-            next_group: store.as_ref().map_or(STORE, |store| store.next_group).max(STORE + 1),
+            next_number: store.as_ref().map_or(0, |store| store.next_number).max(STORE.0 + 1),
             deleted: RoaringBitmap::new(),
             quarantine: Quarantine::of(&found, &recovery, store.as_ref(), is_ignorant),
             twice: super::twice::Twice::default(),
@@ -237,17 +238,17 @@ impl<D: Disk> Engine<D> {
         engine.take_in_strangers(&replay, known, &ids, &recovery)?;
         engine.place_consumers(consumers, &mut applied);
         let opened = Opened { records: recovery.records, streams: 0 };
-        let from = |group: u32| applied.get(&group).copied().unwrap_or(0);
-        let referred = Referred::of(&replay, |group, position| position < from(group));
+        let from = |stream_id: GroupId| applied.get(&stream_id).copied().unwrap_or(0);
+        let referred = Referred::of(&replay, |stream_id, position| position < from(stream_id));
         engine.begin_anew()?;
         engine.replay(&replay, &applied, &referred);
         engine.checkpoint.keeps_segments = !referred.is_empty();
         engine.remove_strays(&referred)?;
-        let groups: Vec<u32> = engine.streams.keys().copied().collect();
-        for group in &groups {
-            engine.finish_stream(*group);
+        let groups: Vec<StreamId> = engine.streams.keys().copied().collect();
+        for stream_id in &groups {
+            engine.finish_stream(*stream_id);
         }
-        let consumers: Vec<u32> = engine.consumers.keys().copied().collect();
+        let consumers: Vec<ConsumerId> = engine.consumers.keys().copied().collect();
         for id in consumers {
             engine.finish_consumer(id);
         }
@@ -257,9 +258,9 @@ impl<D: Disk> Engine<D> {
         // What is not known to be needed is not known to be unneeded where something may be missing.
         if !engine.is_anything_missing() {
             engine.drop_unfinished_restores();
-            for group in &groups {
-                engine.sweep_all(*group);
-                engine.release_done(*group);
+            for stream_id in &groups {
+                engine.sweep_all(*stream_id);
+                engine.release_done(*stream_id);
             }
         }
         engine.take_news();
@@ -283,9 +284,9 @@ impl<D: Disk> Engine<D> {
                 "JetStream store: {mended} damaged records of the log, of streams and consumers, were read from their second copies"
             ));
         }
-        for group in &found.lost {
+        for stream_id in &found.lost {
             self.complain(format!(
-                "JetStream store: what the catalogue knows of stream or consumer number {group} is damaged; an older version of it is \
+                "JetStream store: what the catalogue knows of stream or consumer number {stream_id} is damaged; an older version of it is \
                  used, if there is one"
             ));
         }
@@ -299,31 +300,32 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Makes the streams of the catalogue; answers up to where in the log each is known, and its consumers.
-    fn open_streams(&mut self) -> Result<(BTreeMap<u32, u64>, Vec<Placed>), OpenError> {
+    fn open_streams(&mut self) -> Result<(BTreeMap<GroupId, u64>, Vec<Placed>), OpenError> {
         let mut applied = BTreeMap::new();
         let mut consumers = Vec::new();
         let entries: Vec<(u64, Vec<u8>)> = self.catalogue.entries().map(|(k, v)| (k, v.to_vec())).collect();
         for (number, bytes) in entries {
-            let Ok(group) = u32::try_from(number) else { continue };
-            if group == STORE {
+            let Ok(stream_id) = u32::try_from(number).map(GroupId) else { continue };
+            if stream_id == STORE {
                 if let Some(store) = StoreEntry::decode(&bytes) {
                     applied.insert(STORE, store.position);
                     self.checkpoint.position = store.position;
                 }
                 continue;
             }
-            self.next_group = self.next_group.max(group.saturating_add(1));
+            self.next_number = self.next_number.max(stream_id.0.saturating_add(1));
             if is_nameless(&bytes) {
-                self.quarantine.add_nameless(group);
+                self.quarantine.add_nameless(ConsumerId::of(stream_id));
                 continue;
             }
             if let Some((position, consumer)) = decode_consumer(&bytes) {
-                consumers.push((group, position, consumer));
+                consumers.push((ConsumerId::of(stream_id), position, consumer));
                 continue;
             }
             let Some(described) = decode_stream(&bytes) else {
                 self.complain(format!(
-                    "JetStream store: stream or consumer number {group} can't be read and is left alone"
+                    "JetStream store: stream or consumer number {} can't be read and is left alone",
+                    stream_id.0
                 ));
                 continue;
             };
@@ -333,7 +335,7 @@ impl<D: Disk> Engine<D> {
                 }
                 StorageType::File => {
                     let files = Arc::clone(&self.files);
-                    match FileStream::open(files, self.salt, group, described.manifest) {
+                    match FileStream::open(files, self.salt, stream_id.0, described.manifest) {
                         Some(file) => {
                             let mut file = file?;
                             file.set_compressed(described.config.is_compressed());
@@ -341,23 +343,25 @@ impl<D: Disk> Engine<D> {
                         }
                         None => {
                             self.complain(format!(
-                                "JetStream store: the manifest of stream number {group} is not one"
+                                "JetStream store: the manifest of stream number {} is not one",
+                                stream_id.0
                             ));
                             continue;
                         }
                     }
                 }
             };
-            applied.insert(group, described.position);
+            applied.insert(stream_id, described.position);
+            let stream_id = StreamId::of(stream_id);
             let (account, created) = (self.account_of_entry(described.account), described.created);
-            self.add_stream(group, account, created, described.config, storage);
-            if let Some(stream) = self.streams.get_mut(&group) {
+            self.add_stream(stream_id, account, created, described.config, storage);
+            if let Some(stream) = self.streams.get_mut(&stream_id) {
                 stream.fed = described.fed;
             }
             if described.is_trimmed {
-                self.trim_later(group, true);
+                self.trim_later(stream_id, true);
             }
-            self.note_news(group);
+            self.note_news(stream_id);
         }
         Ok((applied, consumers))
     }
@@ -367,15 +371,15 @@ impl<D: Disk> Engine<D> {
     fn drop_memory_streams(&mut self) {
         let in_memory =
             self.streams.iter().filter(|(_, stream)| matches!(stream.core.messages(), Storage::Memory(_)));
-        let groups: Vec<u32> = in_memory.map(|(group, _)| *group).collect();
-        for group in groups {
-            self.announce(group, false);
-            self.delete(group);
+        let groups: Vec<StreamId> = in_memory.map(|(stream_id, _)| *stream_id).collect();
+        for stream_id in groups {
+            self.announce(stream_id, false);
+            self.delete(stream_id);
         }
     }
 
     /// Puts the consumers of the catalogue in their places, if their streams are there.
-    fn place_consumers(&mut self, consumers: Vec<Placed>, applied: &mut BTreeMap<u32, u64>) {
+    fn place_consumers(&mut self, consumers: Vec<Placed>, applied: &mut BTreeMap<GroupId, u64>) {
         for (id, position, consumer) in consumers {
             if !self.streams.contains_key(&consumer.stream) {
                 let name = &consumer.name;
@@ -384,7 +388,7 @@ impl<D: Disk> Engine<D> {
                 ));
                 continue;
             }
-            applied.insert(id, position);
+            applied.insert(id.into(), position);
             self.add_consumer(id, consumer);
         }
     }
@@ -392,30 +396,30 @@ impl<D: Disk> Engine<D> {
     /// Puts a stream in its place.
     pub(crate) fn add_stream(
         &mut self,
-        group: u32,
-        account: u32,
+        stream_id: StreamId,
+        account: AccountId,
         created: i64,
         config: StreamConfig,
         storage: Storage<D>,
     ) {
         let name = config.name.clone();
-        let core = StreamCore::new(config, storage, &Shelf::new(&self.files, self.salt, group));
+        let core = StreamCore::new(config, storage, &Shelf::new(&self.files, self.salt, stream_id.0));
         let stream = Stream::new(account, created, core, self.options.domain.as_deref());
-        self.streams.insert(group, stream);
-        if let Some(account) = self.accounts.get_mut(account as usize) {
-            account.streams.insert(name, group);
+        self.streams.insert(stream_id, stream);
+        if let Some(account) = self.accounts.get_mut(account.index()) {
+            account.streams.insert(name, stream_id);
         }
-        self.index_subjects(group, true);
-        self.next_group = self.next_group.max(group.saturating_add(1));
+        self.index_subjects(stream_id, true);
+        self.next_number = self.next_number.max(stream_id.0.saturating_add(1));
     }
 
     /// Messages for a new stream.
-    pub(crate) fn new_storage(&self, group: u32, config: &StreamConfig) -> Storage<D> {
+    pub(crate) fn new_storage(&self, stream_id: StreamId, config: &StreamConfig) -> Storage<D> {
         match config.storage {
             StorageType::Memory => Storage::Memory(Box::new(MemoryStream::new(config.first_seq))),
             StorageType::File => {
                 let files = Arc::clone(&self.files);
-                let mut file = FileStream::new(files, self.salt, group, config.first_seq);
+                let mut file = FileStream::new(files, self.salt, stream_id.0, config.first_seq);
                 file.set_compressed(config.is_compressed());
                 Storage::File(Box::new(file))
             }
@@ -423,28 +427,28 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Takes a stream out of its place.
-    pub(crate) fn drop_stream(&mut self, group: u32) {
-        self.plan_expiry(group, None);
-        self.batches.retain(|(stream, _), _| *stream != group);
-        let consumers: Vec<u32> = self
+    pub(crate) fn drop_stream(&mut self, stream_id: StreamId) {
+        self.plan_expiry(stream_id, None);
+        self.batches.retain(|(stream, _), _| *stream != stream_id);
+        let consumers: Vec<ConsumerId> = self
             .streams
-            .get(&group)
+            .get(&stream_id)
             .map_or(Vec::new(), |stream| stream.consumers.values().copied().collect());
         for id in consumers {
             self.drop_consumer(id, "409 Consumer Deleted");
         }
-        self.index_subjects(group, false);
-        let Some(stream) = self.streams.remove(&group) else { return };
+        self.index_subjects(stream_id, false);
+        let Some(stream) = self.streams.remove(&stream_id) else { return };
         if let Some(hold) = &stream.hold {
             self.holds.forget(hold);
         }
-        self.unlink_feeds_of(group);
-        if let Some(account) = self.accounts.get_mut(stream.account as usize) {
+        self.unlink_feeds_of(stream_id);
+        if let Some(account) = self.accounts.get_mut(stream.account.index()) {
             account.streams.remove(&stream.core.config().name);
         }
         let bytes = stream.core.messages().bytes();
         let (total, account) = (stream.is_logged(), stream.account);
-        if let Some(account) = self.accounts.get_mut(account as usize) {
+        if let Some(account) = self.accounts.get_mut(account.index()) {
             let (used, of_account) = match total {
                 true => (&mut self.storage, &mut account.storage),
                 false => (&mut self.memory, &mut account.memory),
@@ -452,8 +456,8 @@ impl<D: Disk> Engine<D> {
             *used = used.saturating_sub(bytes);
             *of_account = of_account.saturating_sub(bytes);
         }
-        self.checkpoint.deleted.push(key(group));
-        self.deleted.insert(group);
+        self.checkpoint.deleted.push(key(stream_id));
+        self.deleted.insert(stream_id.0);
         self.checkpoint.obsolete.extend(stream.core.spill_names().cloned());
         if let Storage::File(file) = stream.core.into_messages() {
             self.checkpoint.obsolete.extend(file.into_obsolete());
@@ -461,13 +465,13 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Carries out what the log says, each stream from where the catalogue knows it.
-    fn replay(&mut self, replay: &Replay, applied: &BTreeMap<u32, u64>, referred: &Referred) {
-        let from = |group: u32| applied.get(&group).copied().unwrap_or(0);
-        let groups: Vec<u32> = self.streams.keys().copied().collect();
-        groups.into_iter().for_each(|group| self.begin_behind(group, referred.highest(group)));
+    fn replay(&mut self, replay: &Replay, applied: &BTreeMap<GroupId, u64>, referred: &Referred) {
+        let from = |stream_id: GroupId| applied.get(&stream_id).copied().unwrap_or(0);
+        let groups: Vec<StreamId> = self.streams.keys().copied().collect();
+        groups.into_iter().for_each(|stream_id| self.begin_behind(stream_id, referred.highest(stream_id)));
         for record in replay.records() {
-            let (position, group) = (record.position, record.group.0);
-            if position < from(group) && group != STORE {
+            let (position, of) = (record.position, record.group);
+            if position < from(of) && of != STORE {
                 continue;
             }
             let Some(event) = Event::decode(&record) else {
@@ -477,61 +481,64 @@ impl<D: Disk> Engine<D> {
                 continue;
             };
             // The ends are compared stream by stream: the catalogue may know the store further than a stream.
-            if position < from(group) && !matches!(event, Event::Ends { .. }) {
+            if position < from(of) && !matches!(event, Event::Ends { .. }) {
                 continue;
             }
+            let (stream, consumer) = (StreamId::of(of), ConsumerId::of(of));
             match event {
-                Event::Create { group, created, account, json } => {
+                Event::Create { stream_id, created, account, json } => {
                     let is_described =
-                        self.streams.get(&group).is_some_and(|stream| !stream.is_quarantined());
+                        self.streams.get(&stream_id).is_some_and(|stream| !stream.is_quarantined());
                     let request = match StreamRequest::decode(json, false) {
                         Ok(request) if !is_described => request,
                         _ => continue,
                     };
                     let account = self.account(account);
-                    if self.describe_stranger(group, account, created, request.config.clone()) {
+                    if self.describe_stranger(stream_id, account, created, request.config.clone()) {
                         continue;
                     }
-                    let storage = self.new_storage(group, &request.config);
-                    self.add_stream(group, account, created, request.config, storage);
-                    self.begin_behind(group, referred.highest(group));
-                    self.note_dirty(group);
+                    let storage = self.new_storage(stream_id, &request.config);
+                    self.add_stream(stream_id, account, created, request.config, storage);
+                    self.begin_behind(stream_id, referred.highest(stream_id));
+                    self.note_dirty(stream_id);
                 }
                 Event::Refer { sequence, reference } => {
-                    let content = referred.content(replay, group, sequence);
+                    let content = referred.content(replay, stream, sequence);
                     let content = content.and_then(|record| Event::decode(&record));
-                    self.replay_reference(group, sequence, &reference, content);
+                    self.replay_reference(stream, sequence, &reference, content);
                 }
                 // It was in its place.
                 Event::Content { .. } => {}
-                Event::Delete { group } => self.drop_stream(group),
-                Event::CreateConsumer { id, group, created, start, name, json } => {
-                    let is_new = !self.consumers.contains_key(&id) && self.streams.contains_key(&group);
+                Event::Delete { stream_id } => self.drop_stream(stream_id),
+                Event::CreateConsumer { id, stream_id, created, start, name, json } => {
+                    let is_new = !self.consumers.contains_key(&id) && self.streams.contains_key(&stream_id);
                     let Some(config) = ConsumerRequest::decode_config(json).filter(|_| is_new) else {
                         continue;
                     };
                     let state = ConsumerState::starting_at(start);
-                    self.add_consumer(id, Consumer::new(group, name, created, config, state, true));
+                    self.add_consumer(id, Consumer::new(stream_id, name, created, config, state, true));
                     self.note_consumer_dirty(id);
                 }
                 Event::DeleteConsumer { id } => self.drop_consumer(id, ""),
                 Event::ConsumerChanges { changes } => {
-                    if let Some(consumer) = self.consumers.get_mut(&group) {
-                        consumer.replay(changes);
-                        self.note_consumer_dirty(group);
+                    if let Some(c) = self.consumers.get_mut(&consumer) {
+                        c.replay(changes);
+                        self.note_consumer_dirty(consumer);
                     }
                 }
-                Event::Config { json, .. } if self.remember_config(group, json) => {}
-                Event::Config { json, .. } if self.consumers.contains_key(&group) => {
+                Event::Config { json, .. } if self.remember_config(stream, json) => {}
+                Event::Config { json, .. } if self.consumers.contains_key(&consumer) => {
                     let Some(config) = ConsumerRequest::decode_config(json) else { continue };
-                    self.replay_consumer_config(group, config);
+                    self.replay_consumer_config(consumer, config);
                 }
                 Event::Ends { ends } => {
-                    for (group, last) in ends.into_iter().filter(|(group, _)| position >= from(*group)) {
-                        self.lose_until(group, last, "log", 0);
+                    for (stream_id, last) in
+                        ends.into_iter().filter(|(stream_id, _)| position >= from((*stream_id).into()))
+                    {
+                        self.lose_until(stream_id, last, "log", 0);
                     }
                 }
-                event => self.replay_change(group, &event),
+                event => self.replay_change(stream, &event),
             }
         }
     }
@@ -542,9 +549,9 @@ impl<D: Disk> Engine<D> {
             return Ok(());
         }
         let segments = self.segments()?;
-        for (group, stream) in &mut self.streams {
+        for (id, stream) in &mut self.streams {
             if let Storage::File(file) = stream.core.messages_mut() {
-                let numbers = segments.get(group).into_iter().flatten();
+                let numbers = segments.get(id).into_iter().flatten();
                 file.begin_anew(numbers.copied().max().unwrap_or(0));
             }
         }
@@ -552,18 +559,18 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Segments up to this number, if there is one, are not to be written over: the log refers to them, or they may hold what it lost.
-    pub(super) fn begin_behind(&mut self, group: u32, highest: Option<u32>) {
+    pub(super) fn begin_behind(&mut self, stream_id: StreamId, highest: Option<u32>) {
         if let Some(number) = highest
-            && let Some(stream) = self.streams.get_mut(&group)
+            && let Some(stream) = self.streams.get_mut(&stream_id)
             && let Storage::File(file) = stream.core.messages_mut()
         {
             file.begin_behind(number);
         }
     }
 
-    pub(super) fn replay_change(&mut self, group: u32, event: &Event<'_>) {
-        self.note_dirty(group);
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+    pub(super) fn replay_change(&mut self, stream_id: StreamId, event: &Event<'_>) {
+        self.note_dirty(stream_id);
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         let (entry, sequence) = match event {
             Event::Append { sequence, time, subject, headers, payload }
             | Event::Content { sequence, time, subject, headers, payload } => {
@@ -580,9 +587,9 @@ impl<D: Disk> Engine<D> {
             Event::Trim { subject, most } => (Entry::Trim { subject, most: *most }, 0),
             Event::Config { json, keeps } => {
                 if let Ok(request) = StreamRequest::decode(json, false) {
-                    let of_subjects = self.set_stream_config(group, request.config, *keeps);
+                    let of_subjects = self.set_stream_config(stream_id, request.config, *keeps);
                     if *keeps && of_subjects {
-                        self.trim_later(group, true);
+                        self.trim_later(stream_id, true);
                     }
                 }
                 return;
@@ -598,10 +605,10 @@ impl<D: Disk> Engine<D> {
         if sequence > 0 && sequence <= last {
             return;
         }
-        if sequence > 0 && !self.lose_until(group, sequence - 1, "log", 0) {
+        if sequence > 0 && !self.lose_until(stream_id, sequence - 1, "log", 0) {
             return;
         }
-        if let Some(stream) = self.streams.get_mut(&group) {
+        if let Some(stream) = self.streams.get_mut(&stream_id) {
             // It could be applied when it was logged.
             let _ = stream.core.apply(&entry);
             if let Storage::File(file) = stream.core.messages_mut() {
@@ -609,13 +616,13 @@ impl<D: Disk> Engine<D> {
             }
             stream.core.make_spill_room();
         }
-        self.note_news(group);
+        self.note_news(stream_id);
     }
 
     /// Records up to this sequence were damaged, in this file: the messages that they held are missing, and stay counted. `false`
     /// if so many can't have been there.
-    pub(super) fn lose_until(&mut self, group: u32, last: u64, of: &str, offset: u64) -> bool {
-        let Some(stream) = self.streams.get_mut(&group) else { return false };
+    pub(super) fn lose_until(&mut self, stream_id: StreamId, last: u64, of: &str, offset: u64) -> bool {
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return false };
         let known = stream.core.messages().last_sequence();
         if last <= known {
             return true;
@@ -640,9 +647,9 @@ impl<D: Disk> Engine<D> {
     }
 
     /// What a stream needs when all of it is there: ids within the window, times to live, bytes, interest.
-    fn finish_stream(&mut self, group: u32) {
+    fn finish_stream(&mut self, stream_id: StreamId) {
         let now = self.now;
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         let config = stream.core.config();
         let since = if config.allow_msg_ttl || config.allow_msg_schedules {
             i64::MIN
@@ -661,18 +668,18 @@ impl<D: Disk> Engine<D> {
             }
         }
         if stream.core.is_over() {
-            self.trim_later(group, false);
+            self.trim_later(stream_id, false);
         }
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         // Consumers compare their state with the stream when it is complete.
         stream.core.forget_removed();
-        self.account_bytes(group, 0);
-        self.announce(group, true);
-        let due = self.streams.get(&group).and_then(|stream| stream.core.next_expiry(now));
-        self.plan_expiry(group, due);
+        self.account_bytes(stream_id, 0);
+        self.announce(stream_id, true);
+        let due = self.streams.get(&stream_id).and_then(|stream| stream.core.next_expiry(now));
+        self.plan_expiry(stream_id, due);
     }
 
-    fn replay_consumer_config(&mut self, id: u32, config: crate::consumer::ConsumerConfig) {
+    fn replay_consumer_config(&mut self, id: ConsumerId, config: crate::consumer::ConsumerConfig) {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let before = usize::from(c.filters().is_empty());
         c.is_refiltered |= c.config().filters() != config.filters();
@@ -685,7 +692,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// What a consumer needs when all streams are there.
-    fn finish_consumer(&mut self, id: u32) {
+    fn finish_consumer(&mut self, id: ConsumerId) {
         let now = self.now;
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let Some(stream) = self.streams.get(&c.stream).filter(|stream| !stream.is_quarantined()) else {
@@ -708,8 +715,8 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Says what a stream listens to, or that it does no more.
-    pub(crate) fn announce(&mut self, group: u32, begins: bool) {
-        let changes = self.interests(group);
+    pub(crate) fn announce(&mut self, stream_id: StreamId, begins: bool) {
+        let changes = self.interests(stream_id);
         self.interest_changes.extend(changes.into_iter().map(|change| InterestChange { begins, ..change }));
     }
 
@@ -719,18 +726,21 @@ impl<D: Disk> Engine<D> {
     }
 
     /// What a stream listens to, as it begins.
-    pub(crate) fn interests(&self, group: u32) -> Vec<InterestChange> {
-        let Some(stream) = self.streams.get(&group) else { return Vec::new() };
+    pub(crate) fn interests(&self, stream_id: StreamId) -> Vec<InterestChange> {
+        let Some(stream) = self.streams.get(&stream_id) else { return Vec::new() };
         let (account, begins) = (stream.account, true);
-        let change = |interest, subject: String| InterestChange { account, group, interest, subject, begins };
-        let mut changes: Vec<_> =
-            stream.subjects().iter().map(|subject| change(Interest::Publish, subject.clone())).collect();
+        let change = |interest, subject: String| InterestChange { account, interest, subject, begins };
+        let mut changes: Vec<_> = stream
+            .subjects()
+            .iter()
+            .map(|subject| change(Interest::Publish(stream_id), subject.clone()))
+            .collect();
         let of_domain = self.options.domain.as_ref().map(|domain| format!("$JS.{domain}.API"));
         for name in stream.direct_names() {
             for prefix in ["$JS.API"].into_iter().chain(of_domain.as_deref()) {
                 let subject = format!("{prefix}.DIRECT.GET.{name}");
-                changes.push(change(Interest::DirectGet, format!("{subject}.>")));
-                changes.push(change(Interest::DirectGet, subject));
+                changes.push(change(Interest::DirectGet(stream_id), format!("{subject}.>")));
+                changes.push(change(Interest::DirectGet(stream_id), subject));
             }
         }
         changes
@@ -755,10 +765,12 @@ impl<D: Disk> Engine<D> {
         let obsolete: std::collections::HashSet<&String> = self.checkpoint.obsolete.iter().collect();
         let (mut needed, mut is_any_removed) = (Vec::new(), false);
         for name in self.files.disk().names()? {
-            let Some((group, segment)) = quarantine::parse(&name) else { continue };
-            if !known.contains(&name) && !obsolete.contains(&name) && !self.is_kept(group, segment.is_some())
+            let Some((stream_id, segment)) = quarantine::parse(&name) else { continue };
+            if !known.contains(&name)
+                && !obsolete.contains(&name)
+                && !self.is_kept(stream_id, segment.is_some())
             {
-                if referred.holds(group, &name) {
+                if referred.holds(stream_id, &name) {
                     needed.push(name);
                 } else {
                     self.files.remove(&name)?;
@@ -776,13 +788,13 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Whether a file of this stream that nobody needs is kept nevertheless. What is no segment can be made again.
-    fn is_kept(&self, group: u32, is_segment: bool) -> bool {
-        if !is_segment || self.deleted.contains(group) {
+    fn is_kept(&self, stream_id: StreamId, is_segment: bool) -> bool {
+        if !is_segment || self.deleted.contains(stream_id.0) {
             return false;
         }
-        match self.streams.get(&group) {
+        match self.streams.get(&stream_id) {
             Some(stream) => stream.is_quarantined() || self.is_anything_missing(),
-            None => self.quarantine.is_unreadable(group) || self.catalogue.get(key(group)).is_some(),
+            None => self.quarantine.is_unreadable(stream_id) || self.catalogue.get(key(stream_id)).is_some(),
         }
     }
 }

@@ -13,16 +13,19 @@ use super::journal::{Body, Event};
 use super::replay::Replay;
 use super::{Durability, Engine, Storage};
 use crate::error::{self, ApiError};
+use crate::ids::StreamId;
 use crate::stream::{Entry, headers};
 
 impl<D: Disk> Engine<D> {
     /// Logs a change of a stream, if its changes are logged, and carries it out.
-    pub(super) fn log_and_apply(&mut self, group: u32, entry: &Entry<'_>) -> Result<u64, ApiError> {
+    pub(super) fn log_and_apply(&mut self, stream_id: StreamId, entry: &Entry<'_>) -> Result<u64, ApiError> {
         if self.options.durability != Durability::Synced && may_remove_all(entry) {
             // A segment that goes can't be written any more.
-            self.write_referred_of(group);
+            self.write_referred_of(stream_id);
         }
-        let Some(stream) = self.streams.get_mut(&group) else { return Err(error::STREAM_NOT_FOUND.error()) };
+        let Some(stream) = self.streams.get_mut(&stream_id) else {
+            return Err(error::STREAM_NOT_FOUND.error());
+        };
         if !stream.is_logged() {
             return stream.core.apply(entry);
         }
@@ -36,7 +39,7 @@ impl<D: Disk> Engine<D> {
         };
         if !is_referred {
             let body = Body::of(entry, sequence);
-            self.log.append(GroupId(group), body.kind, &body.parts());
+            self.log.append(stream_id.into(), body.kind, &body.parts());
             return stream.core.apply(entry);
         }
         let result = stream.core.apply(entry);
@@ -50,7 +53,7 @@ impl<D: Disk> Engine<D> {
                 Some(reference) => Body::refer(sequence, reference),
                 None => Body::of(entry, sequence),
             };
-            self.log.append(GroupId(group), body.kind, &body.parts());
+            self.log.append(stream_id.into(), body.kind, &body.parts());
             self.checkpoint.referred += reference.map_or(0, |reference| reference.len());
         }
         result
@@ -62,9 +65,9 @@ impl<D: Disk> Engine<D> {
             return;
         }
         for i in 0..self.gathered.len() {
-            let group = self.gathered[i];
-            self.write_referred_of(group);
-            let Some(stream) = self.streams.get_mut(&group) else { continue };
+            let stream_id = self.gathered[i];
+            self.write_referred_of(stream_id);
+            let Some(stream) = self.streams.get_mut(&stream_id) else { continue };
             let Storage::File(file) = stream.core.messages_mut() else { continue };
             let (files, names_changed) = file.unsynced();
             self.log.depend(files, names_changed.then(|| self.files.disk()));
@@ -72,8 +75,8 @@ impl<D: Disk> Engine<D> {
     }
 
     /// The same for one stream, whose segments the log waits for later.
-    pub(super) fn write_referred_of(&mut self, group: u32) {
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+    pub(super) fn write_referred_of(&mut self, stream_id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         let Storage::File(file) = stream.core.messages_mut() else { return };
         let Some(from) = file.referred() else { return };
         if file.write_out().is_ok() {
@@ -83,7 +86,7 @@ impl<D: Disk> Engine<D> {
         for sequence in from..=file.last_sequence() {
             let Ok(Some(message)) = file.read(sequence, &mut buffer) else { continue };
             let body = Body::content(&message);
-            self.log.append(GroupId(group), body.kind, &body.parts());
+            self.log.append(stream_id.into(), body.kind, &body.parts());
         }
         file.forget_referred();
         // Until a checkpoint has written it.
@@ -154,18 +157,18 @@ impl<D: Disk> Arrivals<D> {
 #[derive(Default)]
 pub(super) struct Referred {
     /// The highest segment of each stream.
-    highest: HashMap<u32, u32>,
-    segments: HashSet<(u32, u32)>,
+    highest: HashMap<GroupId, u32>,
+    segments: HashSet<(GroupId, u32)>,
     /// Messages that are in the log after all: where their records are, by stream and sequence.
-    contents: HashMap<(u32, u64), usize>,
+    contents: HashMap<(GroupId, u64), usize>,
 }
 
 impl Referred {
     /// Looks through the records of a log; `is_known` tells of stream and position whether the catalogue knows it.
-    pub(super) fn of(replay: &Replay, is_known: impl Fn(u32, u64) -> bool) -> Self {
+    pub(super) fn of(replay: &Replay, is_known: impl Fn(GroupId, u64) -> bool) -> Self {
         let mut referred = Self::default();
         for (i, record) in replay.records().enumerate() {
-            let group = record.group.0;
+            let group = record.group;
             if is_known(group, record.position) {
                 continue;
             }
@@ -189,19 +192,24 @@ impl Referred {
     }
 
     /// The highest segment of a stream that is referred to.
-    pub(super) fn highest(&self, group: u32) -> Option<u32> {
-        self.highest.get(&group).copied()
+    pub(super) fn highest(&self, stream_id: StreamId) -> Option<u32> {
+        self.highest.get(&GroupId::from(stream_id)).copied()
     }
 
     /// Whether a file is referred to.
-    pub(super) fn holds(&self, group: u32, file: &str) -> bool {
+    pub(super) fn holds(&self, stream_id: StreamId, file: &str) -> bool {
         let number = file.rsplit('-').next().and_then(|number| number.parse().ok());
-        number.is_some_and(|number| self.segments.contains(&(group, number)))
+        number.is_some_and(|number| self.segments.contains(&(stream_id.into(), number)))
     }
 
     /// The record with a message that was to be elsewhere.
-    pub(super) fn content<'r>(&self, replay: &'r Replay, group: u32, sequence: u64) -> Option<Record<'r>> {
-        replay.record(*self.contents.get(&(group, sequence))?)
+    pub(super) fn content<'r>(
+        &self,
+        replay: &'r Replay,
+        stream_id: StreamId,
+        sequence: u64,
+    ) -> Option<Record<'r>> {
+        replay.record(*self.contents.get(&(stream_id.into(), sequence))?)
     }
 }
 
@@ -209,15 +217,15 @@ impl<D: Disk> Engine<D> {
     /// Carries out again what the log says of a message that it refers to.
     pub(super) fn replay_reference(
         &mut self,
-        group: u32,
+        stream_id: StreamId,
         sequence: u64,
         reference: &Reference,
         content: Option<Event<'_>>,
     ) {
         if let Some(event @ Event::Content { .. }) = &content {
-            return self.replay_change(group, event);
+            return self.replay_change(stream_id, event);
         }
-        let Some(stream) = self.streams.get(&group) else { return };
+        let Some(stream) = self.streams.get(&stream_id) else { return };
         let Storage::File(file) = stream.core.messages() else { return };
         let mut buffer = std::mem::take(&mut self.read_buffer);
         match file.referred_message(reference, &mut buffer).filter(|message| message.sequence == sequence) {
@@ -229,12 +237,12 @@ impl<D: Disk> Engine<D> {
                     headers: message.headers,
                     payload: message.payload,
                 };
-                self.replay_change(group, &event);
+                self.replay_change(stream_id, &event);
             }
             None => {
                 let file = file.referred_file(reference);
-                self.lose_until(group, sequence.saturating_sub(1), "log", 0);
-                self.lose_until(group, sequence, &file, reference.offset());
+                self.lose_until(stream_id, sequence.saturating_sub(1), "log", 0);
+                self.lose_until(stream_id, sequence, &file, reference.offset());
             }
         }
         self.read_buffer = buffer;

@@ -8,6 +8,7 @@ use stonechat_store::messages::Messages;
 
 use super::Engine;
 use crate::consumer::{Change, Consumer};
+use crate::ids::{ConsumerId, StreamId};
 
 /// The reason in the advisory about a pending message that was removed.
 pub(super) const DELETED: &str = "Unacknowledged message was deleted";
@@ -17,8 +18,8 @@ const FEW: usize = 16;
 
 impl<D: Disk> Engine<D> {
     /// Sets from which sequence on a stream reports the subjects of messages that it removes.
-    pub(crate) fn watch_removals(&mut self, group: u32) {
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+    pub(crate) fn watch_removals(&mut self, stream_id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         let consumers = &self.consumers;
         let filtered = stream.hot.filtered().filter_map(|id| consumers.get(&id));
         let from = filtered.map(|c| c.cursor).min().unwrap_or(u64::MAX);
@@ -29,12 +30,12 @@ impl<D: Disk> Engine<D> {
 
     /// The same, after one consumer of the stream moved, came or went: looks at all of them only once for as many changes as there are
     /// consumers, if these are many. Meanwhile the stream may report subjects from a lower sequence on than necessary, never from a higher one.
-    pub(crate) fn watch_removals_for(&mut self, group: u32, id: u32) {
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+    pub(crate) fn watch_removals_for(&mut self, stream_id: StreamId, id: ConsumerId) {
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         stream.watch_changes += 1;
         let filtered = stream.hot.filtered_len();
         if filtered <= FEW || stream.watch_changes > filtered {
-            return self.watch_removals(group);
+            return self.watch_removals(stream_id);
         }
         let cursor = self.consumers.get(&id).filter(|_| stream.hot.is_filtered(id)).map(|c| c.cursor);
         let is_watched = !stream.hot.is_empty();
@@ -42,28 +43,28 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Tells the consumers of a stream about the messages that its last change removed.
-    pub(super) fn tell_removals(&mut self, group: u32) {
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+    pub(super) fn tell_removals(&mut self, stream_id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         let Some(removed) = stream.core.take_removed() else { return };
         let mut told = std::mem::take(&mut self.told);
         if removed.all {
-            self.pass_purged(group, "", None);
+            self.pass_purged(stream_id, "", None);
         }
         if removed.many
-            && let Some(stream) = self.streams.get_mut(&group)
+            && let Some(stream) = self.streams.get_mut(&stream_id)
         {
             stream.hot.concerned(None, &mut told);
             told.iter().for_each(|id| self.tell_many_removed(*id));
         }
         for (sequence, subject) in &removed.messages {
-            let Some(stream) = self.streams.get_mut(&group) else { break };
+            let Some(stream) = self.streams.get_mut(&stream_id) else { break };
             stream.hot.concerned(subject.as_deref(), &mut told);
             told.iter().for_each(|id| self.tell_one_removed(*id, *sequence, subject.as_deref()));
         }
         self.told = told;
     }
 
-    fn tell_one_removed(&mut self, id: u32, sequence: u64, subject: Option<&[u8]>) {
+    fn tell_one_removed(&mut self, id: ConsumerId, sequence: u64, subject: Option<&[u8]>) {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let is_first = !c.firsts.is_empty() && sequence <= c.firsts_end;
         let counts = match is_first {
@@ -83,7 +84,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Judges a consumer's pending messages by what is left of the stream.
-    fn tell_many_removed(&mut self, id: u32) {
+    fn tell_many_removed(&mut self, id: ConsumerId) {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let Some(stream) = self.streams.get(&c.stream) else { return };
         c.forget_count();
@@ -95,7 +96,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// A consumer no longer waits for the acknowledgement of a message that was removed.
-    fn drop_removed(&mut self, id: u32, sequence: u64) {
+    fn drop_removed(&mut self, id: ConsumerId, sequence: u64) {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         if let Some(pending) = c.state().pending.get(&sequence).copied() {
             c.unqueue(sequence);
@@ -114,11 +115,11 @@ impl<D: Disk> Engine<D> {
     /// begins at `rest`, if that is known.
     ///
     /// Pending messages that are still stored stay pending, and no consumer passes over a stored message that matches one of its filters.
-    pub(crate) fn pass_purged(&mut self, group: u32, filter: &str, rest: Option<u64>) {
-        let Some(stream) = self.streams.get(&group) else { return };
+    pub(crate) fn pass_purged(&mut self, stream_id: StreamId, filter: &str, rest: Option<u64>) {
+        let Some(stream) = self.streams.get(&stream_id) else { return };
         let state = stream.core.messages().state();
         let first = rest.unwrap_or(state.first_sequence);
-        let ids: Vec<u32> = stream.consumers.values().copied().collect();
+        let ids: Vec<ConsumerId> = stream.consumers.values().copied().collect();
         for id in ids {
             let Some(c) = self.consumers.get(&id) else { continue };
             match concern(c, filter) {
@@ -127,11 +128,11 @@ impl<D: Disk> Engine<D> {
                 Concern::All => self.pass_to(id, first),
             }
         }
-        self.watch_removals(group);
+        self.watch_removals(stream_id);
     }
 
     /// A consumer goes on at `start`, or at the first stored message before it that it still waits for.
-    fn pass_to(&mut self, id: u32, start: u64) {
+    fn pass_to(&mut self, id: ConsumerId, start: u64) {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let Some(stream) = self.streams.get(&c.stream) else { return };
         let messages = stream.core.messages();

@@ -14,7 +14,7 @@ pub(super) struct Replay {
 }
 
 /// Position, group, kind and body of a record.
-type Held = (u64, u32, u8, Box<[u8]>);
+type Held = (u64, GroupId, u8, Box<[u8]>);
 
 impl Replay {
     /// Takes note of what was found.
@@ -24,9 +24,9 @@ impl Replay {
             journal::PADDING => {}
             journal::COPY => {
                 let Some(Copied { position, kind, body }) = Copied::decode(record) else { return };
-                self.copies.push((position, record.group.0, kind, body.into()));
+                self.copies.push((position, record.group, kind, body.into()));
             }
-            kind => self.records.push((record.position, record.group.0, kind, record.body.into())),
+            kind => self.records.push((record.position, record.group, kind, record.body.into())),
         }
     }
 
@@ -50,6 +50,6 @@ impl Replay {
 
     pub(super) fn record(&self, i: usize) -> Option<Record<'_>> {
         let (position, group, kind, body) = self.records.get(i)?;
-        Some(Record::plain(*position, GroupId(*group), *kind, body))
+        Some(Record::plain(*position, *group, *kind, body))
     }
 }

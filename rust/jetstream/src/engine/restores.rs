@@ -19,6 +19,7 @@ use crate::backup::old::{self, File, Record};
 use crate::backup::{BackupError, STATE_MAX, STATES_MAX};
 use crate::consumer::Change;
 use crate::error::{self, ApiError};
+use crate::ids::{AccountId, BackupId, StreamId};
 use crate::stream::{Entry, StreamConfig, Ttl, headers};
 use crate::time::rfc3339;
 
@@ -38,14 +39,14 @@ const TURN: usize = 1 << 20;
 /// Backups on their way, by number.
 #[derive(Debug, Default)]
 pub(super) struct Backups {
-    last_id: u32,
-    pub(super) snapshots: BTreeMap<u32, Snapshot>,
-    pub(super) restores: BTreeMap<u32, Restore>,
+    last_id: BackupId,
+    pub(super) snapshots: BTreeMap<BackupId, Snapshot>,
+    pub(super) restores: BTreeMap<BackupId, Restore>,
 }
 
 impl Backups {
-    pub(super) fn next_id(&mut self) -> u32 {
-        self.last_id = self.last_id.wrapping_add(1);
+    pub(super) fn next_id(&mut self) -> BackupId {
+        self.last_id = BackupId(self.last_id.0.wrapping_add(1));
         self.last_id
     }
 }
@@ -53,11 +54,11 @@ impl Backups {
 /// A backup that is being received.
 #[derive(Debug)]
 pub(super) struct Restore {
-    account: u32,
+    account: AccountId,
     /// The stream as it will be.
     config: StreamConfig,
     /// The stream, once its state has come.
-    group: Option<u32>,
+    stream_id: Option<StreamId>,
     /// Where chunks are sent to.
     subject: String,
     frames: Decompressor,
@@ -91,7 +92,7 @@ impl<D: Disk> Engine<D> {
     /// Begins to receive a backup of a stream whose configuration was checked; answers where to send it.
     pub(crate) fn begin_restore(
         &mut self,
-        account: u32,
+        account: AccountId,
         config: StreamConfig,
         state: Value,
         client: Value,
@@ -103,7 +104,7 @@ impl<D: Disk> Engine<D> {
         let restore = Restore {
             account,
             config,
-            group: None,
+            stream_id: None,
             subject: subject.clone(),
             frames: Decompressor::default(),
             archive: archive::Reader::default(),
@@ -132,18 +133,17 @@ impl<D: Disk> Engine<D> {
         subject
     }
 
-    fn announce_restore(&mut self, id: u32, restore: &Restore, begins: bool) {
+    fn announce_restore(&mut self, id: BackupId, restore: &Restore, begins: bool) {
         self.interest_changes.push(InterestChange {
             account: restore.account,
-            group: id,
-            interest: Interest::Restore,
+            interest: Interest::Restore(id),
             subject: restore.subject.clone(),
             begins,
         });
     }
 
     /// Whether another backup may be received.
-    pub(crate) fn check_restores(&self, account: u32) -> Result<(), ApiError> {
+    pub(crate) fn check_restores(&self, account: AccountId) -> Result<(), ApiError> {
         let restores = &self.backups.restores;
         let of_account = restores.values().filter(|restore| restore.account == account).count();
         if of_account >= OF_ACCOUNT_MAX || restores.len() >= OF_SERVER_MAX {
@@ -153,12 +153,12 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Whether a stream of this name is being received.
-    pub(crate) fn is_restoring(&self, account: u32, name: &str) -> bool {
+    pub(crate) fn is_restoring(&self, account: AccountId, name: &str) -> bool {
         self.backups.restores.values().any(|r| r.account == account && r.config.name == name)
     }
 
     /// A chunk of a backup; an empty one is the last.
-    pub fn restore_chunk(&mut self, id: u32, reply: &[u8], payload: &[u8]) {
+    pub fn restore_chunk(&mut self, id: BackupId, reply: &[u8], payload: &[u8]) {
         let now = self.now;
         let Some(restore) = self.backups.restores.get_mut(&id) else { return };
         if restore.end.is_some() {
@@ -190,7 +190,7 @@ impl<D: Disk> Engine<D> {
     pub(super) fn run_restores(&mut self) {
         let now = self.now;
         let due = self.backups.restores.iter().filter(|(_, r)| r.due <= now).map(|(id, _)| *id);
-        for id in due.collect::<Vec<u32>>() {
+        for id in due.collect::<Vec<BackupId>>() {
             let Some(mut restore) = self.backups.restores.remove(&id) else { continue };
             let is_idle = restore.replies.is_empty() && restore.end.is_none();
             let result = if is_idle { Err(failed("is stalled")) } else { self.run_restore(&mut restore) };
@@ -238,7 +238,7 @@ impl<D: Disk> Engine<D> {
         }
         let mut archive = std::mem::take(&mut r.archive);
         let result = loop {
-            let is_state = r.group.is_none() || r.consumers_left > 0;
+            let is_state = r.stream_id.is_none() || r.consumers_left > 0;
             archive.limit(match is_state {
                 true => STATE_MAX.min(STATES_MAX.saturating_sub(r.consumers_bytes)),
                 false => self.restored_len_max(r),
@@ -306,11 +306,11 @@ impl<D: Disk> Engine<D> {
 
     /// Takes out what was removed, and makes sure that what is left is what there was.
     fn end_old(&mut self, r: &mut Restore) -> Result<(), ApiError> {
-        let Some(group) = r.group else { return Err(failed("expected state.json first")) };
+        let Some(stream_id) = r.stream_id else { return Err(failed("expected state.json first")) };
         r.removed.sort_unstable();
         r.removed.dedup();
-        self.change(group, &Entry::Remove { sequences: &r.removed })?;
-        let count = self.streams.get(&group).map_or(0, |stream| stream.core.messages().count());
+        self.change(stream_id, &Entry::Remove { sequences: &r.removed })?;
+        let count = self.streams.get(&stream_id).map_or(0, |stream| stream.core.messages().count());
         if count != r.messages_of_state {
             let text = format!("the backup says {} messages and has {count}", r.messages_of_state);
             return Err(failed(&text));
@@ -320,7 +320,7 @@ impl<D: Disk> Engine<D> {
     }
 
     fn store_entry(&mut self, r: &mut Restore, entry: &archive::Entry<'_>) -> Result<(), ApiError> {
-        let Some(group) = r.group else {
+        let Some(stream_id) = r.stream_id else {
             if entry.name != b"state.json" {
                 return Err(failed("expected state.json first"));
             }
@@ -360,14 +360,14 @@ impl<D: Disk> Engine<D> {
         let is_over = matches!(ttl, Some(Ttl::For(ttl)) if entry.time.saturating_add(ttl) < self.now);
         let before = if is_over { sequence } else { sequence - 1 };
         if before > r.last {
-            self.change(group, &Entry::SkipTo { last: before, time: entry.time })?;
+            self.change(stream_id, &Entry::SkipTo { last: before, time: entry.time })?;
         }
         r.last = sequence;
         if !is_over {
             let (subject, headers, payload) = (entry.name, entry.headers, entry.content);
-            self.check_resources(group, subject.len() + headers.len() + payload.len())?;
-            self.check_room(group, 1, subject.len() + headers.len() + payload.len())?;
-            self.change(group, &Entry::Append { time: entry.time, subject, headers, payload })?;
+            self.check_resources(stream_id, subject.len() + headers.len() + payload.len())?;
+            self.check_room(stream_id, 1, subject.len() + headers.len() + payload.len())?;
+            self.change(stream_id, &Entry::Append { time: entry.time, subject, headers, payload })?;
         }
         Ok(())
     }
@@ -392,40 +392,40 @@ impl<D: Disk> Engine<D> {
         // What is too much goes with the last step: an old backup has messages that were removed among the others.
         (config.max_msgs, config.max_bytes, config.max_msgs_per_subject, config.max_age) = (-1, -1, -1, 0);
         config.metadata.insert(MARK.to_owned(), "true".to_owned());
-        let group = self.create(r.account, config);
-        r.group = Some(group);
+        let stream_id = self.create(r.account, config);
+        r.stream_id = Some(stream_id);
         (r.last_of_state, r.messages_of_state) = (last, number("messages"));
         r.consumers_left = consumers;
-        self.check_resources(group, usize::try_from(number("bytes")).unwrap_or(usize::MAX))?;
+        self.check_resources(stream_id, usize::try_from(number("bytes")).unwrap_or(usize::MAX))?;
         if first > 1 {
-            self.change(group, &Entry::SkipTo { last: first - 1, time: self.now })?;
+            self.change(stream_id, &Entry::SkipTo { last: first - 1, time: self.now })?;
             r.last = first - 1;
         }
         Ok(())
     }
 
     /// The last step: the stream becomes what it was.
-    fn finish_restore(&mut self, r: &Restore) -> Result<u32, ApiError> {
-        let Some(group) = r.group else { return Err(failed("expected state.json first")) };
+    fn finish_restore(&mut self, r: &Restore) -> Result<StreamId, ApiError> {
+        let Some(stream_id) = r.stream_id else { return Err(failed("expected state.json first")) };
         if r.last_of_state > r.last {
-            self.change(group, &Entry::SkipTo { last: r.last_of_state, time: self.now })?;
+            self.change(stream_id, &Entry::SkipTo { last: r.last_of_state, time: self.now })?;
         }
         self.check_overlap(r.account, &r.config)?;
-        self.announce(group, false);
-        self.reconfigure(group, r.config.clone());
+        self.announce(stream_id, false);
+        self.reconfigure(stream_id, r.config.clone());
         for (name, saved) in &r.consumers {
-            self.restore_consumer(group, name, saved);
+            self.restore_consumer(stream_id, name, saved);
         }
-        self.release_unneeded(group);
-        self.announce(group, true);
-        Ok(group)
+        self.release_unneeded(stream_id);
+        self.announce(stream_id, true);
+        Ok(stream_id)
     }
 
-    fn restore_consumer(&mut self, group: u32, name: &str, saved: &SavedConsumer) {
-        let id = self.create_consumer(group, name, saved.config.clone());
+    fn restore_consumer(&mut self, stream_id: StreamId, name: &str, saved: &SavedConsumer) {
+        let id = self.create_consumer(stream_id, name, saved.config.clone());
         let now = self.now;
         let Some(c) = self.consumers.get_mut(&id) else { return };
-        let Some(stream) = self.streams.get(&group) else { return };
+        let Some(stream) = self.streams.get(&stream_id) else { return };
         for change in &saved.changes {
             match change {
                 Change::Passed(position) => c.pass(*position),
@@ -455,15 +455,15 @@ impl<D: Disk> Engine<D> {
     }
 
     /// A restore is over: what came of it is told, and nothing is left of what failed.
-    fn end_restore(&mut self, id: u32, result: Result<(), ApiError>) {
+    fn end_restore(&mut self, id: BackupId, result: Result<(), ApiError>) {
         let Some(r) = self.backups.restores.remove(&id) else { return };
         self.announce_restore(id, &r, false);
         let name = &r.config.name;
         let result = result.and_then(|()| self.finish_restore(&r));
         let mut body = json!({"type": "io.nats.jetstream.api.v1.stream_create_response"});
         match &result {
-            Ok(group) => {
-                if let (Some(stream), Value::Object(body)) = (self.streams.get(group), &mut body) {
+            Ok(stream_id) => {
+                if let (Some(stream), Value::Object(body)) = (self.streams.get(stream_id), &mut body) {
                     body.extend(self.describe(stream, true));
                     body.insert("ts".to_owned(), rfc3339(self.now).into());
                 }
@@ -474,9 +474,9 @@ impl<D: Disk> Engine<D> {
                 let e = if is_own { e.clone() } else { error::STREAM_RESTORE.with("err", &e.description) };
                 self.warn(format!("The restore of stream '{name}' failed: {}", e.description));
                 body["error"] = error_json(&e);
-                if let Some(group) = r.group {
-                    self.announce(group, false);
-                    self.delete(group);
+                if let Some(stream_id) = r.stream_id {
+                    self.announce(stream_id, false);
+                    self.delete(stream_id);
                 }
             }
         }
@@ -502,12 +502,12 @@ impl<D: Disk> Engine<D> {
     /// Drops what a crash left of streams that were being restored.
     pub(super) fn drop_unfinished_restores(&mut self) {
         let marked = self.streams.iter().filter(|(_, s)| s.core.config().metadata.contains_key(MARK));
-        let marked: Vec<(u32, String)> =
-            marked.map(|(group, s)| (*group, s.core.config().name.clone())).collect();
-        for (group, name) in marked {
+        let marked: Vec<(StreamId, String)> =
+            marked.map(|(stream_id, s)| (*stream_id, s.core.config().name.clone())).collect();
+        for (stream_id, name) in marked {
             self.warn(format!("JetStream stream '{name}': its restore was not completed, restore it again"));
-            self.announce(group, false);
-            self.delete(group);
+            self.announce(stream_id, false);
+            self.delete(stream_id);
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use stonechat_store::catalogue::Catalogue;
 use stonechat_store::disk::{Disk, is_full};
-use stonechat_store::wal::{self, Log};
+use stonechat_store::wal::{self, GroupId, Log};
 
 use super::{Durability, Engine, Storage, Stream};
 use crate::error::{self, ApiError};
+use crate::ids::StreamId;
 
 /// Nanoseconds between two looks whether a full disk has room again.
 const LOOK_EVERY: i64 = 250_000_000;
@@ -80,8 +81,13 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Whether the log has room for a change of a stream with so many messages and bytes of them.
-    pub(super) fn check_room(&mut self, group: u32, messages: usize, len: usize) -> Result<(), ApiError> {
-        if !self.streams.get(&group).is_some_and(Stream::is_logged) {
+    pub(super) fn check_room(
+        &mut self,
+        stream_id: StreamId,
+        messages: usize,
+        len: usize,
+    ) -> Result<(), ApiError> {
+        if !self.streams.get(&stream_id).is_some_and(Stream::is_logged) {
             return Ok(());
         }
         if let Some(refusal) = &self.refuses {
@@ -150,10 +156,11 @@ impl<D: Disk> Engine<D> {
             return false;
         }
         let streams = &self.streams;
-        let has_obsolete = |group| match streams.get(group).map(|stream| stream.core.messages()) {
-            Some(Storage::File(file)) => file.has_obsolete(),
-            _ => false,
-        };
+        let has_obsolete =
+            |group: &GroupId| match streams.get(&StreamId::of(*group)).map(|stream| stream.core.messages()) {
+                Some(Storage::File(file)) => file.has_obsolete(),
+                _ => false,
+            };
         std::mem::take(&mut self.room.wants_checkpoint)
             || !self.checkpoint.obsolete.is_empty()
             || !self.checkpoint.deleted.is_empty()
@@ -172,8 +179,8 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Writes what a stream has in memory to its segment. False if there is no room for it.
-    pub(super) fn write_tail(&mut self, group: u32) -> bool {
-        let Some(stream) = self.streams.get_mut(&group) else { return true };
+    pub(super) fn write_tail(&mut self, stream_id: StreamId) -> bool {
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return true };
         let Storage::File(file) = stream.core.messages_mut() else { return true };
         loop {
             match file.flush() {
@@ -186,7 +193,7 @@ impl<D: Disk> Engine<D> {
 
     /// Whether a checkpoint may go on though these streams could not write what they have in memory: the log keeps it then.
     /// What the log refers to must stay as it is, and the catalogue must know the streams from before.
-    pub(super) fn may_leave(&self, unwritten: &[u32]) -> bool {
+    pub(super) fn may_leave(&self, unwritten: &[GroupId]) -> bool {
         self.options.durability == Durability::Synced
             && !self.checkpoint.keeps_segments
             && unwritten.iter().all(|group| self.catalogue.get(super::checkpoint::key(*group)).is_some())

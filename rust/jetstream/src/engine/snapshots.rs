@@ -9,6 +9,7 @@ use crate::api::fields;
 use crate::backup::archive::{self, Entry};
 use crate::backup::consumer;
 use crate::backup::frames::Compressor;
+use crate::ids::{AccountId, BackupId, ConsumerId, StreamId};
 use crate::time::rfc3339;
 
 /// Bytes of messages that are read in one turn.
@@ -34,8 +35,8 @@ pub(crate) struct SnapshotRequest {
 /// A backup that is being sent.
 #[derive(Debug)]
 pub(super) struct Snapshot {
-    group: u32,
-    account: u32,
+    stream_id: StreamId,
+    account: AccountId,
     stream: String,
     deliver: Vec<u8>,
     /// The subject of acknowledgements, without size and number.
@@ -66,19 +67,19 @@ impl<D: Disk> Engine<D> {
     /// Begins to send a backup; answers what is said of the stream.
     pub(crate) fn begin_snapshot(
         &mut self,
-        group: u32,
+        stream_id: StreamId,
         request: &SnapshotRequest,
         client: Value,
     ) -> Option<Value> {
         let unique = self.host.unique_id();
-        let stream = self.streams.get(&group)?;
+        let stream = self.streams.get(&stream_id)?;
         let (account, name) = (stream.account, stream.core.config().name.clone());
         let mut about = self.describe(stream, false);
         let mut state = about.remove("state")?;
         let config = about.remove("config")?;
         let of_stream = stream.core.messages().state();
         let shown = state.clone();
-        let consumers: Vec<u32> = match request.without_consumers {
+        let consumers: Vec<ConsumerId> = match request.without_consumers {
             true => Vec::new(),
             false => stream.consumers.values().copied().collect(),
         };
@@ -103,7 +104,7 @@ impl<D: Disk> Engine<D> {
         let window = size(request.window, 8 << 20, 32 << 20).max(chunk) / chunk;
         let id = self.backups.next_id();
         let snapshot = Snapshot {
-            group,
+            stream_id,
             account,
             ack: format!("$JS.SNAPSHOT.ACK.{name}.{unique}"),
             deliver: request.deliver_subject.clone().into_bytes(),
@@ -131,18 +132,17 @@ impl<D: Disk> Engine<D> {
         Some(json!({"config": config, "state": shown}))
     }
 
-    fn announce_snapshot(&mut self, id: u32, snapshot: &Snapshot, begins: bool) {
+    fn announce_snapshot(&mut self, id: BackupId, snapshot: &Snapshot, begins: bool) {
         self.interest_changes.push(InterestChange {
             account: snapshot.account,
-            group: id,
-            interest: Interest::Snapshot,
+            interest: Interest::Snapshot(id),
             subject: format!("{}.>", snapshot.ack),
             begins,
         });
     }
 
     /// The receiver of a backup has a chunk.
-    pub fn snapshot_acked(&mut self, id: u32) {
+    pub fn snapshot_acked(&mut self, id: BackupId) {
         if let Some(snapshot) = self.backups.snapshots.get_mut(&id) {
             snapshot.in_flight = snapshot.in_flight.saturating_sub(1);
             snapshot.due = self.now;
@@ -157,7 +157,7 @@ impl<D: Disk> Engine<D> {
     /// Sends on what can be sent.
     pub(super) fn run_snapshots(&mut self) {
         let due = self.backups.snapshots.iter().filter(|(_, s)| s.due <= self.now).map(|(id, _)| *id);
-        for id in due.collect::<Vec<u32>>() {
+        for id in due.collect::<Vec<BackupId>>() {
             let Some(mut snapshot) = self.backups.snapshots.remove(&id) else { continue };
             match self.run_snapshot(&mut snapshot) {
                 Some(end) => self.end_snapshot(id, &snapshot, end),
@@ -173,7 +173,7 @@ impl<D: Disk> Engine<D> {
         if std::mem::take(&mut s.is_fresh) {
             return None;
         }
-        let account = self.accounts.get(s.account as usize)?;
+        let account = self.accounts.get(s.account.index())?;
         // One who listens to all of his inbox subscribes to the subject itself when he has the answer, and counts on being waited for.
         let is_wanted = self.host.has_subscriber(&account.name, &s.deliver);
         let failed = |code: u16, text: &str, why: &str| {
@@ -215,7 +215,7 @@ impl<D: Disk> Engine<D> {
 
     /// Reads messages until there is something to send.
     fn read_on(&mut self, s: &mut Snapshot) -> Result<(), String> {
-        let Some(stream) = self.streams.get(&s.group) else { return Err("stream deleted".to_owned()) };
+        let Some(stream) = self.streams.get(&s.stream_id) else { return Err("stream deleted".to_owned()) };
         let messages = stream.core.messages();
         let mut bytes = 0;
         for _ in 0..LOOK_MAX {
@@ -269,7 +269,7 @@ impl<D: Disk> Engine<D> {
         self.outbox.push(true, &message);
     }
 
-    fn end_snapshot(&mut self, id: u32, s: &Snapshot, (headers, why): (String, Option<String>)) {
+    fn end_snapshot(&mut self, id: BackupId, s: &Snapshot, (headers, why): (String, Option<String>)) {
         self.send_chunk(s, b"", headers.as_bytes(), b"");
         self.announce_snapshot(id, s, false);
         let mut body = json!({

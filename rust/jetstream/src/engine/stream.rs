@@ -13,12 +13,13 @@ use super::holds::Hold;
 use super::hot::Hot;
 use super::sweeps::Sweep;
 use super::trims::Trim;
+use crate::ids::{AccountId, ConsumerId, StreamId};
 use crate::stream::{StreamConfig, StreamCore};
 
 /// A stream and what belongs to it.
 #[derive(Debug)]
 pub(crate) struct Stream<D: Disk> {
-    pub(crate) account: u32,
+    pub(crate) account: AccountId,
     /// When it was created, in nanoseconds since 1970.
     pub(crate) created: i64,
     pub(crate) core: StreamCore<Storage<D>>,
@@ -37,7 +38,7 @@ pub(crate) struct Stream<D: Disk> {
     /// Its footers could not be written; it is tried again at the next checkpoint.
     pub(super) is_sealing: bool,
     /// Its consumers by name.
-    pub(crate) consumers: BTreeMap<String, u32>,
+    pub(crate) consumers: BTreeMap<String, ConsumerId>,
     /// How many of them want all messages.
     pub(super) unfiltered: usize,
     /// Those that are told of every change.
@@ -55,7 +56,7 @@ pub(crate) struct Stream<D: Disk> {
     /// How far each of them was taken, by name: the next sequence.
     pub(crate) fed: BTreeMap<String, u64>,
     /// Streams that take their messages from this one.
-    pub(super) followers: Vec<u32>,
+    pub(super) followers: Vec<StreamId>,
     /// It waits for its turn to take messages.
     pub(super) is_feeding: bool,
     /// It waits for room for messages of others.
@@ -80,7 +81,7 @@ pub(crate) struct Stream<D: Disk> {
 
 impl<D: Disk> Stream<D> {
     pub(super) fn new(
-        account: u32,
+        account: AccountId,
         created: i64,
         core: StreamCore<Storage<D>>,
         domain: Option<&str>,

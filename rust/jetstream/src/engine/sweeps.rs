@@ -9,6 +9,7 @@ use stonechat_store::messages::Messages;
 
 use super::Engine;
 use crate::consumer::Consumer;
+use crate::ids::StreamId;
 use crate::stream::Retention;
 
 /// Messages that are looked at in one turn, if a consumer or two may need them; few where it is tested.
@@ -28,8 +29,8 @@ pub(super) struct Sweep {
 
 impl<D: Disk> Engine<D> {
     /// Takes out what no consumer of an interest stream needs any more: at once if that is little, else in the turns to come.
-    pub(crate) fn release_unneeded(&mut self, group: u32) {
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+    pub(crate) fn release_unneeded(&mut self, stream_id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         if stream.core.config().retention != Retention::Interest {
             return;
         }
@@ -39,19 +40,19 @@ impl<D: Disk> Engine<D> {
             None => {
                 // Up to there a consumer may be missing that needs them.
                 stream.sweep = Some(Sweep { at: stream.held + 1, end, again: false });
-                self.sweeping.push_back(group);
+                self.sweeping.push_back(stream_id);
             }
         }
         let mut budget = self.sweep_left;
         if budget > 0 {
-            self.sweep(group, &mut budget);
+            self.sweep(stream_id, &mut budget);
         }
         self.sweep_left = budget;
     }
 
     /// Whether something that was asked of a stream is still being carried out.
-    pub(crate) fn is_settling(&self, group: u32) -> bool {
-        self.streams.get(&group).is_some_and(|stream| stream.sweep.is_some() || stream.trim.is_some())
+    pub(crate) fn is_settling(&self, stream_id: StreamId) -> bool {
+        self.streams.get(&stream_id).is_some_and(|stream| stream.sweep.is_some() || stream.trim.is_some())
     }
 
     /// Goes on, as much as there is time for in one turn.
@@ -59,23 +60,23 @@ impl<D: Disk> Engine<D> {
         self.sweep_left = TURN;
         for _ in 0..self.sweeping.len() {
             let mut budget = self.sweep_left;
-            let Some(group) = self.sweeping.pop_front().filter(|_| budget > 0) else { break };
-            if !self.sweep(group, &mut budget) {
-                self.sweeping.push_back(group);
+            let Some(stream_id) = self.sweeping.pop_front().filter(|_| budget > 0) else { break };
+            if !self.sweep(stream_id, &mut budget) {
+                self.sweeping.push_back(stream_id);
             }
             self.sweep_left = budget;
         }
     }
 
     /// Looks through all of a stream: while the store is opened, when nobody waits yet.
-    pub(super) fn sweep_all(&mut self, group: u32) {
-        self.release_unneeded(group);
-        while !self.sweep(group, &mut { usize::MAX }) {}
+    pub(super) fn sweep_all(&mut self, stream_id: StreamId) {
+        self.release_unneeded(stream_id);
+        while !self.sweep(stream_id, &mut { usize::MAX }) {}
     }
 
     /// Looks at some messages of a stream more; true if those were all.
-    fn sweep(&mut self, group: u32, budget: &mut usize) -> bool {
-        let Some(stream) = self.streams.get(&group) else { return true };
+    fn sweep(&mut self, stream_id: StreamId, budget: &mut usize) -> bool {
+        let Some(stream) = self.streams.get(&stream_id) else { return true };
         let Some(mut sweep) = stream.sweep else { return true };
         let consumers: Vec<&Consumer> =
             stream.consumers.values().filter_map(|id| self.consumers.get(id).map(|c| &**c)).collect();
@@ -91,7 +92,7 @@ impl<D: Disk> Engine<D> {
             *budget = budget.saturating_sub(cost + len / 512);
             let is_needed = |subject: &[u8]| {
                 consumers.iter().any(|c| c.needs(sequence, subject))
-                    || self.is_followed(group, sequence, subject)
+                    || self.is_followed(stream_id, sequence, subject)
             };
             if message.is_some_and(|m| !is_needed(m.subject)) {
                 unneeded.push(sequence);
@@ -99,7 +100,7 @@ impl<D: Disk> Engine<D> {
             }
             ControlFlow::Continue(())
         });
-        let Some(stream) = self.streams.get_mut(&group) else { return true };
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return true };
         let is_over = !is_cut && !sweep.again;
         if !is_cut {
             (sweep.at, sweep.again) = (stream.held + 1, false);
@@ -108,7 +109,7 @@ impl<D: Disk> Engine<D> {
         if !unneeded.is_empty() {
             stream.released.append(&mut unneeded);
             if !std::mem::replace(&mut stream.is_released, true) {
-                self.released.push(group);
+                self.released.push(stream_id);
             }
             self.remove_released();
         }

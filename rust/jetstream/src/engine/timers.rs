@@ -4,10 +4,11 @@ use stonechat_store::disk::Disk;
 
 use super::Engine;
 use crate::consumer::Change;
+use crate::ids::ConsumerId;
 
 impl<D: Disk> Engine<D> {
     /// Plans when a consumer is looked at again.
-    pub(super) fn plan(&mut self, id: u32) {
+    pub(super) fn plan(&mut self, id: ConsumerId) {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let due = c.due(self.now);
         if due < c.planned {
@@ -19,11 +20,11 @@ impl<D: Disk> Engine<D> {
         }
         if !c.is_hot && c.state().holds_messages() {
             c.is_hot = true;
-            let group = c.stream;
-            if let Some(stream) = self.streams.get_mut(&group) {
+            let stream_id = c.stream;
+            if let Some(stream) = self.streams.get_mut(&stream_id) {
                 stream.hot.insert(id, &c.config().filters(), c.is_refiltered);
             }
-            self.watch_removals_for(group, id);
+            self.watch_removals_for(stream_id, id);
         }
     }
 
@@ -43,7 +44,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    fn tick_consumer(&mut self, id: u32) {
+    fn tick_consumer(&mut self, id: ConsumerId) {
         let now = self.now;
         let Some(c) = self.consumers.get_mut(&id) else { return };
         if c.is_timed() && c.ack_due <= now {
@@ -73,7 +74,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    fn redeliver_overdue(&mut self, id: u32) {
+    fn redeliver_overdue(&mut self, id: ConsumerId) {
         let now = self.now;
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let (max, was_full) = (c.max_deliver(), c.is_full());
@@ -99,7 +100,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Deletes a consumer that nobody uses.
-    fn end_unused(&mut self, id: u32) {
+    fn end_unused(&mut self, id: ConsumerId) {
         let now = self.now;
         self.end_requests(id, false, true);
         let Some(c) = self.consumers.get_mut(&id) else { return };

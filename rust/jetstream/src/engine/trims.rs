@@ -8,6 +8,7 @@ use stonechat_store::index::Filter;
 use stonechat_store::messages::Messages;
 
 use super::Engine;
+use crate::ids::StreamId;
 use crate::stream::Entry;
 
 /// What is done in one turn: subjects that are looked at, or so many times fewer messages that go; few where it is tested.
@@ -40,35 +41,35 @@ enum Next {
 impl<D: Disk> Engine<D> {
     /// Takes out what exceeds a stream's limits: at once if that is little, else in the turns to come. `of_subjects`: subjects may have
     /// too much.
-    pub(crate) fn begin_trim(&mut self, group: u32, of_subjects: bool) {
-        let is_over = self.streams.get(&group).is_some_and(|stream| stream.core.is_over());
+    pub(crate) fn begin_trim(&mut self, stream_id: StreamId, of_subjects: bool) {
+        let is_over = self.streams.get(&stream_id).is_some_and(|stream| stream.core.is_over());
         if of_subjects || is_over {
-            self.trim_later(group, of_subjects);
-            self.trim(group, &mut { TURN });
+            self.trim_later(stream_id, of_subjects);
+            self.trim(stream_id, &mut { TURN });
         }
     }
 
     /// The same, in the turns to come.
-    pub(super) fn trim_later(&mut self, group: u32, of_subjects: bool) {
-        let Some(stream) = self.streams.get_mut(&group) else { return };
+    pub(super) fn trim_later(&mut self, stream_id: StreamId, of_subjects: bool) {
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         if stream.trim.is_none() {
-            self.trimming.push_back(group);
+            self.trimming.push_back(stream_id);
         }
         let trim = stream.trim.get_or_insert_default();
         if of_subjects {
             // All of them, since the limit is another one now.
             trim.subjects = Some(Subjects::default());
         }
-        self.note_dirty(group);
+        self.note_dirty(stream_id);
     }
 
     /// Goes on, as much as there is time for in one turn.
     pub(super) fn run_trims(&mut self) {
         let mut budget = TURN;
         for _ in 0..self.trimming.len() {
-            let Some(group) = self.trimming.pop_front() else { break };
-            if !self.trim(group, &mut budget) {
-                self.trimming.push_back(group);
+            let Some(stream_id) = self.trimming.pop_front() else { break };
+            if !self.trim(stream_id, &mut budget) {
+                self.trimming.push_back(stream_id);
             }
             if budget == 0 {
                 break;
@@ -77,35 +78,36 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Takes out some of what is too much; true if that was all.
-    fn trim(&mut self, group: u32, budget: &mut usize) -> bool {
+    fn trim(&mut self, stream_id: StreamId, budget: &mut usize) -> bool {
         loop {
-            let (subject, most) = match self.next_trim(group, budget) {
+            let (subject, most) = match self.next_trim(stream_id, budget) {
                 Next::Done => break,
                 Next::Later => return false,
                 Next::Trim(subject, most) => (subject, most),
             };
-            let count = |engine: &Self| engine.streams.get(&group).map_or(0, |s| s.core.messages().count());
+            let count =
+                |engine: &Self| engine.streams.get(&stream_id).map_or(0, |s| s.core.messages().count());
             let before = count(self);
-            let is_taken = self.change(group, &Entry::Trim { subject: &subject, most }).is_ok();
+            let is_taken = self.change(stream_id, &Entry::Trim { subject: &subject, most }).is_ok();
             if is_taken && count(self) < before {
                 continue;
             }
             // It can't be taken out; so nothing more is tried.
-            let subjects = self.streams.get_mut(&group).and_then(|stream| stream.trim.as_mut());
+            let subjects = self.streams.get_mut(&stream_id).and_then(|stream| stream.trim.as_mut());
             match subjects.and_then(|trim| trim.subjects.as_mut()) {
                 Some(subjects) => drop(subjects.found.pop()),
                 None => break,
             }
         }
-        if let Some(stream) = self.streams.get_mut(&group) {
+        if let Some(stream) = self.streams.get_mut(&stream_id) {
             stream.trim = None;
         }
-        self.note_dirty(group);
+        self.note_dirty(stream_id);
         true
     }
 
-    fn next_trim(&mut self, group: u32, budget: &mut usize) -> Next {
-        let Some(stream) = self.streams.get_mut(&group) else { return Next::Done };
+    fn next_trim(&mut self, stream_id: StreamId, budget: &mut usize) -> Next {
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return Next::Done };
         let Some(trim) = &mut stream.trim else { return Next::Done };
         let keep = u64::try_from(stream.core.config().max_msgs_per_subject).unwrap_or(0);
         let messages = stream.core.messages();

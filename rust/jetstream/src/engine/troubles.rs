@@ -7,6 +7,7 @@ use stonechat_store::wal;
 use super::{Engine, Notice, Outgoing, Storage};
 use crate::api::fields;
 use crate::error;
+use crate::ids::{AccountId, StreamId};
 
 impl<D: Disk> Engine<D> {
     pub(crate) fn warn(&mut self, text: String) {
@@ -18,8 +19,8 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Refuses a message for a stream for which there was no room in memory.
-    pub fn refuse(&mut self, group: u32, reply: &[u8]) {
-        let Some(stream) = self.streams.get(&group) else { return };
+    pub fn refuse(&mut self, stream_id: StreamId, reply: &[u8]) {
+        let Some(stream) = self.streams.get(&stream_id) else { return };
         if reply.is_empty() || stream.core.config().no_ack {
             return;
         }
@@ -50,7 +51,7 @@ impl<D: Disk> Engine<D> {
     /// Tells a stream's account that messages can't be read any more. nats-server has no such advisory.
     pub(super) fn advise_lost(
         &mut self,
-        account: u32,
+        account: AccountId,
         stream: &str,
         first: u64,
         last: u64,
@@ -92,8 +93,8 @@ impl<D: Disk> Engine<D> {
     /// Names what was found damaged, and sees to it that full segments get their footers.
     pub(super) fn take_news(&mut self) {
         let mut lacks_room = false;
-        for group in std::mem::take(&mut self.noted) {
-            let Some(stream) = self.streams.get_mut(&group) else { continue };
+        for stream_id in std::mem::take(&mut self.noted) {
+            let Some(stream) = self.streams.get_mut(&stream_id) else { continue };
             stream.is_noted = false;
             let name = stream.core.config().name.clone();
             let account = stream.account;
@@ -104,11 +105,11 @@ impl<D: Disk> Engine<D> {
                 has_job |= file.has_index_job();
                 lacks_room |= file.take_lacks_room();
                 if file.has_news() {
-                    self.checkpoint.to_seal.push_back(group);
+                    self.checkpoint.to_seal.push_back(stream_id);
                 }
             }
             if has_job {
-                self.checkpoint.to_index.push_back(group);
+                self.checkpoint.to_index.push_back(stream_id);
             }
             for d in damaged {
                 let (first, last) = (*d.sequences.start(), *d.sequences.end());

@@ -8,6 +8,7 @@ use stonechat_store::messages::{Message, Messages};
 use super::outbox::{Outbox, Outgoing};
 use super::{Host, Storage, push_number};
 use crate::consumer::{AckPolicy, Change, Consumer, Pin, Position, PriorityPolicy};
+use crate::ids::{AccountId, ConsumerId};
 use crate::stream::headers;
 
 /// Bytes that a consumer sends in one turn.
@@ -42,9 +43,9 @@ pub(super) enum Note {
 
 /// A consumer's turn.
 pub(super) struct Turn<'e> {
-    pub(super) id: u32,
+    pub(super) id: ConsumerId,
     pub(super) now: i64,
-    pub(super) account: u32,
+    pub(super) account: AccountId,
     pub(super) account_name: &'e str,
     pub(super) stream_name: &'e str,
     /// Messages may leave only when the log is durable.
@@ -485,7 +486,7 @@ fn skip_ahead<D: Disk>(c: &mut Consumer, messages: &Storage<D>) -> bool {
 /// nothing, and its own time limit ends the request.
 pub(super) fn send_status(
     outbox: &mut Outbox,
-    account: u32,
+    account: AccountId,
     waits: bool,
     to: &[u8],
     line: &str,
@@ -507,7 +508,7 @@ pub(super) fn send_status(
 
 pub(super) fn send_heartbeat(
     outbox: &mut Outbox,
-    account: u32,
+    account: AccountId,
     waits: bool,
     to: &[u8],
     reached: Position,

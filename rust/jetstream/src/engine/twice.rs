@@ -28,7 +28,7 @@ pub(super) struct Twice {
 #[derive(Debug)]
 struct Original {
     position: u64,
-    group: u32,
+    group: GroupId,
     kind: u8,
     body: Vec<u8>,
 }
@@ -52,9 +52,9 @@ impl<'a> Copied<'a> {
 
 impl<D: Disk> Engine<D> {
     /// Gathers a record for the log, which will have it twice.
-    pub(super) fn log_twice(&mut self, group: u32, body: &Body<'_>) {
-        let parts = body.parts();
-        let position = self.log.append(GroupId(group), body.kind, &parts);
+    pub(super) fn log_twice(&mut self, group: impl Into<GroupId>, body: &Body<'_>) {
+        let (group, parts) = (group.into(), body.parts());
+        let position = self.log.append(group, body.kind, &parts);
         self.twice.longest = self.twice.longest.max(self.log.next_position() - position);
         self.twice.records.push(Original { position, group, kind: body.kind, body: parts.concat() });
     }
@@ -70,13 +70,13 @@ impl<D: Disk> Engine<D> {
             let pieces = std::iter::repeat_n(&zeros[..], (missing / PAGE_LEN) as usize);
             let rest = &zeros[..(missing % PAGE_LEN) as usize];
             let parts: Vec<&[u8]> = pieces.chain([rest]).collect();
-            self.log.append(GroupId(journal::STORE), journal::PADDING, &parts);
+            self.log.append(journal::STORE, journal::PADDING, &parts);
         }
         for Original { position, group, kind, body } in self.twice.records.drain(..) {
             let mut head = [0; HEAD_LEN];
             head[..8].copy_from_slice(&position.to_le_bytes());
             head[8] = kind;
-            self.log.append(GroupId(group), journal::COPY, &[&head, &body]);
+            self.log.append(group, journal::COPY, &[&head, &body]);
         }
         self.twice.prove = Some(self.log.next_position());
     }

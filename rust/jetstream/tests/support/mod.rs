@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use stonechat_jetstream::AccountId;
 use stonechat_jetstream::engine::{
     AccountLimits, Disks, Durability, Engine, Host, OpenError, Opened, Options, Sizes,
 };
@@ -114,7 +115,12 @@ impl Store {
     }
 
     /// Opens it, for one account without limits, whose number is answered too.
-    pub(crate) fn open(&self, options: Options, host: Box<dyn Host>, now: i64) -> (Engine<SimDisk>, u32) {
+    pub(crate) fn open(
+        &self,
+        options: Options,
+        host: Box<dyn Host>,
+        now: i64,
+    ) -> (Engine<SimDisk>, AccountId) {
         self.open_with(Engine::open, options, host, now).expect("the store opens")
     }
 
@@ -125,7 +131,7 @@ impl Store {
         options: Options,
         host: Box<dyn Host>,
         now: i64,
-    ) -> Result<(Engine<SimDisk>, u32), OpenError> {
+    ) -> Result<(Engine<SimDisk>, AccountId), OpenError> {
         let [log, catalogue, streams] = self.disks().map(|disk| Arc::new(disk.clone()));
         let options = Options { keys: self.keys.clone(), ..options };
         let disks = Disks { log, catalogue, streams };

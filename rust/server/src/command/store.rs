@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use stonechat_config::flags;
+use stonechat_jetstream::StreamId;
 use stonechat_jetstream::engine::{
     Disks, Durability, Engine, Host, Notice, OpenError, Options, Sizes, StreamReport,
 };
@@ -233,10 +234,10 @@ fn repair(store: &Store, wishes: &Wishes<'_>) -> Result<i32, StoreError> {
     end_progress();
     notices.extend(engine.take_notices());
     for (number, name) in wishes.adopt {
-        engine.adopt(*number, wishes.account, name).map_err(StoreError::Repair)?;
+        engine.adopt(StreamId(*number), wishes.account, name).map_err(StoreError::Repair)?;
     }
     for number in wishes.discard {
-        engine.discard(*number).map_err(StoreError::Repair)?;
+        engine.discard(StreamId(*number)).map_err(StoreError::Repair)?;
     }
     let gone = if wishes.accept_loss { engine.accept_loss() } else { Vec::new() };
     engine.close();

@@ -15,6 +15,7 @@ use stonechat_broker::{Account, Broker, Client, Courier, Inlet, Message, SubRef}
 use stonechat_jetstream::api::Request;
 use stonechat_jetstream::engine::{Departing, Engine, Interest, InterestChange, Notice};
 use stonechat_jetstream::stream::Publish;
+use stonechat_jetstream::{AccountId, BackupId, ConsumerId, StreamId};
 use stonechat_store::disk::RealDisk;
 use tracing::{error, warn};
 
@@ -42,9 +43,9 @@ pub(super) struct Runner {
     /// What accounts let each other do, as it was when it was last looked at.
     exchanges: Option<u64>,
     /// What streams and backups listen to, with the number of the account.
-    attached: HashMap<(u32, Interest, String), (u32, SubRef)>,
+    attached: HashMap<(Interest, String), (AccountId, SubRef)>,
     /// The API of each account.
-    api: Vec<(u32, SubRef)>,
+    api: Vec<(AccountId, SubRef)>,
     /// Unlocked when the thread ends.
     directory: Directory,
     log: Logger,
@@ -101,11 +102,11 @@ impl Runner {
 
     /// Every account has an API, if only to say that it may not use it.
     fn learn_accounts(&mut self) {
-        for number in self.accounts.len() as u32.. {
+        for number in (self.accounts.len() as u32..).map(AccountId) {
             let Some(name) = self.engine.account_name(number) else { break };
             let account = self.broker.account(name);
             let inlet: Arc<dyn Inlet> = self.inbox.clone();
-            let tag = tag(Kind::Api, number);
+            let tag = tag(Kind::Api, number.0);
             let mut subjects = vec!["$JS.API.>".to_owned(), "$JS.ACK.>".to_owned(), "$JS.FC.>".to_owned()];
             subjects.extend(self.engine.domain().map(|domain| format!("$JS.{domain}.API.>")));
             for subject in subjects {
@@ -121,11 +122,11 @@ impl Runner {
 
     /// An account without JetStream says so, unless it imports the API of another account (as nats-server 2.15): then two would answer.
     fn learn_imports(&mut self) {
-        let accounts = self.accounts.iter().zip(0..);
+        let accounts = self.accounts.iter().zip((0..).map(AccountId));
         let importing = accounts.filter(|(account, number)| {
             !self.engine.is_enabled(*number) && account.service_behind(b"$JS.API.INFO").is_some()
         });
-        self.inbox.set_importing(importing.map(|(_, number)| number).collect());
+        self.inbox.set_importing(importing.map(|(_, id)| id.0).collect());
     }
 
     /// Does all that has come and that time asks for; true if it was asked to stop.
@@ -193,28 +194,32 @@ impl Runner {
     fn take(&mut self, item: &Item, waiting: &Waiting<'_>) {
         let Waiting { subject, reply, headers, payload } = *waiting;
         match item.kind {
-            Kind::Publish => self.engine.publish(item.number, reply, &Publish { subject, headers, payload }),
-            Kind::Overflow => self.engine.refuse(item.number, reply),
-            Kind::Pull => self.engine.pull(item.number, reply, headers, payload),
-            Kind::Ack => {
-                self.engine.ack(item.number, ack_numbers(subject), reply, payload);
+            Kind::Publish => {
+                self.engine.publish(StreamId(item.number), reply, &Publish { subject, headers, payload })
             }
-            Kind::Flow => self.engine.flow_taken(item.number, subject, headers),
-            Kind::Snapshot => self.engine.snapshot_acked(item.number),
-            Kind::Restore => self.engine.restore_chunk(item.number, reply, payload),
-            Kind::Interest => self.engine.deliver_interest_changed(item.number, subject),
+            Kind::Overflow => self.engine.refuse(StreamId(item.number), reply),
+            Kind::Pull => self.engine.pull(ConsumerId(item.number), reply, headers, payload),
+            Kind::Ack => {
+                self.engine.ack(ConsumerId(item.number), ack_numbers(subject), reply, payload);
+            }
+            Kind::Flow => self.engine.flow_taken(ConsumerId(item.number), subject, headers),
+            Kind::Snapshot => self.engine.snapshot_acked(BackupId(item.number)),
+            Kind::Restore => self.engine.restore_chunk(BackupId(item.number), reply, payload),
+            Kind::Interest => self.engine.deliver_interest_changed(AccountId(item.number), subject),
             Kind::Direct => {
-                let account = self.engine.account_of(item.number);
+                let account = self.engine.account_of(StreamId(item.number));
                 let client = || serde_json::Value::Null;
                 let request = Request { account, subject, reply, headers, payload, client: &client };
                 match &item.body {
-                    Some(body) => self.engine.large_direct_get(item.number, &request, body),
-                    None => self.engine.direct_get(item.number, &request),
+                    Some(body) => self.engine.large_direct_get(StreamId(item.number), &request, body),
+                    None => self.engine.direct_get(StreamId(item.number), &request),
                 }
             }
             Kind::Api => {
                 let client = || {
-                    item.client.as_deref().map_or(serde_json::Value::Null, |c| self.describe(c, item.number))
+                    item.client
+                        .as_deref()
+                        .map_or(serde_json::Value::Null, |c| self.describe(c, AccountId(item.number)))
                 };
                 // The description is made before the engine is borrowed, and only if somebody listens.
                 let is_watched = self
@@ -223,7 +228,7 @@ impl Runner {
                     .is_some_and(|account| account.is_wanted(b"$JS.EVENT.ADVISORY.API"));
                 let described = if is_watched { client() } else { serde_json::Value::Null };
                 let client = || described.clone();
-                let account = item.number;
+                let account = AccountId(item.number);
                 let request = Request { account, subject, reply, headers, payload, client: &client };
                 match &item.body {
                     Some(body) => self.engine.large_request(&request, body),
@@ -234,7 +239,7 @@ impl Runner {
     }
 
     /// Who asks, as advisories tell it.
-    fn describe(&self, client: &Client, account: u32) -> serde_json::Value {
+    fn describe(&self, client: &Client, account: AccountId) -> serde_json::Value {
         let facts = client.facts(false);
         let account = self.engine.account_name(account).map_or("", |name| name);
         let mut value = serde_json::json!({
@@ -281,39 +286,39 @@ impl Runner {
 
     fn attach_changes(&mut self) {
         for change in self.engine.take_interest_changes() {
-            let InterestChange { account: number, group, interest, subject, begins } = change;
-            let Some(account) = self.accounts.get(number as usize) else { continue };
+            let InterestChange { account: id, interest, subject, begins } = change;
+            let Some(account) = self.accounts.get(id.0 as usize) else { continue };
             let inlet: Arc<dyn Inlet> = self.inbox.clone();
-            let kind = match interest {
-                Interest::Publish => Kind::Publish,
-                Interest::DirectGet => Kind::Direct,
-                Interest::Snapshot => Kind::Snapshot,
-                Interest::Restore => Kind::Restore,
-                Interest::Consumer => {
-                    self.inbox.know_consumer(number, &subject, begins.then_some(group));
+            let (kind, number) = match interest {
+                Interest::Publish(stream) => (Kind::Publish, stream.0),
+                Interest::DirectGet(stream) => (Kind::Direct, stream.0),
+                Interest::Snapshot(backup) => (Kind::Snapshot, backup.0),
+                Interest::Restore(backup) => (Kind::Restore, backup.0),
+                Interest::Consumer(consumer) => {
+                    self.inbox.know_consumer(id.0, &subject, begins.then_some(consumer.0));
                     continue;
                 }
-                Interest::Acks => {
-                    self.inbox.know_acks(number, &subject);
+                Interest::Acks(_) => {
+                    self.inbox.know_acks(id.0, &subject);
                     continue;
                 }
-                Interest::Deliver if begins => {
-                    account.watch(inlet, tag(Kind::Interest, number), subject.as_bytes());
+                Interest::Deliver(_) if begins => {
+                    account.watch(inlet, tag(Kind::Interest, id.0), subject.as_bytes());
                     // Who came between the look and the watch was not told of.
-                    self.engine.deliver_interest_changed(number, subject.as_bytes());
+                    self.engine.deliver_interest_changed(id, subject.as_bytes());
                     continue;
                 }
-                Interest::Deliver => {
+                Interest::Deliver(_) => {
                     account.unwatch(subject.as_bytes());
                     continue;
                 }
             };
-            let key = (group, interest, subject);
+            let key = (interest, subject);
             if begins {
                 // A stream and its mirrors share the requests.
                 let queue = (kind == Kind::Direct).then_some(&b"_sys_"[..]);
-                let sub = account.attach(inlet, tag(kind, group), key.2.as_bytes(), queue);
-                self.attached.insert(key, (number, sub));
+                let sub = account.attach(inlet, tag(kind, number), key.1.as_bytes(), queue);
+                self.attached.insert(key, (id, sub));
             } else if let Some((_, sub)) = self.attached.remove(&key) {
                 account.detach(&sub);
             }
@@ -339,12 +344,12 @@ impl Runner {
     /// Ends what streams and the API listen to.
     fn detach_all(&mut self) {
         for (_, (number, sub)) in self.attached.drain() {
-            if let Some(account) = self.accounts.get(number as usize) {
+            if let Some(account) = self.accounts.get(number.0 as usize) {
                 account.detach(&sub);
             }
         }
         for (number, sub) in self.api.drain(..) {
-            if let Some(account) = self.accounts.get(number as usize) {
+            if let Some(account) = self.accounts.get(number.0 as usize) {
                 account.detach(&sub);
             }
         }
@@ -411,7 +416,7 @@ fn run(inbox: &Inbox) -> Option<Box<Runner>> {
 
 /// Sends a message on its way; false if nobody took it.
 fn deliver(courier: &mut Courier, accounts: &[Arc<Account>], out: &Departing<'_>, now: Instant) -> bool {
-    let Some(account) = accounts.get(out.account as usize) else { return false };
+    let Some(account) = accounts.get(out.account.0 as usize) else { return false };
     let message = Message {
         subject: out.subject,
         reply: out.reply,
