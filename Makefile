@@ -79,7 +79,7 @@ lint: venv ## Formatting, clippy, cargo-deny, ruff, mypy, shellcheck, sizes; war
 	@scripts/sizes.sh
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path rust/fuzz/Cargo.toml --check
-	$(CARGO) clippy --workspace --all-targets $(LOCKED) -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features stonechat-python/doors $(LOCKED) -- -D warnings
 	$(CARGO) clippy --package stonechat-broker --all-targets --features shuttle $(LOCKED) -- -D warnings
 	scripts/deny.sh
 	$(bin)/python scripts/capabilities.py --check

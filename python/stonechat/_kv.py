@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import _rules
+from . import _rules, _stonechat
 from ._link import message
 from ._reader import Reader, Wanted
 from .errors import (
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     _Operation = Literal["put", "delete", "purge"]
 
 
-_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
-_TTL = "Nats-TTL"
-_DUPLICATE_WINDOW = 120_000_000_000
 _NO_MESSAGE = 10037
 _MOST_HISTORY = 64
 OPTIONS = frozenset(
@@ -103,23 +101,7 @@ class BucketInfo:
 
 def bucket_info(name: str, told: Mapping[str, Any]) -> BucketInfo:
     """Read what the server says about a bucket's stream; one of another shape is told as far as it can be."""
-    config, state = _table(told.get("config")), _table(told.get("state"))
-    metadata = {str(key): str(text) for key, text in _table(config.get("metadata")).items()}
-    return BucketInfo(
-        name=name,
-        values=number(state.get("messages")),
-        bytes=number(state.get("bytes")),
-        history=number(config.get("max_msgs_per_subject")),
-        ttl=seconds(config.get("max_age")),
-        marker_ttl=seconds(config.get("subject_delete_marker_ttl")),
-        max_bytes=limit(config.get("max_bytes")),
-        max_value_size=limit(config.get("max_msg_size")),
-        storage=str(config.get("storage", "")),
-        compression=config.get("compression") == "s2",
-        description=str(config.get("description", "")),
-        metadata={key: text for key, text in metadata.items() if not key.startswith("_nats.")},
-        config=config,
-    )
+    return BucketInfo(name=name, config=_table(told.get("config")), **_stonechat.bucket_status(json.dumps(told)))
 
 
 def _table(value: object) -> dict[str, Any]:
@@ -131,90 +113,59 @@ def number(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
-def seconds(value: object) -> float | None:
-    """A time of an answer; `None` where none is set."""
-    return value / 1e9 if isinstance(value, int) and value > 0 else None
-
-
-def limit(value: object) -> int | None:
-    """A limit of an answer; `None` where none is set."""
-    return value if isinstance(value, int) and value >= 0 else None
-
-
 # Buckets
 
 
-def configuration(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The stream of a bucket with these options."""
-    _rules.bucket(name)
-    config: dict[str, Any] = {
-        "name": f"KV_{name}",
-        "retention": "limits",
-        "storage": "file",
-        "discard": "new",
-        "max_consumers": -1,
-        "max_msgs": -1,
-        "max_bytes": -1,
-        "max_msg_size": -1,
-        "max_msgs_per_subject": 1,
-        "num_replicas": 1,
-        "duplicate_window": _DUPLICATE_WINDOW,
-        "compression": "none",
-        "deny_delete": True,
-        "deny_purge": False,
-        "allow_rollup_hdrs": True,
-        "allow_direct": True,
-    }
-    mirror, sources = options.get("mirror"), options.get("sources")
-    if mirror is not None:
-        if sources:
-            raise RuleError("a bucket is a mirror of another one, or has sources, not both")
-        config |= {"mirror": {"name": f"KV_{_rules.bucket(mirror)}"}, "mirror_direct": True}
-    else:
-        config["subjects"] = [f"$KV.{name}.>"]
-    for source in sources or ():
-        moved = {"src": f"$KV.{_rules.bucket(source)}.>", "dest": f"$KV.{name}.>"}
-        config.setdefault("sources", []).append({"name": f"KV_{source}", "subject_transforms": [moved]})
-    return _with_options(config, options)
-
-
-def _with_options(config: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Set what is named; the rest stays."""
-    if unknown := set(options) - OPTIONS:
-        raise TypeError(f"a bucket has no option {', '.join(sorted(unknown))}")
+def checked_options(options: Mapping[str, Any], known: frozenset[str], what: str) -> dict[str, Any]:
+    """Options that break no rule, as Rust reads them: times in nanoseconds."""
+    if unknown := set(options) - known:
+        raise TypeError(f"{what} has no option {', '.join(sorted(unknown))}")
+    checked: dict[str, Any] = {}
     for option, given in options.items():
         if given is None:
             continue
+        value: object = given
         if option == "history":
-            config["max_msgs_per_subject"] = _rules.size(given, "history", 1, _MOST_HISTORY)
+            value = _rules.size(given, "history", 1, _MOST_HISTORY)
         elif option == "ttl":
-            config["max_age"] = _rules.nanoseconds(given, "a ttl", 0.1)
-            config["duplicate_window"] = min(config["max_age"], _DUPLICATE_WINDOW)
+            value = _rules.nanoseconds(given, "a ttl", 0.1)
         elif option == "marker_ttl":
-            config |= {"allow_msg_ttl": True, "subject_delete_marker_ttl": _rules.nanoseconds(given, "marker_ttl", 1.0)}
+            value = _rules.nanoseconds(given, "marker_ttl", 1.0)
         elif option == "max_bytes":
-            config["max_bytes"] = _rules.size(given, "max_bytes")
+            value = _rules.size(given, "max_bytes")
         elif option == "max_value_size":
-            config["max_msg_size"] = _rules.size(given, "max_value_size", 1, (1 << 31) - 1)
+            value = _rules.size(given, "max_value_size", 1, (1 << 31) - 1)
         elif option == "storage":
             if given not in ("file", "memory"):
                 raise RuleError(f"storage can't be {given!r}: it is 'file' or 'memory'")
-            config["storage"] = given
         elif option == "compression":
-            config["compression"] = "s2" if given else "none"
+            value = bool(given)
+        elif option == "mirror":
+            value = _rules.bucket(given)
+        elif option == "sources":
+            value = [_rules.bucket(source) for source in given]
         elif option == "republish":
-            source, target = given
-            config["republish"] = {
-                "src": _rules.subject(source, wildcards=True),
-                "dest": _rules.subject(target, wildcards=True),
-            }
-        elif option == "placement":
-            config["placement"] = dict(given)
+            source, target = (_rules.subject(subject, wildcards=True) for subject in given)
+            value = {"src": source, "dest": target}
+        elif option in ("placement", "metadata"):
+            value = dict(given)
         elif option == "replicas":
-            config["num_replicas"] = _rules.size(given, "replicas", 1, 5)
-        elif option in ("description", "metadata"):
-            config[option] = given
-    return config
+            value = _rules.size(given, "replicas", 1, 5)
+        checked[option] = value
+    return checked
+
+
+def configuration(name: str, options: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The stream of a bucket with these options; what is not named stays as in `config`."""
+    checked = checked_options(options, OPTIONS, "a bucket")
+    if "mirror" in checked:
+        if checked.get("sources"):
+            raise RuleError("a bucket is a mirror of another one, or has sources, not both")
+        if config is not None:
+            raise RuleError("a bucket is made as the mirror of another one: it can't become one")
+    earlier = None if config is None else json.dumps(config)
+    told: dict[str, Any] = json.loads(_stonechat.bucket_config(_rules.bucket(name), json.dumps(checked), earlier))
+    return told
 
 
 class Rules:
@@ -223,20 +174,13 @@ class Rules:
     def __init__(self, access: Access, name: str) -> None:
         self.access = access
         self.name = _rules.bucket(name)
-        self.stream = f"KV_{name}"
+        self.stream = _stonechat.stream_name("kv", name)
         self._learn({})
 
     def _learn(self, told: Mapping[str, Any]) -> None:
         """What the server says about the bucket: where its keys are."""
-        config = _table(told.get("config"))
-        mirror = _table(config.get("mirror"))
-        origin = str(mirror.get("name", self.stream)).removeprefix("KV_")
-        self.prefix = f"$KV.{origin}."
-        foreign = _table(mirror.get("external")).get("api")
-        # A copy takes no writes: they go to its origin, through its domain's API if it is in another one.
-        self.put_prefix = f"{foreign}.{self.prefix}" if foreign else self.prefix
-        self.is_direct = bool(config.get("allow_direct", True))
-        self.max_value = limit(config.get("max_msg_size"))
+        config = json.dumps(_table(told.get("config")))
+        self.prefix, self.put_prefix, self.is_direct, self.max_value = _stonechat.key_place(self.name, config)
 
     # The bucket itself
 
@@ -276,9 +220,9 @@ class Rules:
 
     def configure(self, connection: Connection, options: Mapping[str, Any]) -> Ops[BucketInfo]:
         """Change what is named; what is not stays as it is, known to us or not."""
-        _with_options({}, options)
+        configuration(self.name, options, {})
         told = yield from self._described(connection)
-        config = _with_options(_table(told.get("config")), options)
+        config = configuration(self.name, options, _table(told.get("config")))
         told = yield from connection.api(f"STREAM.UPDATE.{self.stream}", config)
         self._learn(told)
         return bucket_info(self.name, told)
@@ -332,7 +276,7 @@ class Rules:
             # Nobody listens: the bucket is gone, or JetStream is off, which this tells apart.
             yield from self._described(connection)
         place, sequence = answer.headers.get("Nats-Subject"), answer.headers.get("Nats-Sequence", "")
-        if answer.status or place is None or not sequence.isdigit():
+        if answer.status or place is None or not sequence.isdecimal():
             raise JetStreamError(answer.text or "an answer without a sequence", answer.status)
         when = _rules.time(answer.headers.get("Nats-Time-Stamp"))
         return self._entry(place, answer.headers, answer.data, int(sequence), when)
@@ -424,7 +368,7 @@ class Rules:
 
     def replace(self, connection: Connection, key: str, value: object, revision: int, ttl: Seconds | None) -> Ops[int]:
         """Write a value if the last revision of the key is this one; 0 stands for "none"."""
-        headers = {_EXPECTED: str(_rules.revision(revision, zero=True)), **ttl_header(ttl)}
+        headers = write_headers("put", _rules.revision(revision, zero=True), ttl)
         try:
             return (yield from self.put(connection, key, value, headers))
         except WrongRevisionError as error:
@@ -454,10 +398,8 @@ class Rules:
         self, connection: Connection, key: str, revision: int | None, *, purge: bool, ttl: Seconds | None = None
     ) -> Ops[int]:
         """Mark a key as deleted, or as deleted with its history."""
-        headers = {"KV-Operation": "PURGE", "Nats-Rollup": "sub"} if purge else {"KV-Operation": "DEL"}
-        headers |= ttl_header(ttl)
-        if revision is not None:
-            headers[_EXPECTED] = str(_rules.revision(revision))
+        expected = None if revision is None else _rules.revision(revision)
+        headers = write_headers("purge" if purge else "delete", expected, ttl)
         return (yield from self.put(connection, key, b"", headers))
 
     def discard(self, connection: Connection, key: str) -> Ops[bytes]:
@@ -488,13 +430,10 @@ class Rules:
 
 def operation(headers: Mapping[str, str]) -> _Operation:
     """What the headers say; a marker of the server is a purge, or a deletion if somebody removed the message."""
-    done = headers.get("KV-Operation")
-    if done is not None:
-        return "delete" if done == "DEL" else "purge" if done == "PURGE" else "put"
-    reason = headers.get("Nats-Marker-Reason")
-    return "delete" if reason == "Remove" else "purge" if reason in ("MaxAge", "Purge") else "put"
+    return _stonechat.operation(headers.get("KV-Operation"), headers.get("Nats-Marker-Reason"))
 
 
-def ttl_header(ttl: Seconds | None) -> dict[str, str]:
-    """The header that gives a message a time of its own."""
-    return {} if ttl is None else {_TTL: _rules.ttl(ttl)}
+def write_headers(operation: _Operation, expected: int | None, ttl: Seconds | None) -> dict[str, str]:
+    """The headers of a write: what it does, on which revision it depends, and its own time to live."""
+    ttl_ns = None if ttl is None else _rules.nanoseconds(ttl, "a ttl", 1.0)
+    return dict(_stonechat.write_headers(operation, expected, ttl_ns))

@@ -70,7 +70,7 @@ def message(parts: tuple[str, str | None, bytes | None, bytes]) -> Message:
     first, *lines = block.decode(errors="replace").split("\r\n")
     headers = {name.strip(): value.strip() for name, mark, value in (line.partition(":") for line in lines) if mark}
     status, _, text = first.removeprefix("NATS/1.0").strip().partition(" ")
-    return Message(subject, reply, headers, data, int(status) if status.isdigit() else 0, text)
+    return Message(subject, reply, headers, data, int(status) if status.isdecimal() else 0, text)
 
 
 # Steps

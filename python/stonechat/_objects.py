@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import secrets
@@ -11,9 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from . import _rules
-from ._kv import limit as limit_of
-from ._kv import number, seconds
+from . import _rules, _stonechat
+from ._kv import checked_options
 from ._link import stored
 from ._reader import Reader, Wanted
 from .errors import (
@@ -35,14 +33,11 @@ if TYPE_CHECKING:
     from ._reader import Delivered
     from ._stonechat import Inbox
 
-CHUNK_SIZE = 128 << 10
+CHUNK_SIZE = _stonechat.CHUNK_SIZE
 """Bytes of a chunk, unless told otherwise: what all clients take."""
 _UNDER_WAY = 4 << 20
 """Bytes of chunks that are sent before an answer to the first of them is waited for."""
 _ROLLUP = {"Nats-Rollup": "sub"}
-_LONGEST_NAME = 40_000
-_MOST_LINKS = 16
-_PREFIX = "SHA-256="
 
 
 @dataclass(frozen=True)
@@ -108,82 +103,24 @@ class StoreInfo:
 
 def store_info(name: str, told: Mapping[str, Any]) -> StoreInfo:
     """Read what the server says about a store's stream; one of another shape is told as far as it can be."""
-    config, state = _table(told.get("config")), _table(told.get("state"))
-    return StoreInfo(
-        name=name,
-        bytes=number(state.get("bytes")),
-        sealed=bool(config.get("sealed")),
-        ttl=seconds(config.get("max_age")),
-        max_bytes=limit_of(config.get("max_bytes")),
-        storage=str(config.get("storage", "")),
-        compression=config.get("compression") == "s2",
-        description=str(config.get("description", "")),
-        config=config,
-    )
+    return StoreInfo(name=name, config=_table(told.get("config")), **_stonechat.store_status(json.dumps(told)))
 
 
 def _table(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _texts(value: object) -> dict[str, str]:
-    """Headers may be lists of texts, as Go writes them; the last one counts."""
-    last = {
-        name: (text[-1] if text else "") if isinstance(text, list) else text for name, text in _table(value).items()
-    }
-    return {str(name): str(text) for name, text in last.items()}
-
-
 def _info(data: bytes, modified: datetime) -> ObjectInfo | None:
     """An object's description as it is stored; `None` if it makes no sense."""
-    try:
-        told = json.loads(data)
-    except ValueError:
-        return None
-    if not isinstance(told, dict) or not isinstance(told.get("name"), str):
-        return None
-    options = _table(told.get("options"))
-    link = _table(options.get("link"))
-    to = link.get("name")
-    return ObjectInfo(
-        bucket=str(told.get("bucket", "")),
-        name=told["name"],
-        size=number(told.get("size")),
-        chunks=number(told.get("chunks")),
-        digest=str(told.get("digest", "")),
-        modified=modified,
-        description=str(told.get("description", "")),
-        headers=_texts(told.get("headers")),
-        metadata=_texts(told.get("metadata")),
-        link=(link["bucket"], to if isinstance(to, str) and to else None)
-        if isinstance(link.get("bucket"), str)
-        else None,
-        deleted=bool(told.get("deleted")),
-        nuid=str(told.get("nuid", "")),
-        chunk_size=number(options.get("max_chunk_size")) or CHUNK_SIZE,
-    )
+    told = _stonechat.read_object(data)
+    return None if told is None else ObjectInfo(modified=modified, **told)
 
 
 def _described(info: ObjectInfo) -> bytes:
     """An object's description as it is stored."""
-    told: dict[str, Any] = {"name": info.name}
-    if info.description:
-        told["description"] = info.description
-    if info.headers:
-        told["headers"] = {name: [text] for name, text in info.headers.items()}
-    if info.metadata:
-        told["metadata"] = dict(info.metadata)
-    told["options"] = {"max_chunk_size": info.chunk_size}
-    if info.link:
-        bucket, name = info.link
-        told["options"] = {"link": {"bucket": bucket} if name is None else {"bucket": bucket, "name": name}}
-    told |= {"bucket": info.bucket, "nuid": info.nuid, "size": info.size, "mtime": "0001-01-01T00:00:00Z"}
-    told |= {"chunks": info.chunks}
-    if info.digest:
-        told["digest"] = info.digest
-    if info.deleted:
-        told["deleted"] = True
-    return json.dumps(told).encode()
+    facts = {**vars(info), "headers": list(info.headers.items()), "metadata": dict(info.metadata)}
+    del facts["modified"]
+    return _stonechat.describe_object(json.dumps(facts))
 
 
 OPTIONS = frozenset(["ttl", "max_bytes", "storage", "compression", "description", "metadata", "placement", "replicas"])
@@ -192,40 +129,9 @@ OPTIONS = frozenset(["ttl", "max_bytes", "storage", "compression", "description"
 
 def configuration(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The stream of a store with these options."""
-    if unknown := set(options) - OPTIONS:
-        raise TypeError(f"an object store has no option {', '.join(sorted(unknown))}")
-    config: dict[str, Any] = {
-        "name": f"OBJ_{_rules.bucket(name)}",
-        "subjects": [f"$O.{name}.C.>", f"$O.{name}.M.>"],
-        "discard": "new",
-        "allow_rollup_hdrs": True,
-        "allow_direct": True,
-        "storage": options.get("storage") or "file",
-        "compression": "s2" if options.get("compression") else "none",
-    }
-    if config["storage"] not in ("file", "memory"):
-        raise RuleError(f"storage can't be {config['storage']!r}: it is 'file' or 'memory'")
-    if (ttl := options.get("ttl")) is not None:
-        config["max_age"] = _rules.nanoseconds(ttl, "a ttl", 0.1)
-    if (most := options.get("max_bytes")) is not None:
-        config["max_bytes"] = _rules.size(most, "max_bytes")
-    if (replicas := options.get("replicas")) is not None:
-        config["num_replicas"] = _rules.size(replicas, "replicas", 1, 5)
-    for option in ("description", "metadata", "placement"):
-        if options.get(option) is not None:
-            config[option] = options[option]
-    return config
-
-
-def object_name(name: object) -> str:
-    """The name of an object, if it may be one."""
-    if not isinstance(name, str) or not name or len(name.encode(errors="surrogatepass")) > _LONGEST_NAME:
-        raise RuleError(f"{name!r:.80} can't be an object: a name is a text of 1 to {_LONGEST_NAME} bytes")
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise RuleError(f"{name!r:.80} can't be an object: a name is a text that UTF-8 can write") from None
-    return name
+    checked = json.dumps(checked_options(options, OPTIONS, "an object store"))
+    told: dict[str, Any] = json.loads(_stonechat.store_config(_rules.bucket(name), checked))
+    return told
 
 
 class Rules:
@@ -234,12 +140,15 @@ class Rules:
     def __init__(self, access: Access, name: str) -> None:
         self.access = access
         self.name = _rules.bucket(name)
-        self.stream = f"OBJ_{name}"
-        self.prefix = f"$O.{name}"
+        self.stream = _stonechat.stream_name("object", name)
 
     def meta_subject(self, name: str) -> str:
         """Where an object's description is."""
-        return f"{self.prefix}.M.{base64.urlsafe_b64encode(object_name(name).encode()).decode()}"
+        return _stonechat.object_subject(self.name, "M", _rules.object_name(name))
+
+    def chunk_subject(self, nuid: str) -> str:
+        """Where an object's chunks are."""
+        return _stonechat.object_subject(self.name, "C", nuid)
 
     # The store itself
 
@@ -291,6 +200,11 @@ class Rules:
 
     def find(self, connection: Connection, name: str) -> Ops[ObjectInfo | None]:
         """What is known of an object, deleted or not."""
+        found = yield from self._found(connection, name)
+        return None if found is None else found[0]
+
+    def _found(self, connection: Connection, name: str) -> Ops[tuple[ObjectInfo, bytes] | None]:
+        """The same, and the description as it is stored."""
         subject = self.meta_subject(name)
         answer = yield from connection.get(f"DIRECT.GET.{self.stream}.{subject}")
         if answer.status == 404:
@@ -304,7 +218,7 @@ class Rules:
             raise ObjectDamagedError(
                 f"the description of object {name!r} in {self.name} makes no sense", self.name, name
             )
-        return info
+        return info, answer.data
 
     def info(self, connection: Connection, name: str) -> Ops[ObjectInfo]:
         """What is known of an object that is there."""
@@ -326,7 +240,7 @@ class Rules:
 
     def reader(self, *, policy: str = "last_per_subject") -> Reader:
         """Read descriptions in order."""
-        return Reader(self.access, Wanted(self.stream, [f"{self.prefix}.M.>"], policy))
+        return Reader(self.access, Wanted(self.stream, [_stonechat.object_subject(self.name, "M")], policy))
 
     def begin(self, connection: Connection, reader: Reader) -> Ops[None]:
         """Begin to read."""
@@ -350,7 +264,7 @@ class Rules:
         _rules.header_block(facts.get("headers") or {})
         before = yield from self.find(connection, name)
         nuid = secrets.token_hex(11)
-        subject = f"{self.prefix}.C.{nuid}"
+        subject = self.chunk_subject(nuid)
         try:
             size, chunks, digest = yield from self._send(connection, source, subject, chunk_size)
             info = ObjectInfo(
@@ -358,7 +272,7 @@ class Rules:
                 name=name,
                 size=size,
                 chunks=chunks,
-                digest=_PREFIX + base64.urlsafe_b64encode(digest).decode(),
+                digest=_stonechat.digest(digest),
                 modified=datetime.now(timezone.utc),
                 nuid=nuid,
                 chunk_size=chunk_size,
@@ -372,7 +286,7 @@ class Rules:
             connection.tell(f"STREAM.PURGE.{self.stream}", json.dumps({"filter": subject}).encode())
             raise
         if before is not None and before.nuid and not before.deleted and before.link is None:
-            yield from self._purge(connection, f"{self.prefix}.C.{before.nuid}")
+            yield from self._purge(connection, self.chunk_subject(before.nuid))
         return info
 
     def _send(
@@ -412,7 +326,7 @@ class Rules:
     def followed(self, connection: Connection, name: str) -> Ops[tuple[Rules, ObjectInfo]]:
         """The object itself, over any links, and the store that it is in."""
         rules, info = self, (yield from self.info(connection, name))
-        for _ in range(_MOST_LINKS):
+        for _ in range(_stonechat.LINKS_MAX):
             if info.link is None:
                 return rules, info
             bucket, target = info.link
@@ -426,11 +340,13 @@ class Rules:
 
     def delete(self, connection: Connection, name: str) -> Ops[None]:
         """Delete an object, and give back its place."""
-        info = yield from self.info(connection, name)
-        gone = ObjectInfo(self.name, name, 0, 0, "", info.modified, deleted=True, nuid=info.nuid)
-        yield from self._describe(connection, gone)
+        found = yield from self._found(connection, name)
+        if found is None or found[0].deleted:
+            raise self.no_object(name)
+        info, told = found
+        yield from connection.store(self.meta_subject(name), _stonechat.delete_object(told), _ROLLUP)
         if info.nuid and info.link is None:
-            yield from self._purge(connection, f"{self.prefix}.C.{info.nuid}")
+            yield from self._purge(connection, self.chunk_subject(info.nuid))
 
     def link(self, connection: Connection, name: str, bucket: str, target: str | None) -> Ops[ObjectInfo]:
         """Make an object that is another one, or a whole bucket."""
@@ -469,14 +385,15 @@ class Chunks:
     def __init__(self, rules: Rules, info: ObjectInfo) -> None:
         self.info = info
         self._rules = rules
-        self._wanted = Wanted(rules.stream, [f"{rules.prefix}.C.{info.nuid}"])
+        self._wanted = Wanted(rules.stream, [rules.chunk_subject(info.nuid)])
         self._reader = Reader(rules.access, self._wanted)
         self._digest = hashlib.sha256()
-        self._size = 0
-        self._count = 0
+        self._check = _stonechat.ObjectCheck(info.size, info.chunks, info.chunk_size, info.digest)
 
     def begin(self, connection: Connection) -> Ops[None]:
         """Begin to read."""
+        if not self.info.nuid:
+            raise self._damaged(*self._check.unnamed())
         if self.info.chunks:
             yield from self._rules.begin(connection, self._reader)
             if self._reader.pending != self.info.chunks:
@@ -484,8 +401,7 @@ class Chunks:
                 yield from self._look_what_is_missing(connection)
 
     def _look_what_is_missing(self, connection: Connection) -> Ops[None]:
-        """Raise the error that says which chunk is not there: chunks follow each other in the stream."""
-        chunks = self.info.chunks
+        """Raise the error that says which chunk is not there."""
         reader = Reader(self._rules.access, replace(self._wanted, headers_only=True))
         places, last_size = [], 0
         try:
@@ -495,46 +411,27 @@ class Chunks:
                 last_size = int(found.message.headers.get("Nats-Msg-Size", 0))
         finally:
             reader.close()
-        there = len(places)
-        if there >= chunks:
-            raise self._damaged(f"{there} chunks are there, not {chunks}")
-        gaps = (at + 1 for at in range(1, there) if places[at] != places[at - 1] + 1)
-        # Without a gap it is one of the ends: the last chunk is known by its length.
-        is_last_there = there > 0 and last_size == self.info.size - (chunks - 1) * self.info.chunk_size
-        missing = next(gaps, 1 if is_last_there else there + 1)
-        raise self._damaged(f"chunk {missing} of {chunks} is missing", missing)
+        # As many as there should be: what was missing has come meanwhile, and something else may be gone.
+        self._right(self._check.miscounted(places, last_size) or self._check.late())
 
     def next(self) -> Ops[bytes | None]:
         """The next chunk; `None` behind the last, when digest and size are what they should be."""
-        if self._count == self.info.chunks:
-            self._check()
+        if self._check.is_whole:
+            self._right(self._check.finish(self._digest.digest()))
             return None
         # What is missing does not come: that is seen at the number that still waits, or at the silence.
-        found = (yield from self._reader.next(_CHUNK_WITHIN)) if self._count < self.info.chunks else None
-        number = self._count + 1
+        found = yield from self._reader.next(_CHUNK_WITHIN)
         if found is None:
-            raise self._damaged(f"chunk {number} of {self.info.chunks} does not come", number)
-        if found.pending != self.info.chunks - number:
-            raise self._damaged(f"chunk {number} of {self.info.chunks} is missing", number)
+            raise self._damaged(*self._check.late())
         data = found.message.data
-        is_last = number == self.info.chunks
-        expected = self.info.size - self._size if is_last else len(data)
-        if len(data) != expected or self._size + len(data) > self.info.size:
-            raise self._damaged(f"chunk {number} of {self.info.chunks} has {len(data)} bytes, not {expected}", number)
-        self._count = number
-        self._size += len(data)
+        self._right(self._check.take(found.pending, len(data)))
         self._digest.update(data)
         return data
 
-    def _check(self) -> None:
-        told = self.info.digest.removeprefix(_PREFIX)
-        ours = base64.urlsafe_b64encode(self._digest.digest()).decode()
-        if self._size != self.info.size:
-            raise self._damaged(f"it has {self._size} bytes, not {self.info.size}")
-        if told.rstrip("=").replace("+", "-").replace("/", "_") != ours.rstrip("="):
-            raise self._damaged(
-                f"its {self.info.chunks} chunks have the digest {_PREFIX}{ours}, not {self.info.digest}"
-            )
+    def _right(self, wrong: tuple[str, int | None] | None) -> None:
+        """Raise what is wrong."""
+        if wrong is not None:
+            raise self._damaged(*wrong)
 
     def _damaged(self, what: str, chunk: int | None = None) -> ObjectDamagedError:
         info = self.info

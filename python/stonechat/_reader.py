@@ -209,7 +209,7 @@ class Reader:
         return Delivered(message, sequence, _rules.time_of(moment), pending)
 
     def _is_behind(self, last: str | None) -> bool:
-        return last is not None and last.isdigit() and int(last) > self._counted
+        return last is not None and last.isdecimal() and int(last) > self._counted
 
     def _drop(self) -> None:
         """Give up the consumer, without waiting for anything."""
@@ -233,7 +233,7 @@ def _place(reply: str) -> tuple[int, int, int, int] | None:
     words = reply.split(".")
     # With a domain and an account's hash before the stream it has more.
     found = words[5:9] if len(words) == 9 else words[7:11] if len(words) > 10 else []
-    if len(found) != 4 or not all(word.isdigit() for word in found):
+    if len(found) != 4 or not all(word.isdecimal() for word in found):
         return None
     sequence, count, moment, pending = map(int, found)
     return sequence, count, moment, pending

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from . import _stonechat
 from .errors import RuleError
 
 if TYPE_CHECKING:
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
 
     from .options import Seconds
 
-_BUCKET = re.compile(r"[A-Za-z0-9_-]+")
-_KEY_TOKEN = re.compile(r"[A-Za-z0-9/_=-]+")
-_TOKEN_RULE = "made of letters, digits, -, /, _, = and dots, with none at its ends and no two in a row"  # noqa: S105
 _FORBIDDEN_IN_NAMES = re.compile(r"[\s.*>/\\\x00-\x1f\x7f]")
 _LONGEST_NAME = 255
 _MOST_REVISION = (1 << 64) - 1
@@ -24,28 +22,30 @@ _MOST_REVISION = (1 << 64) - 1
 
 def bucket(name: object) -> str:
     """The name of a bucket, if it may be one."""
-    if not isinstance(name, str) or not _BUCKET.fullmatch(name) or len(name) > _LONGEST_NAME - 4:
-        raise RuleError(f"{name!r} can't be a bucket: a name is made of letters, digits, - and _, 251 at most")
-    return name
+    return _checked(name, "bucket", f"{name!r} can't be a bucket")
 
 
 def key(name: object) -> str:
     """A key, if it may be one (ADR-8): it becomes part of a subject."""
-    if not isinstance(name, str) or not all(map(_KEY_TOKEN.fullmatch, name.split("."))):
-        raise RuleError(f"{name!r} can't be a key: a key is {_TOKEN_RULE}")
-    return name
+    return _checked(name, "key", f"{name!r} can't be a key")
 
 
 def key_filter(pattern: object) -> str:
     """A key, or a pattern of keys."""
-    tokens = pattern.split(".") if isinstance(pattern, str) else [""]
-    for at, word in enumerate(tokens):
-        if word != "*" and not (word == ">" and at == len(tokens) - 1) and not _KEY_TOKEN.fullmatch(word):
-            raise RuleError(
-                f"{pattern!r} can't be a filter: a key is {_TOKEN_RULE}; in a filter * stands for one token and > for "
-                "the rest"
-            )
-    return str(pattern)
+    return _checked(pattern, "filter", f"{pattern!r} can't be a filter")
+
+
+def object_name(name: object) -> str:
+    """The name of an object, if it may be one."""
+    return _checked(name, "object", f"{name!r:.80} can't be an object")
+
+
+def _checked(name: object, kind: Literal["bucket", "key", "filter", "object"], wrong: str) -> str:
+    """A name, if it breaks no rule; the command asks the same ones."""
+    rule = _stonechat.broken_rule(kind, name)
+    if rule is not None:
+        raise RuleError(f"{wrong}: {rule}")
+    return str(name)
 
 
 def stream(name: object, what: str = "stream") -> str:
@@ -101,12 +101,6 @@ def nanoseconds(time: Seconds, what: str, least: float = 0.0) -> int:
     if not least <= seconds < 9e9:
         raise RuleError(f"{what} can't be {seconds:g} s: it is at least {least:g} s and less than 285 years")
     return round(seconds * 1_000_000_000)
-
-
-def ttl(time: Seconds) -> str:
-    """The time of a message of its own, for its header; JetStream counts in whole seconds."""
-    whole = -(-nanoseconds(time, "a ttl", 1.0) // 1_000_000_000)
-    return f"{whole}s"
 
 
 def header_block(headers: Mapping[str, str]) -> bytes | None:

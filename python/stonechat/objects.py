@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar
 
 from . import _rules
 from ._link import Call, Step, off_thread, run, run_async
-from ._objects import Chunks, ObjectInfo, Pieces, Rules, StoreInfo, object_name
+from ._objects import Chunks, ObjectInfo, Pieces, Rules, StoreInfo
 from ._watch import Awaiting, Waiting
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class ObjectStore:
             facts: What is said of it: `description`, `headers`, `metadata`, `chunk_size`.
         """
         _known(facts)
-        object_name(name)
+        _rules.object_name(name)
         with _opened(source) as next_piece:
             pieces = Pieces(Call(next_piece))
             return self._run(lambda c: self._rules.put(c, pieces, name, facts))
@@ -233,7 +233,7 @@ class ObjectStore:
             bucket: The store that this is in; this one by default.
         """
         store = self.name if bucket is None else _rules.bucket(bucket)
-        return self._run(lambda c: self._rules.link(c, name, store, object_name(target)))
+        return self._run(lambda c: self._rules.link(c, name, store, _rules.object_name(target)))
 
     def link_bucket(self, name: str, bucket: str) -> ObjectInfo:
         """Make an object that stands for a whole store."""
@@ -288,7 +288,7 @@ def _known(facts: Mapping[str, Any]) -> None:
 def _changes(
     name: str | None, description: str | None, headers: Mapping[str, str] | None, metadata: Mapping[str, str] | None
 ) -> dict[str, Any]:
-    changed_name = None if name is None else object_name(name)
+    changed_name = None if name is None else _rules.object_name(name)
     return {"name": changed_name, "description": description, "headers": headers, "metadata": metadata}
 
 
@@ -398,7 +398,7 @@ class AsyncObjectStore:
     async def put(self, name: str, source: Source | AsyncIterable[bytes], **facts: Unpack[ObjectFacts]) -> ObjectInfo:
         """Like [`ObjectStore.put`][stonechat.ObjectStore.put]; the source may be an asynchronous iterator too."""
         _known(facts)
-        object_name(name)
+        _rules.object_name(name)
         if hasattr(source, "__aiter__"):
             pulled = Pieces(_Pull(source.__aiter__()))
             return await self._run(lambda c: self._rules.put(c, pulled, name, facts))
@@ -457,7 +457,7 @@ class AsyncObjectStore:
     async def link(self, name: str, target: str, *, bucket: str | None = None) -> ObjectInfo:
         """Like [`ObjectStore.link`][stonechat.ObjectStore.link]."""
         store = self.name if bucket is None else _rules.bucket(bucket)
-        return await self._run(lambda c: self._rules.link(c, name, store, object_name(target)))
+        return await self._run(lambda c: self._rules.link(c, name, store, _rules.object_name(target)))
 
     async def link_bucket(self, name: str, bucket: str) -> ObjectInfo:
         """Like [`ObjectStore.link_bucket`][stonechat.ObjectStore.link_bucket]."""

@@ -63,6 +63,11 @@ pub(crate) fn lost_by_reload(py: Python<'_>, option: &str) -> PyErr {
     exception(py, "ReloadError", (message,))
 }
 
+/// A name or an option breaks a rule; nothing was sent.
+pub(crate) fn rule(py: Python<'_>, text: &str) -> PyErr {
+    exception(py, "RuleError", (text,))
+}
+
 /// A client without a socket can't go on.
 pub(crate) fn link(py: Python<'_>, error: &ClientError) -> PyErr {
     match error {

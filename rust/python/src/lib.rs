@@ -1,9 +1,10 @@
 //! The PyO3 module: a thin shim on the server and the command line.
 //!
 //! What users see is in `python/stonechat`; here is only what has to be Rust: a running server ([`Handle`]), clients without a
-//! socket ([`Link`]), the queue that log lines take to Python ([`LogQueue`]), and the two commands. The interpreter is released wherever Rust
+//! socket ([`Link`]), the rules of buckets, the queue that log lines take to Python ([`LogQueue`]), and the two commands. The interpreter is released wherever Rust
 //! waits, and no thread of a server ever attaches to it.
 
+mod buckets;
 #[cfg(feature = "doors")]
 mod doors;
 mod errors;
@@ -59,6 +60,7 @@ fn _stonechat(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<LogQueue>()?;
     module.add_class::<Link>()?;
     module.add_class::<Inbox>()?;
+    buckets::add(module)?;
     #[cfg(feature = "doors")]
     module.add_function(wrap_pyfunction!(doors::plant, module)?)?;
     module.add_function(wrap_pyfunction!(run_cli, module)?)?;

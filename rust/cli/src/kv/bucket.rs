@@ -2,29 +2,18 @@
 
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::DeliverPolicy;
-use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use serde_json::{Value, json};
+use stonechat_buckets::names::kv_stream;
+use stonechat_buckets::{KeyPlace, Operation, Write, code};
 
-use super::entry::{Entry, OPERATION, Operation};
+use super::entry::Entry;
 use crate::error::CliError;
 use crate::ordered::{self, Ordered};
 use crate::session::Session;
-
-/// Codes of errors of JetStream's API.
-mod code {
-    pub(super) const STREAM_NOT_FOUND: u64 = 10059;
-    pub(super) const NO_MESSAGE: u64 = 10037;
-    pub(super) const WRONG_LAST_SEQUENCE: u64 = 10071;
-}
-
-/// The header that makes a write depend on a subject's last revision.
-const EXPECTED_REVISION: &str = "Nats-Expected-Last-Subject-Sequence";
-/// The header that gives a message a time of its own.
-const TTL: &str = "Nats-TTL";
-/// The header that removes the older messages of a subject.
-const ROLLUP: &str = "Nats-Rollup";
+use crate::values::api_nanoseconds;
 
 /// A bucket that is there.
 #[derive(Debug)]
@@ -32,17 +21,8 @@ pub(super) struct Bucket {
     pub(super) name: String,
     /// What the server says about its stream.
     pub(super) info: Value,
-    /// Before a key in the subjects of stored messages.
-    prefix: String,
-    /// Before a key in the subjects that are written to: another one for copies.
-    put_prefix: String,
-    /// Whether messages can be asked for directly.
-    is_direct: bool,
-}
-
-/// The name of a bucket's stream.
-pub(super) fn stream_name(bucket: &str) -> String {
-    format!("KV_{bucket}")
+    /// Where its keys are.
+    place: KeyPlace,
 }
 
 impl Bucket {
@@ -51,7 +31,7 @@ impl Bucket {
     /// # Errors
     /// [`CliError::NoBucket`] if there is none.
     pub(super) async fn open(session: &mut Session, name: &str) -> Result<Self, CliError> {
-        match session.ask(&format!("STREAM.INFO.{}", stream_name(name)), None).await {
+        match session.ask(&format!("STREAM.INFO.{}", kv_stream(name)), None).await {
             Ok(info) => Ok(Self::new(session, name, info)),
             Err(CliError::Api { err_code: code::STREAM_NOT_FOUND, .. }) => {
                 Err(CliError::NoBucket(name.to_owned()))
@@ -62,22 +42,13 @@ impl Bucket {
 
     /// A bucket whose stream the server has just described.
     pub(super) fn new(session: &Session, name: &str, info: Value) -> Self {
-        let mirror = &info["config"]["mirror"];
-        let origin = mirror["name"].as_str().and_then(|stream| stream.strip_prefix("KV_")).unwrap_or(name);
-        let prefix = format!("$KV.{origin}.");
-        // A copy does not take writes: they go to its origin, through its domain's API if it is in another one.
-        let foreign = mirror["external"]["api"].as_str().filter(|api| !api.is_empty());
-        let put_prefix = match foreign.or_else(|| session.foreign_prefix()) {
-            Some(api) => format!("{api}.{prefix}"),
-            None => prefix.clone(),
-        };
-        let is_direct = info["config"]["allow_direct"].as_bool().unwrap_or_default();
-        Self { name: name.to_owned(), info, prefix, put_prefix, is_direct }
+        let place = KeyPlace::of(name, &info["config"], session.foreign_prefix());
+        Self { name: name.to_owned(), info, place }
     }
 
     /// The subject of a key's messages.
     pub(super) fn subject(&self, key: &str) -> String {
-        format!("{}{key}", self.prefix)
+        self.place.subject(key)
     }
 
     /// How many values of each key it keeps.
@@ -95,9 +66,9 @@ impl Bucket {
         key: &str,
         revision: Option<u64>,
     ) -> Result<Option<Entry>, CliError> {
-        let stream = stream_name(&self.name);
+        let stream = kv_stream(&self.name);
         let subject = self.subject(key);
-        let found = if self.is_direct {
+        let found = if self.place.is_direct {
             let message = match revision {
                 None => session.ask_message(&format!("DIRECT.GET.{stream}.{subject}"), Bytes::new()).await?,
                 Some(seq) => {
@@ -105,12 +76,12 @@ impl Bucket {
                     session.ask_message(&format!("DIRECT.GET.{stream}"), body.into()).await?
                 }
             };
-            Entry::from_direct(&self.name, &self.prefix, &message)?
+            Entry::from_direct(&self.name, &self.place, &message)?
         } else {
             let body =
                 revision.map_or_else(|| json!({ "last_by_subj": subject }), |seq| json!({ "seq": seq }));
             match session.ask(&format!("STREAM.MSG.GET.{stream}"), Some(&body)).await {
-                Ok(answer) => Some(Entry::from_stored(&self.name, &self.prefix, &answer)?),
+                Ok(answer) => Some(Entry::from_stored(&self.name, &self.place, &answer)?),
                 Err(CliError::Api { err_code: code::NO_MESSAGE, .. }) => None,
                 Err(error) => return Err(error),
             }
@@ -136,7 +107,7 @@ impl Bucket {
 
     /// Writes a value and returns its revision.
     pub(super) async fn put(&self, session: &mut Session, key: &str, value: Bytes) -> Result<u64, CliError> {
-        self.write(session, key, Headers::default(), value).await
+        self.write(session, key, PUT, value).await
     }
 
     /// Writes a value if the last revision of the key is `revision`; 0 stands for "none".
@@ -151,7 +122,8 @@ impl Bucket {
         revision: u64,
         ttl: Option<Duration>,
     ) -> Result<u64, CliError> {
-        self.write(session, key, Headers::default().expect(revision).ttl(ttl), value).await
+        let write = Write { expected: Some(revision), ttl_ns: ttl.map(api_nanoseconds), ..PUT };
+        self.write(session, key, write, value).await
     }
 
     /// Writes a value if the key has none, or was deleted.
@@ -193,25 +165,30 @@ impl Bucket {
         operation: Operation,
         ttl: Option<Duration>,
     ) -> Result<u64, CliError> {
-        self.write(session, key, Headers::default().operation(operation).ttl(ttl), Bytes::new()).await
+        let write = Write { operation, expected: None, ttl_ns: ttl.map(api_nanoseconds) };
+        self.write(session, key, write, Bytes::new()).await
     }
 
     async fn write(
         &self,
         session: &mut Session,
         key: &str,
-        headers: Headers,
+        write: Write,
         value: Bytes,
     ) -> Result<u64, CliError> {
-        let max = self.info["config"]["max_msg_size"].as_u64();
-        if let Some(max) = max.filter(|max| *max > 0 && value.len() as u64 > *max) {
+        if let Some(max) = self.place.max_value_size.filter(|max| value.len() as u64 > *max) {
             return Err(CliError::Client(format!(
                 "{} bytes for key {key:?} are more than bucket {} takes: its values have {max} bytes at most",
                 value.len(),
                 self.name
             )));
         }
-        let answer = session.store(format!("{}{key}", self.put_prefix), headers.0, value).await?;
+        let mut headers = HeaderMap::new();
+        for (name, text) in write.headers() {
+            headers.insert(name, text);
+        }
+        let headers = Some(headers).filter(|headers| !headers.is_empty());
+        let answer = session.store(format!("{}{key}", self.place.put_prefix), headers, value).await?;
         Ok(answer["seq"].as_u64().unwrap_or_default())
     }
 
@@ -222,45 +199,17 @@ impl Bucket {
     pub(super) async fn read(&self, session: &Session, what: Reading<'_>) -> Result<Reader, CliError> {
         let reading = ordered::Reading {
             reader: "stonechat kv",
-            filter: format!("{}{}", self.prefix, what.filter),
+            filter: self.subject(what.filter),
             from: what.from,
             is_headers_only: what.is_headers_only,
         };
-        let messages = Ordered::open(session, &stream_name(&self.name), reading).await?;
-        Ok(Reader { messages, bucket: self.name.clone(), prefix: self.prefix.clone() })
+        let messages = Ordered::open(session, &kv_stream(&self.name), reading).await?;
+        Ok(Reader { messages, bucket: self.name.clone(), place: self.place.clone() })
     }
 }
 
-/// The headers of a write.
-#[derive(Default)]
-struct Headers(Option<HeaderMap>);
-
-impl Headers {
-    fn with(mut self, name: &'static str, value: impl Into<HeaderValue>) -> Self {
-        self.0.get_or_insert_default().insert(name, value.into());
-        self
-    }
-
-    fn expect(self, revision: u64) -> Self {
-        self.with(EXPECTED_REVISION, revision)
-    }
-
-    fn ttl(self, ttl: Option<Duration>) -> Self {
-        match ttl {
-            // The server counts in whole seconds, and refuses less than one.
-            Some(ttl) => self.with(TTL, format!("{}s", ttl.as_secs_f64().ceil()).as_str()),
-            None => self,
-        }
-    }
-
-    fn operation(self, operation: Operation) -> Self {
-        match operation {
-            Operation::Put => self,
-            Operation::Delete => self.with(OPERATION, "DEL"),
-            Operation::Purge => self.with(OPERATION, "PURGE").with(ROLLUP, "sub"),
-        }
-    }
-}
+/// A write of a value, whatever is there.
+const PUT: Write = Write { operation: Operation::Put, expected: None, ttl_ns: None };
 
 /// What of a bucket is read.
 pub(super) struct Reading<'a> {
@@ -275,7 +224,7 @@ pub(super) struct Reading<'a> {
 pub(super) struct Reader {
     messages: Ordered,
     bucket: String,
-    prefix: String,
+    place: KeyPlace,
 }
 
 impl Reader {
@@ -285,7 +234,7 @@ impl Reader {
     /// The connection or the consumer is gone for good.
     pub(super) async fn next(&mut self) -> Result<Entry, CliError> {
         let delivered = self.messages.next().await?;
-        Ok(Entry::from_delivered(&self.bucket, &self.prefix, delivered))
+        Ok(Entry::from_delivered(&self.bucket, &self.place, delivered))
     }
 
     /// The next one of the entries that were there at the beginning; `None` after the last.
@@ -294,6 +243,6 @@ impl Reader {
     /// As [`Reader::next`].
     pub(super) async fn next_stored(&mut self) -> Result<Option<Entry>, CliError> {
         let delivered = self.messages.next_stored().await?;
-        Ok(delivered.map(|delivered| Entry::from_delivered(&self.bucket, &self.prefix, delivered)))
+        Ok(delivered.map(|delivered| Entry::from_delivered(&self.bucket, &self.place, delivered)))
     }
 }

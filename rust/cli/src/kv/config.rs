@@ -1,121 +1,61 @@
-//! The configuration of a bucket's stream (ADR-8), as JSON: what an edit does not name stays as it is, known to us or not.
-
-use std::time::Duration;
+//! What the command line says of a bucket, as the options of its stream.
 
 use serde_json::{Map, Value, json};
+use stonechat_buckets::{BucketOptions, Republish, Storage, merged_placement};
 
-use super::args::{AddArgs, BucketArgs, EditArgs, Storage};
-use super::bucket::stream_name;
+use super::args::{self, AddArgs, BucketArgs, EditArgs};
 use crate::values::api_nanoseconds;
-
-/// Longest time within which a message id counts, unless keys live shorter.
-const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 
 /// The stream of a new bucket.
 pub(super) fn new(args: &AddArgs) -> Value {
-    let bucket = &args.bucket;
-    let name = &bucket.bucket;
-    let mut config = json!({
-        "name": stream_name(name),
-        "retention": "limits",
-        "storage": match args.storage {
-            Storage::File => "file",
-            Storage::Memory => "memory",
-        },
-        "discard": "new",
-        "max_consumers": -1,
-        "max_msgs": -1,
-        "max_bytes": -1,
-        "max_msg_size": -1,
-        "max_msgs_per_subject": 1,
-        "num_replicas": 1,
-        "duplicate_window": api_nanoseconds(DUPLICATE_WINDOW),
-        "compression": "none",
-        "deny_delete": true,
-        "deny_purge": false,
-        "allow_rollup_hdrs": true,
-        "allow_direct": true,
-    });
-    if let Value::Object(config) = &mut config {
-        match &args.mirror {
-            None => drop(config.insert("subjects".to_owned(), json!([format!("$KV.{name}.>")]))),
-            Some(origin) => {
-                let mut mirror = json!({ "name": stream_name(origin) });
-                if let Some(domain) = &args.mirror_domain {
-                    mirror["external"] = json!({ "api": format!("$JS.{domain}.API") });
-                }
-                config.insert("mirror".to_owned(), mirror);
-                config.insert("mirror_direct".to_owned(), json!(true));
-            }
-        }
-        apply(config, bucket);
-    }
-    config
+    let storage = match args.storage {
+        args::Storage::File => Storage::File,
+        args::Storage::Memory => Storage::Memory,
+    };
+    let options = BucketOptions {
+        storage: Some(storage),
+        mirror: args.mirror.clone(),
+        mirror_domain: args.mirror_domain.clone(),
+        ..options(&args.bucket, &Map::new())
+    };
+    Value::Object(options.stream(&args.bucket.bucket))
 }
 
 /// An existing configuration with the changes.
 pub(super) fn edited(mut config: Value, args: &EditArgs) -> Value {
     if let Value::Object(config) = &mut config {
-        if args.no_mirror && config.shift_remove("mirror").is_some() {
-            config.insert("subjects".to_owned(), json!([format!("$KV.{}.>", args.bucket.bucket)]));
-            config.shift_remove("mirror_direct");
+        let bucket = &args.bucket.bucket;
+        if args.no_mirror {
+            BucketOptions::detach(bucket, config);
         }
-        apply(config, &args.bucket);
+        options(&args.bucket, config).apply(bucket, config);
     }
     config
 }
 
-/// Sets what the command line names.
-fn apply(config: &mut Map<String, Value>, args: &BucketArgs) {
-    let mut set = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            config.insert(name.to_owned(), value);
-        }
-    };
-    set("description", args.description.as_deref().map(Value::from));
-    set("max_msgs_per_subject", args.history.map(Value::from));
-    set("num_replicas", args.replicas.map(Value::from));
-    set("max_msg_size", args.max_value_size.map(Value::from));
-    set("max_bytes", args.max_bucket_size.map(Value::from));
-    set("compression", args.compression().map(|is_on| json!(if is_on { "s2" } else { "none" })));
-    if let Some(ttl) = args.ttl {
-        set("max_age", Some(json!(api_nanoseconds(ttl))));
-        set("duplicate_window", Some(json!(api_nanoseconds(ttl.min(DUPLICATE_WINDOW)))));
-    }
-    if let Some(ttl) = args.marker_ttl {
-        set("allow_msg_ttl", Some(json!(true)));
-        set("subject_delete_marker_ttl", Some(json!(api_nanoseconds(ttl))));
-    }
-    if !args.metadata.is_empty() {
-        let pairs = args.metadata.iter().map(|(name, value)| (name.clone(), json!(value)));
-        set("metadata", Some(Value::Object(pairs.collect())));
-    }
-    if args.cluster.is_some() || !args.tags.is_empty() {
-        let mut placement = json!({ "cluster": args.cluster.as_deref().unwrap_or_default() });
-        if !args.tags.is_empty() {
-            placement["tags"] = json!(args.tags);
-        }
-        set("placement", Some(placement));
-    }
-    if let Some(destination) = &args.republish_destination {
-        set(
-            "republish",
-            Some(json!({
-                "src": args.republish_source.as_deref().unwrap_or(">"),
-                "dest": destination,
-                "headers_only": args.republish_headers,
-            })),
-        );
-    }
-    let target = &args.bucket;
-    for source in &args.source {
-        let sources = config.entry("sources").or_insert_with(|| json!([]));
-        if let Value::Array(sources) = sources {
-            sources.push(json!({
-                "name": stream_name(source),
-                "subject_transforms": [{ "src": format!("$KV.{source}.>"), "dest": format!("$KV.{target}.>") }],
-            }));
-        }
+/// What the command line names; a placement is merged with that of the configuration.
+fn options(args: &BucketArgs, config: &Map<String, Value>) -> BucketOptions {
+    let republish = args.republish_destination.as_ref().map(|dest| Republish {
+        src: args.republish_source.clone().unwrap_or_else(|| ">".to_owned()),
+        dest: dest.clone(),
+        headers_only: args.republish_headers,
+    });
+    let metadata: Map<String, Value> =
+        args.metadata.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    BucketOptions {
+        history: args.history,
+        ttl: args.ttl.map(api_nanoseconds),
+        marker_ttl: args.marker_ttl.map(api_nanoseconds),
+        max_bytes: args.max_bucket_size,
+        max_value_size: args.max_value_size,
+        compression: args.compression(),
+        description: args.description.clone(),
+        metadata: Some(metadata).filter(|metadata| !metadata.is_empty()),
+        sources: args.source.clone(),
+        republish,
+        placement: merged_placement(config, args.cluster.as_deref(), &args.tags),
+        replicas: args.replicas,
+        ..BucketOptions::default()
     }
 }
 
@@ -135,38 +75,45 @@ mod tests {
 
     #[test]
     fn a_new_bucket() {
-        let KvCommand::Add(args) = parse("stonechat kv add A --ttl 1m --marker-ttl 5s --compress --source B")
-        else {
-            panic!()
-        };
+        let line = "stonechat kv add A --ttl 1m --marker-ttl 5s --compress --source B --metadata a=b --tags t \
+                    --republish-destination x --storage memory --max-value-size 1K";
+        let KvCommand::Add(args) = parse(line) else { panic!() };
         let config = new(&args);
         assert_eq!(
-            (config["subjects"][0].as_str(), config["max_msgs_per_subject"].as_i64()),
-            (Some("$KV.A.>"), Some(1))
+            (&config["storage"], &config["max_msg_size"], &config["max_age"]),
+            (&json!("memory"), &json!(1024), &json!(60_000_000_000_u64))
         );
-        assert_eq!(config["duplicate_window"], config["max_age"]);
         assert_eq!((&config["allow_msg_ttl"], &config["compression"]), (&json!(true), &json!("s2")));
-        assert_eq!(config["sources"][0]["subject_transforms"][0]["dest"], "$KV.A.>");
+        assert_eq!(config["sources"][0]["name"], "KV_B");
+        assert_eq!(config["republish"], json!({ "src": ">", "dest": "x", "headers_only": false }));
+        assert_eq!(
+            (&config["metadata"], &config["placement"]),
+            (&json!({ "a": "b" }), &json!({ "tags": ["t"] }))
+        );
     }
 
     #[test]
-    fn a_mirror_has_no_subjects() {
+    fn a_mirror() {
         let KvCommand::Add(args) = parse("stonechat kv add A --mirror B --mirror-domain hub") else {
             panic!()
         };
-        let config = new(&args);
-        assert!(config.get("subjects").is_none());
-        assert_eq!(config["mirror"], json!({ "name": "KV_B", "external": { "api": "$JS.hub.API" } }));
+        let mirror = json!({ "name": "KV_B", "external": { "api": "$JS.hub.API" } });
+        assert_eq!(new(&args)["mirror"], mirror);
     }
 
     #[test]
     fn an_edit_keeps_what_it_does_not_name() {
-        let KvCommand::Edit(args) = parse("stonechat kv edit A --history 9 --no-compress") else { panic!() };
+        let KvCommand::Edit(args) = parse("stonechat kv edit A --history 9 --no-compress --no-mirror") else {
+            panic!()
+        };
         let config =
-            edited(json!({ "name": "KV_A", "new_thing": [1], "compression": "s2", "max_bytes": 7 }), &args);
+            json!({ "name": "KV_A", "mirror": {}, "new_thing": [1], "compression": "s2", "max_bytes": 7 });
         assert_eq!(
-            config,
-            json!({ "name": "KV_A", "new_thing": [1], "compression": "none", "max_bytes": 7, "max_msgs_per_subject": 9 })
+            edited(config, &args),
+            json!({
+                "name": "KV_A", "new_thing": [1], "compression": "none", "max_bytes": 7,
+                "subjects": ["$KV.A.>"], "max_msgs_per_subject": 9
+            })
         );
     }
 }

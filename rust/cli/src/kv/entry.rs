@@ -1,49 +1,22 @@
 //! An entry: one revision of a key, from whatever message it comes.
 
-use std::fmt;
-
-use async_nats::{HeaderMap, Message};
+use async_nats::{HeaderMap, HeaderValue, Message};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use bytes::Bytes;
 use serde_json::{Value, json};
+use stonechat_buckets::{KeyPlace, Operation, header, last_header};
 
 use crate::error::CliError;
 use crate::ordered::Delivered;
 
-/// The header that tells a deletion from a value.
-pub(super) const OPERATION: &str = "KV-Operation";
-/// The header of the markers that the server writes where a limit has removed a key.
-const MARKER: &str = "Nats-Marker-Reason";
-
-/// What was done with a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operation {
-    Put,
-    Delete,
-    Purge,
+/// What the headers of a message do to its key.
+fn operation(headers: Option<&HeaderMap>) -> Operation {
+    Operation::of(last(headers, header::OPERATION), last(headers, header::MARKER_REASON))
 }
 
-impl Operation {
-    /// What the headers say; a marker of the server counts as a purge, or as a deletion if somebody removed the message.
-    pub(super) fn of(headers: Option<&HeaderMap>) -> Self {
-        let Some(headers) = headers else { return Self::Put };
-        let text = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());
-        match (text(OPERATION).as_deref(), text(MARKER).as_deref()) {
-            (Some("DEL"), _) | (None, Some("Remove")) => Self::Delete,
-            (Some("PURGE"), _) | (None, Some("MaxAge" | "Purge")) => Self::Purge,
-            _ => Self::Put,
-        }
-    }
-}
-
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Put => "PUT",
-            Self::Delete => "DELETE",
-            Self::Purge => "PURGE",
-        })
-    }
+/// The last value of a header: what the server says stands behind what the message has.
+fn last<'a>(headers: Option<&'a HeaderMap>, name: &'static str) -> Option<&'a str> {
+    headers?.get_all(name).last().map(HeaderValue::as_str)
 }
 
 /// One revision of a key.
@@ -64,34 +37,33 @@ impl Entry {
     /// From the answer to a direct get; `None` if there is no such message.
     pub(super) fn from_direct(
         bucket: &str,
-        prefix: &str,
+        place: &KeyPlace,
         message: &Message,
     ) -> Result<Option<Self>, CliError> {
         let status = message.status.as_ref().map(async_nats::StatusCode::as_u16);
         if status == Some(404) {
             return Ok(None);
         }
-        let header = |name: &str| {
-            let headers = message.headers.as_ref()?;
-            Some(headers.get(name)?.as_str().to_owned())
-        };
-        let (Some(subject), Some(revision)) = (header("Nats-Subject"), header("Nats-Sequence")) else {
+        let headers = message.headers.as_ref();
+        let (Some(subject), Some(revision)) =
+            (last(headers, header::SUBJECT), last(headers, header::SEQUENCE))
+        else {
             let reason = message.description.as_deref().unwrap_or("an answer without a sequence");
             return Err(CliError::Client(format!("the server answers: {}", crate::output::shown(reason))));
         };
         Ok(Some(Self {
             bucket: bucket.to_owned(),
-            key: subject.strip_prefix(prefix).unwrap_or(&subject).to_owned(),
+            key: place.key(subject).to_owned(),
             value: message.payload.clone(),
             revision: revision.parse().unwrap_or_default(),
-            created: header("Nats-Time-Stamp").unwrap_or_default(),
-            operation: Operation::of(message.headers.as_ref()),
+            created: last(headers, header::TIME).unwrap_or_default().to_owned(),
+            operation: operation(message.headers.as_ref()),
             pending: 0,
         }))
     }
 
     /// From the answer of `STREAM.MSG.GET`.
-    pub(super) fn from_stored(bucket: &str, prefix: &str, answer: &Value) -> Result<Self, CliError> {
+    pub(super) fn from_stored(bucket: &str, place: &KeyPlace, answer: &Value) -> Result<Self, CliError> {
         let message = &answer["message"];
         let bytes = |name: &str| BASE64_STANDARD.decode(message[name].as_str().unwrap_or_default());
         let wrong = |error| CliError::Client(format!("the server's answer is no Base64: {error}"));
@@ -99,25 +71,28 @@ impl Entry {
         let subject = message["subject"].as_str().unwrap_or_default();
         Ok(Self {
             bucket: bucket.to_owned(),
-            key: subject.strip_prefix(prefix).unwrap_or(subject).to_owned(),
+            key: place.key(subject).to_owned(),
             value: bytes("data").map_err(wrong)?.into(),
             revision: message["seq"].as_u64().unwrap_or_default(),
             created: message["time"].as_str().unwrap_or_default().to_owned(),
-            operation: Operation::of(parse_headers(&headers).as_ref()),
+            operation: Operation::of(
+                last_header(&headers, header::OPERATION),
+                last_header(&headers, header::MARKER_REASON),
+            ),
             pending: 0,
         })
     }
 
     /// From a message of a consumer.
-    pub(super) fn from_delivered(bucket: &str, prefix: &str, delivered: Delivered) -> Self {
+    pub(super) fn from_delivered(bucket: &str, place: &KeyPlace, delivered: Delivered) -> Self {
         let Delivered { message, sequence, time, pending } = delivered;
         Self {
             bucket: bucket.to_owned(),
-            key: message.subject.strip_prefix(prefix).unwrap_or(&message.subject).to_owned(),
+            key: place.key(&message.subject).to_owned(),
             value: message.payload.clone(),
             revision: sequence,
             created: time,
-            operation: Operation::of(message.headers.as_ref()),
+            operation: operation(message.headers.as_ref()),
             pending,
         }
     }
@@ -141,43 +116,20 @@ impl Entry {
     }
 }
 
-/// The two headers that matter, of a block of headers.
-fn parse_headers(block: &str) -> Option<HeaderMap> {
-    let mut map = HeaderMap::new();
-    for line in block.lines().skip(1) {
-        if let Some((name, value)) = line.split_once(':')
-            && (name == OPERATION || name == MARKER)
-        {
-            map.insert(name, value.trim());
-        }
-    }
-    Some(map).filter(|map| !map.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn operations() {
-        let of = |block: &str| Operation::of(parse_headers(block).as_ref());
-        assert_eq!(of(""), Operation::Put);
-        assert_eq!(of("NATS/1.0\r\nOther: x\r\n\r\n"), Operation::Put);
-        assert_eq!(of("NATS/1.0\r\nKV-Operation: DEL\r\n\r\n"), Operation::Delete);
-        assert_eq!(of("NATS/1.0\r\nKV-Operation: PURGE\r\n\r\n"), Operation::Purge);
-        assert_eq!(of("NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\n\r\n"), Operation::Purge);
-        assert_eq!(of("NATS/1.0\r\nNats-Marker-Reason: Remove\r\n\r\n"), Operation::Delete);
-    }
-
-    #[test]
     fn what_a_hostile_server_answers_is_no_panic() {
+        let place = KeyPlace::of("A", &json!({}), None);
         for answer in
             ["{}", r#"{"message": 5}"#, r#"{"message": {"data": "AQ==", "seq": -1, "subject": "x"}}"#]
         {
             let answer: Value = serde_json::from_str(answer).unwrap();
-            assert_eq!(Entry::from_stored("A", "$KV.A.", &answer).unwrap().revision, 0);
+            assert_eq!(Entry::from_stored("A", &place, &answer).unwrap().revision, 0);
         }
         let answer = json!({"message": {"data": "%%"}});
-        assert!(Entry::from_stored("A", "$KV.A.", &answer).is_err());
+        assert!(Entry::from_stored("A", &place, &answer).is_err());
     }
 }

@@ -2,10 +2,10 @@
 
 use async_nats::jetstream::consumer::DeliverPolicy;
 use serde_json::{Value, json};
+use stonechat_buckets::{Operation, names};
 
 use super::args::LsArgs;
 use super::bucket::{Bucket, Reading};
-use super::entry::Operation;
 use crate::error::CliError;
 use crate::listing;
 use crate::output::{Table, bytes, commas, json_line, line, local_time, shown, shown_value, time_ago};
@@ -62,7 +62,7 @@ async fn buckets(session: &mut Session, args: &LsArgs, json: bool) -> Result<(),
 
 /// The name of the bucket that a stream is.
 fn bucket_name(info: &Value) -> Option<&str> {
-    info["config"]["name"].as_str()?.strip_prefix("KV_")
+    names::kv_bucket(info["config"]["name"].as_str()?)
 }
 
 /// A bucket in a list, as JSON.

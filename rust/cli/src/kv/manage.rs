@@ -5,11 +5,12 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use stonechat_buckets::names::kv_stream;
+use stonechat_buckets::{Operation, code};
 
 use super::args::{AddArgs, EditArgs};
-use super::bucket::{Bucket, Reading, stream_name};
+use super::bucket::{Bucket, Reading};
 use super::config;
-use super::entry::Operation;
 use super::show;
 use crate::error::CliError;
 use crate::output::json_line;
@@ -18,15 +19,12 @@ use crate::session::Session;
 /// Markers of deletions that are younger stay when a bucket is compacted: watchers shall see them (as nats.go).
 const MARKERS_STAY: Duration = Duration::from_secs(30 * 60);
 
-/// Error of the API: a stream with this name, but another configuration, is there.
-const NAME_IN_USE: u64 = 10058;
-
 pub(super) async fn add(session: &mut Session, args: &AddArgs, json: bool) -> Result<(), CliError> {
     let name = &args.bucket.bucket;
     let body = config::new(args);
-    match session.ask(&format!("STREAM.CREATE.{}", stream_name(name)), Some(&body)).await {
+    match session.ask(&format!("STREAM.CREATE.{}", kv_stream(name)), Some(&body)).await {
         Ok(info) => show::bucket(&Bucket::new(session, name, info), json),
-        Err(CliError::Api { err_code: NAME_IN_USE, .. }) => Err(CliError::Client(format!(
+        Err(CliError::Api { err_code: code::NAME_IN_USE, .. }) => Err(CliError::Client(format!(
             "bucket {name} exists with another configuration; \"stonechat kv edit {name}\" changes it"
         ))),
         Err(error) => Err(error),
@@ -36,7 +34,7 @@ pub(super) async fn add(session: &mut Session, args: &AddArgs, json: bool) -> Re
 pub(super) async fn edit(session: &mut Session, args: &EditArgs, json: bool) -> Result<(), CliError> {
     let mut bucket = Bucket::open(session, &args.bucket.bucket).await?;
     let body = config::edited(bucket.info["config"].take(), args);
-    let info = session.ask(&format!("STREAM.UPDATE.{}", stream_name(&bucket.name)), Some(&body)).await?;
+    let info = session.ask(&format!("STREAM.UPDATE.{}", kv_stream(&bucket.name)), Some(&body)).await?;
     show::bucket(&Bucket::new(session, &bucket.name, info), json)
 }
 
@@ -48,7 +46,7 @@ pub(super) async fn info(session: &mut Session, name: &str, json: bool) -> Resul
 pub(super) async fn remove(session: &mut Session, name: &str, json: bool) -> Result<(), CliError> {
     // Looked up first: the answer shall name the bucket, not its stream.
     let bucket = Bucket::open(session, name).await?;
-    session.ask(&format!("STREAM.DELETE.{}", stream_name(&bucket.name)), None).await?;
+    session.ask(&format!("STREAM.DELETE.{}", kv_stream(&bucket.name)), None).await?;
     if json { json_line(&json!({ "bucket": name, "deleted": true })) } else { Ok(()) }
 }
 
@@ -68,7 +66,7 @@ pub(super) async fn compact(session: &mut Session, name: &str, json: bool) -> Re
     for (key, created) in &deleted {
         let is_young = created.parse::<Timestamp>().is_ok_and(|time| time > young);
         let body = json!({ "filter": bucket.subject(key), "keep": u8::from(is_young) });
-        let answer = session.ask(&format!("STREAM.PURGE.{}", stream_name(name)), Some(&body)).await?;
+        let answer = session.ask(&format!("STREAM.PURGE.{}", kv_stream(name)), Some(&body)).await?;
         purged += answer["purged"].as_u64().unwrap_or_default();
     }
     match json {

@@ -1,13 +1,15 @@
 //! What `add`, `edit` and `info` show of a bucket.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use stonechat_buckets::{KvStatus, names};
 
 use super::bucket::Bucket;
 use crate::error::CliError;
 use crate::message::write_out;
 use crate::output::{
-    Facts, ago_or_never, byte_count, byte_limit, commas, count, duration, json, local_time, long_duration,
-    nanoseconds, shown, text,
+    Facts, ago_or_never, bytes, commas, count, duration, json, local_time, long_duration, shown, text,
 };
 
 /// Prints a bucket. A stream of another shape is shown as far as it can be.
@@ -19,27 +21,28 @@ pub(super) fn bucket(bucket: &Bucket, as_json: bool) -> Result<(), CliError> {
 }
 
 fn facts(bucket: &Bucket) -> Facts {
-    let (config, state) = (&bucket.info["config"], &bucket.info["state"]);
+    let config = &bucket.info["config"];
+    let status = KvStatus::of(&bucket.info);
     let created = local_time(bucket.info["created"].as_str().unwrap_or_default());
     let heading = format!("Information for Key-Value Store Bucket {} created {created}", bucket.name);
     let mut facts = Facts::new(heading);
-    let limit = nanoseconds(&config["subject_delete_marker_ttl"]);
+    let limit = status.marker_ttl_ns.map(Duration::from_nanos);
     facts.section("Configuration");
     facts.add("Bucket Name", &bucket.name);
-    facts.add("History Kept", commas(bucket.history().try_into().unwrap_or_default()));
-    facts.add("Values Stored", count(&state["messages"]));
-    facts.add("Compressed", (config["compression"] == "s2").to_string());
+    facts.add("History Kept", commas(status.history));
+    facts.add("Values Stored", commas(status.values));
+    facts.add("Compressed", status.is_compressed.to_string());
     facts.add("Per-Key TTL Supported", limit.is_some().to_string());
     facts.add_some("Limit Marker TTL", limit.map(long_duration));
     facts.add("Backing Store Kind", "JetStream");
     facts.add_some("Description", text(&config["description"]));
-    facts.add("Bucket Size", byte_count(&state["bytes"]));
-    facts.add("Maximum Bucket Size", byte_limit(&config["max_bytes"]));
-    facts.add("Maximum Value Size", byte_limit(&config["max_msg_size"]));
-    facts
-        .add("Maximum Age", nanoseconds(&config["max_age"]).map_or_else(|| "unlimited".to_owned(), duration));
+    facts.add("Bucket Size", bytes(status.bytes));
+    facts.add("Maximum Bucket Size", status.max_bytes.map_or_else(|| "unlimited".to_owned(), bytes));
+    facts.add("Maximum Value Size", status.max_value_size.map_or_else(|| "unlimited".to_owned(), bytes));
+    let age = status.ttl_ns.map(Duration::from_nanos);
+    facts.add("Maximum Age", age.map_or_else(|| "unlimited".to_owned(), duration));
     facts.add_some("JetStream Stream", text(&config["name"]));
-    facts.add("Storage", if config["storage"] == "memory" { "Memory" } else { "File" });
+    facts.add("Storage", if status.storage == "memory" { "Memory" } else { "File" });
     let republish = &config["republish"];
     if let (Some(from), Some(to)) = (text(&republish["src"]), text(&republish["dest"])) {
         let is_headers = republish["headers_only"].as_bool().unwrap_or_default();
@@ -65,7 +68,7 @@ fn origins(facts: &mut Facts, info: &Value) {
 
 fn origin(facts: &mut Facts, name: &str, source: &Value) {
     let stream = source["name"].as_str().unwrap_or_default();
-    facts.add(name, shown(stream.strip_prefix("KV_").unwrap_or(stream)));
+    facts.add(name, shown(names::kv_bucket(stream).unwrap_or(stream)));
     facts.add_some("External API", text(&source["external"]["api"]));
     facts.add("Last Seen", ago_or_never(&source["active"]));
     facts.add("Lag", count(&source["lag"]));

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
+use stonechat_buckets::Operation;
 
 use super::args::{GetArgs, KvCommand};
 use super::bucket::Bucket;
-use super::entry::Operation;
 use super::list;
 use crate::ask::agree;
 use crate::error::CliError;

@@ -1,10 +1,11 @@
 //! `stonechat kv watch`: prints changes as they happen.
 
 use async_nats::jetstream::consumer::DeliverPolicy;
+use stonechat_buckets::Operation;
 
 use super::args::WatchArgs;
 use super::bucket::{Bucket, Reading};
-use super::entry::{Entry, Operation};
+use super::entry::Entry;
 use crate::error::CliError;
 use crate::output::{Color, json_line, line, local_time, paint, shown, shown_value};
 use crate::session::Session;

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::output::ProgressArgs;
 use crate::session::JetStreamArgs;
 use crate::switches::{Switch, Switches, Table, switch};
-use crate::values::{parse_bucket, parse_bytes, parse_duration, parse_header, parse_pair};
+use crate::values::{parse_bucket, parse_bytes, parse_duration, parse_header, parse_object, parse_pair};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -188,6 +188,7 @@ pub(crate) struct LinkArgs {
     #[arg(value_parser = parse_bucket, help = BUCKET)]
     pub(crate) bucket: String,
     /// The new name
+    #[arg(value_parser = parse_object)]
     pub(crate) link: String,
     /// The object that it stands for; without it the link stands for a bucket
     pub(crate) object: Option<String>,

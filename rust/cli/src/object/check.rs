@@ -30,7 +30,7 @@ pub(super) async fn run(session: &mut Session, args: &CheckArgs, json: bool) -> 
 /// Checks a bucket; false if something is left that should not be so.
 async fn check(session: &mut Session, store: &Store, args: &CheckArgs, json: bool) -> Result<bool, CliError> {
     // Chunks first: those of an object that is put meanwhile then have an owner.
-    let prefix = format!("$O.{}.C.", store.name);
+    let prefix = store.chunk_subject("");
     let found = listing::subjects(session, &store.stream, &format!("{prefix}>")).await?;
     let mut chunks: HashMap<String, u64> = found
         .iter()
@@ -48,7 +48,7 @@ async fn check(session: &mut Session, store: &Store, args: &CheckArgs, json: boo
             tell(store, json, &json!({ "unreadable": delivered.sequence }))?;
             continue;
         };
-        let there = chunks.remove(info.nuid()).unwrap_or_default();
+        let there = info.chunk_id().and_then(|id| chunks.remove(id)).unwrap_or_default();
         if info.is_deleted() || info.link().is_some() {
             continue;
         }

@@ -12,9 +12,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use stonechat_buckets::{ChunkCheck, Damage, LINKS_MAX, Link, header};
 
 use super::args::GetArgs;
-use super::info::{Link, ObjectInfo};
+use super::info::ObjectInfo;
 use super::store::{Store, from_api, from_direct};
 use crate::ask;
 use crate::connection::client_error;
@@ -22,11 +23,10 @@ use crate::error::CliError;
 use crate::ordered::{Ordered, Reading};
 use crate::output::{Progress, Unit, bytes, json_line, line, long_duration};
 use crate::session::Session;
+use crate::values::parse_bucket;
 
 /// Chunks that are asked for at a time.
 const UNDERWAY: usize = 16;
-/// Links that are followed.
-const LINKS_MAX: usize = 8;
 
 pub(super) async fn run(session: &mut Session, args: &GetArgs, json: bool) -> Result<(), CliError> {
     let store = Store::open(session, &args.bucket).await?;
@@ -75,6 +75,9 @@ async fn follow(
             None => return Ok((store, info)),
             Some(Link { bucket, name: Some(name) }) => {
                 if bucket != store.name {
+                    let bucket = parse_bucket(&bucket).map_err(|rule| {
+                        CliError::Client(format!("{:?} is a link to {bucket:?}: {rule}", info.name()))
+                    })?;
                     store = Store::open(session, &bucket).await?;
                 }
                 info = store.object(session, &name).await?;
@@ -112,12 +115,10 @@ struct Chunk {
 
 /// The chunks of an object, in order, with their sizes.
 async fn index(session: &Session, store: &Store, info: &ObjectInfo) -> Result<Vec<Chunk>, CliError> {
-    if info.chunks() == 0 {
-        return Ok(Vec::new());
-    }
+    let Some(id) = info.chunk_id().filter(|_| info.chunks() > 0) else { return Ok(Vec::new()) };
     let reading = Reading {
         reader: "stonechat object",
-        filter: store.chunk_subject(info.nuid()),
+        filter: store.chunk_subject(id),
         from: DeliverPolicy::All,
         is_headers_only: true,
     };
@@ -125,15 +126,34 @@ async fn index(session: &Session, store: &Store, info: &ObjectInfo) -> Result<Ve
     let mut chunks = Vec::new();
     while let Some(delivered) = messages.next_stored().await? {
         let headers = delivered.message.headers.as_ref();
-        let size = headers.and_then(|headers| headers.get("Nats-Msg-Size")?.as_str().parse().ok());
+        // The last one: what the server says stands behind what the message has.
+        let size = headers.and_then(|headers| headers.get_all(header::SIZE).last()?.as_str().parse().ok());
         chunks.push(Chunk { sequence: delivered.sequence, size: size.unwrap_or_default() });
     }
     Ok(chunks)
 }
 
 /// Why an object can't be had as it was put.
-fn damaged(store: &Store, info: &ObjectInfo, reason: String) -> CliError {
-    CliError::Damaged { bucket: store.name.clone(), object: info.name().to_owned(), reason }
+fn damaged(store: &Store, info: &ObjectInfo, damage: &Damage) -> CliError {
+    CliError::Damaged {
+        bucket: store.name.clone(),
+        object: info.name().to_owned(),
+        reason: damage.to_string(),
+    }
+}
+
+/// Checks the lengths of all chunks.
+fn check(info: &ObjectInfo, chunks: &[Chunk]) -> Result<ChunkCheck, Damage> {
+    let mut check = ChunkCheck::of(info)?;
+    let places: Vec<u64> = chunks.iter().map(|chunk| chunk.sequence).collect();
+    let last = chunks.last().map_or(0, |chunk| chunk.size);
+    if let Some(damage) = check.miscounted(&places, last) {
+        return Err(damage);
+    }
+    for (chunk, pending) in chunks.iter().zip((0..chunks.len() as u64).rev()) {
+        check.take(pending, chunk.size)?;
+    }
+    Ok(check)
 }
 
 async fn fetch(
@@ -144,29 +164,23 @@ async fn fetch(
     progress: &mut Progress,
 ) -> Result<(), CliError> {
     let chunks = index(session, store, info).await?;
-    let there = chunks.len() as u64;
-    if there != info.chunks() {
-        return Err(damaged(store, info, format!("{there} of its {} chunks are there", info.chunks())));
-    }
-    let size: u64 = chunks.iter().map(|chunk| chunk.size).sum();
-    if size != info.size() {
-        return Err(damaged(store, info, format!("its chunks have {size} bytes instead of {}", info.size())));
-    }
+    let check = check(info, &chunks).map_err(|damage| damaged(store, info, &damage))?;
     let first = part.resume(&chunks, progress)?;
     if store.is_direct() {
         directly(session, store, info, &chunks[first..], first, part, progress).await?;
     } else {
         for (i, chunk) in chunks[first..].iter().enumerate() {
             let found = from_api(session, store, &json!({ "seq": chunk.sequence })).await?;
-            let found =
-                found.ok_or_else(|| damaged(store, info, format!("chunk {} is gone", first + i + 1)))?;
+            let found = found.ok_or_else(|| gone(store, info, first + i))?;
             part.write(&found.payload, progress)?;
         }
     }
-    if info.chunks() > 0 && info.digest().as_deref() != Some(part.digest().as_slice()) {
-        return Err(damaged(store, info, "its digest is another one than that of what came".to_owned()));
-    }
-    Ok(())
+    check.finish(&part.digest()).map_err(|damage| damaged(store, info, &damage))
+}
+
+/// A chunk was removed since the chunks were counted.
+fn gone(store: &Store, info: &ObjectInfo, index: usize) -> CliError {
+    damaged(store, info, &Damage::Missing { chunk: index as u64 + 1, chunks: info.chunks() })
 }
 
 /// Asks for chunks directly, some at a time, and writes them in order.
@@ -195,15 +209,13 @@ async fn directly(
             complaint = session.connection.complaint() => return Err(complaint),
         };
         let message = answer.ok_or(CliError::ConnectionLost)?.map_err(client_error)?;
-        let number = first + i + 1;
         let found = from_direct(&message)?;
-        let found = found.ok_or_else(|| damaged(store, info, format!("chunk {number} is gone")))?;
-        if found.payload.len() as u64 != chunk.size {
-            return Err(damaged(
-                store,
-                info,
-                format!("chunk {number} has another size than it is said to have"),
-            ));
+        let found = found.ok_or_else(|| gone(store, info, first + i))?;
+        let (bytes, expected) = (found.payload.len() as u64, chunk.size);
+        if bytes != expected {
+            let (chunk, chunks) = ((first + i) as u64 + 1, info.chunks());
+            let damage = Damage::ChunkSize { chunk, chunks, bytes, expected };
+            return Err(damaged(store, info, &damage));
         }
         part.write(&found.payload, progress)?;
     }
@@ -221,7 +233,7 @@ impl Part {
     /// Opens the file, or makes it. Its name holds the id of the chunks: another version of the object begins anew.
     fn open(target: &Path, info: &ObjectInfo) -> Result<Self, CliError> {
         let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let id: String = info.nuid().chars().filter(char::is_ascii_alphanumeric).take(40).collect();
+        let id: String = info.text("nuid").chars().filter(char::is_ascii_alphanumeric).take(40).collect();
         let path = target.with_file_name(format!(".{name}.{id}.part"));
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(|error| file_error(&path, &error))?;

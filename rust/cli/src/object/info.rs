@@ -1,28 +1,27 @@
 //! What is known of an object: the message that describes it.
 
-use base64::prelude::{BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD, Engine};
-use serde_json::{Value, json};
+use std::ops::Deref;
+
+use serde_json::json;
+use stonechat_buckets::{Description, Link};
 
 use crate::error::CliError;
-use crate::output::{bytes, commas, local_time, shown, text, text_or_empty};
+use crate::output::{bytes, commas, local_time, shown, text};
 
-/// How a digest begins.
-const DIGEST: &str = "SHA-256=";
-
-/// A description of an object, as JSON of whoever wrote it: what is missing is nothing.
+/// A description of an object, and the message that it is in.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ObjectInfo {
-    pub(super) value: Value,
+    description: Description,
     /// Sequence of the message.
     pub(super) revision: u64,
 }
 
-/// What a link stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Link {
-    pub(super) bucket: String,
-    /// The object; a bucket as a whole has none.
-    pub(super) name: Option<String>,
+impl Deref for ObjectInfo {
+    type Target = Description;
+
+    fn deref(&self) -> &Description {
+        &self.description
+    }
 }
 
 impl ObjectInfo {
@@ -31,45 +30,16 @@ impl ObjectInfo {
     /// # Errors
     /// It is no JSON object.
     pub(super) fn read(payload: &[u8], revision: u64, time: &str) -> Result<Self, CliError> {
-        let value = serde_json::from_slice::<Value>(payload).ok().filter(Value::is_object);
-        let mut value = value.ok_or_else(|| {
+        let mut description = Description::read(payload).ok_or_else(|| {
             CliError::Client(format!("message {revision} describes no object: it is no JSON"))
         })?;
-        value["mtime"] = json!(time);
-        Ok(Self { value, revision })
+        description.value["mtime"] = json!(time);
+        Ok(Self { description, revision })
     }
 
+    /// The object's name; empty if it has none.
     pub(super) fn name(&self) -> &str {
-        self.value["name"].as_str().unwrap_or_default()
-    }
-
-    pub(super) fn nuid(&self) -> &str {
-        self.value["nuid"].as_str().unwrap_or_default()
-    }
-
-    pub(super) fn size(&self) -> u64 {
-        self.value["size"].as_u64().unwrap_or_default()
-    }
-
-    pub(super) fn chunks(&self) -> u64 {
-        self.value["chunks"].as_u64().unwrap_or_default()
-    }
-
-    pub(super) fn is_deleted(&self) -> bool {
-        self.value["deleted"] == true
-    }
-
-    pub(super) fn link(&self) -> Option<Link> {
-        let link = &self.value["options"]["link"];
-        let bucket = link["bucket"].as_str()?.to_owned();
-        let name = link["name"].as_str().filter(|name| !name.is_empty()).map(str::to_owned);
-        Some(Link { bucket, name })
-    }
-
-    /// The SHA-256 of the whole object; `None` if there is none, or it can't be read.
-    pub(super) fn digest(&self) -> Option<Vec<u8>> {
-        let text = self.value["digest"].as_str()?.strip_prefix(DIGEST)?;
-        BASE64_URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok()
+        self.text("name")
     }
 
     /// What people read of an object.
@@ -92,19 +62,12 @@ impl ObjectInfo {
             facts.add("Digest", format!("SHA-256 {hex}"));
         }
         facts.add_some("Deleted", self.is_deleted().then_some("true"));
-        for (name, values) in self.value["headers"].as_object().into_iter().flatten() {
-            for value in values.as_array().into_iter().flatten() {
-                facts.add("Header", format!("{}: {}", shown(name), text_or_empty(value)));
-            }
+        for (name, value) in self.headers() {
+            facts.add("Header", format!("{}: {}", shown(name), shown(&value)));
         }
         facts.add_metadata(&self.value["metadata"]);
         facts
     }
-}
-
-/// A digest as it is written.
-pub(super) fn digest_text(digest: &[u8]) -> String {
-    format!("{DIGEST}{}", BASE64_URL_SAFE.encode(digest))
 }
 
 #[cfg(test)]
@@ -123,14 +86,5 @@ mod tests {
             assert!(!info.facts("B").render().contains('\u{1b}'));
             assert_eq!((info.size(), info.chunks(), info.digest(), info.link()), (0, 0, None, None));
         }
-    }
-
-    #[test]
-    fn digests_and_links() {
-        let digest = digest_text(&[255; 32]);
-        let text = json!({ "digest": digest, "options": { "link": { "bucket": "B" } } }).to_string();
-        let info = ObjectInfo::read(text.as_bytes(), 1, "").unwrap();
-        assert_eq!(info.digest().unwrap(), [255; 32]);
-        assert_eq!(info.link(), Some(Link { bucket: "B".to_owned(), name: None }));
     }
 }

@@ -1,6 +1,7 @@
 //! Lists: buckets, objects, and changes as they happen.
 
 use serde_json::{Value, json};
+use stonechat_buckets::names;
 
 use super::info::ObjectInfo;
 use super::store::Store;
@@ -15,13 +16,13 @@ use crate::session::Session;
 
 /// The name of the bucket that a stream is.
 fn bucket_name(info: &Value) -> Option<&str> {
-    info["config"]["name"].as_str()?.strip_prefix("OBJ_")
+    names::object_bucket(info["config"]["name"].as_str()?)
 }
 
 /// The names of all buckets.
 pub(super) async fn names(session: &mut Session) -> Result<Vec<String>, CliError> {
     let names = listing::stream_names(session, Some("$O.>")).await?;
-    Ok(names.iter().filter_map(|name| name.strip_prefix("OBJ_")).map(str::to_owned).collect())
+    Ok(names.iter().filter_map(|name| names::object_bucket(name)).map(str::to_owned).collect())
 }
 
 pub(super) async fn buckets(session: &mut Session, is_names: bool, json: bool) -> Result<(), CliError> {

@@ -1,22 +1,23 @@
 //! Commands on whole buckets, and on the descriptions of objects.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use stonechat_buckets::names::object_stream;
+use stonechat_buckets::{Description, Facts, StoreStatus, code};
 
 use super::args::{BucketArgs, LinkArgs, Storage};
 use super::config;
 use super::list;
-use super::store::{Store, stream_name};
+use super::store::Store;
+use super::upload::random_id;
 use crate::ask;
 use crate::error::CliError;
 use crate::message::write_out;
 use crate::output::{
-    Facts, byte_count, byte_limit, bytes, count, duration, json_line, line, local_time, nanoseconds, shown,
-    text, without_envelope,
+    self, bytes, commas, duration, json_line, line, local_time, shown, text, without_envelope,
 };
 use crate::session::Session;
-
-/// Error of the API: a stream with this name, but another configuration, is there.
-const NAME_IN_USE: u64 = 10058;
 
 pub(super) async fn add(
     session: &mut Session,
@@ -26,9 +27,9 @@ pub(super) async fn add(
 ) -> Result<(), CliError> {
     let name = &args.bucket;
     let body = Value::Object(config::new(args, storage));
-    match session.ask(&format!("STREAM.CREATE.{}", stream_name(name)), Some(&body)).await {
-        Ok(info) => show(&Store { name: name.clone(), info, stream: stream_name(name) }, json),
-        Err(CliError::Api { err_code: NAME_IN_USE, .. }) => Err(CliError::Client(format!(
+    match session.ask(&format!("STREAM.CREATE.{}", object_stream(name)), Some(&body)).await {
+        Ok(info) => show(&Store { name: name.clone(), info, stream: object_stream(name) }, json),
+        Err(CliError::Api { err_code: code::NAME_IN_USE, .. }) => Err(CliError::Client(format!(
             "bucket {name} exists with another configuration; \"stonechat object edit {name}\" changes it"
         ))),
         Err(error) => Err(error),
@@ -74,25 +75,24 @@ pub(super) async fn info(
 /// Prints a bucket.
 fn show(store: &Store, as_json: bool) -> Result<(), CliError> {
     if as_json {
-        return crate::output::json(
-            &json!({ "bucket": store.name, "stream": without_envelope(&store.info) }),
-        );
+        return output::json(&json!({ "bucket": store.name, "stream": without_envelope(&store.info) }));
     }
-    let (config, state) = (&store.info["config"], &store.info["state"]);
+    let config = &store.info["config"];
+    let status = StoreStatus::of(&store.info);
     let created = local_time(store.info["created"].as_str().unwrap_or_default());
+    let unlimited = || "unlimited".to_owned();
     let mut facts =
-        Facts::new(format!("Information for Object Store Bucket {} created {created}", store.name));
+        output::Facts::new(format!("Information for Object Store Bucket {} created {created}", store.name));
     facts.section("Configuration");
     facts.add("Bucket Name", &store.name);
     facts.add_some("Description", text(&config["description"]));
-    facts.add("Replicas", count(&config["num_replicas"]));
-    let ttl = nanoseconds(&config["max_age"]);
-    facts.add("TTL", ttl.map_or_else(|| "unlimited".to_owned(), duration));
-    facts.add("Sealed", (config["sealed"] == true).to_string());
-    facts.add("Size", byte_count(&state["bytes"]));
-    facts.add("Maximum Bucket Size", byte_limit(&config["max_bytes"]));
-    facts.add("Storage", if config["storage"] == "memory" { "Memory" } else { "File" });
-    facts.add("Compressed", (config["compression"] == "s2").to_string());
+    facts.add("Replicas", commas(status.replicas));
+    facts.add("TTL", status.ttl_ns.map(Duration::from_nanos).map_or_else(unlimited, duration));
+    facts.add("Sealed", status.is_sealed.to_string());
+    facts.add("Size", bytes(status.bytes));
+    facts.add("Maximum Bucket Size", status.max_bytes.map_or_else(unlimited, bytes));
+    facts.add("Storage", if status.storage == "memory" { "Memory" } else { "File" });
+    facts.add("Compressed", status.is_compressed.to_string());
     facts.add("Backing Store Kind", "JetStream");
     facts.add_some("JetStream Stream", text(&config["name"]));
     facts.add_metadata(&config["metadata"]);
@@ -113,21 +113,9 @@ pub(super) async fn remove(
     let info = found.ok_or_else(none)?;
     let question = format!("Delete {} byte file {bucket} > {}?", bytes(info.size()), shown(object));
     ask::agree(&question, force).await?;
-    let mut value = info.value.clone();
-    if let Value::Object(fields) = &mut value {
-        fields.shift_remove("digest");
-        for (name, gone) in [
-            ("size", json!(0)),
-            ("chunks", json!(0)),
-            ("mtime", json!("0001-01-01T00:00:00Z")),
-            ("deleted", json!(true)),
-        ] {
-            fields.insert(name.to_owned(), gone);
-        }
-    }
-    store.describe(session, &value).await?;
-    if !info.nuid().is_empty() {
-        store.purge_chunks(session, info.nuid()).await?;
+    store.describe(session, &Description::clone(&info).deleted()).await?;
+    if let Some(id) = info.chunk_id() {
+        store.purge_chunks(session, id).await?;
     }
     if json {
         return json_line(&json!({ "bucket": bucket, "name": object, "deleted": true }));
@@ -186,22 +174,19 @@ pub(super) async fn link(session: &mut Session, args: &LinkArgs, json: bool) -> 
                     "{target} > {object:?} is a link; link to what it stands for"
                 )));
             }
-            json!({ "bucket": target, "name": object })
+            (target.to_owned(), Some(object.clone()))
         }
-        None if args.target_bucket.is_some() => json!({ "bucket": target }),
+        None if args.target_bucket.is_some() => (target.to_owned(), None),
         None => return Err(CliError::Client("name an object, or a --target-bucket".to_owned())),
     };
-    let inbox = session.connection.client.new_inbox();
-    let value = json!({
-        "name": args.link,
-        "options": { "link": link },
-        "bucket": args.bucket,
-        "nuid": inbox.rsplit('.').next(),
-        "size": 0,
-        "mtime": "0001-01-01T00:00:00Z",
-        "chunks": 0,
+    let description = Description::new(&Facts {
+        bucket: args.bucket.clone(),
+        name: args.link.clone(),
+        link: Some(link),
+        nuid: random_id(session),
+        ..Facts::default()
     });
-    store.describe(session, &value).await?;
+    store.describe(session, &description).await?;
     let info = store.object(session, &args.link).await?;
     match json {
         true => json_line(&info.value),

@@ -1,25 +1,16 @@
 //! A bucket: where descriptions of objects and their chunks are.
 
 use async_nats::jetstream::consumer::DeliverPolicy;
-use async_nats::{HeaderMap, Message};
-use base64::prelude::{BASE64_URL_SAFE, Engine};
+use async_nats::{HeaderMap, HeaderValue, Message};
+use base64::prelude::{BASE64_STANDARD, Engine};
 use bytes::Bytes;
 use serde_json::{Value, json};
+use stonechat_buckets::{Description, StoreStatus, code, header, names};
 
 use super::info::ObjectInfo;
 use crate::error::CliError;
 use crate::ordered::{Ordered, Reading};
 use crate::session::Session;
-
-/// Error of the API: there is no such stream.
-const STREAM_NOT_FOUND: u64 = 10059;
-/// The header that removes the older messages of a subject.
-const ROLLUP: &str = "Nats-Rollup";
-
-/// The name of a bucket's stream.
-pub(super) fn stream_name(bucket: &str) -> String {
-    format!("OBJ_{bucket}")
-}
 
 /// A bucket that is there.
 #[derive(Clone, Debug)]
@@ -36,29 +27,24 @@ impl Store {
     /// # Errors
     /// [`CliError::NoObjectBucket`] if there is none.
     pub(super) async fn open(session: &mut Session, name: &str) -> Result<Self, CliError> {
-        let stream = stream_name(name);
+        let stream = names::object_stream(name);
         match session.ask(&format!("STREAM.INFO.{stream}"), None).await {
             Ok(info) => Ok(Self { name: name.to_owned(), info, stream }),
-            Err(CliError::Api { err_code: STREAM_NOT_FOUND, .. }) => {
+            Err(CliError::Api { err_code: code::STREAM_NOT_FOUND, .. }) => {
                 Err(CliError::NoObjectBucket(name.to_owned()))
             }
             Err(error) => Err(error),
         }
     }
 
-    /// The subject of an object's description.
-    pub(super) fn meta_subject(&self, object: &str) -> String {
-        format!("$O.{}.M.{}", self.name, BASE64_URL_SAFE.encode(object))
-    }
-
     /// The subject of the chunks with an id.
-    pub(super) fn chunk_subject(&self, nuid: &str) -> String {
-        format!("$O.{}.C.{nuid}", self.name)
+    pub(super) fn chunk_subject(&self, id: &str) -> String {
+        names::chunk_subject(&self.name, id)
     }
 
     /// Whether messages can be asked for directly.
     pub(super) fn is_direct(&self) -> bool {
-        self.info["config"]["allow_direct"] == true
+        StoreStatus::of(&self.info).is_direct
     }
 
     /// The description of an object, also of a deleted one; `None` if there is none.
@@ -67,7 +53,7 @@ impl Store {
         session: &mut Session,
         object: &str,
     ) -> Result<Option<ObjectInfo>, CliError> {
-        let subject = self.meta_subject(object);
+        let subject = names::description_subject(&self.name, object);
         match last_message(session, self, &subject).await? {
             Some(found) => Ok(Some(ObjectInfo::read(&found.payload, found.sequence, &found.time)?)),
             None => Ok(None),
@@ -84,15 +70,19 @@ impl Store {
     }
 
     /// Writes a description and returns its sequence.
-    pub(super) async fn describe(&self, session: &mut Session, value: &Value) -> Result<u64, CliError> {
-        let name = value["name"].as_str().unwrap_or_default();
+    pub(super) async fn describe(
+        &self,
+        session: &mut Session,
+        description: &Description,
+    ) -> Result<u64, CliError> {
+        let subject = names::description_subject(&self.name, description.text("name"));
         let mut headers = HeaderMap::new();
-        headers.insert(ROLLUP, "sub");
+        headers.insert(header::ROLLUP, "sub");
         let subject = match session.foreign_prefix() {
-            Some(prefix) => format!("{prefix}.{}", self.meta_subject(name)),
-            None => self.meta_subject(name),
+            Some(prefix) => format!("{prefix}.{subject}"),
+            None => subject,
         };
-        let answer = session.store(subject, Some(headers), value.to_string().into()).await?;
+        let answer = session.store(subject, Some(headers), description.value.to_string().into()).await?;
         Ok(answer["seq"].as_u64().unwrap_or_default())
     }
 
@@ -107,7 +97,7 @@ impl Store {
     pub(super) async fn descriptions(&self, session: &Session, is_all: bool) -> Result<Ordered, CliError> {
         let reading = Reading {
             reader: "stonechat object",
-            filter: format!("$O.{}.M.>", self.name),
+            filter: names::description_subjects(&self.name),
             from: if is_all { DeliverPolicy::All } else { DeliverPolicy::LastPerSubject },
             is_headers_only: false,
         };
@@ -145,12 +135,13 @@ pub(super) fn from_direct(message: &Message) -> Result<Option<Stored>, CliError>
     if message.status.as_ref().map(async_nats::StatusCode::as_u16) == Some(404) {
         return Ok(None);
     }
-    let header = |name: &str| Some(message.headers.as_ref()?.get(name)?.as_str().to_owned());
-    match header("Nats-Sequence").and_then(|sequence| sequence.parse().ok()) {
+    // The last one: what the server says stands behind what the message has.
+    let told = |name: &'static str| message.headers.as_ref()?.get_all(name).last().map(HeaderValue::as_str);
+    match told(header::SEQUENCE).and_then(|sequence| sequence.parse().ok()) {
         Some(sequence) => Ok(Some(Stored {
             payload: message.payload.clone(),
             sequence,
-            time: header("Nats-Time-Stamp").unwrap_or_default(),
+            time: told(header::TIME).unwrap_or_default().to_owned(),
         })),
         None => {
             let reason = message.description.as_deref().unwrap_or("an answer without a sequence");
@@ -165,14 +156,13 @@ pub(super) async fn from_api(
     store: &Store,
     body: &Value,
 ) -> Result<Option<Stored>, CliError> {
-    const NO_MESSAGE: u64 = 10037;
     let answer = match session.ask(&format!("STREAM.MSG.GET.{}", store.stream), Some(body)).await {
         Ok(answer) => answer,
-        Err(CliError::Api { err_code: NO_MESSAGE, .. }) => return Ok(None),
+        Err(CliError::Api { err_code: code::NO_MESSAGE, .. }) => return Ok(None),
         Err(error) => return Err(error),
     };
     let message = &answer["message"];
-    let data = base64::prelude::BASE64_STANDARD.decode(message["data"].as_str().unwrap_or_default());
+    let data = BASE64_STANDARD.decode(message["data"].as_str().unwrap_or_default());
     Ok(Some(Stored {
         payload: data
             .map_err(|error| CliError::Client(format!("the server's answer is no Base64: {error}")))?

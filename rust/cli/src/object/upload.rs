@@ -8,11 +8,12 @@ use std::path::{Component, Path, PathBuf};
 
 use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
 use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
+use stonechat_buckets::{CHUNK_SIZE, Description, Facts, digest_text};
 
 use super::args::PutArgs;
-use super::info::{ObjectInfo, digest_text};
+use super::info::ObjectInfo;
 use super::store::{Store, last_message};
 use crate::ask;
 use crate::connection::client_error;
@@ -20,9 +21,10 @@ use crate::error::CliError;
 use crate::message::write_out;
 use crate::output::{Progress, Unit, json_line};
 use crate::session::Session;
+use crate::values::parse_object;
 
 /// Size of chunks, if nothing else is said: that of all clients.
-const CHUNK: usize = 128 * 1024;
+const CHUNK: usize = CHUNK_SIZE as usize;
 /// Bytes that may be on their way to the server.
 const UNDERWAY: usize = 4 << 20;
 
@@ -58,7 +60,7 @@ pub(super) async fn run(session: &mut Session, args: &PutArgs, json: bool) -> Re
     let given = args.name.clone().or_else(|| args.file.as_ref().map(|file| file.display().to_string()));
     let given = given.filter(|name| !name.is_empty());
     let given = given.ok_or_else(|| CliError::Client("--name is needed for standard input".to_owned()))?;
-    let name = clean(&given);
+    let name = parse_object(&clean(&given)).map_err(CliError::Client)?;
     let earlier = store.find(session, &name).await?;
     if let Some(info) = earlier.as_ref().filter(|info| !info.is_deleted() && !args.force) {
         if !json && ask::is_interactive() {
@@ -84,10 +86,10 @@ pub(super) async fn run(session: &mut Session, args: &PutArgs, json: bool) -> Re
         }
     };
     drop(progress);
-    let value = description(args, &store, &name, &nuid, chunk_size, &sent);
-    store.describe(session, &value).await?;
-    if let Some(earlier) = earlier.filter(|info| !info.nuid().is_empty() && info.nuid() != nuid) {
-        store.purge_chunks(session, earlier.nuid()).await?;
+    let description = description(args, &store, &name, &nuid, chunk_size, &sent);
+    store.describe(session, &description).await?;
+    if let Some(id) = earlier.as_ref().and_then(|info| info.chunk_id()).filter(|id| *id != nuid) {
+        store.purge_chunks(session, id).await?;
     }
     let info = store.object(session, &name).await?;
     match json {
@@ -123,7 +125,8 @@ fn clean(name: &str) -> String {
     if text.is_empty() { ".".to_owned() } else { text }
 }
 
-fn random_id(session: &Session) -> String {
+/// An id for chunks.
+pub(super) fn random_id(session: &Session) -> String {
     let inbox = session.connection.client.new_inbox();
     inbox.rsplit('.').next().unwrap_or_default().to_owned()
 }
@@ -286,29 +289,20 @@ fn description(
     nuid: &str,
     chunk_size: usize,
     sent: &Sent,
-) -> Value {
-    let mut value = json!({ "name": name });
-    if let Some(text) = args.description.as_ref().filter(|text| !text.is_empty()) {
-        value["description"] = json!(text);
-    }
-    if !args.header.is_empty() {
-        let mut headers: Map<String, Value> = Map::new();
-        for (name, text) in &args.header {
-            let values = headers.entry(name.to_string()).or_insert_with(|| json!([]));
-            if let Value::Array(values) = values {
-                values.push(json!(text.as_str()));
-            }
-        }
-        value["headers"] = Value::Object(headers);
-    }
-    value["options"] = json!({ "max_chunk_size": chunk_size });
-    value["bucket"] = json!(store.name);
-    value["nuid"] = json!(nuid);
-    value["size"] = json!(sent.size);
-    value["mtime"] = json!("0001-01-01T00:00:00Z");
-    value["chunks"] = json!(sent.chunks);
-    value["digest"] = json!(digest_text(&sent.digest));
-    value
+) -> Description {
+    let headers = args.header.iter().map(|(name, text)| (name.to_string(), text.as_str().to_owned()));
+    Description::new(&Facts {
+        bucket: store.name.clone(),
+        name: name.to_owned(),
+        description: args.description.clone().unwrap_or_default(),
+        headers: headers.collect(),
+        chunk_size: chunk_size as u64,
+        nuid: nuid.to_owned(),
+        size: sent.size,
+        chunks: sent.chunks,
+        digest: digest_text(&sent.digest),
+        ..Facts::default()
+    })
 }
 
 #[cfg(test)]

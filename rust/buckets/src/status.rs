@@ -1,0 +1,200 @@
+//! What a stream's description says of the bucket that it is. The stream may have been made by hand, in another shape.
+
+use serde_json::Value;
+
+use crate::names;
+
+/// Where the keys of a key-value bucket are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPlace {
+    /// What stands before a key in the subjects of stored messages.
+    pub prefix: String,
+    /// What stands before a key in the subjects that are written to: another one for copies.
+    pub put_prefix: String,
+    /// Whether messages can be asked for directly.
+    pub is_direct: bool,
+    /// Bytes that a value may have.
+    pub max_value_size: Option<u64>,
+}
+
+impl KeyPlace {
+    /// Reads the configuration of a bucket's stream; `api` is the prefix of the API through which it was asked for, if that is
+    /// another domain's.
+    pub fn of(bucket: &str, config: &Value, api: Option<&str>) -> Self {
+        let mirror = &config["mirror"];
+        let origin = mirror["name"].as_str().and_then(names::kv_bucket).unwrap_or(bucket);
+        let prefix = names::kv_prefix(origin);
+        // A copy does not take writes: they go to its origin, through its domain's API if it is in another one.
+        let foreign = mirror["external"]["api"].as_str().filter(|api| !api.is_empty());
+        let put_prefix = match foreign.or(api) {
+            Some(api) => format!("{api}.{prefix}"),
+            None => prefix.clone(),
+        };
+        let is_direct = config["allow_direct"] == true;
+        Self { prefix, put_prefix, is_direct, max_value_size: limit(&config["max_msg_size"]) }
+    }
+
+    /// The subject of a key's messages.
+    pub fn subject(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// The key of a message.
+    pub fn key<'a>(&self, subject: &'a str) -> &'a str {
+        subject.strip_prefix(&self.prefix).unwrap_or(subject)
+    }
+}
+
+/// Configuration and state of a key-value bucket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KvStatus {
+    /// Values and markers that it keeps.
+    pub values: u64,
+    /// Bytes that it takes.
+    pub bytes: u64,
+    /// Values that it keeps of each key.
+    pub history: u64,
+    /// Nanoseconds after which values go.
+    pub ttl_ns: Option<u64>,
+    /// Nanoseconds that the marker of an expired key stays.
+    pub marker_ttl_ns: Option<u64>,
+    /// Bytes that it may take.
+    pub max_bytes: Option<u64>,
+    /// Bytes that a value may have.
+    pub max_value_size: Option<u64>,
+    /// `file` or `memory`, or what else the server says.
+    pub storage: String,
+    /// Whether it is compressed on disk.
+    pub is_compressed: bool,
+    /// What it is for.
+    pub description: String,
+    /// Notes about it, without the server's own.
+    pub metadata: Vec<(String, String)>,
+}
+
+impl KvStatus {
+    /// Reads the answer of `STREAM.INFO`.
+    pub fn of(info: &Value) -> Self {
+        let (config, state) = (&info["config"], &info["state"]);
+        Self {
+            values: count(&state["messages"]),
+            bytes: count(&state["bytes"]),
+            history: count(&config["max_msgs_per_subject"]),
+            ttl_ns: time(&config["max_age"]),
+            marker_ttl_ns: time(&config["subject_delete_marker_ttl"]),
+            max_bytes: limit(&config["max_bytes"]),
+            max_value_size: limit(&config["max_msg_size"]),
+            storage: text(&config["storage"]),
+            is_compressed: config["compression"] == "s2",
+            description: text(&config["description"]),
+            metadata: metadata(&config["metadata"]),
+        }
+    }
+}
+
+/// Configuration and state of an object store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreStatus {
+    /// Bytes that it takes.
+    pub bytes: u64,
+    /// Whether it takes no more changes.
+    pub is_sealed: bool,
+    /// Nanoseconds after which objects go.
+    pub ttl_ns: Option<u64>,
+    /// Bytes that it may take.
+    pub max_bytes: Option<u64>,
+    /// `file` or `memory`, or what else the server says.
+    pub storage: String,
+    /// Whether it is compressed on disk.
+    pub is_compressed: bool,
+    /// What it is for.
+    pub description: String,
+    /// How many servers keep a copy.
+    pub replicas: u64,
+    /// Whether messages can be asked for directly.
+    pub is_direct: bool,
+}
+
+impl StoreStatus {
+    /// Reads the answer of `STREAM.INFO`.
+    pub fn of(info: &Value) -> Self {
+        let (config, state) = (&info["config"], &info["state"]);
+        Self {
+            bytes: count(&state["bytes"]),
+            is_sealed: config["sealed"] == true,
+            ttl_ns: time(&config["max_age"]),
+            max_bytes: limit(&config["max_bytes"]),
+            storage: text(&config["storage"]),
+            is_compressed: config["compression"] == "s2",
+            description: text(&config["description"]),
+            replicas: count(&config["num_replicas"]),
+            is_direct: config["allow_direct"] == true,
+        }
+    }
+}
+
+fn count(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_default()
+}
+
+/// A time; `None` where none is set.
+fn time(value: &Value) -> Option<u64> {
+    value.as_u64().filter(|time| (1..i64::MAX as u64).contains(time))
+}
+
+/// A limit; `None` where none is set.
+fn limit(value: &Value) -> Option<u64> {
+    value.as_u64().filter(|most| *most > 0)
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn metadata(value: &Value) -> Vec<(String, String)> {
+    let notes = value.as_object().into_iter().flatten();
+    let notes = notes.filter(|(name, _)| !name.starts_with("_nats."));
+    notes
+        .map(|(name, note)| (name.clone(), note.as_str().map_or_else(|| note.to_string(), str::to_owned)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_is_written_at_its_origin() {
+        let config = json!({ "mirror": { "name": "KV_B", "external": { "api": "$JS.hub.API" } } });
+        let place = KeyPlace::of("A", &config, Some("$JS.other.API"));
+        assert_eq!((place.prefix.as_str(), place.put_prefix.as_str()), ("$KV.B.", "$JS.hub.API.$KV.B."));
+        assert_eq!((place.key("$KV.B.x"), place.key("other")), ("x", "other"));
+        let place =
+            KeyPlace::of("A", &json!({ "allow_direct": true, "max_msg_size": -1 }), Some("$JS.d.API"));
+        assert_eq!(place.put_prefix, "$JS.d.API.$KV.A.");
+        assert_eq!(
+            (place.is_direct, place.max_value_size, place.subject("k")),
+            (true, None, "$KV.A.k".into())
+        );
+    }
+
+    #[test]
+    fn a_stream_of_another_shape_is_read_as_far_as_it_can_be() {
+        for info in [
+            json!({}),
+            json!([1]),
+            json!({ "config": 5, "state": [] }),
+            json!({ "config": { "max_age": -1, "max_bytes": "x", "metadata": [1], "mirror": 7, "storage": {} } }),
+        ] {
+            assert_eq!(KvStatus::of(&info), KvStatus::default());
+            assert_eq!(StoreStatus::of(&info), StoreStatus::default());
+            assert_eq!(KeyPlace::of("A", &info["config"], None).put_prefix, "$KV.A.");
+        }
+        let info =
+            json!({ "config": { "metadata": { "a": 5, "_nats.x": "y" } }, "state": { "messages": 3 } });
+        let status = KvStatus::of(&info);
+        assert_eq!((status.values, status.metadata), (3, vec![("a".to_owned(), "5".to_owned())]));
+    }
+}
