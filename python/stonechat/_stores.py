@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from typing_extensions import Unpack
 
-    from ._kv import Rules
-    from ._link import Access
-    from ._objects import Rules as StoreRules
+    from ._link import Access, Connection, Ops
     from .kv import AsyncBucket, Bucket, BucketOptions
     from .objects import AsyncObjectStore, ObjectStore, StoreOptions
     from .streams import AsyncConsumers, AsyncStreams, Consumers, Streams
+
+
+class _Opened(Protocol):
+    """The rules of a bucket or an object store."""
+
+    def open(self, connection: Connection, options: Mapping[str, Any], *, create: bool) -> Ops[None]:
+        """Find it, or make it."""
+
+
+R = TypeVar("R", bound=_Opened)
 
 
 class Stores:
@@ -55,10 +63,11 @@ class Stores:
             JetStreamError: If the server has no JetStream, or refuses for another reason.
             ConnectError: If the credentials are wrong.
         """
+        from ._kv import Rules
         from .kv import Bucket
 
-        access, rules = self._bucket(name, login)
-        access.run(lambda connection: rules.open(connection, options, create=create))
+        access, rules, opening = self._opening(Rules, name, login, options, create)
+        access.run(opening)
         return Bucket(access, rules)
 
     async def kv_async(
@@ -70,17 +79,12 @@ class Stores:
         **options: Unpack[BucketOptions],
     ) -> AsyncBucket:
         """Like [`kv`][stonechat.Server.kv], for event loops: a bucket whose methods are awaited."""
+        from ._kv import Rules
         from .kv import AsyncBucket
 
-        access, rules = self._bucket(name, login)
-        await access.run_async(lambda connection: rules.open(connection, options, create=create))
+        access, rules, opening = self._opening(Rules, name, login, options, create)
+        await access.run_async(opening)
         return AsyncBucket(access, rules)
-
-    def _bucket(self, name: str, login: Mapping[str, str] | None) -> tuple[Access, Rules]:
-        from ._kv import Rules
-
-        access = self._access(login)
-        return access, Rules(access, name)
 
     def objects(
         self,
@@ -95,23 +99,14 @@ class Stores:
             reports = server.objects("REPORTS")
             reports.put("2024.pdf", Path("report.pdf"))
 
-        Args:
-            name: Name of the store.
-            create: Make the store if there is none.
-            login: Credentials instead of those of the server's options.
-            options: What a new store is like, see [`StoreOptions`][stonechat.objects.StoreOptions].
-
-        Raises:
-            RuleError: If the name or an option breaks a rule, which the message tells.
-            BucketNotFoundError: If there is none, with `create=False`.
-            BucketExistsError: If there is one that the options do not fit.
-            JetStreamError: If the server has no JetStream, or refuses for another reason.
-            ConnectError: If the credentials are wrong.
+        Arguments and errors are those of [`kv`][stonechat.Server.kv]; what a new store is like says
+        [`StoreOptions`][stonechat.objects.StoreOptions].
         """
+        from ._objects import Rules
         from .objects import ObjectStore
 
-        access, rules = self._store(name, login)
-        access.run(lambda connection: rules.open(connection, options, create=create))
+        access, rules, opening = self._opening(Rules, name, login, options, create)
+        access.run(opening)
         return ObjectStore(access, rules)
 
     async def objects_async(
@@ -123,17 +118,25 @@ class Stores:
         **options: Unpack[StoreOptions],
     ) -> AsyncObjectStore:
         """Like [`objects`][stonechat.Server.objects], for event loops: a store whose methods are awaited."""
+        from ._objects import Rules
         from .objects import AsyncObjectStore
 
-        access, rules = self._store(name, login)
-        await access.run_async(lambda connection: rules.open(connection, options, create=create))
+        access, rules, opening = self._opening(Rules, name, login, options, create)
+        await access.run_async(opening)
         return AsyncObjectStore(access, rules)
 
-    def _store(self, name: str, login: Mapping[str, str] | None) -> tuple[Access, StoreRules]:
-        from ._objects import Rules
-
+    def _opening(
+        self,
+        kind: Callable[[Access, str], R],
+        name: str,
+        login: Mapping[str, str] | None,
+        options: Mapping[str, Any],
+        create: bool,
+    ) -> tuple[Access, R, Callable[[Connection], Ops[None]]]:
+        """How a store is reached, its rules, and the operation that finds or makes it."""
         access = self._access(login)
-        return access, Rules(access, name)
+        rules = kind(access, name)
+        return access, rules, lambda connection: rules.open(connection, options, create=create)
 
     @property
     def streams(self) -> Streams:
