@@ -52,8 +52,8 @@ pub struct KvStatus {
     pub values: u64,
     /// Bytes that it takes.
     pub bytes: u64,
-    /// Values that it keeps of each key.
-    pub history: u64,
+    /// Values that it keeps of each key; -1 for all.
+    pub history: i64,
     /// Nanoseconds after which values go.
     pub ttl_ns: Option<u64>,
     /// Nanoseconds that the marker of an expired key stays.
@@ -79,7 +79,7 @@ impl KvStatus {
         Self {
             values: count(&state["messages"]),
             bytes: count(&state["bytes"]),
-            history: count(&config["max_msgs_per_subject"]),
+            history: config["max_msgs_per_subject"].as_i64().unwrap_or_default(),
             ttl_ns: time(&config["max_age"]),
             marker_ttl_ns: time(&config["subject_delete_marker_ttl"]),
             max_bytes: limit(&config["max_bytes"]),

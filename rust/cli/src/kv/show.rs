@@ -29,7 +29,7 @@ fn facts(bucket: &Bucket) -> Facts {
     let limit = status.marker_ttl_ns.map(Duration::from_nanos);
     facts.section("Configuration");
     facts.add("Bucket Name", &bucket.name);
-    facts.add("History Kept", commas(status.history));
+    facts.add("History Kept", commas(status.history.try_into().unwrap_or_default()));
     facts.add("Values Stored", commas(status.values));
     facts.add("Compressed", status.is_compressed.to_string());
     facts.add("Per-Key TTL Supported", limit.is_some().to_string());
