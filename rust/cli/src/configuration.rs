@@ -46,6 +46,17 @@ pub(crate) struct ChangeArgs {
     pub(crate) dry_run: bool,
 }
 
+/// Takes the configuration out of what a server says of a stream or a consumer.
+///
+/// # Errors
+/// There is none in it.
+pub(crate) fn taken(info: &mut Value) -> Result<Map<String, Value>, CliError> {
+    match info.get_mut("config").map(Value::take) {
+        Some(Value::Object(config)) => Ok(config),
+        _ => Err(CliError::Client("the server's answer holds no configuration".to_owned())),
+    }
+}
+
 /// A configuration without what the server notes in it.
 pub(crate) fn own(config: Value) -> Map<String, Value> {
     let Value::Object(mut config) = config else { return Map::new() };

@@ -98,6 +98,9 @@ impl Session {
         let message = self.request(subject, None, body).await?;
         let answer: Value = serde_json::from_slice(&message.payload)
             .map_err(|error| CliError::Client(format!("the server's answer is no JSON: {error}")))?;
+        if !answer.is_object() {
+            return Err(CliError::Client("the server's answer is no JSON object".to_owned()));
+        }
         refusal(&answer).map_or(Ok(answer), Err)
     }
 

@@ -12,6 +12,7 @@ use super::list;
 use super::store::Store;
 use super::upload::random_id;
 use crate::ask;
+use crate::configuration;
 use crate::error::CliError;
 use crate::message::write_out;
 use crate::output::{
@@ -38,9 +39,7 @@ pub(super) async fn add(
 
 pub(super) async fn edit(session: &mut Session, args: &BucketArgs, json: bool) -> Result<(), CliError> {
     let mut store = Store::open(session, &args.bucket).await?;
-    let Value::Object(mut config) = store.info["config"].take() else {
-        return Err(CliError::Client(format!("bucket {} has no configuration", args.bucket)));
-    };
+    let mut config = configuration::taken(&mut store.info)?;
     config::apply(&mut config, args);
     store.info =
         session.ask(&format!("STREAM.UPDATE.{}", store.stream), Some(&Value::Object(config))).await?;
@@ -145,9 +144,10 @@ pub(super) async fn seal(
     let question = format!("Really seal Bucket {bucket}, sealed buckets can not be unsealed or modified");
     ask::agree(&question, force).await?;
     let mut store = Store::open(session, bucket).await?;
-    let mut config = store.info["config"].take();
-    config["sealed"] = json!(true);
-    store.info = session.ask(&format!("STREAM.UPDATE.{}", store.stream), Some(&config)).await?;
+    let mut config = configuration::taken(&mut store.info)?;
+    config.insert("sealed".to_owned(), json!(true));
+    store.info =
+        session.ask(&format!("STREAM.UPDATE.{}", store.stream), Some(&Value::Object(config))).await?;
     if !json {
         line(&format!("{bucket} has been sealed"))?;
     }

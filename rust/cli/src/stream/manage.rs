@@ -6,6 +6,7 @@ use super::args::PurgeArgs;
 use super::select::{self, SelectBy, select};
 use super::show;
 use crate::ask;
+use crate::configuration;
 use crate::console::say;
 use crate::error::CliError;
 use crate::message::write_out;
@@ -97,8 +98,8 @@ pub(super) async fn seal(
     let mut info = select::info(session, stream).await?;
     let question = format!("Really seal Stream {stream}, sealed streams can not be unsealed or modified");
     ask::agree(&question, force).await?;
-    let mut config = info["config"].take();
-    config["sealed"] = json!(true);
-    let info = session.ask(&format!("STREAM.UPDATE.{stream}"), Some(&config)).await?;
+    let mut config = configuration::taken(&mut info)?;
+    config.insert("sealed".to_owned(), json!(true));
+    let info = session.ask(&format!("STREAM.UPDATE.{stream}"), Some(&Value::Object(config))).await?;
     show::stream(&info, false, json)
 }

@@ -52,7 +52,7 @@ fn prepare(args: &RestoreArgs) -> Result<(PathBuf, Value), CliError> {
     let wrong = |reason: String| CliError::File { path: meta.clone(), reason };
     let text = fs::read_to_string(&meta).map_err(|error| wrong(error.to_string()))?;
     let mut saved: Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    let Value::Object(mut config) = saved["config"].take() else {
+    let Some(Value::Object(mut config)) = saved.get_mut("config").map(Value::take) else {
         return Err(wrong("it holds no configuration".to_owned()));
     };
     let name = name_of(&config);
