@@ -127,7 +127,7 @@ async fn gather(connection: &mut Connection, args: &TraceArgs) -> Result<Vec<Val
     client.publish_with_headers(args.subject.clone(), headers, payload).await.map_err(client_error)?;
     let began = Instant::now();
     let mut told: Vec<Value> = Vec::new();
-    while told.is_empty() || told.len() < expected(&told) {
+    while !is_complete(&told) {
         let left = args.timeout.saturating_sub(began.elapsed());
         let message = tokio::select! {
             biased;
@@ -147,6 +147,11 @@ async fn gather(connection: &mut Connection, args: &TraceArgs) -> Result<Vec<Val
         ))),
         false => Ok(told),
     }
+}
+
+/// Whether all servers have told, in whatever order: only the one that had the message first begins the count.
+fn is_complete(told: &[Value]) -> bool {
+    told.iter().any(|event| hop_of(event).is_none()) && told.len() >= expected(told)
 }
 
 /// How many servers tell of the message: each says to how many others it sent it.
@@ -325,6 +330,7 @@ mod tests {
                 { "type": "eg", "kind": 0, "cid": 3, "sub": "a.>", "queue": "q", "error": "gone" }] }),
         ];
         assert_eq!(expected(&told), 2);
+        assert!(is_complete(&told) && !is_complete(&told[..1]) && !is_complete(&told[1..]));
         let text = shown_of(&told, true);
         for line in [
             "[0s] Client \"x\" cid:5 cluster:\"C\" server:\"n1\" version:\"2.15.2\"\n",
