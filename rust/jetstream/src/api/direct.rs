@@ -19,7 +19,7 @@ use crate::ids::StreamId;
 use crate::time::rfc3339;
 
 impl<D: Disk> Engine<D> {
-    /// Answers a direct get of the stream `group`.
+    /// Answers a direct get of a stream.
     pub fn direct_get(&mut self, stream_id: StreamId, request: &Request<'_>) {
         if !is_large(request) {
             self.direct(stream_id, request, is_level_met(request.headers), None, false);
