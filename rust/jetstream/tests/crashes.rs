@@ -697,3 +697,42 @@ fn a_sync_that_fails_is_never_taken_for_one_that_did_not() {
         assert_eq!(world.check(&format!("seed {seed}")), 0, "seed {seed} {told:?}");
     }
 }
+
+#[test]
+fn a_segment_whose_sync_failed_is_never_taken_for_durable() {
+    for seed in seeds(20) {
+        let mut random = Random(seed ^ 0x5151);
+        let mut store = Store::new(seed);
+        let durability = Durability::Within(60_000_000_000);
+        let mut world = World::new(&store, durability);
+        for _ in 0..30 + random.below(100) {
+            world.step(&mut random);
+        }
+        let run_all = |world: &mut World, later: i64, fails: bool| {
+            world.now += later;
+            world.engine.set_time(world.now);
+            world.engine.tick();
+            world.engine.commit();
+            while let Some(job) = world.engine.next_job() {
+                // The log's own sync comes later, and the system tells of a failure but once.
+                store.streams.faults(|f| f.sync_fails = fails && !job.is_urgent());
+                let done = job.run();
+                world.engine.job_done(done);
+            }
+            store.streams.faults(|f| f.sync_fails = false);
+        };
+        // Only a checkpoint makes the log durable meanwhile.
+        run_all(&mut world, 2_000_000_000, true);
+        world.step(&mut random);
+        run_all(&mut world, 61_000_000_000, false);
+        world.step(&mut random);
+        run_all(&mut world, 61_000_000_000, false);
+        store = store.map(|disk| disk.power_cut(&mut random));
+        world.reopen(&store, durability);
+        let told = world.engine.take_notices();
+        let context = format!("seed {seed}");
+        assert_eq!(world.engine.lost(), 0, "{context} {told:?}");
+        world.forget_unsynced(&context);
+        assert_eq!(world.check(&context), 0, "{context} {told:?}");
+    }
+}

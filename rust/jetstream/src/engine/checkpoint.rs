@@ -252,7 +252,15 @@ impl<D: Disk> Engine<D> {
         let (mut files, mut names) = (Vec::new(), false);
         for stream_id in &self.checkpoint.groups {
             let Some(stream) = self.streams.get_mut(&StreamId::of(*stream_id)) else { continue };
+            let is_gathered = stream.is_gathered;
             if let Storage::File(file) = stream.core.messages_mut() {
+                if matches!(self.options.durability, Durability::Within(_)) {
+                    // The log does not wait for this job. What it is given next may refer to what was written before the job, and what it
+                    // is given later to files that the job makes durable by name.
+                    let (written, names_changed) = file.unsynced();
+                    let written = if is_gathered { written } else { &[] };
+                    self.log.depend(written, names_changed.then(|| self.files.disk()));
+                }
                 let (dirty, changed) = file.take_dirty();
                 files.extend(dirty);
                 names |= changed;
@@ -477,6 +485,10 @@ impl<D: Disk> Engine<D> {
             // What is on disk is unknown: the log must stay as it is, and no more may be built on these files.
             self.complain(format!("JetStream can't sync its files, checkpoints end until a restart: {e}"));
             self.checkpoint.phase = Phase::Catalogue { position: 0, obsolete: Vec::new(), running: true };
+            if matches!(self.options.durability, Durability::Within(_)) {
+                let failed = self.log.fail_dependency(e);
+                self.log_failed(&failed);
+            }
             return;
         }
         self.checkpoint.phase = Phase::Log { position, changes, obsolete };

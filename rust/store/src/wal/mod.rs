@@ -345,6 +345,12 @@ impl<D: Disk> Log<D> {
         disk.into_iter().for_each(|disk| note(&mut self.names_unsynced, disk));
     }
 
+    /// Ends the log, since files that it depends on could not be synced: the system tells of that but once, so that a later sync of them
+    /// would seem to have ended well. Answers what went wrong.
+    pub fn fail_dependency(&mut self, source: io::Error) -> Error {
+        self.fail(Error::Io { action: "sync", file: "what the log refers to".to_owned(), source })
+    }
+
     /// Says that nothing before `position` is needed any more, as [`Log::trim`] does, and makes it durable, so that the next opening
     /// reads nothing before it. For the end.
     pub fn give_up(&mut self, position: u64) -> Result<(), Error> {
