@@ -714,14 +714,14 @@ fn a_segment_whose_sync_failed_is_never_taken_for_durable() {
             world.engine.tick();
             world.engine.commit();
             while let Some(job) = world.engine.next_job() {
-                // The log's own sync comes later, and the system tells of a failure but once.
+                // The checkpoint's sync fails; the log's sync of the same files, which comes later, succeeds.
                 store.streams.faults(|f| f.sync_fails = fails && !job.is_urgent());
                 let done = job.run();
                 world.engine.job_done(done);
             }
             store.streams.faults(|f| f.sync_fails = false);
         };
-        // Only a checkpoint makes the log durable meanwhile.
+        // Within the interval of 60 s only a checkpoint syncs the log.
         run_all(&mut world, 2_000_000_000, true);
         world.step(&mut random);
         run_all(&mut world, 61_000_000_000, false);

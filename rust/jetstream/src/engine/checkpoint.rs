@@ -255,8 +255,8 @@ impl<D: Disk> Engine<D> {
             let is_gathered = stream.is_gathered;
             if let Storage::File(file) = stream.core.messages_mut() {
                 if matches!(self.options.durability, Durability::Within(_)) {
-                    // The log does not wait for this job. What it is given next may refer to what was written before the job, and what it
-                    // is given later to files that the job makes durable by name.
+                    // A sync of the log may end before this job does. The log's next batch may refer to messages in these files, and
+                    // later batches to messages in files whose names this job syncs: the log syncs both too.
                     let (written, names_changed) = file.unsynced();
                     let written = if is_gathered { written } else { &[] };
                     self.log.depend(written, names_changed.then(|| self.files.disk()));
@@ -486,6 +486,7 @@ impl<D: Disk> Engine<D> {
             self.complain(format!("JetStream can't sync its files, checkpoints end until a restart: {e}"));
             self.checkpoint.phase = Phase::Catalogue { position: 0, obsolete: Vec::new(), running: true };
             if matches!(self.options.durability, Durability::Within(_)) {
+                // The log holds references to messages in these files, not the messages.
                 let failed = self.log.fail_dependency(e);
                 self.log_failed(&failed);
             }

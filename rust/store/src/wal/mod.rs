@@ -345,10 +345,10 @@ impl<D: Disk> Log<D> {
         disk.into_iter().for_each(|disk| note(&mut self.names_unsynced, disk));
     }
 
-    /// Ends the log, since files that it depends on could not be synced: the system tells of that but once, so that a later sync of them
-    /// would seem to have ended well. Answers what went wrong.
+    /// Ends the log after a failed sync of files that it depends on (see [`Log::depend`]), and returns the log's error. The system
+    /// reports such a failure only once: the log's own sync of the same files would succeed although data is lost.
     pub fn fail_dependency(&mut self, source: io::Error) -> Error {
-        self.fail(Error::Io { action: "sync", file: "what the log refers to".to_owned(), source })
+        self.fail(Error::Io { action: "sync", file: "a segment that the log refers to".to_owned(), source })
     }
 
     /// Says that nothing before `position` is needed any more, as [`Log::trim`] does, and makes it durable, so that the next opening
