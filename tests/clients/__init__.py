@@ -1,1 +1,1 @@
-"""NATS clients used as a user would, against our binary."""
+"""Tests with NATS clients and commands, used as a user would, against our server program."""

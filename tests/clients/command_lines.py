@@ -1,4 +1,4 @@
-"""Command lines run in the `nats` tool and in `stonechat`, and what they leave on a server."""
+"""Runs command lines in the `nats` tool and in `stonechat`, and compares their results and effects on a server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NO_TIME = "0001-01-01T00:00:00Z"
-"""What the tool writes where there is no time."""
+"""What the tool writes for an unset time."""
 
 CONFIG = "jetstream { store_dir: js }"
 
@@ -39,16 +39,16 @@ SYSTEM_CONFIG = """
     system_account: SYS
     no_auth_user: app
 """
-"""A server with a system account beside the one that clients without credentials are in."""
+"""Configuration with a system account, and another account for clients without credentials."""
 
 
 def command_environment(server: ServerProcess) -> dict[str, str]:
-    """The environment of a command: its server and home folder, no context and no settings of the user."""
+    """Returns the environment of a command: server and home folder, without contexts and settings of the user."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("NATS_", "XDG_"))}
     return variables | {
         "NATS_URL": f"nats://127.0.0.1:{server.port}",
         "HOME": str(server.directory),
-        # The tool asks the system for the home folder, not the variable.
+        # The tool gets the home folder from the system, not from HOME.
         "XDG_CONFIG_HOME": str(server.directory / "config"),
         "TZ": "UTC",
     }
@@ -64,7 +64,7 @@ def execute(
     environment: dict[str, str] | None = None,
     without: set[str] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Runs a line of a tool without a terminal, a context or colours, in the server's folder."""
+    """Runs a command line without a terminal, a context or colours, in the server's folder."""
     variables = command_environment(server) | (environment or {})
     return subprocess.run(
         [program, *shlex.split(line)],
@@ -78,14 +78,14 @@ def execute(
 
 
 def lines(command: Path, line: str, server: ServerProcess) -> list[dict[str, Any]]:
-    """What a command prints as JSON, an object a line."""
+    """Runs a command and returns the JSON objects that it prints, one per line."""
     done = execute(command, line, server)
     assert done.returncode == 0, done.stderr
     return [json.loads(text) for text in done.stdout.splitlines()]
 
 
 class Stored(NamedTuple):
-    """What a stream holds, as far as it does not depend on time."""
+    """The contents of a stream that do not depend on time."""
 
     config: dict[str, Any]
     messages: list[tuple[int, str, str, str]]
@@ -93,7 +93,7 @@ class Stored(NamedTuple):
 
 
 async def effects(server: ServerProcess) -> dict[str, Stored]:
-    """All streams of a server."""
+    """Returns the contents of all streams of a server."""
     client = await nats.connect(f"nats://127.0.0.1:{server.port}")
 
     async def ask(call: str, body: object) -> dict[str, Any]:
@@ -104,7 +104,7 @@ async def effects(server: ServerProcess) -> dict[str, Stored]:
     found = {}
     for stream in (await ask("STREAM.LIST", {}))["streams"] or []:
         config = stream["config"]
-        # What tools and servers note there about themselves.
+        # Remove the metadata that tools and servers add.
         own = without_reserved(config.pop("metadata", None))
         if own:
             config["metadata"] = own
@@ -114,7 +114,7 @@ async def effects(server: ServerProcess) -> dict[str, Stored]:
             message = (await ask(f"STREAM.MSG.GET.{config['name']}", {"seq": sequence})).get("message")
             if message is not None:
                 headers = base64.b64decode(message.get("hdrs", "")).decode()
-                # A copied message names its consumer, by chance.
+                # `Nats-Stream-Source` of a copied message contains a random consumer name.
                 kept = sorted(
                     line
                     for line in headers.split("\r\n")
@@ -123,7 +123,7 @@ async def effects(server: ServerProcess) -> dict[str, Stored]:
                 subject, data = of_objects(message["subject"], message.get("data", ""), ids)
                 messages.append((sequence, subject, data, "\n".join(kept)))
         consumers = (await ask(f"CONSUMER.LIST.{config['name']}", {}))["consumers"] or []
-        # nats.go leaves those that it reads in order with, for five seconds.
+        # nats.go does not delete its ordered consumers; they expire after five seconds.
         lasting = [entry for entry in consumers if entry["config"].get("inactive_threshold") != 5 * 10**9]
         found[config["name"]] = Stored(config, messages, {entry["name"]: consumer(entry) for entry in lasting})
     await client.close()
@@ -131,7 +131,7 @@ async def effects(server: ServerProcess) -> dict[str, Stored]:
 
 
 def of_objects(subject: str, data: str, ids: dict[str, str]) -> tuple[str, str]:
-    """Subject and data of a message of an object store, with numbers for the ids that clients draw by chance."""
+    """Returns subject and data of a message of an object store, with the random ids replaced by numbers."""
     if not subject.startswith("$O."):
         return subject, data
     parts = subject.split(".")
@@ -140,18 +140,18 @@ def of_objects(subject: str, data: str, ids: dict[str, str]) -> tuple[str, str]:
         return ".".join(parts), data
     described = json.loads(base64.b64decode(data))
     described["nuid"] = ids.setdefault(described["nuid"], f"id{len(ids)}")
-    # Clients write it as they like; the time of the message counts.
+    # The format of `mtime` differs between clients; they use the time of the message.
     described.pop("mtime", None)
     return subject, json.dumps(described, sort_keys=True)
 
 
 def without_reserved(metadata: dict[str, str] | None) -> dict[str, str]:
-    """What people have noted, without the notes of servers and tools."""
+    """Returns the user's metadata, without entries of servers and tools."""
     return {name: value for name, value in (metadata or {}).items() if not name.startswith(("_nats.", "io.nats."))}
 
 
 def consumer(info: dict[str, Any]) -> dict[str, Any]:
-    """A consumer's configuration and where it stands, without times."""
+    """Returns a consumer's configuration and position, without times."""
     config = dict(info["config"])
     if config.get("pause_until") == NO_TIME:
         config.pop("pause_until")
@@ -162,7 +162,7 @@ def consumer(info: dict[str, Any]) -> dict[str, Any]:
 
 
 def json_keys(value: object, path: str = "") -> set[str]:
-    """The paths of all fields that say something; lists count by their first items, and metadata as one field."""
+    """Returns the paths of all fields with a value; only the first item of a list counts, and metadata is one field."""
     if value == NO_TIME:
         return set()
     if isinstance(value, list):
@@ -173,7 +173,7 @@ def json_keys(value: object, path: str = "") -> set[str]:
 
 
 def tool_or_skip() -> Path:
-    """The `nats` tool; without it the test is skipped."""
+    """Returns the `nats` tool; without it the test is skipped."""
     tool = binaries.nats_tool()
     if tool is None:
         pytest.skip("there is no nats tool: set NATS_TOOL (scripts/nats-tool.sh builds it where Go is)")
@@ -190,10 +190,10 @@ def compare(
     files: dict[str, bytes] | None = None,
     exact: str | None = None,
 ) -> str:
-    """Runs the lines in both tools, each on a server of its own, and tells what differs.
+    """Runs the lines in both tools, each on its own server, and returns a report of the differences.
 
-    Compared are whether a line fails, the JSON keys of lines with `--json` that print one object in both, and what
-    is stored in the end. Lines in `better` may end otherwise.
+    It compares success or failure of each line, and the streams at the end. It also compares the JSON keys of lines
+    with `--json`, if both tools print one object. Lines in `better` may succeed or fail differently.
     """
     tool = tool_or_skip()
     differing = []
@@ -205,7 +205,7 @@ def compare(
         for line in scenario:
             runs = pool.map(execute, (tool, command), (line, line), (theirs, ours))
             expected, got = runs
-            # Wrong usage is 1 there and 2 here, as clap has it.
+            # The exit code for wrong usage is 1 in the tool and 2 in ours, since clap uses 2.
             codes = (expected.returncode, got.returncode)
             is_exact = exact is not None and line.startswith(exact) and not got.stderr.startswith(b"error:")
             is_same = codes[0] == codes[1] if is_exact else bool(codes[0]) == bool(codes[1])
@@ -222,7 +222,7 @@ def compare(
 
 
 def differing_effects(theirs: ServerProcess, ours: ServerProcess) -> list[str]:
-    """What differs in the streams of two servers, once mirrors and sources have copied what they copy."""
+    """Returns the differences in the streams of two servers; waits until mirrors and sources have caught up."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         differing = list(unequal("", asyncio.run(effects(theirs)), asyncio.run(effects(ours))))
@@ -231,7 +231,7 @@ def differing_effects(theirs: ServerProcess, ours: ServerProcess) -> list[str]:
 
 
 def settings(server: ServerProcess) -> dict[str, object]:
-    """The files that a tool keeps for its user: contexts, and which of them is selected."""
+    """Returns the files that a tool writes for its user: contexts, and the name of the selected one."""
     found: dict[str, object] = {}
     for path in sorted((server.directory / "config").rglob("*")):
         if path.is_file():
@@ -241,7 +241,7 @@ def settings(server: ServerProcess) -> dict[str, object]:
 
 
 def unequal(path: str, theirs: Any, ours: Any) -> Iterator[str]:
-    """The places at which two values differ."""
+    """Yields the paths at which two values differ."""
     if isinstance(theirs, Stored) and isinstance(ours, Stored):
         theirs, ours = theirs._asdict(), ours._asdict()
     if isinstance(theirs, dict) and isinstance(ours, dict):
@@ -252,7 +252,7 @@ def unequal(path: str, theirs: Any, ours: Any) -> Iterator[str]:
 
 
 def differing_keys(line: str, expected: bytes, got: bytes) -> Iterator[str]:
-    """The keys that the tool prints and we do not; outputs of other shapes are not compared."""
+    """Yields the keys that the tool prints and ours does not; outputs that are not an object are not compared."""
     try:
         theirs, ours = json.loads(expected), json.loads(got)
     except json.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""Fixtures of the client tests: servers under test, each test with its own."""
+"""Fixtures of the client tests: each test has its own servers."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def command() -> Path:
 
 @pytest.fixture
 def start_server(stonechat_program: Path) -> Iterator[StartServer]:
-    """Starts servers with configurations of the test's own, and stops them after it."""
+    """A function that starts servers with a configuration; they are stopped after the test."""
     with ExitStack() as stack:
         yield lambda config="", **options: stack.enter_context(ServerProcess(stonechat_program, config, **options))
 
 
 @pytest.fixture
 def server(start_server: StartServer) -> ServerProcess:
-    """A server without any particular configuration."""
+    """A server with the default configuration."""
     return start_server()

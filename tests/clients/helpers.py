@@ -1,4 +1,4 @@
-"""What client tests share: nats-py connections that note what happened to them."""
+"""Helpers of the client tests: nats-py connections that record their events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUICK: dict[str, Any] = {"reconnect_time_wait": 0.01, "max_reconnect_attempts": 
 
 
 class Events:
-    """What the callbacks of a connection told: errors as texts, and how often it was lost and won back."""
+    """Events of a connection: texts of errors, and numbers of disconnects and reconnects."""
 
     def __init__(self) -> None:
         self.errors: list[str] = []
@@ -32,7 +32,7 @@ class Events:
         self.lame_duck = 0
 
     def callbacks(self) -> dict[str, Any]:
-        """The callbacks as options of `nats.connect`."""
+        """Returns the callbacks as options of `nats.connect`."""
 
         async def on_error(error: Exception) -> None:
             self.errors.append(str(error))
@@ -54,7 +54,7 @@ class Events:
 
 @asynccontextmanager
 async def client(server: ServerProcess, events: Events | None = None, **options: Any) -> AsyncIterator[Client]:
-    """A nats-py connection to the server, closed in the end."""
+    """Yields a nats-py connection to the server, and closes it at the end."""
     callbacks = (events or Events()).callbacks()
     connecting = nats.connect(server.url, **{**QUICK, **callbacks, **options})
     connection = await asyncio.wait_for(connecting, PATIENCE_S)
@@ -66,20 +66,20 @@ async def client(server: ServerProcess, events: Events | None = None, **options:
 
 
 def close_reasons(server: ServerProcess) -> list[str]:
-    """Why connections were closed, as monitoring tells."""
+    """Returns the reasons for closed connections, from `/connz`."""
     return [connection["reason"] for connection in server.get_json("/connz?state=closed")["connections"]]
 
 
 async def barrier(connection: Client) -> None:
-    """Returns when the server has handled what the client did before.
+    """Waits until the server has handled all earlier operations of the client.
 
-    One flush is not enough: nats-py writes its PING at once, ahead of subscriptions and messages that still wait
-    to be written. The second PING comes after them.
+    One flush is not enough: nats-py writes its PING at once, before subscriptions and messages that are still
+    buffered. The second PING is written after them.
     """
     await connection.flush()
     await connection.flush()
 
 
 async def received(subscription: Subscription, count: int) -> list[bytes]:
-    """The payloads of the next messages."""
+    """Returns the payloads of the next `count` messages."""
     return [(await subscription.next_msg(timeout=60)).data for _ in range(count)]

@@ -1,4 +1,4 @@
-"""A command on a terminal of its own: answers its questions and reads its screens."""
+"""Runs a command on a pseudo-terminal, answers its questions and reads its screens."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Terminal:
-    """A pseudo-terminal with a command in it."""
+    """A pseudo-terminal that runs a command."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Terminal:
         os.close(self._master)
 
     def wait_for(self, text: str) -> str:
-        """Reads until a text has come; returns everything up to it."""
+        """Reads until a text has arrived, and returns the output up to it."""
         deadline = time.monotonic() + PATIENCE_S
         while text not in self._unread:
             read = self._read(deadline)
@@ -83,11 +83,11 @@ class Terminal:
         os.write(self._master, f"{answer}\n".encode())
 
     def interrupt(self) -> None:
-        """Presses Ctrl-C."""
+        """Sends Ctrl-C."""
         os.write(self._master, b"\x03")
 
     def rest(self) -> str:
-        """Reads until the command has ended; it must have succeeded."""
+        """Reads until the command has ended successfully, and returns the output."""
         deadline = time.monotonic() + PATIENCE_S
         while read := self._read(deadline):
             self._unread += read
@@ -95,19 +95,19 @@ class Terminal:
         return self._unread
 
     def code(self) -> int:
-        """The exit code, when the command has ended."""
+        """Waits for the end of the command and returns its exit code."""
         return self._process.wait(PATIENCE_S)
 
     def _read(self, deadline: float) -> str:
-        """What comes next; nothing at the end, or when it is too late."""
+        """Returns the next output, or an empty text at the end or after the deadline."""
         while read := self._read_bytes(deadline):
-            # A read may end within a character.
+            # A read may end in the middle of a character.
             if text := self._decoder.decode(read):
                 return text
         return ""
 
     def _read_bytes(self, deadline: float) -> bytes:
-        # Not `select`: it takes no file above 1,023, and some tests have many open.
+        # `select` does not support file descriptors above 1,023, and some tests have many files open.
         poll = select.poll()
         poll.register(self._master, select.POLLIN)
         ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
@@ -118,7 +118,7 @@ class Terminal:
 
 
 class Screen(Terminal):
-    """A terminal whose screen is looked at: what programs that move the cursor leave on it."""
+    """A terminal that emulates the screen, for programs that move the cursor."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class Screen(Terminal):
         return "\n".join(self.lines)
 
     def wait_until(self, condition: Callable[[str], object], what: str) -> str:
-        """Reads until the screen meets a condition; returns it."""
+        """Reads until the screen meets a condition, and returns the screen."""
         deadline = time.monotonic() + PATIENCE_S
         while not condition(self.text):
             read = self._read_bytes(deadline)

@@ -1,4 +1,4 @@
-"""What advisories say of the server and of who asked."""
+"""Fields of advisories about the server and the requesting client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Key-value buckets where users of other servers had trouble: watchers over restarts, memory that never falls."""
+"""Key-value buckets in cases that users reported for other servers: watchers over restarts, memory after a purge."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 RESTARTS = 6
 WATCHERS = 3
 PATIENCE_S = 90.0
-"""nats-py misses a heartbeat or two before it asks for a new consumer."""
+"""Timeout in seconds. nats-py only creates a new consumer after one or two missing heartbeats."""
 
 
 class Seen:
-    """What a watcher was told."""
+    """The entries that a watcher received."""
 
     def __init__(self) -> None:
         self.last: dict[str, bytes | None] = {}
@@ -35,14 +35,14 @@ class Seen:
 
     async def follow(self, watcher: KeyValue.KeyWatcher) -> None:
         async for entry in watcher:
-            # The first `None` ends what was there before.
+            # The first `None` marks the end of the initial values.
             if entry is not None:
                 self.last[entry.key] = entry.value
                 self.revisions.append(entry.revision)
 
 
 def test_watchers_see_every_last_value_over_restarts(start_server: StartServer, tmp_path: Path) -> None:
-    """nats.go #1777, nats.py #842; and no consumer is left behind (nats-server #5352)."""
+    """nats.go #1777, nats.py #842; also, no consumers are left (nats-server #5352)."""
     asyncio.run(_restart_below_watchers(start_server(f'jetstream {{ store_dir: "{tmp_path}" }}')))
 
 
@@ -74,7 +74,7 @@ async def _restart_below_watchers(server: ServerProcess) -> None:
 
 
 async def _put(bucket: KeyValue, key: str, value: bytes) -> None:
-    """Puts a value, whatever the connection goes through meanwhile."""
+    """Puts a value; repeats this until it succeeds, because the connection may be lost."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         with suppress(nats.errors.Error, OSError):
@@ -85,7 +85,7 @@ async def _put(bucket: KeyValue, key: str, value: bytes) -> None:
 
 
 def test_memory_falls_when_a_bucket_is_emptied(start_server: StartServer, tmp_path: Path) -> None:
-    """nats-server #4397."""
+    """Memory of removed keys is released (nats-server #4397)."""
     asyncio.run(_fill_and_empty(start_server(f'jetstream {{ store_dir: "{tmp_path}", sync_interval: 10s }}')))
 
 
@@ -124,6 +124,6 @@ async def _fill(connection: Any, keys: int) -> None:
 
 
 def _resident(server: ServerProcess) -> int:
-    """Resident memory of the server in bytes."""
+    """Returns the resident memory of the server in bytes."""
     pages = int(Path(f"/proc/{server.pid}/statm").read_text().split()[1])
     return pages * 4096

@@ -1,4 +1,4 @@
-"""Connections by nats-py: logins, permissions, reconnection, lame duck mode."""
+"""Connections of nats-py: logins, permissions, reconnection, lame duck mode."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio
 
 REFUSED = (nats.errors.Error, OSError)
-"""What nats-py raises when a server turns it away: the error of the server, or that of a closed socket."""
+"""Exceptions of nats-py for a refused login: the error of the server, or that of a closed socket."""
 
 USERS = """
 authorization {
@@ -78,7 +78,7 @@ async def test_name_in_connz(server: ServerProcess) -> None:
     ],
 )
 async def test_logins(start_server: StartServer, config: str, good: dict[str, Any], bad: dict[str, Any]) -> None:
-    """The right credentials are let in, others are not."""
+    """The right credentials are accepted, others are refused."""
     server = start_server(config)
     async with client(server, **good) as nc:
         await barrier(nc)
@@ -96,7 +96,7 @@ async def test_credentials_in_the_url(start_server: StartServer) -> None:
 
 
 async def test_flags_for_logins(start_server: StartServer) -> None:
-    """--user, --pass and --auth do the same as the file."""
+    """--user, --pass and --auth have the same effect as in the configuration file."""
     async with client(start_server(args=["--user", "ann", "--pass", "a"]), user="ann", password="a") as nc:
         await barrier(nc)
     async with client(start_server(args=["--auth", "t"]), token="t") as nc:
@@ -104,7 +104,7 @@ async def test_flags_for_logins(start_server: StartServer) -> None:
 
 
 async def test_permissions(start_server: StartServer) -> None:
-    """What is not allowed is refused with a word, and the connection stays."""
+    """Forbidden operations are refused with an error, and the connection stays open."""
     events = Events()
     server = start_server(USERS)
     async with client(server, events, user="bob", password="b") as bob, client(server, user="ann", password="a") as ann:
@@ -125,7 +125,7 @@ async def test_permissions(start_server: StartServer) -> None:
 
 
 async def test_reconnect_after_a_crash(server: ServerProcess) -> None:
-    """A server that is killed and started again on its port finds its clients back, subscriptions included."""
+    """After a kill and a restart on the same port, clients reconnect and restore their subscriptions."""
     events = Events()
     async with client(server, events) as nc, client(server) as other:
         subscription = await nc.subscribe("foo")
@@ -141,7 +141,7 @@ async def test_reconnect_after_a_crash(server: ServerProcess) -> None:
 
 
 async def test_messages_published_while_the_server_is_down(server: ServerProcess) -> None:
-    """What a client publishes while it reconnects is sent when it is back."""
+    """Messages that a client publishes while it reconnects are sent after the reconnection."""
     events = Events()
     async with client(server, events) as nc:
         subscription = await nc.subscribe("foo")
@@ -155,7 +155,7 @@ async def test_messages_published_while_the_server_is_down(server: ServerProcess
 
 
 async def test_a_client_moves_to_another_server(start_server: StartServer) -> None:
-    """A client with two servers goes on with the second."""
+    """A client with two servers reconnects to the second."""
     one, two = start_server(), start_server()
     events = Events()
     options: dict[str, Any] = {"servers": [one.url, two.url], "dont_randomize": True, "reconnect_time_wait": 0.01}
@@ -178,7 +178,7 @@ def _reconnected(events: Events, times: int) -> bool:
 
 
 async def test_restart_many_times(server: ServerProcess) -> None:
-    """Five crashes in a row."""
+    """A client survives five crashes of the server in a row."""
     events = Events()
     async with client(server, events) as nc:
         subscription = await nc.subscribe("foo")
@@ -191,7 +191,7 @@ async def test_restart_many_times(server: ServerProcess) -> None:
 
 
 async def test_lame_duck_mode(start_server: StartServer) -> None:
-    """The client is told, is served on, and moves when it is closed."""
+    """In lame duck mode a client is notified, is still served, and reconnects to another server when it is closed."""
     events = Events()
     old = start_server('lame_duck_duration: "30s"\nlame_duck_grace_period: "300ms"')
     new = start_server()
@@ -211,7 +211,7 @@ async def test_lame_duck_mode(start_server: StartServer) -> None:
 
 
 async def test_a_polite_stop(server: ServerProcess) -> None:
-    """A client that does not reconnect learns of the end."""
+    """A client without reconnection is notified when the server stops."""
     events = Events()
     async with client(server, events, allow_reconnect=False) as nc:
         await barrier(nc)
@@ -221,7 +221,7 @@ async def test_a_polite_stop(server: ServerProcess) -> None:
 
 
 async def test_too_many_connections(start_server: StartServer) -> None:
-    """The connection beyond the limit is refused, the others work on."""
+    """The connection beyond the limit is refused, the others still work."""
     server = start_server("max_connections: 1")
     async with client(server) as nc:
         with pytest.raises(REFUSED):
@@ -231,7 +231,7 @@ async def test_too_many_connections(start_server: StartServer) -> None:
 
 
 async def test_two_hundred_clients(server: ServerProcess) -> None:
-    """Two hundred connections that talk to each other in a ring."""
+    """Two hundred connections send messages to each other in a ring."""
     clients = await asyncio.gather(*(nats.connect(server.url, connect_timeout=60) for _ in range(200)))
     try:
         subscriptions = [await nc.subscribe(f"ring.{index}") for index, nc in enumerate(clients)]

@@ -1,4 +1,4 @@
-"""What the documentation shows is true: configurations are accepted, snippets and commands run."""
+"""The documentation is tested: its configurations are accepted, its snippets and commands run."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_configuration_of_the_documentation_is_valid(block: str, tmp_path: Pat
 
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-# Pages whose snippets follow each other, as a reader would type them, and whose commands need a server with JetStream.
+# Pages whose snippets are run in sequence, as a reader would type them. Their commands need a server with JetStream.
 RUN_PAGES = ("kv.md", "objects.md")
 
 

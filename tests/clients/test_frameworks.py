@@ -1,4 +1,4 @@
-"""Frameworks from PyPI that build on key-value and object stores, on a server in this process."""
+"""Frameworks from PyPI that use key-value and object stores, on a server in this process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def _server() -> AsyncIterator[Server]:
 
 
 class TestTaskiq:
-    """Schedules of taskiq-nats live in a bucket."""
+    """Schedules of taskiq-nats, which are stored in a bucket."""
 
     @pytest_asyncio.fixture(name="source")
     async def _source(self, server: Server) -> AsyncIterator[Any]:
@@ -123,7 +123,7 @@ class TestFastStream:
         seen: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
         broker = nats.NatsBroker(server.url)
 
-        # FastStream reads the annotations when it runs, where it can't see names of this function.
+        # FastStream evaluates annotations at runtime, without access to the local names of this function.
         async def changed(name: str, storage: Any) -> None:
             await seen.put((name, (await storage.get(name)).data or b""))
 

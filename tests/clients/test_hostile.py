@@ -1,4 +1,4 @@
-"""Clients that misbehave: none of them may stop the server or stall the others."""
+"""Misbehaving clients: none of them may stop the server or delay the others."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RIGHT = "$2b$10$2lhn61.QsVkG0C7aNaMr3uvn.1m5wtPlbGL0ifGIy2YlHGflGt5ee"
 
 @contextmanager
 def quiet_client(server: ServerProcess) -> Iterator[Wire]:
-    """A well-behaved raw connection."""
+    """Yields a well-behaved raw connection."""
     with Wire(server.port) as wire:
         wire.send_line('CONNECT {"verbose":false,"pedantic":false}')
         wire.sync()
@@ -41,7 +41,7 @@ def quiet_client(server: ServerProcess) -> Iterator[Wire]:
 
 
 def works(server: ServerProcess) -> None:
-    """The server takes a new client and delivers its message."""
+    """Checks that the server accepts a new client and delivers its message."""
     assert server.running, server.log()
     with quiet_client(server) as wire:
         wire.send(b"SUB alive 1\r\nPUB alive 2\r\nok\r\n")
@@ -49,7 +49,7 @@ def works(server: ServerProcess) -> None:
 
 
 def test_a_subscriber_that_never_reads(start_server: StartServer) -> None:
-    """It is closed when too much waits for it; the publisher and a subscriber that reads lose nothing."""
+    """A subscriber with more than `max_pending` bytes is closed; publisher and other subscribers lose no messages."""
     server = start_server("max_pending: 2MB")
     payload, count = b"x" * 60_000, 400
     with (
@@ -77,7 +77,7 @@ def test_a_subscriber_that_never_reads(start_server: StartServer) -> None:
 
 
 def test_a_subscriber_that_never_reads_in_time(start_server: StartServer) -> None:
-    """It is closed when a write takes longer than the deadline, however much may wait for it."""
+    """A subscriber is closed if a write takes longer than `write_deadline`, even below `max_pending`."""
     server = start_server('write_deadline: "300ms"\nmax_pending: 256MB')
     payload = b"x" * 1_000_000
     with quiet_client(server) as publisher, Wire(server.port, receive_buffer=4096) as deaf:
@@ -97,7 +97,7 @@ def _subscribers(server: ServerProcess) -> int:
 
 
 def test_ten_thousand_idle_connections(server: ServerProcess) -> None:
-    """Ten thousand connections that send nothing: the server still serves, and forgets them when they go."""
+    """With ten thousand idle connections the server still works; it releases them when they are closed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = IDLE_CONNECTIONS + 500
     if hard != resource.RLIM_INFINITY and hard < needed:
@@ -118,7 +118,7 @@ def test_ten_thousand_idle_connections(server: ServerProcess) -> None:
 
 
 def test_a_control_line_without_end(server: ServerProcess) -> None:
-    """It is cut off long before it fills the memory."""
+    """A control line without end is refused long before it fills the memory."""
     with quiet_client(server) as other, Wire(server.port) as endless:
         endless.send(b"SUB ")
         for _ in range(64):
@@ -130,7 +130,7 @@ def test_a_control_line_without_end(server: ServerProcess) -> None:
 
 
 def test_text_after_ping_without_end(server: ServerProcess) -> None:
-    """Text that is ignored costs no memory, however long."""
+    """Ignored text uses no memory, regardless of its length."""
     before = server.get_json("/varz")["mem"]
     with quiet_client(server) as wire:
         wire.send(b"PING ")
@@ -143,7 +143,7 @@ def test_text_after_ping_without_end(server: ServerProcess) -> None:
 
 
 def test_garbage(server: ServerProcess) -> None:
-    """Random bytes end in an error or in nothing, never in a crash."""
+    """Random bytes cause an error or nothing, never a crash."""
     chance = random.Random(20_26)
     words = [
         b"PUB ",
@@ -173,7 +173,7 @@ def test_garbage(server: ServerProcess) -> None:
 
 
 def test_a_payload_that_never_comes(server: ServerProcess) -> None:
-    """Clients that announce a large payload and leave cost nothing in the end."""
+    """Connections of clients that announce a large payload and disconnect are released."""
     with quiet_client(server) as other:
         for _ in range(50):
             with Wire(server.port) as wire:
@@ -184,7 +184,7 @@ def test_a_payload_that_never_comes(server: ServerProcess) -> None:
 
 
 def test_a_connection_that_is_reset(server: ServerProcess) -> None:
-    """A reset in the middle of a message leaves no connection and no subscription behind."""
+    """After a reset in the middle of a message, connection and subscriptions are released."""
     subscriptions = server.get_json("/varz")["subscriptions"]
     for _ in range(50):
         wire = Wire(server.port)
@@ -201,7 +201,7 @@ def test_a_connection_that_is_reset(server: ServerProcess) -> None:
 
 
 def test_a_half_open_connection(server: ServerProcess) -> None:
-    """A client that ends its own direction is closed, and its messages were handled."""
+    """A client that closes its sending direction is closed after its messages were handled."""
     with quiet_client(server) as subscriber, Wire(server.port) as wire:
         subscriber.send_line("SUB foo 1")
         subscriber.sync()
@@ -212,7 +212,7 @@ def test_a_half_open_connection(server: ServerProcess) -> None:
 
 
 def test_a_client_that_does_not_answer(start_server: StartServer) -> None:
-    """A peer that is gone without a word is found by PING."""
+    """A peer that no longer answers is detected by PING."""
     server = start_server('ping_interval: "100ms"\nping_max: 2')
     with Wire(server.port) as silent:
         frames = silent.read_to_end()
@@ -226,7 +226,7 @@ def test_a_client_that_does_not_answer(start_server: StartServer) -> None:
 
 
 def test_a_client_that_does_not_log_in(start_server: StartServer) -> None:
-    """A connection without a login does not stay."""
+    """A connection without a login is closed after the timeout."""
     server = start_server("authorization { token: t, timeout: 0.2 }")
     with Wire(server.port) as silent:
         assert silent.read_to_end()[-1:] == [b"-ERR 'Authentication Timeout'\r\n"]
@@ -234,14 +234,14 @@ def test_a_client_that_does_not_log_in(start_server: StartServer) -> None:
 
 
 def threads(server: ServerProcess) -> int:
-    """Threads of the server's process."""
+    """Returns the number of threads of the server process."""
     status = Path(f"/proc/{server.pid}/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("Threads:")).split()[1])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, and any address of 127.0.0.0/8")
 def test_many_wrong_passwords(start_server: StartServer) -> None:
-    """Hashes are checked on few threads, and a right password does not wait for wrong ones of another address."""
+    """Passwords are checked on few threads; a right one does not wait for wrong ones from another address."""
     server = start_server(f'authorization {{ users: [{{user: u, password: "{RIGHT}"}}], timeout: 60 }}')
     before = threads(server)
     with ExitStack() as stack:
@@ -257,7 +257,7 @@ def test_many_wrong_passwords(start_server: StartServer) -> None:
 
 
 def test_one_byte_at_a_time_from_many(server: ServerProcess) -> None:
-    """Fifty clients that send single bytes in turn do not mix."""
+    """Input of fifty clients that send single bytes in turn is not mixed up."""
     wires = [Wire(server.port) for _ in range(50)]
     try:
         scripts = [
@@ -274,7 +274,7 @@ def test_one_byte_at_a_time_from_many(server: ServerProcess) -> None:
 
 
 def test_subscription_churn(server: ServerProcess) -> None:
-    """Subscriptions that come and go all the time do not disturb the ones that stay."""
+    """Subscriptions that are repeatedly created and removed do not affect permanent ones."""
     with quiet_client(server) as stays, quiet_client(server) as churns, quiet_client(server) as publisher:
         stays.send_line("SUB churn.* 1")
         stays.sync()

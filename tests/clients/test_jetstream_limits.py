@@ -1,4 +1,4 @@
-"""Limits of JetStream's API: requests that come faster than they are answered."""
+"""Limits of JetStream's API: requests that arrive faster than they are answered."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def _flood(server: ServerProcess) -> None:
         answers = await user.subscribe("answers", pending_msgs_limit=-1)
         names = await user.subscribe("names")
         await barrier(user)
-        # In one piece, so that they arrive together.
+        # The requests are sent with one write, so that they arrive together.
         line = b"PUB $JS.API.STREAM.PURGE.NONE answers 0\r\n\r\n" * REQUESTS
         await user._send_command(line + b"PUB $JS.API.STREAM.NAMES names 0\r\n\r\n")
         await user.flush()
@@ -41,10 +41,10 @@ async def _flood(server: ServerProcess) -> None:
         assert advisory["type"] == "io.nats.jetstream.advisory.v1.api_limit_reached"
         dropped = advisory["dropped"]
         assert 50 <= dropped <= REQUESTS
-        # Requests that only look wait in a queue of their own.
+        # Read-only requests have their own queue.
         assert "streams" in json.loads((await names.next_msg(timeout=PATIENCE_S)).data)
         await eventually(lambda: "JetStream API queue limit reached, dropping" in server.log(), "a word in the log")
-        # What comes later is answered as ever.
+        # Later requests are answered.
         answer = await user.request("$JS.API.STREAM.PURGE.NONE", b"", timeout=PATIENCE_S)
         assert json.loads(answer.data)["error"]["err_code"] == 10059
         await barrier(user)

@@ -1,4 +1,4 @@
-"""Readers that answer flow control late get every byte all the same (nats.js #430, nats.net #1013, nats.py #668)."""
+"""Readers that answer flow control late still receive every byte (nats.js #430, nats.net #1013, nats.py #668)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 CONFIG = "jetstream { store_dir: js }"
 DATA = bytes(range(251)) * 16_000
-"""Four megabytes, of which the server delivers a part before it waits for an answer."""
+"""Four megabytes. The server delivers a part and then waits for an answer to flow control."""
 LATE_S = 1.0
 
 
 class SlowWay:
-    """A way to the server on which answers to flow control, and what follows them, take longer."""
+    """A proxy to the server that delays answers to flow control, and all bytes after them."""
 
     def __init__(self, port: int) -> None:
         self.late = 0

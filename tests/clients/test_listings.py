@@ -1,4 +1,4 @@
-"""Lists of large buckets begin at once: nats.go #1904, nats-server #4680 report that they time out."""
+"""Lists of large buckets start at once; nats.go #1904 and nats-server #4680 report timeouts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATIENCE_S = 300.0
 
 
 def listed(command: Path, server: ServerProcess, *words: str) -> tuple[list[str], float, float]:
-    """Lines of a list, when the first one came, and when it ended."""
+    """Runs a list command; returns its lines, and the seconds until the first line and until the end."""
     began = time.monotonic()
     process = subprocess.Popen(
         [command, *words], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=command_environment(server)
@@ -39,7 +39,7 @@ def listed(command: Path, server: ServerProcess, *words: str) -> tuple[list[str]
 
 
 def test_keys_are_listed_as_they_come(command: Path, start_server: StartServer) -> None:
-    """The first key is there long before the last; the server filters."""
+    """The first key is printed long before the last; the server filters."""
     server = start_server(CONFIG)
     assert execute(command, "kv add B", server).returncode == 0
     asyncio.run(_fill(server))
@@ -63,7 +63,7 @@ async def _fill(server: ServerProcess) -> None:
 
 
 def test_objects_are_listed_beside_a_large_one(command: Path, start_server: StartServer) -> None:
-    """The chunks of objects do not count."""
+    """The time of a list does not depend on the chunks of a large object."""
     server = start_server(CONFIG)
     large = server.directory / "large"
     with large.open("wb") as file:
@@ -77,7 +77,7 @@ def test_objects_are_listed_beside_a_large_one(command: Path, start_server: Star
 
 
 def test_a_list_ends_when_its_keys_are_removed(command: Path, start_server: StartServer) -> None:
-    """Keys that are counted at the beginning and go before they are delivered do not come: nobody waits for them."""
+    """A list ends even if keys that were counted at its start are removed before they are delivered."""
     server = start_server(CONFIG)
     assert execute(command, "kv add B", server).returncode == 0
     asyncio.run(_fill(server))
@@ -88,7 +88,7 @@ def test_a_list_ends_when_its_keys_are_removed(command: Path, start_server: Star
         env=command_environment(server),
     )
     assert process.stdout is not None
-    # A full pipe holds up the command, and the command the server.
+    # The unread pipe blocks the command, so the server stops delivering.
     assert process.stdout.readline()
     assert execute(command, "req $JS.API.STREAM.PURGE.KV_B ''", server).returncode == 0
     rest, _ = process.communicate(timeout=PATIENCE_S)

@@ -1,4 +1,4 @@
-"""Messages by nats-py: subjects, queue groups, requests, headers, limits, drain."""
+"""Messages of nats-py: subjects, queue groups, requests, headers, limits, drain."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_publisher_and_subscribers_apart(server: ServerProcess) -> None:
     ],
 )
 async def test_wildcards(server: ServerProcess, pattern: str, matching: set[str]) -> None:
-    """A pattern gets what it matches and nothing else."""
+    """A subscription to a pattern gets exactly the matching messages."""
     async with client(server) as nc:
         subscription = await nc.subscribe(pattern)
         for subject in ("a", "a.b", "a.c", "x.b", "a.b.c"):
@@ -69,7 +69,7 @@ async def test_wildcards(server: ServerProcess, pattern: str, matching: set[str]
 
 
 async def test_queue_group_shares_fairly(server: ServerProcess) -> None:
-    """Each message reaches one member; over many messages each member gets about its part."""
+    """Each message is delivered to one member; of many messages each member gets a similar share."""
     messages = 3000
     async with client(server) as publisher, client(server) as one, client(server) as two, client(server) as three:
         members = [await nc.subscribe("work", queue="workers") for nc in (one, two, three)]
@@ -84,12 +84,12 @@ async def test_queue_group_shares_fairly(server: ServerProcess) -> None:
             data for member, share in zip(members, shares, strict=True) for data in await received(member, share)
         ]
     assert Counter(everything) == Counter(b"%d" % number for number in range(messages))
-    # Three fair shares have a standard deviation of 26: ten of those are beyond chance.
+    # Random shares of three members have a standard deviation of 26. A difference of ten times that is not random.
     assert all(abs(share - messages / 3) < 260 for share in shares), shares
 
 
 async def test_queue_group_beside_a_plain_subscriber(server: ServerProcess) -> None:
-    """A plain subscriber gets everything, and each group a copy."""
+    """A plain subscriber and each group get all messages."""
     async with client(server) as nc:
         plain = await nc.subscribe("work")
         groups = [[await nc.subscribe("work", queue=name) for _ in range(2)] for name in ("a", "b")]
@@ -101,7 +101,7 @@ async def test_queue_group_beside_a_plain_subscriber(server: ServerProcess) -> N
 
 
 async def test_request_and_reply(server: ServerProcess) -> None:
-    """Many requests at a time each get their own answer."""
+    """Each of many concurrent requests gets its own reply."""
 
     async def answer(message: Msg) -> None:
         await message.respond(b"re: " + message.data)
@@ -114,7 +114,7 @@ async def test_request_and_reply(server: ServerProcess) -> None:
 
 
 async def test_request_in_the_old_style(server: ServerProcess) -> None:
-    """The old way of requests, with an inbox each and an auto-unsubscribe."""
+    """Old-style requests with one inbox each and an auto-unsubscribe work."""
 
     async def answer(message: Msg) -> None:
         await message.respond(b"first")
@@ -126,14 +126,14 @@ async def test_request_in_the_old_style(server: ServerProcess) -> None:
 
 
 async def test_no_responders(server: ServerProcess) -> None:
-    """A request that nobody hears fails at once."""
+    """A request without a responder fails at once."""
     async with client(server) as nc:
         with pytest.raises(nats.errors.NoRespondersError):
             await nc.request("nobody.there", b"", timeout=60)
 
 
 async def test_a_responder_that_says_nothing(server: ServerProcess) -> None:
-    """A request that somebody hears but does not answer times out."""
+    """A request times out if its responder does not reply."""
     async with client(server) as nc:
         await nc.subscribe("silence")
         with pytest.raises(nats.errors.TimeoutError):
@@ -141,7 +141,7 @@ async def test_a_responder_that_says_nothing(server: ServerProcess) -> None:
 
 
 async def test_headers(server: ServerProcess) -> None:
-    """Headers travel with a message and with a reply."""
+    """Headers are delivered with a message and with a reply."""
 
     async def answer(message: Msg) -> None:
         assert message.headers is not None
@@ -154,7 +154,7 @@ async def test_headers(server: ServerProcess) -> None:
 
 
 async def test_payloads_of_all_sizes(server: ServerProcess) -> None:
-    """From nothing to the maximum, byte by byte."""
+    """Payloads from empty to the largest size arrive unchanged."""
     async with client(server) as nc:
         subscription = await nc.subscribe("data")
         for size in (0, 1, 100, 4095, 4096, 4097, 65535, 65536, 1000000, nc.max_payload):
@@ -164,7 +164,7 @@ async def test_payloads_of_all_sizes(server: ServerProcess) -> None:
 
 
 async def test_max_payload_is_known_to_the_client(start_server: StartServer) -> None:
-    """The client knows the limit from INFO and refuses by itself."""
+    """The client reads the limit from INFO and refuses larger payloads itself."""
     async with client(start_server("max_payload: 1000")) as nc:
         assert nc.max_payload == 1000
         with pytest.raises(nats.errors.MaxPayloadError):
@@ -172,7 +172,7 @@ async def test_max_payload_is_known_to_the_client(start_server: StartServer) -> 
 
 
 async def test_interest_holds_at_once(server: ServerProcess) -> None:
-    """A subscription that the server has acknowledged hears the very next message of anybody."""
+    """An acknowledged subscription gets the next message of any client."""
     async with client(server) as publisher, client(server) as subscriber:
         for number in range(50):
             subscription = await subscriber.subscribe(f"flush.{number}")
@@ -183,7 +183,7 @@ async def test_interest_holds_at_once(server: ServerProcess) -> None:
 
 
 async def test_unsubscribe(server: ServerProcess) -> None:
-    """Nothing comes after an unsubscribe."""
+    """No message is delivered after an unsubscribe."""
     async with client(server) as nc:
         got: list[bytes] = []
 
@@ -201,7 +201,7 @@ async def test_unsubscribe(server: ServerProcess) -> None:
 
 
 async def test_unsubscribe_after_a_number(server: ServerProcess) -> None:
-    """The server delivers so many and no more."""
+    """The server delivers the given number of messages and then ends the subscription."""
     async with client(server) as nc, client(server) as witness:
         subscription = await nc.subscribe("foo")
         await subscription.unsubscribe(limit=3)
@@ -218,7 +218,7 @@ async def test_unsubscribe_after_a_number(server: ServerProcess) -> None:
 
 
 async def test_many_subscriptions(server: ServerProcess) -> None:
-    """Five thousand subscriptions on one connection, each found among the others."""
+    """Each of five thousand subscriptions on one connection gets its message."""
     count = 5000
     async with client(server) as subscriber, client(server) as publisher:
         got: Counter[str] = Counter()
@@ -237,7 +237,7 @@ async def test_many_subscriptions(server: ServerProcess) -> None:
 
 
 async def test_no_echo(server: ServerProcess) -> None:
-    """A client that asks so doesn't hear itself, but others."""
+    """A client with `no_echo` does not get its own messages, but those of others."""
     async with client(server, no_echo=True) as nc, client(server) as other:
         subscription = await nc.subscribe("foo")
         await nc.publish("foo", b"own")
@@ -247,7 +247,7 @@ async def test_no_echo(server: ServerProcess) -> None:
 
 
 async def test_pedantic_and_verbose(server: ServerProcess) -> None:
-    """A client with every reply switched on works too."""
+    """A client with `verbose` and `pedantic` works."""
     events = Events()
     async with client(server, events, verbose=True, pedantic=True) as nc:
         subscription = await nc.subscribe("foo.*")
@@ -258,7 +258,7 @@ async def test_pedantic_and_verbose(server: ServerProcess) -> None:
 
 
 async def test_drain_of_a_subscription(server: ServerProcess) -> None:
-    """What the server had sent before is still handled, later messages are not."""
+    """Messages that the server sent before the drain are still handled, later ones are not."""
     async with client(server) as nc, client(server) as publisher:
         got: list[bytes] = []
 
@@ -278,7 +278,7 @@ async def test_drain_of_a_subscription(server: ServerProcess) -> None:
 
 
 async def test_drain_of_a_connection(server: ServerProcess) -> None:
-    """A worker that drains handles what it has and then closes; the rest of its group takes over."""
+    """A draining worker handles its messages and then closes; the other members get the rest."""
     async with client(server) as publisher, client(server) as stays:
         events, got = Events(), []
         async with client(server, events) as leaves:
@@ -304,7 +304,7 @@ async def test_drain_of_a_connection(server: ServerProcess) -> None:
 
 
 async def test_json_payloads_and_unicode_subjects(server: ServerProcess) -> None:
-    """Subjects may be any text without blanks."""
+    """Subjects may be any Unicode text without blanks."""
     async with client(server) as nc:
         subscription = await nc.subscribe("wetter.zürich.*")
         await nc.publish("wetter.zürich.東京", json.dumps({"grad": 21.5}).encode())

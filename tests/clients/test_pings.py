@@ -1,6 +1,6 @@
-"""What nats-server's own ping tests (test/ping_test.go) ask of a server, asked with raw sockets.
+"""The checks of nats-server's own ping tests (test/ping_test.go), with raw sockets.
 
-The times are its own; a loaded machine may make anything later, so only what comes too early fails.
+The times are the same as there. A loaded machine may delay anything, so only early events are failures.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CONNECT = b'CONNECT {"verbose":false,"pedantic":false}\r\n'
 
 
 def read_to_stale(connection: socket.socket) -> bytes:
-    """Reads up to the end of what the server says."""
+    """Reads up to the error `Stale Connection`, and returns the received bytes."""
     received = b""
     while b"'Stale Connection'\r\n" not in received:
         chunk = connection.recv(4096)
@@ -41,7 +41,7 @@ def read_to_stale(connection: socket.socket) -> bytes:
 
 
 def assert_writes_fail(connection: socket.socket) -> None:
-    """A connection that the server has closed takes no more: writes fail at once, and not for want of room."""
+    """Checks that writes to a closed connection fail with an error at once, not because a buffer is full."""
     deadline = time.monotonic() + PATIENCE_S
     connection.settimeout(PATIENCE_S)
 
@@ -54,7 +54,7 @@ def assert_writes_fail(connection: socket.socket) -> None:
 
 
 def test_a_stale_connection_is_closed_at_once(start_server: StartServer) -> None:
-    """TestPingInterval: so many PINGs, an error, and then the socket is closed for its owner's writes too."""
+    """TestPingInterval: after `ping_max` PINGs the server sends an error and closes both directions of the socket."""
     server = start_server(STALE)
     with Wire(server.port) as wire:
         wire.expect(b"INFO")
@@ -66,7 +66,7 @@ def test_a_stale_connection_is_closed_at_once(start_server: StartServer) -> None
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_so_is_an_encrypted_one(start_server: StartServer, tmp_path: Path, version: ssl.TLSVersion) -> None:
-    """TestPingSentToTLSConnection: nothing disturbs the handshake, however long it takes; then the same."""
+    """TestPingSentToTLSConnection: no PING is sent during a TLS handshake of any length."""
     certificates = Certificates(tmp_path)
     server = start_server(STALE + "\n" + certificates.block("timeout: 60"))
     context = certificates.context()
@@ -75,7 +75,7 @@ def test_so_is_an_encrypted_one(start_server: StartServer, tmp_path: Path, versi
         info = b""
         while not info.endswith(b"\r\n"):
             info += plain.recv(1)
-        # Three intervals in which a PING in the clear would break the handshake.
+        # For three intervals there must be no unencrypted PING, which would break the handshake.
         plain.settimeout(3 * INTERVAL_S)
         with pytest.raises(TimeoutError):
             plain.recv(1)
@@ -87,7 +87,7 @@ def test_so_is_an_encrypted_one(start_server: StartServer, tmp_path: Path, versi
 
 
 def test_answers_that_were_not_asked_for(start_server: StartServer) -> None:
-    """TestUnpromptedPong: PONGs in advance are worth nothing."""
+    """TestUnpromptedPong: PONGs that are sent before a PING do not count."""
     server = start_server(STALE)
     with Wire(server.port) as wire:
         wire.expect(b"INFO")
@@ -97,10 +97,10 @@ def test_answers_that_were_not_asked_for(start_server: StartServer) -> None:
 
 
 def test_who_says_something_is_not_pinged(start_server: StartServer) -> None:
-    """TestPingSuppresion: the first PING comes after the interval, and who pings itself is left alone."""
+    """TestPingSuppresion: the first PING is sent after the interval; a PING of the client suppresses the next one."""
     interval_s = 1.0
     server = start_server('ping_interval: "1s"')
-    # What a busy machine does too late says nothing: then once more.
+    # An attempt that a busy machine has delayed gives no result, so it is repeated.
     wait_for(lambda: _is_suppressed(server, interval_s), "a turn in time")
 
 
@@ -112,7 +112,8 @@ def _is_suppressed(server: ServerProcess, interval_s: float) -> bool:
         wire.expect(b"PING")
         assert time.monotonic() - connected_at >= interval_s
         wire.send(b"PONG\r\n")
-        # Its PING is fresh when the server looks again, and suppresses one; that after it is due two intervals later.
+        # At the next check of the server, this PING is recent and suppresses one of the server's. The PING after that
+        # is due two intervals later.
         first = time.monotonic()
         time.sleep(interval_s / 2)
         wire.sync()
@@ -123,7 +124,7 @@ def _is_suppressed(server: ServerProcess, interval_s: float) -> bool:
 
 
 def test_connections_that_came_together_are_not_pinged_together(start_server: StartServer) -> None:
-    """The first PING is late by up to a fifth of the interval, by chance."""
+    """The first PING has a random delay of up to a fifth of the interval."""
     server = start_server('ping_interval: "1s"')
     began: dict[Wire, float] = {}
     delays = []

@@ -1,4 +1,4 @@
-"""Backups of kilobytes that unpack to megabytes: a restore is held to the limits of messages and of the account."""
+"""Backups of kilobytes that unpack to megabytes: a restore must keep the limits of messages and of the account."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 SIZE = 900_000
-"""Bytes of a message, all of them zeros, so that a backup of it is small."""
+"""Size of a message in bytes; all bytes are zero, so that a backup is small."""
 COUNT = 20
 RESTORE_FAILED = 10062
 JETSTREAM = 'jetstream { store_dir: "js" }'
@@ -34,7 +34,7 @@ async def _request(client: Client, path: str, body: Any = None) -> dict[str, Any
 
 
 async def _back_up(server: ServerProcess) -> tuple[dict[str, Any], dict[str, Any], bytes]:
-    """Makes a stream of `COUNT` messages; returns its configuration, its state, and its backup."""
+    """Creates a stream with `COUNT` messages; returns its configuration, state and backup."""
     async with client(server) as publisher:
         await _request(publisher, "STREAM.CREATE.S", {"name": "S", "subjects": ["s"]})
         for _ in range(COUNT):
@@ -89,7 +89,7 @@ def test_a_backup_that_unpacks_beyond_a_limit_is_refused(
             assert (await _request(target, "STREAM.NAMES"))["streams"] is None
             info = await _request(target, "INFO")
             assert (info["storage"], info["memory"], info["streams"]) == (0, 0, 0)
-            # The server goes on.
+            # The server still works.
             await _request(target, "STREAM.CREATE.OTHER", {"name": "OTHER", "subjects": ["other"]})
             assert "error" not in json.loads((await target.request("other", b"x", timeout=PATIENCE_S)).data)
         assert server.get_json("/jsz")["bytes"] < MIB

@@ -1,4 +1,4 @@
-"""Services by nats-py's micro API: endpoints, groups, errors, discovery, statistics."""
+"""Services with nats-py's micro API: endpoints, groups, errors, discovery, statistics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.asyncio
 
 
 async def double(request: Request) -> None:
-    """Answers with twice the number, or with an error."""
+    """Replies with twice the number, or with an error."""
     try:
         await request.respond(b"%d" % (2 * int(request.data)))
     except ValueError:
@@ -30,7 +30,7 @@ async def double(request: Request) -> None:
 
 
 async def test_endpoint_and_error(server: ServerProcess) -> None:
-    """An endpoint answers, and tells of an error in headers."""
+    """An endpoint replies, and reports an error in headers."""
     async with client(server) as nc, client(server) as caller:
         service = await nats.micro.add_service(nc, ServiceConfig(name="math", version="1.0.0"))
         await service.add_endpoint(EndpointConfig(name="double", handler=double))

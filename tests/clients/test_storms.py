@@ -1,6 +1,6 @@
-"""Reconnect storms below watchers: no consumer is left of those that were cut off (nats-server #5352).
+"""Reconnect storms of clients with watchers: the consumers of closed connections are removed (nats-server #5352).
 
-Reported: 587 consumers in ten minutes, none ever removed. Asked the same, nats-server 2.15.2 passes.
+The report: 587 consumers in ten minutes, none ever removed. nats-server 2.15.2 passes this test.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 30
 WATCHERS = 10
-"""On each connection."""
+"""Number of watchers on each connection."""
 STORMS = 5
 KEYS = 20
 INACTIVE_NS = 1_000_000_000
 
 
 class Watching:
-    """A connection with watchers, each with a consumer of its own that goes when nobody listens."""
+    """A connection with watchers. Each has its own consumer, which the server removes when it is inactive."""
 
     numbers = itertools.count()
 
@@ -51,23 +51,23 @@ class Watching:
             self.wire.send_line(f"PUB $JS.API.CONSUMER.CREATE.KV_B answer.{inbox} {len(body)}\r\n{body}")
 
     def cut(self) -> None:
-        """Ends the connection with a reset, as a network does."""
+        """Ends the connection with a reset, like a network failure."""
         self.wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.wire.close()
 
     def expect(self, value: bytes, count: int) -> None:
-        """Reads until so many messages with the value have come."""
+        """Reads until `count` messages with the value have arrived."""
         for _ in range(count):
             self.wire.read_until(lambda frame: frame.startswith(b"MSG $KV.B.") and frame.endswith(value + b"\r\n"))
 
 
 def test_no_consumer_is_left_of_a_storm(start_server: StartServer) -> None:
-    """Five storms, in which connections are cut at any point of their beginning; then as many consumers as watchers."""
+    """After five storms, which cut connections at any point of their start, there are as many consumers as watchers."""
     server = start_server("jetstream { store_dir: js }")
     with Wire(server.port) as writer:
         writer.send_line('CONNECT {"verbose":false,"pedantic":false}')
         writer.send_line("SUB answer 1")
-        # Without it 1,000 is the limit, which those that are on their way out would use up.
+        # The default limit is 1,000 consumers, which those that are still to be removed could exhaust.
         config = {"name": "KV_B", "subjects": ["$KV.B.>"], "max_msgs_per_subject": 1, "max_consumers": 100_000}
         _ask(writer, "STREAM.CREATE.KV_B", config)
         for key in range(KEYS):

@@ -1,4 +1,4 @@
-"""Encrypted connections, by nats-py and by bare sockets."""
+"""Encrypted connections, with nats-py and with plain sockets."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ REFUSED = (nats.errors.Error, OSError, ssl.SSLError)
 
 @pytest.fixture
 def certificates(tmp_path: Path) -> Certificates:
-    """Certificates of the test's own."""
+    """New certificates for this test."""
     return Certificates(tmp_path)
 
 
 def secured(server: ServerProcess, certificates: Certificates, events: Events | None = None, **options: Any) -> Any:
-    """An encrypted nats-py connection."""
+    """Returns an encrypted nats-py connection."""
     return client(server, events, **{"tls": certificates.context(), "tls_hostname": "127.0.0.1", **options})
 
 
 def encrypt(sock: socket.socket, certificates: Certificates) -> ssl.SSLSocket:
-    """Shakes hands on a connected socket, on which an end that is not announced is an error."""
+    """Does the TLS handshake on a connected socket; the end without a `close_notify` is an error."""
     return certificates.context().wrap_socket(sock, server_hostname="127.0.0.1", suppress_ragged_eofs=False)
 
 
 def bare(server: ServerProcess) -> socket.socket:
-    """A plain connection."""
+    """Returns a plain connection."""
     return socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
 
 
 def read_line(sock: socket.socket) -> bytes:
-    """One line, byte by byte, so that nothing behind it is taken."""
+    """Reads one line byte by byte, so that no later byte is consumed."""
     line = b""
     while not line.endswith(b"\n"):
         byte = sock.recv(1)
@@ -61,7 +61,7 @@ def read_line(sock: socket.socket) -> bytes:
 
 @pytest.mark.asyncio
 async def test_messages_of_all_sizes_both_ways(start_server: StartServer, certificates: Certificates) -> None:
-    """Small and large messages arrive whole and in order between encrypted connections."""
+    """Small and large messages between encrypted connections arrive complete and in order."""
     server = start_server(certificates.block())
     async with secured(server, certificates) as publisher, secured(server, certificates) as subscriber:
         sub = await subscriber.subscribe("data")
@@ -80,7 +80,7 @@ async def test_messages_of_all_sizes_both_ways(start_server: StartServer, certif
 
 @pytest.mark.asyncio
 async def test_queue_groups_and_requests(start_server: StartServer, certificates: Certificates) -> None:
-    """Each message goes to one member; requests are answered, or fail at once when nobody is there."""
+    """Each message is delivered to one member. Requests are answered, or fail at once without a responder."""
     server = start_server(certificates.block())
     async with secured(server, certificates) as nc, secured(server, certificates) as worker:
         got: list[bytes] = []
@@ -102,7 +102,7 @@ async def test_queue_groups_and_requests(start_server: StartServer, certificates
 
 @pytest.mark.asyncio
 async def test_many_connections(start_server: StartServer, certificates: Certificates) -> None:
-    """A hundred encrypted connections hear of one message."""
+    """A hundred encrypted connections get the same message."""
     server = start_server(certificates.block())
     async with secured(server, certificates) as publisher:
         connections = [secured(server, certificates) for _ in range(100)]
@@ -120,7 +120,7 @@ async def test_many_connections(start_server: StartServer, certificates: Certifi
 
 @pytest.mark.asyncio
 async def test_strangers_are_not_trusted(start_server: StartServer, certificates: Certificates, tmp_path: Path) -> None:
-    """A client refuses a server of another authority, and the server one without encryption."""
+    """A client refuses a server with a certificate of another authority; the server refuses an unencrypted client."""
     server = start_server(certificates.block())
     folder = tmp_path / "others"
     folder.mkdir()
@@ -136,7 +136,7 @@ async def test_strangers_are_not_trusted(start_server: StartServer, certificates
 
 @pytest.mark.asyncio
 async def test_clients_show_certificates(start_server: StartServer, certificates: Certificates, tmp_path: Path) -> None:
-    """With `verify` only clients with a certificate of the authority get in."""
+    """With `verify`, only clients with a certificate of the authority are accepted."""
     server = start_server(certificates.block(f'ca_file: "{certificates.authority_file}"', "verify: true"))
     async with secured(server, certificates, tls=certificates.context(client_certificate=True)) as nc:
         assert nc._server_info["tls_verify"] is True
@@ -147,7 +147,7 @@ async def test_clients_show_certificates(start_server: StartServer, certificates
 
 
 def test_a_silent_client_runs_out_of_time(start_server: StartServer, certificates: Certificates) -> None:
-    """Who does not begin the handshake is closed when its time is over, and never told in the clear why."""
+    """A client that does not start the handshake is closed after the timeout, without an unencrypted error."""
     server = start_server(certificates.block("timeout: 0.2"))
     with bare(server) as silent:
         read_line(silent)
@@ -156,7 +156,7 @@ def test_a_silent_client_runs_out_of_time(start_server: StartServer, certificate
 
 
 def test_nothing_is_said_in_the_clear_at_the_end(start_server: StartServer, certificates: Certificates) -> None:
-    """A server that ends before a handshake says nothing of what waits for it, INFO in this case."""
+    """A server that stops before the handshake does not send pending data unencrypted, here INFO."""
     server = start_server(certificates.block("handshake_first: true"))
     with bare(server) as waiting:
         wait_for(lambda: server.get_json("/varz")["total_connections"] == 1, "the connection")
@@ -165,7 +165,7 @@ def test_nothing_is_said_in_the_clear_at_the_end(start_server: StartServer, cert
 
 
 def test_bytes_one_by_one(start_server: StartServer, certificates: Certificates) -> None:
-    """Records of one byte are put together."""
+    """Input in TLS records of one byte is handled."""
     server = start_server(certificates.block())
     with bare(server) as sock:
         read_line(sock)
@@ -179,7 +179,7 @@ def test_bytes_one_by_one(start_server: StartServer, certificates: Certificates)
 
 
 def test_last_words_are_encrypted_and_the_end_is_clean(start_server: StartServer, certificates: Certificates) -> None:
-    """An error is read whole before the connection ends, and the end is announced as TLS asks for."""
+    """An error arrives completely before the connection ends, and the end is announced with `close_notify`."""
     server = start_server(certificates.block() + "authorization { token: secret }")
     with bare(server) as sock:
         read_line(sock)
@@ -190,7 +190,7 @@ def test_last_words_are_encrypted_and_the_end_is_clean(start_server: StartServer
 
 
 def test_the_handshake_comes_first(start_server: StartServer, certificates: Certificates) -> None:
-    """With `handshake_first` INFO comes encrypted only; with `auto` old clients still get it in the clear."""
+    """With `handshake_first`, INFO is only sent encrypted; with `auto`, old clients still get it unencrypted."""
     server = start_server(certificates.block("handshake_first: true"))
     with bare(server) as sock, encrypt(sock, certificates) as tls:
         assert read_line(tls).startswith(b"INFO ")
@@ -207,7 +207,7 @@ def test_the_handshake_comes_first(start_server: StartServer, certificates: Cert
 
 
 def test_encryption_on_offer(start_server: StartServer, certificates: Certificates) -> None:
-    """With `allow_non_tls` both kinds of client talk to each other."""
+    """With `allow_non_tls`, encrypted and unencrypted clients exchange messages."""
     server = start_server("allow_non_tls: true\n" + certificates.block())
     with bare(server) as plain, bare(server) as sock:
         assert b'"tls_available":true' in read_line(plain)
@@ -227,7 +227,7 @@ def test_encryption_on_offer(start_server: StartServer, certificates: Certificat
 
 
 def test_a_client_that_never_reads(start_server: StartServer, certificates: Certificates) -> None:
-    """A slow consumer is found behind its encryption too, and others are served meanwhile."""
+    """An encrypted slow consumer is detected too, and others are still served."""
     server = start_server("max_pending: 4MB\n" + certificates.block())
     with bare(server) as deaf, bare(server) as loud:
         for sock in (deaf, loud):
@@ -246,7 +246,7 @@ def test_a_client_that_never_reads(start_server: StartServer, certificates: Cert
 
 @pytest.mark.asyncio
 async def test_reconnection_and_new_certificates(start_server: StartServer, certificates: Certificates) -> None:
-    """After SIGHUP new connections see the new certificate and old ones go on; a restart is survived."""
+    """After SIGHUP, new connections get the new certificate and old ones continue; clients survive a restart."""
     server = start_server(certificates.block())
 
     def shown() -> bytes | None:

@@ -1,7 +1,7 @@
-"""What the start of a watch costs depends on the keys, not on the bucket's past (nats-server #4987, #4930).
+"""The cost of a watch's start depends on the number of keys, not on earlier writes (nats-server #4987, #4930).
 
-A bucket of 1,000 keys that were written once and one whose keys were written many times are watched in turns, so that
-what else the machine does costs both the same.
+One bucket has 1,000 keys that were written once, another has keys that were written many times. They are watched in
+turns, so that other load of the machine affects both equally.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 KEYS = 1000
 UPDATES = 50
-"""Of each key of the bucket with a past."""
+"""Number of updates of each key in the bucket with many writes."""
 TURNS = 15
 SLACK = 2.0
-"""Times the 1.5 that the past may cost on a machine that does nothing else."""
+"""Factor for loaded machines, on the ratio of 1.5 that is allowed on an idle machine."""
 
 
 def _api(wire: Wire, call: str, body: dict[str, object]) -> None:
@@ -44,13 +44,13 @@ def _fill(wire: Wire, bucket: str, history: int, updates: int, storage: str) -> 
     line = "".join(f"PUB $KV.{bucket}.key.{key} 5\r\nvalue\r\n" for key in range(KEYS - 1)).encode()
     for _ in range(updates):
         wire.send(line)
-        # With an answer behind each round, so that no more waits than the server lets wait.
+        # Wait for an acknowledgement after each round, so that the server's limit of pending messages is not reached.
         wire.send_line(f"PUB $KV.{bucket}.key.{KEYS - 1} answer 5\r\nvalue")
         assert b'"seq"' in wire.expect(b"MSG answer ")
 
 
 def _start(wire: Wire, bucket: str, number: int) -> float:
-    """Seconds from the request until the last values of all keys have come."""
+    """Returns the seconds from the request until the last values of all keys have arrived."""
     config = {
         "deliver_subject": f"watch.{number}",
         "deliver_policy": "last_per_subject",

@@ -1,6 +1,5 @@
-//! Connects a command to its server and listens to what the server complains about.
+//! Connects a command to its server, and collects the errors that the server sends.
 
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,16 +10,18 @@ use tokio::sync::mpsc;
 use crate::args::ConnectionArgs;
 use crate::console::say;
 use crate::context::{Context, expand};
+use crate::encryption::Encryption;
 use crate::error::CliError;
 
-/// Complaints kept for the command; more than these say nothing new.
+/// Maximum number of the server's errors that are kept for the command.
 const COMPLAINTS_MAX: usize = 64;
 
-/// Messages that may wait for a command: more than the server sends before it waits for an answer, and it holds back what is
-/// longer by their bytes. The library drops what is beyond, and a list would be read anew from there.
+/// Capacity of a subscription, in messages. The server sends fewer than this before it waits for an answer to flow control, and
+/// it limits long messages by their bytes. The library drops messages above the capacity, and a listing would have to restart at
+/// the gap.
 const WAITING_MAX: usize = 1 << 20;
 
-/// A client with the errors that the server sent to it.
+/// A client, with the errors that the server sent to it.
 pub(crate) struct Connection {
     pub(crate) client: Client,
     complaints: mpsc::Receiver<String>,
@@ -28,7 +29,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects or says why not; once connected, the client reconnects by itself and says so on standard error.
+    /// Connects. Afterwards the client reconnects by itself, and reports that on standard error.
     pub(crate) async fn open(args: &ConnectionArgs, timeout: Duration) -> Result<Self, CliError> {
         let (sender, complaints) = mpsc::channel(COMPLAINTS_MAX);
         let context = Context::active(args.context.as_deref())?;
@@ -40,7 +41,10 @@ impl Connection {
             .subscription_capacity(WAITING_MAX)
             .event_callback(move |event| report(event, sender.clone()));
         let options = Login::resolve(args, &context, &servers).apply(options).await?;
-        let options = encryption(options, args, &context)?;
+        let mut options = Encryption::resolve(args, &context).apply(options)?;
+        if !context.inbox_prefix.is_empty() {
+            options = options.custom_inbox_prefix(&context.inbox_prefix);
+        }
         let server = without_credentials(&server);
         let connect_error =
             |error: ConnectError| CliError::Connect { server: server.clone(), reason: reason(&error) };
@@ -48,7 +52,7 @@ impl Connection {
         Ok(Self { client, complaints, server })
     }
 
-    /// Waits for the next complaint of the server. Pending for ever if the server is content.
+    /// Waits for the next error that the server sends; waits for ever if there is none.
     pub(crate) async fn complaint(&mut self) -> CliError {
         match self.complaints.recv().await {
             Some(text) => CliError::Server(text),
@@ -56,11 +60,11 @@ impl Connection {
         }
     }
 
-    /// Waits until the server has seen all that was sent, and reports what it refused.
+    /// Waits until the server has processed everything that was sent; returns what it refused.
     ///
-    /// The client library has no PING of ours to wait for, and a message to ourselves would show up at everybody
-    /// who listens on `>`. So we subscribe to a subject that can't exist: the refusal comes after the answers to
-    /// everything before it, and nobody else sees a thing.
+    /// The client library offers no PING to wait for, and a message to ourselves would reach every subscriber of `>`. So this
+    /// subscribes to a subject that can't exist. The server's refusal follows its answers to everything before, and no other
+    /// client sees it.
     pub(crate) async fn settle(&mut self, timeout: Duration) -> Result<(), CliError> {
         let _refused = self.client.subscribe(IMPOSSIBLE_SUBJECT).await.map_err(client_error)?;
         self.client.flush().await.map_err(client_error)?;
@@ -75,10 +79,10 @@ impl Connection {
     }
 }
 
-/// The servers that a command talks to, as the command line, the context or the default names them.
+/// Returns the server addresses from the command line, the context or the default.
 ///
 /// # Errors
-/// There is no such context, or an address can't be read.
+/// The context does not exist, or an address can't be parsed.
 pub(crate) fn addresses(args: &ConnectionArgs) -> Result<Vec<ServerAddr>, CliError> {
     let context = Context::active(args.context.as_deref())?;
     parse_servers(&given(args.server.as_ref(), &context.url).unwrap_or_else(|| DEFAULT_SERVER.to_owned()))
@@ -106,32 +110,28 @@ pub(crate) struct Target {
     pub(crate) servers: Vec<ServerAddr>,
     /// The credentials.
     pub(crate) login: Login,
-    /// Whether a flag, the context or an address asks for TLS.
-    pub(crate) is_encrypted: bool,
+    /// How the connection is encrypted.
+    pub(crate) encryption: Encryption,
 }
 
 impl Target {
-    /// Resolves flags, the context and the address, as [`Connection::open`] does.
+    /// Resolves the flags, the context and the address, as [`Connection::open`] does.
     ///
     /// # Errors
-    /// There is no such context, or an address can't be read.
+    /// The context does not exist, or an address can't be parsed.
     pub(crate) fn resolve(args: &ConnectionArgs) -> Result<Self, CliError> {
         let context = Context::active(args.context.as_deref())?;
         let servers = addresses(args)?;
         let login = Login::resolve(args, &context, &servers);
-        let is_encrypted = args.is_encrypted()
-            || context.tls_first
-            || !context.ca.is_empty()
-            || !context.cert.is_empty()
-            || servers.iter().any(ServerAddr::tls_required);
-        Ok(Self { servers, login, is_encrypted })
+        let encryption = Encryption::resolve(args, &context);
+        Ok(Self { servers, login, encryption })
     }
 }
 
 impl Login {
-    /// The credentials that the command line names, else those of the context, else those of the address.
+    /// Returns the credentials of the command line, else those of the context, else those in the address.
     fn resolve(args: &ConnectionArgs, context: &Context, servers: &[ServerAddr]) -> Self {
-        // What is named on the command line replaces all that the context says about it.
+        // Credentials on the command line replace all credentials of the context.
         let is_named =
             args.user.is_some() || args.token.is_some() || args.creds.is_some() || args.nkey.is_some();
         let nothing = Context::default();
@@ -160,7 +160,7 @@ impl Login {
         }
     }
 
-    /// The client library's options with these credentials.
+    /// Adds these credentials to the client library's options.
     async fn apply(self, options: ConnectOptions) -> Result<ConnectOptions, CliError> {
         let unusable = |path, error: io::Error| CliError::File { path, reason: error.to_string() };
         Ok(match self {
@@ -178,65 +178,31 @@ impl Login {
     }
 }
 
-/// How the connection is encrypted.
-fn encryption(
-    options: ConnectOptions,
-    args: &ConnectionArgs,
-    context: &Context,
-) -> Result<ConnectOptions, CliError> {
-    let mut options = options;
-    if args.tls {
-        options = options.require_tls(true);
-    }
-    if args.tls_first || context.tls_first {
-        options = options.tls_first();
-    }
-    if let Some(ca) = given_path(args.tls_ca.as_ref(), &context.ca) {
-        options = options.add_root_certificates(readable(ca)?).require_tls(true);
-    }
-    let cert = given_path(args.tls_cert.as_ref(), &context.cert);
-    let key = given_path(args.tls_key.as_ref(), &context.key);
-    if let (Some(cert), Some(key)) = (cert, key) {
-        options = options.add_client_certificate(readable(cert)?, readable(key)?).require_tls(true);
-    }
-    if !context.inbox_prefix.is_empty() {
-        options = options.custom_inbox_prefix(&context.inbox_prefix);
-    }
-    Ok(options)
-}
-
-/// What the command line says, else the context.
+/// Returns the value from the command line, else from the context.
 fn given(named: Option<&String>, in_context: &str) -> Option<String> {
     named.cloned().or_else(|| Some(in_context.to_owned()).filter(|text| !text.is_empty()))
 }
 
-fn given_path(named: Option<&PathBuf>, in_context: &str) -> Option<PathBuf> {
+/// Returns the path from the command line, else from the context.
+pub(crate) fn given_path(named: Option<&PathBuf>, in_context: &str) -> Option<PathBuf> {
     named.cloned().or_else(|| Some(expand(in_context)).filter(|path| !path.as_os_str().is_empty()))
 }
 
-/// The path of a file that can be opened: the client library names none in its errors.
-fn readable(path: PathBuf) -> Result<PathBuf, CliError> {
-    match File::open(&path) {
-        Ok(_) => Ok(path),
-        Err(error) => Err(CliError::File { path, reason: error.to_string() }),
-    }
-}
-
-/// Where a server is looked for if nothing says so.
+/// The server if neither the command line nor the context names one.
 const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";
 
-/// The subject that [`Connection::settle`] asks for; no command line can name it, see [`crate::args`].
+/// The subject of [`Connection::settle`]; [`crate::args`] lets no command line name it.
 const IMPOSSIBLE_SUBJECT: &str = "_stonechat.>.settle";
 
-/// Tells the refusal of the impossible subject, which is a denial if our user may subscribe to little.
+/// Whether an error is the refusal of the impossible subject. It is a permissions violation if the user may not subscribe to it.
 fn is_expected(complaint: &str) -> bool {
     complaint.eq_ignore_ascii_case("invalid subject") || complaint.contains(IMPOSSIBLE_SUBJECT)
 }
 
-/// Keeps the server's complaints for the command; shows what else happens to the connection.
+/// Passes the server's errors to the command; prints other events of the connection.
 async fn report(event: Event, complaints: mpsc::Sender<String>) {
     match event {
-        // A full queue already holds enough to report.
+        // A full queue already holds enough errors.
         Event::ServerError(error) => drop(complaints.try_send(error_text(&error))),
         Event::Connected | Event::Draining | Event::Closed => {}
         other => say(format_args!("stonechat: {other}")),
@@ -253,7 +219,7 @@ fn parse_servers(list: &str) -> Result<Vec<ServerAddr>, CliError> {
     list.split(',').map(parse).collect()
 }
 
-/// The library's errors often repeat their source; one of the two is enough.
+/// Returns the reason of a failed connection, without the repetitions in the library's errors.
 fn reason(error: &ConnectError) -> String {
     match error.kind() {
         ConnectErrorKind::AuthorizationViolation => "authorization violation".to_owned(),
@@ -261,12 +227,12 @@ fn reason(error: &ConnectError) -> String {
     }
 }
 
-/// Wraps the errors of client calls: they are many types, and all of them read well.
+/// Wraps an error of the client library; it has many error types, all with readable texts.
 pub(crate) fn client_error(error: impl std::error::Error) -> CliError {
     CliError::Client(error.to_string())
 }
 
-/// The server's own words where there are any.
+/// Returns the server's own text, if there is one.
 fn error_text(error: &async_nats::ServerError) -> String {
     match error {
         async_nats::ServerError::Other(text) => text.clone(),
@@ -274,7 +240,7 @@ fn error_text(error: &async_nats::ServerError) -> String {
     }
 }
 
-/// Server addresses as they may be shown: passwords in them stay secret.
+/// Removes the credentials from server addresses, for output.
 fn without_credentials(servers: &str) -> String {
     let shown = servers.split(',').map(|server| match server.trim().rsplit_once('@') {
         Some((before, host)) => match before.split_once("://") {

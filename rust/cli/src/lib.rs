@@ -1,7 +1,7 @@
-//! The stonechat command: talks to a NATS server, or is one.
+//! The stonechat command: a client of NATS servers, and a launcher of the server.
 //!
-//! [`run`] is the whole command. The native binary and the console script of the Python package both call it and
-//! exit with what it returns: 0 for success, 1 for a failure, 2 for wrong usage, 130 for an interrupted command.
+//! [`run`] is the whole command. The native binary and the console script of the Python package call it and exit with its result:
+//! 0 for success, 1 for a failure, 2 for wrong usage, 130 for an interrupted command.
 
 mod account;
 mod args;
@@ -14,6 +14,7 @@ mod console;
 mod consumer;
 mod context;
 mod counter;
+mod encryption;
 mod error;
 mod errors;
 mod events;
@@ -51,12 +52,13 @@ use crate::args::{Cli, Command};
 use crate::error::{CliError, EXIT_USAGE};
 use crate::server::ServerCommand;
 
-/// Runs the `stonechat` command. `args` begins with the program's name; the result is the exit code.
+/// Runs the `stonechat` command. `args` starts with the program's name; the result is the exit code.
 pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are "errors" of clap too; it knows the stream and the code. A closed pipe is no news.
+            // clap reports help and version as errors too; it chooses the output stream and the exit code. A closed pipe is not
+            // an error.
             let _ = error.print();
             return if error.use_stderr() { EXIT_USAGE } else { 0 };
         }
@@ -99,7 +101,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
     }
 }
 
-/// Runs a command on one thread: none of them has work for two.
+/// Runs a command on a single-threaded runtime.
 fn block_on(command: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;

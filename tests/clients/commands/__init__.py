@@ -1,1 +1,1 @@
-"""The `stonechat` command, beside the `nats` tool where there is one."""
+"""Tests of the `stonechat` command, compared with the `nats` tool if that is available."""

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the command: one server with JetStream for the tests of a module."""
+"""Fixtures of the command's tests: one server with JetStream for all tests of a module."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def server(stonechat_program: Path) -> Iterator[ServerProcess]:
-    """A server with JetStream; what a test stores on it is still there in the next test of the module."""
+    """A server with JetStream, shared by the tests of a module; stored data is kept between them."""
     with ServerProcess(stonechat_program, CONFIG) as server:
         yield server
 
 
 @pytest.fixture(params=["ours", "theirs"])
 def either_program(request: pytest.FixtureRequest, stonechat_program: Path, oracle_program: Path) -> Path:
-    """Our server, then the real one."""
+    """Parametrizes a test with our server and the real one."""
     return stonechat_program if request.param == "ours" else oracle_program

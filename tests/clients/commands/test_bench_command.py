@@ -1,4 +1,4 @@
-"""`stonechat bench`: every measurement does what it says, on our server and on the real one."""
+"""`stonechat bench`: the measurements and their figures, on our server and on the real one."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 
 from tests.clients.command_lines import CONFIG, command_environment, execute, lines, tool_or_skip
 from tests.clients.terminals import Terminal
+from tests.support.certificates import Certificates
 from tests.support.process import ServerProcess
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ MEASUREMENTS = {
     "kv get --msgs 100 --randomize 10 --clients 2": 100,
     "kv put --bucket other --storage memory --purge --msgs 20 --size 1KB": 20,
 }
-"""Lines that are run one after the other, and how many messages each is about."""
+"""Command lines that are run in sequence, with the number of messages of each."""
 
 SAME_ENDS = [
     "bench pub a --msgs 100",
@@ -69,7 +70,7 @@ SAME_ENDS = [
 
 
 def test_each_measurement_counts_its_messages(command: Path, either_program: Path) -> None:
-    """The figures are those of all clients together, and what was stored is there."""
+    """The figures are totals of all clients, and the messages are stored."""
     with ServerProcess(either_program, CONFIG) as server:
         for line, messages in MEASUREMENTS.items():
             [told] = lines(command, f"bench {line} --json", server)
@@ -88,7 +89,7 @@ def test_each_measurement_counts_its_messages(command: Path, either_program: Pat
 
 
 def test_lines_end_as_those_of_the_tool(command: Path, either_program: Path) -> None:
-    """Each line succeeds or fails as in `nats bench`, and leaves streams of the same names."""
+    """Each line succeeds or fails as in `nats bench`, and creates streams with the same names."""
     tool = tool_or_skip()
     with ServerProcess(either_program, CONFIG) as theirs, ServerProcess(either_program, CONFIG) as ours:
         for line in SAME_ENDS:
@@ -96,13 +97,13 @@ def test_lines_end_as_those_of_the_tool(command: Path, either_program: Path) -> 
             assert bool(expected.returncode) == bool(got.returncode), (line, expected, got)
         line = "stream ls -a --names --json"
         assert lines(command, line, theirs) == lines(command, line, ours)
-        # The tool leaves those that read in order to the server, for some seconds.
+        # The tool does not delete its ordered consumers; they expire after some seconds.
         assert lines(command, "consumer ls benchstream --names --json", ours) == [{"name": "nats-bench"}]
 
 
 @contextlib.contextmanager
 def listening(command: Path, line: str, server: ServerProcess) -> Iterator[subprocess.Popen[str]]:
-    """A measurement that waits for others; it has said that it listens."""
+    """Starts a measurement that waits for other clients, and yields when it is listening."""
     process = subprocess.Popen(
         [command, *shlex.split(line)],
         stdout=subprocess.PIPE,
@@ -121,14 +122,14 @@ def listening(command: Path, line: str, server: ServerProcess) -> Iterator[subpr
 
 
 def told(process: subprocess.Popen[str]) -> Any:
-    """The figures with which a measurement has ended."""
+    """Waits for the end of a measurement and returns its figures."""
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     return json.loads(output)
 
 
 def test_subscribers_count_what_publishers_send(command: Path, server: ServerProcess) -> None:
-    """Each subscriber has all messages; those of many subjects too."""
+    """Each subscriber gets all messages, also those on many subjects."""
     with listening(command, "bench sub s.x --msgs 2000 --clients 2 --json", server) as subscribers:
         lines(command, "bench pub s.x --msgs 2000 --size 16 --clients 3 --json", server)
         figures = told(subscribers)
@@ -139,7 +140,7 @@ def test_subscribers_count_what_publishers_send(command: Path, server: ServerPro
 
 
 def test_requests_are_served_until_ctrl_c(command: Path, server: ServerProcess) -> None:
-    """Servers share the requests; Ctrl-C ends them well, with their figures."""
+    """Service instances share the requests; Ctrl-C ends them with exit code 0 and their figures."""
     with listening(command, "bench service serve svc --clients 2 --size 20 --json", server) as service:
         [figures] = lines(command, "bench service request svc --msgs 300 --clients 2 --json", server)
         assert figures["latency"]["count"] == 300
@@ -150,8 +151,53 @@ def test_requests_are_served_until_ctrl_c(command: Path, server: ServerProcess) 
         assert subscriber.wait(60) == 130
 
 
+@pytest.mark.parametrize("entries", ["", "handshake_first: true", "verify: true"])
+def test_encrypted_connections_are_measured(entries: str, command: Path, tmp_path: Path, either_program: Path) -> None:
+    """Measurements work over TLS: messages in both directions, messages above the size of a TLS record, and streams."""
+    certificates = Certificates(tmp_path)
+    config = CONFIG + "\n" + certificates.block(f'ca_file: "{certificates.authority_file}"', entries)
+    trust = f"--tlsca {certificates.authority_file} --json"
+    trust += " --tlsfirst" if "first" in entries else ""
+    key = f" --tlscert {certificates.client_certificate_file} --tlskey {certificates.client_key_file}"
+    trust += key if "verify" in entries else ""
+    with ServerProcess(either_program, config) as server:
+        with listening(command, f"bench sub s.x --msgs 2000 {trust}", server) as subscriber:
+            lines(command, f"bench pub s.x --msgs 2000 --size 100KB --clients 2 {trust}", server)
+            assert told(subscriber)["bytes"] == 2000 * 100 * 1024
+        [figures] = lines(command, f"bench js pub async s.y --create --msgs 1000 --clients 2 {trust}", server)
+        assert figures["messages"] == 1000
+        assert (
+            json.loads(execute(command, f"stream info benchstream {trust}", server).stdout)["state"]["messages"] == 1000
+        )
+
+
+def test_a_server_that_is_not_trusted_is_not_measured(command: Path, tmp_path: Path, start_server: Any) -> None:
+    """Wrong or missing certificates of server and client, and files without a certificate, are errors."""
+    certificates = Certificates(tmp_path)
+    server = start_server(certificates.block(f'ca_file: "{certificates.authority_file}"', "verify: true"))
+    (tmp_path / "strange").mkdir()
+    stranger = Certificates(tmp_path / "strange")
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    trust = f"--tlsca {certificates.authority_file}"
+    own = f"--tlscert {stranger.client_certificate_file} --tlskey {stranger.client_key_file}"
+    for flags, said in {
+        "": "TLS: invalid peer certificate",
+        f"--tlsca {stranger.authority_file}": "TLS: invalid peer certificate",
+        f"--tlsca {empty}": "empty.pem: it holds no certificate",
+        f"--tlsca {tmp_path}/nothing.pem": "nothing.pem",
+        trust: "certificate",
+        f"{trust} {own}": "certificate",
+        f"{trust} --tlscert {empty} --tlskey {stranger.client_key_file}": "empty.pem",
+        f"{trust} --tlscert {stranger.client_certificate_file} --tlskey {empty}": "no key",
+    }.items():
+        done = execute(command, f"bench pub a --msgs 10 {flags}", server)
+        assert (done.returncode, done.stdout) == (1, b""), flags
+        assert said.lower() in done.stderr.decode().lower(), (flags, done.stderr)
+
+
 def test_two_servers_are_compared(command: Path, server: ServerProcess, oracle_program: Path) -> None:
-    """One run, both servers: figures side by side, a picture of both, a table for other programs."""
+    """One run measures both servers: it prints their figures side by side, and writes a plot and a CSV file of both."""
     with ServerProcess(oracle_program, CONFIG) as other:
         url = f"nats://127.0.0.1:{other.port}"
         line = f"bench kv put --msgs 300 --clients 2 --compare {url} --plot both.svg --csv both.csv"
@@ -169,7 +215,7 @@ def test_two_servers_are_compared(command: Path, server: ServerProcess, oracle_p
 
 @pytest.mark.parametrize("columns", [80, 160])
 def test_figures_fit_the_terminal(columns: int, command: Path, server: ServerProcess) -> None:
-    """Progress is for terminals, and no line is too wide; `NO_COLOR` takes the colour away."""
+    """Progress is shown on terminals, and no line is too wide; `NO_COLOR` turns colours off."""
     line = "bench pub slow --msgs 30 --sleep 50ms"
     with Terminal(command, line, server, columns=columns, environment={"NO_COLOR": "1"}) as terminal:
         assert "[" in terminal.wait_for(" of 30")
@@ -190,12 +236,12 @@ def test_figures_fit_the_terminal(columns: int, command: Path, server: ServerPro
         ("js ordered --stream nothing", 'stream nothing not found; "stonechat bench js pub async'),
         ("kv get --bucket nothing", 'bucket nothing not found; "stonechat bench kv put"'),
         ("service request nobody", "nobody answers"),
-        ("pub e --server tls://127.0.0.1:1", "speaks no TLS"),
+        ("pub e --tls", "the server speaks no TLS"),
         ("pub e --user joe --password wrong", ""),
     ],
 )
 def test_errors_say_what_to_do(line: str, said: str, command: Path, start_server: Any) -> None:
-    """One sentence on standard error, nothing on standard output."""
+    """An error is one sentence on standard error, with nothing on standard output."""
     server = start_server("jetstream { store_dir: js }\nauthorization { user: joe, password: right }\n")
     login = "" if "--user" in line else " --user joe --password right"
     assert execute(command, f"bench js pub sync e.js --create --msgs 10{login}", server).returncode in (0, 1)
@@ -205,7 +251,7 @@ def test_errors_say_what_to_do(line: str, said: str, command: Path, start_server
 
 
 def test_a_server_that_refuses_is_quoted(command: Path, start_server: Any) -> None:
-    """A wrong password, a subject without permission, a message that is too long."""
+    """Refused logins, forbidden subjects and too long messages are errors that quote the server."""
     server = start_server(
         'max_payload: 1000\nauthorization { users: [{ user: joe, password: pw, permissions: { publish: "ok.>" } }] }\n'
     )

@@ -1,4 +1,4 @@
-"""`stonechat consumer` beside `nats consumer`: the same lines in both, on our server and on the real one."""
+"""`stonechat consumer` compared with `nats consumer`: the same lines in both, on our server and on the real one."""
 
 from __future__ import annotations
 
@@ -187,29 +187,29 @@ SCENARIOS = {
         "consumer sub A nothing --timeout 300ms",
     ],
 }
-"""Lines that are run one after the other."""
+"""Command lines of each scenario, run in sequence."""
 
 BETTER = frozenset(
     {
-        # The tool leaves both fields for filters in the copy, which the server refuses.
+        # The tool sets both filter fields in the copy, which the server refuses.
         "consumer copy A C E --filter a.z --description copied --ack all",
         "consumer rm A E -f",
-        # It takes the first of two answers that exclude each other.
+        # The tool uses the first of two contradictory flags.
         "consumer next A C --term --nak",
     }
 )
-"""Where the exit codes may differ: the tool's own faults."""
+"""Lines whose exit codes may differ, because of bugs in the tool."""
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_same_lines_have_the_same_effects(name: str, command: Path, either_program: Path) -> None:
-    """Exit codes and JSON keys of each line, and what is stored in the end, are those of the tool, on both servers."""
+    """Exit codes, JSON keys and stored data are the same as with the tool, on both servers."""
     differing = compare(either_program, command, SCENARIOS[name], better=BETTER)
     assert not differing, differing
 
 
 def test_lists_and_messages_as_json_have_a_line_each(command: Path, server: ServerProcess) -> None:
-    """Lists print an object a line, messages have the fields of `stream get`."""
+    """Lists print one object per line; messages have the fields of `stream get`."""
     for line in (
         "stream add L --subjects l.> --defaults",
         "pub l.a 1 -H A:1",
@@ -234,7 +234,7 @@ def test_lists_and_messages_as_json_have_a_line_each(command: Path, server: Serv
 
 
 def test_a_push_consumer_is_listened_to(command: Path, server: ServerProcess) -> None:
-    """`sub` prints what comes and acknowledges it, until it is interrupted."""
+    """`sub` prints and acknowledges messages until it is interrupted."""
     for line in ("stream add S --subjects s.> --defaults", "consumer add S C --target s-out --defaults --ack explicit"):
         assert execute(command, line, server).returncode == 0
     listener = subprocess.Popen(
@@ -272,7 +272,7 @@ def test_a_push_consumer_is_listened_to(command: Path, server: ServerProcess) ->
     ],
 )
 def test_errors_say_what_to_do(line: str, said: str, command: Path, server: ServerProcess) -> None:
-    """One sentence on standard error, nothing on standard output, and an exit code."""
+    """An error is one sentence on standard error, with nothing on standard output and a non-zero exit code."""
     for made in (
         "stream add S --subjects s.> --defaults",
         "consumer add S P --target p-out --defaults",
@@ -286,7 +286,7 @@ def test_errors_say_what_to_do(line: str, said: str, command: Path, server: Serv
 
 
 def test_questions_are_asked_on_a_terminal(command: Path, server: ServerProcess) -> None:
-    """Without flags each setting is asked in turn; graphs are drawn until Ctrl-C."""
+    """Without flags, the command asks for each setting; graphs are drawn until Ctrl-C."""
     assert execute(command, "stream add Q --subjects q.> --defaults", server).returncode == 0
     with Terminal(command, "consumer add Q", server) as terminal:
         for question, answer in [

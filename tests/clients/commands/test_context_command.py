@@ -1,4 +1,4 @@
-"""`stonechat context`, `account`, `counter`, `rtt`, `errors` and `completion` beside the `nats` tool."""
+"""`stonechat context`, `account`, `counter`, `rtt`, `errors` and `completion` compared with the `nats` tool."""
 
 from __future__ import annotations
 
@@ -139,29 +139,29 @@ SCENARIOS = {
         "account",
     ],
 }
-"""Lines that are run one after the other."""
+"""Command lines of each scenario, run in sequence."""
 
 BETTER = frozenset(
     {
-        # A server that can't be reached, and a context that is not there, are failures.
+        # An unreachable server and a missing context are failures in ours.
         "rtt 1 --server nats://127.0.0.1:1",
         "context validate nothing",
-        # The tool has this alias, but takes it for a broken flag.
+        # The tool has this alias, but parses it as a wrong flag.
         "context -",
     }
 )
-"""Where the exit codes may differ: the tool's own faults."""
+"""Lines whose exit codes may differ, because of bugs in the tool."""
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_same_lines_have_the_same_effects(name: str, command: Path, either_program: Path) -> None:
-    """Exit codes of each line, the contexts that are left, and the streams, are those of the tool, on both servers."""
+    """Exit codes, the written contexts and the streams are the same as with the tool, on both servers."""
     differing = compare(either_program, command, SCENARIOS[name], better=BETTER)
     assert not differing, differing
 
 
 def test_the_selected_context_is_used(command: Path, server: ServerProcess) -> None:
-    """Where neither a flag nor the environment names a server; a flag wins, and a broken one is named with its line."""
+    """The selected context is used without a flag or NATS_URL; an invalid context file is reported with the line."""
     nowhere = {"NATS_URL": "nats://127.0.0.1:1"}
     assert (
         execute(command, f"context add here --server nats://127.0.0.1:{server.port} --select", server).returncode == 0
@@ -183,7 +183,7 @@ def test_the_selected_context_is_used(command: Path, server: ServerProcess) -> N
 
 
 def test_secrets_are_kept_but_not_shown(command: Path, server: ServerProcess) -> None:
-    """Files of contexts are for their owner alone; no output holds a password or token."""
+    """Context files are only readable by their owner; no output contains a password or token."""
     line = "context add secret --server nats://h --user joe --password hushhush"
     assert b"hushhush" not in execute(command, line, server).stdout
     path = server.directory / "config" / "nats" / "context" / "secret.json"
@@ -194,7 +194,7 @@ def test_secrets_are_kept_but_not_shown(command: Path, server: ServerProcess) ->
 
 
 def test_a_context_is_edited_in_an_editor(command: Path, server: ServerProcess) -> None:
-    """`edit` opens the program that EDITOR names, and keeps what it leaves."""
+    """`edit` runs the program in EDITOR, and saves the edited file."""
     assert execute(command, "context add edited --description before", server).returncode == 0
     done = execute(command, "context edit edited", server, environment={"EDITOR": "sed -i s/before/after/"})
     assert b"Description: after" in done.stdout, done.stderr
@@ -203,7 +203,7 @@ def test_a_context_is_edited_in_an_editor(command: Path, server: ServerProcess) 
 
 
 def test_counters_count(command: Path, server: ServerProcess) -> None:
-    """Numbers of any size, up and down; as JSON too."""
+    """Counters go up and down with numbers of any size, and are also printed as JSON."""
     assert execute(command, "stream add C --subjects c.> --allow-counter --defaults", server).returncode == 0
     big = "123456789012345678901234567891"
     assert execute(command, f"counter incr c.a {big}", server).stdout.decode() == f"{big}\n"
@@ -214,7 +214,7 @@ def test_counters_count(command: Path, server: ServerProcess) -> None:
 
 
 def test_what_is_told_as_json(command: Path, server: ServerProcess) -> None:
-    """Account, round trips and errors as JSON."""
+    """Account, round trips and errors are printed as JSON."""
     told = json.loads(execute(command, "account info --json", server).stdout)
     assert (told["user"]["account"], told["jetstream"]["streams"] >= 0) == ("$G", True)
     [target] = lines(command, "rtt 3 --json", server)
@@ -228,7 +228,7 @@ def test_what_is_told_as_json(command: Path, server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "elvish", "powershell"])
 def test_shells_complete_commands(shell: str, command: Path, server: ServerProcess) -> None:
-    """The script knows the commands and their flags."""
+    """The completion script contains the commands and their flags."""
     script = execute(command, f"completion {shell}", server)
     assert script.returncode == 0
     assert b"consumer" in script.stdout

@@ -1,4 +1,4 @@
-"""`stonechat events` beside `nats events`: advisories of both servers, and how each is shown."""
+"""`stonechat events` compared with `nats events`: advisories of both servers, and their output."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ class Watch:
 
     @property
     def text(self) -> str:
-        """What has been printed so far."""
+        """The output so far."""
         return self.output.read_text()
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """Events of `--json`; the last line may be half written."""
+        """The events printed with `--json`, without an incomplete last line."""
         complete = self.text.rpartition("\n")[0]
         return [json.loads(line) for line in complete.splitlines()]
 
     def interrupt(self) -> int:
-        """Presses Ctrl-C and returns the exit code."""
+        """Sends Ctrl-C and returns the exit code."""
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(60)
 
 
 @contextlib.contextmanager
 def watching(program: Path, line: str, server: ServerProcess, name: str = "events") -> Iterator[Watch]:
-    """Events from when the command has its subscriptions."""
+    """Runs the command, and yields when it has its subscriptions."""
     watch = Watch(program, line, server, name)
     try:
         wait_for(lambda: "listening for events" in watch.errors.read_text() or watch.process.poll(), "the command")
@@ -68,7 +68,7 @@ def watching(program: Path, line: str, server: ServerProcess, name: str = "event
 
 
 def do(command: Path, server: ServerProcess, *script: str) -> None:
-    """Runs lines that succeed."""
+    """Runs command lines that must succeed."""
     for line in script:
         done = execute(command, line, server)
         assert done.returncode == 0, (line, done)
@@ -80,13 +80,13 @@ def has(kind: str) -> Callable[[list[dict[str, Any]]], bool]:
 
 @pytest.fixture
 def either(either_program: Path) -> Iterator[ServerProcess]:
-    """A server of each kind."""
+    """A server with a system account: ours, then the real one."""
     with ServerProcess(either_program, SYSTEM_CONFIG) as server:
         yield server
 
 
 def test_advisories_are_those_that_the_tool_prints(command: Path, either: ServerProcess) -> None:
-    """The same events, byte for byte of what they tell; Ctrl-C is how it ends."""
+    """Both commands print the same events with the same content, until Ctrl-C."""
     tool = tool_or_skip()
     line = "events --js-advisory --js-metric --no-srv-advisory --json"
     theirs = Watch(tool, line, either, "nats")
@@ -107,7 +107,8 @@ def test_advisories_are_those_that_the_tool_prints(command: Path, either: Server
                 "consumer next A C",
                 "consumer pause A C 1h -f",
                 "consumer rm A C -f",
-                # Not removed: of that nats-server tells now and then, since it is told by what is removed.
+                # The stream is edited, not deleted: nats-server sends the advisory of a deletion only sometimes,
+                # because the deleted stream itself has to send it.
                 "stream edit A --description last -f",
             )
 
@@ -128,7 +129,7 @@ def test_advisories_are_those_that_the_tool_prints(command: Path, either: Server
 
 
 def test_events_are_shown_in_full_and_in_short(command: Path, either: ServerProcess) -> None:
-    """With titles and names; the filter looks at the whole event, in upper and lower case."""
+    """Events are printed with titles and names; the filter matches anywhere in the event and ignores case."""
     flags = "--js-advisory --no-srv-advisory"
     with (
         watching(command, f"events {flags}", either, "full") as full,
@@ -158,7 +159,7 @@ def test_events_are_shown_in_full_and_in_short(command: Path, either: ServerProc
 
 
 def test_clients_are_told_to_the_system_account(command: Path, oracle_program: Path) -> None:
-    """Who connects and leaves. Our server tells nothing of it yet."""
+    """Clients that connect and disconnect are events of the system account; our server does not send them yet."""
     with (
         ServerProcess(oracle_program, SYSTEM_CONFIG) as server,
         watching(command, "events --user sys --password pw", server, "full") as full,
@@ -174,7 +175,7 @@ def test_clients_are_told_to_the_system_account(command: Path, oracle_program: P
 
 
 def test_events_of_streams_and_subjects(command: Path, server: ServerProcess) -> None:
-    """What a stream has stored, and what others publish; what is no event is shown, escaped."""
+    """Events can be read from a stream or a subject; other messages are shown escaped."""
     do(
         command,
         server,
@@ -195,7 +196,7 @@ def test_events_of_streams_and_subjects(command: Path, server: ServerProcess) ->
 
 
 def test_wrong_flags_are_errors(command: Path, server: ServerProcess) -> None:
-    """Where the tool fails too, or waits for ever."""
+    """Wrong flags are errors; the tool fails too, or waits for ever."""
     tool = tool_or_skip()
     for line, said in {
         "events --no-srv-advisory": "no events were chosen",

@@ -1,4 +1,4 @@
-"""`stonechat kv` beside `nats kv`: the same lines in both, on our server and on the real one, with the same effects."""
+"""`stonechat kv` compared with `nats kv`: the same lines have the same effects, on our server and on the real one."""
 
 from __future__ import annotations
 
@@ -136,21 +136,21 @@ SCENARIOS = {
         "kv get A c",
     ],
 }
-"""Lines that are run one after the other."""
+"""Command lines of each scenario, run in sequence."""
 
 BETTER = frozenset({"kv revert H k 77 --force"})
-"""Where the exit codes may differ: the tool's own faults."""
+"""Lines whose exit codes may differ, because of bugs in the tool."""
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_same_lines_have_the_same_effects(name: str, command: Path, either_program: Path) -> None:
-    """Exit codes of each line, and what is stored in the end, are those of the tool, on both servers."""
+    """Exit codes and stored data are the same as with the tool, on both servers."""
     differing = compare(either_program, command, SCENARIOS[name], better=BETTER)
     assert not differing, differing
 
 
 def test_values_of_all_kinds_come_back(command: Path, server: ServerProcess) -> None:
-    """Texts, bytes, long and empty values: from standard input byte for byte, and as JSON."""
+    """Text, binary, long and empty values are put from standard input and returned unchanged, also as JSON."""
     assert execute(command, "kv add VALUES", server).returncode == 0
     for value in (b"text", b"", b"\x00\xff\x1b[2J", b"x" * 700_000, "grüße\n".encode()):
         told = execute(command, "kv put VALUES k --json", server, stdin=value)
@@ -164,7 +164,7 @@ def test_values_of_all_kinds_come_back(command: Path, server: ServerProcess) -> 
 
 
 def test_lists_as_json_have_a_line_each(command: Path, server: ServerProcess) -> None:
-    """Every list command prints one object a line."""
+    """Every list command prints one object per line."""
     for bucket in ("LISTED", "EMPTY"):
         execute(command, f"kv add {bucket} --history 3", server)
     for key in ("a.x", "a.y", "b.x"):
@@ -194,7 +194,7 @@ def test_lists_as_json_have_a_line_each(command: Path, server: ServerProcess) ->
     ],
 )
 def test_errors_say_what_to_do(line: str, said: str, command: Path, server: ServerProcess) -> None:
-    """One sentence on standard error, nothing on standard output, and an exit code."""
+    """An error is one sentence on standard error, with nothing on standard output and a non-zero exit code."""
     execute(command, "kv add ERRORS", server)
     execute(command, "kv create ERRORS there v", server)
     done = execute(command, line, server, stdin=b"x" * 1_100_000)
@@ -204,7 +204,7 @@ def test_errors_say_what_to_do(line: str, said: str, command: Path, server: Serv
 
 
 def test_a_watch_prints_each_change(command: Path, server: ServerProcess) -> None:
-    """Last values first, then changes as they happen; with history, without deletions, from a revision."""
+    """A watch prints the last values, then changes; also with history, without deletes, or from a revision."""
     execute(command, "kv add WATCHED --history 5", server)
     for line in ("kv put WATCHED k 1", "kv put WATCHED k 2", "kv put WATCHED other 3", "kv del WATCHED other -f"):
         assert execute(command, line, server).returncode == 0
@@ -238,7 +238,7 @@ def test_a_watch_prints_each_change(command: Path, server: ServerProcess) -> Non
 
 
 def test_create_and_update_have_one_winner(command: Path, server: ServerProcess) -> None:
-    """Of many that create a key at once one succeeds; the others say at which revision it is."""
+    """Of many concurrent creations of a key one succeeds; the others name its revision."""
     execute(command, "kv add RACED", server)
     environment = {**os.environ, "NATS_URL": f"nats://127.0.0.1:{server.port}", "HOME": str(server.directory)}
     racers = [

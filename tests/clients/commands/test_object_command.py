@@ -1,4 +1,4 @@
-"""`stonechat object` beside `nats object`: the same lines in both, on our server and on the real one."""
+"""`stonechat object` compared with `nats object`: the same lines in both, on our server and on the real one."""
 
 from __future__ import annotations
 
@@ -101,18 +101,18 @@ SCENARIOS = {
         "object nonsense",
     ],
 }
-"""Lines that are run one after the other."""
+"""Command lines of each scenario, run in sequence."""
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_same_lines_have_the_same_effects(name: str, command: Path, either_program: Path) -> None:
-    """Exit codes of each line, and what is stored in the end, are those of the tool, on both servers."""
+    """Exit codes and stored data are the same as with the tool, on both servers."""
     differing = compare(either_program, command, SCENARIOS[name], files=FILES)
     assert not differing, differing
 
 
 def test_files_come_back_as_they_were(command: Path, server: ServerProcess) -> None:
-    """Empty, small and large ones, from files and from standard input; nothing but the file is left beside."""
+    """Empty, small and large files, from files and standard input, come back unchanged; no temporary files are left."""
     assert execute(command, "object add R", server).returncode == 0
     folder = server.directory / "files"
     folder.mkdir()
@@ -133,9 +133,9 @@ def test_files_come_back_as_they_were(command: Path, server: ServerProcess) -> N
 
 
 def put_and_kill(command: Path, server: ServerProcess, stored: Callable[[], int]) -> int:
-    """Begins to put a file and kills the command; returns how many chunks are stored.
+    """Starts to put a file, kills the command, and returns the number of stored chunks.
 
-    The file is as large as that takes.
+    Tries larger files until one is not complete when the command is killed.
     """
     file = server.directory / "upload.bin"
     for size in (20_000_000, 80_000_000, 320_000_000):
@@ -159,7 +159,7 @@ def put_and_kill(command: Path, server: ServerProcess, stored: Callable[[], int]
 
 
 def test_an_interrupted_upload_goes_on(command: Path, server: ServerProcess) -> None:
-    """What is stored already is not sent again, and the object is whole."""
+    """Chunks that are already stored are not sent again, and the object is complete."""
     assert execute(command, "object add U", server).returncode == 0
 
     def stored() -> int:
@@ -179,7 +179,7 @@ def test_an_interrupted_upload_goes_on(command: Path, server: ServerProcess) -> 
 
 
 def test_an_interrupted_download_goes_on(command: Path, server: ServerProcess) -> None:
-    """The file beside the target keeps what came; damaged bytes in it are found, and nothing stands at the target."""
+    """A file next to the target keeps the received data. Damage in it is detected, and no target file is created."""
     assert execute(command, "object add D", server).returncode == 0
     content = os.urandom(1_000_000)
     assert execute(command, "object put D --name big", server, stdin=content).returncode == 0
@@ -201,7 +201,7 @@ def test_an_interrupted_download_goes_on(command: Path, server: ServerProcess) -
 
 
 def test_what_is_missing_is_named(command: Path, server: ServerProcess) -> None:
-    """A missing chunk, a wrong digest and a description that is none: an error at once, and no file."""
+    """A missing chunk, a wrong digest and an invalid description are immediate errors, without a file."""
     assert execute(command, "object add X", server).returncode == 0
     assert execute(command, "object put X --name holed", server, stdin=b"x" * 500_000).returncode == 0
     assert execute(command, "stream edit OBJ_X -f --no-deny-delete", server).returncode == 0
@@ -230,7 +230,7 @@ def test_what_is_missing_is_named(command: Path, server: ServerProcess) -> None:
 
 
 def test_what_a_bucket_refuses_leaves_nothing_behind(command: Path, server: ServerProcess) -> None:
-    """An object that is too large for its bucket: an error, no chunks, and room for the next one."""
+    """An object that is too large for its bucket is an error; its chunks are removed, so the next one fits."""
     assert execute(command, "object add F --max-bucket-size 300KB", server).returncode == 0
     refused = execute(command, "object put F --name large", server, stdin=b"x" * 900_000)
     assert refused.returncode == 1
@@ -240,7 +240,7 @@ def test_what_a_bucket_refuses_leaves_nothing_behind(command: Path, server: Serv
 
 
 def test_links_stand_for_objects(command: Path, server: ServerProcess) -> None:
-    """A link is followed, also by nats-py; links to links, to what is not there and over objects are refused."""
+    """Links are followed, also by nats-py. Links to links, to missing objects and in place of objects are refused."""
     for line in ("object add L1", "object add L2"):
         assert execute(command, line, server).returncode == 0
     assert execute(command, "object put L1 --name report-v3", server, stdin=b"version 3").returncode == 0
@@ -273,7 +273,7 @@ def test_links_stand_for_objects(command: Path, server: ServerProcess) -> None:
 
 
 def test_a_watch_prints_each_change(command: Path, server: ServerProcess) -> None:
-    """Those that are there first, then changes as they happen; control characters of names are escaped."""
+    """A watch prints the present objects, then changes; control characters in names are escaped."""
     assert execute(command, "object add W", server).returncode == 0
     assert execute(command, "object put W --name 'a\x1b[2J'", server, stdin=b"1").returncode == 0
     watching = subprocess.Popen(
@@ -307,7 +307,7 @@ def test_a_watch_prints_each_change(command: Path, server: ServerProcess) -> Non
     ],
 )
 def test_errors_say_what_to_do(line: str, said: str, command: Path, server: ServerProcess) -> None:
-    """One sentence on standard error, nothing on standard output, and an exit code."""
+    """An error is one sentence on standard error, with nothing on standard output and a non-zero exit code."""
     execute(command, "object add E", server)
     done = execute(command, line, server, stdin=b"x" * 3_000_000)
     assert done.returncode != 0

@@ -1,4 +1,4 @@
-"""Answers and files that are JSON and no object: an error, never a panic."""
+"""Answers and files with JSON that is not an object cause an error, never a panic."""
 
 from __future__ import annotations
 

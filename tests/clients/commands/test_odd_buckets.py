@@ -1,4 +1,4 @@
-"""Buckets whose streams were made by hand, and objects that nobody described properly: shown as far as they can be."""
+"""Buckets on unusual streams, and objects with malformed descriptions: the valid parts are shown."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _subject(bucket: str, name: str) -> str:
 
 
 def test_odd_objects(command: Path, server: ServerProcess) -> None:
-    """Lists and shows what can be read, names what can't, and never panics; nothing is written of what is damaged."""
+    """Readable objects are listed and shown, others are errors without a panic; no file is written for damaged ones."""
     assert execute(command, "object add ODD", server).returncode == 0
     odd: list[tuple[str, bytes, dict[str, str] | None]] = [
         (_subject("ODD", name), data, None) for name, data in (ODD | UNREADABLE).items()
@@ -59,7 +59,7 @@ def test_odd_objects(command: Path, server: ServerProcess) -> None:
 
 
 def test_an_object_owns_its_own_chunks_alone(command: Path, server: ServerProcess) -> None:
-    """An id of `>` stands for no chunks, or the delete of one object would be that of all."""
+    """An object with the id `>` has no chunks; otherwise its deletion would remove the chunks of all objects."""
     assert execute(command, "object add OWN", server).returncode == 0
     assert execute(command, "object put OWN --name good", server, stdin=b"12345").returncode == 0
     asyncio.run(

@@ -1,4 +1,4 @@
-"""`stonechat server report` and `account report` beside those of `nats`: same columns, same keys, same exit codes."""
+"""`stonechat server report` and `account report` have the same columns, keys and exit codes as those of `nats`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MEMBER = """
 """
 SYSTEM = "--user sys --password pw --timeout 20s"
 SILENT = "--user sys --password pw --timeout 5s"
-"""For requests that no server answers: the tools wait all that time."""
+"""Credentials and timeout for requests that no server answers: the tools wait for the whole timeout."""
 
 LONG = "a_rather_long_name_that_somebody_has_chosen_without_a_thought"
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -43,7 +43,7 @@ TABLES = [
     "account report connections",
     "account report statistics",
 ]
-"""Lines that print tables."""
+"""Command lines that print tables."""
 
 SCENARIO = [
     "stream add A --subjects a.> --defaults",
@@ -79,7 +79,7 @@ SCENARIO = [
     "account report stats",
     "account report nothing",
 ]
-"""Lines that are run one after the other, in both tools."""
+"""Command lines that are run in sequence, in both tools."""
 
 
 @pytest.fixture(scope="module")
@@ -98,26 +98,26 @@ def real(oracle_program: Path) -> Iterator[ServerProcess]:
 
 
 def cells(output: bytes) -> list[list[str]]:
-    """The rows of tables."""
+    """Returns the rows of all tables in an output."""
     rows = [re.split("[│┆┊]", line)[1:-1] for line in output.decode().splitlines()]
     return [[cell.strip() for cell in row] for row in rows if row]
 
 
 def headers(output: bytes) -> list[list[str]]:
-    """The first row of each of our tables."""
+    """Returns the first row of each of our tables."""
     tables = output.decode().split("╭")[1:]
     return [cells(table.encode())[0] for table in tables]
 
 
 def test_the_same_lines_have_the_same_results(command: Path, oracle_program: Path) -> None:
-    """On the real server."""
+    """Exit codes, JSON keys and stored data are the same as with the tool, on the real server."""
     differing = compare(oracle_program, command, SCENARIO, config=SYSTEM_CONFIG)
     assert not differing, differing
 
 
 @pytest.mark.parametrize("line", TABLES)
 def test_tables_have_the_columns_of_the_tool(line: str, command: Path, real: ServerProcess) -> None:
-    """In the same order."""
+    """Our tables have the columns of the tool, in the same order."""
     tool = tool_or_skip()
     expected, got = execute(tool, line, real), execute(command, line, real)
     assert (expected.returncode, got.returncode) == (0, 0), (expected, got)
@@ -128,7 +128,7 @@ def test_tables_have_the_columns_of_the_tool(line: str, command: Path, real: Ser
 
 
 def test_json_has_the_keys_of_the_tool(command: Path, real: ServerProcess) -> None:
-    """An object a line, where the tool prints one list."""
+    """The JSON keys are those of the tool; ours prints one object per line, the tool one list."""
     tool = tool_or_skip()
     for line in (f"server report connections {SYSTEM} --json", f"server report accounts {SYSTEM} --json"):
         theirs = json.loads(execute(tool, line, real).stdout)
@@ -144,7 +144,7 @@ def test_json_has_the_keys_of_the_tool(command: Path, real: ServerProcess) -> No
 
 
 def test_reports_show_what_is_there(command: Path, real: ServerProcess) -> None:
-    """The client with its name and account, counted and summed up."""
+    """Reports show the client with name and account, counts and totals."""
 
     def rows(line: str) -> list[list[str]]:
         done = execute(command, line, real)
@@ -156,7 +156,7 @@ def test_reports_show_what_is_there(command: Path, real: ServerProcess) -> None:
     assert (client[2], client[5], client[11]) == ("tested", "APP", "1")
     assert any("Totals for" in row[1] for row in rows(f"server report connections --state all {SYSTEM}"))
     assert [row[0] for row in rows(f"server report accounts --sort subs -R {SYSTEM}") if row[0] == "APP"] == ["APP"]
-    # Those with most stay.
+    # `--top` keeps the rows with the highest values.
     [_, only] = rows(f"server report connections --sort cid --top 1 {SYSTEM}")[:2]
     assert not only[1].startswith(LONG[:20])
     [_, only] = rows(f"server report connections --sort cid --top 1 -R {SYSTEM}")[:2]
@@ -171,7 +171,7 @@ def test_reports_show_what_is_there(command: Path, real: ServerProcess) -> None:
 
 
 def test_our_server_says_what_it_does_not_answer(command: Path, stonechat_program: Path) -> None:
-    """Processors and memory are told; the rest is one sentence, and exit code 1."""
+    """Our server answers reports about processors and memory; others are one-sentence errors with exit code 1."""
     with ServerProcess(stonechat_program, SYSTEM_CONFIG) as server:
         for kind in ("cpu", "mem"):
             done = execute(command, f"server report {kind} {SYSTEM}", server)
@@ -190,7 +190,7 @@ def test_our_server_says_what_it_does_not_answer(command: Path, stonechat_progra
 
 
 def test_clusters_are_shown(command: Path, oracle_program: Path) -> None:
-    """Routes and connections of both members."""
+    """Reports show routes and connections of both members of a cluster."""
     with ExitStack() as stack:
         listen = f"cluster {{ name: C, listen: '{LOOPBACK}:-1'"
         first = stack.enter_context(ServerProcess(oracle_program, f"server_name: n1.example.net\n{MEMBER}{listen} }}"))
@@ -222,7 +222,7 @@ def test_a_report_fits_the_terminal(line: str, columns: int, command: Path, real
 
 
 def test_what_goes_on_until_ctrl_c(command: Path, real: ServerProcess) -> None:
-    """A report that is watched, and graphs."""
+    """Watched reports and graphs run until Ctrl-C."""
     for line, expected in {
         f"server report mem --watch 1 {SYSTEM}": "Memory Usage",
         f"server graph tested {SYSTEM}": "Subscriptions",

@@ -1,4 +1,4 @@
-"""`stonechat server` beside `nats server`: servers asked and checked, on our server and on the real one."""
+"""`stonechat server` compared with `nats server`: requests and checks, on our server and on the real one."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ SCENARIOS = {
         "server check",
     ],
 }
-"""Lines that are run one after the other."""
+"""Command lines of each scenario, run in sequence."""
 
 ONLY_THERE = [
     f"server info tested {SYSTEM}",
@@ -119,15 +119,15 @@ ONLY_THERE = [
     f"server request jetstream {SYSTEM} 1",
     f"server request subscriptions {SYSTEM} 1",
 ]
-"""Lines about monitoring data that only the real server tells over the network."""
+"""Command lines about monitoring data that only the real server provides over NATS."""
 
 BETTER = frozenset(
     {
-        # Nobody answers: the tool says so, but does not fail.
+        # Without an answer, the tool prints a message but does not fail.
         "server ls --timeout 300ms",
     }
 )
-"""Where the exit codes may differ: the tool's own faults."""
+"""Lines whose exit codes may differ, because of bugs in the tool."""
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def server(stonechat_program: Path) -> Iterator[ServerProcess]:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_same_lines_have_the_same_results(name: str, command: Path, either_program: Path) -> None:
-    """Exit codes, which tell of warnings too, and JSON keys of each line, are those of the tool, on both servers."""
+    """Exit codes, including those for warnings, and JSON keys are the same as with the tool, on both servers."""
     differing = compare(
         either_program, command, SCENARIOS[name], better=BETTER, config=SYSTEM_CONFIG, exact="server check"
     )
@@ -146,7 +146,7 @@ def test_the_same_lines_have_the_same_results(name: str, command: Path, either_p
 
 
 def test_the_real_server_tells_more(command: Path, oracle_program: Path) -> None:
-    """Variables, connections and the like are asked and shown as the tool does."""
+    """Variables, connections and other monitoring data are requested and shown as in the tool."""
     tool_or_skip()
     differing = compare(oracle_program, command, ONLY_THERE, config=SYSTEM_CONFIG)
     assert not differing, differing
@@ -158,7 +158,7 @@ def test_the_real_server_tells_more(command: Path, oracle_program: Path) -> None
 
 
 def test_our_server_is_listed_pinged_and_shown(command: Path, server: ServerProcess) -> None:
-    """What it tells of itself, as tables and as JSON; without a system account the error says what is missing."""
+    """Our server is shown as tables and as JSON. Without a system account, the error says what is missing."""
 
     def told(line: str) -> list[dict[str, Any]]:
         return lines(command, f"{line} {SYSTEM} --json", server)
@@ -177,7 +177,7 @@ def test_our_server_is_listed_pinged_and_shown(command: Path, server: ServerProc
 
 
 def test_results_have_the_forms_of_monitoring_systems(command: Path, server: ServerProcess) -> None:
-    """Nagios, Prometheus, JSON and text; the result goes into a file too."""
+    """Checks print the formats of Nagios and Prometheus, JSON and text, also into a file."""
     assert execute(command, "stream add F --subjects f --defaults", server).returncode == 0
     line = "server check stream --stream F --msgs-critical 5"
     assert (
@@ -193,7 +193,7 @@ def test_results_have_the_forms_of_monitoring_systems(command: Path, server: Ser
 
 
 def test_flags_of_the_server_pass(command: Path, server: ServerProcess) -> None:
-    """`server` and `server run` with flags are the server itself."""
+    """`server` and `server run` with flags run the server itself."""
     for line in ("server --help", "server run --help"):
         assert b"-p" in execute(command, line, server).stdout
     assert execute(command, "server -t -c nothing.conf", server).returncode != 0

@@ -1,4 +1,4 @@
-"""`stonechat service` beside `nats service`: services of both, found and asked by both."""
+"""`stonechat service` compared with `nats service`: each finds and calls the services of both."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LINES = [
 
 @contextlib.contextmanager
 def serving(program: Path, line: str, server: ServerProcess, command: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A service that answers."""
+    """Runs a service, and yields when it answers."""
     process = subprocess.Popen(
         [program, *shlex.split(line)],
         stdin=subprocess.DEVNULL,
@@ -60,7 +60,7 @@ def serving(program: Path, line: str, server: ServerProcess, command: Path) -> I
 
 @pytest.mark.parametrize("by", ["stonechat", "nats"])
 def test_the_same_lines_have_the_same_results(by: str, command: Path, either_program: Path) -> None:
-    """Exit codes and JSON keys are those of the tool, for its service and for ours, on both servers."""
+    """Exit codes and JSON keys are the same as with the tool, for its service and ours, on both servers."""
     tool = tool_or_skip()
     with (
         ServerProcess(either_program) as server,
@@ -75,7 +75,7 @@ def test_the_same_lines_have_the_same_results(by: str, command: Path, either_pro
 
 
 def test_a_service_counts_and_ends(command: Path, server: ServerProcess) -> None:
-    """Two instances share requests; their figures add up; Ctrl-C ends one well, and the other one answers alone."""
+    """Two instances share requests, and their counts add up. After Ctrl-C in one, the other answers all requests."""
     with serving(command, "service serve echo -H Kind:test", server, command) as first:
         with serving(command, "service serve echo", server, command):
             wait_for(lambda: len(lines(command, "service ls echo --json", server)) == 2, "both instances")

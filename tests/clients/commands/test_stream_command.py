@@ -1,4 +1,4 @@
-"""`stonechat stream` beside `nats stream`: the same lines in both, on our server and on the real one."""
+"""`stonechat stream` compared with `nats stream`: the same lines in both, on our server and on the real one."""
 
 from __future__ import annotations
 
@@ -238,18 +238,18 @@ SCENARIOS = {
         "stream restore",
     ],
 }
-"""Lines that are run one after the other."""
+"""Command lines of each scenario, run in sequence."""
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_same_lines_have_the_same_effects(name: str, command: Path, either_program: Path) -> None:
-    """Exit codes and JSON keys of each line, and what is stored in the end, are those of the tool, on both servers."""
+    """Exit codes, JSON keys and stored data are the same as with the tool, on both servers."""
     differing = compare(either_program, command, SCENARIOS[name])
     assert not differing, differing
 
 
 def test_lists_as_json_have_a_line_each(command: Path, server: ServerProcess) -> None:
-    """Every list prints one object a line, with the names that the API has for its fields."""
+    """Every list prints one object per line, with the field names of the API."""
     for line in ("stream add L --subjects l.> --defaults", "pub l.a 1", "pub l.b 2", "pub l.b 3", "kv add LISTED"):
         assert execute(command, line, server).returncode == 0
     assert [info["config"]["name"] for info in lines(command, "stream ls --subject l.> --json", server)] == ["L"]
@@ -284,7 +284,7 @@ def test_names_and_bodies_of_others_move_no_cursor(command: Path, server: Server
 
 
 def test_a_large_stream_is_saved_and_restored(command: Path, server: ServerProcess) -> None:
-    """Several chunks and a window each way; a half-written backup is replaced, a whole one is not."""
+    """Backup and restore need several chunks and windows. An incomplete backup is replaced, a complete one is not."""
     assert execute(command, "stream add BIG --subjects big.> --defaults", server).returncode == 0
     body = base64.b64encode(os.urandom(600_000))
     for _ in range(8):
@@ -325,7 +325,7 @@ def test_a_large_stream_is_saved_and_restored(command: Path, server: ServerProce
     ],
 )
 def test_errors_say_what_to_do(line: str, said: str, command: Path, server: ServerProcess) -> None:
-    """One sentence on standard error, nothing on standard output, and an exit code."""
+    """An error is one sentence on standard error, with nothing on standard output and a non-zero exit code."""
     for made in ("stream add S --subjects s --defaults", "kv add K"):
         execute(command, made, server)
     done = execute(command, line, server, environment={"EDITOR": ""})
@@ -335,7 +335,7 @@ def test_errors_say_what_to_do(line: str, said: str, command: Path, server: Serv
 
 
 def test_a_configuration_is_edited_in_an_editor(command: Path, server: ServerProcess) -> None:
-    """`--interactive` takes what the editor leaves."""
+    """`--interactive` applies the configuration that the editor saved."""
     execute(command, "stream add E --subjects e --defaults", server)
     editor = {"EDITOR": 'sed -i \'s/"max_msgs": -1/"max_msgs": 77/\''}
     done = execute(command, "stream edit E -i -f --json", server, environment=editor)
@@ -345,7 +345,7 @@ def test_a_configuration_is_edited_in_an_editor(command: Path, server: ServerPro
 
 
 def test_questions_are_asked_on_a_terminal(command: Path, server: ServerProcess) -> None:
-    """Without flags each setting is asked in turn; an empty answer is the default, a wrong one is asked again."""
+    """Without flags, the command asks for each setting. An empty answer is the default; a wrong one is asked again."""
     with Terminal(command, "stream add", server) as terminal:
         for question, answer in [
             ("Stream Name", "ASKED"),

@@ -1,4 +1,4 @@
-"""Tables and facts of `stonechat` on terminals of 80 and 160 columns."""
+"""Output of `stonechat` in tables and lists of facts, on terminals of 80 and 160 columns."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def server(stonechat_program: Path) -> Iterator[ServerProcess]:
 @pytest.mark.parametrize("columns", [80, 160])
 @pytest.mark.parametrize("line", TABLES)
 def test_a_table_fits_the_terminal(line: str, columns: int, server: ServerProcess) -> None:
-    """No line is wider than the terminal, and nothing of a table is lost but what is wrapped."""
+    """No line is wider than the terminal."""
     with Terminal(binaries.stonechat_command(), line, server, columns=columns, rows=50) as terminal:
         screen = ESCAPES.sub("", terminal.rest())
     assert "╭" in screen
@@ -84,7 +84,7 @@ def test_colours_are_for_terminals_that_want_them(server: ServerProcess) -> None
 
 
 def test_ctrl_c_ends_at_once(server: ServerProcess) -> None:
-    """Once or twice, while something is awaited."""
+    """One or two Ctrl-C end a waiting command at once."""
     for presses in (1, 2):
         with Terminal(binaries.stonechat_command(), "object watch O", server) as terminal:
             terminal.wait_for("PUT")
@@ -95,7 +95,7 @@ def test_ctrl_c_ends_at_once(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("line", ["errors ls", "stream subjects LONG --json", "completion bash"])
 def test_a_closed_pipe_is_no_error(line: str, server: ServerProcess) -> None:
-    """A reader that has seen enough ends the command quietly."""
+    """If the reader closes the pipe, the command ends without an error."""
     command = binaries.stonechat_command()
     script = f"set -o pipefail; {command} {line} | head -c 10 >/dev/null"
     done = execute(Path("/bin/bash"), f"-c '{script}'", server)

@@ -1,4 +1,4 @@
-"""`stonechat top` on terminals of 80 and 160 columns: its screens are kept beside this file and looked at."""
+"""`stonechat top` on terminals of 80 and 160 columns, compared with the saved screens next to this file."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 
 from tests.clients.command_lines import SYSTEM_CONFIG, execute
 from tests.clients.terminals import Screen
+from tests.support.certificates import Certificates
 from tests.support.process import LOOPBACK, ServerProcess
 from tests.support.waiting import wait_for
 
@@ -23,17 +24,17 @@ if TYPE_CHECKING:
 
 SCREENS = Path(__file__).parent / "screens"
 KEEP = os.environ.get("STONECHAT_KEEP_SCREENS") == "1"
-"""Whether the screens are written anew instead of compared."""
+"""Whether the saved screens are rewritten instead of compared."""
 
 CONFIG = SYSTEM_CONFIG.replace("tested", "watched")
 HOSTILE = "a\\u001b[2J\\u0007name"
 VIEWS = ["connections", "streams", "consumers", "buckets", "slow"]
 MORE = 5000
-"""Connections that are watched without a stutter."""
+"""Number of connections in the test of a large server."""
 
 
 def connected(server: ServerProcess, name: str, *subjects: str) -> socket.socket:
-    """A client with a name, once the server knows its subscriptions."""
+    """Returns a client with a name and subscriptions, which the server has handled."""
     client = socket.create_connection((LOOPBACK, server.port))
     subscriptions = "".join(f"SUB {subject} {sid}\r\n" for sid, subject in enumerate(subjects, 1))
     client.sendall(
@@ -48,7 +49,7 @@ def connected(server: ServerProcess, name: str, *subjects: str) -> socket.socket
 
 
 def prepare(server: ServerProcess, command: Path, stack: ExitStack) -> None:
-    """Streams, a consumer, buckets, and clients of which one has a hostile name."""
+    """Creates streams, a consumer, buckets, and clients, one of them with control characters in its name."""
     for line in (
         "stream add ORDERS --subjects 'orders.>' --defaults",
         *(f"pub orders.{i} {'x' * 100}" for i in range(3)),
@@ -73,7 +74,7 @@ def watched(stonechat_program: Path, command: Path) -> Iterator[ServerProcess]:
 
 
 def masked(screen: str) -> str:
-    """A screen without what differs from run to run: numbers, times, widths."""
+    """Returns a screen without the parts that differ in each run: numbers, times, widths."""
     screen = re.sub(r"[▁▂▃▄▅▆▇█]+", "", screen)
     screen = re.sub(r"(?<![\w#])(?:[\d.]+(?:ns|µs|ms|s|m|h|d))+(?!\w)", "#", screen)
     screen = re.sub(r"\d[\d,.]*(?: ?(?:[KMG]iB|B)\b)?", "#", screen)
@@ -83,7 +84,7 @@ def masked(screen: str) -> str:
 @pytest.mark.parametrize("columns", [80, 160])
 @pytest.mark.parametrize("view", VIEWS)
 def test_each_view_has_its_screen(view: str, columns: int, command: Path, watched: ServerProcess) -> None:
-    """Names of others are escaped, and everything fits, at 80 columns too."""
+    """Each view fits 80 and 160 columns, and names are escaped."""
     line = f"top http://{LOOPBACK}:{watched.monitor_port} --interval 200ms --view {view}"
     with Screen(command, line, watched, columns=columns) as screen:
         rows = {"connections": 2, "streams": 4, "consumers": 2, "buckets": 2, "slow": 0}[view]
@@ -99,13 +100,13 @@ def test_each_view_has_its_screen(view: str, columns: int, command: Path, watche
 
 
 def first_row(screen: str) -> str:
-    """The first row of the table."""
+    """Returns the first row of the table."""
     lines = screen.splitlines()
     return lines[6] if len(lines) > 6 else ""
 
 
 def test_keys_sort_filter_open_and_pause(command: Path, watched: ServerProcess) -> None:
-    """What the footer says, key by key."""
+    """The keys that the footer lists work."""
     line = f"top http://{LOOPBACK}:{watched.monitor_port} --interval 100ms"
     with Screen(command, line, watched, columns=100) as screen:
         screen.wait_for("worker")
@@ -120,7 +121,7 @@ def test_keys_sort_filter_open_and_pause(command: Path, watched: ServerProcess) 
         screen.wait_for("ORDERS > BILLING")
         screen.wait_for("stream_name: ORDERS")
         screen.press("\x1b")
-        # A screen is drawn from its top: the footer alone may be that of the picture before.
+        # A screen is drawn from the top, so the footer may still be that of the previous screen.
         screen.wait_until(lambda text: "q quit" in text and "ORDERS > " not in text, "the table")
         screen.press("/\x7f\x7f\x7f\x7f\x7f\x7fAUD")
         screen.wait_for("filter: AUD")
@@ -146,7 +147,7 @@ def test_keys_sort_filter_open_and_pause(command: Path, watched: ServerProcess) 
 
 
 def test_five_thousand_connections(command: Path, stonechat_program: Path) -> None:
-    """All are listed, sorted and filtered; keys are answered meanwhile."""
+    """All connections are listed, sorted and filtered, and keys still work."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < MORE + 1000:
         pytest.skip(f"{hard} open files are too few for {MORE} connections")
@@ -169,7 +170,7 @@ def test_five_thousand_connections(command: Path, stonechat_program: Path) -> No
 
 
 def test_the_system_account_is_asked(command: Path, oracle_program: Path) -> None:
-    """nats-server tells its figures over the network; the screens are the same."""
+    """nats-server also sends its figures over NATS, to the system account; the screens are the same."""
     with ServerProcess(oracle_program, CONFIG) as server, ExitStack() as stack:
         prepare(server, command, stack)
         with Screen(command, "top --user sys --password pw --view streams --interval 100ms", server) as screen:
@@ -183,7 +184,7 @@ def test_the_system_account_is_asked(command: Path, oracle_program: Path) -> Non
 
 
 def test_without_a_terminal(command: Path, watched: ServerProcess) -> None:
-    """`--json` prints the figures; everything else is an error that says what is missing."""
+    """Without a terminal, `--json` prints the figures; without that flag, an error says what is missing."""
     url = f"http://{LOOPBACK}:{watched.monitor_port}"
     told = json.loads(execute(command, f"top {url} --json", watched).stdout)
     assert told["varz"]["server_name"] == "watched"
@@ -193,7 +194,7 @@ def test_without_a_terminal(command: Path, watched: ServerProcess) -> None:
         f"top {url}": "top needs a terminal",
         f"top http://{LOOPBACK}:{watched.port} --json": "no monitoring port",
         f"top http://{LOOPBACK}:1 --json": "cannot connect",
-        "top https://localhost --json": "speaks no TLS",
+        f"top https://{LOOPBACK}:{watched.monitor_port} --json": "TLS: ",
         "top --user sys --password pw --json": "its monitoring port alone",
         "top --user app --password pw --json --timeout 300ms": "system account",
     }.items():
@@ -202,8 +203,21 @@ def test_without_a_terminal(command: Path, watched: ServerProcess) -> None:
         assert said in done.stderr.decode(), (line, done.stderr)
 
 
+def test_an_encrypted_monitoring_port(command: Path, tmp_path: Path, oracle_program: Path) -> None:
+    """`https://` works with the authority in the flags; only the real server has such a port yet."""
+    certificates = Certificates(tmp_path)
+    config = CONFIG + "\nhttps_port: -1\n" + certificates.block()
+    with ServerProcess(oracle_program, config, monitor=False) as server:
+        line = f"top https://{LOOPBACK}:{server.monitor_port} --json"
+        told = json.loads(execute(command, f"{line} --tlsca {certificates.authority_file}", server).stdout)
+        assert told["varz"]["connections"] == 0
+        done = execute(command, line, server)
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert "TLS: invalid peer certificate" in done.stderr.decode()
+
+
 def test_a_server_that_goes_is_said(command: Path, stonechat_program: Path) -> None:
-    """The last figures stay, with the error below; when the server is back, so are new figures."""
+    """If the server ends, the last figures stay, with an error below; after its restart there are new figures."""
     with ServerProcess(stonechat_program, CONFIG) as server:
         line = f"top http://{LOOPBACK}:{server.monitor_port} --interval 100ms"
         with Screen(command, line, server) as screen:

@@ -1,4 +1,4 @@
-"""`stonechat trace` and `stonechat latency` beside those of `nats`."""
+"""`stonechat trace` and `stonechat latency` compared with those of `nats`."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ TRACES = [
 
 
 def test_traces_end_as_those_of_the_tool(command: Path, oracle_program: Path) -> None:
-    """On the real server: only what is delivered is stored."""
+    """Exit codes and streams are as with the tool, on the real server; a traced message is only stored if delivered."""
     differing = compare(oracle_program, command, TRACES)
     assert not differing, differing
 
 
 def steps(output: bytes) -> set[str]:
-    """Names in a trace: of streams, servers and connections."""
+    """Returns the names of streams, servers and connections in a trace."""
     return set(re.findall(r'"[^"]*"|[crgl]id:\d+', output.decode()))
 
 
 @contextlib.contextmanager
 def listening(command: Path, line: str, server: ServerProcess) -> Iterator[None]:
-    """A subscriber that runs beside."""
+    """Runs a subscriber in the background."""
     process = subprocess.Popen(
         [command, *shlex.split(line)],
         stdin=subprocess.DEVNULL,
@@ -59,7 +59,7 @@ def listening(command: Path, line: str, server: ServerProcess) -> Iterator[None]
 
 
 def test_a_trace_shows_the_way(command: Path, oracle_program: Path) -> None:
-    """Through two servers, to a stream and a queue; the names are those that the tool shows."""
+    """A trace through two servers to a stream and a queue shows the same names as in the tool."""
     tool = tool_or_skip()
     with ExitStack() as stack:
         listen = f"cluster {{ name: C, listen: '{LOOPBACK}:-1'"
@@ -90,7 +90,7 @@ def test_a_trace_shows_the_way(command: Path, oracle_program: Path) -> None:
 
 
 def test_our_server_does_not_trace(command: Path, server: ServerProcess) -> None:
-    """It says so, and the message goes nowhere."""
+    """On our server the command reports that traces are missing, and the message is not delivered."""
     assert execute(command, "stream add A --subjects a.> --defaults", server).returncode == 0
     done = execute(command, "trace a.x", server)
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (1, b"", 1)
@@ -99,7 +99,7 @@ def test_our_server_does_not_trace(command: Path, server: ServerProcess) -> None
 
 
 def test_latencies_are_measured(command: Path, either_program: Path) -> None:
-    """Every message arrives; percentiles rise; the files have them all."""
+    """All messages arrive, percentiles increase, and the files contain all latencies."""
     with ServerProcess(either_program) as server:
         line = f"latency --server-b {server.url} --duration 1s --rate 200 --timeout 20s"
         told = json.loads(execute(command, f"{line} --size 1K --json --histogram run", server, timeout=60).stdout)
@@ -115,14 +115,14 @@ def test_latencies_are_measured(command: Path, either_program: Path) -> None:
 
 
 def test_latency_refuses_what_the_tool_refuses(command: Path, oracle_program: Path) -> None:
-    """And names the server that is not there."""
+    """Lines that fail in the tool fail in ours too; the error names an unreachable server."""
     tool = tool_or_skip()
     with ServerProcess(oracle_program) as server, ServerProcess(oracle_program) as other:
         for line in (
             "latency",
             f"latency --server-b {server.url} --size 4",
             "latency --server-b nats://127.0.0.1:1",
-            # Two servers that are no cluster.
+            # Two servers that do not form a cluster.
             f"latency --server-b {other.url} --timeout 5s",
         ):
             assert execute(tool, line, server).returncode != 0, line

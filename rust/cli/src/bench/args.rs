@@ -371,7 +371,7 @@ pub(crate) enum KvCommand {
 
 const RANDOMIZE: &str = "Take keys by chance, from that many; 0 takes each in turn";
 
-/// Reads the size of a message.
+/// Parses the size of a message.
 fn parse_size(text: &str) -> Result<usize, String> {
     usize::try_from(parse_bytes(text)?).map_err(|_| "a message can't be smaller than nothing".to_owned())
 }

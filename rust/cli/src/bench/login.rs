@@ -1,4 +1,4 @@
-//! The line with which a connection begins: who we are, as the server asks for it.
+//! The CONNECT line of a connection: its credentials, as the server's INFO asks for them.
 
 use std::fs;
 use std::path::Path;
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use crate::connection::Login;
 use crate::error::CliError;
 
-/// The CONNECT line that answers the server's INFO.
+/// Returns the CONNECT line that answers the server's INFO.
 ///
 /// # Errors
-/// A file of credentials can't be read.
+/// A file with credentials can't be read.
 pub(super) fn connect_line(login: &Login, info: &Value) -> Result<Vec<u8>, CliError> {
     let mut options = json!({
         "verbose": false,
@@ -68,7 +68,7 @@ fn signature(path: &Path, key: &KeyPair, nonce: &str) -> Result<String, CliError
     Ok(BASE64_URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// The text between the lines that begin and end a block of a credentials file.
+/// Returns the text between the lines that begin and end a block of a credentials file.
 fn block<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(&format!("BEGIN {name}"))?;
     let (_, rest) = rest.split_once('\n')?;

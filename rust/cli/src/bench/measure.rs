@@ -1,14 +1,14 @@
-//! What is measured: how often each latency came, and what each client has done in which time.
+//! The results of a measurement: a histogram of latencies, and the messages and times of each client.
 
 use std::time::{Duration, Instant};
 
-/// Steps between a power of two and the next: a latency is known to within 1.6 %.
+/// Steps between a power of two and the next, as bits: a latency is exact to within 1.6 %.
 const STEPS_BITS: u32 = 6;
 const STEPS: usize = 1 << STEPS_BITS;
-/// Enough for all numbers of 64 bits.
+/// Slots for all numbers of 64 bits.
 const SLOTS: usize = (64 - STEPS_BITS as usize + 1) * STEPS;
 
-/// How often each latency came, in nanoseconds. Recording allocates nothing.
+/// A histogram of latencies in nanoseconds. Recording allocates nothing.
 #[derive(Clone)]
 pub(super) struct Latencies {
     counts: Vec<u64>,
@@ -24,7 +24,7 @@ impl Latencies {
         Self { counts: vec![0; SLOTS], count: 0, least: u64::MAX, most: 0, sum: 0.0, squares: 0.0 }
     }
 
-    /// Records one.
+    /// Records one latency.
     pub(super) fn record(&mut self, latency: Duration) {
         let ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
         self.counts[slot(ns)] += 1;
@@ -35,7 +35,7 @@ impl Latencies {
         self.squares += (ns as f64) * (ns as f64);
     }
 
-    /// Adds those of another client.
+    /// Adds the latencies of another client.
     pub(super) fn merge(&mut self, other: &Self) {
         self.counts.iter_mut().zip(&other.counts).for_each(|(mine, theirs)| *mine += theirs);
         self.count += other.count;
@@ -66,7 +66,7 @@ impl Latencies {
         nanoseconds((self.squares / self.count.max(1) as f64 - mean * mean).max(0.0).sqrt())
     }
 
-    /// The latency that this share of all does not exceed.
+    /// Returns the latency that this share of all latencies does not exceed.
     pub(super) fn percentile(&self, share: f64) -> Duration {
         let rank = ((self.count as f64 * share).ceil() as u64).clamp(1, self.count.max(1));
         let mut seen = 0;
@@ -79,7 +79,7 @@ impl Latencies {
         self.most()
     }
 
-    /// How many lie below each of some rising limits, the rest behind the last.
+    /// Counts the latencies between ascending limits; the last count is of those at or above the last limit.
     pub(super) fn below(&self, limits: &[u64]) -> Vec<u64> {
         let mut found = vec![0; limits.len() + 1];
         for (i, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
@@ -94,32 +94,32 @@ fn nanoseconds(ns: f64) -> Duration {
     Duration::from_nanos(ns.round() as u64)
 }
 
-/// The slot of a number.
+/// Returns the slot of a number.
 fn slot(ns: u64) -> usize {
     let bits = 64 - ns.leading_zeros();
     let shift = bits.saturating_sub(STEPS_BITS + 1);
     shift as usize * STEPS + (ns >> shift) as usize
 }
 
-/// The least number of a slot.
+/// Returns the least number of a slot.
 fn lower(slot: usize) -> u64 {
     let shift = (slot / STEPS).saturating_sub(1);
     ((slot - shift * STEPS) as u64) << shift
 }
 
-/// The greatest number of a slot.
+/// Returns the greatest number of a slot.
 fn upper(slot: usize) -> u64 {
     let shift = (slot / STEPS).saturating_sub(1);
     lower(slot).saturating_add((1 << shift) - 1)
 }
 
-/// What a client has done.
+/// The results of one client.
 pub(super) struct Outcome {
     pub(super) messages: u64,
     pub(super) bytes: u64,
     pub(super) began: Instant,
     pub(super) ended: Instant,
-    /// Latencies of its operations, where an operation has any.
+    /// Latencies of its operations, if the operation measures any.
     pub(super) latencies: Option<Latencies>,
 }
 
@@ -137,12 +137,12 @@ impl Outcome {
     }
 }
 
-/// What all clients have done at one server.
+/// The results of all clients at one server.
 pub(super) struct Run {
     pub(super) server: String,
     pub(super) clients: Vec<Outcome>,
     pub(super) latencies: Option<Latencies>,
-    /// Messages that were done at some times, in seconds since the beginning.
+    /// Samples of the progress: seconds since the beginning, and messages processed until then.
     pub(super) samples: Vec<(f64, u64)>,
 }
 
@@ -167,7 +167,7 @@ impl Run {
         self.clients.iter().map(|client| client.bytes).sum()
     }
 
-    /// From the first client's beginning to the last one's end.
+    /// Returns the time from the start of the first client to the end of the last.
     pub(super) fn seconds(&self) -> f64 {
         let began = self.clients.iter().map(|client| client.began).min();
         let ended = self.clients.iter().map(|client| client.ended).max();
@@ -183,7 +183,7 @@ impl Run {
         self.bytes() as f64 / self.seconds()
     }
 
-    /// Messages a second between the samples: times and rates.
+    /// Returns the messages a second between the samples, each with the time of the later sample.
     pub(super) fn rates(&self) -> Vec<(f64, f64)> {
         let pairs = self.samples.windows(2).filter(|pair| pair[1].0 > pair[0].0);
         pairs.map(|pair| (pair[1].0, (pair[1].1 - pair[0].1) as f64 / (pair[1].0 - pair[0].0))).collect()

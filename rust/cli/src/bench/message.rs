@@ -1,26 +1,26 @@
-//! The messages that are sent: their subjects, headers and bodies, and how fast they follow each other.
+//! The messages of a measurement: their subjects, headers and bodies, and the pace at which they are sent.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::wire::{number, publish};
 
-/// The longest sleep between two looks whether the work shall end.
+/// The longest sleep before a check whether the run was stopped.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// The subjects of messages that follow each other.
+/// The subjects of consecutive messages.
 #[derive(Clone, Debug)]
 pub(super) struct Subjects {
-    /// What all of them begin with.
+    /// The common beginning of all subjects.
     pub(super) prefix: String,
-    /// The numbers at their ends; `None` where all messages have one subject.
+    /// The numbers at their ends; `None` if all messages have the same subject.
     pub(super) numbers: Option<Numbers>,
 }
 
-/// Which numbers follow each other.
+/// The numbers of consecutive subjects.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Numbers {
-    /// How many there are; zero for no limit.
+    /// How many different numbers there are; zero means no limit.
     pub(super) max: u64,
     pub(super) is_random: bool,
 }
@@ -38,7 +38,7 @@ impl Subjects {
     }
 }
 
-/// Numbers by chance, the same ones in each run (SplitMix64).
+/// A generator of random numbers that repeats them in each run (SplitMix64).
 #[derive(Debug)]
 pub(super) struct Chance(pub(super) u64);
 
@@ -55,21 +55,21 @@ impl Chance {
 #[derive(Clone, Debug)]
 pub(super) struct Messages {
     pub(super) subjects: Subjects,
-    /// Header lines, each with its end.
+    /// Header lines, each with its line end.
     pub(super) headers: Vec<u8>,
     pub(super) body: Vec<u8>,
-    /// Begins the ids of messages; without it they have none.
+    /// Prefix of the message ids; without it, messages have none.
     pub(super) id: Option<String>,
 }
 
 impl Messages {
-    /// Whether all messages are the same bytes.
+    /// Whether all messages are identical bytes.
     pub(super) fn are_equal(&self) -> bool {
         self.subjects.numbers.is_none() && self.id.is_none()
     }
 }
 
-/// Encodes messages. What it needs for one is used again for the next.
+/// An encoder of messages; its buffers are reused from one message to the next.
 pub(super) struct Encoder<'a> {
     messages: &'a Messages,
     chance: Chance,
@@ -82,7 +82,7 @@ impl<'a> Encoder<'a> {
         Self { messages, chance: Chance(seed), subject: Vec::new(), headers: Vec::new() }
     }
 
-    /// Appends the nth message, with these header lines besides its own.
+    /// Appends the nth message, with additional header lines.
     pub(super) fn encode(
         &mut self,
         output: &mut Vec<u8>,
@@ -113,7 +113,7 @@ impl<'a> Encoder<'a> {
 /// The first line of a header block.
 const BEGIN: &[u8] = b"NATS/1.0\r\n";
 
-/// How fast a client sends.
+/// The pace at which a client sends.
 #[derive(Debug)]
 pub(super) struct Pace {
     rate: Option<f64>,
@@ -123,12 +123,12 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// At most `rate` messages a second, with a pause after each.
+    /// Returns a pace of at most `rate` messages a second, with a pause of `sleep` after each message.
     pub(super) fn new(rate: Option<f64>, sleep: Option<Duration>) -> Self {
         Self { rate, sleep, began: Instant::now(), sent: 0 }
     }
 
-    /// Waits until something may be sent, and tells how many of the wanted messages may be; none if the work shall end.
+    /// Waits until a message may be sent, and returns how many of the wanted ones may be; zero if the run was stopped.
     pub(super) fn allowed(&mut self, wanted: u64, stop: &AtomicBool) -> u64 {
         if let Some(sleep) = self.sleep.filter(|_| self.sent > 0) {
             pause(Instant::now() + sleep, stop);
@@ -145,7 +145,7 @@ impl Pace {
     }
 }
 
-/// Sleeps until a time, or until the work shall end.
+/// Sleeps until a time, or until the run is stopped.
 fn pause(until: Instant, stop: &AtomicBool) {
     loop {
         let left = until.saturating_duration_since(Instant::now());
@@ -156,7 +156,7 @@ fn pause(until: Instant, stop: &AtomicBool) {
     }
 }
 
-/// A body of some length.
+/// Returns a body of this size in bytes.
 pub(super) fn filler(size: usize) -> Vec<u8> {
     (b'a'..=b'z').cycle().take(size).collect()
 }
@@ -203,7 +203,7 @@ mod tests {
         while sent < 20 {
             sent += pace.allowed(5, &stop);
         }
-        // The first one goes at once.
+        // The first message goes at once.
         assert!(began.elapsed() >= Duration::from_millis(14), "{:?}", began.elapsed());
         stop.store(true, Ordering::Relaxed);
         assert_eq!(pace.allowed(5, &stop), 0);

@@ -1,9 +1,10 @@
-//! `stonechat bench`: how fast a server is, as `nats bench` measures it, with more to look at.
+//! `stonechat bench`: measures the speed of a server, as `nats bench` does, with more details.
 //!
-//! Each client is a thread with a blocking connection of its own (`wire`), since a client library would be what is measured.
-//! Streams, consumers and buckets are made with the library before the clock starts.
+//! Each client is a thread with its own blocking connection (`wire`): with a client library, the measurement would be about the
+//! library. Streams, consumers and buckets are created with the library before the clock starts.
 
 mod args;
+mod channel;
 mod login;
 mod measure;
 mod message;
@@ -35,18 +36,15 @@ use crate::interrupt::Interrupt;
 use crate::output::{Progress, Unit, commas};
 use crate::session::JetStreamArgs;
 
-/// Time between two looks at how much is done.
+/// Interval at which the progress is sampled.
 const SAMPLE: Duration = Duration::from_millis(50);
-/// Most samples that are kept; beyond them every other one goes.
+/// Maximum number of samples; beyond it, every other sample is dropped.
 const SAMPLES_MAX: usize = 2048;
 
-/// Why a server can't be measured.
-const NO_TLS: &str = "bench speaks no TLS: measure a port without it";
-
-/// The command.
+/// Runs `stonechat bench`.
 pub(crate) async fn run(args: BenchArgs) -> Result<(), CliError> {
     let mut interrupt = Interrupt::catch();
-    // Ctrl-C is caught before anything is said: clients may be ready without a pause of this task.
+    // Ctrl-C must be caught before the first output. Without this yield, all clients may be ready before the signal task runs.
     tokio::task::yield_now().await;
     let others = args.common.compare.iter().map(|url| Some(url.clone()));
     let mut runs = Vec::new();
@@ -84,9 +82,6 @@ async fn one(
     interrupt: &mut Interrupt,
 ) -> Result<(Plan, Run), CliError> {
     let target = Target::resolve(&jetstream.connection)?;
-    if target.is_encrypted {
-        return Err(CliError::Client(NO_TLS.to_owned()));
-    }
     let server = target.servers.first().map(|server| format!("{}:{}", server.host(), server.port()));
     let run_id = run_id();
     let plan = tokio::select! {
@@ -99,22 +94,22 @@ async fn one(
     Ok((plan, Run::new(server.unwrap_or_default(), clients, samples)))
 }
 
-/// A name that no other run has.
+/// Returns an id that no other run has.
 fn run_id() -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     format!("{:x}{:x}", now.as_nanos(), std::process::id())
 }
 
-/// What a thread tells.
+/// A message of a client's thread to the main task.
 enum News {
-    /// It is connected and subscribed.
+    /// The client is connected and subscribed.
     Ready,
     Done(Result<Outcome, CliError>),
 }
 
 type Measured = (Vec<Outcome>, Vec<(f64, u64)>);
 
-/// Clients at work on one server.
+/// The measurement of one server.
 struct Measurement<'a> {
     args: &'a BenchArgs,
     plan: &'a Plan,
@@ -128,12 +123,12 @@ impl Measurement<'_> {
         let starts = self.spawn(target, &shared, &sender)?;
         drop(sender);
         let result = self.watch(starts, &shared, &mut news, interrupt).await;
-        // After an error the others are not waited for.
+        // After an error, stop the other clients without waiting for them.
         shared.stop.store(true, Ordering::Relaxed);
         result
     }
 
-    /// Starts a thread for each client. All wait for a word before they begin.
+    /// Starts a thread for each client. Each waits for its start signal before it begins.
     fn spawn(
         &self,
         target: Target,
@@ -164,7 +159,7 @@ impl Measurement<'_> {
                     }
                     Err(error) => Err(error),
                 };
-                // Nobody listens any more after the error of another client.
+                // After the error of another client, the channel is closed.
                 let _ = news.send(News::Done(done));
             };
             std::thread::Builder::new()
@@ -176,7 +171,7 @@ impl Measurement<'_> {
         Ok(starts)
     }
 
-    /// What a client has to do.
+    /// Returns the share of a client in the work.
     fn share(&self, index: usize) -> Share {
         let clients = u64::from(self.args.common.clients);
         let (index, messages) = (index as u64, self.plan.messages);
@@ -196,7 +191,7 @@ impl Measurement<'_> {
         }
     }
 
-    /// Lets the clients begin together, and waits for all of them.
+    /// Starts all clients together, and waits for their outcomes.
     async fn watch(
         &self,
         starts: Vec<threads::Sender<()>>,
@@ -237,7 +232,7 @@ impl Measurement<'_> {
                         began = Instant::now();
                         ticks.reset();
                         for start in &starts {
-                            // A thread that has gone has told why.
+                            // A thread that has ended has already sent its error.
                             let _ = start.send(());
                         }
                     }
@@ -250,7 +245,7 @@ impl Measurement<'_> {
         Ok((outcomes, samples))
     }
 
-    /// Says that clients listen: what is published from now on is counted.
+    /// Prints that the clients listen: messages published from now on are counted.
     fn announce(&self) {
         let (clients, messages) = (self.args.common.clients, commas(self.plan.messages));
         match &self.plan.operation {
@@ -263,7 +258,7 @@ impl Measurement<'_> {
     }
 }
 
-/// Notes how much is done.
+/// Records the number of processed messages.
 fn take_sample(samples: &mut Vec<(f64, u64)>, began: Instant, shared: &Shared, progress: &mut Progress) {
     let done = shared.done.load(Ordering::Relaxed);
     progress.add(done - samples.last().map_or(0, |(_, done)| *done));

@@ -1,4 +1,4 @@
-//! What is measured: the operation of each client, and the stream, consumer or bucket that it needs.
+//! The plan of a measurement: the operation of each client, and the stream, consumer or bucket that it requires.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,22 +18,22 @@ use crate::error::CliError;
 use crate::session::{JetStreamArgs, Session};
 use crate::values::api_nanoseconds;
 
-/// The most messages of an atomic batch that servers take.
+/// Maximum messages in an atomic batch, as servers limit it.
 const ATOMIC_MAX: u64 = 1000;
-/// How long a consumer without a name lives when nobody asks it.
+/// Inactive threshold of the consumers that are made for one run.
 const INACTIVE: Duration = Duration::from_secs(30);
 
 /// A measurement.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// What the clients are.
+    /// The kind of the clients, for the report.
     pub(super) title: &'static str,
-    /// What takes the time that latencies tell.
+    /// The operation whose time the latencies measure, for the report.
     pub(super) timed: &'static str,
     pub(super) operation: Operation,
     /// Messages of all clients together.
     pub(super) messages: u64,
-    /// Whether each client has a share of the messages, or all of them.
+    /// Whether the messages are divided among the clients; otherwise each client processes all of them.
     pub(super) is_split: bool,
     /// Messages a second of all clients together.
     pub(super) rate: Option<f64>,
@@ -52,16 +52,16 @@ impl Plan {
         self
     }
 
-    /// Each client has all messages.
+    /// Lets each client process all messages.
     fn whole(self) -> Self {
         Self { is_split: false, ..self }
     }
 }
 
-/// Plans a measurement, and makes what it needs on the server.
+/// Plans a measurement, and creates on the server what it requires.
 ///
 /// # Errors
-/// The flags do not fit each other, or the server refuses.
+/// The flags do not fit each other, or the server refuses a request.
 pub(super) async fn plan(
     args: &BenchArgs,
     jetstream: &JetStreamArgs,
@@ -224,7 +224,7 @@ async fn publisher(
     Ok(Plan::new(args, title, timed, operation).with_pace(store.pace))
 }
 
-/// Makes or looks for the stream of a publisher.
+/// Creates the stream of a publisher, or checks that it exists.
 async fn prepare_store(session: &mut Session, stream: &str, store: &StoreArgs) -> Result<(), CliError> {
     if store.create {
         let subject = match store.subjects.multisubject {
@@ -245,7 +245,7 @@ async fn prepare_store(session: &mut Session, stream: &str, store: &StoreArgs) -
         });
         if store.persist_async {
             config["persist_mode"] = json!("async");
-            // A server takes no batches of which none may be lost where all may be.
+            // Servers refuse a stream that allows both atomic batches and asynchronous persistence.
             config["allow_atomic"] = json!(false);
         }
         create_or_update(session, stream, &config).await?;
@@ -255,7 +255,7 @@ async fn prepare_store(session: &mut Session, stream: &str, store: &StoreArgs) -
     if store.place.purge { purge(session, stream).await } else { Ok(()) }
 }
 
-/// Makes a stream, or gives the one that is there this configuration.
+/// Creates a stream, or updates an existing one to this configuration.
 async fn create_or_update(session: &mut Session, stream: &str, config: &Value) -> Result<(), CliError> {
     match session.ask(&format!("STREAM.CREATE.{stream}"), Some(config)).await {
         // The name is in use with another configuration.
@@ -270,7 +270,7 @@ async fn purge(session: &mut Session, stream: &str) -> Result<(), CliError> {
     session.ask(&format!("STREAM.PURGE.{stream}"), None).await.map(drop)
 }
 
-/// What the server says of a stream that has to be there.
+/// Returns the info of a stream that must exist.
 async fn existing(session: &mut Session, stream: &str) -> Result<Value, CliError> {
     match session.ask(&format!("STREAM.INFO.{stream}"), None).await {
         Err(CliError::Api { err_code: 10059, .. }) => Err(CliError::Client(format!(
@@ -280,7 +280,7 @@ async fn existing(session: &mut Session, stream: &str) -> Result<Value, CliError
     }
 }
 
-/// Empties a stream if asked to; else it has to hold as many messages as are read.
+/// Purges a stream if the flags say so; otherwise checks that it holds enough messages.
 async fn prepare_read(
     session: &mut Session,
     stream: &str,
@@ -304,7 +304,7 @@ fn has_enough(stream: &str, info: &Value, wanted: u64) -> Result<(), CliError> {
     }
 }
 
-/// The configuration of a consumer for a measurement.
+/// Returns the configuration of a consumer for a measurement.
 fn consumer_config(read: &ReadArgs, acks: Acks, more: Value) -> Value {
     let mut config = json!({
         "deliver_policy": "all",
@@ -325,7 +325,7 @@ fn consumer_config(read: &ReadArgs, acks: Acks, more: Value) -> Value {
     config
 }
 
-/// Makes the durable consumer, or takes the one that is there.
+/// Creates the durable consumer, or uses the existing one; returns the subject of its pull requests.
 async fn durable_consumer(
     args: &BenchArgs,
     js: &JsArgs,
@@ -338,7 +338,7 @@ async fn durable_consumer(
     let name = &durable.consumer;
     let mut more = json!({ "durable_name": name, "name": name });
     if durable.acks != Acks::None {
-        // Every client may have two batches on their way.
+        // Each client may have two batches in flight.
         more["max_ack_pending"] = json!(read.batch.batch * 2 * u64::from(args.common.clients));
     }
     let config = consumer_config(read, durable.acks, more);
@@ -389,7 +389,7 @@ async fn getter(
     Ok(Plan::new(args, title, timed, operation).whole())
 }
 
-/// The stream of a bucket.
+/// Returns the configuration of a bucket's stream.
 fn bucket_config(bucket: &str, place: PlaceArgs, history: u64) -> Value {
     json!({
         "name": format!("KV_{bucket}"),
@@ -448,10 +448,10 @@ async fn bucket(args: &BenchArgs, kv: &KvArgs, session: &mut Session) -> Result<
     }
 }
 
-/// Removes the consumers that were made for one run.
+/// Deletes the consumers that were created for one run.
 ///
 /// # Errors
-/// The server refuses.
+/// The server refuses a request.
 pub(super) async fn clean_up(jetstream: &JetStreamArgs, plan: &Plan) -> Result<(), CliError> {
     let Operation::Pull(Pull { is_ordered: true, subjects, .. }) = &plan.operation else { return Ok(()) };
     let mut session = Session::open(jetstream).await?;

@@ -1,4 +1,4 @@
-//! A picture of runs: messages a second over time, and latencies by their rank.
+//! A plot of runs: messages a second over time, and latencies by percentile.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -6,19 +6,19 @@ use std::time::Duration;
 use super::measure::Run;
 use super::report::microseconds;
 
-/// Colours of the runs, which are told apart without colour by their dashes.
+/// Colours of the runs, and their dashes, which differ too for readers without colour.
 const COLORS: [(&str, &str); 2] = [("#2166ac", ""), ("#b2182b", "6 3")];
-/// Width and height of a panel's inside, and the space around it.
+/// Inner size of a panel and the margins around it, in pixels.
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 220.0;
 const LEFT: f64 = 90.0;
 const TOP: f64 = 50.0;
 const BETWEEN: f64 = 80.0;
-/// Shares of latencies, from the middle to the last of 100,000: each nine has as much room as the one before.
+/// Marks of the percentile axis, from the least to 99.99 %. It is logarithmic: each further nine takes the same width.
 const NINES: [(&str, f64); 6] =
     [("0", 0.0), ("50 %", 0.5), ("90 %", 0.9), ("99 %", 0.99), ("99.9 %", 0.999), ("99.99 %", 0.9999)];
 
-/// The picture.
+/// Draws the plot as SVG.
 pub(super) fn svg(runs: &[Run], timed: &str) -> String {
     let has_latencies = runs.iter().any(|run| run.latencies.is_some());
     let panels = if has_latencies { 2.0 } else { 1.0 };
@@ -36,7 +36,7 @@ pub(super) fn svg(runs: &[Run], timed: &str) -> String {
     text
 }
 
-/// Text that may stand in an element.
+/// Escapes text for an XML element.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
@@ -55,7 +55,7 @@ fn legend(text: &mut String, runs: &[Run]) {
     }
 }
 
-/// The frame of a panel: its title, and labels with their places.
+/// Draws the frame of a panel: its title, and labels with their positions.
 fn frame(text: &mut String, top: f64, title: &str, across: &[(f64, String)], up: &[(f64, String)]) {
     let _ = writeln!(
         text,
@@ -85,7 +85,7 @@ fn frame(text: &mut String, top: f64, title: &str, across: &[(f64, String)], up:
     }
 }
 
-/// A line through points in a panel, each from 0 to 1.
+/// Draws a line through points in a panel; coordinates are from 0 to 1.
 fn curve(text: &mut String, top: f64, index: usize, points: impl Iterator<Item = (f64, f64)>) {
     let (color, dash) = COLORS[index % COLORS.len()];
     let _ = write!(
@@ -99,7 +99,7 @@ fn curve(text: &mut String, top: f64, index: usize, points: impl Iterator<Item =
     text.push_str("\"/>\n");
 }
 
-/// A round number that is not below another one.
+/// Returns the next round number that is at least `number`.
 fn round_up(number: f64) -> f64 {
     let unit = 10f64.powf(number.max(1e-9).log10().floor());
     [1.0, 2.0, 2.5, 5.0, 10.0]

@@ -1,4 +1,4 @@
-//! Reading of streams: with a consumer that is asked for messages, or without one.
+//! Reading of streams: with a pull consumer, or with direct gets.
 
 use std::time::Instant;
 
@@ -11,28 +11,28 @@ use super::work::Worker;
 use crate::error::CliError;
 use crate::values::api_nanoseconds;
 
-/// How a consumer is read.
+/// How a pull consumer is read.
 #[derive(Clone, Debug)]
 pub(super) struct Pull {
-    /// The subject of requests, one for each client where each has a consumer of its own.
+    /// The subjects of pull requests: one for each client if each has its own consumer, otherwise one.
     pub(super) subjects: Vec<String>,
-    /// Messages that are asked for at a time.
+    /// Messages of a pull request.
     pub(super) batch: u64,
-    /// Whether more is asked for before all of a batch is there.
+    /// Whether to send the next pull request before all messages of the last one have arrived.
     pub(super) is_eager: bool,
     pub(super) acks: Acks,
-    /// Whether the answer to each acknowledgement is waited for.
+    /// Whether to wait for the server's reply to each acknowledgement.
     pub(super) is_double: bool,
-    /// Whether the messages must come in order, without a gap.
+    /// Whether messages must arrive in order, without a gap.
     pub(super) is_ordered: bool,
-    /// Whether messages are still to be published: nothing is said if none come for a while.
+    /// Whether the messages are still to be published: then a client waits for them without a time limit.
     pub(super) is_patient: bool,
 }
 
-/// A status of the server, and how many messages of a request it will not send.
+/// The meaning of a message that arrives on the inbox.
 enum Told {
     Message,
-    /// A request is over.
+    /// A pull request is over; this many of its messages will not be sent.
     Over(u64),
 }
 
@@ -105,7 +105,7 @@ impl Worker<'_> {
         self.wire.settle(wait)
     }
 
-    /// Asks for messages.
+    /// Appends a pull request for `count` messages to the output.
     fn ask(&mut self, pull: &Pull, count: u64) {
         let expires = api_nanoseconds(self.share.patience);
         let body = json!({ "batch": count, "expires": expires }).to_string();
@@ -114,7 +114,7 @@ impl Worker<'_> {
         wire::publish(&mut self.wire.output, subject, self.inbox.as_bytes(), b"", body.as_bytes());
     }
 
-    /// What a message is: one of the stream, or of the server about a request.
+    /// Classifies a message: one of the stream, or the server's status of a pull request.
     fn told(&self, place: &Place) -> Result<Told, Ended> {
         let Some(status) = self.wire.status(place) else { return Ok(Told::Message) };
         match status.as_bytes() {
@@ -129,7 +129,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Compares the consumer's own count in the reply subject with ours.
+    /// Checks that the consumer sequence in the reply subject is the expected one.
     fn check_order(&self, place: &Place, expected: u64) -> Result<(), Ended> {
         let (_, reply) = self.wire.address(place);
         let tokens: Vec<&[u8]> = reply.split(|byte| *byte == b'.').collect();
@@ -144,7 +144,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Reads one message after the other by their numbers.
+    /// Reads messages one by one, by sequence; begins again after the last.
     pub(super) fn get(
         &mut self,
         subject: &str,
@@ -175,7 +175,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Reads batches of messages; behind the last one it begins again.
+    /// Reads batches of messages with direct gets; begins again after the last message.
     pub(super) fn get_batch(
         &mut self,
         subject: &str,
@@ -235,14 +235,14 @@ impl Worker<'_> {
 /// The body of an acknowledgement.
 const ACK: &[u8] = b"+ACK";
 
-/// A second connection, on which the answers to acknowledgements come while messages come on the first.
+/// A second connection that receives the replies to acknowledgements, while messages arrive on the first.
 struct AckWire {
     wire: Wire,
     inbox: String,
 }
 
 impl AckWire {
-    /// Opens it, if the answers are waited for.
+    /// Opens the connection, if the flags ask for replies to acknowledgements.
     fn open(worker: &Worker<'_>, pull: &Pull) -> Result<Option<Self>, Ended> {
         if !pull.is_double || pull.acks != Acks::Explicit {
             return Ok(None);
@@ -254,7 +254,7 @@ impl AckWire {
         Ok(Some(Self { wire, inbox }))
     }
 
-    /// Acknowledges a message of the worker, and waits until the server says that it knows.
+    /// Acknowledges a message of the worker, and waits for the server's reply.
     fn acknowledge(&mut self, worker: &Worker<'_>, place: &Place) -> Result<(), Ended> {
         let (_, subject) = worker.wire.address(place);
         wire::publish(&mut self.wire.output, subject, self.inbox.as_bytes(), b"", ACK);

@@ -12,15 +12,15 @@ use crate::error::CliError;
 use crate::message::write_out;
 use crate::output::{Color, bytes, commas, json_line, paint, terminal_size};
 
-/// The shares whose latencies are told.
+/// The percentiles that are shown.
 const SHARES: [(&str, f64); 5] =
     [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
-/// Columns that the labels of the histogram take.
+/// Columns of the histogram's labels.
 const LABELS: usize = 36;
-/// Columns of a line where standard output is no terminal.
+/// Columns of a line if standard output is not a terminal.
 const WIDTH: usize = 80;
 
-/// Prints a run; with an earlier one, also what has changed.
+/// Prints the figures of a run, and its differences from an earlier one.
 pub(super) fn print(run: &Run, plan: &Plan, before: Option<&Run>, is_json: bool) -> Result<(), CliError> {
     match is_json {
         true => json_line(&as_json(run, plan, before)),
@@ -74,7 +74,7 @@ fn as_text(run: &Run, plan: &Plan, before: Option<&Run>) -> String {
     text
 }
 
-/// Names above times.
+/// Formats names above times, in columns.
 fn in_columns(figures: &[(&str, Duration)]) -> String {
     let names: String = figures.iter().map(|(name, _)| format!("{name:>13}")).collect();
     let times: String = figures.iter().map(|(_, time)| format!("{:>13}", microseconds(*time))).collect();
@@ -91,7 +91,7 @@ fn speed(rate: f64, byte_rate: f64, messages: u64) -> String {
     format!("{rate:>12} messages/s, {}/s ({} messages)", bytes(byte_rate as u64), commas(messages))
 }
 
-/// How much the clients differ.
+/// Describes the spread of the clients' rates: slowest, mean, fastest and deviation.
 fn spread(clients: &[Outcome]) -> String {
     let rates: Vec<f64> = clients.iter().map(Outcome::rate).collect();
     let mean = rates.iter().sum::<f64>() / rates.len().max(1) as f64;
@@ -104,7 +104,7 @@ fn spread(clients: &[Outcome]) -> String {
     format!("slowest {least}, mean {mean}, fastest {most}, deviation {deviation}")
 }
 
-/// `12.34 µs`, `1.25 ms` or `2.50 s`.
+/// Formats a time like `12.34 µs`, `1.25 ms` or `2.50 s`.
 pub(super) fn microseconds(time: Duration) -> String {
     match time.as_nanos() as f64 / 1e3 {
         us if us < 1e3 => format!("{us:.2} µs"),
@@ -113,7 +113,7 @@ pub(super) fn microseconds(time: Duration) -> String {
     }
 }
 
-/// How wide a line may be.
+/// Returns the width of a line in columns.
 fn width() -> usize {
     match std::io::stdout().is_terminal() {
         true => usize::from(terminal_size().0),
@@ -121,7 +121,7 @@ fn width() -> usize {
     }
 }
 
-/// Limits in nanoseconds, three to a power of ten, that part the latencies into rows.
+/// Returns the limits, in nanoseconds, of the histogram's rows: three in each power of ten.
 pub(super) fn limits(latencies: &Latencies) -> Vec<u64> {
     let decades = (0..14).flat_map(|exponent| [1, 2, 5].map(|digit| digit * 10u64.pow(exponent)));
     let (least, most) = (latencies.least().as_nanos() as u64, latencies.most().as_nanos() as u64);
@@ -131,11 +131,11 @@ pub(super) fn limits(latencies: &Latencies) -> Vec<u64> {
     all[first..(last + 1).min(all.len())].to_vec()
 }
 
-/// A bar for each range of latencies.
+/// Draws a bar for each range of latencies.
 fn histogram(latencies: &Latencies, width: usize) -> String {
     let limits = limits(latencies);
     let mut counts = latencies.below(&limits);
-    // The limits reach beyond the greatest latency.
+    // The last limit is above the greatest latency.
     counts.truncate(limits.len());
     let highest = counts.iter().copied().max().unwrap_or_default().max(1);
     let room = width.saturating_sub(LABELS + 1).clamp(1, 100);
@@ -151,13 +151,13 @@ fn histogram(latencies: &Latencies, width: usize) -> String {
     text
 }
 
-/// A bar of so many eighths of a character.
+/// Returns a bar of this length, in eighths of a character.
 fn bar(eighths: usize) -> String {
     const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     format!("{}{}", "█".repeat(eighths / 8), PARTS[eighths % 8])
 }
 
-/// `999`, `12.3k`, `4.5M`.
+/// Formats a count like `999`, `12.3k` or `4.5M`.
 fn short(count: u64) -> String {
     match count as f64 {
         number if number < 1e4 => count.to_string(),
@@ -167,7 +167,7 @@ fn short(count: u64) -> String {
     }
 }
 
-/// What the second server does otherwise than the first.
+/// Describes how the second server differs from the first.
 fn comparison(run: &Run, before: &Run) -> String {
     let mut text = format!("\n  {} beside {}:\n\n", run.server, before.server);
     let mut line = |name: &str, first: String, second: String, factor: f64| {
@@ -214,7 +214,7 @@ fn as_json(run: &Run, plan: &Plan, before: Option<&Run>) -> Value {
     value
 }
 
-/// Latencies in microseconds.
+/// Returns latencies as JSON, in microseconds.
 fn latency_json(latencies: &Latencies, timed: &str) -> Value {
     let us = |time: Duration| time.as_nanos() as f64 / 1e3;
     let limits = limits(latencies);
@@ -235,7 +235,7 @@ fn latency_json(latencies: &Latencies, timed: &str) -> Value {
     value
 }
 
-/// A line for each client of each run, in the columns of the `nats` tool.
+/// Formats a line for each client of each run, in the columns of the `nats` tool.
 pub(super) fn csv(runs: &[Run]) -> String {
     let latency = ["Min", "Avg", "Max", "P50", "P90", "P99", "P99.9", "StdDev"]
         .map(|name| format!("{name}LatencyMicroSecs"));

@@ -1,5 +1,5 @@
-//! The protocol of NATS on a blocking socket, for load: operations are written in batches into one buffer that is reused,
-//! and messages are counted where they lie in the buffer that they were read into.
+//! The NATS protocol on a blocking connection, for load. Operations are written in batches into one reused buffer, and messages
+//! are counted in the input buffer without a copy.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -7,42 +7,59 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use async_nats::ServerAddr;
+
+use super::channel::Channel;
 use super::login;
 use crate::connection::Target;
+use crate::encryption::Encryption;
 use crate::error::CliError;
 
-/// How often a blocked read or write looks whether it shall end.
+/// Interval at which a blocked read or write checks whether the run was stopped.
 const GLANCE: Duration = Duration::from_millis(100);
-/// Bytes of the buffer for input at the beginning; a longer message makes it longer.
+/// Initial size of the input buffer in bytes; a longer message makes it grow.
 const INPUT: usize = 256 << 10;
-/// The longest message that is accepted: no server sends more than this.
+/// The longest message that is accepted, in bytes; no server sends a longer one.
 const LONGEST: usize = 128 << 20;
-/// The least time between two looks for a PING of the server while nothing is awaited.
+/// Minimum time between two non-blocking reads ([`Wire::look`]).
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A connection.
+/// A connection that speaks the protocol of NATS.
 pub(super) struct Wire {
-    socket: TcpStream,
-    /// Input that is not read yet lies at `unread`.
+    channel: Channel,
+    /// Received bytes; those that are not parsed yet lie at `unread`.
     input: Vec<u8>,
     unread: Range<usize>,
-    /// What is to be sent.
+    /// Operations that are not sent yet.
     pub(super) output: Vec<u8>,
     looked: Instant,
-    /// How long one answer of the server may take.
+    /// Maximum time for one answer of the server.
     patience: Duration,
 }
 
-/// How long a read or write may wait.
+/// How long a read or write may wait, and what stops it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wait<'a> {
-    /// Set when the work shall end.
+    /// Set when the run is stopped.
     pub(super) stop: &'a AtomicBool,
-    /// Time without any input after which the wait fails; `None` for ever.
+    /// Time without any input after which the wait fails; `None` waits for ever.
     pub(super) patience: Option<Duration>,
 }
 
-/// Where in the input the parts of a message lie.
+impl Wait<'_> {
+    /// Returns an error if the wait that began at `since` must end.
+    fn pause(self, since: Instant) -> Result<(), Ended> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Ended::Stopped);
+        }
+        match self.patience {
+            Some(patience) if since.elapsed() >= patience => Err(Ended::Silence),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Positions of a message's parts in the input buffer.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     line: Range<usize>,
@@ -50,19 +67,19 @@ pub(super) struct Place {
     body: Range<usize>,
 }
 
-/// What comes from the server.
+/// A frame that the server sent.
 #[derive(Debug)]
 pub(super) enum Frame {
     Message(Place),
     Pong,
 }
 
-/// Why waiting has ended.
+/// The reason why a wait or an operation ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// The work was stopped.
+    /// The run was stopped.
     Stopped,
-    /// Nothing came for as long as patience lasts.
+    /// The server sent nothing for the time in [`Wait::patience`].
     Silence,
     Failed(CliError),
 }
@@ -81,7 +98,7 @@ impl Wire {
     /// Connects to the first server that answers, and logs in.
     ///
     /// # Errors
-    /// There is no server, or it does not let us in.
+    /// No server can be reached, or the login fails.
     pub(super) fn open(target: &Target, patience: Duration) -> Result<Self, CliError> {
         let mut last = None;
         for server in &target.servers {
@@ -95,7 +112,7 @@ impl Wire {
                 }
             };
             for resolved in found {
-                match Self::connect(target, resolved, patience) {
+                match Self::connect(target, server, resolved, patience) {
                     Ok(wire) => return Ok(wire),
                     Err(error) => last = Some(failed(error)),
                 }
@@ -104,14 +121,19 @@ impl Wire {
         Err(last.unwrap_or(CliError::ConnectionLost))
     }
 
-    fn connect(target: &Target, address: SocketAddr, patience: Duration) -> Result<Self, String> {
+    fn connect(
+        target: &Target,
+        server: &ServerAddr,
+        address: SocketAddr,
+        patience: Duration,
+    ) -> Result<Self, String> {
         let text = |error: std::io::Error| error.to_string();
         let socket = TcpStream::connect_timeout(&address, patience).map_err(text)?;
         socket.set_nodelay(true).map_err(text)?;
         socket.set_read_timeout(Some(GLANCE)).map_err(text)?;
         socket.set_write_timeout(Some(GLANCE)).map_err(text)?;
         let mut wire = Self {
-            socket,
+            channel: Channel::Plain(socket),
             input: vec![0; INPUT],
             unread: 0..0,
             output: Vec::new(),
@@ -125,13 +147,44 @@ impl Wire {
         };
         let never = AtomicBool::new(false);
         let wait = Wait { stop: &never, patience: Some(patience) };
+        let encryption = &target.encryption;
+        if encryption.is_first {
+            wire.encrypt(encryption, server.host(), wait).map_err(ended)?;
+        }
         let info = wire.info(wait).map_err(ended)?;
+        let is_asked = encryption.is_required || server.tls_required() || info["tls_required"] == true;
+        if is_asked && !encryption.is_first {
+            if info["tls_required"] != true && info["tls_available"] != true {
+                return Err("the server speaks no TLS".to_owned());
+            }
+            wire.encrypt(encryption, server.host(), wait).map_err(ended)?;
+        }
         wire.output = login::connect_line(&target.login, &info).map_err(|error| error.to_string())?;
         wire.settle(wait).map_err(ended)?;
         Ok(wire)
     }
 
-    /// The first line of the server.
+    /// Starts TLS on the connection.
+    fn encrypt(&mut self, encryption: &Encryption, host: &str, wait: Wait<'_>) -> Result<(), Ended> {
+        // Plaintext that the server sent before the handshake must not pass for encrypted input.
+        if !self.unread.is_empty() {
+            return Err(no_nats());
+        }
+        let failed = |reason: String| Ended::Failed(CliError::Client(format!("TLS: {reason}")));
+        let socket = self.channel.socket().try_clone().map_err(|error| lost(&error))?;
+        self.channel = Channel::encrypted(socket, encryption.config()?, host).map_err(failed)?;
+        let since = Instant::now();
+        loop {
+            match self.channel.shake_hands() {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) if is_pause(error.kind()) => wait.pause(since)?,
+                Err(error) => return Err(failed(error.to_string())),
+            }
+        }
+    }
+
+    /// Reads the server's INFO line and returns its JSON.
     fn info(&mut self, wait: Wait<'_>) -> Result<serde_json::Value, Ended> {
         loop {
             let text = &self.input[self.unread.clone()];
@@ -140,19 +193,16 @@ impl Wire {
                 let json = text[..end].strip_prefix(b"INFO ").ok_or_else(not_nats)?;
                 let info: serde_json::Value = serde_json::from_slice(json).map_err(|_| not_nats())?;
                 self.unread.start += end + 1;
-                if info["tls_required"] == true {
-                    return Err(CliError::Client(super::NO_TLS.to_owned()).into());
-                }
                 return Ok(info);
             }
             self.fill(wait)?;
         }
     }
 
-    /// Waits until the server has taken everything that was sent.
+    /// Waits until the server has processed everything that was sent.
     ///
     /// # Errors
-    /// The server refuses something, or does not answer.
+    /// The server sends an error, or does not answer in time.
     pub(super) fn settle(&mut self, wait: Wait<'_>) -> Result<(), Ended> {
         self.output.extend_from_slice(b"PING\r\n");
         self.send(wait)?;
@@ -161,10 +211,10 @@ impl Wire {
         Ok(())
     }
 
-    /// Writes what is in `output`.
+    /// Writes the operations in `output`, and empties it.
     ///
     /// # Errors
-    /// The connection is lost, or the work was stopped.
+    /// The connection is lost, or the run was stopped.
     pub(super) fn send(&mut self, wait: Wait<'_>) -> Result<(), Ended> {
         let output = std::mem::take(&mut self.output);
         let sent = self.write(&output, wait);
@@ -173,14 +223,18 @@ impl Wire {
         sent
     }
 
-    /// Writes bytes that hold whole operations.
+    /// Writes bytes that form whole operations.
     ///
     /// # Errors
     /// As [`Wire::send`].
     pub(super) fn write(&mut self, bytes: &[u8], wait: Wait<'_>) -> Result<(), Ended> {
         let mut left = bytes;
-        while !left.is_empty() {
-            match self.socket.write(left) {
+        loop {
+            // When everything is written, flush: the TLS session may hold bytes that the socket did not take.
+            let done =
+                if left.is_empty() { self.channel.flush().map(|()| 0) } else { self.channel.write(left) };
+            match done {
+                Ok(0) if left.is_empty() => return Ok(()),
                 Ok(0) => return Err(CliError::ConnectionLost.into()),
                 Ok(written) => left = &left[written..],
                 Err(error) if is_pause(error.kind()) => {
@@ -188,14 +242,13 @@ impl Wire {
                         return Err(Ended::Stopped);
                     }
                 }
-                // What the server says before it closes tells more than the closed pipe.
+                // The server's last `-ERR` explains more than the error of the closed socket.
                 Err(error) => return Err(self.last_words(wait).unwrap_or_else(|| lost(&error))),
             }
         }
-        Ok(())
     }
 
-    /// The complaint with which the server has closed the connection.
+    /// Returns the `-ERR` with which the server closed the connection, if there is one.
     fn last_words(&mut self, wait: Wait<'_>) -> Option<Ended> {
         loop {
             match self.next(Wait { patience: Some(GLANCE), ..wait }) {
@@ -206,10 +259,10 @@ impl Wire {
         }
     }
 
-    /// The next frame. PINGs are answered, complaints of the server are errors.
+    /// Waits for the next frame. PINGs are answered; an `-ERR` of the server is an error.
     ///
     /// # Errors
-    /// Nothing comes, the server complains, or the connection is lost.
+    /// Nothing arrives in time, the server sends an error, or the connection is lost.
     pub(super) fn next(&mut self, wait: Wait<'_>) -> Result<Frame, Ended> {
         loop {
             if let Some(frame) = self.scan(wait)? {
@@ -219,7 +272,7 @@ impl Wire {
         }
     }
 
-    /// The next frame that was read already.
+    /// Returns the next frame that is already in the buffer.
     ///
     /// # Errors
     /// As [`Wire::next`].
@@ -262,7 +315,7 @@ impl Wire {
         }
     }
 
-    /// Reads more.
+    /// Reads once into the input buffer; moves or enlarges it if it is full.
     fn fill(&mut self, wait: Wait<'_>) -> Result<(), Ended> {
         if self.unread.is_empty() {
             self.unread = 0..0;
@@ -271,7 +324,7 @@ impl Wire {
             self.input.copy_within(self.unread.clone(), 0);
             self.unread = 0..length;
             if length * 2 > self.input.len() {
-                // A line without an end takes no memory without an end.
+                // A line without an end must not take unlimited memory.
                 if self.input.len() > 2 * LONGEST {
                     return Err(no_nats());
                 }
@@ -280,66 +333,61 @@ impl Wire {
         }
         let mut since: Option<Instant> = None;
         loop {
-            match self.socket.read(&mut self.input[self.unread.end..]) {
+            match self.channel.read(&mut self.input[self.unread.end..]) {
                 Ok(0) => return Err(CliError::ConnectionLost.into()),
                 Ok(read) => {
                     self.unread.end += read;
                     return Ok(());
                 }
                 Err(error) if is_pause(error.kind()) => {
-                    if wait.stop.load(Ordering::Relaxed) {
-                        return Err(Ended::Stopped);
-                    }
-                    let since = *since.get_or_insert_with(Instant::now);
-                    if wait.patience.is_some_and(|patience| since.elapsed() >= patience) {
-                        return Err(Ended::Silence);
-                    }
+                    wait.pause(*since.get_or_insert_with(Instant::now))?;
                 }
                 Err(error) => return Err(lost(&error)),
             }
         }
     }
 
-    /// Looks for input without waiting for it, now and then: who only publishes still answers PINGs and hears of refusals.
+    /// Reads input without blocking, at most once in [`LOOK`]. A client that only publishes answers PINGs and notices errors this
+    /// way.
     ///
     /// # Errors
-    /// The server complains, or the connection is lost.
+    /// The server sends an error, or the connection is lost.
     pub(super) fn look(&mut self, wait: Wait<'_>) -> Result<(), Ended> {
         if self.looked.elapsed() < LOOK {
             return Ok(());
         }
         self.looked = Instant::now();
-        self.socket.set_nonblocking(true).map_err(|error| lost(&error))?;
+        self.channel.socket().set_nonblocking(true).map_err(|error| lost(&error))?;
         let found = match self.fill(Wait { patience: Some(Duration::ZERO), ..wait }) {
             Err(Ended::Silence) => Ok(()),
             other => other,
         };
-        self.socket.set_nonblocking(false).map_err(|error| lost(&error))?;
+        self.channel.socket().set_nonblocking(false).map_err(|error| lost(&error))?;
         found?;
         while self.scan(wait)?.is_some() {}
         Ok(())
     }
 
-    /// The body of a message, until more is read.
+    /// Returns the body of a message; it is valid until the next read.
     pub(super) fn body(&self, place: &Place) -> &[u8] {
         &self.input[place.body.clone()]
     }
 
-    /// The status of a message of the server itself: `503`, `408` and so on.
+    /// Returns the status of a message without a body that the server itself sent, such as `503` or `408`.
     pub(super) fn status(&self, place: &Place) -> Option<&str> {
         let line = self.input[place.headers.clone()].strip_prefix(b"NATS/1.0 ")?;
         let end = memchr::memchr(b'\r', line)?;
         std::str::from_utf8(&line[..end]).ok()
     }
 
-    /// The number in a header of a message; `name` ends in a colon and a space.
+    /// Returns the number in a header of a message; `name` ends in a colon and a space.
     pub(super) fn header(&self, place: &Place, name: &[u8]) -> Option<u64> {
         let headers = &self.input[place.headers.clone()];
         let value = &headers[memchr::memmem::find(headers, name)? + name.len()..];
         std::str::from_utf8(&value[..memchr::memchr(b'\r', value)?]).ok()?.parse().ok()
     }
 
-    /// Appends an answer to a message to `output`; nothing if nobody waits for one.
+    /// Appends a reply to a message to `output`, unless the message has no reply subject.
     pub(super) fn respond(&mut self, place: &Place, reply: &[u8], body: &[u8]) {
         let mut output = std::mem::take(&mut self.output);
         let (_, subject) = self.address(place);
@@ -349,7 +397,7 @@ impl Wire {
         self.output = output;
     }
 
-    /// The subscription and the reply subject of a message.
+    /// Returns the subscription id and the reply subject of a message.
     pub(super) fn address(&self, place: &Place) -> (&[u8], &[u8]) {
         let line = &self.input[place.line.clone()];
         let lengths = if line[0] == b'H' { 2 } else { 1 };
@@ -365,12 +413,12 @@ fn no_nats() -> Ended {
     Ended::Failed(CliError::Client("the server sent something that is no message".to_owned()))
 }
 
-/// Whether a read or write has only waited.
+/// Whether an error of a read or write only means that its time limit has passed.
 fn is_pause(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
-/// The length of the headers and that of headers and body, as a MSG or HMSG line has them at its end.
+/// Reads the sizes at the end of a MSG or HMSG line: of the headers, and of headers and body together.
 fn lengths(line: &[u8]) -> Option<(usize, usize)> {
     let line = line.strip_suffix(b"\r")?;
     let (before, total) = last_number(line)?;
@@ -380,7 +428,7 @@ fn lengths(line: &[u8]) -> Option<(usize, usize)> {
     Some((last_number(before)?.1, total))
 }
 
-/// What stands before the last number of a line, and the number.
+/// Splits a line before its last number; returns the text before it, and the number.
 fn last_number(line: &[u8]) -> Option<(&[u8], usize)> {
     let (mut at, mut number, mut unit) = (line.len(), 0usize, 1usize);
     while at > 0 && line[at - 1].is_ascii_digit() {
@@ -391,7 +439,7 @@ fn last_number(line: &[u8]) -> Option<(&[u8], usize)> {
     (at < line.len() && at > 0 && line[at - 1] == b' ').then(|| (&line[..at - 1], number))
 }
 
-/// Appends an operation that publishes; `headers` is a whole block, or empty.
+/// Appends a PUB or HPUB operation; `headers` is a whole header block, or empty.
 pub(super) fn publish(output: &mut Vec<u8>, subject: &[u8], reply: &[u8], headers: &[u8], body: &[u8]) {
     output.extend_from_slice(if headers.is_empty() { b"PUB " } else { b"HPUB " });
     output.extend_from_slice(subject);
@@ -411,7 +459,7 @@ pub(super) fn publish(output: &mut Vec<u8>, subject: &[u8], reply: &[u8], header
     output.extend_from_slice(b"\r\n");
 }
 
-/// Appends a number.
+/// Appends a number in decimal digits.
 pub(super) fn number(output: &mut Vec<u8>, number: u64) {
     let mut digits = [0; 20];
     let (mut at, mut left) = (digits.len(), number);

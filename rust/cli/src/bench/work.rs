@@ -1,4 +1,4 @@
-//! What a client of a measurement does on its thread.
+//! The work of a measurement's client on its thread.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,80 +10,80 @@ use super::wire::{self, Ended, Frame, Place, Wait, Wire};
 use crate::connection::Target;
 use crate::error::CliError;
 
-/// Bytes that are written at once.
+/// Bytes of one write.
 const PIECE: usize = 64 << 10;
 
-/// What the clients of a run share.
+/// State that the clients of a run share.
 #[derive(Default)]
 pub(super) struct Shared {
-    /// Messages that are done.
+    /// Messages that all clients have processed.
     pub(super) done: AtomicU64,
-    /// Set when the work shall end.
+    /// Set when the run is stopped.
     pub(super) stop: AtomicBool,
 }
 
 /// An operation that is measured.
 #[derive(Clone, Debug)]
 pub(super) enum Operation {
-    /// Publish, and let the server say at the end that it has everything.
+    /// Publish, and at the end wait until the server has processed everything.
     Publish(Messages),
-    /// Count what comes.
+    /// Count the messages on a subject.
     Subscribe(String),
-    /// Answer requests on a subject with a body.
+    /// Reply to requests on a subject with a body.
     Serve { subject: String, body: Vec<u8> },
-    /// Send requests, a batch at a time, and wait for their answers.
+    /// Send requests in batches, and wait for all replies of a batch before the next.
     Exchange { messages: Messages, batch: u64, answer: Answer },
-    /// Store batches of which the stream takes all messages or none.
+    /// Store atomic batches: the stream takes all messages of a batch or none.
     Atomic { messages: Messages, batch: u64, id: String },
-    /// Read messages of a stream by their numbers.
+    /// Read messages of a stream one by one, by sequence.
     Get { subject: String, first: u64, last: u64 },
-    /// Read batches of messages without a consumer.
+    /// Read batches of messages with direct gets, without a consumer.
     GetBatch { subject: String, filter: String, batch: u64 },
     /// Read messages with a consumer.
     Pull(Pull),
 }
 
-/// What an answer has to be.
+/// The reply that a client requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Any,
-    /// That of a stream which has stored the message.
+    /// The acknowledgement of a stream that has stored the message.
     Stored,
     /// A message of a stream.
     Message,
 }
 
-/// The share of the work that one client has.
+/// The share of one client in the work.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Share {
-    /// The number of its first message among those of all clients.
+    /// The index of its first message among those of all clients.
     pub(super) first: u64,
     pub(super) count: u64,
     /// Messages a second.
     pub(super) rate: Option<f64>,
     pub(super) sleep: Option<Duration>,
-    /// How long one answer may take.
+    /// Maximum time for one reply.
     pub(super) patience: Duration,
 }
 
-/// A client at work.
+/// A client with its connection and its share of the work.
 pub(super) struct Worker<'a> {
     pub(super) wire: Wire,
     pub(super) shared: &'a Shared,
     pub(super) share: Share,
-    /// The subject that answers come to.
+    /// The subject on which replies arrive.
     pub(super) inbox: String,
-    /// Its number among the clients.
+    /// The client's index.
     pub(super) index: usize,
     /// The server, for a second connection.
     pub(super) target: &'a Target,
 }
 
 impl Worker<'_> {
-    /// Subscribes to what the operation needs, so that nothing that is published from now on is missed.
+    /// Subscribes to what the operation requires, so that the client misses no message published from now on.
     ///
     /// # Errors
-    /// The server refuses.
+    /// The server refuses the subscription.
     pub(super) fn prepare(&mut self, operation: &Operation) -> Result<(), CliError> {
         let subscription = match operation {
             Operation::Publish(_) => return Ok(()),
@@ -96,10 +96,10 @@ impl Worker<'_> {
         self.wire.settle(wait).map_err(|ended| self.error(ended, 0))
     }
 
-    /// Works.
+    /// Runs the operation, and returns what the client has done.
     ///
     /// # Errors
-    /// The server refuses something, or an answer does not come in time.
+    /// The server refuses something, or a reply does not arrive in time.
     pub(super) fn run(mut self, operation: &Operation) -> Result<Outcome, CliError> {
         let began = Instant::now();
         let mut outcome = Outcome { messages: 0, bytes: 0, began, ended: began, latencies: None };
@@ -122,13 +122,13 @@ impl Worker<'_> {
                 outcome.ended = Instant::now();
                 Ok(outcome)
             }
-            // What was done until Ctrl-C counts where the work has no end of its own.
+            // Serving has no end of its own: what was done until Ctrl-C counts.
             Err(Ended::Stopped) if matches!(operation, Operation::Serve { .. }) => Ok(outcome),
             Err(ended) => Err(self.error(ended, outcome.messages)),
         }
     }
 
-    /// The error with which the work has ended.
+    /// Returns the error for the way in which the work ended.
     fn error(&self, ended: Ended, received: u64) -> CliError {
         match ended {
             Ended::Failed(error) => error,
@@ -137,7 +137,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Waits for answers no longer than one may take.
+    /// Returns a wait that lasts as long as one reply may take.
     pub(super) fn wait(&self) -> Wait<'_> {
         Wait { stop: &self.shared.stop, patience: Some(self.share.patience) }
     }
@@ -146,7 +146,7 @@ impl Worker<'_> {
         Pace::new(self.share.rate, self.share.sleep)
     }
 
-    /// Counts messages.
+    /// Adds messages to the outcome and to the shared count.
     pub(super) fn count(&self, outcome: &mut Outcome, messages: u64, bytes: u64) {
         outcome.messages += messages;
         outcome.bytes += bytes;
@@ -192,7 +192,7 @@ impl Worker<'_> {
 
     fn subscribe(&mut self, outcome: &mut Outcome) -> Result<(), Ended> {
         let shared = self.shared;
-        // Publishers may take their time.
+        // Publishers may pause for any time.
         let wait = Wait { stop: &shared.stop, patience: None };
         let mut place = self.message(wait)?;
         outcome.began = Instant::now();
@@ -243,7 +243,7 @@ impl Worker<'_> {
         }
     }
 
-    /// The next message.
+    /// Waits for the next message.
     pub(super) fn message(&mut self, wait: Wait<'_>) -> Result<Place, Ended> {
         loop {
             if let Frame::Message(place) = self.wire.next(wait)? {
@@ -252,7 +252,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Waits for an answer and judges it; returns the length of its body.
+    /// Waits for a reply and checks it; returns the length of its body.
     pub(super) fn answer(&mut self, answer: Answer) -> Result<u64, Ended> {
         let shared = self.shared;
         let wait = Wait { stop: &shared.stop, patience: Some(self.share.patience) };
@@ -331,8 +331,8 @@ impl Worker<'_> {
         })
     }
 
-    /// Sends batches, as fast as the pace allows, and waits for what answers each. `encode` writes a batch from its first message
-    /// on; `finish` reads the answers, and returns the bytes that they stand for.
+    /// Sends batches at the client's pace, and waits for the replies to each. `encode` writes a batch, given its first message
+    /// and its size. `finish` reads the replies, and returns the number of bytes to count.
     fn in_batches(
         &mut self,
         messages: &Messages,
@@ -364,7 +364,7 @@ impl Worker<'_> {
     }
 }
 
-/// Whether a stream says that it has stored a message.
+/// Whether a reply says that the stream has stored the message.
 fn is_stored(body: &[u8]) -> bool {
     body.starts_with(b"{")
         && !body.starts_with(b"{\"error\"")

@@ -1,4 +1,4 @@
-//! The picture on the screen.
+//! Drawing of the screen.
 
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
@@ -14,10 +14,10 @@ use crate::output::{bytes, commas, is_colored};
 /// Columns for the numbers beside a sparkline.
 const LABEL: u16 = 36;
 
-/// Characters of a server's name: one without a name has its id there.
+/// Maximum characters of a server's name; a server without a name has its id there.
 const NAME: usize = 24;
 
-/// A text that says where it was cut off.
+/// Shortens a text, with an ellipsis at the cut.
 fn shortened(text: &str, most: usize) -> String {
     match text.chars().count() > most {
         true => text.chars().take(most - 1).chain(['…']).collect(),
@@ -25,7 +25,7 @@ fn shortened(text: &str, most: usize) -> String {
     }
 }
 
-/// Draws everything.
+/// Draws the whole screen.
 pub(super) fn draw(frame: &mut Frame<'_>, state: &mut State) {
     let parts = Layout::vertical([
         Constraint::Length(1),
@@ -58,7 +58,7 @@ fn reversed() -> Style {
     Style::new().add_modifier(Modifier::REVERSED)
 }
 
-/// A colour of the terminal's theme, where colours are wanted.
+/// Returns a style in a colour of the terminal's theme, if colours are on.
 fn colored(color: Color) -> Style {
     if is_colored() { Style::new().fg(color) } else { Style::new() }
 }
@@ -101,7 +101,7 @@ fn draw_server(frame: &mut Frame<'_>, area: Rect, state: &State) {
     frame.render_widget(Line::from(spans), area);
 }
 
-/// A rate, and how it was before.
+/// Draws a rate and its history.
 fn draw_rate(frame: &mut Frame<'_>, area: Rect, name: &str, state: &State, index: usize) {
     let [label, graph] = Layout::horizontal([Constraint::Length(LABEL), Constraint::Min(1)]).areas(area);
     let rates = &state.rates[index];
@@ -127,7 +127,7 @@ fn draw_tabs(frame: &mut Frame<'_>, area: Rect, state: &State) {
     frame.render_widget(Line::from(spans), area);
 }
 
-/// How many columns of a view have room in a width.
+/// Returns the number of a view's columns that fit into a width.
 pub(super) fn columns_shown(view: View, width: u16) -> usize {
     let mut used = 0;
     let fits = |column: &&Column| {
@@ -156,7 +156,7 @@ fn draw_table(frame: &mut Frame<'_>, area: Rect, state: &State) {
             _ => text.style(bold()),
         }
     });
-    // The selected row is in the middle where the list goes on to both sides.
+    // Keep the selected row in the middle, except near both ends of the list.
     let last = state.rows.len().saturating_sub(state.room);
     let top = state.selected.saturating_sub(state.room / 2).min(last);
     let rows = state.rows.iter().enumerate().skip(top).take(state.room).map(|(i, row)| {

@@ -1,4 +1,4 @@
-//! The thread that looks at the server, so that a slow answer never holds up the screen.
+//! The thread that polls the server, so that a slow answer does not block the screen.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,28 +13,28 @@ use super::figures::Figures;
 use super::source::{Question, Source};
 use crate::error::CliError;
 
-/// What the thread tells.
+/// An event of the polling thread.
 pub(super) enum News {
-    /// It has found the server, which has this address.
+    /// The thread has found the source, which has this address.
     Found(String),
     Figures(Box<Figures>),
-    /// A connection that was asked for; nothing if it has gone.
+    /// A requested connection; `None` if it no longer exists.
     Connection(Option<Value>),
     Failed(CliError),
 }
 
-/// Feeds the screen.
+/// The screen's handle of the polling thread.
 pub(super) struct Feed {
     pub(super) news: threads::Receiver<News>,
     questions: mpsc::UnboundedSender<u64>,
     wishes: Arc<Wishes>,
 }
 
-/// What the screen wants.
+/// What the screen requires of the polling thread.
 #[derive(Default)]
 struct Wishes {
     is_paused: AtomicBool,
-    /// Whether connections that have ended are of interest.
+    /// Whether to request closed connections.
     has_closed: AtomicBool,
 }
 
@@ -42,7 +42,7 @@ impl Feed {
     /// Starts the thread.
     ///
     /// # Errors
-    /// There can be no thread.
+    /// The thread can't be started.
     pub(super) fn start(args: TopArgs) -> Result<Self, CliError> {
         let (sender, news) = threads::channel();
         let (questions, asked) = mpsc::unbounded_channel();
@@ -55,9 +55,9 @@ impl Feed {
         Ok(Self { news, questions, wishes })
     }
 
-    /// Asks for a connection with its subscriptions.
+    /// Requests a connection with its subscriptions.
     pub(super) fn ask_connection(&self, id: u64) {
-        // A thread that has gone has told why.
+        // A thread that has ended has already sent its error.
         let _ = self.questions.send(id);
     }
 
@@ -79,7 +79,7 @@ fn look(args: &TopArgs, news: &threads::Sender<News>, asked: mpsc::UnboundedRece
     }
 }
 
-/// Looks again and again, until nobody listens.
+/// Polls the server until the screen's handle is dropped.
 async fn look_again(
     args: &TopArgs,
     news: &threads::Sender<News>,

@@ -1,4 +1,4 @@
-//! The figures of one look at a server, as rows of tables.
+//! The figures of one server at one moment, as rows of tables.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use super::args::View;
 use super::table::{Cell, Row};
 use crate::output::shown;
 
-/// The server as a whole.
+/// General figures of the server.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Variables {
@@ -29,7 +29,7 @@ pub(super) struct Variables {
     pub(super) out_bytes: u64,
 }
 
-/// A connection. What is missing, or of another kind, is nothing.
+/// A connection. A missing field, or one of another type, has its default.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct Connection {
@@ -59,7 +59,7 @@ struct Connections {
     connections: Vec<Connection>,
 }
 
-/// One look at a server.
+/// The figures of one server at one moment.
 #[derive(Debug)]
 pub(super) struct Figures {
     pub(super) at: Instant,
@@ -77,10 +77,10 @@ struct Stream {
 }
 
 impl Figures {
-    /// Reads the answers of a server.
+    /// Parses the answers of a server.
     ///
     /// # Errors
-    /// An answer is no JSON.
+    /// An answer is not valid JSON.
     pub(super) fn read(
         variables: &[u8],
         connections: &[u8],
@@ -105,7 +105,7 @@ impl Figures {
         })
     }
 
-    /// The rows of a view; rates are those since an earlier look.
+    /// Returns the rows of a view; rates are averages since the earlier figures.
     pub(super) fn rows(&self, view: View, before: Option<&Self>) -> Vec<Row> {
         let seconds = before.map(|before| self.at.duration_since(before.at).as_secs_f64().max(0.001));
         match view {
@@ -176,7 +176,7 @@ impl Figures {
         }
     }
 
-    /// Connections that owe something, and those that were closed because they were too slow.
+    /// Returns connections with pending bytes, and connections that the server closed as slow or stale.
     fn slow_rows(&self) -> Vec<Row> {
         let is_slow =
             |one: &&Connection| one.reason.contains("Slow Consumer") || one.reason.contains("Stale");
@@ -198,7 +198,7 @@ impl Figures {
         all.map(row).collect()
     }
 
-    /// What is known of a row: its fields, one a line.
+    /// Returns the details of a row as JSON.
     pub(super) fn details(&self, view: View, id: &str) -> Option<Value> {
         match view {
             View::Connections | View::Slow => None,
@@ -223,7 +223,7 @@ impl Stream {
     }
 }
 
-/// The name of a connection, and its address.
+/// Returns the name of a connection, and its address.
 fn label(one: &Connection) -> String {
     let address = format!("{}:{}", one.ip, one.port);
     if one.name.is_empty() { shown(&address) } else { shown(&format!("{} {address}", one.name)) }

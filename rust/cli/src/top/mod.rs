@@ -1,4 +1,4 @@
-//! `stonechat top`: what a server does, looked at each second.
+//! `stonechat top`: shows a server's activity, updated each second.
 
 mod args;
 mod draw;
@@ -22,10 +22,10 @@ use self::source::{Question, Source};
 use self::state::{Next, State};
 use crate::error::CliError;
 
-/// The longest wait for a key before new figures are looked for.
+/// Maximum wait for a key before checking for new figures.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// The command. It has the terminal to itself, so it is no task of a runtime.
+/// Runs `stonechat top`. It blocks on the terminal, so it does not run on an async runtime.
 pub(crate) fn run(args: TopArgs) -> Result<(), CliError> {
     if args.jetstream.json {
         return once(&args);
@@ -35,7 +35,7 @@ pub(crate) fn run(args: TopArgs) -> Result<(), CliError> {
     }
     let mut state = State::new(args.view);
     let feed = Feed::start(args)?;
-    // What can't be reached at all is said on the usual screen.
+    // Errors before the first figures are printed on the normal screen.
     while state.figures.is_none() {
         match feed.news.recv_timeout(GLANCE) {
             Ok(news) => state.take(news)?,
@@ -49,7 +49,7 @@ pub(crate) fn run(args: TopArgs) -> Result<(), CliError> {
     result
 }
 
-/// Draws until the user has seen enough.
+/// Draws until the user quits.
 fn show(terminal: &mut DefaultTerminal, state: &mut State, feed: &Feed) -> Result<(), CliError> {
     let mut is_stale = true;
     loop {
@@ -57,7 +57,7 @@ fn show(terminal: &mut DefaultTerminal, state: &mut State, feed: &Feed) -> Resul
             terminal.draw(|frame| draw::draw(frame, state)).map_err(CliError::Output)?;
             is_stale = false;
         }
-        // All keys that are there already come before the next drawing.
+        // Process all pending keys before the next drawing.
         let mut patience = GLANCE;
         while event::poll(patience).map_err(CliError::Output)? {
             patience = Duration::ZERO;
@@ -87,7 +87,7 @@ fn show(terminal: &mut DefaultTerminal, state: &mut State, feed: &Feed) -> Resul
     }
 }
 
-/// Prints the figures as JSON.
+/// Prints the server's figures once, as JSON.
 fn once(args: &TopArgs) -> Result<(), CliError> {
     crate::block_on(async {
         let mut source = Source::open(args).await?;

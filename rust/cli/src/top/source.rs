@@ -1,10 +1,13 @@
-//! Where the figures come from: the monitoring port of a server, or its system account.
+//! Source of the figures: a server's monitoring port, or its system account.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use super::args::TopArgs;
 use crate::connection::{Login, Target};
@@ -12,84 +15,93 @@ use crate::error::CliError;
 use crate::server::ask_all;
 use crate::session::{JetStreamArgs, Session};
 
-/// The port at which servers are usually monitored.
+/// Default monitoring port.
 const PORT: u16 = 8222;
-/// The longest answer that is read.
+/// Maximum size of an answer in bytes.
 const LONGEST: u64 = 256 << 20;
-/// The most connections that are asked for.
+/// Maximum number of connections in an answer.
 const CONNECTIONS: u64 = 100_000;
 
-/// What a server is asked for.
+/// A request for figures.
 #[derive(Clone, Debug)]
 pub(super) enum Question {
-    /// The server as a whole.
+    /// General figures of the server.
     Variables,
-    /// The connections that are open.
+    /// Open connections.
     Connections,
-    /// Connections that have ended.
+    /// Closed connections.
     Closed,
-    /// One connection with its subscriptions.
+    /// One connection, with its subscriptions.
     Connection(u64),
     /// Streams and consumers.
     Streams,
 }
 
-/// A server that tells its figures.
+/// A source of a server's figures.
 pub(super) enum Source {
-    /// Its monitoring port.
-    Port { host: String, port: u16, base: String, patience: Duration },
-    /// Its system account.
+    /// The server's monitoring port.
+    Port { page: Page, patience: Duration },
+    /// Requests in the system account.
     Account { session: Box<Session>, id: String },
 }
 
+/// Address of a monitoring port's pages.
+pub(super) struct Page {
+    host: String,
+    port: u16,
+    /// Path before the names of pages: `/x`, or empty.
+    base: String,
+    tls: Option<TlsConnector>,
+}
+
 impl Source {
-    /// Finds the way to the figures.
+    /// Chooses the source from the flags: the named address, the system account if there are credentials, or the default port.
     ///
     /// # Errors
-    /// The address can't be read, or no server answers to the system account.
+    /// The address can't be parsed, or no server answers in the system account.
     pub(super) async fn open(args: &TopArgs) -> Result<Self, CliError> {
         let patience = args.jetstream.timeout;
-        if let Some(url) = &args.url {
-            let (host, port, base) = parse(url)?;
-            return Ok(Self::Port { host, port, base, patience });
-        }
         let target = Target::resolve(&args.jetstream.connection)?;
+        if let Some(url) = &args.url {
+            let address = parse(url)?;
+            let tls = if address.is_encrypted { Some(target.encryption.config()?.into()) } else { None };
+            let Address { host, port, base, .. } = address;
+            return Ok(Self::Port { page: Page { host, port, base, tls }, patience });
+        }
         if !matches!(target.login, Login::None) {
             return Self::account(&args.jetstream).await;
         }
         let host =
             target.servers.first().map_or_else(|| "127.0.0.1".to_owned(), |server| server.host().to_owned());
-        Ok(Self::Port { host, port: PORT, base: String::new(), patience })
+        Ok(Self::Port { page: Page { host, port: PORT, base: String::new(), tls: None }, patience })
     }
 
-    /// The server that we are connected to, if its system account lets us ask.
+    /// Returns the connected server as the source, if the user belongs to the system account.
     async fn account(args: &JetStreamArgs) -> Result<Self, CliError> {
         let session = Session::open(args).await?;
         let id = session.connection.client.server_info().server_id;
-        // All answer this; one of them tells whether we may ask at all.
+        // All servers answer this request; one answer shows that the user may send such requests.
         ask_all(args, "$SYS.REQ.SERVER.PING", &Value::Null, Some(1)).await?;
         Ok(Self::Account { session: Box::new(session), id })
     }
 
-    /// The address, for people.
+    /// Returns the address, for output.
     pub(super) fn name(&self) -> String {
         match self {
-            Self::Port { host, port, .. } => format!("http://{host}:{port}"),
+            Self::Port { page, .. } => page.to_string(),
             Self::Account { .. } => "the system account".to_owned(),
         }
     }
 
-    /// Asks.
+    /// Requests figures from the server.
     ///
     /// # Errors
-    /// No server answers, or its answer is no JSON.
+    /// The server does not answer, or its answer is not valid JSON.
     pub(super) async fn ask(&mut self, question: &Question) -> Result<Vec<u8>, CliError> {
         match self {
-            Self::Port { host, port, base, patience } => {
-                let path = format!("{base}{}", path(question));
-                let failed =
-                    |reason: String| CliError::Connect { server: format!("http://{host}:{port}"), reason };
-                match tokio::time::timeout(*patience, get(host, *port, &path)).await {
+            Self::Port { page, patience } => {
+                let failed = |reason: String| CliError::Connect { server: page.to_string(), reason };
+                match tokio::time::timeout(*patience, page.get(path(question))).await {
                     Ok(answer) => answer.map_err(failed),
                     Err(_) => Err(failed(format!("no answer within {} s", patience.as_secs_f64()))),
                 }
@@ -116,6 +128,47 @@ impl Source {
     }
 }
 
+impl std::fmt::Display for Page {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        write!(f, "{scheme}://{}:{}", self.host, self.port)
+    }
+}
+
+impl Page {
+    /// Fetches a page, and returns its body.
+    async fn get(&self, path: String) -> Result<Vec<u8>, String> {
+        let text = |error: std::io::Error| error.to_string();
+        let socket = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(text)?;
+        match &self.tls {
+            None => self.ask(socket, &path).await,
+            Some(tls) => {
+                let name = ServerName::try_from(self.host.clone()).map_err(|error| error.to_string())?;
+                let stream = tls.connect(name, socket).await.map_err(|error| format!("TLS: {error}"))?;
+                self.ask(stream, &path).await
+            }
+        }
+    }
+
+    /// Sends a request of HTTP/1.0: the server answers without chunks, and closes the connection after the answer.
+    async fn ask(
+        &self,
+        mut stream: impl AsyncRead + AsyncWrite + Unpin,
+        path: &str,
+    ) -> Result<Vec<u8>, String> {
+        let (host, base) = (&self.host, &self.base);
+        let request =
+            format!("GET {base}{path} HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.map_err(|error| error.to_string())?;
+        let mut answer = Vec::new();
+        match stream.take(LONGEST).read_to_end(&mut answer).await {
+            // A server may close the connection without the end message of TLS.
+            Err(error) if error.kind() != ErrorKind::UnexpectedEof => Err(error.to_string()),
+            _ => body(answer),
+        }
+    }
+}
+
 fn path(question: &Question) -> String {
     match question {
         Question::Variables => "/varz".to_owned(),
@@ -138,13 +191,21 @@ fn request(question: &Question) -> (&'static str, Value) {
     }
 }
 
-/// Host, port and path of the address of a monitoring port.
-fn parse(url: &str) -> Result<(String, u16, String), CliError> {
+/// The parsed address of a monitoring port.
+struct Address {
+    host: String,
+    port: u16,
+    base: String,
+    is_encrypted: bool,
+}
+
+/// Parses an address; without a scheme it is an HTTP address.
+fn parse(url: &str) -> Result<Address, CliError> {
     let wrong = |reason: &str| CliError::Client(format!("cannot use {url:?}: {reason}"));
-    if url.starts_with("https://") {
-        return Err(wrong("top speaks no TLS; name the port without it"));
-    }
-    let rest = url.strip_prefix("http://").unwrap_or(url);
+    let (is_encrypted, rest) = match url.strip_prefix("https://") {
+        Some(rest) => (true, rest),
+        None => (false, url.strip_prefix("http://").unwrap_or(url)),
+    };
     if rest.contains("://") || rest.contains(char::is_whitespace) {
         return Err(wrong("the monitoring port has an address like http://127.0.0.1:8222"));
     }
@@ -159,21 +220,10 @@ fn parse(url: &str) -> Result<(String, u16, String), CliError> {
     if host.is_empty() {
         return Err(wrong("it names no host"));
     }
-    Ok((host.to_owned(), port, base))
+    Ok(Address { host: host.to_owned(), port, base, is_encrypted })
 }
 
-/// The body of a page. HTTP/1.0: the server closes the connection behind it, and sends it in one piece.
-async fn get(host: &str, port: u16, path: &str) -> Result<Vec<u8>, String> {
-    let text = |error: std::io::Error| error.to_string();
-    let mut socket = TcpStream::connect((host, port)).await.map_err(text)?;
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\n\r\n");
-    socket.write_all(request.as_bytes()).await.map_err(text)?;
-    let mut answer = Vec::new();
-    socket.take(LONGEST).read_to_end(&mut answer).await.map_err(text)?;
-    body(answer)
-}
-
-/// What follows the head of an answer.
+/// Checks the status of an HTTP answer, and returns its body.
 fn body(mut answer: Vec<u8>) -> Result<Vec<u8>, String> {
     let end = memchr::memmem::find(&answer, b"\r\n\r\n").ok_or("it is no monitoring port")?;
     let head = String::from_utf8_lossy(&answer[..end]).into_owned();
@@ -191,11 +241,12 @@ mod tests {
 
     #[test]
     fn addresses_have_a_usual_port() {
-        let found = |url| parse(url).map(|(host, port, base)| format!("{host} {port} {base}"));
-        assert_eq!(found("http://h:1/x/").unwrap(), "h 1 /x");
-        assert_eq!(found("h").unwrap(), "h 8222 ");
-        assert_eq!(found("[::1]:5").unwrap(), "::1 5 ");
-        for url in ["https://h", "nats://h:4222", "http://", "h:99999", "a b"] {
+        let found = |url| parse(url).map(|a| format!("{} {} {} {}", a.host, a.port, a.base, a.is_encrypted));
+        assert_eq!(found("http://h:1/x/").unwrap(), "h 1 /x false");
+        assert_eq!(found("h").unwrap(), "h 8222  false");
+        assert_eq!(found("https://h").unwrap(), "h 8222  true");
+        assert_eq!(found("[::1]:5").unwrap(), "::1 5  false");
+        for url in ["nats://h:4222", "http://", "h:99999", "a b"] {
             assert!(found(url).is_err(), "{url}");
         }
     }

@@ -1,4 +1,4 @@
-//! What is on the screen, and what keys do to it.
+//! The state of the screen, and the actions of keys.
 
 use std::collections::VecDeque;
 
@@ -12,10 +12,10 @@ use super::table::{Order, Row, columns};
 use crate::error::CliError;
 use crate::output::shown;
 
-/// Rates that are kept for the sparklines.
+/// Maximum number of rates for the sparklines.
 const HISTORY: usize = 400;
 
-/// What a key does to the command as a whole.
+/// The effect of a key on the command.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Go,
@@ -23,12 +23,12 @@ pub(super) enum Next {
     Interrupt,
 }
 
-/// What is known of one row.
+/// The details of a row.
 #[derive(Debug, Default)]
 pub(super) struct Details {
     pub(super) title: String,
     pub(super) lines: Vec<String>,
-    /// The first line that is shown.
+    /// Index of the first visible line.
     pub(super) top: usize,
 }
 
@@ -37,21 +37,21 @@ pub(super) struct State {
     pub(super) source: String,
     pub(super) view: View,
     orders: [Order; View::ALL.len()],
-    /// The rows that the view shows.
+    /// The rows of the current view.
     pub(super) rows: Vec<Row>,
     pub(super) selected: usize,
     pub(super) figures: Option<Figures>,
     before: Option<Figures>,
-    /// Messages a second, newest last: in and out.
+    /// Messages a second, in and out; the newest last.
     pub(super) rates: [VecDeque<u64>; 2],
-    /// Bytes a second of the last look: in and out.
+    /// Bytes a second between the last two figures, in and out.
     pub(super) byte_rates: [f64; 2],
     pub(super) is_paused: bool,
-    /// The filter while it is typed.
+    /// The filter while the user types it.
     pub(super) typed: Option<String>,
     pub(super) details: Option<Details>,
     pub(super) error: Option<String>,
-    /// Rows that the screen has room for.
+    /// Number of rows that fit on the screen.
     pub(super) room: usize,
 }
 
@@ -83,10 +83,10 @@ impl State {
         &mut self.orders[self.view as usize]
     }
 
-    /// Takes what the feed tells.
+    /// Processes an event of the feed.
     ///
     /// # Errors
-    /// There was no first look at the server.
+    /// The server's first figures can't be read.
     pub(super) fn take(&mut self, news: News) -> Result<(), CliError> {
         match news {
             News::Found(source) => self.source = source,
@@ -126,7 +126,7 @@ impl State {
         self.arrange();
     }
 
-    /// Makes the rows of the view anew; the selected one stays selected.
+    /// Rebuilds the rows of the view; the selected row stays selected.
     fn arrange(&mut self) {
         let selected = self.rows.get(self.selected).map(|row| row.id.clone());
         let rows = self.figures.as_ref().map(|figures| figures.rows(self.view, self.before.as_ref()));
@@ -135,7 +135,7 @@ impl State {
         self.selected = same.unwrap_or(self.selected).min(self.rows.len().saturating_sub(1));
     }
 
-    /// Shows another view.
+    /// Switches to another view.
     fn show(&mut self, view: View, feed: &Feed) {
         self.view = view;
         self.rows.clear();
@@ -144,7 +144,7 @@ impl State {
         self.arrange();
     }
 
-    /// Does what a key says.
+    /// Performs the action of a key.
     pub(super) fn press(&mut self, key: KeyEvent, feed: &Feed, shown_columns: usize) -> Next {
         if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
             return Next::Interrupt;
@@ -225,7 +225,7 @@ impl State {
         Next::Go
     }
 
-    /// Shows more of the selected row: the consumers of a stream, or all that is known of anything else.
+    /// Opens the selected row: the consumers of a stream, or the details of anything else.
     fn open(&mut self, feed: &Feed) {
         let Some(row) = self.rows.get(self.selected) else { return };
         let id = row.id.clone();
@@ -251,7 +251,7 @@ impl State {
     }
 }
 
-/// A place in a list after a key.
+/// Returns the position in a list after a key.
 fn moved(code: KeyCode, at: usize, count: usize, room: usize) -> usize {
     let last = count.saturating_sub(1);
     match code {
@@ -265,7 +265,7 @@ fn moved(code: KeyCode, at: usize, count: usize, room: usize) -> usize {
     }
 }
 
-/// The fields of a value, one a line; those of others within them with dots between the names.
+/// Formats the fields of a value, one a line; the names of nested fields are joined by dots.
 fn told(value: &Value) -> Vec<String> {
     fn add(lines: &mut Vec<String>, name: &str, value: &Value) {
         match value {
@@ -290,7 +290,7 @@ fn told(value: &Value) -> Vec<String> {
     lines
 }
 
-/// A value without quotes.
+/// Formats a value; texts without quotes.
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

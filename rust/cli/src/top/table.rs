@@ -1,4 +1,4 @@
-//! The table of a view: its columns, and which rows are shown in which order.
+//! The table of a view: its columns, and the selection and order of its rows.
 
 use std::cmp::Ordering;
 
@@ -16,7 +16,7 @@ pub(super) enum Cell {
 }
 
 impl Cell {
-    /// The text of the field.
+    /// Returns the text of the cell.
     pub(super) fn text(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
@@ -26,7 +26,7 @@ impl Cell {
         }
     }
 
-    /// What it is sorted by, if it is no text.
+    /// Returns the number to sort by; zero for a text.
     pub(super) fn number(&self) -> f64 {
         match self {
             Self::Text(_) => 0.0,
@@ -50,7 +50,7 @@ impl Cell {
     }
 }
 
-/// `12.3`, `4,567`, `1.2M`.
+/// Formats a rate like `12.3`, `4,567` or `1.2M`.
 pub(super) fn rate(number: f64) -> String {
     match number {
         number if number < 99.95 => format!("{:.1}", number),
@@ -62,7 +62,7 @@ pub(super) fn rate(number: f64) -> String {
 /// A line of a table.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
-    /// What the row is about, the same in each look.
+    /// Identity of the row's object, the same in all figures.
     pub(super) id: String,
     pub(super) cells: Vec<Cell>,
 }
@@ -71,11 +71,11 @@ pub(super) struct Row {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Column {
     pub(super) title: &'static str,
-    /// Characters that it takes at least.
+    /// Minimum width in characters.
     pub(super) width: u16,
-    /// Whether it takes the room that is left.
+    /// Whether the column takes the remaining width.
     pub(super) is_wide: bool,
-    /// Whether its texts end at the right.
+    /// Whether its texts are aligned to the right.
     pub(super) is_number: bool,
 }
 
@@ -157,7 +157,7 @@ const SLOW: &[Column] = &[
     text("account", 8),
 ];
 
-/// The columns of a view; those that have no room are left out from the end.
+/// Returns the columns of a view; if the screen is too narrow, the last ones are left out.
 pub(super) fn columns(view: View) -> &'static [Column] {
     match view {
         View::Connections => CONNECTIONS,
@@ -168,18 +168,18 @@ pub(super) fn columns(view: View) -> &'static [Column] {
     }
 }
 
-/// Which rows are shown, and in which order.
+/// Selection and order of the rows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Order {
-    /// The column that is sorted by.
+    /// Index of the column to sort by.
     pub(super) column: usize,
     pub(super) is_reversed: bool,
-    /// Rows without this text are left out.
+    /// Only rows that contain this text are shown.
     pub(super) filter: String,
 }
 
 impl Order {
-    /// The order that a view begins with: what needs a look comes first.
+    /// Returns the initial order of a view: rows that may need attention come first.
     pub(super) fn of(view: View) -> Self {
         let column = match view {
             View::Connections => 3,
@@ -190,7 +190,7 @@ impl Order {
         Self { column, ..Self::default() }
     }
 
-    /// The rows that are shown, sorted.
+    /// Returns the selected rows, sorted.
     pub(super) fn apply(&self, mut rows: Vec<Row>) -> Vec<Row> {
         let filter = self.filter.to_lowercase();
         if !filter.is_empty() {
@@ -202,7 +202,7 @@ impl Order {
                 _ => Ordering::Equal,
             };
             let order = if self.is_reversed { order.reverse() } else { order };
-            // What is equal stays where it is from one look to the next.
+            // Rows that compare equal keep their order from one update to the next.
             order.then_with(|| one.id.len().cmp(&other.id.len())).then_with(|| one.id.cmp(&other.id))
         });
         rows
