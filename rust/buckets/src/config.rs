@@ -1,11 +1,12 @@
-//! The configurations of buckets' streams, as JSON: what an edit does not name stays as it is, known to us or not.
+//! The configurations of buckets' streams, as JSON. An edit leaves all fields unchanged that it does not name, unknown ones
+//! included.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::names;
 
-/// Nanoseconds within which a message id counts, unless keys live shorter.
+/// Duplicate window in nanoseconds, unless the bucket's `ttl` is shorter.
 pub const DUPLICATE_WINDOW_NS: u64 = 120_000_000_000;
 
 /// Where a stream is kept.
@@ -32,51 +33,51 @@ impl Storage {
 pub struct Republish {
     /// A filter of subjects.
     pub src: String,
-    /// The subject that they become.
+    /// The subject that they are mapped to.
     pub dest: String,
-    /// Without values.
+    /// Whether values are left out.
     #[serde(default)]
     pub headers_only: bool,
 }
 
-/// What can be said of a key-value bucket; times are in nanoseconds. What is `None` is left as it is.
+/// Options of a key-value bucket; times are in nanoseconds. `None` leaves a setting unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BucketOptions {
     /// Values that are kept of each key.
     pub history: Option<u8>,
-    /// Time after which values go.
+    /// Time after which values expire.
     pub ttl: Option<u64>,
     /// Time that the marker of an expired key stays.
     pub marker_ttl: Option<u64>,
-    /// Bytes that the bucket may take; 0 or less for any number.
+    /// Bytes that the bucket may occupy; 0 or less for no limit.
     pub max_bytes: Option<i64>,
-    /// Bytes that a value may have; 0 or less for any number.
+    /// Bytes that a value may have; 0 or less for no limit.
     pub max_value_size: Option<i64>,
     /// Where it is kept.
     pub storage: Option<Storage>,
     /// Whether it is compressed on disk.
     pub compression: Option<bool>,
-    /// What it is for.
+    /// The description of the bucket.
     pub description: Option<String>,
-    /// Notes about it.
+    /// The metadata of the bucket.
     pub metadata: Option<Map<String, Value>>,
     /// The bucket that it is a copy of.
     pub mirror: Option<String>,
     /// The domain of that bucket.
     pub mirror_domain: Option<String>,
-    /// Buckets whose keys are taken over too.
+    /// Buckets whose keys are copied into this one.
     pub sources: Vec<String>,
     /// Which changes are published again.
     pub republish: Option<Republish>,
-    /// Servers to keep it on.
+    /// Where the server is to place it.
     pub placement: Option<Map<String, Value>>,
     /// How many servers keep a copy.
     pub replicas: Option<u64>,
 }
 
 impl BucketOptions {
-    /// The stream of a new bucket.
+    /// The configuration of a new bucket's stream.
     pub fn stream(&self, bucket: &str) -> Map<String, Value> {
         let mut config = object(json!({
             "name": names::kv_stream(bucket),
@@ -111,7 +112,7 @@ impl BucketOptions {
         config
     }
 
-    /// Sets what is named in an existing configuration. Which bucket it is a copy of can't be changed.
+    /// Applies the options to an existing configuration. The origin of a copy can't be changed.
     pub fn apply(&self, bucket: &str, config: &mut Map<String, Value>) {
         set(config, "description", self.description.as_deref().map(Value::from));
         set(config, "max_msgs_per_subject", self.history.map(Value::from));
@@ -145,7 +146,7 @@ impl BucketOptions {
         }
     }
 
-    /// Lets a copy become a bucket of its own.
+    /// Turns a copy into an independent bucket.
     pub fn detach(bucket: &str, config: &mut Map<String, Value>) {
         if config.shift_remove("mirror").is_some() {
             set(config, "subjects", Some(json!([names::kv_subjects(bucket)])));
@@ -154,30 +155,30 @@ impl BucketOptions {
     }
 }
 
-/// What can be said of an object store; times are in nanoseconds. What is `None` is left as it is.
+/// Options of an object store; times are in nanoseconds. `None` leaves a setting unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreOptions {
-    /// Time after which objects go.
+    /// Time after which objects expire.
     pub ttl: Option<u64>,
-    /// Bytes that the store may take; 0 or less for any number.
+    /// Bytes that the store may occupy; 0 or less for no limit.
     pub max_bytes: Option<i64>,
     /// Where it is kept.
     pub storage: Option<Storage>,
     /// Whether it is compressed on disk.
     pub compression: Option<bool>,
-    /// What it is for.
+    /// The description of the store.
     pub description: Option<String>,
-    /// Notes about it.
+    /// The metadata of the store.
     pub metadata: Option<Map<String, Value>>,
-    /// Servers to keep it on.
+    /// Where the server is to place it.
     pub placement: Option<Map<String, Value>>,
     /// How many servers keep a copy.
     pub replicas: Option<u64>,
 }
 
 impl StoreOptions {
-    /// The stream of a new store.
+    /// The configuration of a new store's stream.
     pub fn stream(&self, bucket: &str) -> Map<String, Value> {
         let mut config = object(json!({
             "name": names::object_stream(bucket),
@@ -200,7 +201,7 @@ impl StoreOptions {
         config
     }
 
-    /// Sets what is named in an existing configuration.
+    /// Applies the options to an existing configuration.
     pub fn apply(&self, config: &mut Map<String, Value>) {
         set(config, "description", self.description.as_deref().map(Value::from));
         set(config, "num_replicas", self.replicas.map(Value::from));
@@ -213,7 +214,7 @@ impl StoreOptions {
     }
 }
 
-/// The placement of a configuration with another cluster, or other tags; `None` if neither is named.
+/// Returns the placement of a configuration with another cluster, or other tags; `None` if neither is given.
 pub fn merged_placement(
     config: &Map<String, Value>,
     cluster: Option<&str>,

@@ -1,17 +1,17 @@
-//! What does not fit together of an object: its description and its chunks.
+//! Checks of an object's chunks against its description.
 
 use crate::description::{Description, digest_of, digest_text};
 
-/// Why an object can't be had as it was put. Chunks are counted from 1.
+/// The reason why an object can't be read as it was written. Chunks are counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Damage {
-    /// The description names no chunks, or in a way that no subject allows.
+    /// The description has no id of chunks, or one that is no token of a subject.
     #[error("its description names no chunks")]
     NoChunks,
-    /// A chunk is not there.
+    /// A chunk is missing.
     #[error("chunk {chunk} of {chunks} is missing")]
     Missing {
-        /// The chunk.
+        /// The number of the chunk.
         chunk: u64,
         /// How many there should be.
         chunks: u64,
@@ -19,7 +19,7 @@ pub enum Damage {
     /// A chunk was not delivered in time.
     #[error("chunk {chunk} of {chunks} does not come")]
     Late {
-        /// The chunk.
+        /// The number of the chunk.
         chunk: u64,
         /// How many there should be.
         chunks: u64,
@@ -32,10 +32,10 @@ pub enum Damage {
         /// How many there should be.
         chunks: u64,
     },
-    /// A chunk has another length.
+    /// A chunk has the wrong length.
     #[error("chunk {chunk} of {chunks} has {bytes} bytes, not {expected}")]
     ChunkSize {
-        /// The chunk.
+        /// The number of the chunk.
         chunk: u64,
         /// How many there are.
         chunks: u64,
@@ -44,7 +44,7 @@ pub enum Damage {
         /// The length that it should have.
         expected: u64,
     },
-    /// The object has another length.
+    /// The object has the wrong length.
     #[error("it has {bytes} bytes, not {expected}")]
     Size {
         /// Its length.
@@ -52,7 +52,7 @@ pub enum Damage {
         /// The length that it should have.
         expected: u64,
     },
-    /// The chunks have another digest.
+    /// The chunks have the wrong digest.
     #[error("its {chunks} chunks have the digest {found}, not {told}")]
     Digest {
         /// How many there are.
@@ -65,7 +65,7 @@ pub enum Damage {
 }
 
 impl Damage {
-    /// The chunk, if one is known to be wrong.
+    /// The number of the damaged chunk, if it is known.
     pub fn chunk(&self) -> Option<u64> {
         match self {
             Self::Missing { chunk, .. } | Self::Late { chunk, .. } | Self::ChunkSize { chunk, .. } => {
@@ -88,34 +88,34 @@ pub struct ChunkCheck {
 }
 
 impl ChunkCheck {
-    /// A check of an object of which nothing has come yet.
+    /// Creates a check of an object, before its first chunk.
     ///
     /// # Errors
-    /// [`Damage::NoChunks`] if no chunks can be asked for. An empty object has an id too.
+    /// [`Damage::NoChunks`] if the description has no valid id of chunks. An empty object has an id too.
     pub fn of(info: &Description) -> Result<Self, Damage> {
         info.chunk_id().ok_or(Damage::NoChunks)?;
         Ok(Self::new(info.size(), info.chunks(), info.chunk_size(), info.text("digest").to_owned()))
     }
 
-    /// A check of an object of this length, in so many chunks of a length.
+    /// Creates a check of an object of `size` bytes, in `chunks` chunks of `chunk_size` bytes each.
     pub fn new(size: u64, chunks: u64, chunk_size: u64, digest: String) -> Self {
         Self { size, chunks, chunk_size, digest, taken: 0, bytes: 0 }
     }
 
-    /// Whether all chunks have come.
+    /// Whether all chunks were taken.
     pub fn is_whole(&self) -> bool {
         self.taken == self.chunks
     }
 
-    /// The next chunk does not come.
+    /// Returns the damage that the next chunk was not delivered in time.
     pub fn late(&self) -> Damage {
         Damage::Late { chunk: self.taken.saturating_add(1), chunks: self.chunks }
     }
 
-    /// Takes the next chunk, by its length; `pending` are those that follow.
+    /// Takes the next chunk, by its length. `pending` is the number of chunks that follow.
     ///
     /// # Errors
-    /// It is not the next one, or has another length than it should have.
+    /// The chunk is not the next one, or has the wrong length.
     pub fn take(&mut self, pending: u64, bytes: u64) -> Result<(), Damage> {
         let (chunk, chunks) = (self.taken.saturating_add(1), self.chunks);
         if pending.checked_add(chunk) != Some(chunks) {
@@ -132,15 +132,15 @@ impl ChunkCheck {
         Ok(())
     }
 
-    /// Checks the whole, when all chunks have come; `digest` is that of what came.
+    /// Checks the length and the digest of the whole object, after its last chunk. `digest` is that of the taken chunks.
     ///
     /// # Errors
-    /// Length or digest is another one.
+    /// The length or the digest is wrong.
     pub fn finish(&self, digest: &[u8]) -> Result<(), Damage> {
         if self.bytes != self.size {
             return Err(Damage::Size { bytes: self.bytes, expected: self.size });
         }
-        // Nothing has no digest where its writer gave none.
+        // An object without chunks needs no digest if its writer gave none.
         let is_nothing = self.chunks == 0 && self.digest.is_empty();
         if is_nothing || digest_of(&self.digest).as_deref() == Some(digest) {
             return Ok(());
@@ -149,15 +149,15 @@ impl ChunkCheck {
         Err(Damage::Digest { chunks: self.chunks, found, told: self.digest.clone() })
     }
 
-    /// What is wrong if another number of chunks is there: `sequences` are their places in the stream, and `last` is the length of
-    /// the last one. Chunks follow each other, unless others write to the bucket meanwhile.
+    /// Returns the damage if the number of stored chunks is wrong. `sequences` are the chunks' sequences in the stream, and
+    /// `last` is the length of the last chunk. The sequences rise by one, unless other clients write to the bucket meanwhile.
     pub fn miscounted(&self, sequences: &[u64], last: u64) -> Option<Damage> {
         let (there, chunks) = (sequences.len() as u64, self.chunks);
         if there >= chunks {
             return (there > chunks).then_some(Damage::TooMany { there, chunks });
         }
         let gap = sequences.windows(2).position(|pair| pair[1] != pair[0].saturating_add(1));
-        // Without a gap it is one of the ends: the last chunk is known by its length.
+        // Without a gap the first or the last chunk is missing. The last one is known by its length.
         let before_last = chunks.saturating_sub(1).checked_mul(self.chunk_size);
         let is_last_there =
             there > 0 && before_last.and_then(|before| before.checked_add(last)) == Some(self.size);

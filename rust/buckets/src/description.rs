@@ -1,4 +1,4 @@
-//! Descriptions of objects: the messages that say what the chunks of an object are.
+//! Descriptions of objects: messages that describe an object and its chunks.
 
 use base64::prelude::{BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD, Engine};
 use serde::Deserialize;
@@ -6,37 +6,37 @@ use serde_json::{Map, Value, json};
 
 use crate::{json, names};
 
-/// Bytes of a chunk, unless told otherwise: what all clients take.
+/// Bytes of a chunk by default, the same in all clients.
 pub const CHUNK_SIZE: u64 = 128 << 10;
-/// Links that are followed from one object to the next.
+/// Links that are followed in a row, at most.
 pub const LINKS_MAX: usize = 16;
-/// How a digest begins.
+/// The prefix of a digest.
 const DIGEST: &str = "SHA-256=";
-/// What a description says of its own time: the time of its message counts.
+/// The modification time in a description: readers use the time of its message instead.
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
-/// A digest as it is written.
+/// Formats a digest for a description.
 pub fn digest_text(digest: &[u8]) -> String {
     format!("{DIGEST}{}", BASE64_URL_SAFE.encode(digest))
 }
 
-/// The bytes of a digest; `None` if it can't be read.
+/// Returns the bytes of a digest; `None` if it can't be read.
 pub(crate) fn digest_of(text: &str) -> Option<Vec<u8>> {
     let text = text.strip_prefix(DIGEST)?.trim_end_matches('=');
-    // Some clients write the other alphabet.
+    // Some clients use the standard alphabet of base64.
     BASE64_URL_SAFE_NO_PAD.decode(text.replace('+', "-").replace('/', "_")).ok()
 }
 
-/// What a link stands for.
+/// The target of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// The bucket.
     pub bucket: String,
-    /// The object; a bucket as a whole has none.
+    /// The object; `None` for a whole bucket.
     pub name: Option<String>,
 }
 
-/// What is said of a new object, or of a link.
+/// The content of a new description, for an object or a link.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Facts {
@@ -44,29 +44,29 @@ pub struct Facts {
     pub bucket: String,
     /// Its name.
     pub name: String,
-    /// What it is.
+    /// A text about the object, for people.
     pub description: String,
     /// Headers; a name may come more than once.
     pub headers: Vec<(String, String)>,
-    /// Notes about it.
+    /// The metadata of the object.
     pub metadata: Map<String, Value>,
-    /// The bucket that it stands for, and the object there.
+    /// The target of a link: the bucket, and the object in it. `None` for an object.
     pub link: Option<(String, Option<String>)>,
-    /// Length of its chunks.
+    /// Bytes of a chunk.
     pub chunk_size: u64,
-    /// What its chunks are known by.
+    /// The id of its chunks.
     pub nuid: String,
-    /// Its length.
+    /// Bytes of the object.
     pub size: u64,
     /// How many chunks it has.
     pub chunks: u64,
-    /// Its digest as it is written; empty for none.
+    /// Its digest, formatted by [`digest_text`]; empty for none.
     pub digest: String,
     /// Whether it was deleted.
     pub deleted: bool,
 }
 
-/// A description, as JSON of whoever wrote it: what is missing is nothing, and what is unknown stays.
+/// A description, as the JSON that a client wrote. Missing fields count as empty, and unknown fields are kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Description {
     /// The description.
@@ -116,7 +116,7 @@ impl Description {
         Self { value }
     }
 
-    /// The same object, deleted: what is said of it stays, as with nats.go and nats-py.
+    /// The description of the same object after its deletion. Its other fields stay, as with nats.go and nats-py.
     #[must_use]
     pub fn deleted(mut self) -> Self {
         if let Value::Object(fields) = &mut self.value {
@@ -137,17 +137,17 @@ impl Description {
         self.value["name"].as_str()
     }
 
-    /// A text; empty if there is none.
+    /// The text of a field; empty if there is none.
     pub fn text(&self, field: &str) -> &str {
         self.value[field].as_str().unwrap_or_default()
     }
 
-    /// What the object's chunks are known by; `None` if that can't be a token of a subject.
+    /// The id of the object's chunks; `None` if it is no token of a subject.
     pub fn chunk_id(&self) -> Option<&str> {
         self.value["nuid"].as_str().filter(|id| names::is_chunk_id(id))
     }
 
-    /// Its length.
+    /// Bytes of the object.
     pub fn size(&self) -> u64 {
         self.value["size"].as_u64().unwrap_or_default()
     }
@@ -157,7 +157,7 @@ impl Description {
         self.value["chunks"].as_u64().unwrap_or_default()
     }
 
-    /// Length of its chunks, but for the last.
+    /// Bytes of each chunk but the last.
     pub fn chunk_size(&self) -> u64 {
         self.value["options"]["max_chunk_size"].as_u64().filter(|size| *size > 0).unwrap_or(CHUNK_SIZE)
     }
@@ -167,7 +167,7 @@ impl Description {
         self.value["deleted"] == true
     }
 
-    /// What it stands for, if it is a link.
+    /// The target, if the object is a link.
     pub fn link(&self) -> Option<Link> {
         let link = &self.value["options"]["link"];
         let bucket = link["bucket"].as_str()?.to_owned();
@@ -180,7 +180,7 @@ impl Description {
         digest_of(self.text("digest"))
     }
 
-    /// Headers: name and value, one for each value.
+    /// The headers, with one entry for each value.
     pub fn headers(&self) -> Vec<(&str, String)> {
         let headers = self.value["headers"].as_object().into_iter().flatten();
         let values = headers.flat_map(|(name, values)| {
@@ -190,7 +190,7 @@ impl Description {
         values.collect()
     }
 
-    /// Notes about the object.
+    /// The metadata of the object.
     pub fn metadata(&self) -> Vec<(&str, String)> {
         let notes = self.value["metadata"].as_object().into_iter().flatten();
         notes.map(|(name, note)| (name.as_str(), written(note))).collect()

@@ -1,10 +1,10 @@
-//! Entries of key-value buckets: what a message does to its key, and what a write says in its headers.
+//! Entries of key-value buckets: the operation of a message, and the headers of a write.
 
 use std::fmt;
 
 use crate::header;
 
-/// What was done with a key.
+/// An operation on a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// A value was written.
@@ -16,8 +16,8 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// What the headers `KV-Operation` and `Nats-Marker-Reason` say. A marker of the server counts as a purge, or as a deletion
-    /// if somebody removed the message.
+    /// Derives the operation from the headers `KV-Operation` and `Nats-Marker-Reason`. A marker of the server counts as a purge,
+    /// or as a deletion if a client removed the message.
     pub fn of(operation: Option<&str>, marker_reason: Option<&str>) -> Self {
         match (operation, marker_reason) {
             (Some("DEL"), _) | (None, Some("Remove")) => Self::Delete,
@@ -46,17 +46,17 @@ impl fmt::Display for Operation {
     }
 }
 
-/// The last value of a header in a block of headers. The server appends its own to those of a stored message, so that the last one
-/// is never a client's.
+/// The last value of a header in a block of headers. The server appends its own headers to those of a stored message, so the last
+/// value is never a client's.
 pub fn last_header<'a>(block: &'a str, name: &str) -> Option<&'a str> {
     let lines = block.lines().skip(1).filter_map(|line| line.split_once(':'));
     lines.filter(|(found, _)| *found == name).last().map(|(_, value)| value.trim())
 }
 
-/// What a write does, and on what it depends.
+/// A write: its operation and its condition.
 #[derive(Clone, Copy, Debug)]
 pub struct Write {
-    /// What is done with the key.
+    /// The operation on the key.
     pub operation: Operation,
     /// The revision that the key has to be at; 0 stands for "no value".
     pub expected: Option<u64>,

@@ -1,11 +1,11 @@
-//! JSON that any client may have written.
+//! A reader for JSON that any client may have written.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-/// Reads JSON as Go does: what is no UTF-8, or half of a surrogate pair, stands as U+FFFD. `None` if it is no JSON, or nested more
-/// than 128 deep.
+/// Reads JSON as Go does: invalid UTF-8 and unpaired surrogates become U+FFFD. `None` if it is no JSON, or nested more than 128
+/// levels deep.
 pub(crate) fn read(bytes: &[u8]) -> Option<Value> {
     if let Ok(value) = serde_json::from_slice(bytes) {
         return Some(value);
@@ -14,7 +14,7 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Value> {
     serde_json::from_str(&whole_surrogates(&text)).ok()
 }
 
-/// The text with halves of surrogate pairs replaced.
+/// Replaces unpaired surrogates in a JSON text.
 fn whole_surrogates(text: &str) -> Cow<'_, str> {
     if !text.contains("\\u") {
         return Cow::Borrowed(text);
@@ -43,7 +43,7 @@ fn whole_surrogates(text: &str) -> Cow<'_, str> {
     Cow::Owned(whole)
 }
 
-/// The UTF-16 unit of the `\uXXXX` that a text begins with.
+/// Parses the UTF-16 unit of the `\uXXXX` at the beginning of a text.
 fn unit(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).ok())?

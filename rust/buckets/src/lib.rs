@@ -1,8 +1,8 @@
-//! The rules of key-value buckets (ADR-8) and object stores (ADR-20) over streams: names, configurations, entries,
-//! descriptions of objects, and checks of their chunks. There is no I/O here: the command talks over async-nats, the Python
-//! module over a pipe, and both ask this crate.
+//! The rules of key-value buckets (ADR-8) and object stores (ADR-20) over streams: names, configurations, entries, descriptions
+//! of objects, and checks of their chunks. This crate does no I/O: the command uses it over async-nats, the Python module over a
+//! pipe.
 //!
-//! What a stream holds was written by clients, in any shape. Everything here reads it as far as it can be read, and never panics.
+//! Clients may have written anything into a stream. All functions here read as much of it as can be read, and never panic.
 
 mod config;
 mod damage;
@@ -26,7 +26,7 @@ pub mod code {
     pub const NAME_IN_USE: u64 = 10058;
     /// There is no such stream.
     pub const STREAM_NOT_FOUND: u64 = 10059;
-    /// The subject's last sequence is another one than the publisher expects.
+    /// The subject's last sequence differs from the one that the publisher expects.
     pub const WRONG_LAST_SEQUENCE: u64 = 10071;
 }
 
@@ -38,15 +38,15 @@ pub mod header {
     pub const TTL: &str = "Nats-TTL";
     /// Removes the older messages of the subject.
     pub const ROLLUP: &str = "Nats-Rollup";
-    /// Tells a deletion from a value.
+    /// Distinguishes a deletion from a value.
     pub const OPERATION: &str = "KV-Operation";
     /// Why the server wrote a marker in place of a message.
     pub const MARKER_REASON: &str = "Nats-Marker-Reason";
-    /// The subject of a message that was asked for directly.
+    /// The subject of a message in the answer to a direct get.
     pub const SUBJECT: &str = "Nats-Subject";
-    /// The sequence of a message that was asked for directly.
+    /// The sequence of a message in the answer to a direct get.
     pub const SEQUENCE: &str = "Nats-Sequence";
-    /// The time of a message that was asked for directly.
+    /// The time of a message in the answer to a direct get.
     pub const TIME: &str = "Nats-Time-Stamp";
     /// The length of a message that is delivered without its payload.
     pub const SIZE: &str = "Nats-Msg-Size";

@@ -12,23 +12,23 @@ pub const BUCKET_RULE: &str = "made of letters, digits, - and _, 251 at most";
 /// The rule of keys.
 pub const KEY_RULE: &str =
     "a key is made of letters, digits, -, /, _, = and dots, with none at its ends and no two in a row";
-/// What the rule of filters adds to that of keys.
+/// The rule of filters, in addition to that of keys.
 pub const FILTER_RULE: &str = "in a filter * stands for one token and > for the rest";
 /// The rule of the names of objects.
 pub const OBJECT_RULE: &str = "a name is a text of 1 to 40000 bytes";
 
-/// Whether this can name a bucket: it becomes part of a stream's name.
+/// Whether `name` is a valid name of a bucket: it becomes part of a stream's name.
 pub fn is_bucket(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     !name.is_empty() && name.len() <= BUCKET_MAX && name.bytes().all(is_allowed)
 }
 
-/// Whether this can be a key: it becomes part of a subject.
+/// Whether `name` is a valid key: it becomes part of a subject.
 pub fn is_key(name: &str) -> bool {
     name.split('.').all(is_key_token)
 }
 
-/// Whether this can be a filter of keys: `*` stands for one token, `>` for the rest.
+/// Whether `pattern` is a valid filter of keys: `*` stands for one token, `>` for the rest.
 pub fn is_key_filter(pattern: &str) -> bool {
     let tokens = pattern.strip_suffix('>').map_or(pattern, |front| front.strip_suffix('.').unwrap_or(front));
     if tokens.is_empty() {
@@ -43,13 +43,13 @@ fn is_key_token(token: &str) -> bool {
     !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-/_=".contains(&byte))
 }
 
-/// Whether this can name an object.
+/// Whether `name` is a valid name of an object.
 pub fn is_object(name: &str) -> bool {
     (1..=OBJECT_MAX).contains(&name.len())
 }
 
-/// Whether this can be the id of an object's chunks: one token of a subject. A description is any client's, and an id of `>`
-/// would stand for the chunks of every object.
+/// Whether `id` is a valid id of an object's chunks: one token of a subject. Any client may have written the description, and an
+/// id of `>` would stand for the chunks of every object.
 pub fn is_chunk_id(id: &str) -> bool {
     !id.is_empty() && !id.contains(|c: char| c.is_whitespace() || c.is_control() || ".*>".contains(c))
 }
@@ -59,12 +59,12 @@ pub fn kv_stream(bucket: &str) -> String {
     format!("KV_{bucket}")
 }
 
-/// The key-value bucket that a stream is, by its name.
+/// The name of the key-value bucket that a stream holds; `None` for other streams.
 pub fn kv_bucket(stream: &str) -> Option<&str> {
     stream.strip_prefix("KV_")
 }
 
-/// What stands before keys in the subjects of a bucket.
+/// The prefix of keys in the subjects of a bucket.
 pub fn kv_prefix(bucket: &str) -> String {
     format!("$KV.{bucket}.")
 }
@@ -79,7 +79,7 @@ pub fn object_stream(bucket: &str) -> String {
     format!("OBJ_{bucket}")
 }
 
-/// The object store that a stream is, by its name.
+/// The name of the object store that a stream holds; `None` for other streams.
 pub fn object_bucket(stream: &str) -> Option<&str> {
     stream.strip_prefix("OBJ_")
 }

@@ -1,30 +1,30 @@
-//! What a stream's description says of the bucket that it is. The stream may have been made by hand, in another shape.
+//! The status of a bucket, from the info of its stream. The stream may have been created by hand, with any configuration.
 
 use serde_json::Value;
 
 use crate::names;
 
-/// Where the keys of a key-value bucket are.
+/// How the keys of a key-value bucket map to subjects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPlace {
-    /// What stands before a key in the subjects of stored messages.
+    /// The prefix of a key in the subjects of stored messages.
     pub prefix: String,
-    /// What stands before a key in the subjects that are written to: another one for copies.
+    /// The prefix of a key in the subjects of writes. It is another one for copies.
     pub put_prefix: String,
-    /// Whether messages can be asked for directly.
+    /// Whether direct gets are allowed.
     pub is_direct: bool,
-    /// Bytes that a value may have.
+    /// Bytes that a value may have; `None` for no limit.
     pub max_value_size: Option<u64>,
 }
 
 impl KeyPlace {
-    /// Reads the configuration of a bucket's stream; `api` is the prefix of the API through which it was asked for, if that is
-    /// another domain's.
+    /// Reads the configuration of a bucket's stream. `api` is the API prefix of another domain, if the configuration was
+    /// requested through it.
     pub fn of(bucket: &str, config: &Value, api: Option<&str>) -> Self {
         let mirror = &config["mirror"];
         let origin = mirror["name"].as_str().and_then(names::kv_bucket).unwrap_or(bucket);
         let prefix = names::kv_prefix(origin);
-        // A copy does not take writes: they go to its origin, through its domain's API if it is in another one.
+        // A copy accepts no writes: they go to its origin, through the API of the origin's domain if that is another one.
         let foreign = mirror["external"]["api"].as_str().filter(|api| !api.is_empty());
         let put_prefix = match foreign.or(api) {
             Some(api) => format!("{api}.{prefix}"),
@@ -50,25 +50,25 @@ impl KeyPlace {
 pub struct KvStatus {
     /// Values and markers that it keeps.
     pub values: u64,
-    /// Bytes that it takes.
+    /// Bytes that it occupies.
     pub bytes: u64,
     /// Values that it keeps of each key; -1 for all.
     pub history: i64,
-    /// Nanoseconds after which values go.
+    /// Nanoseconds after which values expire.
     pub ttl_ns: Option<u64>,
     /// Nanoseconds that the marker of an expired key stays.
     pub marker_ttl_ns: Option<u64>,
-    /// Bytes that it may take.
+    /// Bytes that it may occupy; `None` for no limit.
     pub max_bytes: Option<u64>,
-    /// Bytes that a value may have.
+    /// Bytes that a value may have; `None` for no limit.
     pub max_value_size: Option<u64>,
-    /// `file` or `memory`, or what else the server says.
+    /// `file` or `memory`, or another word of the server.
     pub storage: String,
     /// Whether it is compressed on disk.
     pub is_compressed: bool,
-    /// What it is for.
+    /// The description of the bucket.
     pub description: String,
-    /// Notes about it, without the server's own.
+    /// The metadata of the bucket, without the server's own.
     pub metadata: Vec<(String, String)>,
 }
 
@@ -95,23 +95,23 @@ impl KvStatus {
 /// Configuration and state of an object store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreStatus {
-    /// Bytes that it takes.
+    /// Bytes that it occupies.
     pub bytes: u64,
-    /// Whether it takes no more changes.
+    /// Whether it accepts no more changes.
     pub is_sealed: bool,
-    /// Nanoseconds after which objects go.
+    /// Nanoseconds after which objects expire.
     pub ttl_ns: Option<u64>,
-    /// Bytes that it may take.
+    /// Bytes that it may occupy; `None` for no limit.
     pub max_bytes: Option<u64>,
-    /// `file` or `memory`, or what else the server says.
+    /// `file` or `memory`, or another word of the server.
     pub storage: String,
     /// Whether it is compressed on disk.
     pub is_compressed: bool,
-    /// What it is for.
+    /// The description of the bucket.
     pub description: String,
     /// How many servers keep a copy.
     pub replicas: u64,
-    /// Whether messages can be asked for directly.
+    /// Whether direct gets are allowed.
     pub is_direct: bool,
 }
 
@@ -137,12 +137,12 @@ fn count(value: &Value) -> u64 {
     value.as_u64().unwrap_or_default()
 }
 
-/// A time; `None` where none is set.
+/// Reads a duration; `None` where none is set.
 fn time(value: &Value) -> Option<u64> {
     value.as_u64().filter(|time| (1..i64::MAX as u64).contains(time))
 }
 
-/// A limit; `None` where none is set.
+/// Reads a limit; `None` where none is set.
 fn limit(value: &Value) -> Option<u64> {
     value.as_u64().filter(|most| *most > 0)
 }

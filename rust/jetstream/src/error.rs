@@ -6,15 +6,15 @@ use std::borrow::Cow;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{description} ({err_code})")]
 pub struct ApiError {
-    /// As HTTP would say it: 400, 404, 503 ...
+    /// The status code, as in HTTP: 400, 404, 503 ...
     pub code: u16,
-    /// The number that tells this error from all others; 0 for none.
+    /// The number that identifies this error; 0 for none.
     pub err_code: u16,
-    /// What went wrong, for people.
+    /// A description of the error, for people.
     pub description: Cow<'static, str>,
 }
 
-/// An error whose text may have places to be filled in.
+/// An error whose text may hold placeholders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Template {
     code: u16,
@@ -27,19 +27,19 @@ impl Template {
         Self { code, err_code, text }
     }
 
-    /// The error, its text as it is.
+    /// Returns the error with its text as it is.
     pub fn error(self) -> ApiError {
         ApiError { code: self.code, err_code: self.err_code, description: Cow::Borrowed(self.text) }
     }
 
-    /// The error with `value` in the place called `name`, `{name}` in the text.
+    /// Returns the error with `value` in place of the placeholder `{name}`.
     pub fn with(self, name: &str, value: impl std::fmt::Display) -> ApiError {
         self.error().with(name, value)
     }
 }
 
 impl ApiError {
-    /// Fills in one more place.
+    /// Fills in one more placeholder.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl std::fmt::Display) -> Self {
         let place = format!("{{{name}}}");
@@ -49,10 +49,10 @@ impl ApiError {
     }
 }
 
-/// Bytes of a text of a client's that an error shows at most; nats-server has no limit.
+/// Bytes of a client's text that an error shows, at most; nats-server has no limit.
 const SHOWN_MAX: usize = 16 << 10;
 
-/// What an error shows of a text.
+/// The part of a client's text that an error shows.
 pub(crate) fn shown(text: &str) -> &str {
     &text[..text.floor_char_boundary(SHOWN_MAX)]
 }
@@ -64,7 +64,7 @@ macro_rules! errors {
             pub const $name: Template = Template::new($code, $err_code, $text);
         )*
 
-        /// All of them, in the order of their numbers.
+        /// All errors, in the order of their numbers.
         pub const ALL: &[Template] = &[$($name),*];
     };
 }

@@ -1,7 +1,7 @@
-//! Numbers of what the engine keeps.
+//! Numbers of the engine's objects.
 //!
-//! Streams and consumers are numbered in one row, which never gives a number twice: each is a group of records in the log
-//! ([`GroupId`]) and an entry of the catalogue under its number.
+//! Streams and consumers share one sequence of numbers, in which no number is given twice. A number names a group of records in
+//! the log ([`GroupId`]) and an entry of the catalogue.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ macro_rules! id {
 }
 
 impl AccountId {
-    /// Its place among all accounts.
+    /// The account's index in the engine's list of accounts.
     pub(crate) fn index(self) -> usize {
         self.0 as usize
     }

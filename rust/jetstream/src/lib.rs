@@ -1,11 +1,11 @@
 //! JetStream without I/O: the state of streams, the log they are kept in, the API.
 //!
-//! - [`engine`]: all that belongs to one JetStream thread: streams, their log, what leaves and what waits for the disk;
+//! - [`engine`]: the state of one JetStream thread: streams, their log, outgoing messages and those that wait for the disk;
 //! - [`api`]: requests on `$JS.API.>` and their answers;
-//! - [`stream`]: configurations with their checks, and what a stream does with messages;
-//! - [`consumer`]: their configurations, where they stand, and who waits for their messages;
-//! - [`backup`]: the form of backups, which nats-server reads and writes too;
-//! - [`json`]: requests read as nats-server reads them, down to the texts of its errors;
+//! - [`stream`]: configurations with their checks, and how a stream judges and stores messages;
+//! - [`consumer`]: configurations, delivery states and waiting pull requests;
+//! - [`backup`]: the format of backups, which nats-server reads and writes too;
+//! - [`json`]: a reader for requests that behaves as nats-server's, down to the texts of its errors;
 //! - [`error`]: all errors of the API.
 
 #![forbid(unsafe_code)]

@@ -1,19 +1,19 @@
-//! Which subjects of a configuration meet others of it, found in steps before the configuration is checked, so that the check itself takes
-//! no longer than reading it.
+//! Overlaps between the subjects of a configuration. They are found in steps before the configuration is checked, so that the
+//! check itself takes no longer than reading the configuration.
 
 use stonechat_subject::{Relation, Search, SubjectIndex, overlaps};
 
 use crate::consumer::ConsumerConfig;
 use crate::stream::{Origins, StreamConfig, StreamSource, SubjectTransform};
 
-/// The first of some subjects that stands in a relation to another one of them.
+/// A search for the first subject of a list that stands in a relation to another subject of the list.
 #[derive(Debug)]
 pub(crate) struct Pairs {
     relation: Relation,
     index: SubjectIndex,
-    /// How many are in the index.
+    /// Number of subjects in the index.
     known: usize,
-    /// The one that is looked at, and how far that is.
+    /// Position of the subject that is examined, and the progress with it.
     at: usize,
     search: Option<Search>,
     found: Option<usize>,
@@ -26,7 +26,7 @@ impl Pairs {
         Self { relation, index, known: 0, at: 0, search: None, found: None, is_done: false }
     }
 
-    /// Goes on, over the same subjects each time; true when it is done.
+    /// Continues the search; true when it is done. `subjects` must be the same list each time.
     pub(crate) fn step<'s>(
         &mut self,
         subjects: impl Fn(usize) -> Option<&'s str>,
@@ -35,7 +35,7 @@ impl Pairs {
         while !self.is_done {
             let Some(left) = budget.checked_sub(1) else { return false };
             if let Some(subject) = subjects(self.known) {
-                // A node of the index for each token.
+                // Each token needs a node of the index.
                 *budget = left.saturating_sub(subject.len() / 16);
                 self.index.insert(subject.as_bytes(), self.known as u32);
                 self.known += 1;
@@ -57,26 +57,26 @@ impl Pairs {
         true
     }
 
-    /// The place of the first one that was found.
+    /// Position of the subject that was found.
     pub(crate) fn found(&self) -> Option<usize> {
         self.found
     }
 
-    /// The index of them all, when it is done.
+    /// The index of all subjects, once the search is done.
     pub(crate) fn index(&self) -> &SubjectIndex {
         &self.index
     }
 }
 
-/// What of a stream's configuration meets what.
+/// Overlaps within the configuration of a stream, and between its delivery prefixes and its origins.
 #[derive(Debug)]
 pub(crate) struct Meetings {
     subjects: Pairs,
     mirror: Pairs,
-    /// The source that is looked at.
+    /// Position of the source that is examined.
     source: usize,
     transforms: Pairs,
-    /// The first source of which one transform takes what another one takes.
+    /// Position of the first source one of whose transforms takes all that another of them takes.
     pub(crate) met_source: Option<usize>,
     external: External,
     stage: Stage,
@@ -91,7 +91,7 @@ enum Stage {
     Done,
 }
 
-/// How far prefixes of other accounts were compared with the subjects of origins.
+/// Progress of comparing the delivery prefixes of other accounts with the subjects of origins.
 #[derive(Debug, Default)]
 struct External {
     prefix: usize,
@@ -104,7 +104,7 @@ fn transforms(source: &StreamSource, at: usize) -> Option<&str> {
     source.subject_transforms.get(at).map(|transform: &SubjectTransform| transform.src.as_str())
 }
 
-/// The mirror and the sources of a stream, by number.
+/// The mirror or source at a position; the mirror comes first.
 pub(crate) fn feed(c: &StreamConfig, at: usize) -> Option<&StreamSource> {
     match &c.mirror {
         Some(mirror) if at == 0 => Some(mirror),
@@ -128,14 +128,14 @@ impl Default for Meetings {
 }
 
 impl Meetings {
-    /// All of them at once.
+    /// Finds all overlaps at once.
     pub(crate) fn of(c: &StreamConfig, origins: &dyn Origins) -> Self {
         let mut meetings = Self::default();
         while !meetings.step(c, origins, &mut { usize::MAX }) {}
         meetings
     }
 
-    /// Goes on, with the same configuration each time; true when it is done.
+    /// Continues the search; true when it is done. The configuration must be the same each time.
     pub(crate) fn step(&mut self, c: &StreamConfig, origins: &dyn Origins, budget: &mut usize) -> bool {
         loop {
             let is_done = match self.stage {
@@ -177,24 +177,24 @@ impl Meetings {
         true
     }
 
-    /// The first subject that overlaps another one.
+    /// Position of the first subject that overlaps another one.
     pub(crate) fn subject(&self) -> Option<usize> {
         self.subjects.found()
     }
 
-    /// The first transform of the mirror that takes something that another one takes.
+    /// Position of the mirror's first transform that overlaps another one.
     pub(crate) fn mirror_transform(&self) -> Option<usize> {
         self.mirror.found()
     }
 
-    /// The first prefix on which another account delivers that meets a subject of an origin, and that subject.
+    /// The first delivery prefix of another account that overlaps a subject of an origin, and that subject.
     pub(crate) fn prefix(&self) -> Option<(&str, &str)> {
         self.external.found.as_ref().map(|(prefix, subject)| (prefix.as_str(), subject.as_str()))
     }
 }
 
 impl External {
-    /// Compares each prefix with each subject: few streams take from other accounts and from their own.
+    /// Compares each prefix with each subject: few streams have sources both in other accounts and in their own.
     fn step(&mut self, c: &StreamConfig, origins: &dyn Origins, budget: &mut usize) -> bool {
         while let Some(source) = feed(c, self.prefix).filter(|_| self.found.is_none()) {
             let external = source.external.as_ref().map(|external| &external.deliver);
@@ -227,7 +227,7 @@ impl External {
                 *budget = left;
                 let Some(subject) = subjects.get(self.subject) else { break };
                 self.subject += 1;
-                // Only what takes subjects of any length can meet itself behind a prefix.
+                // Only a subject that matches any number of tokens can overlap itself behind a prefix.
                 if subject.ends_with('>')
                     && overlaps(subject.as_bytes(), format!("{prefix}.{subject}").as_bytes())
                 {
@@ -241,7 +241,7 @@ impl External {
     }
 }
 
-/// The filters of a consumer that take all that another one of them takes.
+/// Overlaps between a consumer's filters: the first filter that is contained in another one.
 #[derive(Debug)]
 pub(crate) struct FilterMeetings(Pairs);
 
@@ -252,14 +252,14 @@ impl Default for FilterMeetings {
 }
 
 impl FilterMeetings {
-    /// All of them at once.
+    /// Finds all overlaps at once.
     pub(crate) fn of(c: &ConsumerConfig) -> Self {
         let mut meetings = Self::default();
         while !meetings.step(c, &mut { usize::MAX }) {}
         meetings
     }
 
-    /// Goes on, with the same configuration each time; true when it is done.
+    /// Continues the search; true when it is done. The configuration must be the same each time.
     pub(crate) fn step(&mut self, c: &ConsumerConfig, budget: &mut usize) -> bool {
         let one = Some(c.filter_subject.as_str()).filter(|filter| !filter.is_empty());
         self.0.step(
@@ -271,12 +271,12 @@ impl FilterMeetings {
         )
     }
 
-    /// The filters.
+    /// The index of the filters.
     pub(crate) fn index(&self) -> &SubjectIndex {
         self.0.index()
     }
 
-    /// The first filter that another one holds.
+    /// Position of the first filter that is contained in another one.
     pub(crate) fn filter(&self) -> Option<usize> {
         self.0.found()
     }
@@ -286,7 +286,7 @@ impl FilterMeetings {
 mod tests {
     use super::*;
 
-    /// Runs to the end with `step` at a time: what was found, and in how many steps.
+    /// Runs the search with a budget of `step` at a time. Returns the result and the number of steps.
     fn run(relation: Relation, subjects: &[String], step: usize) -> (Option<usize>, usize) {
         let mut pairs = Pairs::new(relation);
         let mut steps = 1;
@@ -301,7 +301,7 @@ mod tests {
         let mut subjects: Vec<String> = (0..20_000).map(|i| format!("orders.region.{i}")).collect();
         let (found, steps) = run(Relation::Overlaps, &subjects, 1000);
         assert_eq!(found, None);
-        // About a dozen looks each.
+        // About a dozen visited nodes for each subject.
         assert!(steps < 250, "{steps}");
         subjects.push("orders.*.17".to_owned());
         assert_eq!(run(Relation::Overlaps, &subjects, 1000).0, Some(17));

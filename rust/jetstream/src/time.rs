@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::json::{DecodeError, Field};
 
-/// RFC 3339 in UTC, from nanoseconds since 1970; 0 is no time, which Go shows as the year 1.
+/// Formats nanoseconds since 1970 as RFC 3339 in UTC. 0 stands for no time, which Go shows as the year 1.
 pub fn rfc3339(nanoseconds: i64) -> String {
     if nanoseconds == 0 {
         return "0001-01-01T00:00:00Z".to_owned();
@@ -12,7 +12,7 @@ pub fn rfc3339(nanoseconds: i64) -> String {
     Timestamp::from_nanosecond(i128::from(nanoseconds)).map(|t| t.to_string()).unwrap_or_default()
 }
 
-/// Nanoseconds since 1970 of a time in RFC 3339; `None` if it is not one.
+/// Parses a time in RFC 3339 into nanoseconds since 1970; `None` if it is not valid.
 pub fn parse_rfc3339(text: &str) -> Option<i64> {
     if text.starts_with("0001-01-01T00:00:00") {
         return Some(0);
@@ -21,7 +21,7 @@ pub fn parse_rfc3339(text: &str) -> Option<i64> {
     i64::try_from(time.as_nanosecond()).ok()
 }
 
-/// A time in a request; `None` for `null`.
+/// Reads a time in a request; `None` for `null`.
 pub(crate) fn decode(field: &Field<'_>) -> Result<Option<i64>, DecodeError> {
     if field.is_null() {
         return Ok(None);
@@ -35,7 +35,7 @@ pub(crate) fn decode(field: &Field<'_>) -> Result<Option<i64>, DecodeError> {
     parse_rfc3339(&text).map(Some).ok_or_else(bad)
 }
 
-/// A duration in nanoseconds as Go shows it: `1m30s`, `1.5s`, `100ms`.
+/// Formats a duration in nanoseconds as Go does: `1m30s`, `1.5s`, `100ms`.
 pub fn show_duration(nanoseconds: i64) -> String {
     let sign = if nanoseconds < 0 { "-" } else { "" };
     let n = nanoseconds.unsigned_abs();

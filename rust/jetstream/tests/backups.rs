@@ -1,6 +1,6 @@
-//! Backups through crashes, and whatever may come in place of one.
+//! Backups and restores through crashes, and restores of invalid backups.
 //!
-//! `STONECHAT_SEEDS=10000` tries more.
+//! `STONECHAT_SEEDS=10000` runs more seeds.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that can't go on may panic")]
 
@@ -21,7 +21,7 @@ use support::Store;
 struct World {
     engine: Engine<SimDisk>,
     account: AccountId,
-    /// What came to each subject since it was last asked for.
+    /// The messages sent to each subject since the last request.
     got: Vec<(String, Vec<u8>)>,
     restore: BackupId,
 }
@@ -82,7 +82,7 @@ impl World {
                 match to.as_str() {
                     "snap" if payload.is_empty() => return (answer, data),
                     "snap" => data.extend(payload),
-                    // Advisories.
+                    // Advisories are skipped.
                     _ => continue,
                 }
                 self.engine.snapshot_acked(BackupId(1));
@@ -94,7 +94,7 @@ impl World {
         self.ask("STREAM.NAMES", &Value::Null)["streams"].clone()
     }
 
-    /// All that is said of the stream and its consumer, and its messages.
+    /// The description of the stream and its consumer, and the stream's messages.
     fn content(&mut self) -> Vec<Value> {
         let info = self.ask("STREAM.INFO.S", &json!({"deleted_details": true, "subjects_filter": ">"}));
         let last = info["state"]["last_seq"].as_u64().unwrap_or(0);
@@ -115,7 +115,7 @@ impl World {
     }
 }
 
-/// A stream with gaps and a consumer in the middle of it, and its backup.
+/// Creates a stream with gaps and a consumer in the middle of it. Returns its content, the reply and the data of its backup.
 fn fill(random: &mut Random) -> (Vec<Value>, Value, Vec<u8>) {
     let mut world = World::open(&Store::default());
     let config = json!({"name": "S", "subjects": ["s.*"], "allow_msg_ttl": true, "max_msgs": 150});
@@ -179,7 +179,7 @@ fn a_restore_is_whole_or_not_there() {
                     world.turn(4);
                 }
                 same(&world.content(), &content, seed, "restored");
-                // It is still there after a crash.
+                // The restored stream survives a crash.
                 store = store.map(|disk| disk.power_cut(&mut random));
                 world = World::open(&store);
                 same(&world.content(), &content, seed, "after a crash");
@@ -190,7 +190,7 @@ fn a_restore_is_whole_or_not_there() {
             world = World::open(&store);
             let there = world.names();
             if there == json!(["S"]) {
-                // The last step was done, but nobody was told.
+                // The last step was durable, but its reply was not sent.
                 same(&world.content(), &content, seed, "restored without a word");
                 break;
             }
@@ -226,7 +226,7 @@ fn what_restores_keep_in_memory_is_bounded() {
         assert_eq!(begun["deliver_subject"] == "", n == 8, "{begun}");
         ids.push(world.restore);
     }
-    // Chunks that nobody waited to be answered for, by bytes and by number.
+    // Chunks sent without waiting for replies, too many by bytes and by number.
     for (id, len, count) in [(ids[0], 1 << 20, 33), (ids[1], 1, 1025)] {
         for _ in 0..count {
             world.engine.restore_chunk(id, b"chunk", &vec![0; len]);
@@ -238,7 +238,7 @@ fn what_restores_keep_in_memory_is_bounded() {
     }
 }
 
-/// A backup in which entries are followed by `tail`.
+/// Packs entries, followed by `tail`, into a backup.
 fn packed(entries: &[Entry<'_>], tail: &[u8]) -> Vec<u8> {
     let mut compressor = Compressor::default();
     archive::begin(compressor.plain());
@@ -251,7 +251,7 @@ fn packed(entries: &[Entry<'_>], tail: &[u8]) -> Vec<u8> {
     compressor.take(usize::MAX)
 }
 
-/// What is kept until a backup is whole has a limit, however small the backup is: its state, each consumer, and all of them.
+/// The memory for an incomplete restore is limited, however small the backup is: its state, each consumer, and all consumers.
 #[test]
 fn the_states_in_a_backup_are_bounded() {
     let state =
@@ -261,7 +261,7 @@ fn the_states_in_a_backup_are_bounded() {
         let content = vec![b' '; len];
         let mut entry = Vec::new();
         Entry { name, content: &content, ..Entry::default() }.encode(&mut entry);
-        // Only what the entry claims to be has come: who waited for the rest would keep all of it.
+        // The backup contains only the beginning of the entry: a reader that waited for the rest would hold all of it.
         entry.truncate(100);
         entry
     };
@@ -280,7 +280,7 @@ fn the_states_in_a_backup_are_bounded() {
     }
 }
 
-/// Recorded with nats-server 2.10, 2.12 and 2.14, whose backups have another form.
+/// Backups recorded with nats-server 2.10, 2.12 and 2.14, which have another form.
 #[test]
 fn backups_of_old_servers_are_read() {
     use base64::Engine as _;

@@ -1,6 +1,6 @@
 //! Consumers against a plain model: random publishes, fetches, acknowledgements, removals, time, restarts and crashes.
 //!
-//! `STONECHAT_SEEDS=10000` tries more, `STONECHAT_SEED=17` one.
+//! `STONECHAT_SEEDS=10000` runs more seeds, `STONECHAT_SEED=17` only this one.
 
 #![allow(
     clippy::expect_used,
@@ -22,8 +22,7 @@ use stonechat_store::disk::Disk;
 use stonechat_store::disk::sim::{Random, SimDisk};
 use support::Store;
 
-/// Everybody listens to everything.
-
+/// The retention policy of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Retention {
     Limits,
@@ -37,12 +36,12 @@ struct Consumer {
     policy: &'static str,
     /// Deliveries by sequence.
     delivered: BTreeMap<u64, u64>,
-    /// Where the last delivery of a message that is not acknowledged was acknowledged.
+    /// The acknowledgement subject of the last delivery, for messages not acknowledged yet.
     open: BTreeMap<u64, String>,
-    /// Acknowledged for certain, and perhaps.
+    /// Messages whose acknowledgement was confirmed, and messages that may be acknowledged.
     acked: BTreeSet<u64>,
     maybe_acked: BTreeSet<u64>,
-    /// The highest sequence that was delivered.
+    /// The highest delivered sequence.
     reached: u64,
 }
 
@@ -54,19 +53,19 @@ struct World {
     group: StreamId,
     ids: BTreeMap<String, ConsumerId>,
     consumers: BTreeMap<String, Consumer>,
-    /// Messages that were acknowledged to their publishers.
+    /// The subjects of messages whose publish was acknowledged.
     stored: BTreeMap<u64, String>,
     removed: BTreeSet<u64>,
-    /// What was asked, by reply.
+    /// Publishes and acknowledgements without a reply yet, by reply subject.
     publishes: BTreeMap<String, String>,
     acks: BTreeMap<String, (String, u64)>,
     next: u64,
     storage: &'static str,
-    /// Changes may be refused for want of room.
+    /// Whether changes may be refused because the disk is full.
     may_be_full: bool,
-    /// Limits were lowered and have yet to be raised.
+    /// Whether limits were lowered and not yet raised again.
     is_limited: bool,
-    /// Changes and acknowledgements that were refused.
+    /// The number of refused changes and acknowledgements.
     refused: usize,
 }
 
@@ -162,7 +161,7 @@ impl World {
         }
     }
 
-    /// Writes and syncs all, as far as `all` is true.
+    /// Runs the jobs of a turn: all of them, or with `random` only a few.
     fn settle(&mut self, random: Option<&mut Random>) {
         self.engine.set_time(self.now);
         self.engine.tick();
@@ -180,7 +179,7 @@ impl World {
         self.collect_answer("");
     }
 
-    /// Takes what left; answers what was sent to `wanted`.
+    /// Takes the messages that leave. Returns the reply sent to `wanted`.
     fn collect_answer(&mut self, wanted: &str) -> Value {
         let mut out = Vec::new();
         self.engine.take_ready(|o| {
@@ -247,7 +246,7 @@ impl World {
             payload: payload.as_bytes(),
             client: &|| Value::Null,
         });
-        // It waits for the disk, or takes several turns.
+        // The reply waits for the disk, or the request takes several turns.
         for _ in 0..10_000 {
             self.engine.commit();
             let answer = self.collect_answer("ask");
@@ -313,7 +312,7 @@ impl World {
         self.engine.publish(self.group, reply.as_bytes(), &message);
     }
 
-    /// A purge with a filter, a roll-up, or a limit that is lowered and raised again.
+    /// Removes messages by a purge with a filter, a roll-up, or a limit that is lowered and raised again.
     fn remove_many(&mut self, random: &mut Random) {
         let there = self.existing();
         let on = |filter: &str| -> Vec<u64> {
@@ -361,7 +360,7 @@ impl World {
         }
     }
 
-    /// Raises limits that were lowered, which a full disk may put off. What went meanwhile is nobody's.
+    /// Raises the lowered limits again, which a full disk may put off. Messages removed meanwhile are not expected any more.
     fn raise_limits(&mut self, was_put_off: bool) {
         let answer = self.ask("STREAM.UPDATE.S", &self.config(-1, -1));
         self.is_limited = !self.is_done(&answer);
@@ -371,7 +370,7 @@ impl World {
         }
     }
 
-    /// Whether a request was carried out. On a full disk it may be refused, and only there.
+    /// Whether a request was carried out. It may be refused only on a full disk.
     fn is_done(&mut self, answer: &Value) -> bool {
         let is_refused = answer["error"]["err_code"] == 10_047;
         assert!(self.may_be_full || !is_refused, "{answer}");
@@ -409,7 +408,7 @@ impl World {
         self.engine.ack(self.ids[name], rest.as_bytes(), answer.as_bytes(), verb);
     }
 
-    /// What is there, by sequence.
+    /// The subjects of the stored messages, by sequence.
     fn existing(&mut self) -> BTreeMap<u64, String> {
         let last = self.ask("STREAM.INFO.S", &Value::Null)["state"]["last_seq"].as_u64().expect("a sequence");
         let mut there = BTreeMap::new();
@@ -422,7 +421,7 @@ impl World {
         there
     }
 
-    /// Compares figures, when nothing is under way.
+    /// Compares the figures of consumers with the model, when no acknowledgements are in flight.
     fn check(&mut self, context: &str) {
         let there = self.existing();
         for name in self.consumers.keys().cloned().collect::<Vec<_>>() {
@@ -442,7 +441,7 @@ impl World {
         self.check_retention(&there, context);
     }
 
-    /// Whether messages are there, and only those, that are to be.
+    /// Checks that the stream holds exactly the messages that its retention policy keeps.
     fn check_retention(&self, there: &BTreeMap<u64, String>, context: &str) {
         for (sequence, subject) in self.stored.iter().filter(|(s, _)| !self.removed.contains(s)) {
             let mut wanting = self.consumers.values().filter(|c| matches(c.filters, subject));
@@ -464,7 +463,7 @@ impl World {
         }
     }
 
-    /// Fetches and acknowledges all there is: then every message must have come to everybody who wants it.
+    /// Fetches and acknowledges all messages. Then every consumer must have received each message that matches its filters.
     fn drain(&mut self, context: &str) {
         for _ in 0..200 {
             self.now += 1_200_000_000;
@@ -494,7 +493,7 @@ impl World {
         }
         for (name, c) in &self.consumers {
             for (sequence, subject) in &self.stored {
-                // Who acknowledges all up to a message does so for those that a crash took on their way, too.
+                // With policy `all`, an acknowledgement also covers earlier messages that a crash kept from being delivered.
                 let is_covered = c.policy == "all" && c.acked.last().is_some_and(|last| last > sequence);
                 let wants = matches(c.filters, subject) && !self.removed.contains(sequence) && !is_covered;
                 assert!(
@@ -567,7 +566,7 @@ fn nobody_misses_a_message_and_what_is_done_is_done_through_crashes() {
                 _ => store.map(|disk| disk.power_cut(&mut random)),
             };
             world.reopen(&store, Durability::Synced);
-            // What was under way may count as acknowledged; who delivers it again may.
+            // Acknowledgements in flight may count or not, so their messages may be delivered again.
             for consumer in world.consumers.values_mut() {
                 let maybe = std::mem::take(&mut consumer.maybe_acked);
                 for sequence in maybe {
@@ -599,7 +598,7 @@ fn a_full_disk_lets_consumers_go_on() {
                     world.step(&mut random);
                     world.settle(None);
                 }
-                // Publishes, acknowledgements and reads are answered all the while.
+                // Publishes, acknowledgements and reads get replies all the while.
                 assert!(world.acks.is_empty(), "seed {seed}: {:?}", world.acks);
                 assert!(world.publishes.is_empty(), "seed {seed}: {:?}", world.publishes);
                 assert!(world.ask("STREAM.INFO.S", &Value::Null).get("error").is_none(), "seed {seed}");
@@ -633,7 +632,7 @@ fn a_disk_without_room_refuses_changes_as_a_whole() {
         }
         store.disks().iter().for_each(|disk| disk.faults(|faults| faults.full = true));
         world.may_be_full = true;
-        // Takes the last room: each purge is a record of the log.
+        // Uses up the last room: each purge is a record of the log.
         let purge = |world: &mut World| world.ask("STREAM.PURGE.T", &Value::Null);
         let is_refused = (0..5000).any(|_| purge(&mut world)["error"]["err_code"] == 10_047);
         assert!(is_refused, "seed {seed}");
@@ -660,7 +659,7 @@ fn a_disk_without_room_refuses_changes_as_a_whole() {
             let answer = world.ask(path, &payload);
             assert_eq!(answer["error"]["err_code"], 10_047, "seed {seed}: {path} {answer}");
         }
-        // A long one takes no room for the time when it is looked at.
+        // Checking a long change reserves no room for it.
         let files = store.log.names().expect("names");
         for n in 1..10 {
             let config = json!({"name": "U", "description": "x".repeat(n * 50_000)});

@@ -1,5 +1,5 @@
-//! Copies of an encrypted store that go on beside each other, and stores that are rolled back: nothing is ever encrypted with a key and a nonce
-//! that something else was encrypted with. Who watches is `store/src/encryption/witness.rs`: it panics.
+//! Copies of an encrypted store that are used beside each other, and stores that are rolled back. No key and nonce may ever
+//! encrypt two different contents; `store/src/encryption/witness.rs` panics if they do.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that can't go on may panic")]
 
@@ -13,13 +13,13 @@ use stonechat_jetstream::{AccountId, StreamId};
 use stonechat_store::disk::sim::{Random, SimDisk};
 use support::Store;
 
-/// The seeds that `Store::new` encrypts.
+/// The seeds with which `Store::new` creates an encrypted store.
 fn seeds(usual: u64) -> impl Iterator<Item = u64> {
     let wanted = std::env::var("STONECHAT_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(usual);
     (0..wanted).map(|seed| 3 * seed + 1)
 }
 
-/// A store that is used, and how.
+/// A store in use.
 struct World {
     store: Store,
     engine: Engine<SimDisk>,
@@ -37,7 +37,7 @@ impl World {
         world
     }
 
-    /// What another process finds that opens the same disks, or copies of them.
+    /// The store as another process finds it on the same disks, or on copies of them.
     fn left(&self, random: &mut Random) -> Store {
         let lazy = self.durability != Durability::Synced;
         let is_cut = !lazy && random.one_in(2);
@@ -128,7 +128,7 @@ fn copies_that_both_go_on_never_encrypt_with_the_same_key_and_nonce() {
     for seed in seeds(10) {
         let mut random = Random(seed);
         let durability = if seed % 2 == 0 { Durability::Synced } else { Durability::Within(1_000_000_000) };
-        // Where copies begin; any of them goes on again, as often as it comes.
+        // Stores to continue from; each may be continued any number of times.
         let mut copies = vec![Store::new(seed)];
         let mut now = 1;
         for _ in 0..12 {

@@ -1,6 +1,6 @@
 //! The engine under crashes: power cuts, kills, flipped bits, a full disk, against a list of what it acknowledged.
 //!
-//! `STONECHAT_SEEDS=10000` tries more.
+//! `STONECHAT_SEEDS=10000` runs more seeds.
 
 #![allow(
     clippy::expect_used,
@@ -22,13 +22,13 @@ use stonechat_store::disk::Disk;
 use stonechat_store::disk::sim::{Random, SimDisk};
 use support::Store;
 
-/// What a stream must have: messages that were acknowledged, by sequence.
+/// The expected content of a stream: its acknowledged messages, by sequence.
 #[derive(Debug, Clone, Default)]
 struct Expected {
     subjects: Vec<String>,
     /// Message number by sequence.
     acked: BTreeMap<u64, u64>,
-    /// Sequences whose removal was asked for, acknowledged or not.
+    /// Sequences whose removal was requested, acknowledged or not.
     removed: std::collections::BTreeSet<u64>,
     /// Messages with numbers up to this one may have been purged before they were acknowledged.
     purged: u64,
@@ -36,19 +36,19 @@ struct Expected {
 
 struct World {
     engine: Engine<SimDisk>,
-    /// Streams are created compressed.
+    /// Whether streams are created with compression.
     is_compressed: bool,
-    /// The disk is to fill up: the first stream has no limits, and nothing is purged.
+    /// Whether the disk is to fill up: then the first stream has no limits, and nothing is purged.
     fills: bool,
     account: AccountId,
     now: i64,
     streams: BTreeMap<String, Expected>,
     groups: BTreeMap<String, StreamId>,
-    /// What was asked, by reply.
+    /// Requests and publishes without a reply yet, by reply subject.
     asked: BTreeMap<String, Asked>,
-    /// What creations asked for, answered or not: the least that a subject may keep, by stream.
+    /// The `max_msgs_per_subject` of creations with such a limit, acknowledged or not, by stream.
     keeps: BTreeMap<String, u64>,
-    /// If that is not all: the last sequences that must have outlived a power cut, by stream.
+    /// The last sequences that must have survived a power cut, by stream; `None` if all acknowledged messages must have.
     durable: Option<BTreeMap<String, u64>>,
     next: u64,
 }
@@ -57,7 +57,7 @@ struct World {
 enum Asked {
     Publish(String, u64),
     Create(String, Expected),
-    /// It may wait behind other requests: what is stored until it is answered may go with it.
+    /// May wait behind other requests; messages stored until its reply may be purged too.
     Purge(String),
     Other,
 }
@@ -206,7 +206,7 @@ impl World {
         Some(((*name).clone(), *sequences.get(random.below(sequences.len().max(1)))?))
     }
 
-    /// Takes note of what was acknowledged.
+    /// Takes the replies, and records the acknowledged changes.
     fn collect(&mut self) {
         let mut answers = Vec::new();
         self.engine.take_ready(|out| {
@@ -232,7 +232,7 @@ impl World {
         }
     }
 
-    /// Compares what is there with what was acknowledged; answers how many messages can't be read.
+    /// Compares the stored messages with the acknowledged ones. Returns the number of messages that can't be read.
     fn check(&mut self, context: &str) -> u64 {
         let mut lost = 0;
         let streams = self.streams.clone();
@@ -268,8 +268,8 @@ impl World {
         lost
     }
 
-    /// Waits until all that was acknowledged is on disk, and notes that it is. Only what the log waits for is waited for, unless
-    /// there is to be a checkpoint too.
+    /// Waits until all acknowledged changes are on disk, and records that they are. Runs only the urgent jobs, unless a
+    /// `checkpoint` is to be made too.
     fn settle(&mut self, checkpoint: bool) {
         for _ in 0..if checkpoint { 3 } else { 1 } {
             self.now += if checkpoint { 2_000_000_000 } else { 1_100_000_000 };
@@ -277,7 +277,7 @@ impl World {
             self.engine.tick();
             self.engine.commit();
             while let Some(job) = self.engine.next_job() {
-                // A job that is dropped is one that takes very long.
+                // Dropping a job simulates one that takes very long.
                 if checkpoint || job.is_urgent() {
                     let done = job.run();
                     self.engine.job_done(done);
@@ -290,7 +290,8 @@ impl World {
             Some(self.streams.iter().map(|(name, expected)| (name.clone(), last(expected))).collect());
     }
 
-    /// A power cut took what had not come to the disk: its sequences are given again, and messages that had gone may be there again.
+    /// Removes the messages that a power cut took before they were synced from the expected ones. Their sequences are assigned
+    /// again, and messages whose removal was lost may be there again.
     fn forget_unsynced(&mut self, context: &str) {
         let durable = self.durable.take().unwrap_or_default();
         let names: Vec<String> = self.streams.keys().cloned().collect();
@@ -314,7 +315,7 @@ impl World {
         self.ask(&format!("$JS.API.STREAM.MSG.GET.{name}"), &json!({"seq": sequence}).to_string())
     }
 
-    /// Asks the API and waits for its answer.
+    /// Sends an API request and returns its reply.
     fn ask(&mut self, subject: &str, payload: &str) -> Value {
         self.engine.request(&Request {
             account: self.account,
@@ -325,7 +326,7 @@ impl World {
             client: &|| Value::Null,
         });
         let mut answer = Value::Null;
-        // It waits for the disk, or for requests that take several turns.
+        // The reply waits for the disk, or for requests that take several turns.
         for _ in 0..10_000 {
             self.engine.commit();
             self.engine.take_ready(|out| {
@@ -345,7 +346,7 @@ impl World {
     }
 }
 
-/// Which seeds to try: as many as usual, as many as asked for, or just the one named.
+/// The seeds to run: the usual number, the number in `STONECHAT_SEEDS`, or the one in `STONECHAT_SEED`.
 fn seeds(usual: u64) -> std::ops::Range<u64> {
     let number = |name| std::env::var(name).ok().and_then(|s| s.parse().ok());
     match number("STONECHAT_SEED") {
@@ -424,7 +425,7 @@ fn lazy_stores_keep_what_was_synced_through_a_power_cut() {
             let told = world.engine.take_notices();
             let context = format!("seed {seed} round {round}");
             assert_eq!(world.check(&context), 0, "{context} {told:?}");
-            // What had not come to the disk ends the log, and leaves no holes.
+            // The log ends where messages were not synced, so streams have no holes.
             assert_eq!(world.engine.lost(), 0, "{context} {told:?}");
             for _ in 0..random.below(3) {
                 world.engine.commit();
@@ -437,7 +438,7 @@ fn lazy_stores_keep_what_was_synced_through_a_power_cut() {
     }
 }
 
-/// Power cuts and kills, one after the other, each of a server that went on behind what the one before left.
+/// Power cuts and kills in a row: each server continues with the store that the previous one left.
 #[test]
 fn lazy_stores_have_no_holes_after_one_power_cut_and_another() {
     for seed in seeds(20) {
@@ -484,7 +485,7 @@ fn a_flipped_bit_loses_at_most_what_is_named() {
         for _ in 0..100 + random.below(200) {
             world.step(&mut random);
         }
-        // Idle long enough that the log says what is durable.
+        // Idle long enough that the log writes its durable position.
         for _ in 0..if random.one_in(2) { 3 } else { 80 } {
             world.now += 50_000_000;
             world.engine.set_time(world.now);
@@ -497,7 +498,7 @@ fn a_flipped_bit_loses_at_most_what_is_named() {
         }
         world.collect();
         store = store.map(|disk| disk.kill());
-        // A lazy log may end anywhere.
+        // A lazy log may end anywhere, so only its streams are damaged.
         let disks = store.disks();
         let disk = if is_lazy { &store.streams } else { disks[random.below(3)] };
         let mut names = disk.names().expect("names");
@@ -517,11 +518,11 @@ fn a_flipped_bit_loses_at_most_what_is_named() {
         let context = format!("seed {seed} {name}");
         assert_eq!(world.engine.stream_count(), streams, "{context}");
         let lost = world.check(&context);
-        // A chunk that is compressed is lost as a whole.
+        // Damage costs a whole compressed chunk.
         assert!(lost <= 1 || world.is_compressed, "{context}: {lost} lost");
         let told = world.engine.take_notices();
         assert!(lost == 0 || !told.is_empty(), "{context}");
-        // A removal that was lost may bring a message back; none may go.
+        // A lost removal may bring a message back, but no message may disappear.
         assert!(
             world.engine.message_count() >= messages,
             "{context}: {} of {messages}",
@@ -554,7 +555,7 @@ fn a_full_disk_refuses_and_heals() {
             }
         }
         if is_lazy && random.one_in(2) {
-            // What could not be written to its segment must be in the log.
+            // Messages that could not be written to their segment must be in the log.
             store.disks().iter().for_each(|disk| disk.faults(|f| f.full = true));
             for _ in 0..random.below(20) {
                 world.step(&mut random);
@@ -568,8 +569,8 @@ fn a_full_disk_refuses_and_heals() {
     }
 }
 
-/// The log refers to a long message, whose segment can't be written and goes in the same batch: its frame must not pass for one whose
-/// messages never came to the disk.
+/// The log refers to a long message whose segment can't be written and is removed in the same batch. The frame must not look like
+/// one whose messages never reached the disk.
 #[test]
 fn a_purge_on_a_full_disk_costs_no_other_message_of_its_batch() {
     for removal in ["purge", "rollup", "delete"] {
@@ -640,12 +641,12 @@ fn removals_free_a_full_disk() {
             assert_eq!(world.check(&context), 0, "{context}");
             let names: Vec<String> = world.groups.keys().cloned().collect();
             for name in names {
-                // What was never acknowledged belongs to nobody.
+                // Messages that were never acknowledged are not expected.
                 world.streams.entry(name.clone()).or_default().purged = world.next;
                 world.request(&format!("$JS.API.STREAM.PURGE.{name}"), &Value::Null, Asked::Purge(name));
             }
             if round == 1 && random.one_in(2) {
-                // A power cut in the middle of it.
+                // A power cut during the purge.
                 for _ in 0..random.below(10) {
                     world.step(&mut random);
                 }

@@ -1,8 +1,7 @@
-//! Nobody keeps others waiting by what he asks: however much that is, a turn of the engine does little of it, and every account has its
-//! turn.
+//! No account keeps others waiting: a turn of the engine does only a little of a large request, and every account has its turn.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that can't go on may panic")]
-// A release takes longer steps.
+// Release builds take longer steps.
 #![cfg(debug_assertions)]
 
 mod support;
@@ -15,7 +14,7 @@ use stonechat_jetstream::{AccountId, StreamId};
 use stonechat_store::disk::sim::SimDisk;
 use support::Store;
 
-/// An answer: to whom, headers, payload.
+/// A reply: subject, headers, payload.
 type Answer = (String, String, Vec<u8>);
 
 struct World {
@@ -66,7 +65,7 @@ impl World {
         }
     }
 
-    /// How many turns pass until there is an answer to `reply`, and the last one.
+    /// Returns the number of turns until a reply to `reply` leaves, and the reply.
     fn wait(&mut self, reply: &str) -> (usize, Value) {
         for turns in 1..100_000 {
             self.turn();
@@ -90,7 +89,7 @@ impl World {
         self.engine.publish(self.groups[0], b"", &message);
     }
 
-    /// What a direct get of several messages answers: the sequences, and the status at its end.
+    /// Returns the reply to a direct get of several messages: the sequences, and the headers of its last message.
     fn direct(&mut self, payload: &Value) -> (Vec<u64>, String) {
         let payload = payload.to_string();
         self.answers.clear();
@@ -133,21 +132,21 @@ fn a_stream_of_very_many_subjects_is_made_in_steps() {
     world.ask(0, "STREAM.CREATE.A", &json!({"name": "A", "subjects": ["a.>"]}));
     let mut subjects = many(5000);
     world.send(0, "STREAM.CREATE.M", &json!({"name": "M", "subjects": subjects}), "many");
-    // What the account asks behind it waits; others are answered at once.
+    // Later requests of the same account wait; those of others are answered at once.
     world.send(0, "STREAM.INFO.M", &Value::Null, "info");
     world.send(1, "STREAM.NAMES", &Value::Null, "other");
     assert!(world.wait("other").0 <= 2);
     let (turns, answer) = world.wait("many");
     assert!(answer["error"].is_null() && turns > 10, "{turns}");
     assert_eq!(world.wait("info").1["config"]["subjects"].as_array().map(Vec::len), Some(5000));
-    // What overlaps is found, of the same configuration and of other streams.
+    // Overlapping subjects are found, in the same configuration and in other streams.
     subjects.push("orders.*.77".to_owned());
     for (name, list) in [("M2", vec!["orders.region.4999".to_owned()]), ("M3", subjects)] {
         world.send(0, &format!("STREAM.CREATE.{name}"), &json!({"name": name, "subjects": list}), "bad");
         let code = world.wait("bad").1["error"]["err_code"].as_u64();
         assert!(matches!(code, Some(10065 | 10052)), "{code:?}");
     }
-    // An update leaves out what it leaves out.
+    // An update removes the subjects that it does not list.
     world.ask(0, "STREAM.UPDATE.M", &json!({"name": "M", "subjects": many(4000)}));
     world.ask(0, "STREAM.CREATE.M2", &json!({"name": "M2", "subjects": ["orders.region.4999"]}));
     world.ask(0, "STREAM.DELETE.M", &Value::Null);
@@ -244,7 +243,7 @@ fn what_waits_for_a_consumer_is_counted_in_steps_while_messages_come_and_go() {
 fn count_waiting(filters: &Value, start: u64) {
     let mut world = World::new();
     world.ask(0, "STREAM.CREATE.S", &json!({"name": "S", "subjects": ["s.*"]}));
-    // Subjects are many, so that both ways of counting take steps.
+    // There are many subjects, so that both ways of counting take several steps.
     for i in 0..1500 {
         let subject = if i % 3 == 1 { "s.1".to_owned() } else { format!("s.x{i}") };
         world.publish(&subject);
@@ -300,7 +299,7 @@ fn a_list_of_large_configurations_ends_where_a_page_is_full() {
             assert_eq!((&page["total"], &page["offset"]), (&json!(30), &json!(names.len())));
             let told = page[list].as_array().expect("a list");
             assert!(!told.is_empty() && page.to_string().len() < 1_500_000);
-            // Clients add either of both to the offset.
+            // Some clients add `limit` to the offset, others the length of the list.
             assert!(page["limit"] == told.len() || names.len() + told.len() == 30);
             let name =
                 |item: &Value| item["config"]["name"].as_str().or(item["name"].as_str()).map(str::to_owned);
@@ -343,7 +342,7 @@ fn figures_are_collected_in_steps() {
             Surveyed::More(more) => survey = more,
         }
         if steps == 1 {
-            // What goes meanwhile is left out.
+            // A stream deleted meanwhile is left out.
             world.ask(0, "STREAM.DELETE.S19", &Value::Null);
         }
         steps += 1;
@@ -375,7 +374,7 @@ fn a_stream_of_many_consumers_is_deleted_in_steps() {
             world.ask(0, &path, &json!({"stream_name": "S", "config": config}));
         }
         world.send(0, "STREAM.DELETE.S", &Value::Null, "deleted");
-        // What its account asks behind it waits for the end; others are answered meanwhile.
+        // Later requests of the same account wait for the end; those of others are answered meanwhile.
         world.send(0, "STREAM.INFO.S", &Value::Null, "info");
         world.send(1, "STREAM.NAMES", &Value::Null, "other");
         assert!(world.wait("other").0 <= 4);

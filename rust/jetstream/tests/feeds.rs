@@ -1,6 +1,7 @@
-//! Mirrors and sources through crashes: nothing is lost, nothing comes twice, and a copy does only what it allows.
+//! Mirrors and sources through crashes: no message is lost or doubled, and headers take effect in a copy only as its
+//! configuration allows.
 //!
-//! `STONECHAT_SEEDS=10000` tries more.
+//! `STONECHAT_SEEDS=10000` runs more seeds.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that can't go on may panic")]
 
@@ -21,13 +22,13 @@ struct World {
     engine: Engine<SimDisk>,
     account: AccountId,
     now: i64,
-    /// Streams by the subject to which they listen.
+    /// The ids of streams, by the subject of their subscription.
     groups: BTreeMap<String, StreamId>,
-    /// What was published, by stream and sequence, as far as it was acknowledged.
+    /// The acknowledged messages, by stream and sequence.
     stored: BTreeMap<(String, u64), (String, u64)>,
     asked: BTreeMap<String, (String, u64)>,
     next: u64,
-    /// Roll-ups that were published: subject, and whether they are of all subjects.
+    /// The published roll-ups: subject, and whether they concern all subjects.
     rolled: BTreeMap<u64, (String, bool)>,
 }
 
@@ -147,7 +148,7 @@ impl World {
         self.collect("");
     }
 
-    /// Plays steps and crashes.
+    /// Plays random steps and crashes.
     fn live(
         mut self,
         mut store: Store,
@@ -223,7 +224,7 @@ fn what_is_taken_over_is_taken_once() {
     }
 }
 
-/// Roll-ups at the origins, limits of the copies, and messages that are too large for one of them.
+/// Roll-ups at the origins, limits of the copies, and messages that are too large for a copy.
 #[test]
 fn copies_do_what_they_allow() {
     for seed in 0..seeds().div_ceil(3) {
@@ -251,7 +252,8 @@ fn copies_do_what_they_allow() {
         }
         let mut world = world.live(store, &mut random, |world, random| {
             let subject = ["s.a", "s.b", "s.c", "t.a", "t.b", "a.a"][random.below(6)];
-            // A roll-up of all subjects has a subject of its own: else one of its subject could replace it before a copy has seen it.
+            // A roll-up of all subjects has a subject of its own. Else a roll-up of one subject could replace it before a copy
+            // has seen it.
             let all = format!("{}.z", &subject[..1]);
             let (subject, headers) = match random.below(12) {
                 _ if subject == "a.a" => (subject, ""),
@@ -304,7 +306,7 @@ fn check_copies(world: &mut World, seed: u64) {
     assert!(all.iter().all(|number| far.contains(number)), "seed {seed}: roll-ups of sources go no further");
 }
 
-/// A new world with these streams.
+/// Creates a world with these streams.
 fn world_of(configs: &[Value]) -> World {
     let mut world = World::open(&Store::new(0), 1_000_000_000);
     for config in configs {
@@ -320,7 +322,7 @@ fn headers_of(world: &mut World, name: &str) -> Vec<String> {
     world.content(name).into_values().map(|held| held.headers).collect()
 }
 
-/// What each header means in a copy.
+/// The effect of each header in a copy.
 #[test]
 fn headers_of_copies() {
     let mut world = world_of(&[
@@ -363,7 +365,7 @@ fn headers_of_copies() {
             "{name}: times to live count where they are allowed"
         );
     }
-    // A mirror that becomes a stream of its own learns what its headers mean.
+    // A mirror that becomes a stream of its own applies the headers of its messages.
     world.ask("STREAM.UPDATE.M", &json!({"name": "M", "subjects": ["m.*"], "allow_msg_ttl": true}));
     world.engine.tick();
     world.now += 1_000_000_000;
@@ -372,7 +374,7 @@ fn headers_of_copies() {
     assert_eq!(headers_of(&mut world, "M").len(), 3);
 }
 
-/// Ids of messages count where they are stored; a stream that counts takes nothing else.
+/// Message ids count in the stream that stores the message. A stream with counters stores nothing but counter messages.
 #[test]
 fn ids_and_counters_of_copies() {
     let mut world = world_of(&[
@@ -394,7 +396,7 @@ fn ids_and_counters_of_copies() {
     assert_eq!(taken, [Some(1), None], "only what was stored is told");
 }
 
-/// A copy that is full goes on as soon as it has room, without anything happening at its origin.
+/// A full copy continues as soon as it has room, even if nothing happens at its origin.
 #[test]
 fn a_full_copy_goes_on_when_it_has_room() {
     let mut world = world_of(&[
@@ -424,7 +426,7 @@ fn a_full_copy_goes_on_when_it_has_room() {
     assert!(world.engine.next_deadline().is_some_and(|due| due <= world.now + 1_000_000_000), "tries again");
 }
 
-/// Lower limits take nothing out of a stream that discards new messages.
+/// Lowered limits remove nothing from a stream that discards new messages.
 #[test]
 fn lower_limits_of_streams_that_discard_new_messages() {
     for limits in [json!({"max_msgs": 2}), json!({"max_bytes": 60})] {
@@ -444,7 +446,7 @@ fn lower_limits_of_streams_that_discard_new_messages() {
     }
 }
 
-/// A message larger than all that a copy holds takes nothing out of it.
+/// A message longer than the limit of a copy removes nothing from it.
 #[test]
 fn messages_larger_than_a_copy() {
     let mut world = world_of(&[

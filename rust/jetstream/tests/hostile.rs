@@ -1,4 +1,4 @@
-//! Whatever is sent to the API or published to a stream: the engine answers or stays silent, and goes on.
+//! Random API requests and published messages: the engine answers or ignores them, and goes on.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that can't go on may panic")]
 
@@ -114,7 +114,7 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// A request that creates a consumer of `S`, sensible for the most part.
+/// A request that creates a consumer of `S`, mostly with valid values.
 fn consumer() -> impl Strategy<Value = Vec<u8>> {
     let field = |name: &'static str, values: Vec<Value>| {
         prop::sample::select(values).prop_map(move |value| (name.to_owned(), value))
@@ -283,7 +283,7 @@ proptest! {
             }
             engine.take_ready(|_| {});
         }
-        // And it still answers.
+        // The engine still answers.
         let mut answers = 0;
         request("$JS.API.INFO", b"", b"", &mut engine);
         engine.commit();

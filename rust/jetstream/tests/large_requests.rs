@@ -1,7 +1,7 @@
-//! Requests of many bytes are read beside the engine, which does other things meanwhile; the answers are those that short ones get.
+//! Large requests are decoded beside the engine, which runs other work meanwhile. They get the same replies as short ones.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that can't go on may panic")]
-// What is looked at is counted in debug builds only.
+// Visits are counted in debug builds only.
 #![cfg(debug_assertions)]
 
 mod support;
@@ -15,12 +15,12 @@ use stonechat_store::disk::sim::SimDisk;
 use stonechat_store::visits;
 use support::Store;
 
-/// Values and headers that a turn may look at.
+/// The most values and headers that a turn may look at.
 const VISITS_MAX: usize = 2000;
-/// So many values are too many for a turn.
+/// A number of values far too large for one turn.
 const MANY: usize = 100_000;
 
-/// Everything is wanted, advisories too.
+/// A host with interest in every subject, advisories too.
 struct Everything(u64);
 
 impl Host for Everything {
@@ -34,7 +34,7 @@ impl Host for Everything {
     }
 }
 
-/// An answer: to whom, headers, payload.
+/// A reply: subject, headers, payload.
 type Answer = (String, String, Vec<u8>);
 
 struct World {
@@ -94,7 +94,7 @@ impl World {
         self.most = self.most.max(visits::take());
     }
 
-    /// A turn of the engine, without the jobs.
+    /// Runs a turn of the engine, without the jobs.
     fn turn(&mut self) {
         visits::take();
         self.engine.tick();
@@ -150,7 +150,7 @@ impl World {
         panic!("no answer to {reply}");
     }
 
-    /// The headers of the first answer to a direct get.
+    /// The headers of the first reply to a direct get.
     fn direct(&mut self, payload: &[u8]) -> String {
         self.engine.direct_get(
             self.group,
@@ -172,12 +172,12 @@ impl World {
     }
 }
 
-/// A body with many values in a field that nobody knows.
+/// A body with many values in an unknown field.
 fn body(values: usize) -> Vec<u8> {
     format!("{{\"nobody\":[{}0]}}", "{},".repeat(values)).into_bytes()
 }
 
-/// A body with many values, one of which is wrong at the end.
+/// A body with many values, the last of which is invalid.
 fn broken(values: usize) -> Vec<u8> {
     format!("{{\"nobody\":[{}x]}}", "{},".repeat(values)).into_bytes()
 }
@@ -215,7 +215,7 @@ fn large_requests_get_the_answers_of_short_ones_and_no_turn_reads_them() {
             let mut expected = short.ask(path, &body(1));
             let mut answer = long.ask(path, &body(MANY));
             for answer in [&mut expected, &mut answer] {
-                // Where the error is differs.
+                // The position of the error differs.
                 let description = answer["error"]["description"].as_str().unwrap_or_default().to_owned();
                 let place = description.find(" at offset").unwrap_or(description.len());
                 answer["error"]["description"] = description[..place].into();
@@ -284,7 +284,7 @@ fn large_direct_gets_pulls_and_acknowledgements_are_read_beside_the_engine() {
     assert_eq!(payload, b"x");
     world.engine.pull(world.consumer, b"pulled", b"", &broken(MANY));
     assert!(world.wait("pulled").1.contains("400 Bad Request - invalid character 'x'"));
-    // It is delivered again when the acknowledgement was read.
+    // The message is redelivered once the acknowledgement is decoded.
     world.engine.pull(world.consumer, b"pulled", b"", b"1");
     world.engine.ack(world.consumer, b"1.1.1.1.0", b"", &[b"-NAK ".as_slice(), &body(MANY)].concat());
     world.turn();
@@ -302,7 +302,7 @@ fn long_headers_are_no_way_to_a_long_turn() {
     let message = Publish { subject: b"s.1", headers: block.as_bytes(), payload: b"x" };
     visits::take();
     world.engine.publish(world.group, b"stored", &message);
-    // More than are in 64 KiB, which may be stored.
+    // The bound is twice the number of headers that fit into 64 KiB, the most that a stream stores.
     let looked = visits::take();
     assert!(looked < 2 * 65_535 / 5, "{looked} visits for a message that is refused");
     assert!(text(&world.wait("stored").2).contains("10097"));

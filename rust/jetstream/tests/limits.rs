@@ -1,4 +1,4 @@
-//! What accounts keep in memory counts before it is stored.
+//! Messages that accounts hold in memory count against their limits before they are stored.
 
 #![allow(clippy::expect_used, reason = "a test that can't go on may panic")]
 
@@ -53,12 +53,12 @@ fn batches_that_are_not_committed_count_against_their_account() {
         );
         answers(&mut engine).first().map(|answer| answer["error"]["err_code"].clone())
     };
-    // Five batches share what the account may have.
+    // Five batches share the memory that the account may use.
     for n in 0..10 {
         assert_eq!(send(n % 5, n / 5 + 1, false), None, "{n}");
     }
     assert_eq!(send(5, 1, false), Some(json!(10002)));
-    // Batches that fit go on and make room for others.
+    // Batches that fit are committed and make room for others.
     assert_eq!(send(0, 3, true), Some(json!(10002)));
     assert_eq!(send(1, 3, true), Some(Value::Null));
 }

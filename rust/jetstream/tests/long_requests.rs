@@ -1,7 +1,7 @@
-//! Requests that take several steps: what is published meanwhile stays, and everything else goes on.
+//! Requests that take several steps: messages published meanwhile are kept, and other work goes on.
 
 #![allow(clippy::expect_used, reason = "a test that can't go on may panic")]
-// A release takes longer steps.
+// Release builds take longer steps.
 #![cfg(debug_assertions)]
 
 mod support;
@@ -47,7 +47,7 @@ impl World {
         });
     }
 
-    /// One turn; the next answer, if there is one.
+    /// Runs one turn. Returns the next reply, if there is one.
     fn turn(&mut self) -> Option<Value> {
         self.engine.commit();
         let answers = &mut self.answers;
@@ -92,7 +92,7 @@ fn a_long_purge_lets_others_go_first() {
     world.publish(3000);
     world.send("STREAM.PURGE.S", &json!({"filter": "s.1"}));
     assert_eq!(world.turn(), None, "it takes several turns");
-    // What comes meanwhile is served at once, and stays.
+    // Messages published meanwhile are stored at once, and kept.
     world.publish(30);
     world.send("STREAM.NAMES", &json!({}));
     let answer = world.turn().expect("an answer within a turn");

@@ -1,4 +1,5 @@
-//! Ids, times to live and schedules with so little memory that most of them are on disk, over restarts and files that rot.
+//! Message ids, times to live and schedules with so little memory that most of them are on disk, through restarts and damaged
+//! files.
 //!
 //! `STONECHAT_SEEDS=N` runs seeds 0 to N.
 
@@ -20,7 +21,7 @@ use support::Store;
 
 const SECOND: i64 = 1_000_000_000;
 const WINDOW: i64 = 20 * SECOND;
-/// How late something may be.
+/// The most nanoseconds by which a due message may be late.
 const LATE: i64 = 3_000_000;
 
 struct World {
@@ -29,11 +30,11 @@ struct World {
     account: AccountId,
     group: StreamId,
     now: i64,
-    /// When an id was stored, and as what.
+    /// The time and the sequence at which each id was stored.
     ids: BTreeMap<u64, (i64, u64)>,
-    /// When messages go.
+    /// The times at which messages expire, by sequence.
     ends: BTreeMap<u64, i64>,
-    /// When schedules are due, by number.
+    /// The times at which schedules are due, by number.
     schedules: BTreeMap<u64, i64>,
     last: u64,
 }
@@ -101,7 +102,7 @@ impl World {
         panic!("no answer")
     }
 
-    /// The sequence that it got, and whether it was a duplicate.
+    /// Publishes a message. Returns its sequence, and whether it was a duplicate.
     fn publish(&mut self, subject: &str, headers: &str) -> (u64, bool) {
         let headers = format!("NATS/1.0\r\n{headers}\r\n");
         let message = Publish { subject: subject.as_bytes(), headers: headers.as_bytes(), payload: b"x" };
@@ -129,14 +130,14 @@ impl World {
         }
     }
 
-    /// The names of files of this kind.
+    /// The names of files of a kind.
     fn files(&self, kind: &str) -> Vec<String> {
         let mut names = self.store.streams.names().expect("names");
         names.retain(|name| name.contains(kind));
         names
     }
 
-    /// Subjects and headers of all messages.
+    /// Subjects and headers of all messages, by sequence.
     fn messages(&mut self) -> BTreeMap<u64, (String, String)> {
         let mut found = BTreeMap::new();
         let state = self.ask("$JS.API.STREAM.INFO.S", &json!({}));
@@ -164,7 +165,7 @@ fn ids_times_to_live_and_schedules_are_kept_on_disk() {
         let mut random = Random(seed);
         let is_file = !random.one_in(4);
         let mut world = World::new(seed, if is_file { "file" } else { "memory" });
-        // Ids of messages that are gone may be forgotten when all is learned anew.
+        // When ids are learned anew, those of removed messages may be forgotten.
         let (mut learned_at, mut learned_when, mut spoilt) = (0, 0, false);
         let mut repeated = BTreeMap::new();
         for number in 0..300u64 {
@@ -223,7 +224,7 @@ fn ids_times_to_live_and_schedules_are_kept_on_disk() {
                             if !bytes.is_empty() {
                                 let bit = random.below(bytes.len() * 8);
                                 bytes[bit / 8] ^= 1 << (bit % 8);
-                                // Whenever that is noticed.
+                                // The damage may be noticed at any time.
                                 (learned_at, spoilt) = (u64::MAX, true);
                             }
                         });
@@ -258,14 +259,14 @@ fn ids_times_to_live_and_schedules_are_kept_on_disk() {
         for (number, began) in repeated {
             let made = found.values().filter(|(subject, _)| *subject == format!("out.{number}"));
             let made: Vec<&String> = made.map(|(_, headers)| headers).collect();
-            // Each tells when the next one is due.
+            // The headers of each message contain the time of the next one.
             let different: BTreeSet<&&String> = made.iter().collect();
             assert_eq!(made.len(), different.len(), "seed {seed}: schedule {number} made one twice");
-            // What is learned anew leaves out what was missed.
+            // Schedules that are learned anew skip the times that were missed.
             let is_young = world.now - learned_when.max(began) < 3 * SECOND;
             assert!(!made.is_empty() || is_young || spoilt, "seed {seed}: schedule {number}");
         }
-        // One is on its way while the stream goes.
+        // Jobs are running while the stream is deleted.
         let (mut jobs, mut i) = (Vec::new(), 0);
         while jobs.len() < 3 && i < 20 {
             world.publish("s.1", &format!("Nats-Msg-Id: last {i}\r\nNats-TTL: 1h\r\n"));

@@ -1,4 +1,4 @@
-//! Publishes to streams in memory, compared with what nats-server 2.15 answered (`data/publishes.json`).
+//! Publishes to streams in memory, compared with the replies of nats-server 2.15 (`data/publishes.json`).
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that can't go on may panic")]
 
@@ -28,7 +28,7 @@ fn block(headers: &Value) -> String {
     format!("NATS/1.0\r\n{lines}\r\n")
 }
 
-/// The answer as a server would send it.
+/// Returns the reply that a server would send.
 fn publish(core: &mut StreamCore<MemoryStream>, now: i64, message: &Publish<'_>) -> Value {
     let sequence = match core.judge(now, message, false) {
         Ok(Verdict::Append { subject, headers, .. }) => core.apply(&Entry::Append {
@@ -94,7 +94,7 @@ fn answers_and_states_agree() {
                 headers: headers.as_bytes(),
                 payload: payload.as_bytes(),
             };
-            // What the stream does not listen to was not answered.
+            // A subject without a stream got no reply.
             if publish_[3].is_null() {
                 continue;
             }

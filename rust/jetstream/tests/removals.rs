@@ -1,4 +1,4 @@
-//! Consumers learn of every message that leaves their stream, whatever removed it.
+//! Consumers are told of every message that leaves their stream, whatever removed it.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that can't go on may panic")]
 
@@ -15,7 +15,7 @@ use support::Store;
 const SECOND: i64 = 1_000_000_000;
 const STORAGES: [&str; 2] = ["memory", "file"];
 
-/// A server with one stream `S` on `q.>` and one consumer `C`.
+/// A store with one stream `S` on `q.>` and one consumer `C`.
 struct World {
     store: Store,
     engine: Engine<SimDisk>,
@@ -57,7 +57,8 @@ impl World {
         }
     }
 
-    /// Messages that left, by their subjects or payloads: `deliveries` tells which.
+    /// Runs a turn with its jobs. Returns the messages that left: destination, sequence if it is a delivery, payload, reply
+    /// subject.
     fn settle(&mut self) -> Vec<(String, Option<u64>, Vec<u8>, String)> {
         self.engine.set_time(self.now);
         self.engine.tick();
@@ -85,7 +86,7 @@ impl World {
             payload: payload.as_bytes(),
             client: &|| Value::Null,
         });
-        // It may take several turns.
+        // The request may take several turns.
         let answer = (0..10_000).find_map(|_| self.settle().into_iter().find(|(to, ..)| to == "ask"));
         serde_json::from_slice(&answer.expect("an answer").2).expect("JSON")
     }
@@ -112,7 +113,7 @@ impl World {
         }
     }
 
-    /// Requests messages; answers the sequences that are delivered at once, with the replies of their acknowledgements.
+    /// Requests messages. Returns the sequences delivered at once, with their acknowledgement subjects.
     fn pull(&mut self, batch: u64) -> Vec<(u64, String)> {
         let request = json!({"batch": batch, "expires": 3600 * SECOND}).to_string();
         self.engine.pull(self.consumer, b"inbox", b"", request.as_bytes());
@@ -132,7 +133,7 @@ impl World {
         self.engine.ack(self.consumer, rest.as_bytes(), b"", verb.as_bytes());
     }
 
-    /// Messages that wait for delivery, and for acknowledgement.
+    /// The numbers of messages that wait for delivery, and for acknowledgement.
     fn figures(&mut self) -> (u64, u64) {
         let info = self.ask("CONSUMER.INFO.S.C", &Value::Null);
         let number = |name: &str| info[name].as_u64().expect("a number");
@@ -159,7 +160,7 @@ fn extend(value: &mut Value, with: Value) {
     value.extend(with);
 }
 
-/// A consumer that got two messages and can get no more; six messages in all, all on `q.a`.
+/// A consumer with two pending messages that may have no more; the stream has six messages, all on `q.a`.
 fn full(storage: &str, stream: Value, consumer: Value) -> World {
     let mut world = World::new(storage, stream, consumer);
     (0..6).for_each(|_| world.publish("q.a", &[]));
@@ -202,7 +203,7 @@ fn a_purge_of_some_messages_is_judged_message_by_message() {
         ["q.a", "q.b", "q.c", "q.a", "q.b", "q.a", "q.b"].iter().for_each(|s| world.publish(s, &[]));
         assert_eq!(world.sequences(4), [1, 2, 4, 5]);
         assert_eq!(world.figures(), (2, 4));
-        // The last one on `q.b` stays; of those that were delivered, 2 and 5 go.
+        // The last message on `q.b` stays; of the delivered ones, 2 and 5 are removed.
         world.ask("STREAM.PURGE.S", &json!({"filter": "q.b", "keep": 1}));
         assert_eq!(world.figures(), (2, 2), "{storage}");
         world.ask("STREAM.PURGE.S", &json!({"filter": "q.a", "seq": 4}));
@@ -243,7 +244,7 @@ fn a_changed_filter_keeps_consumers_informed_after_a_restart() {
         };
         world.ask("CONSUMER.CREATE.S.C", &consumer("C", "q.b", 2));
         world.engine.take_interest_changes();
-        // It is behind, so that the stream reports the subject of the second message.
+        // Consumer D is behind, so the stream reports the subject of the second message.
         world.ask("CONSUMER.CREATE.S.D", &consumer("D", "q.a", 1));
         world.learn();
         assert_eq!(world.sequences(1), [1]);
@@ -331,7 +332,7 @@ fn a_full_consumer_goes_on_when_its_pending_messages_are_removed() {
                 let info = world.ask("CONSUMER.INFO.S.C", &Value::Null);
                 let first = world.ask("STREAM.INFO.S", &Value::Null)["state"]["first_seq"].as_u64();
                 let first = first.expect("a sequence");
-                // What a message counts depends on the storage.
+                // The bytes that a message counts depend on the storage.
                 assert!(first == *next || (*name == "lowered max_bytes" && first > 2), "{told}: {first}");
                 assert!((1..3).contains(&unacked), "{told}: {info}");
                 assert_eq!(info["delivered"]["stream_seq"], first + unacked - 1, "{told}: {info}");
@@ -351,7 +352,7 @@ fn messages_that_were_delivered_too_often_are_forgotten_when_they_are_removed() 
             world.now += 2 * SECOND;
             world.settle();
         }
-        // The consumer is not used for long.
+        // The consumer is unused for a long time.
         for _ in 0..4 {
             world.now += 20 * SECOND;
             world.publish("q.a", &[]);
@@ -373,7 +374,7 @@ fn a_removal_of_very_many_messages_is_told_as_one() {
             world.engine.publish(world.stream, b"", &message);
         }
         world.settle();
-        // A lowered limit would take them out in steps.
+        // Lowered limits would remove the messages in steps.
         world.publish("q.b", &[("Nats-Rollup", "sub")]);
         world.publish("q.a", &[]);
         world.update(json!({"max_msgs": 1}));

@@ -1,8 +1,8 @@
-//! However many subjects and messages a request has to look at, a turn of the engine looks at few of them, and what comes meanwhile is
-//! neither lost nor told twice.
+//! A request may concern many subjects and messages, but a turn of the engine looks at few of them. Messages stored or removed
+//! meanwhile are neither missed nor reported twice.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that can't go on may panic")]
-// A release takes longer steps, and does not count what it looks at.
+// Release builds take longer steps, and do not count visits.
 #![cfg(debug_assertions)]
 
 mod support;
@@ -18,22 +18,23 @@ use stonechat_store::disk::sim::{Random, SimDisk};
 use stonechat_store::visits;
 use support::Store;
 
-/// Messages and places in indices that one turn may look at: what requests and consumers may, and the way to where they go on.
+/// The most messages and index places that one turn may look at: the budgets of requests and consumers, and the searches for
+/// where to continue.
 const VISITS_MAX: usize = 2600;
-/// More than that by far.
+/// A number of subjects far above `VISITS_MAX`.
 const SUBJECTS: usize = 4000;
 
 struct World {
     engine: Engine<SimDisk>,
     account: AccountId,
     now: i64,
-    /// The stream, and the last consumer.
+    /// The stream, and the consumer created last.
     group: StreamId,
     consumer: ConsumerId,
-    /// What was delivered: subjects by sequence.
+    /// The delivered messages: sequence and subject.
     delivered: Vec<(u64, String)>,
     answers: Vec<(String, Vec<u8>)>,
-    /// The most that a turn looked at since this was set to 0, and how many turns there were.
+    /// The most visits in a turn, and the number of turns, since both were set to 0.
     most: usize,
     turns: usize,
 }
@@ -141,7 +142,7 @@ impl World {
         serde_json::from_slice(&self.wait(&reply)).expect("JSON")
     }
 
-    /// The same, of what is too much for one turn.
+    /// Like `ask`, for a request that is too much for one turn.
     fn ask_much(&mut self, path: &str, payload: &Value) -> Value {
         (self.most, self.turns) = (0, 0);
         visits::take();
@@ -178,10 +179,10 @@ impl World {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    /// The answers to what was published, in order, when as many came.
+    /// The replies to publishes, in order, once there are `count` of them.
     fn acks(&mut self, count: usize) -> Vec<Value> {
         for _ in 0..10_000 {
-            // Messages of a batch that are not the last one have empty answers.
+            // Messages of a batch before the last one get empty replies.
             self.answers.retain(|(to, answer)| to != "ack" || !answer.is_empty());
             if self.answers.iter().filter(|(to, _)| to == "ack").count() >= count {
                 break;
@@ -192,7 +193,7 @@ impl World {
         acks.map(|(_, answer)| serde_json::from_slice(&answer).expect("JSON")).collect()
     }
 
-    /// A request whose answer nobody waits for.
+    /// Sends a request without waiting for its reply.
     fn order(&mut self, path: &str, payload: &Value) {
         self.engine.request(&Request {
             account: self.account,
@@ -226,7 +227,7 @@ fn gaps_are_told_in_steps() {
         w.ask("STREAM.PURGE.S", &json!({"filter": "s.*.*.x", "seq": 2000, "keep": 0}));
         w.publish(&subject(0), "");
         w.ask("STREAM.MSG.DELETE.S", &json!({"seq": 2500}));
-        // Every second one behind them.
+        // Every second message behind sequence 2600 is deleted.
         for sequence in (2600..3600).step_by(2) {
             w.ask("STREAM.MSG.DELETE.S", &json!({"seq": sequence}));
         }
@@ -274,7 +275,7 @@ fn messages_are_looked_for_in_steps() {
         assert!(w.direct(&json!({"last_by_subj": "*.*.*.x"})).contains("Nats-Sequence: 4000"));
         assert!(w.direct(&json!({"seq": 2, "next_by_subj": "*.none.>"})).contains("404"));
         assert!(w.direct(&json!({"multi_last": ["*.*.*.none"]})).contains("404"));
-        // What is known at once takes no turns of its own.
+        // A result that is known at once takes one turn.
         (w.most, w.turns) = (0, 0);
         let found = w.ask("STREAM.MSG.GET.S", &json!({"seq": 2, "next_by_subj": "none"}));
         assert_eq!((&found["error"]["err_code"], w.turns), (&json!(10037), 1));
@@ -331,7 +332,7 @@ fn a_consumer_of_last_messages_misses_nothing_that_comes_while_it_is_made() {
             w.publish(&subject(i), "");
             last.insert(subject(i), next);
             let gone = next % 1000 + 1;
-            // Of the same account: it waits, and goes right behind.
+            // A request of the same account waits, and runs right behind the creation.
             w.order("STREAM.MSG.DELETE.S", &json!({"seq": gone}));
             deleted.push(gone);
             next += 1;
@@ -368,7 +369,7 @@ fn a_purge_looks_for_what_is_left_in_steps() {
         let info = w.ask("CONSUMER.INFO.S.C", &Value::Null);
         assert_eq!(info["ack_floor"]["stream_seq"], 500, "{info}");
         assert_eq!(info["num_pending"], (SUBJECTS - 500) / 40 + 1 - 1);
-        // All that matches goes: the consumer goes on behind the end.
+        // All messages of the consumer are removed, so it continues behind the end of the stream.
         let purged = w.ask_much("STREAM.PURGE.S", &json!({"filter": "s.5.>"}));
         assert_eq!(purged["purged"], info["num_pending"]);
         let info = w.ask("CONSUMER.INFO.S.C", &Value::Null);
@@ -396,7 +397,7 @@ fn what_a_publisher_expects_is_looked_for_in_steps_and_others_wait_behind() {
         w.publish("s.1.1.x", &expecting(last + 2, "s.*.*.x"));
         w.publish("s.1.1.x", &expecting(last, "*.*.*.x"));
         w.publish("s.1.1.x", &expecting(0, "*.*.*.none"));
-        // Others go on meanwhile.
+        // Other requests run meanwhile.
         assert!(w.ask("STREAM.NAMES", &json!({}))["error"].is_null() && w.turns <= 2);
         let acks = w.acks(5);
         w.check("expected");
@@ -404,7 +405,7 @@ fn what_a_publisher_expects_is_looked_for_in_steps_and_others_wait_behind() {
         assert_eq!(sequences, [last + 1, last + 2, last + 3, 0, last + 4], "{acks:?}");
         let text = acks[3]["error"]["description"].as_str().expect("a text");
         assert_eq!(text, format!("wrong last sequence: {}", last + 3));
-        // It is known from then on, but for a message that is removed.
+        // The result stays known, until the message is removed.
         w.turns = 0;
         w.publish("s.1.2.x", &expecting(last + 4, "*.*.*.x"));
         assert_eq!((w.acks(1)[0]["seq"].as_u64(), w.turns), (Some(last + 5), 1));
@@ -413,7 +414,7 @@ fn what_a_publisher_expects_is_looked_for_in_steps_and_others_wait_behind() {
         w.publish("s.1.2.x", &expecting(last + 4, "*.*.*.x"));
         let acks = w.acks(2);
         assert!(!acks[0]["error"].is_null() && acks[1]["seq"] == last + 6, "{acks:?}");
-        // A stream that goes takes those along who wait for it.
+        // Deleting a stream discards its waiting messages.
         w.publish("s.1.2.x", &expecting(9, "*.*.*.other"));
         w.ask("STREAM.DELETE.S", &Value::Null);
         (0..3).for_each(|_| w.turn());
@@ -493,7 +494,7 @@ fn publishers_that_expect_something_are_judged_in_order_through_kills() {
                 }
             }
             if random.one_in(60) {
-                // What was not acknowledged is there or not; the rest is.
+                // Messages without acknowledgement may be stored or not; acknowledged ones are.
                 store = store.map(|disk| disk.kill());
                 w.reopen(&store);
                 under_way.clear();
@@ -527,14 +528,14 @@ fn what_no_consumer_needs_is_looked_for_in_steps() {
             }
         }
         w.turn();
-        // One wants less; then one goes; then the other one.
+        // One consumer's filters become narrower, then the other one is deleted, then the first.
         w.ask_much("CONSUMER.CREATE.S.A", &durable("A", &["s.3.>", "s.2.>"]));
         assert_eq!(w.state()["messages"], SUBJECTS * 3 / 40);
         w.send("CONSUMER.DELETE.S.B", &Value::Null);
         for _ in 0..3 {
             w.turn();
         }
-        // What comes meanwhile is judged at once.
+        // Messages published meanwhile are judged at once.
         w.publish("s.1.1", "");
         w.publish("s.3.1", "");
         w.wait("CONSUMER.DELETE.S");
@@ -568,7 +569,7 @@ fn pulls_that_do_not_wait_count_in_steps_too() {
     let mut w = World::filled("memory");
     w.ask("CONSUMER.CREATE.S.C", &consumer("C", "all", &["*.*.*.none"]));
     let id = w.consumer;
-    // It has to be counted once more.
+    // The messages must be counted once more.
     w.ask("STREAM.PURGE.S", &json!({"filter": "s.0.0.>"}));
     (w.most, w.turns) = (0, 0);
     visits::take();
@@ -610,13 +611,13 @@ fn lowered_limits_are_kept_in_steps() {
         config["max_msgs"] = 7.into();
         w.send("STREAM.UPDATE.S", &config);
         (0..3).for_each(|_| w.turn());
-        // What comes meanwhile goes to the end.
+        // Messages published meanwhile are stored at the end.
         (0..5).for_each(|i| w.publish(&format!("s.new.{i}"), ""));
         w.wait("STREAM.UPDATE.S");
         w.check("max_msgs");
         let state = w.state();
         assert_eq!((&state["messages"], &state["last_seq"]), (&json!(7), &json!(SUBJECTS + 5)));
-        // A message that takes the place of very many.
+        // One long message displaces very many.
         config["max_msgs"] = (-1).into();
         config["max_bytes"] = 200_000.into();
         w.ask("STREAM.UPDATE.S", &config);
@@ -670,7 +671,7 @@ fn lowered_limits_are_kept_through_kills() {
                 }
             }
             w.turn();
-            // What is there is what was there, and the rest goes when it is open again.
+            // A kill removes no messages; the trim continues in the reopened store.
             let before = w.engine.message_count();
             store = store.map(|disk| disk.kill());
             let options = support::options(Durability::Synced);

@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 use stonechat_jetstream::error::{self, ApiError};
 use stonechat_jetstream::stream::{StreamConfig, StreamRequest, check, update};
 
-/// As the API will go about it, as far as configurations matter.
+/// Creates a stream as the API does, as far as the configuration is concerned.
 fn create(stream: &str, payload: &[u8]) -> Result<StreamConfig, ApiError> {
     read(stream, payload, true)
 }
 
-/// Reads and checks a configuration, for a new stream or one that is there.
+/// Decodes and checks a configuration, for a new or an existing stream.
 fn read(stream: &str, payload: &[u8], new: bool) -> Result<StreamConfig, ApiError> {
     let request = StreamRequest::decode(payload, true).map_err(|e| error::INVALID_JSON.with("err", e))?;
     if request.config.name != stream {
@@ -39,7 +39,7 @@ fn read(stream: &str, payload: &[u8], new: bool) -> Result<StreamConfig, ApiErro
     Ok(config)
 }
 
-/// The answer as JSON, without what the server adds.
+/// The reply as JSON, without fields that the server adds.
 fn answer(result: Result<StreamConfig, ApiError>) -> Value {
     match result {
         Ok(mut config) => {
@@ -52,7 +52,7 @@ fn answer(result: Result<StreamConfig, ApiError>) -> Value {
     }
 }
 
-/// What was recorded, without the request.
+/// The recorded reply, without the request.
 fn expected(case: &Value) -> Value {
     let name = if case["error"].is_null() { "config" } else { "error" };
     json!({ name: case[name] })
@@ -91,7 +91,7 @@ mod hostile {
 
     use super::create;
 
-    /// Requests that are nearly right.
+    /// Nearly valid requests.
     fn request() -> impl Strategy<Value = Vec<u8>> {
         let piece = prop::sample::select(vec![
             "{",

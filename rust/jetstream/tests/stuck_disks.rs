@@ -1,5 +1,5 @@
-//! A disk that stands still, is full, or has failed: what waits for it has a bound, nothing waits for ever, and what does not need it
-//! goes on.
+//! Disks that stand still, are full, or have failed. Waiting messages are bounded, no request waits for ever, and work without
+//! the disk goes on.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that can't go on may panic")]
 
@@ -15,7 +15,7 @@ use support::Store;
 
 const MESSAGES: usize = 4000;
 const PAYLOAD: usize = 1000;
-/// What may wait, and what a consumer may add in one turn, see `CLOGGED` and `TURN`.
+/// The bytes that may wait, and those that a consumer may add in one turn: see `CLOGGED` and `TURN`.
 const BOUND: usize = (1 << 20) + (512 << 10);
 
 struct World {
@@ -52,7 +52,7 @@ impl World {
         Self { store, engine, account, streams, consumers, out }
     }
 
-    /// Goes on; `syncs`: the disk does what it is asked to.
+    /// Runs a turn; `syncs`: the disk completes its jobs.
     fn turn(&mut self, syncs: bool) {
         self.engine.tick();
         self.engine.commit();
@@ -83,7 +83,7 @@ impl World {
         self.answer(b"ask", path)
     }
 
-    /// The last answer that comes there, soon.
+    /// Returns the last reply to this subject, after a limited number of turns.
     fn answer(&mut self, to: &[u8], of: &str) -> String {
         (0..1000).for_each(|_| self.turn(true));
         let out = std::mem::take(&mut self.out);
@@ -120,13 +120,13 @@ fn what_waits_for_the_disk_has_a_bound() {
         world.ask(&format!("CONSUMER.CREATE.{name}.P"), &body);
     }
     let [file, memory] = world.consumers[..] else { unreachable!("two consumers") };
-    // From here on the disk stands still, with a message on its way to it.
+    // From here on the disk stands still, with a message being written.
     world.publish(world.streams[0], "F.last");
     world.turn(false);
     world.engine.pull(memory, b"memory", b"", json!({"batch": MESSAGES}).to_string().as_bytes());
     world.engine.pull(file, b"file", b"", json!({"batch": MESSAGES + 1}).to_string().as_bytes());
     for _ in 0..1000 {
-        // Statuses of those that ask for nothing wait as well.
+        // The statuses of requests without messages wait as well.
         for _ in 0..100 {
             world.engine.pull(file, b"status", b"", br#"{"batch":1,"no_wait":true}"#);
         }
@@ -134,7 +134,7 @@ fn what_waits_for_the_disk_has_a_bound() {
     }
     assert_eq!((world.count(b"memory"), world.count(b"file")), (MESSAGES, 0));
     world.out.clear();
-    // Now it goes on: what waited leaves, then the rest.
+    // The disk goes on: the waiting messages leave, then the others.
     let job = world.engine.next_job().expect("a sync");
     world.engine.job_done(job.run());
     let out = &mut world.out;
@@ -148,7 +148,7 @@ fn what_waits_for_the_disk_has_a_bound() {
     assert_eq!(delivered, MESSAGES + 1);
 }
 
-/// What is asked, and whether it changes something.
+/// API requests, and whether each changes something.
 fn requests() -> Vec<(&'static str, Value, bool)> {
     let stream = |name: &str, max: u64| json!({"name": name, "subjects": [format!("{name}.>")], "max_msgs": max, "allow_direct": true, "allow_batched": true});
     let consumer =
@@ -172,7 +172,7 @@ fn requests() -> Vec<(&'static str, Value, bool)> {
     ]
 }
 
-/// A stream `S` with messages, and a consumer `C` that has one of them.
+/// A stream `S` with messages, and a consumer `C` with one of them pending. Returns the acknowledgement subject too.
 fn world_with_stream() -> (World, Vec<u8>) {
     let mut world = World::new();
     for (path, payload, _) in
@@ -202,7 +202,8 @@ fn world_with_stream() -> (World, Vec<u8>) {
     (world, replies.pop().expect("a message"))
 }
 
-/// All that can be asked gets an answer soon: an error with `code`, if it changes something. `may_change`: some changes are carried out.
+/// Checks that all requests get a reply: an error with `code` if they change something. `may_change`: some changes may be carried
+/// out.
 fn check_answers(mut world: World, ack: &[u8], code: &str, may_change: bool) {
     let (stream, consumer, account) = (world.streams[0], world.consumers[0], world.account);
     let gets = [

@@ -1,4 +1,4 @@
-//! Damage to the first moments of a store: nothing that was acknowledged goes without a word, and streams and consumers do not go.
+//! Damage to a young store: acknowledged messages are not lost without a report, and streams and consumers are not lost at all.
 
 #![allow(
     clippy::expect_used,
@@ -30,7 +30,7 @@ struct World {
     now: i64,
 }
 
-/// What clients were told, by stream: its configuration, its consumers', and its messages by sequence.
+/// The acknowledged state of a stream: its configuration, its consumers' configurations, and its messages by sequence.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Told {
     config: Value,
@@ -45,7 +45,7 @@ enum Age {
     Settled,
 }
 
-/// No checkpoint comes by itself.
+/// Options with which the log's length causes no checkpoint.
 fn options() -> Options {
     let mut options = support::options(Durability::Synced);
     options.sizes.log_file = 64 << 10;
@@ -60,7 +60,7 @@ impl World {
         Self { engine, account, now }
     }
 
-    /// The answer to a request; all that it waits for is done.
+    /// Sends a request and returns its reply, after the jobs that the reply waits for.
     fn ask(&mut self, subject: &str, payload: &Value) -> Value {
         let payload = if payload.is_null() { String::new() } else { payload.to_string() };
         self.engine.request(&Request {
@@ -82,7 +82,7 @@ impl World {
         for _ in 0..100 {
             self.engine.take_ready(|out| {
                 if out.subject == b"reply" {
-                    // A part of a batch is answered with nothing.
+                    // Messages of a batch before the last one get empty replies.
                     answer = Some(serde_json::from_slice(out.payload()).unwrap_or_default());
                 }
             });
@@ -100,7 +100,7 @@ impl World {
         self.answer().map_or(0, |answer| answer["seq"].as_u64().unwrap_or(0))
     }
 
-    /// The numbers of streams, in the order in which they came to be.
+    /// The numbers of the streams, in the order of their creation.
     fn groups(&mut self) -> BTreeMap<&'static str, StreamId> {
         BTreeMap::from([("L", StreamId(1)), ("I", StreamId(2)), ("W", StreamId(5)), ("B", StreamId(8))])
     }
@@ -132,12 +132,12 @@ impl World {
         all
     }
 
-    /// Idle for so long that the log says what is durable.
+    /// Idles until the log writes its durable position.
     fn idle(&mut self) {
         self.turns(20_000_000);
     }
 
-    /// Idle for so long that a checkpoint is made.
+    /// Idles until a checkpoint is made.
     fn settle(&mut self) {
         self.turns(2_100_000_000);
     }
@@ -156,7 +156,7 @@ impl World {
     }
 }
 
-/// Every kind of record that a store can have in its first moments.
+/// Fills a store with every kind of record that a young store can have.
 fn fill(world: &mut World) {
     let created =
         world.ask("STREAM.CREATE.L", &json!({"name": "L", "subjects": ["l.>"], "max_msgs_per_subject": 50}));
@@ -174,7 +174,7 @@ fn fill(world: &mut World) {
     for n in 0..6 {
         assert_eq!(world.publish("I", "i.x", b"", &format!("wanted {n}")), n + 1);
     }
-    // One is done with them, the other needs them all.
+    // Consumer 3 acknowledges all messages; the other one needs all of them.
     world.engine.pull(ConsumerId(3), b"in", b"", b"6");
     world.answer();
     for sequence in 1..=6 {
@@ -206,7 +206,7 @@ fn fill(world: &mut World) {
     world.ask("STREAM.UPDATE.L", &update);
 }
 
-/// A store in its first moments: killed at once, after some milliseconds, or after a checkpoint.
+/// Creates a young store: killed at once, after some milliseconds, or after a checkpoint. Returns its acknowledged state too.
 fn young(seed: u64, age: Age) -> (Store, BTreeMap<String, Told>) {
     let store = Store::new(seed);
     let mut world = World::open(&store);
@@ -224,7 +224,8 @@ fn young(seed: u64, age: Age) -> (Store, BTreeMap<String, Told>) {
     (store.map(SimDisk::kill), told)
 }
 
-/// Opens a damaged store and compares; answers how many messages can't be read, and how many of them are not counted.
+/// Opens a damaged store and compares it with the acknowledged state. Returns the number of messages that can't be read, and how
+/// many of them are not counted.
 fn compare(store: &Store, expected: &BTreeMap<String, Told>, context: &str) -> (u64, u64) {
     let mut world = World::open(store);
     let notices = world.engine.take_notices();
@@ -249,7 +250,7 @@ fn compare(store: &Store, expected: &BTreeMap<String, Told>, context: &str) -> (
     (lost, uncounted)
 }
 
-/// The files of a disk that hold something, and up to where.
+/// The files of a disk that have content, and the lengths of the content.
 fn files(disk: &SimDisk) -> Vec<(String, usize)> {
     let used = |name: &String| {
         disk.bytes(name, |bytes| bytes.iter().rposition(|byte| *byte != 0).map_or(0, |i| i + 1))
@@ -264,7 +265,7 @@ fn files(disk: &SimDisk) -> Vec<(String, usize)> {
 
 #[test]
 fn no_flipped_bit_costs_a_young_store_a_stream_or_a_consumer() {
-    // `STONECHAT_SEEDS` tries all.
+    // With `STONECHAT_SEEDS` set, more bytes are tried.
     let every = if std::env::var_os("STONECHAT_SEEDS").is_some() { 1 } else { 11 };
     for (seed, age) in [(0, Age::None), (0, Age::Settled), (1, Age::None), (0, Age::Marked)] {
         let (store, expected) = young(seed, age);
@@ -273,7 +274,7 @@ fn no_flipped_bit_costs_a_young_store_a_stream_or_a_consumer() {
             for (name, used) in files(store.disks()[disk]) {
                 for at in 0..used {
                     let byte = store.disks()[disk].bytes(&name, |bytes| bytes[at]);
-                    // A part is enough, of what is empty and of an encrypted store more so.
+                    // A sample is enough: fewer bytes of empty areas and of an encrypted store.
                     let step = if byte == 0 {
                         499
                     } else if seed == 0 {
@@ -318,7 +319,7 @@ fn no_bad_page_costs_a_young_store_a_stream_or_a_consumer() {
     }
 }
 
-/// Makes all records in the log unreadable that hold this text.
+/// Makes all records in the log unreadable that contain this text.
 fn damage_all(disk: &SimDisk, text: &[u8]) {
     let mut count = 0;
     for (name, _) in files(disk) {
@@ -337,7 +338,7 @@ fn a_stream_whose_creation_is_lost_altogether_is_kept_named_and_adopted() {
     let (store, expected) = young(0, Age::Marked);
     damage_all(&store.log, br#"{"name":"W","subjects":["w.>"]"#);
     for _ in 0..3 {
-        // It stays so over checkpoints and starts.
+        // The stream stays quarantined over checkpoints and restarts.
         let mut world = World::open(&store);
         let notices = format!("{:?}", world.engine.take_notices());
         assert!(notices.contains("stream number 5 is, it is quarantined: 2 messages"), "{notices}");
@@ -346,7 +347,7 @@ fn a_stream_whose_creation_is_lost_altogether_is_kept_named_and_adopted() {
         let told = world.told();
         assert_eq!(told.keys().map(String::as_str).collect::<Vec<_>>(), ["B", "I", "L"]);
         assert_eq!(told["I"].messages, expected["I"].messages);
-        // A new stream does not get its number.
+        // A new stream does not get the number of the quarantined one.
         let created = world.ask("STREAM.CREATE.N", &json!({"name": "N", "subjects": ["n"]}));
         assert_eq!(created.get("error"), None, "{created}");
         world.ask("STREAM.DELETE.N", &Value::Null);
@@ -358,7 +359,7 @@ fn a_stream_whose_creation_is_lost_altogether_is_kept_named_and_adopted() {
     assert!(world.engine.adopt(StreamId(4), "$G", "X").is_err(), "it is not quarantined");
     let config = world.engine.adopt(StreamId(5), "$G", "Again").expect("adopted");
     assert_eq!(config.subjects, ["w.x"]);
-    // A crash does not undo it once it is on disk, nor does a start.
+    // Once on disk, the adoption survives a crash and a restart.
     world.answer();
     while let Some(job) = world.engine.next_job() {
         let done = job.run();
@@ -383,7 +384,7 @@ fn a_catalogue_that_is_lost_costs_nothing_that_the_log_has() {
         .iter()
         .for_each(|name| store.catalogue.remove(name).expect("removed"));
     compare(&store, &expected, "no catalogue");
-    // Though a clean end says that nobody needs it.
+    // A clean stop notes that the log is not needed. The log is used nevertheless if the catalogue is lost.
     let mut world = World::open(&store);
     world.engine.close();
     drop(world);
@@ -404,7 +405,7 @@ fn files_that_are_left_alone_stay() {
     for disk in [&store.catalogue, &store.log] {
         disk.names().expect("names").iter().for_each(|name| disk.remove(name).expect("removed"));
     }
-    // Of one nothing can be read any more.
+    // The files of stream 1 can't be read any more.
     store.streams.bytes("stream-1-1", |bytes| bytes[20] ^= 1);
     let mut world = World::open(&store);
     assert_eq!(world.engine.quarantined_numbers(), [1, 2, 5, 8]);
@@ -423,7 +424,7 @@ fn files_that_are_left_alone_stay() {
 #[test]
 fn a_stream_of_which_only_files_are_left_is_adopted() {
     let (store, expected) = young(1, Age::Settled);
-    // All that the catalogue and the log say of it is lost.
+    // All records of the streams in the catalogue and the log are lost.
     for disk in [&store.catalogue, &store.log] {
         let names = disk.names().expect("names");
         names
@@ -466,7 +467,7 @@ fn a_consumer_that_nobody_describes_keeps_what_it_may_need() {
         let mut world = World::open(&store);
         let notices = format!("{:?}", world.engine.take_notices());
         assert!(notices.contains("nothing says what consumer number 3 is"), "{notices}");
-        // Done with all of them is the one that is left, too.
+        // The remaining consumer acknowledges all messages, too.
         world.engine.pull(ConsumerId(4), b"in", b"", b"6");
         world.answer();
         for sequence in 1..=6 {
@@ -505,8 +506,8 @@ fn a_log_that_is_lost_beside_its_catalogue_is_not_begun_anew_without_a_word() {
         assert!(matches!(refused, Some(OpenError::NoLog)), "{context}: {refused:?}");
         assert_eq!(store.log.names().unwrap(), Vec::<String>::new(), "{context}: nothing is written");
 
-        // Who accepts it finds all that the catalogue knows.
-        // Another salt is what a store would get that is begun.
+        // A caller that accepts the loss finds everything that the catalogue has. The different salt is the one that a new store
+        // would get.
         let open: support::Open =
             |disks, options, host, salt, now| Engine::open_without_log(disks, options, host, salt ^ 7, now);
         let (engine, account) = store.open_with(open, options(), host(), 1_000_000_000).unwrap();
@@ -519,7 +520,7 @@ fn a_log_that_is_lost_beside_its_catalogue_is_not_begun_anew_without_a_word() {
         let kept = store.streams.names().unwrap();
         assert!(files.iter().all(|name| kept.contains(name)), "{context}: {files:?} {kept:?}");
 
-        // What comes is not taken for what the catalogue knows already.
+        // A new message is not mistaken for one that the catalogue already covers.
         let sequence = world.publish("L", "l.new", b"", "new");
         assert_eq!(sequence, 13, "{context}");
         let store = store.map(SimDisk::kill);

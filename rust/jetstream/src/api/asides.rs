@@ -1,8 +1,8 @@
-//! What takes long and needs nothing of the engine: it is done beside it, as a [`Job`](crate::engine::Job) for another thread.
+//! Long work that needs nothing of the engine. It runs on another thread, as a [`Job`](crate::engine::Job).
 //!
-//! Reading a mebibyte of JSON takes some 20 ms, in which nobody else would get an answer. So requests of many bytes are read beside
-//! the engine, one of each account at a time, and the requests behind them wait, since they may ask for what these make. What was read
-//! may hold millions of strings: giving that up is done here too, and so is telling of such requests to those who watch the API.
+//! Decoding a mebibyte of JSON takes some 20 ms, in which no other client would get an answer. So large requests are decoded on
+//! another thread, one of each account at a time. The requests behind them wait, since they may depend on the results. A decoded
+//! request may hold millions of strings, so dropping it is such work too, and so is building advisories about large requests.
 
 use std::any::Any;
 use std::fmt;
@@ -21,25 +21,25 @@ use crate::consumer::{AckSubject, PullRequest, nak_delay};
 use crate::engine::Engine;
 use crate::ids::{AccountId, ConsumerId, StreamId};
 
-/// Requests with more bytes of headers and payload are read beside the engine.
+/// Bytes of headers and payload above which a request is decoded on another thread.
 pub(super) const ELSEWHERE: usize = 64 << 10;
-/// What is told of more bytes is put together beside the engine, unless so much waits for that already.
+/// Bytes of requests and answers that may wait for their advisories; an advisory beyond that is built at once.
 const TOLD_MAX: usize = 64 << 20;
 
-/// Whom a request is for.
+/// The receiver of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum To {
     /// The API.
     Api,
-    /// A stream that is read directly.
+    /// A stream, for a direct get.
     Direct(StreamId),
-    /// A consumer that is to send messages.
+    /// A consumer, for a pull request.
     Pull(ConsumerId),
-    /// A consumer whose message was not handled.
+    /// A consumer, for a negative acknowledgement.
     Nak(ConsumerId, AckSubject),
 }
 
-/// A request that was read.
+/// A request that was decoded.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) request: Owned,
@@ -65,7 +65,7 @@ impl Read {
     }
 }
 
-/// An advisory about a request, yet to be put together.
+/// An advisory about a request, before it is built.
 #[derive(Debug)]
 struct Telling {
     account: AccountId,
@@ -90,7 +90,7 @@ impl Telling {
     }
 }
 
-/// What nobody needs any more.
+/// A value that is to be dropped.
 pub(super) struct Rubbish(#[allow(dead_code, reason = "it is there to be dropped")] Box<dyn Any + Send>);
 
 impl fmt::Debug for Rubbish {
@@ -103,7 +103,7 @@ impl fmt::Debug for Rubbish {
 #[derive(Debug)]
 pub struct Aside {
     work: Work,
-    /// The engine ends, and nobody waits for it.
+    /// Whether the engine has ended, so that the work is not needed any more.
     is_over: Arc<AtomicBool>,
 }
 
@@ -114,7 +114,7 @@ enum Work {
     Drop(Vec<Rubbish>),
 }
 
-/// How it ended.
+/// The result of an [`Aside`].
 #[derive(Debug)]
 pub struct AsideDone(Ended);
 
@@ -126,7 +126,7 @@ enum Ended {
 }
 
 impl Aside {
-    /// Does it.
+    /// Does the work.
     pub(crate) fn run(self) -> AsideDone {
         if self.is_over.load(Ordering::Acquire) {
             return AsideDone(Ended::Nothing);
@@ -145,28 +145,28 @@ impl Aside {
     }
 }
 
-/// What waits to be done.
+/// Work that waits for another thread.
 #[derive(Debug, Default)]
 pub(super) struct Asides {
     waiting: std::collections::VecDeque<Work>,
     rubbish: Vec<Rubbish>,
-    /// Bytes of what is to be told.
+    /// Bytes of the requests and answers that wait for their advisories.
     telling: usize,
     is_over: Arc<AtomicBool>,
 }
 
 impl Asides {
-    /// Lets a request be read.
+    /// Adds a request that is to be decoded.
     pub(super) fn read(&mut self, request: Owned, strict: bool) {
         self.waiting.push_back(Work::Read { request: Box::new(request), strict });
     }
 
-    /// Lets something large be given up.
+    /// Adds a large value that is to be dropped.
     pub(super) fn give_up(&mut self, what: impl Any + Send) {
         self.rubbish.push(Rubbish(Box::new(what)));
     }
 
-    /// Lets who still works know that nobody waits.
+    /// Cancels all work that has not begun.
     pub(super) fn end(&self) {
         self.is_over.store(true, Ordering::Release);
     }
@@ -179,12 +179,12 @@ impl Asides {
 }
 
 impl<D: Disk> Engine<D> {
-    /// The next work that is to be done beside the engine.
+    /// The next work for another thread.
     pub(crate) fn next_aside(&mut self) -> Option<Aside> {
         self.requests.asides.next()
     }
 
-    /// Such work has ended.
+    /// Takes the result of such work.
     pub(crate) fn aside_done(&mut self, done: AsideDone) {
         match done.0 {
             Ended::Read(read) => self.requests.was_read(read),
@@ -196,7 +196,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Works on a request that was read.
+    /// Processes a request that was decoded on another thread.
     pub(super) fn work_on_read(&mut self, read: Read) {
         let Read { request, is_level_met, mut asked } = read;
         request.lend(|lent| match request.to {
@@ -216,14 +216,14 @@ impl<D: Disk> Engine<D> {
         self.requests.asides.give_up((request, asked));
     }
 
-    /// Gives up a long request that is done.
+    /// Drops a long request that is done, a large one on another thread.
     pub(super) fn give_up(&mut self, long: LongRequest) {
         if long.is_large() {
             self.requests.asides.give_up(long);
         }
     }
 
-    /// Tells those who watch the API of a request and its answer; `body` is what else is said.
+    /// Publishes an advisory about a request and its answer; `body` holds its other fields.
     pub(super) fn tell_request(
         &mut self,
         request: &Request<'_>,

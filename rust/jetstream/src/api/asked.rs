@@ -1,4 +1,4 @@
-//! What a request says: its body, read by the type that its subject asks for.
+//! The decoded bodies of requests. The subject of a request tells the type of its body.
 
 use std::collections::BTreeMap;
 
@@ -15,20 +15,20 @@ use crate::error::{self, ApiError};
 use crate::json::{DecodeError, parse};
 use crate::stream::{METADATA_LEN_MAX, StreamRequest};
 
-/// What a request says, or why it can't be read.
+/// The decoded body of a request, or the error that it can't be decoded.
 #[derive(Debug)]
 pub(super) enum Asked {
-    /// Nobody looks at its body.
+    /// The body is ignored.
     Nothing,
-    /// Its body should be empty; whether it is.
+    /// The body should be empty; true if it is.
     Empty(bool),
     /// A stream's configuration.
     Stream(Result<StreamRequest, ApiError>),
-    /// A consumer's.
+    /// A consumer's configuration.
     Consumer(Result<ConsumerRequest, ApiError>),
     Info(Result<InfoRequest, ApiError>),
     List(Result<ListRequest, ApiError>),
-    /// Where a list of consumers is to begin.
+    /// The offset of a page of consumers.
     Offset(Result<i64, ApiError>),
     Purge(Result<PurgeRequest, ApiError>),
     Get(Result<GetRequest, ApiError>),
@@ -36,9 +36,9 @@ pub(super) enum Asked {
     Pause(Result<PauseRequest, ApiError>),
     Group(Result<GroupRequest, ApiError>),
     Reset(Result<ResetRequest, ApiError>),
-    /// `None` if it says nothing.
+    /// `None` if the body is empty.
     Snapshot(Option<Result<SnapshotRequest, ApiError>>),
-    /// A configuration, and what is needed of the state.
+    /// A configuration, and the fields of the state that are needed.
     Restore(Result<(StreamRequest, Value), ApiError>),
     /// A request for a consumer's messages.
     Pull(Result<PullRequest, DecodeError>),
@@ -46,12 +46,12 @@ pub(super) enum Asked {
     Delay(Option<Option<i64>>),
 }
 
-/// Types of requests as Go names them, within their package and outside.
+/// Go's names of the types of requests, within their package and outside.
 const NAMES: (&str, &str) = ("JSApiStreamNamesRequest", "server.JSApiStreamNamesRequest");
 const LIST: (&str, &str) = ("JSApiStreamListRequest", "server.JSApiStreamListRequest");
 
 impl Asked {
-    /// Reads the body of a request of the API; `tokens` are those of its subject.
+    /// Decodes the body of a request of the API; `tokens` are those of its subject.
     pub(super) fn read(tokens: &[&str], payload: &[u8], strict: bool) -> Self {
         match *tokens {
             ["STREAM", "CREATE" | "UPDATE", _] => {
@@ -86,8 +86,8 @@ impl Asked {
     }
 }
 
-/// A subject takes time and memory for each of its tokens, so that one of megabytes is no subject. nats-server has no limit, but no
-/// client can publish on one that is longer than a line of the protocol.
+/// Bytes of a subject, at most: each of its tokens takes time and memory. nats-server has no limit, but no client can publish on
+/// a subject that is longer than a line of the protocol.
 const SUBJECT_LEN_MAX: usize = 16 << 10;
 
 fn within_len<'s>(mut subjects: impl Iterator<Item = &'s String>) -> Result<(), ApiError> {
@@ -121,7 +121,7 @@ fn consumer(decoded: Result<ConsumerRequest, DecodeError>) -> Result<ConsumerReq
     within_len(asked.config.all_subjects()).map(|()| asked)
 }
 
-/// Keeps as much of metadata that is too long as says so.
+/// Truncates metadata that is too long. Enough of it stays for the later check to refuse it.
 fn shorten(metadata: &mut BTreeMap<String, String>) {
     let mut len = 0;
     metadata.retain(|key, value| {
@@ -135,19 +135,19 @@ fn not_empty(payload: &[u8]) -> Result<(), ApiError> {
     if is_empty(payload) { Err(error::BAD_REQUEST.error()) } else { Ok(()) }
 }
 
-/// Whether a request about a backup says nothing.
+/// Whether the body of a request about a backup is empty.
 fn says_nothing(payload: &[u8]) -> bool {
     let payload = payload.trim_ascii();
     let inner = payload.strip_prefix(b"{").and_then(|rest| rest.strip_suffix(b"}"));
     payload.is_empty() || inner.is_some_and(|inner| inner.trim_ascii().is_empty())
 }
 
-/// The configuration of the stream that is to be restored, and the numbers of its state.
+/// Decodes the configuration of the stream that is to be restored, and the numbers of its state.
 fn read_restore(name: &str, payload: &[u8], strict: bool) -> Result<(StreamRequest, Value), ApiError> {
     if says_nothing(payload) {
         return Err(error::BAD_REQUEST.error());
     }
-    // Read strictly first, for its errors; what it holds is read once more by those who know it.
+    // Parsed here only for the syntax errors of nats-server; the content is decoded below.
     parse(payload, 0).map_err(DecodeError::from)?;
     let mut body: Value = serde_json::from_slice(payload).map_err(|e| error::INVALID_JSON.with("err", e))?;
     let unknown = body.as_object().and_then(|o| o.keys().find(|k| *k != "config" && *k != "state").cloned());
@@ -162,7 +162,7 @@ fn read_restore(name: &str, payload: &[u8], strict: bool) -> Result<(StreamReque
     Ok((request, state_of(&body["state"])))
 }
 
-/// What a restore needs of a stream's state: some of its numbers, none of the lists.
+/// The numbers of a stream's state that a restore needs, without its lists.
 fn state_of(state: &Value) -> Value {
     let fields = ["messages", "bytes", "first_seq", "last_seq", "consumer_count"];
     let known =

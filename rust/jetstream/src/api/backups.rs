@@ -1,4 +1,4 @@
-//! Requests for backups of streams, and to restore them.
+//! Requests to back up and to restore streams.
 
 use serde_json::{Value, json};
 use stonechat_store::disk::Disk;
@@ -22,7 +22,7 @@ impl SnapshotRequest {
                     "no_consumers" => request.without_consumers = field.bool()?,
                     "chunk_size" => request.chunk = field.integer("int")?,
                     "window_size" => request.window = field.integer("int")?,
-                    // Every message is checked when it is read.
+                    // This has no effect: every message is checked when it is read.
                     "jsck" => drop(field.bool()?),
                     _ if strict => return Err(DecodeError::UnknownField(name.into_owned())),
                     _ => {}
@@ -60,7 +60,7 @@ impl<D: Disk> Engine<D> {
         begun.map(fields).ok_or_else(|| error::STREAM_NOT_FOUND.error())
     }
 
-    /// Begins to restore a stream: answers at once if its configuration is short, else later.
+    /// Begins to restore a stream. Answers at once if its configuration is short, otherwise later.
     pub(super) fn restore_stream(
         &mut self,
         name: &str,

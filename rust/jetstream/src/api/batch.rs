@@ -15,22 +15,22 @@ use super::requests::GetRequest;
 use crate::engine::{Engine, Storage};
 use crate::ids::StreamId;
 
-/// Subjects of one request.
+/// Subjects for which one request gets the last messages, at most.
 const MULTI_MAX: usize = 1024;
-/// Bytes of messages that one request gets, if it does not say less.
+/// Bytes of messages that one request gets, unless it has a limit of its own.
 const BYTES_MAX: i64 = 64 << 20;
-/// So many bytes of messages are sent in one step.
+/// Bytes of messages that one step sends.
 const STEP_BYTES: usize = 512 << 10;
 
-/// What a message costs besides the look for it and its bytes: to hand it to a client takes about a microsecond.
+/// Cost of sending a message, besides the search for it and its bytes: passing it to a client takes about a microsecond.
 const MESSAGE: usize = if STEP > 4096 { STEP / 4096 } else { 1 };
 
-/// A request for several messages, on its way.
+/// A request for several messages, in progress.
 #[derive(Debug)]
 pub(super) struct Direct {
     stream_id: StreamId,
     asked: GetRequest,
-    /// Messages behind this one came later.
+    /// The last sequence when the request came, or the request's upper bound for last messages. Later messages are left out.
     end: u64,
     stage: Stage,
     pending: u64,
@@ -41,9 +41,9 @@ pub(super) struct Direct {
 
 #[derive(Debug)]
 enum Stage {
-    /// Looks for the first message, from here on.
+    /// Searches the first matching message, from this sequence on.
     First(Filter, u64),
-    /// Counts those that match, from this one on: subject by subject, or one by one.
+    /// Counts the matching messages from `first` on: subject by subject, or (`Count`) one by one.
     CountSubjects {
         filter: Filter,
         first: u64,
@@ -54,42 +54,43 @@ enum Stage {
         first: u64,
         at: u64,
     },
-    /// Sends them.
+    /// Sends the matching messages, from `at` on.
     Send {
         filter: Filter,
         at: u64,
     },
-    /// Looks for the last messages on subjects.
+    /// Searches the last messages on subjects.
     Last(Box<Last>),
-    /// Sends these.
+    /// Sends the messages with these sequences.
     SendAll(BTreeSet<u64>),
 }
 
-/// A look for the last messages on all subjects that match some filters.
+/// A search for the last messages on all subjects that match some filters.
 #[derive(Debug)]
 struct Last {
     start: u64,
     up_to: u64,
-    /// The filter that is looked at, and the subject behind which it goes on.
+    /// Position of the filter that is searched, and the subject behind which the search continues.
     filter: usize,
     after: Option<Vec<u8>>,
     found: BTreeSet<u64>,
-    /// Where messages begin on subjects whose last one came after `up_to`, if there are any.
+    /// The first sequence on subjects whose last message comes after `up_to`, if there are any: the scan for their messages
+    /// continues there.
     early: Option<u64>,
-    /// Those are found by looking at all up to there.
+    /// The filters of that scan, and the last message that it found on each subject.
     all: Option<(SubjectIndex, HashMap<Vec<u8>, u64>)>,
 }
 
-/// What a step ended with.
+/// The end of a step.
 enum Ended {
     /// There is more to do.
     Not,
-    /// All was sent, or there is nothing, as the status says.
+    /// The request is done, with this status.
     With(&'static str),
 }
 
 impl<D: Disk> Engine<D> {
-    /// Begins with a request for several messages.
+    /// Begins a request for several messages.
     pub(super) fn begin_direct(&mut self, stream_id: StreamId, request: &Request<'_>, asked: GetRequest) {
         let Some(stream) = self.streams.get(&stream_id) else { return };
         let messages = stream.core.messages();
@@ -97,7 +98,7 @@ impl<D: Disk> Engine<D> {
         let start = asked.start_time.map_or(Some(asked.sequence), |time| messages.at_time(time));
         let stage = if asked.multi_last.is_empty() {
             let filter = if asked.next_for.is_empty() { &b">"[..] } else { asked.next_for.as_bytes() };
-            // Without a message of that time there is none at all.
+            // Without a message that was stored at that time or later, none matches.
             Stage::First(Filter::new(filter), start.unwrap_or(u64::MAX))
         } else {
             let up_to = match (asked.up_to_sequence, asked.up_to_time) {
@@ -127,7 +128,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Goes on with it; true when all is answered.
+    /// Continues a request; true when it is answered.
     pub(super) fn go_on_direct(
         &mut self,
         request: &Request<'_>,
@@ -140,7 +141,7 @@ impl<D: Disk> Engine<D> {
             let ended = match &mut direct.stage {
                 Stage::Send { .. } | Stage::SendAll(_) => {
                     if self.outbox.is_crowded() {
-                        // It waits for the disk, or for those who take what was sent.
+                        // The outbox is full: it waits for the disk, or for the receivers.
                         *budget = 0;
                         return false;
                     }
@@ -215,7 +216,7 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-/// The first message from `at` on that matches; `at` moves on behind it.
+/// Returns the first matching message from `at` on, and moves `at` behind it.
 fn seek<D: Disk>(
     messages: &Storage<D>,
     filter: &Filter,
@@ -247,7 +248,7 @@ impl Direct {
         is_multi.then_some(self.end)
     }
 
-    /// Looks for the first of the messages, and counts them.
+    /// Searches the first matching message, and counts the matching ones.
     fn look<D: Disk>(&mut self, messages: &Storage<D>, budget: &mut usize) -> Ended {
         match &mut self.stage {
             Stage::First(filter, at) => {
@@ -285,7 +286,7 @@ impl Direct {
         Ended::Not
     }
 
-    /// The last messages are known.
+    /// Begins to send the last messages, after all of them were found.
     fn begin_to_send_all(&mut self) -> Ended {
         let Stage::Last(last) = &mut self.stage else { return Ended::Not };
         let mut found = std::mem::take(&mut last.found);
@@ -310,7 +311,7 @@ impl Last {
         self.filter >= asked.multi_last.len() && self.early.is_none()
     }
 
-    /// Looks at some subjects, or at some messages.
+    /// Continues the search: looks at some subjects, then at some messages.
     fn step<D: Disk>(&mut self, asked: &GetRequest, messages: &Storage<D>, budget: &mut usize) -> Ended {
         while let Some(text) = asked.multi_last.get(self.filter) {
             let Some(left) = budget.checked_sub(1) else { return Ended::Not };
@@ -334,7 +335,7 @@ impl Last {
         self.step_all(asked, messages, budget)
     }
 
-    /// Subjects whose last message came later: looks at all messages before.
+    /// Scans messages up to `up_to`, for subjects whose last message comes after it.
     fn step_all<D: Disk>(&mut self, asked: &GetRequest, messages: &Storage<D>, budget: &mut usize) -> Ended {
         let Some(from) = self.early else { return Ended::Not };
         let (index, all) = self.all.get_or_insert_with(|| {

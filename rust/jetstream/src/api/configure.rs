@@ -1,4 +1,4 @@
-//! Configurations of streams, to be created, changed or restored: they are checked in steps, since they may hold very many subjects.
+//! Requests to create, change or restore streams. Configurations are checked in steps, since they may hold very many subjects.
 
 use std::collections::HashSet;
 
@@ -17,39 +17,39 @@ use crate::stream::{Origins, PersistMode, StreamConfig, StreamRequest, check_wit
 const VERSION_KEY: &str = "_nats.ver";
 const LEVEL_KEY: &str = "_nats.level";
 const REQUIRED_KEY: &str = "_nats.req.level";
-/// Changes of what a stream listens to in one step.
+/// Changes of a stream's subscriptions that one step announces.
 const CHANGES: usize = if cfg!(debug_assertions) { 64 } else { 128 };
 
-/// What becomes of a configuration.
+/// The purpose of a configuration.
 #[derive(Debug)]
 enum Aim {
     Create,
     Update,
-    /// With the state that the backup tells.
+    /// Restore the stream, with the state in the request.
     Restore(Value),
 }
 
-/// A configuration on its way.
+/// A request with a configuration, in progress.
 #[derive(Debug)]
 pub(super) struct Configure {
     name: String,
     aim: Aim,
     config: StreamConfig,
     pedantic: bool,
-    /// It has so many subjects or sources that each stage has a turn of its own.
+    /// Whether the request is so large that each stage has a turn of its own.
     is_large: bool,
     stage: Stage,
 }
 
 #[derive(Debug)]
 enum Stage {
-    /// Whether it is that of the stream that is asked for.
+    /// Checks that the configuration has the name in the request's subject.
     Name,
-    /// Which of its subjects meet.
+    /// Finds overlaps between its subjects.
     Meet(Box<Meetings>),
-    /// Which of them other streams have.
+    /// Finds overlaps with the subjects of other streams.
     Overlap(OverlapSearch),
-    /// The stream is there, and what it listens to has yet to be told.
+    /// The stream is created or changed; announces the changes of its subscriptions.
     Announce { stream_id: StreamId, changes: Changes },
 }
 
@@ -65,7 +65,7 @@ impl<D: Disk> Origins for AccountStreams<'_, D> {
     }
 }
 
-/// A look for streams of the account whose subjects a configuration wants too.
+/// A search for other streams of the account whose subjects overlap those of a configuration.
 #[derive(Debug, Default)]
 struct OverlapSearch {
     subject: usize,
@@ -74,7 +74,7 @@ struct OverlapSearch {
 }
 
 impl OverlapSearch {
-    /// Goes on, with the same configuration each time; true when it is done.
+    /// Continues the search; true when it is done. The configuration must be the same each time.
     fn step<D: Disk>(
         &mut self,
         engine: &Engine<D>,
@@ -82,7 +82,7 @@ impl OverlapSearch {
         config: &StreamConfig,
         budget: &mut usize,
     ) -> bool {
-        // The stream itself has its subjects already.
+        // The index holds the subjects of the stream itself, too.
         let own = engine.find(account, &config.name).map_or(u32::MAX, |id| id.0);
         let Some(account) = engine.accounts.get(account.index()) else { return true };
         while let Some(subject) = config.subjects.get(self.subject).filter(|_| !self.is_found) {
@@ -99,12 +99,12 @@ impl OverlapSearch {
     }
 }
 
-/// Changes of what streams listen to, which are told some at a time.
+/// Changes of a stream's subscriptions, which are announced some at a time.
 #[derive(Debug, Default)]
 pub(super) struct Changes(Vec<InterestChange>);
 
 impl Changes {
-    /// What ends and what begins.
+    /// The subscriptions that end and those that begin.
     fn between(before: &[InterestChange], after: &[InterestChange]) -> Self {
         if before == after {
             return Self::default();
@@ -115,12 +115,12 @@ impl Changes {
         Self(begun.chain(ended.map(|change| InterestChange { begins: false, ..change })).collect())
     }
 
-    /// What a stream that goes does not listen to any more.
+    /// The end of all subscriptions of a stream.
     pub(super) fn ends(all: Vec<InterestChange>) -> Self {
         Self(all.into_iter().map(|change| InterestChange { begins: false, ..change }).collect())
     }
 
-    /// Tells some of them; true if those were all.
+    /// Announces some of them; true when all are announced.
     pub(super) fn step<D: Disk>(&mut self, engine: &mut Engine<D>, budget: &mut usize) -> bool {
         let left = self.0.len().saturating_sub(CHANGES);
         *budget = budget.saturating_sub(self.0.len() - left);
@@ -140,12 +140,12 @@ impl Configure {
         }
     }
 
-    /// Whether the configuration is that of the stream that is asked for.
+    /// Checks that the configuration has the name in the request's subject.
     fn is_named(&self) -> Result<(), ApiError> {
         if self.config.name == self.name { Ok(()) } else { Err(error::STREAM_MISMATCH.error()) }
     }
 
-    /// Whether it has the right name, and a valid one. An update looks at that last, as with nats-server 2.15.
+    /// Checks that the name is the right one, and valid. An update checks it last, as nats-server 2.15.
     fn check_name(&self) -> Result<(), ApiError> {
         if matches!(self.aim, Aim::Update) {
             return Ok(());
@@ -159,14 +159,14 @@ impl Configure {
 }
 
 impl<D: Disk> Engine<D> {
-    /// Whether other streams of the account have subjects that a configuration wants too.
+    /// Checks that no other stream of the account has overlapping subjects.
     pub(crate) fn check_overlap(&self, account: AccountId, config: &StreamConfig) -> Result<(), ApiError> {
         let mut search = OverlapSearch::default();
         while !search.step(self, account, config, &mut { usize::MAX }) {}
         search.result()
     }
 
-    /// Creates or changes a stream: answers at once if that is little, else later.
+    /// Creates or changes a stream. Answers at once if that is little work, otherwise later.
     pub(super) fn configure_stream(
         &mut self,
         name: &str,
@@ -209,7 +209,7 @@ impl<D: Disk> Engine<D> {
             Err(e) => return Some(configure.reply(Err(e))),
         }
         if configure.is_large {
-            // Reading it was enough for one turn.
+            // Decoding the request was enough for one turn.
             self.ask_long(request, Long::Configure(Box::new(configure)));
             return None;
         }
@@ -222,7 +222,7 @@ impl<D: Disk> Engine<D> {
         reply
     }
 
-    /// Goes on with a configuration; the answer when it is done.
+    /// Continues a request; returns the answer when it is done.
     pub(super) fn go_on_configuring(
         &mut self,
         request: &Request<'_>,
@@ -277,7 +277,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Checks what can be checked without the stream itself.
+    /// Runs the checks that do not need the stream itself.
     fn check_config(
         &mut self,
         account: AccountId,
@@ -286,11 +286,11 @@ impl<D: Disk> Engine<D> {
         let Stage::Meet(meetings) = &configure.stage else { return Ok(None) };
         let origins = AccountStreams { engine: self, account };
         let window = self.options.duplicate_window_max;
-        // Where it stays: it may be large, and is given up elsewhere.
+        // Checked in place: a large configuration is dropped on another thread.
         check_with(&mut configure.config, configure.pedantic, window, &origins, meetings)?;
         configure.is_named()?;
         let config = &mut configure.config;
-        // Marks of our own are not for clients: one says that a stream may be dropped.
+        // Clients may not set keys of our own: one of them marks a stream that may be dropped.
         let is_own = |key: &str| key == VERSION_KEY || key == LEVEL_KEY || key.starts_with("_stonechat.");
         config.metadata.retain(|key, _| !is_own(key));
         config.metadata.insert(REQUIRED_KEY.to_owned(), required_level(config).to_string());
@@ -301,7 +301,7 @@ impl<D: Disk> Engine<D> {
         Ok(None)
     }
 
-    /// Carries out what was checked, where it is known whether its subjects overlap those of other streams.
+    /// Carries out a checked request. `overlap`: whether its subjects overlap those of other streams.
     fn settle_config(
         &mut self,
         request: &Request<'_>,
@@ -334,7 +334,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// The number of the stream, and what it listens to from now on.
+    /// Creates a stream. Returns its number and the subscriptions that begin.
     fn try_create(
         &mut self,
         account: AccountId,
@@ -344,7 +344,7 @@ impl<D: Disk> Engine<D> {
     ) -> Result<(StreamId, Changes), ApiError> {
         if let Ok(stream_id) = self.find(account, name) {
             let is_same = self.streams.get(&stream_id).is_some_and(|stream| *stream.core.config() == config);
-            // It listens already.
+            // Its subscriptions exist already.
             return if is_same {
                 Ok((stream_id, Changes::default()))
             } else {
@@ -371,7 +371,7 @@ impl<D: Disk> Engine<D> {
         Ok((stream_id, Changes(self.interests(stream_id))))
     }
 
-    /// The number of the stream, and what of what it listens to changes.
+    /// Changes a stream. Returns its number and the changes of its subscriptions.
     fn try_update(
         &mut self,
         account: AccountId,

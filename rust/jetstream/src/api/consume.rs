@@ -1,4 +1,4 @@
-//! Creating and changing consumers: their filters are compared in steps, since there may be very many.
+//! Requests that create or change consumers. Filters are compared in steps, since there may be very many.
 
 use std::ops::Bound;
 
@@ -22,7 +22,7 @@ use crate::stream::Retention;
 const NAME_LEN_MAX: usize = 255;
 const REQUIRED_KEY: &str = "_nats.req.level";
 
-/// Which of the subjects a consumer is created on.
+/// The forms of the subject on which a consumer is created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// `CONSUMER.CREATE.<stream>`
@@ -33,7 +33,7 @@ enum Form {
     Named,
 }
 
-/// A consumer on its way.
+/// A request to create or change a consumer, in progress.
 #[derive(Debug)]
 pub(super) struct Consume {
     /// The tokens of the request's subject behind `CONSUMER`.
@@ -42,35 +42,35 @@ pub(super) struct Consume {
     meetings: FilterMeetings,
     uniqueness: Uniqueness,
     stage: Stage,
-    /// Where it begins, while and after that is looked for.
+    /// The start position, or the search for it.
     start: Begin,
-    /// It is there, and what waits for it is counted.
+    /// The description of the finished consumer, while the messages that wait for it are counted.
     describe: Option<Describe>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Which of its filters meet.
+    /// Finds overlaps between its filters.
     Meet,
-    /// Whether others want the same messages.
+    /// Compares its filters with those of the other consumers, on a work queue.
     Compare,
-    /// Where it begins.
+    /// Searches its start position.
     Start,
 }
 
 #[derive(Debug, Default)]
 enum Begin {
-    /// It is not known whether that takes a look.
+    /// Not known yet; it may take a search.
     #[default]
     Unknown,
     Search(Box<StartSearch>),
     Found(Start),
 }
 
-/// How far a consumer of a work queue was compared with the others.
+/// Progress of comparing a consumer of a work queue with the others.
 #[derive(Debug, Default)]
 struct Uniqueness {
-    /// The name of the one that it is compared with, and the filter of that one.
+    /// The name of the consumer that it was compared with last, and the position in that one's filters.
     other: Option<String>,
     filter: usize,
     search: Option<Search>,
@@ -78,7 +78,7 @@ struct Uniqueness {
 }
 
 impl Uniqueness {
-    /// Goes on; true when it is done.
+    /// Continues the comparison; true when it is done.
     fn step<D: Disk>(
         &mut self,
         engine: &Engine<D>,
@@ -92,7 +92,7 @@ impl Uniqueness {
             let Some(left) = budget.checked_sub(1) else { return false };
             *budget = left;
             let from = self.other.as_deref().map_or(Bound::Unbounded, |other| match self.search.is_some() {
-                // The same one once more.
+                // The comparison with this consumer is not finished.
                 true => Bound::Included(other),
                 false => Bound::Excluded(other),
             });
@@ -124,7 +124,7 @@ fn reply_of(result: Result<Answer, ApiError>) -> Reply {
 }
 
 impl Consume {
-    /// The number of the stream, if it is a work queue; and the name that the consumer is to have.
+    /// The stream, if it is a work queue, and the name that the consumer is going to have.
     fn queue<D: Disk>(&self, engine: &Engine<D>, account: AccountId) -> Option<(StreamId, String)> {
         let config = &self.asked.config;
         let (stream, name) = match self.tokens.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -139,7 +139,8 @@ impl Consume {
 }
 
 impl<D: Disk> Engine<D> {
-    /// Creates or changes a consumer: answers at once if it has few filters, else later. `tokens` are those behind `CONSUMER`.
+    /// Creates or changes a consumer. Answers at once if it has few filters, otherwise later. `tokens` are those behind
+    /// `CONSUMER`.
     pub(super) fn create_consumer_request(
         &mut self,
         tokens: &[&str],
@@ -160,7 +161,7 @@ impl<D: Disk> Engine<D> {
             describe: None,
         };
         if request.payload.len() > LARGE {
-            // Reading it was enough for one turn.
+            // Decoding the request was enough for one turn.
             self.ask_long(request, Long::Consume(Box::new(consume)));
             return None;
         }
@@ -173,7 +174,7 @@ impl<D: Disk> Engine<D> {
         reply
     }
 
-    /// Goes on with a consumer; the answer when it is done.
+    /// Continues a request; returns the answer when it is done.
     pub(super) fn go_on_consuming(
         &mut self,
         request: &Request<'_>,
@@ -210,7 +211,7 @@ impl<D: Disk> Engine<D> {
         match self.try_create_consumer(request.account, consume) {
             Ok(None) => {
                 consume.stage = Stage::Start;
-                // Others may come meanwhile.
+                // Other consumers may be created meanwhile.
                 consume.uniqueness = Uniqueness::default();
                 if *budget == 0 { None } else { self.go_on_consuming(request, consume, budget) }
             }
@@ -222,7 +223,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Looks where the consumer begins; true when that is known, or when there is no stream to look at.
+    /// Continues the search for the start position. True when it is known, or when the stream is gone.
     fn find_start(&mut self, account: AccountId, consume: &mut Consume, budget: &mut usize) -> bool {
         let Begin::Search(search) = &mut consume.start else { return true };
         let stream_id = self.find(account, &consume.asked.stream);
@@ -236,7 +237,7 @@ impl<D: Disk> Engine<D> {
         true
     }
 
-    /// The number of the consumer; `None` if it is to be created, and has to be looked where it begins.
+    /// Creates or changes the consumer and returns its number; `None` if its start position has to be searched first.
     fn try_create_consumer(
         &mut self,
         account: AccountId,
@@ -244,7 +245,7 @@ impl<D: Disk> Engine<D> {
     ) -> Result<Option<ConsumerId>, ApiError> {
         let mut request = std::mem::take(&mut consume.asked);
         let result = self.try_create_asked(account, consume, &mut request);
-        // It may be large, and is given up elsewhere; or it is looked at once more.
+        // The request may be needed once more; and a large one is dropped on another thread.
         consume.asked = request;
         result
     }
@@ -296,7 +297,7 @@ impl<D: Disk> Engine<D> {
         }
         let stream_id = self.find(account, stream)?;
         if let Some(known) = self.find_consumer(stream_id, &name).and_then(|id| self.consumers.get(&id)) {
-            // That is changed by its own request only.
+            // Only a pause request changes this field.
             config.pause_until = known.config().pause_until;
         }
         stamp(config);
@@ -379,7 +380,7 @@ impl<D: Disk> Engine<D> {
         Ok(Some(id))
     }
 
-    /// Where a consumer begins; if that takes a look, begins with it.
+    /// Returns the start position of a consumer; `None` if that takes a search, which begins here.
     fn start_of(&self, stream_id: StreamId, config: &ConsumerConfig, begin: &mut Begin) -> Option<Start> {
         if let Begin::Found(start) = begin {
             return Some(std::mem::take(start));
@@ -439,7 +440,7 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-/// Says which level of the API a consumer needs (ADR-44).
+/// Writes the API level that a consumer needs into its metadata (ADR-44).
 pub(super) fn stamp(config: &mut ConsumerConfig) {
     config.metadata.retain(|key, _| key != "_nats.ver" && key != "_nats.level");
     let is_grouped = config.priority_policy != PriorityPolicy::None

@@ -1,4 +1,4 @@
-//! Creating, changing, listing and deleting consumers.
+//! Requests about consumers that exist: info, lists, pauses, unpinning, resets and deletions.
 
 use serde_json::json;
 use stonechat_store::disk::Disk;
@@ -115,7 +115,7 @@ impl<D: Disk> Engine<D> {
         self.describe_all(request, Describe::page(KIND, ids, total, offset, LIST_MAX))
     }
 
-    /// The consumers of a stream by name, without those that belong to other streams.
+    /// The consumers of a stream by name, without direct consumers, which belong to other streams.
     fn listed(&self, stream_id: StreamId) -> Vec<(&String, ConsumerId)> {
         let Some(stream) = self.streams.get(&stream_id) else { return Vec::new() };
         let own = |id: &ConsumerId| self.consumers.get(id).is_some_and(|c| !c.config().direct);
@@ -174,7 +174,7 @@ impl<D: Disk> Engine<D> {
         Reply::new("consumer_unpin_response", unpin())
     }
 
-    /// Answers also without such a consumer, which nats-server 2.15 does not.
+    /// Resets a consumer. An unknown consumer gets an error as the answer; nats-server 2.15 sends none.
     pub(super) fn consumer_reset(
         &mut self,
         stream: &str,
@@ -196,7 +196,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Where a consumer may begin anew.
+    /// Checks a reset, and returns the sequence at which the consumer restarts.
     fn reset_start(&self, id: ConsumerId, sequence: u64) -> Result<u64, ApiError> {
         let invalid = |text: &str| Err(error::CONSUMER_INVALID_RESET.with("err", text));
         let Some(c) = self.consumers.get(&id) else { return Err(error::CONSUMER_NOT_FOUND.error()) };

@@ -1,4 +1,4 @@
-//! What is said of consumers: first the messages that wait for them are counted, in steps.
+//! Descriptions of consumers. The messages that wait for them are counted first, in steps.
 
 use serde_json::{Value, json};
 use stonechat_store::disk::Disk;
@@ -10,31 +10,31 @@ use crate::engine::Engine;
 use crate::error;
 use crate::ids::ConsumerId;
 
-/// What a consumer that was described costs.
+/// Cost of describing a consumer.
 const CONSUMER: usize = STEP / 64;
 
-/// Consumers that are to be described.
+/// A description of consumers, in progress.
 #[derive(Debug)]
 pub(super) struct Describe {
     /// The type of the answer.
     kind: &'static str,
     ids: Vec<ConsumerId>,
-    /// How many of them were described.
+    /// Number of consumers that were described.
     at: usize,
-    /// The one consumer that was described; empty if it is gone.
+    /// The description of a single consumer; empty if it is gone.
     told: Answer,
-    /// The page that was described.
+    /// The descriptions of a page.
     page: Page,
     about: About,
 }
 
-/// How the answer goes on.
+/// The form of the answer.
 #[derive(Debug, Clone, Copy)]
 enum About {
     One,
-    /// A consumer begins anew here.
+    /// A consumer that restarts at this sequence.
     Reset(u64),
-    /// A page of a list: of so many consumers, behind so many.
+    /// A page of a list of `total` consumers, behind the first `offset` of them.
     Page {
         total: usize,
         offset: usize,
@@ -47,17 +47,17 @@ impl Describe {
         Self { kind, ids, at: 0, told: Answer::new(), page: Page::default(), about }
     }
 
-    /// One consumer.
+    /// Describes one consumer.
     pub(super) fn one(kind: &'static str, id: ConsumerId) -> Self {
         Self::new(kind, vec![id], About::One)
     }
 
-    /// One that begins anew.
+    /// Describes a consumer that restarts at `start`.
     pub(super) fn reset(kind: &'static str, id: ConsumerId, start: u64) -> Self {
         Self::new(kind, vec![id], About::Reset(start))
     }
 
-    /// A page of a list.
+    /// Describes a page of a list.
     pub(super) fn page(
         kind: &'static str,
         ids: Vec<ConsumerId>,
@@ -70,7 +70,7 @@ impl Describe {
 }
 
 impl<D: Disk> Engine<D> {
-    /// Describes consumers: answers at once if there is little to count, else later.
+    /// Describes consumers. Answers at once if there is little to count, otherwise later.
     pub(super) fn describe_all(&mut self, request: &Request<'_>, mut describe: Describe) -> Option<Reply> {
         let mut budget = STEP;
         let reply = self.go_on_describing(&mut describe, &mut budget);
@@ -81,7 +81,7 @@ impl<D: Disk> Engine<D> {
         reply
     }
 
-    /// Goes on with it; the answer when it is done.
+    /// Continues a description; returns the answer when it is done.
     pub(super) fn go_on_describing(&mut self, describe: &mut Describe, budget: &mut usize) -> Option<Reply> {
         let stamped = !matches!(describe.about, About::Page { .. });
         while let Some(id) = describe.ids.get(describe.at).copied().filter(|_| !describe.page.is_full()) {
@@ -94,7 +94,7 @@ impl<D: Disk> Engine<D> {
             if stamped {
                 describe.told = told;
             } else if !told.is_empty() {
-                // Consumers that are gone meanwhile have nothing to be told.
+                // A consumer that was deleted meanwhile is left out.
                 *budget = budget.saturating_sub(describe.page.push(&Value::Object(told)));
             }
         }

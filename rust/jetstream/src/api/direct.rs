@@ -28,19 +28,19 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// The same, of one whose payload, `body`, need not be copied once more.
+    /// As [`Engine::direct_get`], for a large request: its payload `body` is shared instead of copied once more.
     pub fn large_direct_get(&mut self, stream_id: StreamId, request: &Request<'_>, body: &Arc<Vec<u8>>) {
         if !request.reply.is_empty() {
             self.queue(Owned::with_body(request, To::Direct(stream_id), body));
         }
     }
 
-    /// Answers one that has waited for its turn.
+    /// Answers a direct get that has waited for its turn.
     pub(super) fn direct_get_now(&mut self, stream_id: StreamId, request: &Request<'_>) {
         self.direct(stream_id, request, is_level_met(request.headers), None, true);
     }
 
-    /// Answers one that was read already. What is left in `asked` was not needed.
+    /// Answers a direct get that was decoded before. A body that is left in `asked` was not needed.
     pub(super) fn direct_read(
         &mut self,
         stream_id: StreamId,
@@ -81,7 +81,7 @@ impl<D: Disk> Engine<D> {
         if !is_level_met {
             return self.direct_status(request, "412 Required Api Level", &[]);
         }
-        // Reading many subjects takes long.
+        // Decoding many subjects takes long.
         let is_large = request.payload.len() > LARGE;
         if is_large && !has_waited && !self.may_begin(request, To::Direct(stream_id)) {
             return;
@@ -107,7 +107,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Answers one that asks this; what is left of it was not needed.
+    /// Answers a direct get with this body. What is left of the body was not needed.
     fn direct_asked(
         &mut self,
         stream_id: StreamId,
@@ -152,7 +152,7 @@ impl<D: Disk> Engine<D> {
         self.direct_find(stream_id, request, find, has_waited);
     }
 
-    /// What takes a search has to wait until others of the account are done.
+    /// Answers a direct get of one message. If it takes a search, it waits for other requests of the account first.
     fn direct_find(&mut self, stream_id: StreamId, request: &Request<'_>, find: Find, has_waited: bool) {
         if find.is_known() || has_waited || self.may_begin(request, To::Direct(stream_id)) {
             self.find_message(request, find);
@@ -213,7 +213,7 @@ impl<D: Disk> Engine<D> {
         (self.read_buffer, self.block) = (buffer, block);
     }
 
-    /// Sends one of several messages; answers its size.
+    /// Sends one of several messages; returns its size in bytes.
     pub(super) fn direct_one(
         &mut self,
         stream_id: StreamId,
@@ -239,7 +239,7 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-/// The headers of a message that was read, without the line that ends them.
+/// Writes the headers of a stored message, without the line that ends them.
 fn head(block: &mut Vec<u8>, stream: &str, message: &Message<'_>) {
     block.clear();
     match message.headers.strip_suffix(b"\r\n") {

@@ -1,4 +1,5 @@
-//! Looking for one message, by its subject or behind a sequence: in steps, since very many subjects or messages may have to be looked at.
+//! Searches for one message, by its subject or behind a sequence. They run in steps, since they may visit very many subjects or
+//! messages.
 
 use stonechat_store::disk::Disk;
 use stonechat_store::index::Filter;
@@ -11,10 +12,10 @@ use crate::engine::Engine;
 use crate::error;
 use crate::ids::StreamId;
 
-/// The last message that was found may be gone when all was looked at: so often all is looked at once more.
+/// Repetitions of a search for a last message, at most: the message that was found may be gone when the search ends.
 const AGAIN_MAX: usize = 4;
 
-/// A request for one message, on its way.
+/// A request for one message, in progress.
 #[derive(Debug)]
 pub(super) struct Find {
     stream_id: StreamId,
@@ -24,23 +25,23 @@ pub(super) struct Find {
     is_over: bool,
 }
 
-/// How it is answered.
+/// The form of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// As `STREAM.MSG.GET` is.
+    /// JSON, as for `STREAM.MSG.GET`.
     Json,
-    /// With the message itself.
+    /// The message itself, as for direct gets.
     Direct,
 }
 
-/// What is looked for.
+/// A search for a message.
 #[derive(Debug)]
 enum Search {
     /// A message whose sequence is known, if there is one.
     Known(Option<u64>),
     /// The last message that matches.
     Last { filter: Filter, after: Option<Vec<u8>>, last: u64, again: usize },
-    /// The first one that matches, from here on. What is behind `end` came later.
+    /// The first message that matches, from `at` on. Messages behind `end` were stored later or do not match.
     Next { filter: Filter, at: u64, end: u64 },
 }
 
@@ -78,7 +79,7 @@ impl Search {
         Self::Known(messages.subject(subject).map(|known| known.last))
     }
 
-    /// Goes on; the sequence when it is known, if there is one.
+    /// Continues the search. When it is done, returns `Some` with the sequence, if there is one.
     fn step(&mut self, messages: &impl Messages, budget: &mut usize) -> Option<Option<u64>> {
         match self {
             Self::Known(sequence) => Some(*sequence),
@@ -116,13 +117,13 @@ impl Search {
 }
 
 impl Find {
-    /// What a request asks for.
+    /// Creates the search that a request asks for.
     pub(super) fn new(stream_id: StreamId, messages: &impl Messages, asked: &GetRequest, form: Form) -> Self {
         let search = Search::new(messages, asked);
         Self { stream_id, search, form, no_headers: asked.no_headers, is_over: false }
     }
 
-    /// The last message on a subject, which may have wildcards.
+    /// Creates a search for the last message on a subject, which may have wildcards.
     pub(super) fn last(
         stream_id: StreamId,
         messages: &impl Messages,
@@ -133,19 +134,19 @@ impl Find {
         Self { stream_id, search, form: Form::Direct, no_headers, is_over: false }
     }
 
-    /// Whether it takes no search.
+    /// Whether the sequence is known without a search.
     pub(super) fn is_known(&self) -> bool {
         matches!(self.search, Search::Known(_))
     }
 
-    /// Whether it was answered.
+    /// Whether the request was answered.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
     }
 }
 
 impl<D: Disk> Engine<D> {
-    /// Answers at once if there is little to be looked at, else later.
+    /// Answers a request for one message: at once if that takes few visits, otherwise later.
     pub(super) fn find_message(&mut self, request: &Request<'_>, mut find: Find) -> Option<Reply> {
         let mut budget = STEP;
         let reply = self.go_on_finding(request, &mut find, &mut budget);
@@ -156,7 +157,7 @@ impl<D: Disk> Engine<D> {
         reply
     }
 
-    /// Goes on with a search; the answer when it is done. A direct one is answered here.
+    /// Continues a search; returns the answer when it is done. A direct get is answered here instead.
     pub(super) fn go_on_finding(
         &mut self,
         request: &Request<'_>,

@@ -1,4 +1,4 @@
-//! What is told of one stream.
+//! Requests for the info of one stream.
 
 use std::fmt::Write;
 
@@ -16,11 +16,12 @@ use crate::ids::StreamId;
 use crate::time::rfc3339;
 
 const SUBJECTS_MAX: usize = 100_000;
-/// Sequences without a message that one answer tells; nats-server has no limit, and may be asked for more than it has memory.
+/// Sequences without a message that one answer lists, at most. nats-server has no limit, and such a request may exhaust its
+/// memory.
 const GAPS_MAX: usize = 1_000_000;
 
 impl<D: Disk> Engine<D> {
-    /// Answers at once if there are few subjects to be told, else later.
+    /// Answers a request for a stream's info: at once if few subjects are listed, otherwise later.
     pub(super) fn stream_info(
         &mut self,
         name: &str,
@@ -52,7 +53,7 @@ impl<D: Disk> Engine<D> {
         reply
     }
 
-    /// Goes on with the subjects of a stream; the answer when all were seen.
+    /// Continues to list the subjects of a stream; returns the answer when all were visited.
     pub(super) fn go_on_listing(&mut self, listing: &mut Listing, budget: &mut usize) -> Option<Reply> {
         let Some(stream) = self.streams.get(&listing.stream_id) else {
             return Some(reply_of(Err(crate::error::STREAM_NOT_FOUND.error()), Vec::new()));
@@ -88,7 +89,7 @@ impl<D: Disk> Engine<D> {
         Some(reply_of(Ok(answer), parts))
     }
 
-    /// Configuration, creation and state of a stream. `stamped`: with what the server says of itself.
+    /// Configuration, creation and state of a stream. `stamped`: with the server's version and API level.
     pub(crate) fn describe(&self, stream: &Stream<D>, stamped: bool) -> Answer {
         let mut config = serde_json::to_value(stream.core.config()).unwrap_or_default();
         if stamped {
@@ -114,25 +115,25 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-/// The subjects of a stream that match, with their counts.
+/// A list of the matching subjects of a stream with their counts, in progress.
 #[derive(Debug)]
 pub(super) struct Listing {
     stream_id: StreamId,
     offset: i64,
-    /// None if no gaps are asked for.
+    /// `None` if no gaps are requested.
     gaps: Option<Gaps>,
-    /// None if no subjects are asked for.
+    /// `None` if no subjects are requested.
     filter: Option<Filter>,
-    /// The last one that was seen.
+    /// The last subject that was visited.
     after: Option<Vec<u8>>,
     total: usize,
     told: usize,
-    /// Those that are told, as JSON.
+    /// The listed subjects, as JSON.
     page: String,
 }
 
 impl Listing {
-    /// Looks at some subjects or gaps more; true if that was all.
+    /// Continues with some subjects or gaps; true when all were visited.
     fn step(&mut self, messages: &impl Messages, budget: &mut usize) -> bool {
         self.step_subjects(messages, budget)
             && self.gaps.as_mut().is_none_or(|gaps| gaps.step(messages, budget))
@@ -144,7 +145,7 @@ impl Listing {
             if self.total as i64 >= self.offset && self.told < SUBJECTS_MAX {
                 let comma = if self.told == 0 { "" } else { "," };
                 let name = Value::from(String::from_utf8_lossy(subject));
-                // Nothing fails that is written to a string.
+                // Writing to a string does not fail.
                 let _ = write!(self.page, "{comma}{name}:{}", known.count);
                 self.told += 1;
             }
@@ -156,15 +157,15 @@ impl Listing {
 /// The sequences between the first and the last one that hold no message.
 #[derive(Debug, Default)]
 struct Gaps {
-    /// Those from here on were not looked at.
+    /// The sequence to continue at.
     from: u64,
     told: usize,
-    /// Those that are told, as JSON.
+    /// The listed sequences, as JSON.
     list: String,
 }
 
 impl Gaps {
-    /// Looks at some more; true if those were all.
+    /// Continues with some gaps; true when all were visited, or the list is full.
     fn step(&mut self, messages: &impl Messages, budget: &mut usize) -> bool {
         if messages.count() == 0 {
             return true;
@@ -173,7 +174,7 @@ impl Gaps {
         let is_all = messages.some_gaps(from, budget, &mut |gap| {
             for sequence in gap.take(GAPS_MAX - *told) {
                 let comma = if *told == 0 { "" } else { "," };
-                // Nothing fails that is written to a string.
+                // Writing to a string does not fail.
                 let _ = write!(list, "{comma}{sequence}");
                 *told += 1;
             }

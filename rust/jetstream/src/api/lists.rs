@@ -1,4 +1,4 @@
-//! Names and lists of streams: the streams are looked for and described in steps.
+//! Names and lists of streams. The streams are searched and described in steps.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ const STREAM: usize = STEP / 32;
 /// Cost of one name.
 const NAME: usize = STEP / 1024;
 
-/// What is told of each stream.
+/// The content of an item in a list of streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
     /// Its name.
@@ -50,14 +50,14 @@ impl Told {
     }
 
     fn reply(self, result: Result<Value, ApiError>) -> Reply {
-        // Go shows a list that nothing was ever added to as null.
+        // Go encodes a list that never had an item as null.
         let streams = if self == Self::Name { Value::Null } else { json!([]) };
         Reply::new(self.kind(), result.map(fields))
             .or(json!({"total": 0, "offset": 0, "limit": 0, "streams": streams}))
     }
 }
 
-/// A page of the streams of an account, on its way.
+/// A page of an account's streams, in progress.
 #[derive(Debug)]
 pub(super) struct Streams {
     told: Told,
@@ -67,7 +67,7 @@ pub(super) struct Streams {
 
 #[derive(Debug)]
 enum Stage {
-    /// Looks for the streams whose subjects overlap one subject.
+    /// Searches the streams whose subjects overlap one subject.
     Search { search: Search, found: BTreeMap<String, StreamId> },
     /// Describes the streams of the page.
     Page { total: usize, offset: usize, groups: Vec<StreamId>, at: usize, page: Page },
@@ -78,7 +78,7 @@ enum Stage {
 pub(super) struct Page(List);
 
 impl Page {
-    /// Adds an item; answers what that costs.
+    /// Adds an item; returns its cost.
     pub(super) fn push(&mut self, item: &Value) -> usize {
         let before = self.0.bytes();
         self.0.push(item);
@@ -107,7 +107,7 @@ impl Page {
 }
 
 impl<D: Disk> Engine<D> {
-    /// Answers at once if there is little to tell, else later.
+    /// Lists the streams of an account. Answers at once if they are few, otherwise later.
     pub(super) fn list_streams(
         &mut self,
         told: Told,
@@ -140,7 +140,7 @@ impl<D: Disk> Engine<D> {
         reply
     }
 
-    /// Goes on with a page; the answer when it is done.
+    /// Continues a page; returns the answer when it is done.
     pub(super) fn go_on_with_streams(
         &mut self,
         account: AccountId,
@@ -162,7 +162,7 @@ impl<D: Disk> Engine<D> {
             }
             *at += 1;
             *budget = budget.saturating_sub(if told == Told::Name { NAME } else { STREAM });
-            // A stream that is gone meanwhile has nothing to be told.
+            // A stream that was deleted meanwhile is left out.
             let Some(stream) = self.streams.get(&stream_id) else { continue };
             let item = match told {
                 Told::Name => Value::from(stream.core.config().name.as_str()),
@@ -186,7 +186,7 @@ impl<D: Disk> Engine<D> {
         Some(told.reply(Ok(answer)).with_parts(Some((place, page.into_json()))))
     }
 
-    /// Looks for more of the streams that a search finds; true if those were all.
+    /// Continues a search for streams; true when all were found.
     fn search_streams(
         &self,
         account: AccountId,
@@ -213,7 +213,7 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-/// The page that begins behind `offset` of `total` streams.
+/// The page of `total` streams that begins behind the first `offset` of them.
 fn page(told: Told, total: usize, offset: i64, groups: impl Iterator<Item = StreamId>) -> Stage {
     let offset = offset.clamp(0, total as i64) as usize;
     let groups = groups.skip(offset).take(told.max()).collect();

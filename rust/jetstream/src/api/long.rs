@@ -1,4 +1,4 @@
-//! Requests that take long: they are worked on in steps, between which everything else goes on.
+//! Long requests. They are processed in steps, between which all other work continues.
 
 use serde_json::json;
 use stonechat_store::disk::Disk;
@@ -18,16 +18,16 @@ use super::{Reply, Request, fields};
 use crate::engine::Engine;
 use crate::ids::StreamId;
 
-/// Messages or subjects that are looked at in one step; few where it is tested, so that there are several.
+/// Messages or subjects that one step visits; few in debug builds, so that tests take several steps.
 pub(crate) const STEP: usize = if cfg!(debug_assertions) { 64 } else { 8192 };
 
-/// The same of subjects that are compared.
+/// Comparisons of subjects in one step.
 pub(super) const CHECKS: usize = if cfg!(debug_assertions) { 1024 } else { STEP / 8 };
 
-/// A request of more bytes than this is read in one turn, and worked on in others.
+/// Bytes above which a request is decoded in one turn and processed in others.
 pub(super) const LARGE: usize = 16 << 10;
 
-/// What is to be done, and how far it is.
+/// The work of a long request, with its progress.
 #[derive(Debug)]
 pub(super) enum Long {
     Purge(Purge),
@@ -39,11 +39,11 @@ pub(super) enum Long {
     Describe(Box<Describe>),
     Find(Box<Find>),
     Delete(Box<Delete>),
-    /// What was asked is done; what follows from it is under way.
+    /// The requested change is done, and its consequences are under way.
     Settle(Settle),
 }
 
-/// A request on its way.
+/// A long request, in progress.
 #[derive(Debug)]
 pub(crate) struct LongRequest {
     asked: Owned,
@@ -56,7 +56,7 @@ impl LongRequest {
         self.asked.bytes()
     }
 
-    /// Whether it holds so much that giving it up takes long.
+    /// Whether the request holds so much that dropping it takes long.
     pub(super) fn is_large(&self) -> bool {
         self.asked.is_large()
     }
@@ -67,7 +67,7 @@ impl LongRequest {
     }
 }
 
-/// An answer that waits until all is done that follows from what was asked of a stream.
+/// An answer that waits until the consequences of a change of a stream are done.
 #[derive(Debug)]
 pub(super) struct Settle {
     /// The type of the answer.
@@ -81,13 +81,13 @@ fn long_checks(work: &Long) -> bool {
 }
 
 impl<D: Disk> Engine<D> {
-    /// Answers a request later.
+    /// Keeps a request that is answered later.
     pub(super) fn ask_long(&mut self, request: &Request<'_>, work: Long) {
         let asked = Owned::new(request, To::Api);
         self.requests.keep(request.account, LongRequest { asked, work });
     }
 
-    /// The answer, when all that follows is done.
+    /// Returns the answer when the consequences of the change are done.
     pub(super) fn go_on_settling(&mut self, settle: &mut Settle, budget: &mut usize) -> Option<Reply> {
         if self.is_settling(settle.stream_id) {
             *budget = 0;
@@ -96,7 +96,7 @@ impl<D: Disk> Engine<D> {
         Some(Reply::new(settle.kind, Ok(fields(json!({"success": true})))))
     }
 
-    /// Goes on with a request that takes long, and answers it when it is done; else it is given back.
+    /// Runs a step of a long request. Answers it if that was the last step, otherwise returns it.
     pub(super) fn go_on(&mut self, mut long: LongRequest) -> Option<LongRequest> {
         let LongRequest { asked, work } = &mut long;
         let step = if long_checks(work) { CHECKS } else { STEP };

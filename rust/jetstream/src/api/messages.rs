@@ -47,7 +47,7 @@ impl<D: Disk> Engine<D> {
         Ok(Find::new(stream_id, stream.core.messages(), asked, Form::Json))
     }
 
-    /// The answer with a message of this sequence.
+    /// The answer with the message of this sequence, or with an error.
     pub(super) fn message_reply(
         &mut self,
         stream_id: StreamId,
@@ -118,7 +118,7 @@ impl<D: Disk> Engine<D> {
         let messages = stream.core.messages();
         if sequence == 0 || !messages.contains(sequence) {
             let state = messages.state();
-            // The two storages of nats-server 2.15 say it differently.
+            // The two storages of nats-server 2.15 report it differently.
             return Err(match stream.is_logged() {
                 true if sequence > state.last_sequence => failed("stream store EOF"),
                 true if sequence == 0 || sequence < state.first_sequence => failed("no message found"),
@@ -133,10 +133,10 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-/// The code of what can't be read any more, ours alone.
+/// The code of the error that a message can't be read any more. Only this server has it.
 const LOST: u16 = 10_900;
 
-/// What is said of a message that can't be read any more. nats-server has no such error: it says that there is no message.
+/// The error that a message can't be read any more. nats-server has no such error: it reports that there is no message.
 pub(super) fn lost_error(lost: &Lost) -> ApiError {
     ApiError { code: 500, err_code: LOST, description: lost.to_string().into() }
 }

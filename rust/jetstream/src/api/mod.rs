@@ -40,41 +40,41 @@ use crate::json::DecodeError;
 use crate::stream::headers;
 use crate::time::rfc3339;
 
-/// The level of the API that this server has (ADR-44).
+/// The level of the API that this server supports (ADR-44).
 pub const API_LEVEL: u32 = 5;
 const PREFIX: &str = "$JS.API.";
-/// Types of answers begin so.
+/// Prefix of the types of answers.
 const TYPE: &str = "io.nats.jetstream.api.v1.";
 
 /// A request.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
-    /// The number of the account that asks.
+    /// The account of the requesting client.
     pub account: AccountId,
-    /// What it asks.
+    /// The subject, which names the operation.
     pub subject: &'a [u8],
-    /// Where the answer goes.
+    /// The subject for the answer.
     pub reply: &'a [u8],
     /// Its header block, or nothing.
     pub headers: &'a [u8],
     /// Its payload.
     pub payload: &'a [u8],
-    /// Who asks, for those who watch.
+    /// Describes the requesting client, for advisories.
     pub client: &'a dyn Fn() -> Value,
 }
 
-/// What an answer says, behind its type.
+/// The fields of an answer, behind its type.
 pub(crate) type Answer = Map<String, Value>;
 
-/// Bytes that the log needs, beside the request, for a record that it holds twice.
+/// Bytes that the log needs for a record that it holds twice, in addition to those of the request.
 const TWICE: usize = 8 << 10;
 
-/// An answer, and the fields that are there when it is an error.
+/// An answer, and the fields that are added to it if it is an error.
 pub(crate) struct Reply {
     kind: &'static str,
     result: Result<Answer, ApiError>,
     on_error: Option<Value>,
-    /// Strings in it, and the JSON that takes their places: what is too long to be made at once.
+    /// Placeholder strings in the answer, and the JSON that replaces them: lists that are too long to be built at once.
     parts: Vec<(String, String)>,
 }
 
@@ -83,7 +83,7 @@ impl Reply {
         Self { kind, result, on_error: None, parts: Vec::new() }
     }
 
-    /// Puts JSON in the places of strings, which no client can know.
+    /// Replaces placeholder strings with JSON. No client can guess a placeholder.
     pub(crate) fn with_parts(mut self, parts: impl IntoIterator<Item = (String, String)>) -> Self {
         self.parts.extend(parts);
         self
@@ -96,7 +96,7 @@ impl Reply {
     }
 }
 
-/// An error as answers carry it.
+/// The JSON of an error in an answer.
 pub(crate) fn error_json(e: &ApiError) -> Value {
     let mut error = json!({"code": e.code});
     if e.err_code != 0 {
@@ -114,12 +114,12 @@ impl From<DecodeError> for ApiError {
     }
 }
 
-/// Whether the API answers requests on this subject. Others of its subjects belong to streams and consumers of their own.
+/// Whether the API answers requests on this subject. Direct gets and pull requests belong to a stream or a consumer instead.
 pub fn is_request(subject: &[u8]) -> bool {
     !subject.starts_with(b"$JS.API.CONSUMER.MSG.NEXT.") && !subject.starts_with(b"$JS.API.DIRECT.GET.")
 }
 
-/// Fields of an answer.
+/// The fields of a JSON object; none for other values.
 pub(crate) fn fields(value: Value) -> Answer {
     match value {
         Value::Object(fields) => fields,
@@ -128,26 +128,26 @@ pub(crate) fn fields(value: Value) -> Answer {
 }
 
 impl<D: Disk> Engine<D> {
-    /// Answers a request; those that nobody understands get no answer, as with nats-server 2.15.
+    /// Answers a request. An unknown request gets no answer, as in nats-server 2.15.
     pub fn request(&mut self, request: &Request<'_>) {
         if is_understood(request) && self.may_begin(request, To::Api) {
             self.work_on(request, None);
         }
     }
 
-    /// The same, of one whose payload, `body`, need not be copied once more.
+    /// As [`Engine::request`], for a large request: its payload `body` is shared instead of copied once more.
     pub fn large_request(&mut self, request: &Request<'_>, body: &Arc<Vec<u8>>) {
         if is_understood(request) {
             self.queue(Owned::with_body(request, To::Api, body));
         }
     }
 
-    /// Works on a request: answers it, or begins with what takes long. `read`: whether the level that it asks for is met, and what it
-    /// says, if that was read before.
+    /// Processes a request: answers it, or begins a long operation. `read`: whether its required API level is met, and its
+    /// decoded body, if that was decoded before.
     fn work_on(&mut self, request: &Request<'_>, read: Option<(bool, &mut Asked)>) {
         let Ok(subject) = std::str::from_utf8(request.subject) else { return };
         let Some(path) = subject.strip_prefix(PREFIX) else { return };
-        // What was acknowledged before is gone before it is asked for.
+        // Messages that were acknowledged before must be gone before the request looks at them.
         self.remove_released();
         let tokens: Vec<&str> = path.split('.').collect();
         let Some(account) = self.accounts.get(request.account.index()) else { return };
@@ -179,11 +179,11 @@ impl<D: Disk> Engine<D> {
         self.answer(request, reply);
     }
 
-    /// What `asked` holds afterwards was not needed.
+    /// Passes a request to its handler. A body that is left in `asked` was not needed.
     fn dispatch(&mut self, tokens: &[&str], request: &Request<'_>, asked: &mut Asked) -> Option<Reply> {
         let account = request.account;
         let taken = match asked {
-            // It may be long, and is looked at where it is.
+            // The body may be long, so it is borrowed.
             Asked::Get(asked) => match *tokens {
                 ["STREAM", "MSG", "GET", name] => return self.get_message(name, request, asked),
                 _ => return None,
@@ -217,7 +217,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// The same, of requests about consumers; `tokens` are those behind `CONSUMER`.
+    /// As `dispatch`, for requests about consumers; `tokens` are those behind `CONSUMER`.
     fn dispatch_consumer(&mut self, tokens: &[&str], request: &Request<'_>, asked: Asked) -> Option<Reply> {
         let account = request.account;
         match (tokens, asked) {
@@ -269,7 +269,7 @@ impl<D: Disk> Engine<D> {
         self.check_change(frees_room, len)
     }
 
-    /// Sends an answer, and tells those who watch the API.
+    /// Sends an answer, and an advisory about it if there is a subscription for these.
     pub(super) fn answer(&mut self, request: &Request<'_>, reply: Reply) {
         let mut body = Map::new();
         body.insert("type".to_owned(), format!("{TYPE}{}", reply.kind).into());
@@ -302,7 +302,7 @@ impl<D: Disk> Engine<D> {
             let (subject, payload) = (request.reply, body.as_bytes());
             self.outbox.push(waits, &Outgoing { account, subject, payload, ..Outgoing::default() });
         }
-        // Reads of single messages are too many to be told, as nats-server 2.15 has it.
+        // Advisories about reads of single messages would be too many, so there are none, as in nats-server 2.15.
         let is_get = request.subject.starts_with(b"$JS.API.STREAM.MSG.GET.") && !failed;
         if !is_get && self.is_watched(account, "$JS.EVENT.ADVISORY.API") {
             let fields = fields(json!({
@@ -321,7 +321,7 @@ impl<D: Disk> Engine<D> {
             .is_some_and(|account| self.host.is_wanted(&account.name, subject.as_bytes()))
     }
 
-    /// Publishes an advisory, if somebody listens.
+    /// Publishes an advisory, if there is a subscription for it.
     pub(crate) fn advise(&mut self, account: AccountId, subject: &str, kind: &str, fields: Answer) {
         if !self.is_watched(account, subject) {
             return;
@@ -330,7 +330,7 @@ impl<D: Disk> Engine<D> {
         self.send_told(account, subject, &body);
     }
 
-    /// An advisory with these fields.
+    /// Builds an advisory with these fields.
     fn advisory(&mut self, kind: &str, fields: Answer) -> Answer {
         let mut body = Map::new();
         body.insert("type".to_owned(), format!("io.nats.jetstream.{kind}").into());
@@ -364,14 +364,14 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-/// Whether there is an answer to it. A request that waits for none is carried out all the same, as by nats-server 2.15.
+/// Whether the API knows the request. A request without a reply subject is carried out too, as in nats-server 2.15.
 fn is_understood(request: &Request<'_>) -> bool {
     let path = std::str::from_utf8(request.subject).ok().and_then(|subject| subject.strip_prefix(PREFIX));
     let is_known = |path: &str| answer_kind(&path.split('.').collect::<Vec<_>>()).is_some();
     path.is_some_and(is_known)
 }
 
-/// Whether an answer of this type only tells what is there.
+/// Whether answers of this type belong to requests that only read.
 fn is_read(kind: &str) -> bool {
     ["info_response", "names_response", "list_response", "msg_get_response"]
         .iter()
@@ -383,7 +383,7 @@ fn is_create(tokens: &[&str]) -> bool {
     matches!(tokens, ["CREATE", _, ..] | ["DURABLE", "CREATE", _, _])
 }
 
-/// Whether the level that a request asks for is one that this server has.
+/// Whether this server supports the API level that a request requires.
 pub(crate) fn is_level_met(block: &[u8]) -> bool {
     if block.is_empty() {
         return true;
@@ -396,7 +396,7 @@ pub(crate) fn is_level_met(block: &[u8]) -> bool {
     })
 }
 
-/// The type of the answer to a request; `None` for those that get none.
+/// The type of the answer to a request; `None` for an unknown request.
 fn answer_kind(tokens: &[&str]) -> Option<&'static str> {
     Some(match *tokens {
         ["INFO"] => "account_info_response",

@@ -1,4 +1,4 @@
-//! Purging streams. What takes out many messages one by one does so in steps, between which everything else goes on.
+//! Purges of streams. A purge that removes many messages one by one runs in steps, between which all other work continues.
 
 use serde_json::json;
 use stonechat_store::disk::Disk;
@@ -13,7 +13,7 @@ use crate::error::{self, ApiError};
 use crate::ids::StreamId;
 use crate::stream::Entry;
 
-/// What it costs of a step to take out a message.
+/// Cost of removing a message.
 const REMOVAL: usize = 8;
 
 /// Bytes of a sequence in the log, at most.
@@ -21,34 +21,35 @@ const SEQUENCE_LEN: usize = 10;
 /// Bytes that the log must have left for a purge on a full disk, at most: checkpoints make room meanwhile.
 const PURGE_LEN_MAX: usize = 256 << 10;
 
-/// A purge on its way.
+/// A purge in progress.
 #[derive(Debug)]
 pub(crate) struct Purge {
     stream_id: StreamId,
     filter_text: String,
     filter: Option<Filter>,
-    /// Only messages before this sequence go: those that are published meanwhile stay.
+    /// Only messages before this sequence are removed: those that are published meanwhile stay.
     below: u64,
-    /// So many may still go.
+    /// Number of messages that may still be removed.
     left: u64,
     stage: Stage,
-    /// Where to go on.
+    /// The sequence to continue at.
     at: u64,
     purged: u64,
 }
 
-/// How far a purge is.
+/// The progress of a purge.
 #[derive(Debug)]
 enum Stage {
-    /// The matching messages are counted, of which so many may stay: the subjects up to this one were looked at.
+    /// Counts the matching messages, of which `keep` may stay. The subjects up to `after` are counted.
     Count { keep: u64, after: Option<Vec<u8>> },
-    /// They are taken out.
+    /// Removes them.
     Remove,
-    /// Where what is left of them begins: by what is known of subjects at `first` or later, and before `end` if at all.
+    /// Finds the first matching message that is left, by its subject. It is not before `first`, and before `end` if there is one
+    /// at all.
     RestOfSubjects { first: u64, end: u64, after: Option<Vec<u8>> },
-    /// And by looking at messages.
+    /// Finds it among the messages from `at` on.
     Rest { at: u64, end: u64 },
-    /// It is there, and all is done.
+    /// All is done. The matching messages that are left begin at `first`, if that is known.
     Done { first: Option<u64> },
 }
 
@@ -58,7 +59,7 @@ fn reply_of(result: Result<u64, ApiError>) -> Reply {
 }
 
 impl<D: Disk> Engine<D> {
-    /// Answers at once if there is little to do, else later.
+    /// Purges a stream. Answers at once if there is little to do, otherwise later.
     pub(super) fn purge_stream(
         &mut self,
         name: &str,
@@ -72,7 +73,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// How many messages went; `None` if it goes on.
+    /// Begins a purge. Returns the number of removed messages, or `None` if the purge continues later.
     fn begin_purge(
         &mut self,
         name: &str,
@@ -96,7 +97,7 @@ impl<D: Disk> Engine<D> {
         };
         let clears = match (&filter, wanted.keep, wanted.sequence) {
             (None, 0, 0) => Some(0),
-            // The next message gets this sequence, though there was none before it.
+            // The next message gets this sequence, even if the stream never had the one before it.
             (None, _, sequence) if sequence > last => Some(sequence),
             _ => None,
         };
@@ -131,7 +132,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Goes on with a purge; the answer when it is done.
+    /// Continues a purge; returns the answer when it is done.
     pub(super) fn go_on_purging(&mut self, purge: &mut Purge, budget: &mut usize) -> Option<Reply> {
         let result = match self.purge_steps(purge, budget) {
             Ok(false) => return None,
@@ -142,7 +143,7 @@ impl<D: Disk> Engine<D> {
         Some(reply_of(result))
     }
 
-    /// Counts messages, takes them out, and looks for what is left; true if that was all.
+    /// Counts messages, removes them, and finds the first one that is left. True when all is done.
     fn purge_steps(&mut self, purge: &mut Purge, budget: &mut usize) -> Result<bool, ApiError> {
         loop {
             let Some(stream) = self.streams.get(&purge.stream_id) else {
@@ -157,7 +158,8 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Refuses to take out `count` messages for which the log has no room: at first, all that are to go.
+    /// Refuses to remove `count` messages if the log has no room for that. The first time, it must have room for all that are to
+    /// go.
     fn check_purge(&mut self, purge: &Purge, is_first: bool, count: usize) -> Result<(), ApiError> {
         let is_logged = self.streams.get(&purge.stream_id).is_some_and(Stream::is_logged);
         if self.refuses.is_none() || !is_logged {
@@ -169,13 +171,13 @@ impl<D: Disk> Engine<D> {
         self.check_change(true, len.min(PURGE_LEN_MAX))
     }
 
-    /// Takes out some messages.
+    /// Removes some messages.
     fn purge_some(&mut self, purge: &mut Purge, budget: &mut usize) -> Result<(), ApiError> {
         let Some(stream) = self.streams.get(&purge.stream_id) else {
             return Err(error::STREAM_NOT_FOUND.error());
         };
         let messages = stream.core.messages();
-        // All who are told of changes are told of each removal.
+        // Each removal is reported to all consumers that receive the stream's changes.
         let cost = REMOVAL + stream.told() / 4;
         let (mut sequences, mut is_over) = (Vec::new(), false);
         while *budget > 0 && !is_over {
@@ -213,7 +215,7 @@ impl<D: Disk> Engine<D> {
 }
 
 impl Purge {
-    /// Where what is left of the messages that match begins, as far as that is known.
+    /// The sequence at which the matching messages begin that are left, if it is known.
     fn rest(&self) -> Option<u64> {
         match self.stage {
             Stage::Done { first } => first,
@@ -221,7 +223,7 @@ impl Purge {
         }
     }
 
-    /// Looks at some subjects or messages more.
+    /// Continues with some subjects or messages.
     fn look(&mut self, messages: &impl Messages, budget: &mut usize) {
         let Some(filter) = &self.filter else { return self.stage = Stage::Done { first: None } };
         match &mut self.stage {
@@ -242,7 +244,7 @@ impl Purge {
                 }
             }
             Stage::Rest { at, end } => {
-                // What came meanwhile comes behind all that was there.
+                // Messages that were stored meanwhile come behind all others.
                 let end = *end;
                 let first = match messages.next_matching(Some(filter), *at, *budget) {
                     _ if *at >= end => end,

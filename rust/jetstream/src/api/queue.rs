@@ -1,9 +1,9 @@
-//! Requests that wait, each account's in a queue of its own, and how much is done for them in one turn of the engine: so that whoever
-//! asks much waits for it himself. Large ones are read beside the engine first, see [`asides`](super::asides).
+//! Waiting requests, in a queue for each account, and the budget that one turn of the engine spends on them. An account with many
+//! requests delays only its own. Large requests are decoded on another thread first, see [`asides`](super::asides).
 //!
-//! A request is worked on at once if nothing of its account waits and the turn has time left. What takes longer than a step is a
-//! [`LongRequest`]: some of them keep the requests behind them waiting, since these may ask for what they make; the others go on beside
-//! them. The accounts have their turns one after the other.
+//! A request is processed at once if no request of its account waits and the turn has budget left. A request that takes longer
+//! than a step becomes a [`LongRequest`]. Some long requests block those behind them, which may depend on their results; the
+//! others run beside them. The accounts take turns.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,40 +18,41 @@ use super::long::{LongRequest, STEP};
 use crate::engine::Engine;
 use crate::ids::AccountId;
 
-/// How much is done for requests in one turn.
+/// Budget of one turn for requests.
 const TURN: usize = STEP;
-/// What a request costs besides what it looks at.
+/// Base cost of a request, besides what it visits.
 const REQUEST: usize = STEP / 64;
-/// So many bytes of a request or an answer cost a whole turn.
+/// Bytes of a request or an answer that cost a whole turn.
 const BYTES: usize = 128 << 10;
-/// The cost of making or reading JSON of this length.
+/// Returns the cost of writing or reading JSON of this length.
 pub(super) fn cost_of_bytes(bytes: usize) -> usize {
     bytes * STEP / BYTES
 }
 
-/// Requests of an account that go on beside each other.
+/// Long requests of an account that run beside each other, at most.
 const BESIDE_MAX: usize = 64;
-/// Requests of an account that wait, unless configured, and bytes of them, of one account and of all.
+/// Limits of waiting requests: their number in each queue of an account (unless configured), their bytes in an account, and their
+/// bytes in all accounts.
 const WAITING_MAX: usize = 10_000;
 const ACCOUNT_BYTES_MAX: usize = 32 << 20;
 const BYTES_MAX: usize = 128 << 20;
 /// The queues, as nats-server 2.15 names them.
 const NAMES: [&str; 2] = ["JetStream API queue", "JetStream API info queue"];
 
-/// Requests that wait or are on their way.
+/// Waiting requests and requests in progress.
 #[derive(Debug)]
 pub(crate) struct Requests {
     accounts: HashMap<AccountId, OfAccount>,
-    /// Accounts with something to do, in the order of their turns.
+    /// Accounts with work, in the order of their turns.
     turns: VecDeque<AccountId>,
-    /// What was done in this turn.
+    /// What this turn has spent.
     spent: usize,
-    /// The last turn was skipped, because more than one turn was spent already.
+    /// Whether the last turn was skipped, because more than one turn had been spent.
     has_skipped: bool,
-    /// Bytes of all that waits.
+    /// Bytes of all requests that wait or are in progress.
     bytes: usize,
     limits: [usize; 2],
-    /// What is done beside the engine.
+    /// Work for another thread.
     pub(super) asides: Asides,
 }
 
@@ -73,24 +74,24 @@ impl Default for Requests {
 struct OfAccount {
     waiting: VecDeque<Owned>,
     bytes: usize,
-    /// How many wait in each of the queues that nats-server has.
+    /// Waiting requests, in each of nats-server's two queues.
     counts: [usize; 2],
-    /// One is being read beside the engine, and the others wait.
+    /// Whether a request is decoded on another thread, while the others wait.
     is_reading: bool,
-    /// It was read.
+    /// The decoded request.
     read: Option<Box<Read>>,
-    /// The one that keeps the others waiting.
+    /// The long request that blocks the others.
     first: Option<LongRequest>,
     beside: VecDeque<LongRequest>,
-    /// How many of these are large.
+    /// Number of large requests in `beside`.
     large: usize,
-    /// Whose turn it is of the two.
+    /// Whether the next turn belongs to `beside`.
     is_beside: bool,
-    /// It is among those that wait for their turn.
+    /// Whether the account is in `turns`.
     has_turn: bool,
 }
 
-/// A request that is kept.
+/// A copy of a request.
 #[derive(Debug)]
 pub(super) struct Owned {
     pub(super) to: To,
@@ -107,7 +108,7 @@ impl Owned {
         Self::with_body(request, to, &Arc::new(request.payload.to_vec()))
     }
 
-    /// The same, with this payload.
+    /// As [`Owned::new`], with a payload that is shared.
     pub(super) fn with_body(request: &Request<'_>, to: To, body: &Arc<Vec<u8>>) -> Self {
         Self {
             to,
@@ -120,7 +121,7 @@ impl Owned {
         }
     }
 
-    /// Whether it is read beside the engine.
+    /// Whether the request is decoded on another thread.
     pub(super) fn is_large(&self) -> bool {
         self.headers.len() + self.payload.len() > ELSEWHERE
     }
@@ -142,7 +143,7 @@ impl Owned {
     }
 }
 
-/// In which of nats-server's queues a request waits: those that only look have one of their own.
+/// Returns which of nats-server's queues a request belongs to: most read-only requests have one of their own.
 fn queue_of(subject: &[u8]) -> usize {
     const INFO: [&[u8]; 6] = [
         b"STREAM.NAMES",
@@ -161,24 +162,24 @@ impl OfAccount {
         self.waiting.is_empty() && self.beside.is_empty() && !self.is_blocked()
     }
 
-    /// Whether one of its requests keeps those waiting that come.
+    /// Whether one of its requests blocks those behind it.
     fn is_blocked(&self) -> bool {
         self.first.is_some() || self.is_reading || self.read.is_some()
     }
 
-    /// Whether the next one can be begun with. What large ones say is kept of one at a time.
+    /// Whether the next request can begin. Of large requests, the decoded body of only one at a time is kept.
     fn begins_next(&self) -> bool {
         !self.is_blocked()
             && self.beside.len() < BESIDE_MAX
             && self.waiting.front().is_some_and(|next| self.large == 0 || !next.is_large())
     }
 
-    /// Whether something can be done for it now.
+    /// Whether there is work for the account now.
     fn has_work(&self) -> bool {
         self.first.is_some() || self.read.is_some() || !self.beside.is_empty() || self.begins_next()
     }
 
-    /// Drops what waits in one of the queues: how many requests and bytes that were.
+    /// Drops the requests that wait in one of the queues. Returns their number and their bytes.
     fn clear(&mut self, queue: usize) -> (usize, usize) {
         let mut bytes = 0;
         self.waiting.retain(|request| {
@@ -192,27 +193,27 @@ impl OfAccount {
 }
 
 impl Requests {
-    /// Whether there is something to do.
+    /// Whether there is work.
     pub(crate) fn has_work(&self) -> bool {
         !self.turns.is_empty()
     }
 
-    /// Gives up what is done beside the engine.
+    /// Cancels the work for another thread.
     pub(crate) fn end(&self) {
         self.asides.end();
     }
 
-    /// Takes note of work.
+    /// Adds to what this turn has spent.
     pub(super) fn spend(&mut self, work: usize) {
         self.spent = self.spent.saturating_add(work);
     }
 
-    /// Takes note of an answer.
+    /// Adds the cost of an answer to what this turn has spent.
     pub(super) fn spend_bytes(&mut self, bytes: usize) {
         self.spend(cost_of_bytes(bytes));
     }
 
-    /// Whether a request of this account may be worked on at once.
+    /// Whether a request of this account may be processed at once.
     fn is_free(&self, account: AccountId) -> bool {
         self.spent < TURN
             && self
@@ -229,13 +230,14 @@ impl Requests {
         of
     }
 
-    /// Puts a request in its account's queue; answers which queue is full and how many requests were dropped with it.
+    /// Adds a request to its account's queue. If the queue is full, drops it all; returns the queue and the number of dropped
+    /// requests, this one included.
     fn push(&mut self, request: Owned) -> Option<(usize, usize)> {
         let (queue, bytes) = (queue_of(&request.subject), request.bytes());
         let (limit, is_full) = (self.limits[queue], self.bytes + bytes > BYTES_MAX);
         let of = self.accounts.entry(request.account).or_default();
         if of.counts[queue] + 1 >= limit || of.bytes + bytes > ACCOUNT_BYTES_MAX || is_full {
-            // All that waits, as nats-server 2.15 does; but of this account alone.
+            // All requests that wait in the queue, as nats-server 2.15 does; but of this account alone.
             let (dropped, cleared) = of.clear(queue);
             self.bytes -= cleared;
             return Some((queue, dropped + 1));
@@ -259,7 +261,7 @@ impl Requests {
         Some(request)
     }
 
-    /// Counts bytes of a request that is on its way, or no more.
+    /// Counts the bytes of a request in progress.
     fn hold(&mut self, account: AccountId, bytes: usize) {
         self.bytes += bytes;
         if let Some(of) = self.accounts.get_mut(&account) {
@@ -274,7 +276,7 @@ impl Requests {
         }
     }
 
-    /// Keeps a request that goes on later.
+    /// Keeps a long request, which continues later.
     pub(super) fn keep(&mut self, account: AccountId, request: LongRequest) {
         let bytes = request.bytes();
         let of = self.of(account);
@@ -288,7 +290,7 @@ impl Requests {
         self.hold(account, bytes);
     }
 
-    /// A request was read beside the engine.
+    /// Keeps a request that was decoded on another thread.
     pub(super) fn was_read(&mut self, read: Box<Read>) {
         let of = self.of(read.request.account);
         (of.is_reading, of.read) = (false, Some(read));
@@ -296,17 +298,17 @@ impl Requests {
 }
 
 impl<D: Disk> Engine<D> {
-    /// Says how many requests of an account may wait in each of nats-server's two queues.
+    /// Sets how many requests of an account may wait in each of nats-server's two queues.
     pub fn set_request_limits(&mut self, limits: [usize; 2]) {
         self.requests.limits = limits;
     }
 
-    /// Tells of requests that were dropped before the engine saw them.
+    /// Reports requests that were dropped before they reached the engine.
     pub fn tell_dropped_requests(&mut self, count: u64) {
         self.requests_dropped(NAMES[0], count);
     }
 
-    /// Whether a request may be worked on now. Else it waits in its queue.
+    /// Whether a request may be processed now. Otherwise it is put in its queue.
     pub(crate) fn may_begin(&mut self, request: &Request<'_>, to: To) -> bool {
         if !is_large(request) && self.requests.is_free(request.account) {
             self.requests.spend(REQUEST);
@@ -324,9 +326,10 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Works on requests that wait or take long, as much as there is time for in one turn, and at least one step.
+    /// Processes waiting and long requests within the budget of one turn, at least one step. A turn that was spent in advance is
+    /// skipped.
     pub(crate) fn run_requests(&mut self) {
-        // What cannot be divided may take more than its turn, and has the next ones in advance; but not twice in a row.
+        // Work that cannot be divided may exceed its turn at the expense of the next ones; but no two turns in a row are skipped.
         let is_overdrawn = self.requests.spent >= TURN;
         if is_overdrawn && !std::mem::replace(&mut self.requests.has_skipped, true) {
             self.requests.spent -= TURN;
@@ -342,7 +345,7 @@ impl<D: Disk> Engine<D> {
             self.requests.spent = self.requests.spent.max(before + 1);
             match self.requests.accounts.get(&account) {
                 Some(of) if of.has_work() => drop(self.requests.of(account)),
-                // It goes on when a request was read.
+                // The account continues when its request was decoded.
                 Some(of) if !of.is_empty() => {}
                 _ => drop(self.requests.accounts.remove(&account)),
             }
@@ -353,7 +356,7 @@ impl<D: Disk> Engine<D> {
         self.requests.spent = self.requests.spent.saturating_sub(TURN).min(TURN);
     }
 
-    /// Does a step of one of an account's requests, or begins with the next one.
+    /// Runs a step of one of an account's long requests, or begins its next request.
     fn run_request(&mut self, account: AccountId) {
         let Some(of) = self.requests.accounts.get_mut(&account) else { return };
         let goes_on = of.first.is_some() || of.read.is_some() || of.begins_next();
@@ -376,7 +379,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Begins with a request that has waited.
+    /// Begins a request that has waited.
     fn begin(&mut self, next: Owned) {
         if next.is_large() {
             if let Some(of) = self.requests.accounts.get_mut(&next.account) {
@@ -388,13 +391,13 @@ impl<D: Disk> Engine<D> {
         self.requests.spend_bytes(next.payload.len());
         next.lend(|request| match next.to {
             To::Direct(stream_id) => self.direct_get_now(stream_id, request),
-            // Others wait only if they are large.
+            // Requests to consumers wait only if they are large, so this one is for the API.
             _ => self.work_on(request, None),
         });
     }
 }
 
-/// Whether a request is read beside the engine.
+/// Whether a request is decoded on another thread.
 pub(crate) fn is_large(request: &Request<'_>) -> bool {
     request.headers.len() + request.payload.len() > ELSEWHERE
 }

@@ -1,10 +1,10 @@
-//! What requests say.
+//! The bodies of requests.
 
 use crate::error::{self, ApiError};
 use crate::json::{DecodeError, Field, parse, parse_whole};
 use crate::time::decode as time;
 
-/// Reads an object with `set`, which answers false for a name that it does not know.
+/// Reads an object with `set`, which returns false for an unknown name.
 fn decode<T: Default>(
     payload: &[u8],
     name: &'static str,
@@ -26,14 +26,14 @@ fn decode<T: Default>(
     Ok(value)
 }
 
-/// Whether a payload is taken for JSON: others count as none (as nats-server 2.15).
+/// Whether a payload is treated as JSON. Other payloads count as empty (as nats-server 2.15).
 pub(super) fn is_json(payload: &[u8]) -> bool {
     matches!(payload.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
-/// Whether a request says nothing: no payload, or an object without fields.
+/// Whether a request is empty: no payload, or an object without fields.
 pub(super) fn is_empty(payload: &[u8]) -> bool {
-    // Not by reading it, which may take long and makes no difference.
+    // Decoding the payload may take long and gives the same result.
     let inner = trim_white(payload).strip_prefix(b"{").and_then(|rest| rest.strip_suffix(b"}"));
     payload.is_empty() || inner.is_some_and(|inner| trim_white(inner).is_empty())
 }
@@ -83,7 +83,7 @@ pub(super) struct ListRequest {
 }
 
 impl ListRequest {
-    /// `types`: the request's, as Go names it within its package and outside.
+    /// `types`: Go's names of the request's type, within its package and outside.
     pub(super) fn decode(
         payload: &[u8],
         types: (&'static str, &'static str),
@@ -104,7 +104,7 @@ impl ListRequest {
 }
 
 impl ListRequest {
-    /// Where a page begins, of a request that has nothing else.
+    /// Decodes a request that has the offset of a page as its only field.
     pub(super) fn decode_offset(payload: &[u8], strict: bool) -> Result<i64, ApiError> {
         const NAME: &str = "JSApiConsumersRequest";
         const WANTED: &str = "server.JSApiConsumersRequest";
@@ -120,7 +120,7 @@ impl ListRequest {
     }
 }
 
-/// When a consumer is to go on.
+/// A request to pause a consumer.
 #[derive(Debug, Default)]
 pub(super) struct PauseRequest {
     pub(super) pause_until: Option<i64>,
@@ -141,7 +141,7 @@ impl PauseRequest {
     }
 }
 
-/// Which priority group is meant.
+/// A request about a priority group.
 #[derive(Debug, Default)]
 pub(super) struct GroupRequest {
     pub(super) group: String,
@@ -161,7 +161,7 @@ impl GroupRequest {
     }
 }
 
-/// Where a consumer is to begin anew; 0 for where it stands.
+/// A request to restart a consumer at this sequence; 0 for the one behind its acknowledgement floor.
 #[derive(Debug, Default)]
 pub(super) struct ResetRequest {
     pub(super) sequence: u64,
@@ -208,7 +208,7 @@ impl PurgeRequest {
     }
 }
 
-/// What is asked of [`get_message`](crate::engine::Engine) and of direct gets.
+/// A request for stored messages, by `STREAM.MSG.GET` or as a direct get.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct GetRequest {
     pub(super) sequence: u64,

@@ -1,4 +1,4 @@
-//! Creating, updating and deleting streams.
+//! Limits of streams, answers about them, and requests that delete them.
 
 use serde_json::json;
 use stonechat_store::disk::Disk;
@@ -16,17 +16,18 @@ const DELETED: &str = "stream_delete_response";
 /// Consumers that are deleted in one step.
 const CONSUMERS: usize = if cfg!(debug_assertions) { 16 } else { 256 };
 
-/// The deletion of a stream, on its way.
+/// A deletion of a stream, in progress.
 #[derive(Debug)]
 pub(super) struct Delete {
     stream_id: StreamId,
     name: String,
-    /// The stream is gone; what it listened to goes.
+    /// The ends of its subscriptions, after the stream itself was deleted.
     changes: Option<Changes>,
 }
 
 impl<D: Disk> Engine<D> {
-    /// What the account and the server allow; `old` is what the stream reserves already.
+    /// Checks a configuration against the limits of the account and the server. `old` is the configuration that it replaces: its
+    /// bytes are reserved already.
     pub(crate) fn check_limits(
         &self,
         account: AccountId,
@@ -75,7 +76,7 @@ impl<D: Disk> Engine<D> {
         Ok(())
     }
 
-    /// What is said of a stream that was created or changed.
+    /// The answer about a stream that was created or changed.
     pub(super) fn configured(&self, stream_id: StreamId, is_created: bool) -> Answer {
         let Some(stream) = self.streams.get(&stream_id) else { return Answer::new() };
         let mut answer = self.describe(stream, true);
@@ -86,7 +87,7 @@ impl<D: Disk> Engine<D> {
         answer
     }
 
-    /// Whether consumers are within limits for them that change.
+    /// Checks that the consumers are within limits for them that change.
     pub(super) fn check_consumers(
         &self,
         stream_id: StreamId,
@@ -122,7 +123,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Deletes a stream: answers at once if it has few consumers and listens to few subjects, else later.
+    /// Deletes a stream. Answers at once if it has few consumers and few subscriptions, otherwise later.
     pub(super) fn delete_stream(
         &mut self,
         name: &str,
@@ -146,7 +147,7 @@ impl<D: Disk> Engine<D> {
         reply
     }
 
-    /// Goes on with a deletion; the answer when the stream is gone and nothing listens for it any more.
+    /// Continues a deletion; returns the answer when the stream and its subscriptions are gone.
     pub(super) fn go_on_deleting(
         &mut self,
         account: AccountId,
@@ -167,7 +168,7 @@ impl<D: Disk> Engine<D> {
         changes.step(self, budget).then(|| Reply::new(DELETED, Ok(fields(json!({"success": true})))))
     }
 
-    /// Deletes consumers of a stream that has very many of them; true if few are left, which go with the stream.
+    /// Deletes some consumers of a stream that has very many. True if few are left, which are deleted with the stream.
     fn delete_some_consumers(&mut self, stream_id: StreamId) -> bool {
         let Some(stream) = self.streams.get(&stream_id) else { return true };
         if stream.consumers.len() <= CONSUMERS {
@@ -180,7 +181,7 @@ impl<D: Disk> Engine<D> {
 
     fn try_delete(&mut self, account: AccountId, delete: &Delete) -> Result<Changes, ApiError> {
         let Delete { stream_id, ref name, .. } = *delete;
-        // It may be gone by now.
+        // Another request may have deleted the stream by now.
         if self.find(account, name)? != stream_id {
             return Err(error::STREAM_NOT_FOUND.error());
         }

@@ -1,20 +1,21 @@
-//! The entries of a backup: the stream's state, its consumers, its messages, and an empty one as the end.
+//! The entries of a backup: the stream's state, its consumers, its messages, and an empty entry as the end.
 
 use stonechat_store::file::varint;
 
 use super::BackupError;
 
 const MAGIC: &[u8; 8] = b"NATSARC1";
-/// A name is a subject at most; a message is not longer than the largest payload that can be configured.
+/// Bytes of a name and of content, at most. The longest name is a subject; the longest content is the largest payload that can be
+/// configured.
 const NAME_MAX: u64 = 64 << 10;
 const CONTENT_MAX: u64 = 128 << 20;
 
 /// An entry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// What it is; a message's subject.
+    /// The name of the entry; for a message its subject.
     pub name: &'a [u8],
-    /// In nanoseconds since 1970.
+    /// The time of the entry, in nanoseconds since 1970.
     pub time: i64,
     /// A message's sequence, else 0.
     pub sequence: u64,
@@ -25,12 +26,12 @@ pub struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// Whether it says that nothing comes any more.
+    /// Whether this is the empty entry that ends an archive.
     pub fn is_end(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Appends the entry.
+    /// Appends the encoded entry to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         varint::put(out, self.name.len() as u64);
         varint::put(out, (self.time << 1 ^ self.time >> 63) as u64);
@@ -43,12 +44,12 @@ impl Entry<'_> {
     }
 }
 
-/// Appends what an archive begins with.
+/// Appends the first bytes of an archive.
 pub fn begin(out: &mut Vec<u8>) {
     out.extend_from_slice(MAGIC);
 }
 
-/// Reads an archive that comes in pieces.
+/// Reads an archive that arrives in pieces.
 #[derive(Debug, Default)]
 pub struct Reader {
     bytes: Vec<u8>,
@@ -59,7 +60,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Adds bytes as they came.
+    /// Adds received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.drain(..std::mem::take(&mut self.at));
         self.bytes.extend_from_slice(bytes);
@@ -70,21 +71,21 @@ impl Reader {
         self.entry_max = Some(entry_max);
     }
 
-    /// What came and was not read.
+    /// The received bytes that were not read.
     pub fn rest(&self) -> &[u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
-    /// The next entry; `None` until more has come.
+    /// Returns the next entry; `None` until more bytes are received.
     ///
     /// # Errors
     ///
-    /// This is no archive, or it is damaged.
+    /// The bytes are no archive, or a damaged one.
     pub fn next_entry(&mut self) -> Result<Option<Entry<'_>>, BackupError> {
         if !self.has_begun {
             let Some(magic) = self.bytes.first_chunk::<8>() else { return Ok(None) };
             if magic != MAGIC {
-                // The head of a tar file says so.
+                // The header of a tar file, which an older backup is, has this text.
                 return match self.bytes.get(257..262) {
                     Some(b"ustar") => Err(BackupError::Old),
                     Some(_) => Err(BackupError::Archive),
@@ -99,7 +100,7 @@ impl Reader {
         let mut numbers = [0; 5];
         for number in &mut numbers {
             let Some(value) = varint::take(&mut rest) else {
-                // Numbers have 10 bytes at most.
+                // The five numbers have at most 10 bytes each.
                 return if whole < 50 { Ok(None) } else { Err(BackupError::Archive) };
             };
             *number = value;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::consumer::{Change, ConsumerConfig, ConsumerRequest, ConsumerState, Position};
 
-/// What a backup says of a consumer whose state, as far as the backup's messages go, is this.
+/// Encodes a consumer for a backup whose last message is `last`. State of later messages is left out.
 pub fn encode(config: &ConsumerConfig, state: &ConsumerState, last: u64) -> Value {
     let position = |p: Position| json!({"consumer_seq": p.consumer, "stream_seq": p.stream.min(last)});
     let (mut pending, mut redelivered) = (Map::new(), Map::new());
@@ -33,7 +33,7 @@ pub fn encode(config: &ConsumerConfig, state: &ConsumerState, last: u64) -> Valu
 pub struct SavedConsumer {
     /// Its configuration.
     pub config: ConsumerConfig,
-    /// What leads to its state. Messages that wait are due when they were delivered.
+    /// The changes that lead to its state. Pending messages are due at the time of their delivery.
     pub changes: Vec<Change>,
 }
 
@@ -42,14 +42,14 @@ pub struct SavedConsumer {
 pub(super) struct SavedState {
     pub(super) floor: Position,
     pub(super) delivered: Position,
-    /// By sequence in the stream: the delivery's number, and when it was.
+    /// Pending messages, by sequence in the stream: number and time of the delivery.
     pub(super) pending: BTreeMap<u64, (u64, i64)>,
-    /// How often messages were delivered again.
+    /// Number of redeliveries, by sequence in the stream.
     pub(super) redelivered: BTreeMap<u64, u64>,
 }
 
 impl SavedState {
-    /// What leads to it.
+    /// Returns the changes that lead to this state.
     pub(super) fn changes(&self) -> Vec<Change> {
         let (floor, delivered) = (self.floor, self.delivered);
         let mut changes = vec![Change::Passed(floor)];
@@ -73,7 +73,7 @@ impl SavedState {
     }
 }
 
-/// Reads what a backup says of a consumer; `None` if it is not valid.
+/// Decodes a consumer of a backup; `None` if it is not valid.
 pub fn decode(json: &[u8]) -> Option<SavedConsumer> {
     let config = ConsumerRequest::decode(json, false).ok()?.config;
     let value: Value = serde_json::from_slice(json).ok()?;

@@ -2,14 +2,14 @@
 
 use super::BackupError;
 
-/// What a stream begins with, S2's and Snappy's.
+/// The first bytes of a stream, in S2 and in Snappy.
 const S2_MAGIC: &[u8; 10] = b"\xff\x06\x00\x00S2sTwO";
 const SNAPPY_MAGIC: &[u8; 10] = b"\xff\x06\x00\x00sNaPpY";
 const COMPRESSED: u8 = 0;
 const PLAIN: u8 = 1;
-/// Frames of other kinds from here on are skipped, those below are errors.
+/// Unknown kinds of frames from here on are skipped; those below are errors.
 const SKIPPED: u8 = 0x80;
-/// Bytes of a frame before they are compressed: at most in any stream, and in ours.
+/// Uncompressed bytes of a frame: at most in a stream that is read, and in one that is written.
 const BLOCK_MAX: usize = 4 << 20;
 const BLOCK: usize = 128 << 10;
 
@@ -22,12 +22,12 @@ pub struct Compressor {
 }
 
 impl Compressor {
-    /// Where bytes to be compressed are added; [`Compressor::pack`] is to be called from time to time.
+    /// The buffer to which uncompressed bytes are added. Call [`Compressor::pack`] from time to time.
     pub fn plain(&mut self) -> &mut Vec<u8> {
         &mut self.plain
     }
 
-    /// Compresses what is there; at the `end` all of it.
+    /// Compresses the blocks of the buffer that are full; at the `end` all of it.
     pub fn pack(&mut self, end: bool) {
         if !std::mem::replace(&mut self.has_begun, true) {
             self.out.extend_from_slice(S2_MAGIC);
@@ -60,7 +60,7 @@ impl Compressor {
     }
 }
 
-/// Reads a stream of frames that comes in pieces.
+/// Reads a stream of frames that arrives in pieces.
 #[derive(Debug, Default)]
 pub struct Decompressor {
     bytes: Vec<u8>,
@@ -69,27 +69,27 @@ pub struct Decompressor {
 }
 
 impl Decompressor {
-    /// Adds bytes as they came.
+    /// Adds received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.drain(..std::mem::take(&mut self.at));
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Bytes that came and were not read.
+    /// Number of received bytes that were not read.
     pub fn unread(&self) -> usize {
         self.bytes.len() - self.at
     }
 
-    /// Whether all that came was read.
+    /// Whether all received bytes were read.
     pub fn is_empty(&self) -> bool {
         self.at == self.bytes.len()
     }
 
-    /// The content of the next frame; `None` until more has come.
+    /// Returns the content of the next frame; `None` until more bytes are received.
     ///
     /// # Errors
     ///
-    /// These are no frames, or they are damaged.
+    /// The bytes are no frames, or damaged ones.
     pub fn next_frame(&mut self) -> Result<Option<Vec<u8>>, BackupError> {
         loop {
             let rest = self.bytes.get(self.at..).unwrap_or_default();

@@ -1,11 +1,11 @@
-//! Backups of streams in the form of nats-server 2.15: an archive of entries ([`archive`]) in a stream of S2 frames ([`frames`]).
-//! Those of servers before that are read too ([`old`]).
+//! Backups of streams in the format of nats-server 2.15: an archive of entries ([`archive`]) in a stream of S2 frames
+//! ([`frames`]). Backups of older servers can be read too ([`old`]).
 //!
-//! Nothing here knows of the wire or the engine: bytes in, entries out, and the other way round.
+//! This module depends on neither the wire nor the engine: it turns bytes into entries and entries into bytes.
 
-/// Bytes of the state of a stream or of one consumer, which has some 20 bytes for each message that waits for its acknowledgement.
+/// Bytes of the state of a stream or of one consumer, at most. A consumer's state takes some 20 bytes for each pending message.
 pub const STATE_MAX: u64 = 16 << 20;
-/// Bytes of all consumers, which are kept until the backup is whole.
+/// Bytes of the states of all consumers, at most. They are held in memory until the backup is complete.
 pub const STATES_MAX: u64 = 64 << 20;
 
 pub mod archive;
@@ -25,10 +25,10 @@ pub enum BackupError {
     /// An entry is longer than a message may be.
     #[error("archive: message exceeds the maximum size")]
     TooLarge,
-    /// What it says of the stream and its consumers is longer than any state.
+    /// The state of the stream, or that of its consumers, is too long.
     #[error("archive: the state of the stream or of a consumer is too large")]
     State,
-    /// It was made by a nats-server before 2.15.
+    /// The backup was made by a nats-server before 2.15.
     #[error("archive: made by a nats-server before 2.15")]
     Old,
 }

@@ -1,7 +1,6 @@
-//! Backups of nats-server before 2.15: a tar file of its store, message blocks and all.
+//! Backups of nats-server before 2.15: a tar file of the server's store, with its message blocks.
 //!
-//! Only what is needed is read: messages, what was removed of them, and consumers. Block checksums are not looked at, the frames
-//! around have their own.
+//! Only messages, removals and consumers are read. Checksums of blocks are ignored, since the frames around them have their own.
 
 use std::collections::BTreeMap;
 
@@ -11,19 +10,19 @@ use super::consumer::{SavedConsumer, SavedState};
 use super::{BackupError, STATE_MAX, STATES_MAX};
 use crate::consumer::{ConsumerRequest, Position};
 
-/// A unit of the tar file.
+/// Bytes of a unit of the tar file.
 const UNIT: usize = 512;
-/// No file of a backup is larger: blocks have some megabytes.
+/// Bytes of a file of a backup, at most: message blocks have some megabytes.
 const FILE_MAX: u64 = 128 << 20;
-/// Numbers before the subject of a message, and a checksum behind it.
+/// Bytes of the numbers before a message's subject, and of the checksum at the end of a record.
 const RECORD_HEAD: usize = 22;
 const RECORD_TAIL: usize = 8;
-/// In the length of a record: it has headers. In its sequence: it was erased; it tells of a removal.
+/// Flags. In the length of a record: it has headers. In its sequence: it was erased, or it stands for a removal.
 const HEADERS: u32 = 1 << 31;
 const ERASED: u64 = 1 << 63;
 const REMOVAL: u64 = 1 << 62;
 
-/// What a file of the backup says.
+/// The content of a file of the backup.
 #[derive(Debug)]
 pub enum File {
     /// A block of messages, for [`records`].
@@ -44,31 +43,31 @@ pub enum Record<'a> {
     Removed(u64),
 }
 
-/// Reads a backup that comes in pieces.
+/// Reads a backup that arrives in pieces.
 #[derive(Debug, Default)]
 pub struct Reader {
     bytes: Vec<u8>,
     at: usize,
-    /// The name of the next file, if it is too long for its head.
+    /// The name of the next file, if it is too long for the file's header.
     long_name: Option<String>,
-    /// Configurations of consumers whose state has not come yet.
+    /// Configurations of consumers whose state was not read yet.
     configs: BTreeMap<String, Vec<u8>>,
-    /// Bytes in which consumers were told of.
+    /// Bytes of all files about consumers so far.
     consumers_bytes: u64,
 }
 
 impl Reader {
-    /// Adds bytes as they came.
+    /// Adds received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.drain(..std::mem::take(&mut self.at));
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next file that says something; `None` until more has come.
+    /// Returns the next file with content for a restore; `None` until more bytes are received.
     ///
     /// # Errors
     ///
-    /// This is no such backup, or it is damaged.
+    /// The bytes are no such backup, or a damaged one.
     pub fn next_file(&mut self) -> Result<Option<File>, BackupError> {
         loop {
             let rest = self.bytes.get(self.at..).unwrap_or_default();
@@ -116,14 +115,14 @@ impl Reader {
                 let saved = SavedConsumer { config, changes: state.changes() };
                 Ok(Some(File::Consumer(consumer.to_owned(), Box::new(saved))))
             }
-            // The server that made the backup had a problem.
+            // The server that made the backup reported errors.
             ["errors.txt"] => Err(BackupError::Archive),
             _ => Ok(None),
         }
     }
 }
 
-/// A number of a tar file's head.
+/// Parses a number in the header of a tar file.
 fn octal(field: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(field).ok()?.trim_matches(['\0', ' ']);
     u64::from_str_radix(text, 8).ok()
@@ -142,7 +141,7 @@ fn short_name(head: &[u8; UNIT]) -> String {
     }
 }
 
-/// The name among the extended fields, each of which is `length key=value\n`.
+/// Returns the name among the extended fields, each of which is `length key=value\n`.
 fn long_name(mut fields: &[u8]) -> Option<String> {
     while !fields.is_empty() {
         let space = fields.iter().position(|b| *b == b' ')?;
@@ -174,7 +173,7 @@ pub fn records(block: &[u8]) -> impl Iterator<Item = Result<Record<'_>, BackupEr
     })
 }
 
-/// The record at the beginning, and what is behind it.
+/// Reads the record at the beginning, and returns it with the bytes behind it. The record is `None` if it holds no message.
 fn record(bytes: &[u8]) -> Option<(Option<Record<'_>>, &[u8])> {
     let head = bytes.first_chunk::<RECORD_HEAD>()?;
     let (len, rest) = head.split_first_chunk::<4>()?;
@@ -198,13 +197,13 @@ fn record(bytes: &[u8]) -> Option<(Option<Record<'_>>, &[u8])> {
         body.split_at_checked(u32::from_le_bytes(*headers_len) as usize)?
     };
     let time = i64::from_le_bytes(*time);
-    // Sequences that were given to no message lie there as empty records.
+    // A sequence without a message is stored as an empty record.
     let message =
         (!subject.is_empty()).then_some(Record::Message { sequence, time, subject, headers, payload });
     Some((message, behind))
 }
 
-/// A consumer's state, as its file has it.
+/// Reads a consumer's state from its file.
 fn state(bytes: &[u8]) -> Option<SavedState> {
     const SECOND: i64 = 1_000_000_000;
     let (head, mut rest) = bytes.split_first_chunk::<2>()?;
@@ -213,7 +212,7 @@ fn state(bytes: &[u8]) -> Option<SavedState> {
     let mut position = || Some(Position { consumer: varint::take(bytes)?, stream: varint::take(bytes)? });
     let (floor, mut delivered) = (position()?, position()?);
     if version == 1 {
-        // What is to come next, counted from behind the floor.
+        // Version 1 stores the next position, counted from the floor.
         delivered.consumer = delivered.consumer.checked_add(floor.consumer.saturating_sub(1))?;
         delivered.stream = delivered.stream.checked_add(floor.stream.saturating_sub(1))?;
     }

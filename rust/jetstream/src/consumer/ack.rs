@@ -1,6 +1,6 @@
-//! What a client says of a message that it got.
+//! Acknowledgements: their subjects and payloads.
 
-/// Where a message was in its delivery, from the subject of its acknowledgement.
+/// The delivery that an acknowledgement is about, from the subject of the acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AckSubject {
     /// The message's sequence in the stream.
@@ -21,20 +21,20 @@ impl AckSubject {
     }
 }
 
-/// What an acknowledgement says.
+/// The kind of an acknowledgement, from its payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb<'a> {
-    /// It is done.
+    /// The message is done.
     Ack,
-    /// Again, please: at once or after what is asked for.
+    /// The message is to be delivered again, at once or after the given delay (`-NAK`).
     Nak(&'a [u8]),
-    /// It takes longer.
+    /// The message takes longer (`+WPI`).
     Progress,
-    /// It is done, and here is a request for the next.
+    /// The message is done; the rest of the payload requests the next message (`+NXT`).
     Next(&'a [u8]),
-    /// Never again, for this reason.
+    /// The message is not to be delivered again, for this reason (`+TERM`).
     Term(&'a [u8]),
-    /// Something that nobody knows.
+    /// An unknown payload.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! Which configurations are allowed, in the order in which nats-server 2.15 finds fault with them.
+//! Checks of a consumer's configuration, in the order of nats-server 2.15.
 
 use stonechat_subject::{has_wildcard, is_subset, is_valid_literal, is_valid_subject};
 
@@ -7,37 +7,37 @@ use crate::error::{self, ApiError};
 use crate::meetings::FilterMeetings;
 use crate::stream::{METADATA_LEN_MAX, Retention, StreamConfig};
 
-/// How long the server waits for an acknowledgement unless it is told.
+/// Default of `ack_wait`, in nanoseconds.
 const ACK_WAIT: i64 = 30_000_000_000;
-/// How many messages may wait for acknowledgement unless it is told.
+/// Default of `max_ack_pending`, in messages.
 const MAX_ACK_PENDING: i64 = 1000;
-/// How many requests may wait unless it is told.
+/// Default of `max_waiting`, in requests.
 const MAX_WAITING: i64 = 512;
-/// How long a client stays pinned without a sign of life unless it is told.
+/// Default of `priority_timeout` for pinned clients, in nanoseconds.
 const PINNED: i64 = 120_000_000_000;
-/// How often consumers that acknowledge by flow control give a sign of life.
+/// Nanoseconds between the heartbeats of consumers that acknowledge by flow control.
 const FLOW_CONTROL_HEARTBEAT: i64 = 1_000_000_000;
 const MILLISECOND: i64 = 1_000_000;
 const DESCRIPTION_LEN_MAX: usize = 4096;
 
-/// What a configuration is checked against.
+/// The limits that a configuration is checked against.
 #[derive(Debug, Clone, Copy)]
 pub struct CheckContext<'a> {
-    /// The stream's.
+    /// The configuration of the stream.
     pub stream: &'a StreamConfig,
-    /// What the account allows; -1 or 0 for no limit.
+    /// The account's limit for `max_ack_pending`; -1 or 0 for none.
     pub account_max_ack_pending: i64,
-    /// What the server allows; 0 for no limit.
+    /// The server's limit for `max_ack_pending`; 0 for none.
     pub server_max_ack_pending: i64,
-    /// What the server allows; 0 for no limit.
+    /// The server's limit for `max_batch`; 0 for none.
     pub server_max_batch: i64,
 }
 
-/// Fills in what was left out.
+/// Fills in defaults and adjusts values that are out of range.
 ///
 /// # Errors
 ///
-/// If `pedantic`: what would have to be changed.
+/// With `pedantic`: the first value that would have to be adjusted.
 pub fn set_defaults(
     c: &mut ConsumerConfig,
     context: &CheckContext<'_>,
@@ -117,12 +117,12 @@ fn is_valid_name(name: &str) -> bool {
 ///
 /// # Errors
 ///
-/// The one that nats-server 2.15 gives first.
+/// The error that nats-server 2.15 reports first.
 pub fn check(c: &ConsumerConfig, context: &CheckContext<'_>) -> Result<(), ApiError> {
     check_with(c, context, &FilterMeetings::of(c))
 }
 
-/// The same, where it is known which of its filters meet.
+/// As [`check`], with the overlaps between its filters already found (`meetings`).
 pub(crate) fn check_with(
     c: &ConsumerConfig,
     context: &CheckContext<'_>,
@@ -333,7 +333,7 @@ fn check_start(c: &ConsumerConfig) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// How many of a hundred acknowledgements are told.
+/// Parses the percentage of acknowledgements for which a metric is published.
 pub(crate) fn sampling(text: &str) -> Option<i64> {
     text.strip_suffix('%').unwrap_or(text).parse().ok()
 }
@@ -344,7 +344,7 @@ fn check_sampling(text: &str) -> Result<(), ApiError> {
     }
     match sampling(text) {
         Some(0..) => Ok(()),
-        // Go shows the error that there is not.
+        // Go shows the missing error as `<nil>`.
         Some(_) => Err(error::CONSUMER_INVALID_SAMPLING.with("err", "<nil>")),
         None => {
             let number = text.strip_suffix('%').unwrap_or(text);
@@ -381,17 +381,17 @@ fn check_priority(c: &ConsumerConfig) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Whether a priority group may be called so.
+/// Whether `group` is a valid name of a priority group.
 pub(crate) fn is_valid_group(group: &str) -> bool {
     (1..=16).contains(&group.len())
         && group.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_=-".contains(&b))
 }
 
-/// Whether the consumer `old` may become `new`, which was checked. `is_bound`: somebody listens to its deliver subject.
+/// Checks whether the consumer `old` may become `new`, which was checked. `is_bound`: its deliver subject has a subscription.
 ///
 /// # Errors
 ///
-/// The one that nats-server 2.15 gives first.
+/// The error that nats-server 2.15 reports first.
 pub fn check_update(old: &ConsumerConfig, new: &ConsumerConfig, is_bound: bool) -> Result<(), ApiError> {
     let fixed = [
         (old.deliver_policy != new.deliver_policy, "deliver policy"),

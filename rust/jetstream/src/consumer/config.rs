@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use crate::time::rfc3339;
 
-/// What a consumer is to do. Durations are nanoseconds, times nanoseconds since 1970; -1 means without limit.
+/// The configuration of a consumer. Durations are in nanoseconds, times in nanoseconds since 1970; -1 means no limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the fields are those of the API: jetstream-api.md, section 4")]
 pub struct ConsumerConfig {
@@ -79,17 +79,17 @@ pub struct ConsumerConfig {
 }
 
 impl ConsumerConfig {
-    /// Whether messages are sent without being asked for.
+    /// Whether messages are sent to a deliver subject, without requests.
     pub fn is_push(&self) -> bool {
         !self.deliver_subject.is_empty()
     }
 
-    /// All subjects in it, whatever for.
+    /// All subjects in the configuration, in whatever field.
     pub(crate) fn all_subjects(&self) -> impl Iterator<Item = &String> {
         [&self.filter_subject, &self.deliver_subject].into_iter().chain(&self.filter_subjects)
     }
 
-    /// The subjects that it wants, none for all.
+    /// The filter subjects; none for all messages.
     pub fn filters(&self) -> Vec<&str> {
         match self.filter_subject.as_str() {
             "" => self.filter_subjects.iter().map(String::as_str).collect(),
@@ -117,18 +117,18 @@ pub enum DeliverPolicy {
     LastPerSubject,
 }
 
-/// What acknowledgements mean.
+/// The messages that an acknowledgement covers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AckPolicy {
-    /// Nothing: what is delivered is done.
+    /// None: a delivered message is done.
     #[default]
     None,
-    /// All up to the message that is acknowledged is done.
+    /// All messages up to the acknowledged one.
     All,
-    /// That very message is done.
+    /// The acknowledged message only.
     Explicit,
-    /// All up to what an answer to flow control names is done.
+    /// All messages up to the one that an answer to flow control names.
     FlowControl,
 }
 
@@ -139,22 +139,22 @@ pub enum ReplayPolicy {
     /// As fast as possible.
     #[default]
     Instant,
-    /// As they came.
+    /// At the pace at which they were stored.
     Original,
 }
 
-/// Who of several clients gets messages (ADR-42).
+/// Which of several clients gets messages (ADR-42).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PriorityPolicy {
-    /// All alike.
+    /// All clients alike.
     #[default]
     None,
-    /// Some only when much waits.
+    /// Some clients only while many messages wait.
     Overflow,
-    /// One, as long as it is there.
+    /// One client, as long as it stays active.
     PinnedClient,
-    /// Those with the lowest number first.
+    /// The clients with the lowest number first.
     Prioritized,
 }
 

@@ -1,4 +1,4 @@
-//! A consumer: its configuration, its state, and what it is in the middle of.
+//! A consumer: its configuration, the state that survives a restart, and the state that does not.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -13,37 +13,37 @@ use super::state::{Change, ConsumerState, Position};
 use super::waiting::WaitingQueue;
 use crate::ids::StreamId;
 
-/// How many bytes may be under way to a receiver with flow control.
+/// Bytes that may be in flight to a receiver with flow control, at most.
 pub const FLOW_CONTROL_MAX: u64 = 32 << 20;
-/// How long a consumer without a durable name lives when nobody uses it, in nanoseconds.
+/// Nanoseconds that a consumer without a durable name lives unused, by default.
 pub const INACTIVE_DEFAULT: i64 = 5_000_000_000;
 
-/// So many filters are tried one by one.
+/// Filters that are tried one by one, at most; more of them get an index.
 const FEW: usize = 16;
 
-/// The client that gets all messages of a priority group.
+/// The pinned client, which gets all messages of a priority group.
 #[derive(Debug, Clone, Default)]
 pub struct Pin {
     /// Its id, empty if there is none.
     pub id: String,
-    /// Since when; kept when it is gone.
+    /// When the client was pinned; kept after the pin ended.
     pub since: i64,
-    /// When it is given up.
+    /// When the pin expires.
     pub until: i64,
     /// The group.
     pub group: String,
 }
 
-/// Bytes under way to a receiver that says when it has taken them.
+/// Bytes in flight to a receiver that confirms them.
 #[derive(Debug, Clone, Default)]
 pub struct FlowControl {
-    /// How many may be under way.
+    /// Bytes that may be in flight.
     pub window: u64,
-    /// How many are.
+    /// Bytes that are in flight.
     pub bytes: u64,
-    /// How many the answer that is waited for stands for, and the subject on which it comes; empty if none is waited for.
+    /// Bytes that the awaited answer will confirm.
     pub asked: u64,
-    /// See `asked`.
+    /// Subject of the awaited answer; empty if none is awaited.
     pub reply: Vec<u8>,
 }
 
@@ -60,70 +60,70 @@ pub struct Consumer {
     pub is_logged: bool,
     config: Box<ConsumerConfig>,
     filters: Box<[Filter]>,
-    /// The same, where they are too many to be tried one by one.
+    /// An index of the filters, if they are too many to be tried one by one.
     many: Option<Box<SubjectIndex>>,
     state: ConsumerState,
-    /// The sequence at which the next message is looked for.
+    /// The sequence from which on the next message is searched.
     pub cursor: u64,
-    /// The last messages of subjects, which come before all others; and the sequence up to which they are the last.
+    /// The last messages of subjects, which are delivered before all others.
     pub firsts: RoaringTreemap,
-    /// See `firsts`.
+    /// The sequence up to which `firsts` are the last messages of their subjects.
     pub firsts_end: u64,
-    /// Messages that wait to be delivered, if that is known.
+    /// Number of messages that wait to be delivered, if it is known.
     pub waiting_messages: Option<u64>,
-    /// While they are counted.
+    /// The count of these messages, while it is in progress.
     pub(super) counting: Option<Box<Counting>>,
     /// Messages to be delivered again.
     redeliver: VecDeque<u64>,
     queued: HashSet<u64>,
     /// Pull requests.
     pub requests: WaitingQueue,
-    /// Somebody listens to the deliver subject.
+    /// Whether the deliver subject has a subscription.
     pub is_active: bool,
-    /// For push consumers that have it.
+    /// Flow control, for push consumers that have it.
     pub flow: Option<Box<FlowControl>>,
     /// The pinned client.
     pub pin: Option<Box<Pin>>,
-    /// When something was last delivered or asked for.
+    /// When a message was last delivered or requested.
     pub last_use: i64,
-    /// When something was last delivered, and acknowledged; 0 for never.
+    /// When a message was last delivered; 0 for never.
     pub last_delivery: i64,
-    /// See `last_delivery`.
+    /// When a message was last acknowledged; 0 for never.
     pub last_ack: i64,
     /// When the last message or heartbeat was sent.
     pub last_sent: i64,
-    /// Nothing is delivered before this time: rate limit or replay.
+    /// Nothing is delivered before this time, because of the rate limit or of a replay.
     pub resume_at: i64,
-    /// With a rate limit: the time up to which it is used up.
+    /// The time up to which the rate limit is used up.
     pub paid_until: i64,
-    /// Replaying as it was: the last sequence that is replayed, and the time of the last message.
+    /// The last sequence that is replayed at its original pace.
     pub replay_end: u64,
-    /// See `replay_end`.
+    /// When the last replayed message was stored.
     pub replayed: i64,
-    /// How long it lives unused, the server's own tolerance included; 0 for ever.
+    /// Nanoseconds that it lives unused, the server's own tolerance included; 0 for no limit.
     pub lives_unused: i64,
-    /// When the next acknowledgement is overdue, or earlier.
+    /// When the next acknowledgement is overdue, or a time before that.
     pub ack_due: i64,
-    /// When the engine looks at it again.
+    /// When the engine's timer examines it next.
     pub planned: i64,
-    /// It waits for its turn to deliver.
+    /// Whether it waits for its turn to deliver.
     pub is_ready: bool,
-    /// Its stream tells it of every change.
+    /// Whether its stream notifies it of every change.
     pub is_hot: bool,
-    /// Its filters changed, so that what waits for acknowledgement may not match them.
+    /// Whether its filters changed, so that pending messages may not match them.
     pub is_refiltered: bool,
-    /// It changed since the last checkpoint.
+    /// Whether it changed since the last checkpoint.
     pub is_dirty: bool,
-    /// How often it had its turn.
+    /// Number of turns that it had.
     pub runs: u64,
     /// Changes that are not in the log yet.
     pub journal: Vec<u8>,
-    /// The position that is to be written with them.
+    /// The position that is to be logged after them, as [`Change::Passed`].
     passed: Option<Position>,
 }
 
 impl Consumer {
-    /// A consumer in this state.
+    /// Creates a consumer in this state.
     pub fn new(
         stream: StreamId,
         name: &str,
@@ -181,7 +181,7 @@ impl Consumer {
         &self.config
     }
 
-    /// Takes a configuration, which was checked.
+    /// Replaces the configuration with a checked one.
     pub fn set_config(&mut self, config: ConsumerConfig) {
         let filters = config.filters();
         self.many = (filters.len() > FEW).then(|| {
@@ -198,17 +198,17 @@ impl Consumer {
         self.forget_count();
     }
 
-    /// Where it stands.
+    /// The state that survives a restart.
     pub fn state(&self) -> &ConsumerState {
         &self.state
     }
 
-    /// Changes its state, and takes note of that for the log.
+    /// Applies a change to the state, and adds it to the journal. Returns whether the state changed.
     pub fn change(&mut self, change: &Change) -> bool {
         let changed = self.state.apply(change);
         if changed && self.is_logged {
             match change {
-                // Said once for all that passed, and when they have left: see [`Consumer::note_passed`].
+                // Logged once for all these messages, after they have left: see [`Consumer::note_passed`].
                 Change::Passed(_) => {}
                 other => other.encode(&mut self.journal),
             }
@@ -216,7 +216,7 @@ impl Consumer {
         changed
     }
 
-    /// Takes note, in the log too, that all up to here was delivered and needs nothing any more.
+    /// Records, also in the journal, that all messages up to here are delivered and done.
     pub fn pass(&mut self, position: Position) {
         let change = Change::Passed(position);
         self.state.apply(&change);
@@ -225,7 +225,7 @@ impl Consumer {
         }
     }
 
-    /// Carries out what the log says.
+    /// Applies the changes of a log record.
     pub fn replay(&mut self, mut changes: &[u8]) {
         while let Some(change) = Change::decode(&mut changes) {
             self.state.apply(&change);
@@ -233,26 +233,27 @@ impl Consumer {
         self.settle(u64::MAX);
     }
 
-    /// Begins with a state that the log has as a whole, or that must agree with a stream that ends at `last`.
+    /// Continues from the state as it is: adapts it to a stream that ends at `last`, and derives the cursor and the deadline of
+    /// acknowledgements.
     pub fn settle(&mut self, last: u64) {
         self.state.reconcile(last);
         self.cursor = self.state.delivered.stream + 1;
         self.ack_due = self.state.pending.values().map(|pending| pending.due).min().unwrap_or(i64::MAX);
     }
 
-    /// Whether there is something for the log.
+    /// Whether changes are not in the log yet.
     pub fn is_unlogged(&self) -> bool {
         self.passed.is_some() || !self.journal.is_empty()
     }
 
-    /// What was delivered up to here without being acknowledged has left.
+    /// Records that messages which need no acknowledgement have left, up to here. The next log record includes that.
     pub fn note_passed(&mut self, position: Position) {
         if self.is_logged {
             self.passed = Some(position);
         }
     }
 
-    /// Takes what is for the log.
+    /// Moves the changes that are not in the log yet to `out`.
     pub fn take_journal(&mut self, out: &mut Vec<u8>) {
         out.append(&mut self.journal);
         if let Some(position) = self.passed.take() {
@@ -263,12 +264,12 @@ impl Consumer {
         }
     }
 
-    /// The filters, none for all messages.
+    /// The filters; none for all messages.
     pub fn filters(&self) -> &[Filter] {
         &self.filters
     }
 
-    /// Whether it wants messages on this subject.
+    /// Whether its filters match this subject.
     pub fn wants(&self, subject: &[u8]) -> bool {
         match &self.many {
             None => self.filters.is_empty() || self.filters.iter().any(|filter| filter.matches(subject)),
@@ -276,13 +277,13 @@ impl Consumer {
         }
     }
 
-    /// Whether a message is still needed for it.
+    /// Whether it still needs a message.
     pub fn needs(&self, sequence: u64, subject: &[u8]) -> bool {
         let all = self.config.ack_policy != AckPolicy::Explicit;
         self.wants(subject) && self.state.needs(sequence, self.cursor, all)
     }
 
-    /// Whether as many messages wait for acknowledgement as may.
+    /// Whether the maximum number of messages waits for acknowledgement.
     pub fn is_full(&self) -> bool {
         let max = self.config.max_ack_pending;
         max > 0 && self.state.pending.len() as i64 >= max
@@ -293,39 +294,39 @@ impl Consumer {
         self.config.max_deliver.max(0) as u64
     }
 
-    /// How long to wait for the acknowledgement of a message that was delivered `count` times.
+    /// Nanoseconds to wait for the acknowledgement of a message that was delivered `count` times.
     pub fn ack_wait(&self, count: u64) -> i64 {
         let backoff = &self.config.backoff;
         let at = (count.max(1) as usize - 1).min(backoff.len().saturating_sub(1));
         backoff.get(at).copied().unwrap_or(self.config.ack_wait)
     }
 
-    /// Whether acknowledgements are timed.
+    /// Whether acknowledgements have a deadline.
     pub fn is_timed(&self) -> bool {
         self.config.ack_wait > 0
     }
 
-    /// Whether it delivers nothing at `now` because it was told so.
+    /// Whether it is paused at `now`.
     pub fn is_paused(&self, now: i64) -> bool {
         self.config.pause_until.is_some_and(|until| until > now)
     }
 
-    /// Whether some requests go before others.
+    /// Whether pull requests are served by priority.
     pub fn is_prioritized(&self) -> bool {
         self.config.priority_policy == PriorityPolicy::Prioritized
     }
 
-    /// Whether messages are to come as they came to the stream.
+    /// Whether messages are delivered at the pace at which they were stored.
     pub fn is_replay(&self) -> bool {
         self.config.replay_policy == ReplayPolicy::Original
     }
 
-    /// How many of a hundred acknowledgements are told.
+    /// Percentage of acknowledgements for which a metric is published.
     pub fn sampled(&self) -> i64 {
         sampling(&self.config.sample_freq).unwrap_or(0)
     }
 
-    /// Puts a message in the queue of those to be delivered again; false if it is there.
+    /// Adds a message to the redelivery queue; false if it is already there.
     pub fn queue(&mut self, sequence: u64) -> bool {
         let fresh = self.queued.insert(sequence);
         if fresh {
@@ -334,31 +335,31 @@ impl Consumer {
         fresh
     }
 
-    /// Puts it first.
+    /// Adds a message at the front of the redelivery queue, unless it is already there.
     pub fn queue_first(&mut self, sequence: u64) {
         if self.queued.insert(sequence) {
             self.redeliver.push_front(sequence);
         }
     }
 
-    /// Whether a message is in that queue.
+    /// Whether a message is in the redelivery queue.
     pub fn is_queued(&self, sequence: u64) -> bool {
         self.queued.contains(&sequence)
     }
 
-    /// How many are in it.
+    /// Number of messages in the redelivery queue.
     pub fn queued_len(&self) -> usize {
         self.queued.len()
     }
 
-    /// Takes a message out of it.
+    /// Removes a message from the redelivery queue.
     pub fn unqueue(&mut self, sequence: u64) {
         if self.queued.remove(&sequence) && self.queued.is_empty() {
             self.redeliver.clear();
         }
     }
 
-    /// The next one to be delivered again.
+    /// Takes the next message from the redelivery queue.
     pub fn next_queued(&mut self) -> Option<u64> {
         while let Some(sequence) = self.redeliver.pop_front() {
             if self.queued.remove(&sequence) {
@@ -368,7 +369,7 @@ impl Consumer {
         None
     }
 
-    /// Forgets what was queued and is not pending any more.
+    /// Removes from the redelivery queue all messages that are not pending any more.
     pub fn tidy_queue(&mut self) {
         let pending = &self.state.pending;
         self.queued.retain(|sequence| pending.contains_key(sequence));
@@ -376,7 +377,8 @@ impl Consumer {
         self.redeliver.retain(|sequence| queued.contains(sequence));
     }
 
-    /// Messages whose acknowledgement is overdue, in order; plans when to look again.
+    /// Returns the messages whose acknowledgement is overdue and that are not queued yet, in order. Sets the time of the next
+    /// check.
     pub fn overdue(&mut self, now: i64) -> Vec<u64> {
         let (mut overdue, mut next) = (Vec::new(), i64::MAX);
         for (sequence, pending) in &self.state.pending {
@@ -386,18 +388,18 @@ impl Consumer {
                 overdue.push(*sequence);
             }
         }
-        // Looking through all of them costs time: so much that it can't be done at every single one.
+        // A scan of all pending messages takes long, so it is not done at every single deadline.
         let pause = self.state.pending.len() as i64 * 200;
         self.ack_due = if next == i64::MAX { next } else { next.max(now.saturating_add(pause)) };
         overdue
     }
 
-    /// Whether the bytes under way leave no room for more.
+    /// Whether the bytes in flight leave no room for more.
     pub fn is_stalled(&self) -> bool {
         self.flow.as_ref().is_some_and(|flow| flow.bytes > flow.window)
     }
 
-    /// When the engine is to look at it.
+    /// Returns when the engine has to examine it next; `i64::MAX` for never.
     pub fn due(&self, now: i64) -> i64 {
         let mut due = i64::MAX;
         let mut at = |time: i64| due = due.min(time);
@@ -430,7 +432,7 @@ impl Consumer {
         self.state.delivered.consumer + 1
     }
 
-    /// The last message that was looked at, and the last delivery: what a heartbeat says.
+    /// The last delivery and the last examined message, as a heartbeat reports them.
     pub fn reached(&self) -> Position {
         Position { consumer: self.state.delivered.consumer, stream: self.cursor.saturating_sub(1) }
     }

@@ -1,4 +1,4 @@
-//! Counting the messages that wait for a consumer, in steps between which messages come and go.
+//! Counts of the messages that wait for a consumer. They run in steps, between which messages are stored and removed.
 
 use std::ops::ControlFlow;
 
@@ -7,24 +7,24 @@ use stonechat_store::messages::{Messages, Progress, State};
 
 use super::Consumer;
 
-/// A count on its way. Meanwhile the stream tells the consumer of every change.
+/// A count in progress. Meanwhile the stream notifies the consumer of every change.
 #[derive(Debug, Clone)]
 pub(crate) struct Counting {
-    /// Where the consumer was when it began.
+    /// The consumer's cursor when the count began.
     cursor: u64,
     pub(crate) count: u64,
-    /// Those that come before all others are counted first: up to this sequence they are, and none are left without one.
+    /// The messages of `Consumer::firsts` are counted first: those below this sequence are counted. `None` when all are.
     firsts: Option<u64>,
     how: How,
 }
 
 #[derive(Debug, Clone)]
 enum How {
-    /// Message by message: up to `at` they are counted; those from `end` on came later.
+    /// Message by message: those before `at` are counted; those from `end` on were stored later.
     Sequences { at: u64, end: u64 },
-    /// Subject by subject, in the order of their bytes; the last one that was counted.
+    /// Subject by subject, in the order of their bytes; `after` is the last counted subject.
     Subjects { filter: Filter, after: Option<Vec<u8>> },
-    /// The same where all are known by name.
+    /// Subject by subject, where no filter has wildcards.
     Literals { sorted: Vec<Box<[u8]>>, next: usize },
 }
 
@@ -48,7 +48,7 @@ impl Counting {
         Self { cursor: c.cursor, count: 0, firsts, how }
     }
 
-    /// Whether a message is counted already, or is to be counted now that it came.
+    /// Whether the count includes a message already, or has to include it because it was stored after the count passed its place.
     pub(crate) fn has_passed(&self, sequence: u64, subject: &[u8]) -> bool {
         match &self.how {
             How::Sequences { at, end } => sequence < *at || sequence >= *end,
@@ -59,7 +59,7 @@ impl Counting {
         }
     }
 
-    /// Goes on; true when it is done.
+    /// Continues the count; true when it is done.
     fn step<M: Messages>(&mut self, c: &Consumer, messages: &M, budget: &mut usize) -> bool {
         let count = &mut self.count;
         if let Some(at) = self.firsts {
@@ -71,7 +71,7 @@ impl Counting {
                     return false;
                 }
                 *budget -= 1;
-                // A consumer that is not told of removals may list messages that are gone.
+                // A consumer that was not notified of removals may list messages that are gone.
                 *count += u64::from(messages.contains(sequence));
             }
             self.firsts = None;
@@ -101,7 +101,7 @@ impl Counting {
     }
 }
 
-/// Counts messages from `at` on, before `end`; true if that was all. What can't be read counts.
+/// Counts messages from `at` on, before `end`; true when all are counted. Unreadable messages count.
 fn count_sequences<M: Messages>(
     c: &Consumer,
     messages: &M,
@@ -144,12 +144,12 @@ fn count_sequences<M: Messages>(
 }
 
 impl Consumer {
-    /// The first message that waits, behind those that come before all others.
+    /// The first sequence that is counted apart from `firsts`.
     fn count_from(&self) -> u64 {
         if self.firsts.is_empty() { self.cursor } else { self.cursor.max(self.firsts_end + 1) }
     }
 
-    /// Counts some of the messages that wait; true when it is known how many they are.
+    /// Continues the count of waiting messages; true when their number is known.
     pub(crate) fn count_some<M: Messages>(&mut self, messages: &M, budget: &mut usize) -> bool {
         if self.waiting_messages.is_some() {
             return true;
@@ -173,12 +173,12 @@ impl Consumer {
         is_done
     }
 
-    /// It is not known any more how many messages wait.
+    /// Drops the number of waiting messages.
     pub(crate) fn forget_count(&mut self) {
         (self.waiting_messages, self.counting) = (None, None);
     }
 
-    /// A message came that it wants.
+    /// Records a stored message that matches the filters.
     pub(crate) fn note_wanted(&mut self, sequence: u64, subject: &[u8]) {
         if let Some(count) = &mut self.waiting_messages {
             *count += 1;
@@ -187,7 +187,7 @@ impl Consumer {
         }
     }
 
-    /// A message went that waited for it: one of the first ones, or another one.
+    /// Records a removed message that was waiting. `is_first`: it was one of `firsts`.
     pub(crate) fn note_gone(&mut self, sequence: u64, subject: Option<&[u8]>, is_first: bool) {
         if let Some(count) = &mut self.waiting_messages {
             *count = count.saturating_sub(1);

@@ -4,7 +4,7 @@ use super::config::{AckPolicy, ConsumerConfig, DeliverPolicy, PriorityPolicy, Re
 use crate::json::{DecodeError, Field, parse};
 use crate::time::decode as time;
 
-/// What a request may do.
+/// The action that a request allows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Action {
     /// Create or update.
@@ -19,18 +19,18 @@ pub enum Action {
 /// A request to create or update a consumer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConsumerRequest {
-    /// Its stream.
+    /// The name of the stream.
     pub stream: String,
-    /// The consumer as it should be.
+    /// The requested configuration.
     pub config: ConsumerConfig,
-    /// What is allowed.
+    /// The allowed action.
     pub action: Action,
-    /// Refuse what would otherwise be adjusted.
+    /// Whether values that would be adjusted are refused instead.
     pub pedantic: bool,
 }
 
 impl ConsumerRequest {
-    /// Reads a request's payload. With `strict`, fields that nobody knows are errors.
+    /// Reads a request's payload. With `strict`, unknown fields are errors.
     pub fn decode(payload: &[u8], strict: bool) -> Result<Self, DecodeError> {
         let mut request = Self::default();
         let mut at = 0;
@@ -81,7 +81,7 @@ fn read_config(config: &mut ConsumerConfig, field: &Field<'_>, strict: bool) -> 
     Ok(())
 }
 
-/// Takes one field; false if there is none of this name.
+/// Reads one field; false if the name is unknown.
 fn read_field(c: &mut ConsumerConfig, name: &str, field: &Field<'_>) -> Result<bool, DecodeError> {
     const DURATION: &str = "time.Duration";
     match name {

@@ -1,6 +1,6 @@
-//! Consumers: what they are configured to do, where they stand, and who waits for their messages.
+//! Consumers: their configurations, their delivery states and their waiting pull requests.
 //!
-//! Nothing here reads a clock or a store: the engine brings messages and times.
+//! Nothing here reads a clock or opens a store: the engine passes messages and times.
 
 mod ack;
 mod check;

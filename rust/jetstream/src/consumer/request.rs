@@ -1,9 +1,9 @@
-//! What a pull request asks for, and a negative acknowledgement.
+//! Pull requests, and the delays of negative acknowledgements.
 
 use crate::json::{DecodeError, Field, parse, parse_whole};
 use crate::stream::go_duration;
 
-/// Who asks, among the clients of a priority group (ADR-42).
+/// The fields of a pull request about priority groups (ADR-42).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the fields are those of the API")]
 pub struct Group {
@@ -23,16 +23,16 @@ pub struct PullRequest {
     pub max_bytes: i64,
     pub no_wait: bool,
     pub heartbeat: i64,
-    /// There if the request was an object.
+    /// Present if the request was an object.
     pub group: Option<Box<Group>>,
 }
 
 impl PullRequest {
-    /// Reads a payload: nothing, a number, or an object.
+    /// Decodes a payload: an empty one, a number, or an object.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, in nats-server's words.
+    /// The error, in nats-server's words.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
         let text = payload.trim_ascii();
         if text.first() == Some(&b'{') {
@@ -69,7 +69,7 @@ impl PullRequest {
     }
 }
 
-/// The delay that a negative acknowledgement asks for: `Some(None)` for none, `None` if it can't be read.
+/// Decodes the delay of a negative acknowledgement in nanoseconds: `Some(None)` for none, `None` if it can't be read.
 pub(crate) fn nak_delay(arg: &[u8]) -> Option<Option<i64>> {
     if arg.is_empty() {
         return Some(None);

@@ -1,4 +1,5 @@
-//! Where a new consumer begins: that may take a look at very many subjects, so it is found in steps, between which messages come and go.
+//! The start position of a new consumer. It may depend on very many subjects, so it is searched in steps, between which messages
+//! are stored and removed.
 
 use roaring::RoaringTreemap;
 use stonechat_store::index::Filter;
@@ -6,33 +7,34 @@ use stonechat_store::messages::{Messages, State};
 
 use super::config::{ConsumerConfig, DeliverPolicy};
 
-/// A look for the last messages on the subjects that a consumer wants.
+/// A search for the last messages on the subjects of a consumer's filters.
 ///
-/// A subject on which a message comes meanwhile begins with that one: the consumer is as one that was created when the look was at this
-/// subject, and each subject's last message is delivered, with all behind it.
+/// A subject on which a message is stored during the search may begin with that message. For each subject, the consumer behaves
+/// as if it was created when the search reached the subject: the subject's last message is delivered, with all behind it.
 #[derive(Debug)]
 pub(crate) struct StartSearch {
     filters: Vec<Filter>,
-    /// The filter that is looked at, and the subject behind which it goes on.
+    /// Position of the filter that is searched, and the subject behind which the search continues.
     filter: usize,
     after: Option<Vec<u8>>,
     is_each: bool,
     start: Start,
 }
 
-/// Where a consumer begins.
+/// The start position of a consumer.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Start {
-    /// At this sequence, if there is one.
+    /// The sequence of the last matching message; 0 for none.
     last: u64,
-    /// These come before all others.
+    /// The last messages of subjects, which are delivered before all others.
     pub(crate) firsts: RoaringTreemap,
-    /// They are the last ones on their subjects up to here.
+    /// The sequence up to which `firsts` are the last messages of their subjects.
     pub(crate) end: u64,
 }
 
 impl StartSearch {
-    /// A look at what a consumer with this configuration begins with; `None` if that needs none. `per_subject`: what a subject may hold.
+    /// Creates the search for a consumer with this configuration; `None` if it needs none. `per_subject` is the stream's
+    /// `max_msgs_per_subject`.
     pub(crate) fn new(config: &ConsumerConfig, per_subject: i64, state: &State) -> Option<Self> {
         let filters = config.filters();
         let is_each = config.deliver_policy == DeliverPolicy::LastPerSubject && per_subject != 1;
@@ -46,7 +48,7 @@ impl StartSearch {
         })
     }
 
-    /// Goes on; true when it is done.
+    /// Continues the search; true when it is done.
     pub(crate) fn step(&mut self, messages: &impl Messages, budget: &mut usize) -> bool {
         let Self { filters, filter, after, is_each, start } = self;
         while let Some(wanted) = filters.get(*filter) {
@@ -56,7 +58,7 @@ impl StartSearch {
             *budget -= 1;
             let is_all = messages.some_subjects(wanted, after, budget, &mut |_, known| {
                 start.last = start.last.max(known.last);
-                // What came meanwhile is delivered as new.
+                // A message that was stored during the search is delivered as a new one.
                 if *is_each && known.last <= start.end {
                     start.firsts.insert(known.last);
                 }
@@ -68,14 +70,14 @@ impl StartSearch {
         true
     }
 
-    /// What was found.
+    /// The result of the search.
     pub(crate) fn found(self) -> Start {
         self.start
     }
 }
 
 impl Start {
-    /// The sequence at which a consumer with this configuration begins in a stream in this state.
+    /// Returns the sequence at which a consumer with this configuration begins, in a stream in this state.
     pub(crate) fn sequence(
         &self,
         config: &ConsumerConfig,

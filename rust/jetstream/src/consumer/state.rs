@@ -1,15 +1,16 @@
-//! Where a consumer stands: what must survive a restart.
+//! The delivery state of a consumer, which survives a restart.
 //!
-//! [`ConsumerState::apply`] is the only way to change it, live and when the log is read again.
+//! [`ConsumerState::apply`] carries out every change, live and when the log is read again. Only [`ConsumerState::reconcile`]
+//! changes the state otherwise, after a stream has lost messages.
 
 use std::collections::BTreeMap;
 
 use stonechat_store::file::varint;
 
-/// A place in the order of the consumer's deliveries and in that of the stream.
+/// A position among the consumer's deliveries and in the stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Position {
-    /// Deliveries, counted from 1.
+    /// Number of the delivery, counted from 1.
     pub consumer: u64,
     /// The sequence in the stream.
     pub stream: u64,
@@ -28,7 +29,7 @@ pub struct Pending {
     pub count: u64,
 }
 
-/// One change.
+/// A change of the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// A message was delivered and waits for its acknowledgement.
@@ -37,29 +38,29 @@ pub enum Change {
         stream: u64,
         /// The delivery's number.
         consumer: u64,
-        /// When.
+        /// When it was delivered.
         since: i64,
         /// When it is delivered again.
         due: i64,
         /// How often it was delivered now.
         count: u64,
     },
-    /// All up to here was delivered, and needs no acknowledgement.
+    /// All messages up to here were delivered and need no acknowledgement.
     Passed(Position),
     /// A message was acknowledged.
     Acked(u64),
-    /// All up to here was acknowledged.
+    /// All messages up to here were acknowledged.
     AckedTo(Position),
-    /// A message is delivered again later, or sooner.
+    /// A message gets another time for its next delivery.
     Due {
         /// Its sequence in the stream.
         stream: u64,
-        /// When.
+        /// The time.
         due: i64,
     },
-    /// A message was delivered as often as it may be.
+    /// A message reached its maximum number of deliveries.
     Exhausted(u64),
-    /// Messages below this sequence are gone.
+    /// Messages below this sequence were purged.
     Purged(u64),
     /// Delivery begins anew at this sequence.
     Reset(u64),
@@ -70,29 +71,29 @@ pub enum Change {
 pub struct ConsumerState {
     /// The last delivery.
     pub delivered: Position,
-    /// All up to here is done.
+    /// All messages up to here are done.
     pub floor: Position,
-    /// What waits for acknowledgement, by sequence in the stream.
+    /// Messages that wait for acknowledgement, by sequence in the stream.
     pub pending: BTreeMap<u64, Pending>,
-    /// What was delivered as often as it may be, and how often.
+    /// Messages that reached their maximum number of deliveries, with that number.
     pub exhausted: BTreeMap<u64, u64>,
     /// How many of `pending` were delivered more than once.
     redelivered: u64,
 }
 
 impl ConsumerState {
-    /// That of a consumer whose first message can be that of sequence `start`.
+    /// The state of a new consumer whose first message has the sequence `start` or a higher one.
     pub fn starting_at(start: u64) -> Self {
         let before = Position { consumer: 0, stream: start.saturating_sub(1) };
         Self { delivered: before, floor: before, ..Self::default() }
     }
 
-    /// Messages that were delivered more than once and are not done.
+    /// Number of messages that were delivered more than once and are not done.
     pub fn redelivered(&self) -> u64 {
         self.redelivered + self.exhausted.len() as u64
     }
 
-    /// Whether it names messages of the stream, so that it has to change when one of them is removed.
+    /// Whether the state names messages of the stream, so that their removal changes it.
     pub fn holds_messages(&self) -> bool {
         !self.pending.is_empty() || !self.exhausted.is_empty()
     }
@@ -103,7 +104,7 @@ impl ConsumerState {
         Some(pending)
     }
 
-    /// Carries out a change; tells whether it was one.
+    /// Applies a change. Returns whether the state changed.
     pub fn apply(&mut self, change: &Change) -> bool {
         match *change {
             Change::Delivered { stream, consumer, since, due, count } => {
@@ -123,7 +124,8 @@ impl ConsumerState {
                 self.move_floor(pending.consumer, stream);
             }
             Change::AckedTo(position) => {
-                // The number of the delivery says nothing: that of a message that came again is higher than those behind it.
+                // Only the stream sequence counts: a redelivered message has a higher delivery number than the messages behind
+                // it.
                 if position.stream <= self.floor.stream {
                     return false;
                 }
@@ -148,7 +150,8 @@ impl ConsumerState {
         if self.pending.is_empty() {
             self.floor = self.delivered;
         } else if consumer == self.floor.consumer.saturating_add(1)
-            // An acknowledgement of all up to a message that came again has a high number: what is still open below counts.
+            // `AckedTo` for a redelivered message leaves a high delivery number in the floor, so check for messages that are
+            // pending below.
             && self.pending.range(..stream).next().is_none()
         {
             self.floor = Position { consumer, stream };
@@ -180,14 +183,15 @@ impl ConsumerState {
         }
     }
 
-    /// Whether a message is still needed. `all`: an acknowledgement is one of all before, or none is needed.
+    /// Whether a message is still needed. `all`: an acknowledgement covers all messages before it, or none is needed.
     pub fn needs(&self, stream: u64, cursor: u64, all: bool) -> bool {
         let open =
             stream > self.floor.stream && (all || stream >= cursor || self.pending.contains_key(&stream));
         open || self.exhausted.contains_key(&stream)
     }
 
-    /// Takes back what the stream lost. A consumer that has delivered nothing may start behind the end.
+    /// Drops state of messages behind `last`, which the stream lost. A consumer that has delivered nothing may start behind the
+    /// end.
     pub fn reconcile(&mut self, last: u64) {
         if self.delivered.stream <= last || self.delivered.consumer == 0 {
             return;
@@ -199,7 +203,7 @@ impl ConsumerState {
         self.floor.stream = self.floor.stream.min(last);
     }
 
-    /// Appends it as bytes.
+    /// Appends the encoded state to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         for position in [self.delivered, self.floor] {
             varint::put(out, position.consumer);
@@ -219,7 +223,7 @@ impl ConsumerState {
         }
     }
 
-    /// Reads what [`ConsumerState::encode`] wrote.
+    /// Decodes a state that [`ConsumerState::encode`] wrote.
     pub fn decode(bytes: &mut &[u8]) -> Option<Self> {
         let mut next = || varint::take(bytes);
         let mut state = Self {
@@ -251,7 +255,7 @@ const PURGED: u8 = 7;
 const RESET: u8 = 8;
 
 impl Change {
-    /// Appends it as bytes.
+    /// Appends the encoded change to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut put = |kind: u8, numbers: &[u64]| {
             out.push(kind);
@@ -271,7 +275,7 @@ impl Change {
         }
     }
 
-    /// Reads what [`Change::encode`] wrote.
+    /// Decodes a change that [`Change::encode`] wrote.
     pub fn decode(bytes: &mut &[u8]) -> Option<Self> {
         let (kind, rest) = bytes.split_first()?;
         *bytes = rest;
@@ -326,7 +330,7 @@ mod tests {
         for i in 1..=5 {
             state.apply(&delivered(i * 10, i, 1));
         }
-        // The first one came again, as the sixth delivery, and is acknowledged with all before it.
+        // The first message is redelivered, as the sixth delivery, and is acknowledged with all before it.
         state.apply(&delivered(10, 6, 2));
         state.apply(&delivered(60, 7, 1));
         state.apply(&Change::AckedTo(Position { consumer: 6, stream: 10 }));

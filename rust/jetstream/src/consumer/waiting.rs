@@ -4,28 +4,28 @@ use std::collections::VecDeque;
 
 use super::request::Group;
 
-/// A request that waits. Times are nanoseconds since 1970, 0 for never.
+/// A pull request that waits. Times are in nanoseconds since 1970, 0 for never.
 #[derive(Debug, Clone, Default)]
 pub struct Waiting {
-    /// Where its messages go.
+    /// The subject to which its messages go.
     pub reply: Box<[u8]>,
-    /// How many it still wants.
+    /// Number of messages that it still requests.
     pub left: i64,
-    /// How many it got.
+    /// Number of messages that it got.
     pub delivered: u64,
-    /// Bytes that it still takes; 0 for no limit.
+    /// Bytes that it still accepts; 0 for no limit.
     pub bytes: i64,
-    /// It does not wait for messages that are not there.
+    /// Whether it ends when no message is available.
     pub no_wait: bool,
-    /// When it ends.
+    /// When it expires.
     pub expires: i64,
-    /// How often it wants a sign of life, and when the next is due.
+    /// Nanoseconds between its heartbeats; 0 for none.
     pub heartbeat: i64,
-    /// See `heartbeat`.
+    /// When its next heartbeat is due.
     pub heartbeat_at: i64,
-    /// Who asks.
+    /// Its fields about priority groups.
     pub group: Option<Box<Group>>,
-    /// The last run of the consumer in which somebody was seen to listen for the reply.
+    /// The last turn of the consumer (`Consumer::runs`) in which the reply subject had a subscription.
     pub seen: u64,
 }
 
@@ -34,7 +34,7 @@ impl Waiting {
         self.group.as_ref().map_or(0, |group| group.priority)
     }
 
-    /// When something is to be done about it.
+    /// When its next heartbeat or its end is due; `i64::MAX` for never.
     fn due(&self) -> i64 {
         let times = [self.expires, self.heartbeat_at];
         times.into_iter().filter(|time| *time > 0).min().unwrap_or(i64::MAX)
@@ -45,7 +45,7 @@ impl Waiting {
 #[derive(Debug, Default)]
 pub struct WaitingQueue {
     queue: VecDeque<Waiting>,
-    /// Something is to be done then at the earliest.
+    /// The earliest time at which a heartbeat or an end may be due.
     due: i64,
 }
 
@@ -60,12 +60,12 @@ impl WaitingQueue {
         self.queue.is_empty()
     }
 
-    /// When something is to be done about one of them, or earlier.
+    /// When the next heartbeat or end of a request is due, or a time before that.
     pub fn due(&self) -> Option<i64> {
         (!self.queue.is_empty() && self.due < i64::MAX).then_some(self.due)
     }
 
-    /// Adds a request; those of less priority stay behind it if `prioritized`.
+    /// Adds a request at the end; if `prioritized`, behind those with the same or a lower priority number.
     pub fn add(&mut self, waiting: Waiting, prioritized: bool) {
         self.due = if self.queue.is_empty() { waiting.due() } else { self.due.min(waiting.due()) };
         self.insert(waiting, prioritized);
@@ -84,19 +84,19 @@ impl WaitingQueue {
         self.queue.front_mut()
     }
 
-    /// Takes out the one that is served next.
+    /// Removes the request that is served next.
     pub fn pop(&mut self) -> Option<Waiting> {
         self.queue.pop_front()
     }
 
-    /// Lets the others go first.
+    /// Moves the first request to the end.
     pub fn rotate(&mut self) {
         if let Some(front) = self.queue.pop_front() {
             self.queue.push_back(front);
         }
     }
 
-    /// One message was taken: the request ends, or goes behind the others like it.
+    /// Records that the first request got a message. It ends, or goes behind the others of its priority.
     pub fn served(&mut self, now: i64, prioritized: bool) {
         let Some(mut front) = self.queue.pop_front() else { return };
         front.delivered += 1;
@@ -114,7 +114,7 @@ impl WaitingQueue {
         self.queue.iter()
     }
 
-    /// Keeps those that `keep` says, which may change them.
+    /// Keeps the requests for which `keep` returns true. `keep` may change them.
     pub fn retain(&mut self, keep: impl FnMut(&mut Waiting) -> bool) {
         self.queue.retain_mut(keep);
         self.due = self.queue.iter().map(Waiting::due).min().unwrap_or(i64::MAX);

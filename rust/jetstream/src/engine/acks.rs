@@ -1,4 +1,4 @@
-//! What clients say of messages that they got, and their requests for more.
+//! Acknowledgements of delivered messages, and pull requests for more.
 
 use serde_json::json;
 use stonechat_store::disk::Disk;
@@ -15,17 +15,17 @@ use crate::ids::ConsumerId;
 use crate::json::DecodeError;
 use crate::time::show_duration;
 
-/// Bytes of something wrong that are shown in the log.
+/// Bytes of an invalid value that a warning shows.
 const SHOWN_MAX: usize = 256;
 
 impl<D: Disk> Engine<D> {
-    /// An acknowledgement; `rest` is its subject behind the consumer's name.
+    /// Processes an acknowledgement; `rest` is the part of its subject behind the consumer's name.
     pub fn ack(&mut self, id: ConsumerId, rest: &[u8], reply: &[u8], payload: &[u8]) {
         let mut at = AckSubject::parse(rest);
         let verb = Verb::parse(payload);
         if self.refuses.is_some() && !reply.is_empty() && at.is_some() && !self.has_room_for_ack(id) {
             match verb {
-                // The message comes again; the request holds.
+                // The message is redelivered; the pull request is still valid.
                 Verb::Next(_) => at = None,
                 _ => return self.refuse_ack(id, reply),
             }
@@ -56,20 +56,20 @@ impl<D: Disk> Engine<D> {
         if answers && !reply.is_empty() {
             let Some(c) = self.consumers.get(&id) else { return };
             let Some(stream) = self.streams.get(&c.stream) else { return };
-            // What was acknowledged twice never comes again: the answer waits for the disk.
+            // A message whose acknowledgement got a reply is never redelivered, so the reply waits for the log.
             let waits = is_ack && c.is_logged;
             let out = Outgoing { account: stream.account, subject: reply, ..Outgoing::default() };
             self.outbox.push(waits, &out);
         }
     }
 
-    /// Whether an acknowledgement that is to be answered can be logged.
+    /// Whether the log has room for an acknowledgement that expects a reply.
     fn has_room_for_ack(&mut self, id: ConsumerId) -> bool {
         let is_logged = self.consumers.get(&id).is_some_and(|c| c.is_logged);
         !is_logged || self.check_change(true, 0).is_ok()
     }
 
-    /// Answers an acknowledgement that was not carried out as if nobody had taken it, which all clients report as an error.
+    /// Rejects an acknowledgement with status 503, which all clients report as an error.
     fn refuse_ack(&mut self, id: ConsumerId, reply: &[u8]) {
         let Some(c) = self.consumers.get(&id) else { return };
         let Some(stream) = self.streams.get(&c.stream) else { return };
@@ -83,7 +83,8 @@ impl<D: Disk> Engine<D> {
         );
     }
 
-    /// Tells whether it is to be answered.
+    /// Acknowledges one message, or all up to it, as the consumer's policy says. Returns whether the acknowledgement gets a
+    /// reply.
     fn acked(&mut self, id: ConsumerId, at: AckSubject, samples: bool) -> bool {
         let now = self.now;
         let Some(c) = self.consumers.get_mut(&id) else { return false };
@@ -120,7 +121,7 @@ impl<D: Disk> Engine<D> {
         true
     }
 
-    /// All up to here is done. Tells whether it is to be answered.
+    /// Acknowledges all messages up to a position. Returns whether the acknowledgement gets a reply.
     pub(super) fn ack_to(&mut self, id: ConsumerId, to: Position) -> bool {
         let now = self.now;
         let Some(c) = self.consumers.get_mut(&id).filter(|c| to.stream < c.cursor) else { return false };
@@ -145,7 +146,7 @@ impl<D: Disk> Engine<D> {
 
     fn nak(&mut self, id: ConsumerId, at: AckSubject, arg: &[u8]) {
         let Some(c) = self.consumers.get(&id) else { return };
-        // One delivery ahead is accepted, as by nats-server 2.15: a reply from before a reset may be that.
+        // A position one delivery ahead is accepted, as by nats-server 2.15: a reply subject from before a reset may have it.
         let is_known = at.consumer > c.state().floor.consumer && at.consumer <= c.next_delivery();
         if !is_known || !c.state().pending.contains_key(&at.stream) {
             return;
@@ -156,7 +157,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Goes on with it when its delay was read, see [`nak_delay`].
+    /// Applies a negative acknowledgement once its delay is decoded, see [`nak_delay`].
     pub(crate) fn nak_read(
         &mut self,
         id: ConsumerId,
@@ -207,7 +208,7 @@ impl<D: Disk> Engine<D> {
     }
 
     fn sample(&mut self, id: ConsumerId, at: AckSubject, took: i64, sampled: i64) {
-        // Clocks that count nanoseconds are random enough for a sample.
+        // The nanoseconds of the clock are random enough for a sample.
         if sampled < 100 && (self.now / 7) % 100 > sampled {
             return;
         }
@@ -217,7 +218,7 @@ impl<D: Disk> Engine<D> {
         self.advise_consumer(id, "METRIC.CONSUMER.ACK", "metric.v1.consumer_ack", fields(body));
     }
 
-    /// A request for messages.
+    /// Processes a pull request.
     pub fn pull(&mut self, id: ConsumerId, reply: &[u8], block: &[u8], payload: &[u8]) {
         if reply.is_empty() || self.is_elsewhere(id, To::Pull(id), reply, block, payload) {
             return;
@@ -225,7 +226,7 @@ impl<D: Disk> Engine<D> {
         self.pull_read(id, reply, crate::api::is_level_met(block), PullRequest::decode(payload));
     }
 
-    /// Goes on with it when it was read.
+    /// Continues a pull request once its payload is decoded.
     pub(crate) fn pull_read(
         &mut self,
         id: ConsumerId,
@@ -247,7 +248,7 @@ impl<D: Disk> Engine<D> {
         self.plan(id);
     }
 
-    /// Whether what was sent to a consumer is so much that it is read beside the engine.
+    /// Whether a consumer's message is so large that it is decoded beside the engine.
     fn is_elsewhere(&mut self, id: ConsumerId, to: To, reply: &[u8], headers: &[u8], payload: &[u8]) -> bool {
         let stream = self.consumers.get(&id).and_then(|c| self.streams.get(&c.stream));
         let Some(account) = stream.map(|stream| stream.account) else { return false };
@@ -296,7 +297,7 @@ impl<D: Disk> Engine<D> {
         }
         let Some(c) = self.consumers.get_mut(&id) else { return Ok(()) };
         if c.requests.len() >= max_waiting {
-            // A client that gets heartbeats would ask again at once, and again.
+            // A client that gets heartbeats would repeat the request at once, again and again.
             return Err(("409 Exceeded MaxWaiting".to_owned(), request.heartbeat == 0));
         }
         let after = |duration: i64| if duration > 0 { now.saturating_add(duration) } else { 0 };
@@ -319,10 +320,10 @@ impl<D: Disk> Engine<D> {
         Ok(())
     }
 
-    /// Whether a request that does not wait has to be turned away at once.
+    /// Rejects a request with `no_wait` that can't be served.
     fn check_one_shot(&mut self, id: ConsumerId, request: &PullRequest) -> Result<(), (String, bool)> {
         self.remove_released();
-        // Where that takes long, it is known when the request has its turn.
+        // If counting takes long, the request is checked in its turn.
         let mut left = self.counts_left;
         let is_known = left > 0 && self.count_for(id, &mut left);
         self.counts_left = left;
@@ -346,19 +347,19 @@ impl<D: Disk> Engine<D> {
         Ok(())
     }
 
-    /// How many messages wait for a consumer.
+    /// Returns the number of messages that wait for a consumer.
     pub(crate) fn waiting_for(&mut self, id: ConsumerId) -> u64 {
         while !self.count_for(id, &mut { usize::MAX }) {}
         let Some(c) = self.consumers.get_mut(&id) else { return 0 };
         let count = c.waiting_messages.unwrap_or(0);
         if !c.is_hot {
-            // It stays known only for one that is told of changes.
+            // Only a hot consumer is told of changes, so only its count stays right.
             c.forget_count();
         }
         count
     }
 
-    /// Counts some of the messages that wait for a consumer; true when it is known how many they are.
+    /// Counts some of the messages that wait for a consumer. Returns true when the count is complete.
     pub(crate) fn count_for(&mut self, id: ConsumerId, budget: &mut usize) -> bool {
         let Some(mut c) = self.consumers.remove(&id) else { return true };
         let is_done = self.count_some(id, &mut c, budget);
@@ -370,7 +371,7 @@ impl<D: Disk> Engine<D> {
         is_done
     }
 
-    /// The same, of one that was taken out of its place. If that goes on later, it is told of changes until then.
+    /// Like [`Engine::count_for`], for a consumer taken out of the map. Makes the consumer hot while the count is incomplete.
     pub(super) fn count_some(&mut self, id: ConsumerId, c: &mut Consumer, budget: &mut usize) -> bool {
         let Some(stream) = self.streams.get(&c.stream) else { return true };
         let is_done = c.count_some(stream.core.messages(), budget);
@@ -380,7 +381,7 @@ impl<D: Disk> Engine<D> {
         is_done
     }
 
-    /// Begins anew at a sequence.
+    /// Resets a consumer to start at a sequence.
     pub(crate) fn reset_to(&mut self, id: ConsumerId, start: u64) {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         c.change(&Change::Reset(start));
@@ -402,7 +403,7 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-/// What is wrong with how a request names its priority group.
+/// Checks the priority group of a pull request.
 fn check_group(c: &mut Consumer, request: &PullRequest, now: i64) -> Result<(), (String, bool)> {
     let bad = |text: &str| Err((format!("400 Bad Request - {text}"), true));
     let policy = c.config().priority_policy;

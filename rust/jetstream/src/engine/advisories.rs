@@ -1,4 +1,4 @@
-//! What is told of consumers: advisories, metrics, and what they are.
+//! Advisories, metrics and descriptions of consumers.
 
 use serde_json::{Value, json};
 use stonechat_store::disk::Disk;
@@ -10,7 +10,7 @@ use crate::ids::ConsumerId;
 use crate::time::rfc3339;
 
 impl<D: Disk> Engine<D> {
-    /// Gives up the pinned client.
+    /// Removes the pin of a priority group's client, and publishes the advisory about it.
     pub(crate) fn unpin(&mut self, id: ConsumerId, reason: &str) {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let group = c.pin.as_ref().map_or(String::new(), |pin| pin.group.clone());
@@ -99,7 +99,7 @@ impl<D: Disk> Engine<D> {
         self.advise_consumer(id, "ADVISORY.CONSUMER.PAUSE", "advisory.v1.consumer_pause", fields(body));
     }
 
-    /// What is said of a consumer. `stamped`: with what the server says of itself.
+    /// Describes a consumer for the API. `stamped`: with the server's version and API level.
     pub(crate) fn describe_consumer(&mut self, id: ConsumerId, stamped: bool) -> Answer {
         self.end_requests(id, false, true);
         let waiting = self.waiting_for(id);

@@ -1,6 +1,7 @@
-//! Batches that are stored as a whole or not at all (ADR-50).
+//! Atomic batches: all messages are stored, or none (ADR-50).
 //!
-//! What is staged is in memory only: a batch counts when its last message is acknowledged, which is when all of it is in the log.
+//! Staged messages are in memory only. A batch counts once its last message is acknowledged, when all of its messages are in the
+//! log.
 
 use std::collections::HashSet;
 
@@ -14,21 +15,21 @@ use crate::error::{self, ApiError};
 use crate::ids::StreamId;
 use crate::stream::{Discard, Publish, Verdict, headers};
 
-/// Messages of a batch at most.
+/// The most messages in a batch.
 const MESSAGES_MAX: u64 = 1000;
-/// Batches of a stream, and of all streams, at most.
+/// Limits for uncommitted batches: of a stream, and of all streams.
 const OF_STREAM_MAX: usize = 50;
 const OF_SERVER_MAX: usize = 1000;
 const ID_LEN_MAX: usize = 64;
-/// Bytes of all batches that are not committed, at most.
+/// The most bytes of all uncommitted batches.
 const STAGED_MAX: usize = 128 << 20;
-/// Bytes after which a batch is measured again, with all others.
+/// A batch is checked against the byte limits, with all others, each time it has grown by this number of bytes.
 const MEASURED_EVERY: usize = 64 << 10;
-/// A batch that nothing is added to ends after so many nanoseconds.
+/// Nanoseconds without a message after which a batch is abandoned.
 const IDLE: i64 = 10_000_000_000;
 
 impl Batch {
-    /// The header blocks of its messages.
+    /// The header blocks of the messages.
     pub(super) fn headers(&self) -> impl Iterator<Item = &[u8]> {
         self.messages.iter().map(|staged| &staged.headers[..])
     }
@@ -39,7 +40,7 @@ impl Batch {
 pub(super) struct Batch {
     messages: Vec<Staged>,
     bytes: usize,
-    /// When it is given up.
+    /// When the batch is abandoned, unless another message arrives.
     until: i64,
 }
 
@@ -57,7 +58,7 @@ impl Staged {
 }
 
 impl<D: Disk> Engine<D> {
-    /// A message of a batch.
+    /// Processes a message of an atomic batch.
     pub(super) fn batch(
         &mut self,
         stream_id: StreamId,
@@ -137,7 +138,7 @@ impl<D: Disk> Engine<D> {
         self.commit_batch(stream_id, id, &batch)
     }
 
-    /// Whether the stream's account may have so many bytes more in memory, beside its other batches that are not committed.
+    /// Whether the server and the stream's account may hold `bytes` more in memory beside their other uncommitted batches.
     fn check_staged(&self, stream_id: StreamId, bytes: usize) -> Result<(), ApiError> {
         let account = self.account_of(stream_id);
         let (mut of_account, mut total) = (bytes, bytes);
@@ -166,7 +167,7 @@ impl<D: Disk> Engine<D> {
         Ok(Stored::At { sequence: last, more: more.into() })
     }
 
-    /// Whether all of a batch can be stored. Returns its bytes.
+    /// Checks whether all messages of a batch can be stored. Returns their bytes.
     fn check_batch(&self, stream_id: StreamId, batch: &Batch) -> Result<usize, ApiError> {
         let Some(stream) = self.streams.get(&stream_id) else { return Err(error::STREAM_NOT_FOUND.error()) };
         if let Some(refusal) = self.refuses.as_ref().filter(|_| stream.is_logged()) {
@@ -185,7 +186,8 @@ impl<D: Disk> Engine<D> {
                 return unsupported("Nats-Expected-Last-Sequence");
             }
             let is_known = h.msg_id.is_some_and(|id| !ids.insert(id));
-            // What an earlier message of the batch does to the subject is not known to whoever expects something of it.
+            // An expected-sequence check can't see earlier messages of the same batch, so it fails if there is one on the
+            // subject.
             if h.expected_last_subject_sequence.is_some() && subjects.contains(&staged.subject) {
                 return Err(error::STREAM_WRONG_LAST_SEQUENCE.with("seq", 0));
             }
@@ -220,12 +222,12 @@ impl<D: Disk> Engine<D> {
         self.advise(account, &subject, "advisory.v1.stream_batch_abandoned", fields(body));
     }
 
-    /// When the next batch is given up.
+    /// When the next batch is abandoned.
     pub(super) fn next_batch_end(&self) -> Option<i64> {
         self.batches.values().map(|batch| batch.until).min()
     }
 
-    /// Gives up batches that nothing was added to.
+    /// Abandons idle batches.
     pub(super) fn end_batches(&mut self) {
         let now = self.now;
         let over: Vec<(StreamId, Vec<u8>)> =

@@ -1,7 +1,7 @@
-//! Jobs that wait for the disk: syncs of the log, checkpoints, footers.
+//! Jobs that wait for the disk: syncs of the log, checkpoints, segment footers.
 //!
-//! A checkpoint writes what streams gathered in memory to their segments, syncs those, commits to the catalogue what the streams
-//! are now, and gives up the log before it. It runs beside everything else, in steps.
+//! A checkpoint writes the messages that streams hold in memory to their segments and syncs these. Then it commits the state of
+//! the streams to the catalogue, and gives up the log before its position. It runs in steps, beside everything else.
 
 use std::sync::Arc;
 
@@ -14,14 +14,15 @@ use super::{Durability, Engine, Storage};
 use crate::api::{Aside, AsideDone};
 use crate::ids::{ConsumerId, StreamId};
 
-/// Nanoseconds after the last change until a checkpoint is made.
+/// Nanoseconds from the first unsaved change to the checkpoint, if the log stays short.
 const IDLE: i64 = 2_000_000_000;
-/// A start reads and writes again what the log refers to; but a checkpoint syncs it, so that too many cost more than they spare.
+/// Bytes in segments that the log refers to, which count as one byte of log towards the next checkpoint. An opening reads and
+/// rewrites these bytes; but a checkpoint syncs them, so too many checkpoints cost more than they spare.
 const REFERRED_PER_LOGGED: u64 = 2;
-/// Nanoseconds without a write after which the log says on disk what is durable.
+/// Nanoseconds without a sync after which the log writes its durable position to disk.
 const MARK_AFTER: i64 = 10_000_000;
 
-/// Something that waits for the disk; to be [run](Job::run) on a thread that may.
+/// A job that waits for the disk; the caller [runs](Job::run) it on a thread that may block.
 #[derive(Debug)]
 pub enum Job<D: Disk> {
     /// Makes the log durable. Nothing else should wait behind it.
@@ -30,40 +31,40 @@ pub enum Job<D: Disk> {
     Files {
         /// The files.
         files: Vec<Arc<D::File>>,
-        /// There if names changed.
+        /// The disk, if names of files changed and must be synced too.
         disk: Option<Arc<D>>,
     },
     /// Makes the catalogue durable.
     Catalogue(SyncJob<D>),
     /// Removes files.
     Remove {
-        /// The disk's open files.
+        /// The files of the store's streams.
         files: Arc<Files<D>>,
-        /// Their names.
+        /// The files' names.
         names: Vec<String>,
     },
-    /// Writes a footer, or a whole segment anew.
+    /// Writes the footer of a full segment, or a new version of the segment.
     Seal {
         /// The stream's number.
         stream_id: StreamId,
-        /// What is to be done.
+        /// The job.
         job: SealJob<D>,
     },
-    /// Writes ids or times to come to disk.
+    /// Writes message ids, or expiry times, or due times of schedules, to disk.
     Spill {
         /// The stream's number.
         stream_id: StreamId,
-        /// What is to be done.
+        /// The job.
         job: SpillJob,
     },
-    /// Writes what is known of subjects to disk.
+    /// Writes a stream's subject index to disk.
     Index {
         /// The stream's number.
         stream_id: StreamId,
-        /// What is to be done.
+        /// The job.
         job: IndexJob<D>,
     },
-    /// Does what would keep the engine too long: it waits for no disk, and may be given up at any time.
+    /// Does work that would keep the engine too long. It waits for no disk, and may be given up at any time.
     Aside(Aside),
 }
 
@@ -90,7 +91,7 @@ pub enum Done {
 }
 
 impl<D: Disk> Job<D> {
-    /// Waits until it is done.
+    /// Runs the job, and blocks until it is done.
     pub fn run(self) -> Done {
         match self {
             Self::Sync(job) => Done::Sync(job.run()),
@@ -104,14 +105,14 @@ impl<D: Disk> Job<D> {
                 Done::Files(synced.and_then(|()| disk.map_or(Ok(()), |disk| disk.sync_names())))
             }
             Self::Remove { files, names } => {
-                // What stays behind is removed when the store is opened the next time.
+                // Files that can't be removed now are removed when the store is opened the next time.
                 names.iter().for_each(|name| drop(files.remove(name)));
                 Done::Remove
             }
         }
     }
 
-    /// Whether it may take seconds, and nothing waits for it.
+    /// Whether the job may take seconds while nothing waits for it.
     pub fn is_long(&self) -> bool {
         match self {
             Self::Index { job, .. } => job.is_long(),
@@ -120,12 +121,12 @@ impl<D: Disk> Job<D> {
         }
     }
 
-    /// Whether it neither waits for the disk nor writes to it.
+    /// Whether the job neither waits for the disk nor writes to it.
     pub fn is_aside(&self) -> bool {
         matches!(self, Self::Aside(_))
     }
 
-    /// Whether acknowledgements wait for it.
+    /// Whether acknowledgements wait for the job.
     pub fn is_urgent(&self) -> bool {
         matches!(self, Self::Sync(_))
     }
@@ -137,7 +138,8 @@ enum Phase {
     Idle,
     /// Segments are being synced.
     Files { position: u64, changes: Vec<(u64, Option<Vec<u8>>)>, obsolete: Vec<String>, running: bool },
-    /// The log must be durable up to where the streams were taken down: what comes behind a cut must not be taken for known.
+    /// The checkpoint waits until the log is durable up to the captured position. Otherwise new records behind a torn tail could
+    /// count as already known to the catalogue.
     Log { position: u64, changes: Vec<(u64, Option<Vec<u8>>)>, obsolete: Vec<String> },
     /// The catalogue is being synced.
     Catalogue { position: u64, obsolete: Vec<String>, running: bool },
@@ -145,18 +147,19 @@ enum Phase {
     Remove { obsolete: Vec<String>, running: bool },
 }
 
-/// Where the current checkpoint stands, and what the next one is for.
+/// The state of the current checkpoint, and what the next one has to do.
 #[derive(Debug, Default)]
 pub(super) struct Checkpoint {
     phase: Phase,
-    /// Entries of streams that were deleted, and their files.
+    /// Catalogue keys of deleted streams and consumers, for the next checkpoint.
     pub(super) deleted: Vec<u64>,
-    /// Those of them that are part of the current checkpoint.
+    /// The deleted keys that are part of the current checkpoint.
     deleting: Vec<u64>,
+    /// Files to be removed once the next checkpoint is durable.
     pub(super) obsolete: Vec<String>,
-    /// Position of the last one.
+    /// The log position of the last checkpoint.
     pub(super) position: u64,
-    /// Since when something waits for one.
+    /// Since when a change waits for a checkpoint.
     waiting_since: Option<i64>,
     sync_running: bool,
     /// When the last sync of the log ended.
@@ -164,26 +167,27 @@ pub(super) struct Checkpoint {
     seal_running: bool,
     /// Streams with full segments.
     pub(super) to_seal: std::collections::VecDeque<StreamId>,
-    /// Streams with an index that wants something.
+    /// Streams with an index or a spill that has a job.
     pub(super) to_index: std::collections::VecDeque<StreamId>,
-    /// Streams that are part of the current checkpoint.
+    /// Streams and consumers that are part of the current checkpoint.
     groups: Vec<GroupId>,
     wants_now: bool,
-    /// Some streams could not write what they have in memory: the current one leaves them, and the log, as they are.
+    /// Some streams could not write the messages that they hold in memory. The current checkpoint leaves these streams, and the
+    /// log, as they are.
     is_partial: bool,
-    /// Bytes that the log refers to since the last one began.
+    /// Bytes in segments that the log refers to since the last checkpoint began.
     pub(super) referred: u64,
-    /// Segments hold what the log referred to when it was opened: nothing may be written over it before the next checkpoint.
+    /// Segments hold messages that the log referred to when it was opened. Nothing may overwrite them before the next checkpoint.
     pub(super) keeps_segments: bool,
 }
 
-/// The catalogue's entry for a stream.
+/// The catalogue's key of a stream or consumer.
 pub(super) fn key(group: impl Into<GroupId>) -> u64 {
     u64::from(group.into().0)
 }
 
 impl<D: Disk> Engine<D> {
-    /// The next job to be run, if there is one. Several may run at once.
+    /// Returns the next job, if there is one. Several may run at once.
     pub fn next_job(&mut self) -> Option<Job<D>> {
         if let Some(job) = self.sync_job() {
             return Some(Job::Sync(job));
@@ -210,13 +214,13 @@ impl<D: Disk> Engine<D> {
         self.index_job().or_else(|| self.seal_job())
     }
 
-    /// Gives up jobs that may take seconds, since the store is to be closed.
+    /// Stops jobs that may take seconds, since the store is about to be closed.
     pub fn hurry(&self) {
         self.files.hurry();
         self.requests.end();
     }
 
-    /// What a stream wants to do to its indices. One freezes while another, or itself, joins.
+    /// The next job of an index or a spill. One index may freeze while another, or the same one, joins its runs.
     fn index_job(&mut self) -> Option<Job<D>> {
         while let Some(&stream_id) = self.checkpoint.to_index.front() {
             if let Some(stream) = self.streams.get_mut(&stream_id) {
@@ -255,8 +259,8 @@ impl<D: Disk> Engine<D> {
             let is_gathered = stream.is_gathered;
             if let Storage::File(file) = stream.core.messages_mut() {
                 if matches!(self.options.durability, Durability::Within(_)) {
-                    // A sync of the log may end before this job does. The log's next batch may refer to messages in these files, and
-                    // later batches to messages in files whose names this job syncs: the log syncs both too.
+                    // A sync of the log may end before this job does. The log's next batch may refer to messages in these files.
+                    // Later batches may refer to messages in files whose names this job syncs. So the log syncs both too.
                     let (written, names_changed) = file.unsynced();
                     let written = if is_gathered { written } else { &[] };
                     self.log.depend(written, names_changed.then(|| self.files.disk()));
@@ -266,7 +270,7 @@ impl<D: Disk> Engine<D> {
                 names |= changed;
             }
         }
-        // A store that is thrown away needs no sync.
+        // A temporary store needs no sync.
         if self.options.durability == Durability::None {
             files.clear();
             names = false;
@@ -292,7 +296,7 @@ impl<D: Disk> Engine<D> {
         None
     }
 
-    /// Takes note of how a job ended.
+    /// Takes in the result of a job.
     pub fn job_done(&mut self, done: Done) {
         match done {
             Done::Sync(synced) => {
@@ -320,7 +324,7 @@ impl<D: Disk> Engine<D> {
                 self.note_dirty(stream_id);
                 let Some(stream) = self.streams.get_mut(&stream_id) else { return };
                 if let Storage::File(file) = stream.core.messages_mut() {
-                    // Without its footer a segment is as good, only slower to open.
+                    // Without a footer the segment is complete, only slower to open.
                     stream.is_sealing = file.sealed(sealed).is_err();
                 }
                 self.note_news(stream_id);
@@ -337,7 +341,7 @@ impl<D: Disk> Engine<D> {
                     self.checkpoint.obsolete.push(indexed.into_file());
                     return;
                 }
-                // Files that were swallowed go with the next checkpoint.
+                // Joined index files are removed with the next checkpoint.
                 self.note_dirty(stream_id);
                 let Some(stream) = self.streams.get_mut(&stream_id) else { return };
                 if let Storage::File(file) = stream.core.messages_mut() {
@@ -348,11 +352,11 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Whether a checkpoint is wanted, and begins one.
+    /// Writes the log's durable position if the log is idle, and begins a checkpoint if one is due.
     pub(super) fn checkpoint_tick(&mut self) {
         let idle_log = !self.checkpoint.sync_running && self.now - self.checkpoint.last_sync >= MARK_AFTER;
         if idle_log && self.options.durability == Durability::Synced {
-            // An error here would come again at the next write, and be told then.
+            // An error here happens again at the next write, and is reported then.
             let _ = self.log.mark();
         }
         if !matches!(self.checkpoint.phase, Phase::Idle) {
@@ -366,7 +370,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Takes note of since when something waits for a checkpoint.
+    /// Notes since when a change waits for a checkpoint.
     pub(super) fn await_checkpoint(&mut self) {
         if matches!(self.checkpoint.phase, Phase::Idle) {
             match self.is_anything_dirty() {
@@ -376,11 +380,11 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Whether the log is so long that a checkpoint is due.
+    /// Whether the log is long enough that a checkpoint is due.
     pub fn wants_checkpoint(&self) -> bool {
         let log_len = self.log.end().saturating_sub(self.checkpoint.position)
             + self.checkpoint.referred / REFERRED_PER_LOGGED;
-        // Files of the log are shorter on a small disk, and so is the log.
+        // On a small disk the log's files are shorter, so a shorter log is due for a checkpoint.
         let sizes = &self.options.sizes;
         let due = match self.log.file_len() {
             len if len < sizes.log_file => sizes.checkpoint.min(len.saturating_mul(3) / 4),
@@ -389,7 +393,7 @@ impl<D: Disk> Engine<D> {
         matches!(self.checkpoint.phase, Phase::Idle) && log_len >= due
     }
 
-    /// Whether the log has something that the catalogue does not have.
+    /// Whether the log has records that the catalogue does not cover.
     fn is_behind(&self) -> bool {
         self.is_anything_dirty() || self.log.records_end() > self.checkpoint.position
     }
@@ -414,7 +418,7 @@ impl<D: Disk> Engine<D> {
         [mark, sync, idle, self.room_deadline()].into_iter().flatten().min()
     }
 
-    /// Writes what streams gathered, and takes down what they are.
+    /// Writes the messages that streams hold in memory, and captures the state of streams and consumers for the catalogue.
     fn begin_checkpoint(&mut self) {
         self.checkpoint.waiting_since = None;
         self.checkpoint.referred = 0;
@@ -468,7 +472,7 @@ impl<D: Disk> Engine<D> {
         self.checkpoint.phase = Phase::Files { position, changes, obsolete, running: false };
     }
 
-    /// What a checkpoint that failed had taken down is to be taken down again.
+    /// Marks streams and consumers as changed again, after a checkpoint that failed or left them out.
     fn dirty_again(&mut self, groups: Vec<GroupId>) {
         for group in groups {
             self.note_dirty(StreamId::of(group));
@@ -482,7 +486,7 @@ impl<D: Disk> Engine<D> {
             return;
         };
         if let Err(e) = result {
-            // What is on disk is unknown: the log must stay as it is, and no more may be built on these files.
+            // What reached the disk is unknown. So the log must be kept, and nothing may rely on these files.
             self.complain(format!("JetStream can't sync its files, checkpoints end until a restart: {e}"));
             self.checkpoint.phase = Phase::Catalogue { position: 0, obsolete: Vec::new(), running: true };
             if matches!(self.options.durability, Durability::Within(_)) {
@@ -496,7 +500,7 @@ impl<D: Disk> Engine<D> {
         self.log_caught_up();
     }
 
-    /// Goes on with a checkpoint that waited for the log.
+    /// Continues a checkpoint that waits for the log.
     fn log_caught_up(&mut self) {
         let Phase::Log { position, .. } = &self.checkpoint.phase else { return };
         let is_durable = self.log.durable() >= *position || self.options.durability == Durability::None;
@@ -538,7 +542,7 @@ impl<D: Disk> Engine<D> {
         let Phase::Catalogue { position, obsolete, running } = &mut self.checkpoint.phase else { return };
         let (position, obsolete) = (*position, std::mem::take(obsolete));
         *running = false;
-        // The catalogue's own mark wants a sync too; it may run on with the next one.
+        // The catalogue's own mark needs a sync too.
         if let Some(job) = self.catalogue.sync_job() {
             *running = true;
             let _ = self.catalogue.synced(job.run());
@@ -554,7 +558,7 @@ impl<D: Disk> Engine<D> {
                 self.note_dirty(stream_id);
             }
         }
-        // What could not be written is in the log alone.
+        // Messages that could not be written are in the log only, so the log is kept.
         if std::mem::take(&mut self.checkpoint.is_partial) {
             return;
         }
@@ -564,21 +568,21 @@ impl<D: Disk> Engine<D> {
         self.room_freed();
     }
 
-    /// Writes and syncs all there is, and makes a checkpoint, waiting for the disk. For the end.
+    /// Commits and syncs everything and makes a checkpoint, blocking on the disk. Called when the engine ends.
     pub fn close(&mut self) {
         self.close_while(|| true);
     }
 
-    /// The same, but begins nothing more once `goes_on` says no: then the next opening has more to do, and what was acknowledged is in
-    /// the log.
+    /// Like [`Engine::close`], but begins nothing more once `goes_on` returns false. Acknowledged changes are in the log, so the
+    /// next opening then only takes longer.
     pub fn close_while(&mut self, goes_on: impl Fn() -> bool) {
         self.end_waiting();
         self.commit();
         self.checkpoint.wants_now = self.options.durability != Durability::None;
-        // What full segments want can wait; what a checkpoint wants can't.
+        // Sealing and index jobs can wait; a checkpoint can't.
         self.checkpoint.to_seal.clear();
         self.checkpoint.to_index.clear();
-        // One may be on its way, and know nothing of what came since.
+        // A checkpoint may already be running without the latest changes, so a second one may be needed.
         let mut checkpoints = 0;
         loop {
             while let Some(job) = self.next_job() {
@@ -587,7 +591,7 @@ impl<D: Disk> Engine<D> {
                     break;
                 }
                 self.job_done(job.run());
-                // Sealing begins again where a checkpoint ends.
+                // The end of a checkpoint queues sealing again.
                 self.checkpoint.to_seal.clear();
             }
             let is_idle = matches!(self.checkpoint.phase, Phase::Idle);
@@ -602,22 +606,21 @@ impl<D: Disk> Engine<D> {
             && !self.is_behind()
             && self.log.durable() >= self.log.records_end()
         {
-            // An error would cost the next opening time, and nothing else.
+            // An error only costs the next opening time.
             let _ = self.log.give_up(end);
         }
-        // It is learned anew at the next start.
+        // Indexes and spills are built anew at the next start, which also removes files that stay behind here.
         for stream in self.streams.values() {
             let names = match stream.core.messages() {
                 Storage::File(file) => Some(file.index_names()),
                 Storage::Memory(_) => None,
             };
-            // What stays behind is removed then.
             let names = names.into_iter().flatten().chain(stream.core.spill_names());
             names.for_each(|name| drop(self.files.remove(name)));
         }
     }
 
-    /// Messages that can't be read any more, of all streams.
+    /// The number of messages, of all streams, that can't be read any more.
     pub fn lost(&self) -> u64 {
         let lost = |storage: &Storage<D>| match storage {
             Storage::File(file) => file.lost(),

@@ -1,4 +1,4 @@
-//! The end of a batch: what was gathered goes to the log, and what tells of it waits for that.
+//! The end of a batch: writes the gathered records to the log; replies are held until the log is durable.
 
 use stonechat_store::disk::Disk;
 use stonechat_store::messages::Messages;
@@ -7,22 +7,23 @@ use super::journal::{self, Body};
 use super::{Durability, Engine};
 
 impl<D: Disk> Engine<D> {
-    /// Writes what was gathered to the log. Call it when a batch of messages is done.
+    /// Runs waiting API requests, and writes the gathered records to the log. Called at the end of each batch of messages.
     pub fn commit(&mut self) {
         self.run_requests();
         self.commit_messages();
     }
 
-    /// The same, while there are more messages at hand: requests have their turn when those are done.
+    /// Like [`Engine::commit`], without API requests: for a caller that has more messages, which come first.
     pub fn commit_messages(&mut self) {
         self.commit_light();
-        // Now that the log has all that streams have: a checkpoint says up to where in the log they are.
+        // A checkpoint captures the streams up to a position of the log, so the log must have all records.
         if self.log.gathered_len() == 0 {
             self.checkpoint_tick();
         }
     }
 
-    /// The same, but for checkpoints: what is left to do is told by [`Engine::next_deadline`] and [`Engine::wants_checkpoint`].
+    /// Like [`Engine::commit_messages`], without checkpoints. [`Engine::next_deadline`] and [`Engine::wants_checkpoint`] tell
+    /// what is left to do.
     pub fn commit_light(&mut self) {
         self.run_holds();
         self.run_sweeps();
@@ -54,7 +55,7 @@ impl<D: Disk> Engine<D> {
         self.await_checkpoint();
     }
 
-    /// Ends what is gathered with the last sequences of the streams in it.
+    /// Gathers a record with the last sequences of the streams in this write.
     fn log_ends(&mut self) {
         if self.gathered.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! Consumers come and go, learn of changes of their streams, and do what time asks for.
+//! Creation, configuration and deletion of consumers, and news of their streams for them.
 
 use std::ops::ControlFlow;
 
@@ -13,21 +13,21 @@ use crate::consumer::{
 use crate::ids::{AccountId, ConsumerId, StreamId};
 use crate::stream::Retention;
 
-/// A pull consumer that was not used for so long is told of changes no more.
+/// Nanoseconds without use after which a consumer becomes cold: it is no longer told of changes of its stream.
 const COLD_AFTER: i64 = 10_000_000_000;
 
-/// Between 0.1 and 1 s, different for each consumer: so that not all of them go at once.
+/// Extra lifetime of a consumer in nanoseconds, between 0.1 and 1 s, so that not all unused consumers end at once.
 fn jitter(id: ConsumerId) -> i64 {
     100_000_000 + i64::from(id.0.wrapping_mul(2_654_435_761) % 900) * 1_000_000
 }
 
 impl<D: Disk> Engine<D> {
-    /// The number of a consumer.
+    /// The id of a consumer.
     pub(crate) fn find_consumer(&self, stream_id: StreamId, name: &str) -> Option<ConsumerId> {
         self.streams.get(&stream_id)?.consumers.get(name).copied()
     }
 
-    /// Creates a consumer whose configuration was checked; answers its number.
+    /// Creates a consumer from a checked configuration. Returns its id.
     pub(crate) fn create_consumer(
         &mut self,
         stream_id: StreamId,
@@ -46,7 +46,7 @@ impl<D: Disk> Engine<D> {
         self.create_consumer_at(stream_id, name, config, start)
     }
 
-    /// The same, of one of which it is known where it begins.
+    /// Like [`Engine::create_consumer`], for a consumer whose start has been searched.
     pub(crate) fn create_consumer_at(
         &mut self,
         stream_id: StreamId,
@@ -87,7 +87,7 @@ impl<D: Disk> Engine<D> {
         id
     }
 
-    /// Puts a consumer in its place.
+    /// Adds a consumer to the engine and its stream.
     pub(super) fn add_consumer(&mut self, id: ConsumerId, mut consumer: Consumer) {
         let stream_id = consumer.stream;
         self.next_number = self.next_number.max(id.0.saturating_add(1));
@@ -101,7 +101,7 @@ impl<D: Disk> Engine<D> {
         self.consumers.insert(id, Box::new(consumer));
     }
 
-    /// Tells the world around of a consumer's subjects.
+    /// Queues the beginning or the end of a consumer's subscriptions.
     pub(super) fn announce_consumer(&mut self, id: ConsumerId, begins: bool) {
         let Some(c) = self.consumers.get(&id) else { return };
         let Some(stream) = self.streams.get(&c.stream) else { return };
@@ -121,7 +121,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Gives a consumer another configuration, which was checked.
+    /// Gives a consumer a new configuration that has been checked.
     pub(crate) fn reconfigure_consumer(&mut self, id: ConsumerId, mut config: ConsumerConfig) {
         let Some(c) = self.consumers.get(&id) else { return };
         if config.durable.is_empty() && config.inactive_threshold <= 0 {
@@ -184,7 +184,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Deletes a consumer.
+    /// Deletes a consumer. `is_told`: an advisory is published.
     pub(crate) fn delete_consumer(&mut self, id: ConsumerId, is_told: bool) {
         let Some(c) = self.consumers.get(&id) else { return };
         let stream_id = c.stream;
@@ -199,7 +199,8 @@ impl<D: Disk> Engine<D> {
         self.release_unneeded(stream_id);
     }
 
-    /// Deletes a consumer of a stream that is being deleted: what it leaves behind goes with the stream.
+    /// Deletes a consumer of a stream that is being deleted. No messages are released, since all of them are removed with the
+    /// stream.
     pub(crate) fn delete_consumer_with_stream(&mut self, id: ConsumerId) {
         if self.consumers.get(&id).is_some_and(|c| c.is_logged) {
             let body = Body::delete_consumer(id);
@@ -209,7 +210,7 @@ impl<D: Disk> Engine<D> {
         self.drop_consumer(id, "409 Consumer Deleted");
     }
 
-    /// Takes a consumer out of its place.
+    /// Removes a consumer from the engine and its stream; `why` is the status of its pull requests.
     pub(super) fn drop_consumer(&mut self, id: ConsumerId, why: &str) {
         self.announce_consumer(id, false);
         self.end_all_requests(id, why);
@@ -231,7 +232,7 @@ impl<D: Disk> Engine<D> {
         self.watch_removals_for(c.stream, id);
     }
 
-    /// Tells all who wait for messages that the server ends.
+    /// Ends all pull requests, since the server shuts down.
     pub fn end_waiting(&mut self) {
         let waiting = self.consumers.iter().filter(|(_, c)| !c.requests.is_empty()).map(|(id, _)| *id);
         for id in waiting.collect::<Vec<ConsumerId>>() {
@@ -239,7 +240,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Turns all requests away.
+    /// Ends all pull requests of a consumer with a status.
     pub(super) fn end_all_requests(&mut self, id: ConsumerId, line: &str) {
         let waits = self.must_wait();
         let Some(c) = self.consumers.get_mut(&id) else { return };
@@ -252,7 +253,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Lets a consumer be told of every change of its stream.
+    /// Makes a consumer hot: its stream tells it of every change.
     pub(super) fn heat(&mut self, id: ConsumerId, c: &mut Consumer) {
         if !std::mem::replace(&mut c.is_hot, true)
             && let Some(stream) = self.streams.get_mut(&c.stream)
@@ -269,14 +270,14 @@ impl<D: Disk> Engine<D> {
         let mut cold = Vec::new();
         for id in told.iter().copied() {
             let Some(c) = self.consumers.get_mut(&id) else { continue };
-            // A consumer may start behind the end of its stream.
+            // A consumer may begin behind the end of its stream.
             if sequence < c.cursor || !c.wants(subject) {
                 continue;
             }
             c.note_wanted(sequence, subject);
             let is_asked = if c.config().is_push() { c.is_active } else { !c.requests.is_empty() };
             if is_asked {
-                // One that is full is woken by what makes room.
+                // A full consumer is woken when it has room again.
                 if !c.is_full() && !std::mem::replace(&mut c.is_ready, true) {
                     self.ready.push_back(id);
                 }
@@ -293,7 +294,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Takes out of a work queue what its consumers have done: it may be left after a crash.
+    /// Removes messages from a work queue that its consumers have acknowledged: a crash may have left them.
     pub(super) fn release_done(&mut self, stream_id: StreamId) {
         let Some(stream) = self.streams.get(&stream_id) else { return };
         if stream.core.config().retention != Retention::Workqueue {
@@ -318,7 +319,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Whether some consumer wants a message on this subject.
+    /// Whether a consumer or a follower needs a message on this subject.
     pub(crate) fn is_consumed(&self, stream_id: StreamId, subject: &[u8]) -> bool {
         let Some(stream) = self.streams.get(&stream_id) else { return false };
         let mut consumers = stream.consumers.values().filter_map(|id| self.consumers.get(id));
@@ -327,7 +328,7 @@ impl<D: Disk> Engine<D> {
             || (!stream.followers.is_empty() && self.is_followed(stream_id, u64::MAX, subject))
     }
 
-    /// Interest in a deliver subject may have changed.
+    /// Updates the push consumers of a deliver subject after its subscribers changed.
     pub fn deliver_interest_changed(&mut self, account: AccountId, subject: &[u8]) {
         let Some(ids) = self.deliver_subjects.get(&(account, subject.to_vec())) else { return };
         for id in ids.clone() {
@@ -336,7 +337,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Looks whether somebody listens to a push consumer.
+    /// Updates whether a push consumer has a receiver.
     pub(super) fn learn_interest(&mut self, id: ConsumerId) {
         let now = self.now;
         let Some(c) = self.consumers.get_mut(&id).filter(|c| c.config().is_push()) else { return };
@@ -364,14 +365,14 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Sees to it that what a consumer has for the log gets there with the next write.
+    /// Makes sure that a consumer's changes are logged with the next write.
     pub(super) fn note_unlogged(&mut self, id: ConsumerId) {
         if self.consumers.get(&id).is_some_and(|c| c.is_unlogged()) {
             self.unlogged.push(id);
         }
     }
 
-    /// Gathers what consumers have for the log.
+    /// Gathers the changes of consumers for the log.
     pub(super) fn log_consumers(&mut self) {
         let mut bytes = Vec::new();
         for id in std::mem::take(&mut self.unlogged) {
@@ -384,7 +385,7 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-/// Says how long a consumer lives when nobody uses it.
+/// Sets how long a consumer lives without use.
 pub(super) fn set_life(id: ConsumerId, c: &mut Consumer) {
     let config = c.config();
     let threshold = config.inactive_threshold;

@@ -1,4 +1,4 @@
-//! Delivering: which consumers have their turn, and what becomes of what they sent.
+//! Delivery: the turns of consumers, and the results of their deliveries.
 
 use stonechat_store::disk::Disk;
 use stonechat_store::messages::Messages;
@@ -9,25 +9,26 @@ use crate::consumer::{AckPolicy, FLOW_CONTROL_MAX, Position};
 use crate::ids::{ConsumerId, StreamId};
 use crate::stream::{Entry, Retention, headers};
 
-/// Bytes that may wait to leave before no more consumers have their turn.
+/// Bytes waiting to leave above which consumers get no more turns.
 const OUTBOX_MAX: usize = 4 << 20;
-/// Messages that all of them look at, and that are counted for them, before others have their turn; few where it is tested.
+/// Limits of a turn of the engine, for all consumers together: messages looked at, and messages counted. Small in debug builds,
+/// for tests.
 const LOOKS: usize = 64 << 10;
 const COUNTS: usize = if cfg!(debug_assertions) { 64 } else { 8192 };
 
-/// Messages that were sent and need no acknowledgement.
+/// Messages that were sent to a consumer without acknowledgement.
 #[derive(Debug)]
 pub(super) struct Passed {
     id: ConsumerId,
     position: Position,
-    /// Those that the stream need not keep for this consumer.
+    /// Messages that the stream need not keep for this consumer.
     done: Vec<u64>,
-    /// They leave when the log is durable up to here.
+    /// The log position up to which the log must be durable before the messages leave.
     after: u64,
 }
 
 impl<D: Disk> Engine<D> {
-    /// Lets a consumer have a turn soon.
+    /// Queues a consumer for a turn.
     pub(crate) fn wake(&mut self, id: ConsumerId) {
         if let Some(c) = self.consumers.get_mut(&id)
             && !std::mem::replace(&mut c.is_ready, true)
@@ -36,7 +37,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Lets consumers that have something to do have a turn each.
+    /// Gives each waiting consumer a turn, within the limits of the engine's turn.
     pub(super) fn deliver(&mut self) {
         if self.is_held {
             return;
@@ -54,23 +55,23 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Lets consumers send nothing for now, or go on: what they sent before is not out yet.
+    /// Stops or resumes all consumers. The caller stops them while it still sends their earlier messages.
     pub fn hold(&mut self, is_held: bool) {
         self.is_held = is_held;
     }
 
-    /// Whether what consumers are sent must wait: a message in it, or before it, is not durable.
+    /// Whether messages to consumers must wait, because one of them, or a change before it, is not durable.
     pub(crate) fn must_wait(&self) -> bool {
         self.options.durability == super::Durability::Synced
             && (self.is_staged || self.outbox.is_open() || self.log.durable() < self.barrier)
     }
 
-    /// The same, of what reads are answered: while nothing can be written, they do not wait.
+    /// Like [`Engine::must_wait`], for replies to reads, which do not wait while the log can't be written.
     pub(crate) fn reads_wait(&self) -> bool {
         self.refuses.is_none() && self.must_wait()
     }
 
-    /// Whether what a consumer delivers is in the log.
+    /// Whether a consumer's stream is logged.
     fn is_of_logged(&self, id: ConsumerId) -> bool {
         let stream = self.consumers.get(&id).and_then(|c| self.streams.get(&c.stream));
         stream.is_some_and(super::Stream::is_logged)
@@ -84,7 +85,7 @@ impl<D: Disk> Engine<D> {
         let Some(mut c) = self.consumers.remove(&id) else { return };
         c.is_ready = false;
         c.runs += 1;
-        // Only who delivers something must know how much there is.
+        // Only a consumer that delivers needs the number of messages that wait for it.
         if c.waiting_messages.is_none() && (!c.requests.is_empty() || c.is_active) {
             let mut left = self.counts_left;
             let is_known = left > 0 && self.count_some(id, &mut c, &mut left);
@@ -137,7 +138,7 @@ impl<D: Disk> Engine<D> {
             self.heat(id, &mut c);
         }
         if !c.is_hot {
-            // Nobody will tell it of what comes.
+            // A cold consumer is not told of new messages, so its count would become wrong.
             c.forget_count();
         }
         let stream_id = c.stream;
@@ -157,7 +158,7 @@ impl<D: Disk> Engine<D> {
         self.plan(id);
     }
 
-    /// Messages were sent that nobody acknowledges: they are done when they have left, so that a crash before loses none.
+    /// Handles messages sent without acknowledgement. They count as done once they have left, so that a crash before loses none.
     fn pass(&mut self, id: ConsumerId, waits: bool, done: Vec<u64>) {
         let Some(c) = self.consumers.get(&id) else { return };
         let passed = Passed { id, position: c.state().delivered, done, after: u64::MAX };
@@ -176,7 +177,7 @@ impl<D: Disk> Engine<D> {
         self.note_unlogged(passed.id);
     }
 
-    /// Finishes what has left since the last call.
+    /// Completes the messages without acknowledgement that have left since the last call.
     pub(super) fn finish_all_passed(&mut self) {
         let durable = self.log.durable();
         while self.passing.front().is_some_and(|passed| passed.after <= durable) {
@@ -185,7 +186,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// What was sent waits until the log is durable up to `end`.
+    /// Makes the messages sent without acknowledgement wait until the log is durable up to `end`.
     pub(super) fn close_passed(&mut self, end: u64) {
         self.passing
             .iter_mut()
@@ -216,8 +217,8 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Ends requests whose time is over, and those that do not wait when there is nothing more (`at_end`). With `all`, those
-    /// too for which nobody listens any more.
+    /// Ends requests that have timed out, and requests with `no_wait` if there are no more messages (`at_end`). With `all`, also
+    /// ends requests whose reply subject has no subscriber.
     pub(super) fn end_requests(&mut self, id: ConsumerId, at_end: bool, all: bool) {
         let (now, waits) = (self.now, self.must_wait());
         let Some(c) = self.consumers.get_mut(&id) else { return };
@@ -259,7 +260,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Says how far a push consumer is.
+    /// Sends a push consumer's idle heartbeat.
     pub(super) fn heartbeat(&mut self, id: ConsumerId) {
         let (now, waits) = (self.now, self.must_wait());
         let Some(c) = self.consumers.get_mut(&id) else { return };
@@ -271,7 +272,7 @@ impl<D: Disk> Engine<D> {
         send_heartbeat(&mut self.outbox, stream.account, waits, to, c.reached(), stalled);
     }
 
-    /// A receiver has taken the bytes that it was asked about.
+    /// Processes a flow control reply: the receiver has taken the bytes that it was asked about.
     pub fn flow_taken(&mut self, id: ConsumerId, subject: &[u8], block: &[u8]) {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let Some(flow) = c.flow.as_mut().filter(|flow| flow.reply == subject) else { return };
@@ -293,7 +294,7 @@ impl<D: Disk> Engine<D> {
         self.wake(id);
     }
 
-    /// Nobody took a message that was sent.
+    /// Handles a message that reached no receiver.
     pub fn not_delivered(&mut self, id: ConsumerId, sequence: u64) {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let is_push = c.config().is_push();
@@ -313,7 +314,7 @@ impl<D: Disk> Engine<D> {
         self.plan(id);
     }
 
-    /// Takes messages out that a consumer, or a stream that followed this one, is done with, if nobody else needs them.
+    /// Releases messages that a consumer, or a following stream, is done with, if no other consumer or follower needs them.
     pub(super) fn release(&mut self, stream_id: StreamId, by: Option<ConsumerId>, sequences: &[u64]) {
         let Some(stream) = self.streams.get(&stream_id) else { return };
         let retention = stream.core.config().retention;
@@ -350,14 +351,14 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// As [`Engine::release`], of a consumer.
+    /// Like [`Engine::release`], for the stream of a consumer.
     pub(super) fn release_of(&mut self, id: ConsumerId, sequences: &[u64]) {
         if let Some(c) = self.consumers.get(&id) {
             self.release(c.stream, Some(id), sequences);
         }
     }
 
-    /// Takes out what was released since the last call.
+    /// Removes the messages that were released since the last call.
     pub(crate) fn remove_released(&mut self) {
         for stream_id in std::mem::take(&mut self.released) {
             let Some(stream) = self.streams.get_mut(&stream_id) else { continue };
@@ -365,7 +366,7 @@ impl<D: Disk> Engine<D> {
             let mut sequences = std::mem::take(&mut stream.released);
             sequences.sort_unstable();
             sequences.dedup();
-            // It may come when the disk is full: it takes nothing that was not reserved.
+            // The removal may happen on a full disk: it uses only room that was reserved.
             let _ = self.change(stream_id, &Entry::Remove { sequences: &sequences });
         }
     }

@@ -1,4 +1,4 @@
-//! The entries of the catalogue: what a stream, a consumer and the store itself are at a checkpoint.
+//! The entries of the catalogue: the state of streams, consumers and the store itself at a checkpoint.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +11,9 @@ use crate::ids::StreamId;
 use crate::stream::{StreamConfig, StreamRequest};
 
 const VERSION: u32 = 1;
-/// Tells a consumer's entry from a stream's.
+/// Marks a consumer's entry.
 const CONSUMER: u64 = 2;
-/// Tells one of a consumer of which only the number is known.
+/// Marks the entry of a consumer known only by its number.
 const NAMELESS: u64 = 3;
 
 fn put(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -28,14 +28,14 @@ fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(part)
 }
 
-/// Takes a number off the front.
+/// Removes a number from the front.
 pub(super) fn word(bytes: &mut &[u8]) -> Option<u64> {
     let (word, rest) = bytes.split_first_chunk()?;
     *bytes = rest;
     Some(u64::from_le_bytes(*word))
 }
 
-/// The catalogue's entry of a stream: what it is when the log was read up to `position`.
+/// Encodes the entry of a stream: its state after the log records before `position`.
 pub(super) fn encode_stream<D: Disk>(account: &str, stream: &Stream<D>, position: u64) -> Vec<u8> {
     let mut out = Vec::new();
     out.extend_from_slice(&u64::from(VERSION).to_le_bytes());
@@ -53,25 +53,25 @@ pub(super) fn encode_stream<D: Disk>(account: &str, stream: &Stream<D>, position
     out
 }
 
-/// What the catalogue says of the store itself.
+/// The entry of the store itself.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct StoreEntry {
-    /// Up to where the log was read.
+    /// The log position up to which the entry is current.
     pub(super) position: u64,
-    /// The next stream or consumer gets this number, or a higher one.
+    /// The lowest number for the next stream or consumer.
     pub(super) next_number: u32,
-    /// What of it is there only since deletions are remembered.
+    /// Fields that are missing in stores from before deletions were remembered.
     pub(super) more: Option<MoreOfStore>,
 }
 
 /// See [`StoreEntry::more`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct MoreOfStore {
-    /// Damage was found that may have cost streams or consumers, and nobody accepted that.
+    /// Whether damage was found that may have cost streams or consumers, and that no operator has accepted.
     pub(super) is_damaged: bool,
-    /// All numbers of streams and consumers that were deleted.
+    /// The numbers of all deleted streams and consumers.
     pub(super) deleted: RoaringBitmap,
-    /// The log's salt, without which segments can't be read should the log be lost; 0 in older stores, which do not say it.
+    /// The log's salt, without which segments can't be read if the log is lost; 0 in older stores, which do not have it.
     pub(super) salt: u64,
 }
 
@@ -92,7 +92,7 @@ impl StoreEntry {
         out
     }
 
-    /// Reads an entry; older stores say less.
+    /// Decodes the entry; in older stores it has fewer fields.
     pub(super) fn decode(mut bytes: &[u8]) -> Option<Self> {
         let bytes = &mut bytes;
         let (_, position, next) = (word(bytes)?, word(bytes)?, word(bytes)?);
@@ -105,17 +105,17 @@ impl StoreEntry {
     }
 }
 
-/// The catalogue's entry of a consumer of which only the number is known.
+/// Encodes the entry of a consumer known only by its number.
 pub(super) fn encode_nameless() -> Vec<u8> {
     NAMELESS.to_le_bytes().to_vec()
 }
 
-/// Whether an entry is one of a consumer of which only the number is known.
+/// Whether an entry belongs to a consumer known only by its number.
 pub(super) fn is_nameless(bytes: &[u8]) -> bool {
     bytes == NAMELESS.to_le_bytes()
 }
 
-/// The catalogue's entry of a consumer: what it is when the log was read up to `position`.
+/// Encodes the entry of a consumer: its state after the log records before `position`.
 pub(super) fn encode_consumer(consumer: &Consumer, position: u64) -> Vec<u8> {
     let mut out = Vec::new();
     for word in [CONSUMER, position, consumer.created as u64, u64::from(consumer.stream.0)] {
@@ -128,7 +128,7 @@ pub(super) fn encode_consumer(consumer: &Consumer, position: u64) -> Vec<u8> {
     out
 }
 
-/// A consumer, and up to where in the log it is known.
+/// Decodes the log position and the consumer of an entry.
 pub(super) fn decode_consumer(mut bytes: &[u8]) -> Option<(u64, Consumer)> {
     let bytes = &mut bytes;
     if word(bytes)? != CONSUMER {
@@ -145,7 +145,7 @@ pub(super) fn decode_consumer(mut bytes: &[u8]) -> Option<(u64, Consumer)> {
     Some((position, consumer))
 }
 
-/// What the catalogue says of a stream.
+/// The decoded entry of a stream.
 pub(super) struct Described<'a> {
     pub(super) position: u64,
     pub(super) created: i64,
@@ -153,11 +153,11 @@ pub(super) struct Described<'a> {
     pub(super) config: StreamConfig,
     pub(super) manifest: &'a [u8],
     pub(super) fed: BTreeMap<String, u64>,
-    /// What exceeds its limits was being taken out.
+    /// Whether messages beyond the limits were being removed.
     pub(super) is_trimmed: bool,
 }
 
-/// Reads a stream's entry.
+/// Decodes the entry of a stream.
 pub(super) fn decode_stream(mut bytes: &[u8]) -> Option<Described<'_>> {
     let bytes = &mut bytes;
     if word(bytes)? != u64::from(VERSION) {
@@ -167,7 +167,7 @@ pub(super) fn decode_stream(mut bytes: &[u8]) -> Option<Described<'_>> {
     let account = std::str::from_utf8(take(bytes)?).ok()?;
     let config = StreamRequest::decode(take(bytes)?, false).ok()?.config;
     let manifest = take(bytes)?;
-    // Older stores have no word of it.
+    // Older stores do not have this field.
     let fed = take(bytes).and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
     let is_trimmed = bytes.first() == Some(&1);
     Some(Described { position, created, account, config, manifest, fed, is_trimmed })

@@ -1,4 +1,4 @@
-//! When streams are looked at again, and what goes then because its time is over.
+//! Deadlines of the engine, and the removal of expired messages.
 
 use stonechat_store::disk::Disk;
 
@@ -6,15 +6,15 @@ use super::Engine;
 use crate::ids::StreamId;
 use crate::stream::Entry;
 
-/// Messages of all streams that go at once, at most; few where it is tested.
+/// Limit for the messages of all streams that expire in one turn. Small in debug builds, for tests.
 const BUDGET: usize = if cfg!(debug_assertions) { 64 } else { 1024 };
-/// What a look at a stream costs of it.
+/// The cost of a look at a stream, in messages.
 const STREAM: usize = 16;
-/// Nanoseconds after which it is tried again when nothing can be written.
+/// Nanoseconds until the removal of expired messages is tried again after a failure.
 const AGAIN: i64 = 1_000_000_000;
 
 impl<D: Disk> Engine<D> {
-    /// When the engine wants to be called again though nothing happens.
+    /// When the engine must be called again even if nothing happens.
     pub fn next_deadline(&self) -> Option<i64> {
         let expiry = self.expiries.first().map(|(time, _)| *time);
         let timer = self.timers.first().map(|(time, _)| *time);
@@ -45,7 +45,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Does what time asks for.
+    /// Does the work that is due: consumers' timers, retries, idle batches, expired messages.
     pub fn tick(&mut self) {
         self.tick_consumers();
         self.retry_feeds();
@@ -79,7 +79,7 @@ impl<D: Disk> Engine<D> {
             let _ = self.change(stream_id, &entry);
         }
         self.run_schedules(stream_id);
-        // Files of what was forgotten are to go.
+        // Files of expired ids and times may now be removed.
         self.note_news(stream_id);
         let Some(stream) = self.streams.get(&stream_id) else { return };
         let next =

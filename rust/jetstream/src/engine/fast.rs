@@ -1,7 +1,7 @@
-//! Fast ingest: publishers that send ahead and get one answer for many messages (ADR-50).
+//! Fast ingest: publishers that send ahead and get one reply for many messages (ADR-50).
 //!
-//! What is to be done stands in the reply subject: `<prefix>.<id>.<flow>.<ok|fail>.<sequence>.<operation>.$FI`. Answers wait for the
-//! log as those to single messages do, so "up to here" means that it is durable.
+//! The reply subject contains the operation: `<prefix>.<id>.<flow>.<ok|fail>.<sequence>.<operation>.$FI`. Replies wait for the
+//! log as those to single messages do, so a flow acknowledgement means that the messages up to its sequence are durable.
 
 use serde_json::{Value, json};
 use stonechat_store::disk::Disk;
@@ -11,31 +11,31 @@ use crate::error::{self, ApiError};
 use crate::ids::StreamId;
 use crate::stream::{Publish, headers};
 
-/// The end of the reply subjects.
+/// The end of a fast-ingest reply subject.
 pub(super) const SUFFIX: &[u8] = b".$FI";
 const ID_LEN_MAX: usize = 64;
-/// Publishers of a stream, and of all streams, at most.
+/// Limits for fast-ingest batches: of a stream, and of all streams.
 const OF_STREAM_MAX: usize = 1000;
 const OF_SERVER_MAX: usize = 50_000;
-/// One that sends nothing is forgotten after so many nanoseconds.
+/// Nanoseconds without a message after which a batch is removed.
 const IDLE: i64 = 10_000_000_000;
-/// Messages for one answer, of all publishers of a stream together.
+/// The most messages for one flow acknowledgement, shared by all batches of a stream.
 const FLOW_MAX: u16 = 500;
 
-/// What a message of a batch is for.
+/// The operation of a message in a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Operation {
     Start,
     Append,
     /// The last message.
     Commit,
-    /// The end, which is no message itself.
+    /// Ends the batch, without being a message itself.
     End,
-    /// Asks how far the batch is.
+    /// Requests the current flow state.
     Ping,
 }
 
-/// A reply subject, read.
+/// A decoded reply subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Step<'a> {
     id: &'a [u8],
@@ -72,13 +72,13 @@ impl<'a> Step<'a> {
             Some(flow) => u16::try_from(flow).unwrap_or(u16::MAX),
         };
         let id = tokens.next()?;
-        // There is a prefix.
+        // A prefix is required.
         tokens.next()?;
         is_possible.then_some(Self { id, flow, gaps_are_fine, sequence, operation })
     }
 }
 
-/// Digits; a number that is too large is the largest one.
+/// Parses digits; a number that is too large becomes the largest one.
 fn number(text: &[u8]) -> Option<u64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
@@ -86,25 +86,25 @@ fn number(text: &[u8]) -> Option<u64> {
     Some(std::str::from_utf8(text).ok()?.parse().unwrap_or(u64::MAX))
 }
 
-/// A publisher that sends ahead.
+/// A batch of a publisher that sends ahead.
 #[derive(Debug)]
 pub(super) struct FastBatch {
-    /// The last message that came, by its number in the batch.
+    /// The last batch sequence that was received.
     last: u64,
-    /// Up to where it was answered.
+    /// The last batch sequence that was acknowledged.
     answered: u64,
-    /// The sequence in the stream of what was stored last.
+    /// The stream sequence of the last stored message.
     stored: u64,
-    /// An answer for so many messages, now and at most.
+    /// The number of messages for one flow acknowledgement: the current number and the most.
     flow: u16,
     flow_max: u16,
     gaps_are_fine: bool,
-    /// When it is forgotten.
+    /// When the batch is removed, unless another message arrives.
     until: i64,
 }
 
 impl FastBatch {
-    /// The next answer, if it is time for one: for how many messages. `others` publishers send to the stream, too.
+    /// Returns the next flow acknowledgement, if it is due. `publishers` is the number of batches of the stream.
     fn flow_answer(&mut self, publishers: usize) -> Option<Value> {
         let flow = u64::from(self.flow.max(1));
         let steps = (self.last - self.answered) / flow;
@@ -127,23 +127,23 @@ impl FastBatch {
     }
 }
 
-/// What is answered to a message.
+/// The reply to a message.
 enum Answer {
     Nothing,
-    /// About the flow of the batch.
+    /// The flow state of the batch.
     Flow(Value),
-    /// The batch is over.
+    /// The end of the batch.
     Done {
         sequence: u64,
         count: u64,
         is_duplicate: bool,
     },
-    /// The message is refused, as one outside of batches is.
+    /// The message is refused as a message without a batch is.
     Refused(ApiError),
 }
 
 impl<D: Disk> Engine<D> {
-    /// A message of a publisher that sends ahead.
+    /// Processes a message of a fast-ingest batch.
     pub(super) fn publish_fast(&mut self, stream_id: StreamId, reply: &[u8], message: &Publish<'_>) {
         let step = Step::parse(reply);
         let mut notes = Vec::new();
@@ -160,7 +160,7 @@ impl<D: Disk> Engine<D> {
             Err(e) => Answer::Refused(e),
         };
         for note in notes {
-            // While nothing can be written, refusals do not wait.
+            // While the log can't be written, refusals leave at once.
             let waits = self.refuses.is_none() || note["type"] != "err";
             self.answer_fast(stream_id, reply, note.to_string().as_bytes(), waits);
         }
@@ -191,7 +191,8 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// In the order of the log if it `waits`: what tells of a message waits for it, and what comes later does not overtake.
+    /// Sends a reply. With `waits` it keeps the order of the log: it leaves once earlier changes are durable, and no later reply
+    /// overtakes it.
     fn answer_fast(&mut self, stream_id: StreamId, reply: &[u8], payload: &[u8], waits: bool) {
         let Some(stream) = self.streams.get(&stream_id) else { return };
         let (account, waits) = (stream.account, waits && stream.is_logged());
@@ -226,7 +227,7 @@ impl<D: Disk> Engine<D> {
             return Err(error::STREAM_NOT_FOUND.error());
         };
         if stream.fast.get(step.id).is_none_or(|batch| batch.until <= now) {
-            // To ask for something that was never begun is no beginning.
+            // A ping does not begin a batch.
             if step.sequence != 1 || step.operation == Operation::Ping {
                 return Err(error::BATCH_PUBLISH_UNKNOWN_BATCH_ID.error());
             }
@@ -236,7 +237,7 @@ impl<D: Disk> Engine<D> {
             if of_stream >= OF_STREAM_MAX || of_server >= OF_SERVER_MAX {
                 return Err(error::BATCH_PUBLISH_TOO_MANY_INFLIGHT.error());
             }
-            // A single publisher gets what it asks for; more of them begin slowly.
+            // The only batch of a stream gets the flow that it requests; further batches begin with 1.
             let flow = if of_stream > 0 { 1 } else { step.flow.min(FLOW_MAX) };
             let batch = FastBatch {
                 last: 0,
@@ -255,7 +256,7 @@ impl<D: Disk> Engine<D> {
         Ok(step)
     }
 
-    /// One message of a batch that is known; `notes` are told before the answer.
+    /// Processes one message of an existing batch. The `notes` are sent before the returned answer.
     fn step(
         &mut self,
         stream_id: StreamId,
@@ -321,7 +322,8 @@ impl<D: Disk> Engine<D> {
                 if !is_duplicate {
                     batch.stored = sequence;
                 }
-                // A last message that is a duplicate is answered for the batch, and as the last one too.
+                // A last message that is a duplicate gets a flow acknowledgement for the batch, and the reply for a last message
+                // too.
                 if is_commit && is_duplicate {
                     notes.extend(batch.flow_answer(publishers));
                 }
@@ -347,12 +349,12 @@ impl<D: Disk> Engine<D> {
         batch.flow_answer(publishers).map_or(Answer::Nothing, Answer::Flow)
     }
 
-    /// When batches are looked through next.
+    /// When idle batches are removed next.
     pub(super) fn next_fast_end(&self) -> Option<i64> {
         self.fast_sweep
     }
 
-    /// Forgets publishers that sent nothing for long.
+    /// Removes idle batches.
     pub(super) fn end_fast_batches(&mut self) {
         let now = self.now;
         if self.fast_sweep.is_none_or(|sweep| sweep > now) {

@@ -1,8 +1,8 @@
-//! Mirrors and sources: streams that take their messages from others, of the same account or of one that lets them.
+//! Mirrors and sources: streams that copy messages from other streams, of the same account or of another account that allows it.
 //!
-//! Both streams belong to this engine, so no consumer and no message in between is needed: a stream that got something wakes its
-//! followers, which read on from where they were. How far they are stands in the same write of the log as what they took, so that
-//! no restart loses or doubles a message.
+//! Both streams belong to this engine, so no consumer and no message in between is needed. A stream that stores a message wakes
+//! its followers, which read on from their positions. A follower's position is logged in the same write as the messages that it
+//! copied, so no restart loses or doubles a message.
 
 use std::ops::ControlFlow;
 
@@ -22,58 +22,60 @@ use crate::ids::{AccountId, StreamId};
 use crate::stream::{Entry, External, Publish, Retention, StreamConfig, StreamSource, headers};
 use crate::time::parse_rfc3339;
 
-/// A stream that has no room for what it is to take tries again after so many nanoseconds, or as soon as something goes.
+/// Nanoseconds until a follower without room tries again. It tries earlier if a message of it is removed.
 const AGAIN: i64 = 1_000_000_000;
-/// How often is told that a stream can't take over messages, in nanoseconds.
+/// Nanoseconds between two warnings that a feed can't store messages.
 const TELL: i64 = 60_000_000_000;
-/// Messages and bytes that a stream takes in one turn.
+/// Limits of one feed's turn: messages copied, and their bytes.
 const TURN: usize = 512;
 const TURN_BYTES: usize = 1 << 20;
+/// Limit of one feed's turn: messages looked at.
 const LOOK_MAX: usize = 16_384;
-/// Sources that a stream looks at in one turn.
+/// Sources that a stream runs in one turn.
 const FEEDS: usize = 64;
-/// So many filters are tried in the time of one look.
+/// The number of filters that cost as much as one look at a message.
 const FILTERS: usize = 8;
 
-/// Where messages of a stream come from.
+/// A mirror or a source of a stream, and how far it is.
 #[derive(Debug)]
 pub(super) struct Feed {
-    /// Its name among those of the stream: what it takes from where, and from which of the streams that had this name.
+    /// The name of the feed's position in [`Stream::fed`]: origin, filters, transforms and, for a source, the origin's identity.
     key: String,
-    /// That stream's identity.
+    /// The origin's [identity](Stream::identity).
     identity: String,
-    /// The last message that was taken since the server started.
+    /// The last sequence that was stored since the server started.
     last: u64,
     origin: String,
-    /// The origin's account, where it is another one and lets this one read its stream; else `None`.
+    /// The origin's external API, if the configuration names one.
     external: Option<External>,
+    /// The account of the origin; `None` if the external account does not allow this stream to read it.
     account: Option<AccountId>,
     filters: Vec<(Filter, Option<Transform>)>,
     start_sequence: u64,
     start_time: i64,
     is_mirror: bool,
-    /// The consumer of the origin by which it takes them, if one was given (ADR-60).
+    /// The origin's consumer that the feed uses, if the configuration names one (ADR-60).
     consumer: Option<String>,
-    /// What a source's messages say of where they come from, before and behind the sequence.
+    /// The filters and transforms, as the `Nats-Stream-Source` header names them.
     label: String,
-    /// When something was last taken; 0 for never.
+    /// When the feed last copied messages, in nanoseconds since 1970; 0 for never.
     active: i64,
-    /// When was last told that something can't be taken; 0 for never.
+    /// When the feed last warned that it can't store a message, in nanoseconds since 1970; 0 for never.
     told: i64,
 }
 
-/// What became of a message that was to be taken.
+/// The outcome of copying a message.
 #[derive(Debug)]
 enum Fate {
-    /// The stream has it.
+    /// The message is stored.
     Stored,
-    /// The stream does without it: a duplicate, or something that it can never store.
+    /// The message is left out: it is a duplicate, or the stream can never store it.
     Passed,
-    /// The stream goes on from here when it has room.
+    /// The feed goes on from this message once the stream has room.
     Stopped(ApiError),
 }
 
-/// A message on its way from one stream to another.
+/// A message copied from the origin.
 struct Taken {
     sequence: u64,
     time: i64,
@@ -126,7 +128,7 @@ impl Feed {
         }
     }
 
-    /// Takes over what was known of it before its stream was changed.
+    /// Takes over the position and the state of the same feed in the stream's earlier configuration.
     pub(super) fn go_on_from(&mut self, before: &[Self]) {
         let same = |other: &&Self| {
             (&other.origin, &other.label, &other.external, &other.consumer, other.is_mirror)
@@ -139,7 +141,7 @@ impl Feed {
         }
     }
 
-    /// What its messages call the stream that they come from.
+    /// The origin's name in the `Nats-Stream-Source` header.
     fn origin_name(&self) -> String {
         let mut name = self.origin.clone();
         if let Some(external) = &self.external {
@@ -151,13 +153,13 @@ impl Feed {
         name
     }
 
-    /// Those of a stream.
+    /// The feeds in a stream's configuration.
     pub(super) fn all(config: &StreamConfig) -> Vec<Self> {
         let mirror = config.mirror.iter().map(|source| Self::new(source, true));
         mirror.chain(config.sources.iter().map(|source| Self::new(source, false))).collect()
     }
 
-    /// The subject under which a message is taken; `None` if it is not.
+    /// The subject under which a message is stored; `None` if no filter matches.
     fn accept(&self, subject: &[u8]) -> Option<Vec<u8>> {
         if self.filters.is_empty() {
             return Some(subject.to_vec());
@@ -170,7 +172,7 @@ impl Feed {
         self.filters.is_empty() || self.filters.iter().any(|(filter, _)| filter.matches(subject))
     }
 
-    /// The first sequence that is taken when nothing was taken before.
+    /// The first sequence to copy when the feed has no position yet.
     fn first<M: Messages>(&self, origin: &M) -> u64 {
         if self.start_sequence > 0 {
             return self.start_sequence;
@@ -182,7 +184,7 @@ impl Feed {
     }
 }
 
-/// Tells streams of one name in several accounts apart.
+/// The origin's name in a feed's key, different for streams of the same name in several accounts.
 fn key_name(source: &StreamSource) -> String {
     match &source.external {
         Some(external) => format!("{}@{}", source.name, external.api),
@@ -191,13 +193,13 @@ fn key_name(source: &StreamSource) -> String {
 }
 
 impl<D: Disk> Engine<D> {
-    /// Accounts may let each other read other streams than before.
+    /// Links all feeds anew after a change of imports and exports between accounts.
     pub fn exchange_changed(&mut self) {
         self.exchanges += 1;
         self.link_feeds();
     }
 
-    /// The account in which a stream of `account` finds its origin; `None` if there is none that lets it.
+    /// The account of a feed's origin; `None` if no account allows this stream to read it.
     fn account_of_origin(&self, account: AccountId, feed: &Feed) -> Option<AccountId> {
         let Some(external) = &feed.external else { return Some(account) };
         let own = self.options.domain.as_ref().map(|domain| format!("$JS.{domain}.API"));
@@ -209,7 +211,7 @@ impl<D: Disk> Engine<D> {
         self.account_numbers.get(&*found).copied()
     }
 
-    /// Learns which streams follow which, and lets those go on that may.
+    /// Links all feeds with their origins, and wakes them.
     pub(super) fn link_feeds(&mut self) {
         if self.count_feeds() {
             self.streams.values_mut().for_each(|stream| stream.followers.clear());
@@ -217,7 +219,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// The same, after one stream was created or got another configuration: only its feeds and those that name it are linked anew.
+    /// Like [`Engine::link_feeds`], after one stream was created or reconfigured: links only its feeds and those that name it.
     pub(super) fn link_feeds_of(&mut self, stream_id: StreamId) {
         if !self.count_feeds() {
             return;
@@ -229,14 +231,14 @@ impl<D: Disk> Engine<D> {
         self.link(|follower, feed| follower == stream_id || feed.origin == name);
     }
 
-    /// Forgets a stream that is gone.
+    /// Removes a deleted stream from the followers of others.
     pub(super) fn unlink_feeds_of(&mut self, stream_id: StreamId) {
         if self.count_feeds() {
             self.forget_follower(stream_id);
         }
     }
 
-    /// Counts the streams that take messages from others; false if there are none and were none.
+    /// Counts the streams with feeds. Returns false if there are none and were none before.
     fn count_feeds(&mut self) -> bool {
         let before = self.feeds;
         self.feeds = self.streams.values().filter(|stream| !stream.feeds.is_empty()).count();
@@ -249,7 +251,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Links the feeds of streams that are `concerned` with their origins.
+    /// Links the feeds that are `concerned` with their origins.
     fn link(&mut self, concerned: impl Fn(StreamId, &Feed) -> bool) {
         let mut links = Vec::new();
         let mut accounts = Vec::new();
@@ -280,7 +282,7 @@ impl<D: Disk> Engine<D> {
             let identity = identities.get(&origin).map_or("", String::as_str);
             let feed = self.streams.get_mut(&follower).and_then(|stream| stream.feeds.get_mut(number));
             if let Some(feed) = feed.filter(|feed| feed.identity != identity) {
-                // A new stream of the same name begins anew; a mirror only goes on.
+                // A new stream of the same name begins at the feed's start; a mirror goes on at its position.
                 if !feed.is_mirror {
                     let origin = match &feed.external {
                         Some(external) => format!("{}@{}", feed.origin, external.api),
@@ -311,7 +313,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// A stream got something.
+    /// Wakes the streams that copy from a stream that stored a message.
     pub(super) fn wake_followers(&mut self, stream_id: StreamId) {
         if self.feeds == 0 {
             return;
@@ -324,12 +326,13 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Lets streams take what there is for them, some of it at a time.
+    /// Lets each waiting stream copy a limited number of messages.
     pub(super) fn feed_streams(&mut self) {
         for _ in 0..self.feeding.len() {
             let Some(stream_id) = self.feeding.pop_front() else { break };
             let Some(stream) = self.streams.get_mut(&stream_id) else { continue };
-            // Of very many sources some at a time. One that gets something meanwhile is looked at once more.
+            // A stream with more than `FEEDS` sources needs several turns. If a source wakes meanwhile, all of them get another
+            // turn.
             let (begin, len) = (std::mem::take(&mut stream.feed_at), stream.feeds.len());
             let end = len.min(begin + FEEDS);
             stream.is_feeding = end < len;
@@ -354,7 +357,7 @@ impl<D: Disk> Engine<D> {
         };
         let Some(origin) = self.streams.get(&origin_group) else { return };
         let known = stream.fed.get(&feed.key).copied();
-        // A consumer that was given says where to go on and what is wanted. Nobody listens to its subject, so it moves only here.
+        // A configured consumer determines position and filters. Its subject has no subscription, so only the feed moves it.
         let gate = match &feed.consumer {
             None => None,
             Some(name) => {
@@ -442,7 +445,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// A stream has no room for a message. It goes on when it has some, or when it is tried again.
+    /// Stops a feed whose stream has no room. It goes on when the stream has room, or at the next attempt.
     fn stop_feed(&mut self, stream_id: StreamId, number: usize, sequence: u64, error: &ApiError) {
         let again = self.now.saturating_add(AGAIN);
         if let Some(stream) = self.streams.get_mut(&stream_id) {
@@ -454,7 +457,7 @@ impl<D: Disk> Engine<D> {
         self.tell_untaken(stream_id, number, sequence, "waits to take", error);
     }
 
-    /// Goes on with streams that waited for room.
+    /// Wakes stopped feeds whose time for the next attempt has come.
     pub(super) fn retry_feeds(&mut self) {
         while let Some((_, stream_id)) = self.stopped.pop_front_if(|(again, _)| *again <= self.now) {
             if let Some(stream) = self.streams.get_mut(&stream_id) {
@@ -464,12 +467,12 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// When [`Engine::retry_feeds`] has something to do.
+    /// When [`Engine::retry_feeds`] has something to do next.
     pub(super) fn next_retry(&self) -> Option<i64> {
         self.stopped.front().map(|(again, _)| *again)
     }
 
-    /// Something of a stream went: if it waits for room, it is tried again.
+    /// Wakes a stream's feeds if they wait for room, after a message of the stream was removed.
     pub(super) fn resume_feed(&mut self, stream_id: StreamId) {
         if let Some(stream) = self.streams.get_mut(&stream_id)
             && std::mem::replace(&mut stream.is_stopped, false)
@@ -478,7 +481,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Tells once in a while that a stream has not taken over a message.
+    /// Warns that a stream did not store a message, at most once in `TELL` nanoseconds a feed.
     fn tell_untaken(
         &mut self,
         stream_id: StreamId,
@@ -503,7 +506,7 @@ impl<D: Disk> Engine<D> {
         self.warn(text);
     }
 
-    /// A mirror has all that there is: from now on it answers direct gets for its origin too, if it is to.
+    /// Notes that a mirror has all messages of its origin. If configured, it answers direct gets for the origin from now on.
     fn note_caught_up(&mut self, stream_id: StreamId) {
         let Some(stream) = self.streams.get(&stream_id).filter(|stream| !stream.is_caught_up) else { return };
         if !stream.core.config().mirror_direct {
@@ -516,7 +519,7 @@ impl<D: Disk> Engine<D> {
         self.announce(stream_id, true);
     }
 
-    /// Stores a message of a mirror under its own sequence.
+    /// Stores a message of a mirror's origin under the origin's sequence.
     fn store_mirrored(&mut self, stream_id: StreamId, number: usize, message: &Taken) -> Fate {
         let Some(stream) = self.streams.get(&stream_id) else { return Fate::Passed };
         let last = stream.core.messages().last_sequence();
@@ -549,7 +552,7 @@ impl<D: Disk> Engine<D> {
         self.change(stream_id, &entry).map_or_else(Fate::Stopped, |_| Fate::Stored)
     }
 
-    /// Stores a message of a source. `is_gathering`: the source has its messages from several places itself.
+    /// Stores a message of a source. `is_gathering`: the origin itself has messages of several origins, or its own besides.
     fn store_sourced(
         &mut self,
         (stream_id, number): (StreamId, usize),
@@ -559,7 +562,8 @@ impl<D: Disk> Engine<D> {
         message: &Taken,
     ) -> Fate {
         let mut block = headers::of_copy(&message.headers).into_owned();
-        // A roll-up of one of several sources means that source's messages, which can't be told apart any more further on.
+        // A roll-up in an origin with several sources concerns one of them only. This stream can't tell them apart, so it drops
+        // the header.
         if let Some(before) = headers::value(&block, b"Nats-Stream-Source").map(<[u8]>::len) {
             let drops_roll_up = is_gathering && before > 0;
             block = headers::without(&block, |name| {
@@ -574,7 +578,7 @@ impl<D: Disk> Engine<D> {
             Ok(Stored::At { more, .. }) if more.contains("duplicate") => Fate::Passed,
             Ok(Stored::At { .. } | Stored::Staged | Stored::Search(_)) => Fate::Stored,
             Err(e) if e.code >= 500 => Fate::Stopped(e),
-            // What the stream refuses for what it is, it would refuse again.
+            // The stream would refuse the message again.
             Err(e) => {
                 self.tell_untaken(stream_id, number, message.sequence, "does not take", &e);
                 Fate::Passed
@@ -582,7 +586,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Whether a message still waits to be taken by a follower.
+    /// Whether a follower still has to copy a message.
     pub(super) fn is_followed(&self, origin: StreamId, sequence: u64, subject: &[u8]) -> bool {
         let Some(stream) = self.streams.get(&origin) else { return false };
         let name = &stream.core.config().name;
@@ -595,7 +599,7 @@ impl<D: Disk> Engine<D> {
         })
     }
 
-    /// What is said of where a stream's messages come from.
+    /// Describes a stream's mirror and sources for the API.
     pub(crate) fn describe_feeds(&self, stream: &Stream<D>) -> (Option<Value>, Vec<Value>) {
         let config = stream.core.config();
         let describe = |source: &StreamSource, feed: &Feed| {
@@ -637,12 +641,12 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-/// Whether a stream has messages of several origins, or may have some of its own.
+/// Whether a stream has messages of several origins, or of an origin and its own subjects.
 fn is_gathering(config: &StreamConfig) -> bool {
     config.sources.len() + config.subjects.len() > 1
 }
 
-/// What is to be taken from `next` on, and where to go on.
+/// Returns the messages that a feed copies from `next` on, and the sequence behind the last one looked at.
 fn take<D: Disk>(feed: &Feed, origin: &Stream<D>, next: u64, gate: Option<&Consumer>) -> (Vec<Taken>, u64) {
     let messages = origin.core.messages();
     let (mut taken, mut after, mut bytes, mut looked) = (Vec::new(), next, 0, 0);

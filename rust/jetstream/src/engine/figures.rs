@@ -1,4 +1,4 @@
-//! What monitoring asks of the engine.
+//! JetStream's figures for monitoring.
 
 use serde_json::{Value, json};
 use stonechat_store::disk::Disk;
@@ -12,32 +12,32 @@ use crate::json::List;
 /// The cost of describing an account, a stream or a consumer, without lists in its configuration.
 const ITEM: usize = STEP / 64;
 
-/// How much is to be told.
+/// The selection of figures to collect.
 #[derive(Debug, Clone, Default)]
 pub struct Detail {
-    /// Of accounts.
+    /// Whether to include accounts.
     pub accounts: bool,
-    /// Of this one only, if it is not empty.
+    /// The only account to include, if it is not empty.
     pub account: String,
-    /// Of their streams.
+    /// Whether to include the accounts' streams.
     pub streams: bool,
-    /// Of these streams' consumers.
+    /// Whether to include the streams' consumers.
     pub consumers: bool,
-    /// With configurations.
+    /// Whether to include configurations.
     pub config: bool,
-    /// Accounts to leave out.
+    /// The number of accounts to skip.
     pub offset: usize,
-    /// Accounts at most.
+    /// The most accounts to include.
     pub limit: usize,
 }
 
-/// Figures that are being collected, in steps of about a millisecond.
+/// A collection of figures in progress, in steps of about a millisecond.
 #[derive(Debug)]
 pub struct Survey {
     detail: Detail,
-    /// What is said of all accounts together.
+    /// The figures of the whole server.
     totals: Value,
-    /// Accounts, streams and consumers that have yet to be told, in reverse order.
+    /// Accounts, streams and consumers still to be described, in reverse order.
     accounts: Vec<AccountId>,
     streams: Vec<StreamId>,
     consumers: Vec<ConsumerId>,
@@ -49,7 +49,7 @@ pub struct Survey {
     told_consumers: List,
 }
 
-/// What a step of a [`Survey`] ended with.
+/// The result of a step of a [`Survey`].
 #[derive(Debug)]
 pub enum Surveyed {
     /// There is more to collect.
@@ -58,17 +58,17 @@ pub enum Surveyed {
     Figures(Figures),
 }
 
-/// JetStream's figures, as `/jsz` names them.
+/// JetStream's figures, with the field names of `/jsz`.
 #[derive(Debug)]
 pub struct Figures {
-    /// Those of all accounts together.
+    /// The figures of the whole server.
     pub totals: Value,
-    /// Those of each account, with its streams and their consumers, as far as they were asked for.
+    /// The figures of each account, with its streams and their consumers, as selected by [`Detail`].
     pub accounts: List,
 }
 
 impl Survey {
-    /// Collects some figures more.
+    /// Collects the next figures.
     pub fn step<D: Disk>(mut self: Box<Self>, engine: &mut Engine<D>) -> Surveyed {
         let mut budget = STEP;
         while budget > 0 {
@@ -115,7 +115,7 @@ fn account_figures(account: &Account) -> Value {
         "id": &*account.name,
         "memory": account.memory,
         "storage": account.storage,
-        // As nats-server 2.15: the account's limits, of which -1 is the greatest number.
+        // As nats-server 2.15: the account's limits; -1 becomes the greatest number.
         "reserved_memory": account.limits.unwrap_or_default().max_memory as u64,
         "reserved_storage": account.limits.unwrap_or_default().max_storage as u64,
         "accounts": 0,
@@ -149,7 +149,7 @@ impl<D: Disk> Engine<D> {
         })
     }
 
-    /// What is said of all accounts together.
+    /// The figures of the whole server.
     fn totals(&self) -> Value {
         let (total, errors) = self.api_counts();
         let (mut reserved_memory, mut reserved_storage) = (0, 0);
@@ -172,7 +172,7 @@ impl<D: Disk> Engine<D> {
         })
     }
 
-    /// What is said of a consumer; `None` if it is gone.
+    /// The figures of a consumer; `None` if it was deleted.
     fn consumer_figures(&mut self, id: ConsumerId, detail: &Detail, budget: &mut usize) -> Option<Value> {
         let filters = self.consumers.get(&id)?.filters().len();
         *budget = budget.saturating_sub(ITEM + filters);
@@ -212,7 +212,7 @@ impl<D: Disk> Engine<D> {
         stream_id.is_some_and(|stream_id| self.find_consumer(*stream_id, consumer).is_some())
     }
 
-    /// Messages of all streams.
+    /// The number of messages of all streams.
     pub fn message_count(&self) -> u64 {
         self.streams.values().map(|stream| stream.core.messages().count()).sum()
     }

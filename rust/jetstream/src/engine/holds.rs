@@ -1,6 +1,6 @@
-//! Publishers that wait: one expects something of the last message on subjects with wildcards, which may take a look at very many
-//! subjects. It is looked for in steps. What is published to the same stream meanwhile waits behind it, so that all is judged in the
-//! order in which it came; what is not durable was not acknowledged, so a crash loses nothing that counts.
+//! Published messages that wait. A message may expect a sequence of the last message on subjects with wildcards, which takes a
+//! search through very many subjects. The search goes in steps. Messages published to the stream meanwhile wait behind it, so
+//! that all are judged in the order of their arrival. Waiting messages are not acknowledged, so a crash may lose them.
 
 use std::collections::VecDeque;
 
@@ -10,21 +10,22 @@ use super::{Engine, fast};
 use crate::ids::StreamId;
 use crate::stream::{Publish, headers};
 
-/// What is done for them in one turn: places of an index that are looked at, or so many times fewer messages.
+/// The budget of one turn in places of an index that are looked at, and what a message costs of it. Small in debug builds, for
+/// tests.
 const TURN: usize = if cfg!(debug_assertions) { 64 } else { 8192 };
 const MESSAGE: usize = 8;
-/// What it costs of that to find out that a batch needs to know more.
+/// The cost of a message whose batch needs another search.
 const AGAIN: usize = TURN / 16;
-/// Messages that wait for one stream, as many as nats-server 2.15 lets wait; and their bytes, of all streams.
+/// Limits for waiting messages: of one stream, as in nats-server 2.15, and the bytes of all streams.
 const MESSAGES_MAX: usize = 10_000;
 const BYTES_MAX: usize = 64 << 20;
-/// Expects something of the last message on these subjects.
+/// The header with the subjects whose last message is checked.
 const EXPECTED: &[u8] = b"Nats-Expected-Last-Subject-Sequence-Subject";
 
-/// Messages for a stream that wait.
+/// The waiting messages of a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Hold {
-    /// The subjects whose last message the first of them needs.
+    /// The subjects whose last message the first waiting message needs.
     filter: Option<Vec<u8>>,
     waiting: VecDeque<Held>,
     bytes: usize,
@@ -38,7 +39,7 @@ struct Held {
     payload: Box<[u8]>,
 }
 
-/// All streams whose publishers wait.
+/// All streams with waiting messages.
 #[derive(Debug, Default)]
 pub(crate) struct Holds {
     groups: VecDeque<StreamId>,
@@ -66,19 +67,19 @@ impl Held {
 }
 
 impl Holds {
-    /// Whether nobody waits.
+    /// Whether no messages wait.
     pub(crate) fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }
 
-    /// Takes note of a stream that is gone, with those who wait for it.
+    /// Removes the waiting messages of a deleted stream from the byte count.
     pub(crate) fn forget(&mut self, hold: &Hold) {
         self.bytes -= hold.bytes;
     }
 }
 
 impl<D: Disk> Engine<D> {
-    /// A message that needs the last one on the subjects of a filter, and with which others begin to wait.
+    /// Begins a hold: a message needs the last one on the subjects of `filter`, and later messages wait behind it.
     pub(super) fn begin_hold(
         &mut self,
         stream_id: StreamId,
@@ -92,7 +93,7 @@ impl<D: Disk> Engine<D> {
         self.hold_message(stream_id, reply, message);
     }
 
-    /// Lets a message wait behind others.
+    /// Adds a message to the stream's hold.
     pub(super) fn hold_message(&mut self, stream_id: StreamId, reply: &[u8], message: &Publish<'_>) {
         let Some(hold) = self.streams.get_mut(&stream_id).and_then(|stream| stream.hold.as_mut()) else {
             return;
@@ -107,7 +108,7 @@ impl<D: Disk> Engine<D> {
         hold.waiting.push_back(held);
     }
 
-    /// Goes on for those who wait, as much as there is time for in one turn.
+    /// Continues the searches and publishes, within the limits of a turn.
     pub(super) fn run_holds(&mut self) {
         let mut budget = TURN;
         for _ in 0..self.holds.groups.len() {
@@ -121,7 +122,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Goes on for those who wait for one stream; true when nobody does any more.
+    /// Continues the hold of one stream. Returns true when no message waits any more.
     fn run_hold(&mut self, stream_id: StreamId, budget: &mut usize) -> bool {
         loop {
             let Some(stream) = self.streams.get_mut(&stream_id) else { return true };
@@ -156,8 +157,8 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// The subjects whose last message has to be looked for before a message can be stored that belongs to a batch: all of it is stored
-    /// with its last one.
+    /// Returns the subjects whose last message must be looked up before a message of a batch is processed. An atomic batch is
+    /// checked as a whole, with its last message.
     pub(super) fn unknown_last(
         &self,
         stream_id: StreamId,

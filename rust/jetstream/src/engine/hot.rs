@@ -1,4 +1,4 @@
-//! Which consumers of a stream are told of its changes, and who of them of a message on a given subject.
+//! The consumers that a stream tells of its changes, and which of them a message concerns.
 
 use std::fmt;
 
@@ -6,16 +6,16 @@ use crate::ids::ConsumerId;
 use hashbrown::HashMap;
 use stonechat_subject::{Matches, Sublist};
 
-/// So many filters of one consumer are kept here.
+/// The most filters of a consumer that are indexed here.
 const FILTERS_MAX: usize = 64;
 
-/// The consumers of a stream that are told of its changes, by their numbers.
+/// The hot consumers of a stream: those that are told of its changes.
 pub(super) struct Hot {
-    /// All consumers, in ascending order: so that a stream with very many of them removes one in little time.
+    /// All hot consumers, in ascending order, so that one of very many is removed fast.
     all: Vec<ConsumerId>,
-    /// Those that are told of every message, in ascending order.
+    /// The consumers that are told of every message, in ascending order.
     always: Vec<ConsumerId>,
-    /// The others, by their filters.
+    /// The other consumers, by their filters.
     filtered: Sublist<ConsumerId>,
     filters: HashMap<ConsumerId, Box<[Box<str>]>>,
     found: Matches<ConsumerId>,
@@ -52,36 +52,36 @@ impl Default for Hot {
 }
 
 impl Hot {
-    /// Whether there are none.
+    /// Whether no consumer is hot.
     pub(super) fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
-    /// How many there are.
+    /// The number of hot consumers.
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }
 
-    /// Those that want messages on some subjects only.
+    /// The hot consumers that have filters.
     pub(super) fn filtered(&self) -> impl Iterator<Item = ConsumerId> {
         self.filters.keys().copied()
     }
 
-    /// How many consumers [`Hot::filtered`] has.
+    /// The number of consumers in [`Hot::filtered`].
     pub(super) fn filtered_len(&self) -> usize {
         self.filters.len()
     }
 
-    /// Whether a consumer is there and wants messages on some subjects only.
+    /// Whether a consumer is hot and has filters.
     pub(super) fn is_filtered(&self, id: ConsumerId) -> bool {
         self.filters.contains_key(&id)
     }
 
-    /// Adds a consumer with its filters. Without any, or if it may have to do with messages that it does not want any more (`always`),
-    /// it is told of every message.
+    /// Adds a consumer with its filters. It is told of every message if it has none, or if it may still hold messages that its
+    /// filters no longer match (`always`).
     pub(super) fn insert(&mut self, id: ConsumerId, filters: &[&str], always: bool) {
         add(&mut self.all, id);
-        // One with very many filters tells faster than they are added here whether a message is one of its own.
+        // With very many filters, the consumer itself matches a message faster than its filters are added here.
         let always = always || filters.len() > FILTERS_MAX;
         if filters.is_empty() || always {
             add(&mut self.always, id);
@@ -109,7 +109,7 @@ impl Hot {
         take_out(&mut self.always, id);
     }
 
-    /// Puts those into `told` that a message on `subject` concerns, each once; all if the subject is not known.
+    /// Collects in `told` the consumers that a message on `subject` concerns, each once. Without a subject, collects all.
     pub(super) fn concerned(&mut self, subject: Option<&[u8]>, told: &mut Vec<ConsumerId>) {
         told.clear();
         let Some(subject) = subject else { return told.extend(&self.all) };

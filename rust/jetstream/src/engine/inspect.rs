@@ -1,4 +1,4 @@
-//! Looking through a store that no server uses: what is in it, what of it can't be read, and taking that out when somebody asks for it.
+//! Inspection of a store that no server uses: its content, its unreadable messages, and their removal on request.
 
 use std::ops::RangeInclusive;
 
@@ -13,54 +13,54 @@ use crate::ids::{ConsumerId, StreamId};
 use crate::stream::Entry;
 use stonechat_store::wal::GroupId;
 
-/// A stream as it was found.
+/// The state of a stream in an inspected store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StreamReport {
-    /// Its number, if nothing says what stream it is: then it has no account and no name.
+    /// The number of a quarantined stream, which has no account and no name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quarantined: Option<u32>,
     /// Its account.
     pub account: String,
     /// Its name.
     pub name: String,
-    /// Where its messages are: `file`; those in memory are not in the store.
+    /// The type of its storage: `file`. Messages of streams in memory are not in the store.
     pub storage: &'static str,
-    /// How they are compressed.
+    /// The compression of its messages.
     pub compression: &'static str,
-    /// How many messages it holds, those included that can't be read.
+    /// The number of messages, unreadable ones included.
     pub messages: u64,
-    /// What they count against limits, in bytes.
+    /// The bytes that the messages count against limits.
     pub bytes: u64,
-    /// The first and the last sequence.
+    /// The first sequence.
     pub first_sequence: u64,
-    /// See above.
+    /// The last sequence.
     pub last_sequence: u64,
-    /// How many subjects there are.
+    /// The number of subjects.
     pub subjects: u64,
     /// Its files, in the order of its messages.
     pub files: Vec<String>,
     /// Its consumers.
     pub consumers: Vec<ConsumerReport>,
-    /// Messages that can't be read: the first and the last sequence of each run.
+    /// Unreadable messages: the first and the last sequence of each run.
     pub lost: Vec<(u64, u64)>,
 }
 
-/// A consumer as it was found.
+/// The state of a consumer in an inspected store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ConsumerReport {
     /// Its name.
     pub name: String,
     /// The last sequence of the stream that it delivered.
     pub delivered: u64,
-    /// Up to here everything is acknowledged.
+    /// The stream sequence up to which all messages are acknowledged.
     pub acknowledged: u64,
-    /// Messages that wait for their acknowledgement.
+    /// The number of messages with a pending acknowledgement.
     pub pending: usize,
 }
 
 impl<D: Disk> Engine<D> {
-    /// Describes all streams, by account and name. If `reads`, every message on disk is read for it; what turns out to be unreadable
-    /// is among the [notices](Engine::take_notices) then. `progress` is told which stream is read.
+    /// Describes all streams, sorted by account and name. With `reads`, every message on disk is read; newly found damage is
+    /// among the [notices](Engine::take_notices) then. `progress` is called with the name of each stream before it is read.
     pub fn inspect(&mut self, reads: bool, mut progress: impl FnMut(&str)) -> Vec<StreamReport> {
         let mut groups: Vec<(String, String, StreamId)> = Vec::new();
         for account in &self.accounts {
@@ -122,14 +122,14 @@ impl<D: Disk> Engine<D> {
         self.take_news();
     }
 
-    /// Entries of the catalogue that nobody can read, or whose stream is missing: they are left alone.
+    /// Catalogue entries that can't be read, or whose stream is missing. They are left as they are.
     pub fn left_alone(&self) -> Vec<GroupId> {
         let known = |group: &GroupId| {
             *group == STORE
                 || self.streams.contains_key(&StreamId::of(*group))
                 || self.consumers.contains_key(&ConsumerId::of(*group))
                 || self.quarantine.is_nameless(ConsumerId::of(*group))
-                // The next checkpoint takes it out.
+                // The next checkpoint removes the entry.
                 || self.deleted.contains(group.0)
         };
         let entries =
@@ -137,8 +137,8 @@ impl<D: Disk> Engine<D> {
         entries.filter(|group| !known(group)).collect()
     }
 
-    /// Takes out of their streams what can't be read any more, and gives up what was left alone. Answers how many messages of each
-    /// stream went. It is on disk after [`Engine::close`].
+    /// Removes unreadable messages from their streams, and gives up the entries that were left alone. Returns the number of
+    /// messages removed from each stream. The change is on disk after [`Engine::close`].
     pub fn accept_loss(&mut self) -> Vec<(String, u64)> {
         let mut gone = Vec::new();
         let groups: Vec<StreamId> = self.streams.keys().copied().collect();
@@ -149,7 +149,7 @@ impl<D: Disk> Engine<D> {
             let Storage::File(file) = stream.core.messages() else { continue };
             let sequences = file.lost_sequences();
             for sequences in sequences.chunks(1024) {
-                // What the log can't take any more is told by the notices.
+                // A failure of the log is among the notices.
                 let _ = self.change(stream_id, &Entry::Remove { sequences });
             }
             if !sequences.is_empty() {
@@ -169,7 +169,7 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-/// The runs of sequences that follow each other.
+/// Joins consecutive sequences to runs.
 fn runs(sequences: &[u64]) -> Vec<(u64, u64)> {
     let mut runs: Vec<RangeInclusive<u64>> = Vec::new();
     for &sequence in sequences {

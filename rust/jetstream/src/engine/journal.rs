@@ -1,4 +1,4 @@
-//! What the log's records say.
+//! The records of the log and their encoding.
 
 use stonechat_store::file::Reference;
 use stonechat_store::messages::Message;
@@ -7,7 +7,7 @@ use stonechat_store::wal::{GroupId, Record};
 use crate::ids::{ConsumerId, StreamId};
 use crate::stream::Entry;
 
-/// The group of what concerns the store as a whole: creations and deletions.
+/// The group of records about the store as a whole: creations and deletions.
 pub(super) const STORE: GroupId = GroupId(0);
 
 const APPEND: u8 = 1;
@@ -20,7 +20,7 @@ const FED: u8 = 7;
 const REFER: u8 = 8;
 const CONTENT: u8 = 9;
 const TRIM: u8 = 10;
-/// As `CONFIG`, since what exceeds limits goes by records of its own.
+/// As `CONFIG`, but messages beyond the new limits are removed by records of their own.
 const CONFIG_KEEPS: u8 = 11;
 const CREATE: u8 = 16;
 const DELETE: u8 = 17;
@@ -29,42 +29,42 @@ const CREATE_CONSUMER: u8 = 19;
 const DELETE_CONSUMER: u8 = 20;
 /// The second copy of a record: see [`twice`](super::twice).
 pub(super) const COPY: u8 = 22;
-/// Says nothing, and keeps copies apart.
+/// Has no content: keeps the copies of records apart.
 pub(super) const PADDING: u8 = 23;
-/// What changed in a consumer's state.
+/// Changes of a consumer's state.
 pub(super) const CONSUMER_CHANGES: u8 = 21;
 
-/// A record of the log.
+/// A decoded record of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Event<'a> {
-    /// A message, with the sequence that it got.
+    /// A message, with its sequence.
     Append { sequence: u64, time: i64, subject: &'a [u8], headers: &'a [u8], payload: &'a [u8] },
-    /// A message, with the sequence that it got, that is read elsewhere.
+    /// A reference to a message in a segment, with the message's sequence.
     Refer { sequence: u64, reference: Reference },
-    /// The message of an [`Event::Refer`] before that could not be written elsewhere.
+    /// The message of an earlier [`Event::Refer`] that could not be written to its segment.
     Content { sequence: u64, time: i64, subject: &'a [u8], headers: &'a [u8], payload: &'a [u8] },
-    /// A sequence that was used up.
+    /// A sequence that is used up without a message.
     Skip { sequence: u64, time: i64, id: &'a [u8] },
-    /// Sequences that a mirror gave away.
+    /// Sequences up to `last` that a mirror or a restore skipped.
     SkipTo { last: u64, time: i64 },
-    /// A stream has taken all before `next` from where the feed of this name comes from.
+    /// A feed of the stream has copied all messages before `next`.
     Fed { next: u64, feed: &'a str },
-    /// Messages that went.
+    /// Removed messages.
     Remove { sequences: Vec<u64> },
-    /// All messages went.
+    /// The removal of all messages.
     Clear { next: u64 },
-    /// Messages beyond limits went.
+    /// The removal of at most `most` messages beyond the limits, on one subject or from the front of the stream.
     Trim { subject: &'a [u8], most: u64 },
-    /// The stream got this configuration. `keeps`: what exceeds its limits did not go with it.
+    /// A new configuration. `keeps`: messages beyond its limits are removed by records of their own.
     Config { json: &'a [u8], keeps: bool },
-    /// A stream came to be.
+    /// The creation of a stream.
     Create { stream_id: StreamId, created: i64, account: &'a str, json: &'a [u8] },
-    /// A stream was deleted.
+    /// The deletion of a stream.
     Delete { stream_id: StreamId },
-    /// The last sequences of streams, by their numbers, behind the records of one write: so the damage of the last record
-    /// of a stream is noticed too.
+    /// The last sequences of the streams in one write, logged behind the write's other records. So damage of a stream's last
+    /// record is noticed too.
     Ends { ends: Vec<(StreamId, u64)> },
-    /// A consumer came to be, whose first message can have the sequence `start`.
+    /// The creation of a consumer whose first message has at least the sequence `start`.
     CreateConsumer {
         id: ConsumerId,
         stream_id: StreamId,
@@ -73,16 +73,16 @@ pub(super) enum Event<'a> {
         name: &'a str,
         json: &'a [u8],
     },
-    /// A consumer was deleted.
+    /// The deletion of a consumer.
     DeleteConsumer { id: ConsumerId },
-    /// A consumer's state changed.
+    /// Changes of a consumer's state.
     ConsumerChanges { changes: &'a [u8] },
 }
 
-/// Numbers before what a body says take no more: the longest is a reference behind a sequence.
+/// The most bytes of numbers at the front of a body: a sequence and a reference.
 const HEAD_LEN: usize = 8 + Reference::ENCODED_LEN_MAX;
 
-/// The parts of a record's body, in a row.
+/// The body of a record, in parts that follow each other.
 pub(super) struct Body<'a> {
     pub(super) kind: u8,
     head: [u8; HEAD_LEN],
@@ -101,7 +101,7 @@ impl<'a> Body<'a> {
         Self { kind, head, head_len, owned: Vec::new(), parts }
     }
 
-    /// The body of a change that gave its message this sequence.
+    /// Encodes a change of a stream; `sequence` is the one that it gives to its message.
     pub(super) fn of(entry: &Entry<'a>, sequence: u64) -> Self {
         match *entry {
             Entry::Append { time, subject, headers, payload } => {
@@ -129,13 +129,13 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// A message with this sequence that is elsewhere.
+    /// Encodes a message with this sequence that is in a segment.
     pub(super) fn refer(sequence: u64, reference: &Reference) -> Self {
         let (bytes, len) = reference.encode();
         Self::new(REFER, &[&sequence.to_le_bytes(), &bytes[..len]], [b"", b"", b""])
     }
 
-    /// A message that an earlier record says is elsewhere.
+    /// Encodes a message that an earlier record only refers to.
     pub(super) fn content(message: &Message<'a>) -> Self {
         let Message { sequence, time, subject, headers, payload } = *message;
         Self { kind: CONTENT, ..Self::of(&Entry::Append { time, subject, headers, payload }, sequence) }
@@ -215,7 +215,7 @@ fn split<'a>(bytes: &mut &'a [u8], len: u32) -> Option<&'a [u8]> {
 }
 
 impl<'a> Event<'a> {
-    /// Reads a record; `None` if it is of a kind or form that nobody wrote.
+    /// Decodes a record; `None` if its kind or form is unknown.
     pub(super) fn decode(record: &Record<'a>) -> Option<Self> {
         let mut body = record.body;
         let bytes = &mut body;

@@ -1,8 +1,11 @@
-//! JetStream on one thread: its streams, their log, and the requests about them.
+//! JetStream on one thread: its streams, their log, and the API requests about them.
 //!
-//! The engine reads no clock and starts no thread. It is given messages and times, gathers what must be written, and hands out jobs
-//! that may wait for the disk ([`Engine::next_job`]) and messages that may leave ([`Engine::take_ready`]). What acknowledges
-//! something leaves only when the log is durable up to what it acknowledges.
+//! The engine reads no clock and starts no thread: its caller passes in messages and times. The engine gathers log records, and
+//! hands out
+//! - jobs that may wait for the disk ([`Engine::next_job`]),
+//! - messages that may leave ([`Engine::take_ready`]).
+//!
+//! An acknowledgement leaves only when the log is durable up to the change that it acknowledges.
 
 mod acks;
 mod advisories;
@@ -71,25 +74,25 @@ use crate::error::{self, ApiError};
 use crate::ids::{AccountId, BackupId, ConsumerId, StreamId};
 use crate::stream::{Entry, Publish, Retention, StreamConfig, Verdict, headers};
 
-/// What the engine asks of the world around it.
+/// The services that the engine needs from the server around it: interest, limits, unique ids.
 pub trait Host: Send {
-    /// Whether somebody in `account` would get a message on `subject`.
+    /// Whether a message on `subject` would reach a subscriber in `account`.
     fn is_wanted(&self, account: &str, subject: &[u8]) -> bool;
-    /// The same, of a subject that belongs to clients alone: so it may be answered faster.
+    /// Like [`Host::is_wanted`], for a subject that only clients use, such as an inbox; an implementation may answer faster.
     fn has_interest(&self, account: &str, subject: &[u8]) -> bool {
         self.is_wanted(account, subject)
     }
-    /// Whether somebody in `account` subscribed to exactly this subject, as nats-server's notifications of interest look at it.
+    /// Whether a client in `account` subscribed to exactly this subject, as nats-server's notifications of interest define it.
     fn has_subscriber(&self, account: &str, subject: &[u8]) -> bool {
         self.is_wanted(account, subject)
     }
-    /// Whether a push consumer that delivers to `subject` has a receiver: a plain subscriber, or with `group` a member of this queue
-    /// group.
+    /// Whether a push consumer that delivers to `subject` has a receiver: a plain subscriber, or with `group` a member of this
+    /// queue group.
     fn has_receiver(&self, account: &str, subject: &[u8], _group: Option<&[u8]>) -> bool {
         self.is_wanted(account, subject)
     }
-    /// The account that lets `account` read its stream: that which requests on subjects beginning with `api` reach, if what it
-    /// publishes on subjects beginning with `deliver` comes back.
+    /// The account that lets `account` read its stream: the account that requests on subjects beginning with `api` reach. `None`
+    /// unless messages that it publishes on subjects beginning with `deliver` come back to `account`.
     fn external(&self, _account: &str, _api: &str, _deliver: &str, _stream: &str) -> Option<String> {
         None
     }
@@ -101,60 +104,60 @@ pub trait Host: Send {
     fn unique_id(&mut self) -> String;
 }
 
-/// An account's part.
+/// An account's streams, limits and use of JetStream.
 #[derive(Debug)]
 pub(crate) struct Account {
     pub(crate) name: Arc<str>,
-    /// Its streams by name.
+    /// The account's streams by name.
     pub(crate) streams: BTreeMap<String, StreamId>,
-    /// Their subjects, by the numbers of the streams.
+    /// The subjects of the streams, by stream number.
     pub(crate) subjects: SubjectIndex,
-    /// How many consumers these have.
+    /// The number of consumers of the streams.
     pub(crate) consumers: u64,
-    /// `None` if it may not use JetStream.
+    /// `None` if the account may not use JetStream.
     pub(crate) limits: Option<AccountLimits>,
-    /// Bytes in memory and on disk.
+    /// Bytes in memory and on disk that the streams take.
     pub(crate) memory: u64,
     pub(crate) storage: u64,
-    /// Requests and errors.
+    /// API requests, and those answered with an error.
     pub(crate) api_total: u64,
     pub(crate) api_errors: u64,
 }
 
-/// What of the broker's messages belongs to a stream.
+/// The purpose of one of the engine's subscriptions, and the object that it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Interest {
-    /// Messages to be stored.
+    /// Messages for the stream to store.
     Publish(StreamId),
-    /// Requests that read without going through the API.
+    /// Direct get requests, which read a stream without going through the API.
     DirectGet(StreamId),
-    /// A consumer's requests and answers to flow control; the subject is `stream.consumer`.
+    /// A consumer's pull requests and flow control replies; the subject is `stream.consumer`.
     Consumer(ConsumerId),
-    /// Acknowledgements to a consumer that takes them, as [`Interest::Consumer`], which ends it too.
+    /// Acknowledgements to a consumer that accepts them. The end of [`Interest::Consumer`] ends this one too.
     Acks(ConsumerId),
-    /// Who listens to the subject to which a consumer delivers.
+    /// Subscribers of the subject to which a push consumer delivers.
     Deliver(ConsumerId),
-    /// Acknowledgements of a backup's chunks.
+    /// Acknowledgements of the chunks of a backup that is being sent.
     Snapshot(BackupId),
-    /// Chunks of a backup.
+    /// Chunks of a backup that is being restored.
     Restore(BackupId),
 }
 
-/// A change of what streams listen to.
+/// The beginning or the end of one of the engine's subscriptions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct InterestChange {
     /// The account's number.
     pub account: AccountId,
-    /// What for, and whose it is.
+    /// The purpose of the subscription.
     pub interest: Interest,
     /// The subject, which may hold wildcards.
     pub subject: String,
-    /// It begins, or ends.
+    /// True if the subscription begins, false if it ends.
     pub begins: bool,
 }
 
 impl InterestChange {
-    /// The stream that is to store what comes, if it is that.
+    /// The stream that stores messages on the subject, for [`Interest::Publish`].
     pub fn stream(&self) -> Option<StreamId> {
         match self.interest {
             Interest::Publish(id) => Some(id),
@@ -163,22 +166,22 @@ impl InterestChange {
     }
 }
 
-/// Something to be told to whoever runs the server.
+/// A message for the server's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     /// A warning.
     Warning(String),
-    /// Something is wrong.
+    /// An error.
     Error(String),
 }
 
-/// What became of a published message.
+/// The outcome of a publish.
 enum Stored {
-    /// It has this sequence; and what else its acknowledgement says.
+    /// The message is stored at this sequence; `more` holds further fields of the acknowledgement.
     At { sequence: u64, more: Cow<'static, str> },
-    /// It waits for the rest of its batch.
+    /// The message waits for the rest of its batch.
     Staged,
-    /// Nowhere yet: the last message on these subjects has to be looked for first.
+    /// The message is not stored yet: the last message on these subjects must be looked up first.
     Search(Vec<u8>),
 }
 
@@ -188,69 +191,69 @@ impl Stored {
     }
 }
 
-/// JetStream.
+/// The JetStream engine.
 pub struct Engine<D: Disk> {
     pub(crate) options: Options,
     pub(crate) host: Box<dyn Host>,
     pub(crate) accounts: Vec<Account>,
     account_numbers: HashMap<Arc<str>, AccountId>,
-    /// The account in which advisories about the server are published.
+    /// The account in which advisories about the server are published, if one is set.
     system_account: Option<AccountId>,
     pub(crate) streams: HashMap<StreamId, Stream<D>>,
     pub(crate) consumers: HashMap<ConsumerId, Box<Consumer>>,
     /// Consumers by the subjects to which they deliver.
     deliver_subjects: HashMap<(AccountId, Vec<u8>), Vec<ConsumerId>>,
-    /// Consumers that wait for a turn.
+    /// Consumers waiting for a turn.
     ready: VecDeque<ConsumerId>,
-    /// Those that wait for one until less waits for the log.
+    /// Consumers whose turn waits until fewer bytes wait for the log.
     parked: Vec<ConsumerId>,
-    /// When consumers are to be looked at.
+    /// The earliest deadline of each consumer that has one.
     timers: std::collections::BTreeSet<(i64, ConsumerId)>,
-    /// Consumers with something for the log.
+    /// Consumers with changes that are not in the log yet.
     unlogged: Vec<ConsumerId>,
-    /// Streams with messages that no consumer needs any more.
+    /// Streams with messages to be removed because no consumer needs them.
     released: Vec<StreamId>,
-    /// Streams whose publishers wait.
+    /// Streams whose published messages wait for a lookup.
     holds: holds::Holds,
-    /// Streams that are looked through for such messages, and how much more of them in this turn.
+    /// Streams being searched for messages that no consumer needs, and the rest of this turn's budget for that.
     sweeping: VecDeque<StreamId>,
     sweep_left: usize,
-    /// Streams of which is taken out what exceeds their limits.
+    /// Streams whose messages beyond their limits are being removed.
     trimming: VecDeque<StreamId>,
-    /// What was sent and is done when it has left.
+    /// Messages sent without acknowledgement, which count as done once they have left.
     passing: VecDeque<delivery::Passed>,
-    /// Batches that are not committed yet, by stream and id.
+    /// Batches that are not committed yet, by stream and batch id.
     batches: HashMap<(StreamId, Vec<u8>), batches::Batch>,
-    /// What is left of the messages that consumers may look at in this turn, and count.
+    /// The rest of this turn's budget for messages that consumers look at.
     looks_left: usize,
-    /// Consumers send nothing for now.
+    /// Whether consumers must not send for now.
     is_held: bool,
-    /// See `looks_left`.
+    /// The rest of this turn's budget for counting the messages that wait for consumers.
     counts_left: usize,
-    /// Requests that wait or take long.
+    /// API requests that wait or take several turns.
     pub(crate) requests: Requests,
-    /// Backups on their way.
+    /// Backups that are being sent or received.
     backups: restores::Backups,
-    /// When publishers that send ahead are looked through.
+    /// When idle fast-ingest publishers are removed next.
     fast_sweep: Option<i64>,
-    /// Streams that have messages to take from others.
+    /// Mirrors, and streams with sources, that have messages to take.
     feeding: VecDeque<StreamId>,
-    /// How many streams take messages from others.
+    /// The number of streams with a mirror or sources.
     feeds: usize,
-    /// Changes of what accounts let each other do.
+    /// The number of changes of imports and exports between accounts so far.
     exchanges: u64,
-    /// Streams that wait for room for such messages, and when it is tried again.
+    /// Streams whose mirror or sources wait for room, with the time of the next attempt.
     stopped: VecDeque<(i64, StreamId)>,
-    /// A stream's change is gathered for the log.
+    /// Whether the gathered records contain a change of a stream.
     is_staged: bool,
-    /// What consumers send must wait until the log is durable up to here.
+    /// Log position up to which the log must be durable before consumers' messages leave.
     barrier: u64,
     next_number: u32,
-    /// The numbers of all streams and consumers that were deleted.
+    /// The numbers of all deleted streams and consumers.
     deleted: RoaringBitmap,
-    /// What of the store is damaged, and what nobody describes.
+    /// The damage found in the store, and the streams and consumers without a description.
     quarantine: quarantine::Quarantine,
-    /// What the log is to hold twice.
+    /// Records that are logged with a second copy.
     twice: twice::Twice,
     salt: u64,
     files: Arc<Files<D>>,
@@ -260,23 +263,23 @@ pub struct Engine<D: Disk> {
     pub(crate) outbox: Outbox,
     interest_changes: Vec<InterestChange>,
     notices: Vec<Notice>,
-    /// The last time that was given.
+    /// The latest time passed to [`Engine::set_time`], in nanoseconds since 1970.
     pub(crate) now: i64,
-    /// The disk has no room, or the log failed.
+    /// The error for publishers while the disk is full or the log has failed.
     pub(crate) refuses: Option<ApiError>,
     room: room::Room,
-    /// Streams that changed since the last checkpoint.
+    /// Streams and consumers that changed since the last checkpoint.
     dirty: Vec<GroupId>,
-    /// Streams with records in what is gathered.
+    /// Streams with records among those gathered for the log.
     gathered: Vec<StreamId>,
-    /// Streams that have something to tell: a full segment, or damage that was found.
+    /// Streams with news: a full segment, newly found damage, or a job for an index.
     noted: Vec<StreamId>,
-    /// When streams have something that will be too old.
+    /// When the next message of each stream expires.
     expiries: std::collections::BTreeSet<(i64, StreamId)>,
     pub(crate) memory: u64,
     pub(crate) storage: u64,
     scratch: Vec<u8>,
-    /// Consumers that are told of a change, while they are.
+    /// Buffer for the ids of consumers that are told of a change.
     told: Vec<ConsumerId>,
     pub(crate) read_buffer: Vec<u8>,
     pub(crate) block: Vec<u8>,
@@ -289,7 +292,7 @@ impl<D: Disk> std::fmt::Debug for Engine<D> {
 }
 
 impl<D: Disk> Engine<D> {
-    /// The number of an account, which begins to be known.
+    /// Returns the number of an account, and registers the account if it is new.
     pub fn account(&mut self, name: &str) -> AccountId {
         if let Some(number) = self.account_numbers.get(name) {
             return *number;
@@ -311,7 +314,7 @@ impl<D: Disk> Engine<D> {
         number
     }
 
-    /// Says what an account may use; `None` for no JetStream at all.
+    /// Sets the limits of an account; `None` disables JetStream for it.
     pub fn set_limits(&mut self, account: &str, limits: Option<AccountLimits>) {
         let number = self.account(account);
         self.accounts[number.index()].limits = limits;
@@ -322,12 +325,12 @@ impl<D: Disk> Engine<D> {
         self.accounts.get(account.index()).is_some_and(|account| account.limits.is_some())
     }
 
-    /// How often what accounts let each other do may have changed.
+    /// Returns the number of changes of imports and exports between accounts so far.
     pub fn exchanges(&self) -> u64 {
         self.exchanges
     }
 
-    /// Says which account learns of what concerns the server.
+    /// Sets the account in which advisories about the server are published.
     pub fn set_system_account(&mut self, account: &str) {
         self.system_account = Some(self.account(account));
     }
@@ -342,47 +345,47 @@ impl<D: Disk> Engine<D> {
         self.streams.get(&stream_id).map_or(AccountId(u32::MAX), |stream| stream.account)
     }
 
-    /// How many accounts may use JetStream.
+    /// The number of accounts that may use JetStream.
     pub fn account_count(&self) -> usize {
         self.accounts.iter().filter(|account| account.limits.is_some()).count()
     }
 
-    /// The domain, if there is one.
+    /// The domain, if one is configured.
     pub fn domain(&self) -> Option<&str> {
         self.options.domain.as_deref()
     }
 
-    /// How many consumers there are.
+    /// The number of consumers.
     pub fn consumer_count(&self) -> usize {
         self.consumers.len()
     }
 
-    /// How many streams there are.
+    /// The number of streams, without quarantined ones.
     pub fn stream_count(&self) -> usize {
         self.streams.len() - self.quarantined().count()
     }
 
-    /// Requests and errors of all accounts.
+    /// The numbers of API requests and of errors, of all accounts.
     pub fn api_counts(&self) -> (u64, u64) {
         self.accounts.iter().fold((0, 0), |(total, errors), a| (total + a.api_total, errors + a.api_errors))
     }
 
-    /// Changes of what streams listen to, since the last call.
+    /// Returns the subscriptions that began or ended since the last call.
     pub fn take_interest_changes(&mut self) -> Vec<InterestChange> {
         std::mem::take(&mut self.interest_changes)
     }
 
-    /// What is to be told, since the last call.
+    /// Returns the notices for the server's log since the last call.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
     }
 
-    /// Sets the time, in nanoseconds since 1970. It never falls.
+    /// Sets the time, in nanoseconds since 1970; an earlier time than before is ignored.
     pub fn set_time(&mut self, now: i64) {
         self.now = self.now.max(now);
     }
 
-    /// A message for a stream.
+    /// Stores a published message and answers the publisher.
     pub fn publish(&mut self, stream_id: StreamId, reply: &[u8], message: &Publish<'_>) {
         let is_held = !self.holds.is_empty()
             && self.streams.get(&stream_id).is_some_and(|stream| stream.hold.is_some());
@@ -394,7 +397,8 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// The same, unless the last message on some subjects has to be looked for first: then these.
+    /// Like [`Engine::publish`], but returns a filter, and stores nothing, if the last message on these subjects must be looked
+    /// up first.
     fn try_publish(&mut self, stream_id: StreamId, reply: &[u8], message: &Publish<'_>) -> Option<Vec<u8>> {
         let stream = self.streams.get(&stream_id)?;
         let (account, no_ack) = (stream.account, stream.core.config().no_ack);
@@ -436,7 +440,7 @@ impl<D: Disk> Engine<D> {
                 ack.push(b'}');
             }
             Err(e) => {
-                // While nothing can be written, refusals do not wait.
+                // While the log can't be written, refusals leave at once.
                 waits &= self.refuses.is_none();
                 let name = &stream.core.config().name;
                 let error = crate::api::error_json(&e);
@@ -449,11 +453,11 @@ impl<D: Disk> Engine<D> {
         None
     }
 
-    /// Judges a message of a batch and stores it.
+    /// Judges and stores a message of a batch.
     fn ingest(&mut self, stream_id: StreamId, message: &Publish<'_>) -> Result<Stored, ApiError> {
         loop {
             match self.ingest_from(stream_id, message, false)? {
-                // It was known before, but the batch itself took that message out.
+                // The lookup was done before, but the batch itself removed the message that it found.
                 Stored::Search(filter) => {
                     let Some(stream) = self.streams.get_mut(&stream_id) else { return Ok(Stored::Staged) };
                     while !stream.core.seek_last(&filter, &mut { usize::MAX }) {}
@@ -463,7 +467,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// The same, of a message that may come from a source.
+    /// Judges and stores a message; `is_sourced` if it comes from a source or a schedule.
     fn ingest_from(
         &mut self,
         stream_id: StreamId,
@@ -520,7 +524,7 @@ impl<D: Disk> Engine<D> {
         Ok(())
     }
 
-    /// Logs a change of a stream and carries it out.
+    /// Logs a change of a stream and applies it.
     pub(crate) fn change(&mut self, stream_id: StreamId, entry: &Entry<'_>) -> Result<u64, ApiError> {
         let Some(stream) = self.streams.get_mut(&stream_id) else {
             return Err(error::STREAM_NOT_FOUND.error());
@@ -569,7 +573,7 @@ impl<D: Disk> Engine<D> {
         result
     }
 
-    /// Takes note of a stream that has something to tell.
+    /// Queues a stream that has news, see [`Engine::take_news`].
     pub(crate) fn note_news(&mut self, stream_id: StreamId) {
         let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         let has_news = matches!(stream.core.messages(), Storage::File(file) if file.has_news());
@@ -585,7 +589,8 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Takes note of how many bytes a stream has now, which had `before`.
+    /// Updates the byte counts of the engine and the account after a stream changed; `before` is the stream's size before the
+    /// change.
     fn account_bytes(&mut self, stream_id: StreamId, before: u64) {
         let Some(stream) = self.streams.get(&stream_id) else { return };
         let after = stream.core.messages().bytes();
@@ -598,7 +603,7 @@ impl<D: Disk> Engine<D> {
         *of_account = (*of_account + after).saturating_sub(before);
     }
 
-    /// Publishes a stored message again, if its stream is to (ADR-28).
+    /// Republishes a stored message if the stream's configuration asks for it (ADR-28).
     fn republish(
         &mut self,
         stream_id: StreamId,
@@ -638,14 +643,14 @@ impl<D: Disk> Engine<D> {
         self.outbox.push(stream.is_logged(), &message);
     }
 
-    /// Creates a stream whose configuration was checked; answers its number.
+    /// Creates a stream from a checked configuration. Returns its number.
     pub(crate) fn create(&mut self, account: AccountId, config: StreamConfig) -> StreamId {
         let stream_id = self.create_silently(account, config);
         self.announce(stream_id, true);
         stream_id
     }
 
-    /// The same, of one that does not listen to anything yet.
+    /// Like [`Engine::create`], but the stream does not subscribe to its subjects yet.
     pub(crate) fn create_silently(&mut self, account: AccountId, config: StreamConfig) -> StreamId {
         let stream_id = StreamId(self.next_number);
         let json = serde_json::to_vec(&config).unwrap_or_default();
@@ -659,7 +664,7 @@ impl<D: Disk> Engine<D> {
         stream_id
     }
 
-    /// Gives a stream another configuration, which was checked.
+    /// Gives a stream a new configuration that has been checked.
     pub(crate) fn reconfigure(&mut self, stream_id: StreamId, config: StreamConfig) {
         let json = serde_json::to_vec(&config).unwrap_or_default();
         let body = Body::config_of_stream(&json);
@@ -681,8 +686,8 @@ impl<D: Disk> Engine<D> {
         self.plan_expiry(stream_id, due);
     }
 
-    /// Sets a stream's configuration, and lets its account know the subjects.
-    /// `keeps` and what is answered: see [`Stream::set_config`].
+    /// Sets a stream's configuration, and updates its account's subject index. For `keeps` and the result see
+    /// [`Stream::set_config`].
     pub(crate) fn set_stream_config(
         &mut self,
         stream_id: StreamId,
@@ -702,7 +707,7 @@ impl<D: Disk> Engine<D> {
         of_subjects
     }
 
-    /// Lets a stream's account know its subjects, or forget them.
+    /// Adds a stream's subjects to its account's index, or removes them.
     pub(crate) fn index_subjects(&mut self, stream_id: StreamId, begins: bool) {
         let Some(stream) = self.streams.get(&stream_id) else { return };
         let Some(account) = self.accounts.get_mut(stream.account.index()) else { return };
@@ -717,14 +722,15 @@ impl<D: Disk> Engine<D> {
 
     /// Deletes a stream.
     pub(crate) fn delete(&mut self, stream_id: StreamId) {
-        // Others' records may stand beside those that refer to its segments.
+        // Other streams' records may be gathered beside records that refer to this stream's segments, so the segments are written
+        // first.
         self.write_referred_of(stream_id);
         let body = Body::delete(stream_id);
         self.log_twice(journal::STORE, &body);
         self.drop_stream(stream_id);
     }
 
-    /// Overwrites a message before it is removed, as far as it lies in a segment.
+    /// Overwrites a message before it is removed, if it is in a segment.
     pub(crate) fn erase(&mut self, stream_id: StreamId, sequence: u64) {
         let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         if let Storage::File(file) = stream.core.messages_mut() {
@@ -732,19 +738,19 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Whether something was logged that is not durable yet, so that what tells of it must wait.
+    /// Whether the log holds records that are not durable yet, so that replies about them must wait.
     pub(crate) fn is_ahead(&self) -> bool {
         self.options.durability == Durability::Synced
             && (self.log.gathered_len() > 0 || self.log.durable() < self.log.records_end())
     }
 
-    /// Hands out what may leave.
+    /// Hands out the messages that may leave now.
     pub fn take_ready(&mut self, send: impl FnMut(Departing<'_>)) {
         let durable = self.log.durable();
         self.outbox.take_ready(durable, send);
     }
 
-    /// Whether messages wait for the disk.
+    /// Whether messages wait for the log to become durable.
     pub fn is_waiting(&self) -> bool {
         self.outbox.is_waiting()
     }

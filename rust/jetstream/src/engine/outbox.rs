@@ -1,39 +1,39 @@
-//! Messages that leave: at once, or when what they tell of is durable.
+//! Outgoing messages: they leave at once, or when the changes before them are durable.
 
 use crate::ids::{AccountId, ConsumerId};
 use std::collections::VecDeque;
 
-/// A message on its way out.
+/// A message to be sent.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Outgoing<'a> {
     /// The number of the account, see [`Engine::account_name`](super::Engine::account_name).
     pub account: AccountId,
-    /// Where it goes, if not to its subject.
+    /// The subject to deliver to, if it is not `subject`.
     pub to: &'a [u8],
-    /// Its subject.
+    /// The subject of the message.
     pub subject: &'a [u8],
-    /// Where replies to it go; empty for nowhere.
+    /// The reply subject, or nothing.
     pub reply: &'a [u8],
-    /// Its header block, or nothing.
+    /// The header block, or nothing.
     pub headers: &'a [u8],
-    /// Its payload.
+    /// The payload.
     pub payload: &'a [u8],
     /// The consumer that delivers it and its sequence, for [`Engine::not_delivered`](super::Engine::not_delivered).
     pub delivery: Option<(ConsumerId, u64)>,
 }
 
-/// A message that leaves: as [`Outgoing`], with headers and payload in one piece.
+/// A message that leaves: like [`Outgoing`], with headers and payload in one piece.
 #[derive(Debug, Clone, Copy)]
 pub struct Departing<'a> {
     /// See [`Outgoing::account`].
     pub account: AccountId,
-    /// Where it goes.
+    /// The subject to deliver to.
     pub to: &'a [u8],
-    /// Its subject.
+    /// The subject of the message.
     pub subject: &'a [u8],
-    /// Where replies to it go; empty for nowhere.
+    /// The reply subject, or nothing.
     pub reply: &'a [u8],
-    /// How much of `content` is headers.
+    /// The length of the headers at the front of `content`, in bytes.
     pub headers_len: usize,
     /// Headers and payload.
     pub content: &'a [u8],
@@ -56,7 +56,7 @@ impl<'a> Departing<'a> {
 #[derive(Debug, Clone, Copy)]
 struct Item {
     account: AccountId,
-    /// 0 for none.
+    /// The consumer's number; 0 for none.
     consumer: u32,
     sequence: u64,
     to_len: u32,
@@ -69,29 +69,29 @@ struct Item {
 /// Messages that leave together.
 #[derive(Debug, Default)]
 struct Batch {
-    /// When the log is durable up to here.
+    /// The log position up to which the log must be durable before they leave.
     after: u64,
     items: Vec<Item>,
     bytes: Vec<u8>,
 }
 
-/// Bytes of a batch that are kept for the next one.
+/// Capacity in bytes up to which a batch's buffer is kept for reuse.
 const KEPT: usize = 1 << 20;
 
-/// So many bytes, or batches that wait for the log, are much.
+/// Bytes to leave with this batch, and batches waiting for the log, above which the outbox is crowded.
 const CROWDED: usize = 4 << 20;
 const BATCHES: usize = 64;
-/// So much memory may wait for the log. It is reached only while the disk is full or stands still: then what clients can do without is
-/// left out, and consumers of streams on disk wait.
+/// Bytes of memory waiting for the log above which the outbox is clogged. This happens only while the disk is full or stands
+/// still. Then messages that clients can do without are left out, and consumers of streams on disk wait.
 const CLOGGED: usize = if cfg!(debug_assertions) { 1 << 20 } else { 64 << 20 };
 
-/// All that waits to leave.
+/// The messages that wait to leave.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     now: Batch,
     open: Batch,
     waiting: VecDeque<Batch>,
-    /// Memory that those take that wait.
+    /// Bytes of memory of the waiting batches.
     held: usize,
     spare: Vec<Batch>,
 }
@@ -103,7 +103,7 @@ impl Batch {
 }
 
 impl Outbox {
-    /// Adds a message; `waits`: it may leave only when all that was logged before is durable.
+    /// Adds a message. With `waits` it leaves only when all changes logged before are durable.
     pub(crate) fn push(&mut self, waits: bool, message: &Outgoing<'_>) {
         let batch = if waits { &mut self.open } else { &mut self.now };
         batch.items.push(Item {
@@ -121,27 +121,27 @@ impl Outbox {
         }
     }
 
-    /// Bytes that are to leave with this batch, waiting or not.
+    /// Bytes of messages in this batch, whether they wait for the log or not.
     pub(crate) fn len(&self) -> usize {
         self.now.bytes.len() + self.open.bytes.len()
     }
 
-    /// Whether so much waits that who can wait should add no more.
+    /// Whether senders that can wait should add no more messages.
     pub(crate) fn is_crowded(&self) -> bool {
         self.len() > CROWDED || self.waiting.len() >= BATCHES
     }
 
-    /// Whether no more should wait for the log: deliveries stay where they are, and statuses and advisories are left out.
+    /// Whether too much waits for the log: then consumers do not deliver, and statuses and advisories are left out.
     pub(crate) fn is_clogged(&self) -> bool {
         self.held > CLOGGED
     }
 
-    /// Whether something was added that waits for the log.
+    /// Whether messages of this batch wait for the log.
     pub(crate) fn is_open(&self) -> bool {
         !self.open.items.is_empty()
     }
 
-    /// What was added since the last call waits until the log is durable up to `position`.
+    /// Ends the batch: its waiting messages leave when the log is durable up to `position`.
     pub(crate) fn close(&mut self, position: u64) {
         if !self.open.items.is_empty() {
             let fresh = self.spare.pop().unwrap_or_default();
@@ -152,9 +152,9 @@ impl Outbox {
         }
     }
 
-    /// Hands out what may leave now that the log is durable up to `durable`.
+    /// Hands out the messages that may leave now that the log is durable up to `durable`.
     pub(crate) fn take_ready(&mut self, durable: u64, mut send: impl FnMut(Departing<'_>)) {
-        // What waited was added before: a consumer's messages leave in their order.
+        // Waiting messages were added earlier, so a consumer's messages leave in order.
         while self.waiting.front().is_some_and(|batch| batch.after <= durable) {
             let Some(mut batch) = self.waiting.pop_front() else { return };
             self.held -= batch.memory();
@@ -166,7 +166,7 @@ impl Outbox {
         Self::drain(&mut self.now, &mut send);
     }
 
-    /// Whether something waits for the log.
+    /// Whether any messages wait for the log.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty() || !self.open.items.is_empty()
     }

@@ -1,9 +1,9 @@
-//! What of a store nobody describes, and what is not done while that is so.
+//! Streams and consumers without a description, and the operations that are held back because of them.
 //!
-//! That a stream or consumer is known by nobody says nothing (storage rule 5): only a deletion that was logged says that it is gone. A
-//! stream of which there are messages, in the log or in files, but no creation, is *quarantined*: it is kept and named, belongs to no
-//! account, listens to nothing, and loses nothing, until somebody gives it a name or gives it up (`stonechat-server store repair`). Of a
-//! consumer only the number may be known: then what streams of interest retention hold is not released, since it may need it.
+//! A missing description does not mean that a stream or consumer is gone (storage rule 5): only a logged deletion does. A stream
+//! with messages in the log or in files, but without a creation, is *quarantined*. It is kept and reported. It has no account and
+//! no subscriptions, and loses nothing, until an operator names it or gives it up (`stonechat-server store repair`). A consumer
+//! may be known only by its number. Then streams of interest retention release nothing, since that consumer may need it.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::ControlFlow;
@@ -26,36 +26,36 @@ use super::{Engine, Storage, Stream};
 use crate::ids::{AccountId, ConsumerId, StreamId};
 use crate::stream::{Retention, StreamConfig, StreamRequest};
 
-/// The account of streams that nobody describes: there is none of this number.
+/// The account of quarantined streams: no account has this number.
 const NOWHERE: AccountId = AccountId(u32::MAX);
-/// What the log says of the configuration of a quarantined stream, among its metadata.
+/// The metadata key that holds the configuration that the log has of a quarantined stream.
 const CONFIG: &str = "_stonechat.config";
-/// A record with a message takes at least so many bytes in the log.
+/// The least bytes that a record with a message takes in the log.
 const RECORD_LEN_MIN: u64 = 48;
-/// First tokens of subjects that become subjects of a stream; of more nobody could tell what it should listen to.
+/// The most first tokens that become subjects of an adopted stream. With more, the subjects can't be guessed.
 const SUBJECTS_MAX: usize = 16;
 
-/// What is damaged, and what nobody describes.
+/// The damage found in the store, and the streams and consumers without a description.
 #[derive(Debug, Default)]
 pub(super) struct Quarantine {
-    /// This opening found damage.
+    /// Whether this opening found damage.
     is_damaged: bool,
-    /// Streams may have come to be of which neither catalogue nor log know: the end of a lazy log was torn off, or there was no log.
+    /// Whether streams may exist that neither catalogue nor log know: the end of a lazy log was torn off, or there was no log.
     is_ignorant: bool,
-    /// Damage was found, now or before, that may have cost streams or consumers, and nobody accepted it.
+    /// Whether damage that may have cost streams or consumers was found, now or earlier, and no operator has accepted it.
     is_open: bool,
-    /// The next checkpoint has something to say of it.
+    /// Whether the next checkpoint has to write a change of this.
     pub(super) is_changed: bool,
-    /// Consumers of which only the number is known.
+    /// Consumers known only by their numbers.
     nameless: BTreeSet<ConsumerId>,
-    /// Streams with files of which nothing can be read.
+    /// Streams without a description whose files can't be read.
     unreadable: BTreeSet<StreamId>,
 }
 
-/// What the log knows of a stream or consumer that nobody describes.
+/// The log's records about a stream or consumer without a description.
 #[derive(Default)]
 struct Stranger {
-    /// The first sequence of a message.
+    /// The sequence of its first message in the log.
     first: Option<u64>,
     config: Option<Vec<u8>>,
     is_consumer: bool,
@@ -71,7 +71,7 @@ impl<D: Disk> Stream<D> {
 }
 
 impl Quarantine {
-    /// What reading catalogue and log found, and what the catalogue says of earlier openings.
+    /// Combines the results of reading catalogue and log with the catalogue's entry from earlier openings.
     pub(super) fn of(
         found: &CatalogueRecovery,
         log: &Recovery,
@@ -79,7 +79,7 @@ impl Quarantine {
         is_ignorant: bool,
     ) -> Self {
         let more = store.and_then(|store| store.more.as_ref());
-        // Before deletions were remembered, what came to be was logged once.
+        // Stores from before deletions were remembered logged creations only once.
         let is_old = store.is_some() && more.is_none();
         let is_serious = log.lost_several || is_old && !log.damaged.is_empty();
         let is_open = is_serious || !found.lost.is_empty() || more.is_some_and(|more| more.is_damaged);
@@ -87,12 +87,12 @@ impl Quarantine {
         Self { is_damaged, is_ignorant, is_open, is_changed: is_serious, ..Self::default() }
     }
 
-    /// Takes note that there is nothing of the log.
+    /// Notes that the log is missing.
     pub(super) fn lose_log(&mut self) {
         (self.is_damaged, self.is_open, self.is_changed) = (true, true, true);
     }
 
-    /// Adds a consumer of which the catalogue knows the number.
+    /// Adds a consumer that the catalogue knows only by its number.
     pub(super) fn add_nameless(&mut self, id: ConsumerId) {
         self.nameless.insert(id);
     }
@@ -101,32 +101,32 @@ impl Quarantine {
         self.nameless.contains(&id)
     }
 
-    /// Whether files of this stream are to be left alone, though nobody knows what they hold.
+    /// Whether files of this stream are kept although they can't be read.
     pub(super) fn is_unreadable(&self, stream_id: StreamId) -> bool {
         self.unreadable.contains(&stream_id)
     }
 }
 
-/// The number of the stream, and of the segment if it is one, that a file's name tells.
+/// Splits a file name into the stream's number and, for a segment, the segment's number.
 pub(super) fn parse(name: &str) -> Option<(StreamId, Option<u32>)> {
     let (stream_id, rest) = name.strip_prefix("stream-")?.split_once('-')?;
     Some((StreamId(stream_id.parse().ok()?), rest.parse().ok()))
 }
 
 impl<D: Disk> Engine<D> {
-    /// Streams that nobody describes.
+    /// The quarantined streams.
     pub(super) fn quarantined(&self) -> impl Iterator<Item = (StreamId, &Stream<D>)> {
         let streams = self.streams.iter().filter(|(_, stream)| stream.is_quarantined());
         streams.map(|(stream_id, stream)| (*stream_id, stream))
     }
 
-    /// Whether something may be missing that was there, so that what is not described is not known to be gone.
+    /// Whether data may be missing, so that a stream or consumer without a description may still exist.
     pub(super) fn is_anything_missing(&self) -> bool {
         let quarantine = &self.quarantine;
         quarantine.is_damaged || self.is_damage_open()
     }
 
-    /// Whether something is missing, or may be, until somebody accepts it.
+    /// Whether data is or may be missing until an operator accepts it.
     fn is_damage_open(&self) -> bool {
         let Quarantine { is_open, nameless, unreadable, .. } = &self.quarantine;
         *is_open
@@ -136,21 +136,21 @@ impl<D: Disk> Engine<D> {
             || !self.left_alone().is_empty()
     }
 
-    /// What the catalogue is to say of the store itself.
+    /// The catalogue's entry for the store itself.
     pub(super) fn entry_of_store(&mut self, position: u64) -> StoreEntry {
         self.quarantine.is_changed = false;
-        // Numbers that follow each other take no room.
+        // Consecutive numbers are stored as runs.
         self.deleted.optimize();
         let (is_damaged, deleted) = (self.quarantine.is_open, self.deleted.clone());
         let more = MoreOfStore { is_damaged, deleted, salt: self.salt };
         StoreEntry { position, next_number: self.next_number, more: Some(more) }
     }
 
-    /// Learns the numbers of what was deleted.
+    /// Collects the numbers of deleted streams and consumers from the catalogue and the log.
     pub(super) fn learn_deleted(&mut self, replay: &Replay, store: Option<StoreEntry>, lost: &[u64]) {
         match store {
             Some(StoreEntry { more: Some(more), .. }) => self.deleted = more.deleted,
-            // It was not remembered yet; what is not there was deleted, unless damage cost it.
+            // An older store did not remember deletions. A number without an entry was deleted, unless damage took the entry.
             Some(store) => {
                 let is_gone =
                     |group: GroupId| self.catalogue.get(key(group)).is_none() && !lost.contains(&key(group));
@@ -169,8 +169,8 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Makes streams of what nobody describes. `from` is up to where in the log the catalogue knows the store; `consumers` are those of
-    /// the catalogue.
+    /// Quarantines the streams and consumers without a description. `from` is the log position of the store's catalogue entry;
+    /// `consumers` are those of the catalogue.
     pub(super) fn take_in_strangers(
         &mut self,
         replay: &Replay,
@@ -199,13 +199,13 @@ impl<D: Disk> Engine<D> {
         let mut strangers = strangers(replay, from, |group| !is_known(self, group));
         let segments = self.segments()?;
         if self.is_anything_missing() {
-            // They may hold what the log does not any more: nothing is written over them.
+            // The segments may hold messages that the log has lost, so nothing may overwrite them.
             for (group, numbers) in &segments {
                 self.begin_behind(*group, numbers.iter().max().copied());
             }
         }
         for group in segments.keys().map(|id| GroupId::from(*id)).filter(|group| !is_known(self, *group)) {
-            // Where nothing is missing, the files of a number that was never given away belong to a creation that never came to be.
+            // If nothing is missing, files with a number that was never assigned belong to a creation that never became durable.
             if group.0 < next || self.is_anything_missing() || self.quarantine.is_ignorant {
                 strangers.entry(group).or_default();
             }
@@ -226,7 +226,7 @@ impl<D: Disk> Engine<D> {
         Ok(())
     }
 
-    /// The segments that are on disk.
+    /// The segments on disk.
     pub(super) fn segments(&self) -> Result<Segments, OpenError> {
         let mut segments = Segments::new();
         for (group, number) in self.files.disk().names()?.iter().filter_map(|name| parse(name)) {
@@ -236,7 +236,7 @@ impl<D: Disk> Engine<D> {
         Ok(segments)
     }
 
-    /// Makes a stream of one that nobody describes. So many bytes of the log are damaged.
+    /// Creates a quarantined stream from its segments or the log. `damaged` is the number of damaged bytes in the log.
     fn take_in(
         &mut self,
         stream_id: StreamId,
@@ -254,7 +254,7 @@ impl<D: Disk> Engine<D> {
             }
             None => {
                 let first = stranger.first.unwrap_or(1);
-                // What comes before may have been lost with the creation, unless the stream began later.
+                // Earlier messages may have been lost together with the creation, unless the stream began at a higher sequence.
                 let is_lost = (first - 1).saturating_mul(RECORD_LEN_MIN) <= damaged;
                 FileStream::new(Arc::clone(files), self.salt, stream_id.0, if is_lost { 1 } else { first })
             }
@@ -271,12 +271,12 @@ impl<D: Disk> Engine<D> {
         Ok(())
     }
 
-    /// Puts a stream of the catalogue that belongs to no account in its place.
+    /// Returns the account of a catalogue entry. An empty name stands for a quarantined stream.
     pub(super) fn account_of_entry(&mut self, account: &str) -> AccountId {
         if account.is_empty() { NOWHERE } else { self.account(account) }
     }
 
-    /// A quarantined stream got another configuration when it was described yet: it is remembered.
+    /// Remembers the configuration that the log has of a quarantined stream. Returns false if the stream is not quarantined.
     pub(super) fn remember_config(&mut self, stream_id: StreamId, json: &[u8]) -> bool {
         let Some(stream) = self.streams.get_mut(&stream_id).filter(|stream| stream.is_quarantined()) else {
             return false;
@@ -287,7 +287,7 @@ impl<D: Disk> Engine<D> {
         true
     }
 
-    /// Says what is quarantined, and holds what a missing consumer may need.
+    /// Reports what is quarantined, and holds the messages that a missing consumer may need.
     pub(super) fn tell_quarantine(&mut self) {
         let mut texts = Vec::new();
         let mut groups: Vec<StreamId> = self.quarantined().map(|(stream_id, _)| stream_id).collect();
@@ -340,10 +340,10 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Subjects that a stream should have, as far as its messages tell.
+    /// The subjects that a stream should have, judged by its messages; empty if there are too many.
     fn subjects_of(&self, stream_id: StreamId) -> Vec<String> {
         let Some(stream) = self.streams.get(&stream_id) else { return Vec::new() };
-        // By the first token: the subject if there is just one.
+        // By first token: the subject, or `None` if there are several with this token.
         let mut found: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
         let _ = stream.core.messages().subjects(&Filter::new(b">"), None, &mut |subject, _| {
             let first = subject.split(|byte| *byte == b'.').next().unwrap_or_default();
@@ -363,8 +363,9 @@ impl<D: Disk> Engine<D> {
             .collect()
     }
 
-    /// Gives a quarantined stream a name in an account; it gets the configuration that the log had of it, or one without limits, with
-    /// the subjects of its messages unless another stream has them. Answers which. It is on disk after [`Engine::close`].
+    /// Gives a quarantined stream a name in an account. Its configuration is the one that the log had, or one without limits,
+    /// with the subjects of its messages. The subjects are left out if they overlap those of another stream. Returns the
+    /// configuration. The change is on disk after [`Engine::close`].
     pub fn adopt(&mut self, stream_id: StreamId, account: &str, name: &str) -> Result<StreamConfig, String> {
         let Some(stream) = self.streams.get(&stream_id).filter(|stream| stream.is_quarantined()) else {
             return Err(self.why_not_adopted(stream_id));
@@ -400,9 +401,10 @@ impl<D: Disk> Engine<D> {
         Ok(config)
     }
 
-    /// Why something can't be adopted.
+    /// Explains why a number can't be adopted.
     fn why_not_adopted(&self, number: StreamId) -> String {
-        // A consumer whose creation or entry is whole is in its place, and comes along with its stream; of others only the number is known.
+        // A consumer whose creation or entry is whole is in place, and is adopted with its stream. Of others only the number is
+        // known.
         match self.quarantine.is_nameless(ConsumerId::of(number.into())) {
             true => format!(
                 "number {number} is a consumer, and consumers can't be adopted: its stream, name, filters and configuration are lost with its \
@@ -413,7 +415,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// A quarantined stream is described after all. False if there is none of this number.
+    /// Gives a quarantined stream its account and configuration. Returns false if there is no quarantined stream of this number.
     pub(super) fn describe_stranger(
         &mut self,
         stream_id: StreamId,
@@ -437,7 +439,7 @@ impl<D: Disk> Engine<D> {
         true
     }
 
-    /// Gives up a quarantined stream and its files. It is on disk after [`Engine::close`].
+    /// Deletes a quarantined stream and its files. The change is on disk after [`Engine::close`].
     pub fn discard(&mut self, stream_id: StreamId) -> Result<(), String> {
         if self.quarantine.unreadable.remove(&stream_id) {
             let names = self.files.disk().names().map_err(|e| e.to_string())?;
@@ -456,7 +458,7 @@ impl<D: Disk> Engine<D> {
         Ok(())
     }
 
-    /// Accepts that something may be missing; what is quarantined stays so.
+    /// Accepts that data may be missing. Quarantined streams stay quarantined.
     pub(super) fn accept_damage(&mut self) {
         for id in std::mem::take(&mut self.quarantine.nameless) {
             self.log_twice(STORE, &Body::delete_consumer(id));
@@ -467,7 +469,7 @@ impl<D: Disk> Engine<D> {
         self.quarantine.is_changed = true;
     }
 
-    /// Numbers of streams and consumers that are quarantined.
+    /// The numbers of quarantined streams and consumers.
     pub fn quarantined_numbers(&self) -> Vec<u32> {
         let streams = self
             .quarantined()
@@ -478,7 +480,7 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-/// What the log says of groups that nobody describes.
+/// Collects the log's records about streams and consumers without a description.
 fn strangers(
     replay: &Replay,
     from: u64,
@@ -488,7 +490,7 @@ fn strangers(
     for record in replay.records().filter(|record| record.position >= from) {
         let event = Event::decode(&record);
         let group = match event {
-            // It says that there was such a stream.
+            // The creation of a consumer proves that its stream existed.
             Some(Event::CreateConsumer { stream_id, .. }) => stream_id.into(),
             _ => record.group,
         };
@@ -512,13 +514,13 @@ fn strangers(
     strangers
 }
 
-/// Whether a configuration is one of a consumer.
+/// Whether a configuration belongs to a consumer.
 fn is_of_consumer(json: &[u8]) -> bool {
     let config: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
     config.get("ack_policy").is_some() || config.get("deliver_policy").is_some()
 }
 
-/// The configuration of a stream that nobody describes: it loses nothing.
+/// The configuration of a stream without a description: it has no limits, so the stream loses nothing.
 fn placeholder(stream_id: StreamId) -> StreamConfig {
     StreamConfig {
         name: format!("number-{stream_id}"),

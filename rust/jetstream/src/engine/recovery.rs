@@ -1,4 +1,4 @@
-//! Opening a store: the catalogue's streams, then what the log says since.
+//! Opens a store: the streams of the catalogue, then the changes in the log since the checkpoint.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::consumer::{Consumer, ConsumerRequest, ConsumerState};
 use crate::ids::{AccountId, ConsumerId, StreamId};
 use crate::stream::{Entry, Storage as StorageType, StreamConfig, StreamCore, StreamRequest};
 
-/// Why a store can't be opened.
+/// The reason why a store can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The log or the catalogue can't be used.
@@ -34,7 +34,7 @@ pub enum OpenError {
     /// A file can't be read.
     #[error("can't read a stream: {0}")]
     Io(#[from] std::io::Error),
-    /// There is a catalogue, and nothing of the log.
+    /// There is a catalogue, but no log.
     #[error(
         "the log is missing, and with it what was acknowledged since the last checkpoint; nothing was changed. Put the directory `log` back. \
          `stonechat-server store check` says what is left, and `stonechat-server store repair --accept-loss` goes on without the log"
@@ -42,16 +42,16 @@ pub enum OpenError {
     NoLog,
 }
 
-/// How opening went.
+/// Figures of a completed opening.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Opened {
-    /// Records of the log that were read.
+    /// The number of log records that were read.
     pub records: u64,
-    /// Streams.
+    /// The number of streams.
     pub streams: usize,
 }
 
-/// The disks of a store: each a directory.
+/// The disks of a store, a directory each.
 #[derive(Debug)]
 pub struct Disks<D> {
     /// For the log.
@@ -62,14 +62,14 @@ pub struct Disks<D> {
     pub streams: Arc<D>,
 }
 
-/// A consumer of the catalogue: its number, and up to where in the log it is known.
+/// A consumer from the catalogue: its id, the log position of its entry, and its state.
 type Placed = (ConsumerId, u64, Consumer);
 
-/// More messages than a log ever holds.
+/// The largest gap of sequences that a log can explain: more messages than a log ever holds.
 const GAP_MAX: u64 = 1 << 28;
 
-/// The salt and the first position of a log that takes the place of one that was lost: nothing of it may be taken for something that
-/// the catalogue knows already.
+/// Returns the salt and the first position of a log that replaces a lost one. The salt is the lost log's. The position is not
+/// before any position in the catalogue, so that no new record counts as already known.
 fn follow_on<D: Disk>(catalogue: &Catalogue<D>, store: Option<&StoreEntry>) -> (u64, u64) {
     let salt = store.and_then(|store| store.more.as_ref()).map(|more| more.salt).filter(|salt| *salt != 0);
     let positions = catalogue.entries().filter_map(|(number, bytes)| {
@@ -79,14 +79,14 @@ fn follow_on<D: Disk>(catalogue: &Catalogue<D>, store: Option<&StoreEntry>) -> (
         let of_consumer = decode_consumer(bytes).map(|(position, _)| position);
         of_consumer.or_else(|| decode_stream(bytes).map(|stream| stream.position))
     });
-    // No log comes so far, whatever the catalogue says.
+    // No log grows this long, so a larger position in the catalogue is damage.
     let begin = positions.filter(|position| *position < u64::MAX / 4).max().unwrap_or(0);
     // Both logs of a store begin with the same salt.
     (salt.unwrap_or_else(|| catalogue.salt()), begin)
 }
 
 impl<D: Disk> Engine<D> {
-    /// Opens a store, or begins one. `salt` is a random number, used if it is new; `now` in nanoseconds since 1970.
+    /// Opens a store, or creates one. `salt` is a random number, used if the store is new; `now` is in nanoseconds since 1970.
     pub fn open(
         disks: &Disks<D>,
         options: Options,
@@ -97,7 +97,8 @@ impl<D: Disk> Engine<D> {
         Self::open_if(disks, options, host, salt, now, false)
     }
 
-    /// The same, and if there is nothing of the log, with what the catalogue knows alone: for who looks through a store, or accepts that.
+    /// Like [`Engine::open`], but if the log is missing, opens the store from the catalogue alone. For callers that inspect a
+    /// store or accept the loss.
     pub fn open_without_log(
         disks: &Disks<D>,
         options: Options,
@@ -122,7 +123,7 @@ impl<D: Disk> Engine<D> {
             Err(wal::Error::Full { .. }) if wal::release_reserve(&*disks.log) => open_catalogue()?,
             opened => opened?,
         };
-        // What the catalogue lost, the log may have.
+        // The log may hold what the catalogue lost, so all of it is read then.
         let store = catalogue.get(key(STORE)).and_then(StoreEntry::decode);
         let whole = !found.lost.is_empty() || !found.damaged.is_empty() || store.is_none();
         let is_log_lost = catalogue.entries().next().is_some() && wal::is_missing(&*disks.log)?;
@@ -148,7 +149,8 @@ impl<D: Disk> Engine<D> {
             whole,
             begin,
         };
-        // The log is read before streams are made, since only opening it tells the salt: its records wait meanwhile.
+        // The salt is known only once the log is open, and streams need it. So the log is read first, and its records are held
+        // until then.
         let mut replay = Replay::default();
         let sizes = options.sizes;
         let streams = Arc::clone(&disks.streams);
@@ -255,7 +257,7 @@ impl<D: Disk> Engine<D> {
         engine.link_feeds();
         engine.drop_memory_streams();
         engine.tell_quarantine();
-        // What is not known to be needed is not known to be unneeded where something may be missing.
+        // Where data may be missing, a consumer may need a message without being known. So nothing is released then.
         if !engine.is_anything_missing() {
             engine.drop_unfinished_restores();
             for stream_id in &groups {
@@ -269,7 +271,8 @@ impl<D: Disk> Engine<D> {
         Ok((engine, Opened { streams, ..opened }))
     }
 
-    /// Tells what of catalogue and log can't be read. So many records were read from their second copies.
+    /// Reports the damage in the catalogue and the log. `mended` is the number of records that were read from their second
+    /// copies.
     fn tell_damage(&mut self, found: &CatalogueRecovery, log: &Recovery, mended: u64) {
         for damage in found.damaged.iter().chain(&log.damaged) {
             self.complain(format!(
@@ -299,7 +302,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Makes the streams of the catalogue; answers up to where in the log each is known, and its consumers.
+    /// Creates the streams of the catalogue. Returns the log position of each entry, and the consumers of the catalogue.
     fn open_streams(&mut self) -> Result<(BTreeMap<GroupId, u64>, Vec<Placed>), OpenError> {
         let mut applied = BTreeMap::new();
         let mut consumers = Vec::new();
@@ -366,8 +369,8 @@ impl<D: Disk> Engine<D> {
         Ok((applied, consumers))
     }
 
-    /// Deletes the streams in memory, whose messages and consumers ended with the server that held them. As nats-server 2.15: a stream
-    /// that came back empty would look like one whose messages had been lost.
+    /// Deletes the streams in memory: their messages and consumers ended with the server process that held them. This follows
+    /// nats-server 2.15. A stream that came back empty would look like a stream that lost its messages.
     fn drop_memory_streams(&mut self) {
         let in_memory =
             self.streams.iter().filter(|(_, stream)| matches!(stream.core.messages(), Storage::Memory(_)));
@@ -378,7 +381,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Puts the consumers of the catalogue in their places, if their streams are there.
+    /// Adds the consumers of the catalogue to their streams. Consumers of missing streams are reported and left alone.
     fn place_consumers(&mut self, consumers: Vec<Placed>, applied: &mut BTreeMap<GroupId, u64>) {
         for (id, position, consumer) in consumers {
             if !self.streams.contains_key(&consumer.stream) {
@@ -393,7 +396,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Puts a stream in its place.
+    /// Adds a stream to the engine and to its account.
     pub(crate) fn add_stream(
         &mut self,
         stream_id: StreamId,
@@ -413,7 +416,7 @@ impl<D: Disk> Engine<D> {
         self.next_number = self.next_number.max(stream_id.0.saturating_add(1));
     }
 
-    /// Messages for a new stream.
+    /// Creates empty storage for a new stream.
     pub(crate) fn new_storage(&self, stream_id: StreamId, config: &StreamConfig) -> Storage<D> {
         match config.storage {
             StorageType::Memory => Storage::Memory(Box::new(MemoryStream::new(config.first_seq))),
@@ -426,7 +429,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Takes a stream out of its place.
+    /// Removes a stream from the engine, with its consumers.
     pub(crate) fn drop_stream(&mut self, stream_id: StreamId) {
         self.plan_expiry(stream_id, None);
         self.batches.retain(|(stream, _), _| *stream != stream_id);
@@ -464,7 +467,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Carries out what the log says, each stream from where the catalogue knows it.
+    /// Applies the log's records, for each stream from the log position of its catalogue entry.
     fn replay(&mut self, replay: &Replay, applied: &BTreeMap<GroupId, u64>, referred: &Referred) {
         let from = |stream_id: GroupId| applied.get(&stream_id).copied().unwrap_or(0);
         let groups: Vec<StreamId> = self.streams.keys().copied().collect();
@@ -480,7 +483,7 @@ impl<D: Disk> Engine<D> {
                 ));
                 continue;
             };
-            // The ends are compared stream by stream: the catalogue may know the store further than a stream.
+            // Ends are compared stream by stream: the store's catalogue entry may be newer than a stream's.
             if position < from(of) && !matches!(event, Event::Ends { .. }) {
                 continue;
             }
@@ -507,7 +510,7 @@ impl<D: Disk> Engine<D> {
                     let content = content.and_then(|record| Event::decode(&record));
                     self.replay_reference(stream, sequence, &reference, content);
                 }
-                // It was in its place.
+                // Already applied in place of the record that refers to it.
                 Event::Content { .. } => {}
                 Event::Delete { stream_id } => self.drop_stream(stream_id),
                 Event::CreateConsumer { id, stream_id, created, start, name, json } => {
@@ -543,7 +546,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Lets streams append only where nothing lies that the catalogue does not know, if the log may refer to what they append.
+    /// If the log may refer to appended messages, lets streams append only behind segments that the catalogue may not know.
     fn begin_anew(&mut self) -> Result<(), OpenError> {
         if self.options.durability == Durability::Synced {
             return Ok(());
@@ -558,7 +561,8 @@ impl<D: Disk> Engine<D> {
         Ok(())
     }
 
-    /// Segments up to this number, if there is one, are not to be written over: the log refers to them, or they may hold what it lost.
+    /// Protects segments up to the number `highest` from being overwritten: the log refers to them, or they may hold messages
+    /// that it lost.
     pub(super) fn begin_behind(&mut self, stream_id: StreamId, highest: Option<u32>) {
         if let Some(number) = highest
             && let Some(stream) = self.streams.get_mut(&stream_id)
@@ -597,7 +601,7 @@ impl<D: Disk> Engine<D> {
             _ => return,
         };
         let last = stream.core.messages().last_sequence();
-        // It can't be known already: the catalogue says up to where the log was read. Of a quarantined stream nobody does.
+        // The sequence is new: the catalogue says up to where the log was applied. A quarantined stream has no such position.
         debug_assert!(
             sequence == 0 || sequence > last || stream.is_quarantined(),
             "{sequence} behind {last}"
@@ -609,7 +613,7 @@ impl<D: Disk> Engine<D> {
             return;
         }
         if let Some(stream) = self.streams.get_mut(&stream_id) {
-            // It could be applied when it was logged.
+            // The entry was valid when it was logged.
             let _ = stream.core.apply(&entry);
             if let Storage::File(file) = stream.core.messages_mut() {
                 file.make_index_room();
@@ -619,8 +623,8 @@ impl<D: Disk> Engine<D> {
         self.note_news(stream_id);
     }
 
-    /// Records up to this sequence were damaged, in this file: the messages that they held are missing, and stay counted. `false`
-    /// if so many can't have been there.
+    /// Counts the messages up to the sequence `last` as lost: their records were damaged, in the file `of` at `offset`. They stay
+    /// counted in the stream. Returns `false` if the gap is larger than a log can explain.
     pub(super) fn lose_until(&mut self, stream_id: StreamId, last: u64, of: &str, offset: u64) -> bool {
         let Some(stream) = self.streams.get_mut(&stream_id) else { return false };
         let known = stream.core.messages().last_sequence();
@@ -646,7 +650,8 @@ impl<D: Disk> Engine<D> {
         true
     }
 
-    /// What a stream needs when all of it is there: ids within the window, times to live, bytes, interest.
+    /// Completes a stream once all its messages are there: message ids within the duplicate window, times to live, byte counts,
+    /// subscriptions.
     fn finish_stream(&mut self, stream_id: StreamId) {
         let now = self.now;
         let Some(stream) = self.streams.get_mut(&stream_id) else { return };
@@ -671,7 +676,7 @@ impl<D: Disk> Engine<D> {
             self.trim_later(stream_id, false);
         }
         let Some(stream) = self.streams.get_mut(&stream_id) else { return };
-        // Consumers compare their state with the stream when it is complete.
+        // Consumers compare their state with the stream once it is complete.
         stream.core.forget_removed();
         self.account_bytes(stream_id, 0);
         self.announce(stream_id, true);
@@ -691,7 +696,7 @@ impl<D: Disk> Engine<D> {
         self.note_consumer_dirty(id);
     }
 
-    /// What a consumer needs when all streams are there.
+    /// Completes a consumer once all streams are there.
     fn finish_consumer(&mut self, id: ConsumerId) {
         let now = self.now;
         let Some(c) = self.consumers.get_mut(&id) else { return };
@@ -714,18 +719,18 @@ impl<D: Disk> Engine<D> {
         self.plan(id);
     }
 
-    /// Says what a stream listens to, or that it does no more.
+    /// Queues the beginning or the end of a stream's subscriptions.
     pub(crate) fn announce(&mut self, stream_id: StreamId, begins: bool) {
         let changes = self.interests(stream_id);
         self.interest_changes.extend(changes.into_iter().map(|change| InterestChange { begins, ..change }));
     }
 
-    /// Lets the world know what streams listen to.
+    /// Queues changes of subscriptions.
     pub(crate) fn tell_changes(&mut self, changes: impl Iterator<Item = InterestChange>) {
         self.interest_changes.extend(changes);
     }
 
-    /// What a stream listens to, as it begins.
+    /// A stream's subscriptions, as they begin.
     pub(crate) fn interests(&self, stream_id: StreamId) -> Vec<InterestChange> {
         let Some(stream) = self.streams.get(&stream_id) else { return Vec::new() };
         let (account, begins) = (stream.account, true);
@@ -746,8 +751,9 @@ impl<D: Disk> Engine<D> {
         changes
     }
 
-    /// Removes files that no stream needs: they were made after the last checkpoint, or should have gone before. Never from absence alone:
-    /// files of a stream that nobody describes stay, and where something may be missing all do.
+    /// Removes files that no stream needs: files made after the last checkpoint, and files whose removal was interrupted. A
+    /// missing description is no reason to remove: files of unknown streams stay, and where data may be missing all segments
+    /// stay.
     fn remove_strays(&mut self, referred: &Referred) -> Result<(), OpenError> {
         let known: std::collections::HashSet<String> = self
             .streams
@@ -779,15 +785,16 @@ impl<D: Disk> Engine<D> {
             }
         }
         if is_any_removed && matches!(self.options.durability, Durability::Within(_)) {
-            // A stream that gets the number of one that never came to be must not find its files again after a power cut.
+            // A new stream may get the number of a stream that never became durable. It must not find that stream's files after a
+            // power cut.
             self.files.disk().sync_names()?;
         }
-        // Until the next checkpoint.
+        // The log refers to these files until the next checkpoint.
         self.checkpoint.obsolete.append(&mut needed);
         Ok(())
     }
 
-    /// Whether a file of this stream that nobody needs is kept nevertheless. What is no segment can be made again.
+    /// Whether an unneeded file of this stream is kept nevertheless. Only segments are: other files can be made again.
     fn is_kept(&self, stream_id: StreamId, is_segment: bool) -> bool {
         if !is_segment || self.deleted.contains(stream_id.0) {
             return false;

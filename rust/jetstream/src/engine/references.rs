@@ -1,7 +1,7 @@
-//! Long messages that the log refers to instead of holding them, where it need not be durable at once.
+//! References: a log with a lazy sync refers to long messages in their segments instead of holding them.
 //!
-//! What is referred to is written to its segment before the log is, so that a kill leaves both or neither; and the log counts as
-//! durable only when those segments are.
+//! A message is written to its segment before the reference is written to the log, so a kill keeps both or neither. The log
+//! counts as durable only when those segments are.
 
 use hashbrown::{HashMap, HashSet};
 use stonechat_store::disk::Disk;
@@ -17,10 +17,10 @@ use crate::ids::StreamId;
 use crate::stream::{Entry, headers};
 
 impl<D: Disk> Engine<D> {
-    /// Logs a change of a stream, if its changes are logged, and carries it out.
+    /// Applies a change of a stream, and logs it if the stream is logged.
     pub(super) fn log_and_apply(&mut self, stream_id: StreamId, entry: &Entry<'_>) -> Result<u64, ApiError> {
         if self.options.durability != Durability::Synced && may_remove_all(entry) {
-            // A segment that goes can't be written any more.
+            // The change may remove segments with messages that are not written yet.
             self.write_referred_of(stream_id);
         }
         let Some(stream) = self.streams.get_mut(&stream_id) else {
@@ -48,7 +48,7 @@ impl<D: Disk> Engine<D> {
                 Storage::File(file) => file.refer(),
                 Storage::Memory(_) => None,
             };
-            // It is gone already, with its segment, if there is nothing to refer to.
+            // Without a reference the message was already removed, together with its segment.
             let body = match &reference {
                 Some(reference) => Body::refer(sequence, reference),
                 None => Body::of(entry, sequence),
@@ -59,7 +59,8 @@ impl<D: Disk> Engine<D> {
         result
     }
 
-    /// Writes what the gathered records refer to, or gathers it too where it can't be written.
+    /// Writes the messages that the gathered records refer to. Messages that can't be written to their segment are gathered for
+    /// the log.
     pub(super) fn write_referred(&mut self) {
         if self.options.durability == Durability::Synced {
             return;
@@ -74,7 +75,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// The same for one stream, whose segments the log waits for later.
+    /// Like [`Engine::write_referred`], for one stream, and without making the log depend on the sync of its segments.
     pub(super) fn write_referred_of(&mut self, stream_id: StreamId) {
         let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         let Storage::File(file) = stream.core.messages_mut() else { return };
@@ -89,13 +90,13 @@ impl<D: Disk> Engine<D> {
             self.log.append(stream_id.into(), body.kind, &body.parts());
         }
         file.forget_referred();
-        // Until a checkpoint has written it.
+        // Stays so until a checkpoint has written the messages.
         self.room.is_behind = true;
         self.disk_full();
     }
 }
 
-/// Whether a change may take out all messages of the last segment.
+/// Whether a change may remove all messages of the last segment.
 fn may_remove_all(entry: &Entry<'_>) -> bool {
     match *entry {
         Entry::Append { headers, .. } => {
@@ -106,12 +107,12 @@ fn may_remove_all(entry: &Entry<'_>) -> bool {
     }
 }
 
-/// Looks, while the log is opened, whether what it refers to has come to the disk.
+/// Checks, while the log is opened, whether the referenced messages reached the disk.
 pub(super) struct Arrivals<D: Disk> {
     files: Files<D>,
-    /// What was logged before is in the catalogue, and what it refers to may be gone.
+    /// The log position of the store's catalogue entry. Records before it may refer to segments that are gone.
     known: u64,
-    /// Segments, by stream and number, that are durable now.
+    /// Segments, by stream and number, that are known to be durable.
     synced: HashSet<(u32, u32)>,
 }
 
@@ -120,7 +121,8 @@ impl<D: Disk> Arrivals<D> {
         Self { files, known, synced: HashSet::new() }
     }
 
-    /// Whether all is there that some records refer to, in its segment or in one of them after all. Then it is durable.
+    /// Whether all messages are there that the records refer to, in a segment or in a later record. Their segments are durable
+    /// then.
     pub(super) fn have_come(&mut self, salt: u64, records: &[Record<'_>]) -> Result<bool, wal::Error> {
         let is_content = |group: GroupId, wanted: u64| {
             let mut others = records.iter().filter(|other| other.group == group);
@@ -139,7 +141,7 @@ impl<D: Disk> Arrivals<D> {
         Ok(true)
     }
 
-    /// Nothing is written to these segments any more: once is enough for each.
+    /// Syncs a segment. Once is enough: nothing is written to these segments any more.
     fn make_durable(&mut self, group: u32, reference: &Reference) -> Result<(), wal::Error> {
         if !self.synced.insert((group, reference.number)) {
             return Ok(());
@@ -153,18 +155,18 @@ impl<D: Disk> Arrivals<D> {
     }
 }
 
-/// What the log refers to, and that must be there until a checkpoint is made.
+/// The segments and messages that a log refers to. They must be kept until the next checkpoint.
 #[derive(Default)]
 pub(super) struct Referred {
-    /// The highest segment of each stream.
+    /// The highest referenced segment of each stream.
     highest: HashMap<GroupId, u32>,
     segments: HashSet<(GroupId, u32)>,
-    /// Messages that are in the log after all: where their records are, by stream and sequence.
+    /// The index of the record with the message, for messages logged behind their reference; by stream and sequence.
     contents: HashMap<(GroupId, u64), usize>,
 }
 
 impl Referred {
-    /// Looks through the records of a log; `is_known` tells of stream and position whether the catalogue knows it.
+    /// Collects the references of a log. `is_known(stream, position)`: the catalogue covers the stream's record at this position.
     pub(super) fn of(replay: &Replay, is_known: impl Fn(GroupId, u64) -> bool) -> Self {
         let mut referred = Self::default();
         for (i, record) in replay.records().enumerate() {
@@ -191,18 +193,18 @@ impl Referred {
         self.highest.is_empty()
     }
 
-    /// The highest segment of a stream that is referred to.
+    /// The highest referenced segment of a stream.
     pub(super) fn highest(&self, stream_id: StreamId) -> Option<u32> {
         self.highest.get(&GroupId::from(stream_id)).copied()
     }
 
-    /// Whether a file is referred to.
+    /// Whether the log refers to this file.
     pub(super) fn holds(&self, stream_id: StreamId, file: &str) -> bool {
         let number = file.rsplit('-').next().and_then(|number| number.parse().ok());
         number.is_some_and(|number| self.segments.contains(&(stream_id.into(), number)))
     }
 
-    /// The record with a message that was to be elsewhere.
+    /// The record with a message that was logged behind its reference.
     pub(super) fn content<'r>(
         &self,
         replay: &'r Replay,
@@ -214,7 +216,7 @@ impl Referred {
 }
 
 impl<D: Disk> Engine<D> {
-    /// Carries out again what the log says of a message that it refers to.
+    /// Replays a reference: appends the message that it refers to, or counts the message as lost.
     pub(super) fn replay_reference(
         &mut self,
         stream_id: StreamId,

@@ -1,7 +1,7 @@
 //! Tells consumers about every message that leaves their stream, whatever removed it.
 //!
-//! Purges, roll-ups, limits, ages, times to live, deletions, acknowledgements on a work queue, batches, counters, schedules and lowered
-//! limits all end in [`Engine::tell_removals`], which runs after each change of a stream.
+//! Every removal ends in [`Engine::tell_removals`], which runs after each change of a stream. Causes are purges, roll-ups,
+//! limits, ages, times to live, deletions, acknowledgements on a work queue, batches, counters, schedules and lowered limits.
 
 use stonechat_store::disk::Disk;
 use stonechat_store::messages::Messages;
@@ -13,11 +13,11 @@ use crate::ids::{ConsumerId, StreamId};
 /// The reason in the advisory about a pending message that was removed.
 pub(super) const DELETED: &str = "Unacknowledged message was deleted";
 
-/// So few consumers are looked at whenever one of them changes.
+/// Up to this number of filtered consumers, all are checked whenever one of them changes.
 const FEW: usize = 16;
 
 impl<D: Disk> Engine<D> {
-    /// Sets from which sequence on a stream reports the subjects of messages that it removes.
+    /// Sets the sequence from which on a stream reports the subjects of removed messages.
     pub(crate) fn watch_removals(&mut self, stream_id: StreamId) {
         let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         let consumers = &self.consumers;
@@ -28,8 +28,9 @@ impl<D: Disk> Engine<D> {
         stream.watch_changes = 0;
     }
 
-    /// The same, after one consumer of the stream moved, came or went: looks at all of them only once for as many changes as there are
-    /// consumers, if these are many. Meanwhile the stream may report subjects from a lower sequence on than necessary, never from a higher one.
+    /// Like [`Engine::watch_removals`], after one consumer of the stream moved, was added or was removed. With many consumers,
+    /// all of them are checked only once for as many changes as there are consumers. Meanwhile the stream may report subjects
+    /// from a lower sequence on than necessary, never from a higher one.
     pub(crate) fn watch_removals_for(&mut self, stream_id: StreamId, id: ConsumerId) {
         let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         stream.watch_changes += 1;
@@ -74,7 +75,7 @@ impl<D: Disk> Engine<D> {
         if counts {
             match subject {
                 Some(subject) if !c.wants(subject) => {}
-                // A message that can't be read may have been counted or not.
+                // A message that can't be read may or may not have been counted.
                 None if !c.filters().is_empty() => c.forget_count(),
                 _ => c.note_gone(sequence, subject, is_first),
             }
@@ -83,7 +84,7 @@ impl<D: Disk> Engine<D> {
         self.note_unlogged(id);
     }
 
-    /// Judges a consumer's pending messages by what is left of the stream.
+    /// Removes the pending messages of a consumer that its stream no longer holds.
     fn tell_many_removed(&mut self, id: ConsumerId) {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let Some(stream) = self.streams.get(&c.stream) else { return };
@@ -95,7 +96,7 @@ impl<D: Disk> Engine<D> {
         self.note_unlogged(id);
     }
 
-    /// A consumer no longer waits for the acknowledgement of a message that was removed.
+    /// Removes a message from a consumer's pending and exhausted ones after its stream removed it.
     fn drop_removed(&mut self, id: ConsumerId, sequence: u64) {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         if let Some(pending) = c.state().pending.get(&sequence).copied() {
@@ -111,10 +112,11 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Moves consumers behind the messages that a purge with `filter` removed (all messages without one). What is left of those that match
-    /// begins at `rest`, if that is known.
+    /// Moves consumers behind the messages that a purge with `filter` removed (all messages without a filter). `rest` is the
+    /// sequence of the first matching message that is left, if it is known.
     ///
-    /// Pending messages that are still stored stay pending, and no consumer passes over a stored message that matches one of its filters.
+    /// Pending messages that are still stored stay pending. No consumer passes over a stored message that matches one of its
+    /// filters.
     pub(crate) fn pass_purged(&mut self, stream_id: StreamId, filter: &str, rest: Option<u64>) {
         let Some(stream) = self.streams.get(&stream_id) else { return };
         let state = stream.core.messages().state();
@@ -131,7 +133,7 @@ impl<D: Disk> Engine<D> {
         self.watch_removals(stream_id);
     }
 
-    /// A consumer goes on at `start`, or at the first stored message before it that it still waits for.
+    /// Moves a consumer to `start`, or to an earlier stored message that is pending or exhausted.
     fn pass_to(&mut self, id: ConsumerId, start: u64) {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let Some(stream) = self.streams.get(&c.stream) else { return };
@@ -142,7 +144,7 @@ impl<D: Disk> Engine<D> {
         let gone = missing(c, messages);
         c.forget_count();
         c.cursor = c.cursor.max(start);
-        // Others that are gone are passed over when it is their turn.
+        // Removed messages behind the first sequence are passed over in the consumer's turn.
         c.firsts.remove_range(..messages.state().first_sequence);
         if c.state().floor.stream < start {
             c.change(&Change::Purged(start));
@@ -159,7 +161,7 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-/// How much of what a consumer wants a purge concerns.
+/// The part of a consumer's subjects that a purge concerns.
 enum Concern {
     None,
     Part,

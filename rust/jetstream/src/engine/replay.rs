@@ -1,15 +1,15 @@
-//! The records of the log, as they are found when it is opened.
+//! The records of the log, collected while it is opened.
 
 use stonechat_store::wal::{Found, GroupId, Record};
 
 use super::journal;
 use super::twice::Copied;
 
-/// What the log holds, while it is read.
+/// The records of the log that is being opened.
 #[derive(Default)]
 pub(super) struct Replay {
     records: Vec<Held>,
-    /// From second copies.
+    /// Records restored from their copies.
     copies: Vec<Held>,
 }
 
@@ -17,7 +17,7 @@ pub(super) struct Replay {
 type Held = (u64, GroupId, u8, Box<[u8]>);
 
 impl Replay {
-    /// Takes note of what was found.
+    /// Adds a record of the log.
     pub(super) fn note(&mut self, found: &Found<'_>) {
         let Found::Record(record) = found else { return };
         match record.kind {
@@ -30,7 +30,7 @@ impl Replay {
         }
     }
 
-    /// Puts copies in the place of records that could not be read; when all has been noted. Answers how many.
+    /// Adds the copies of records that could not be read, once all are collected. Returns their number.
     pub(super) fn mend(&mut self) -> u64 {
         let copies = std::mem::take(&mut self.copies);
         let is_missing = |copy: &Held| self.records.binary_search_by_key(&copy.0, |record| record.0).is_err();
@@ -43,7 +43,7 @@ impl Replay {
         count
     }
 
-    /// All records, in order.
+    /// All records, in the order of the log.
     pub(super) fn records(&self) -> impl Iterator<Item = Record<'_>> {
         (0..self.records.len()).filter_map(|i| self.record(i))
     }

@@ -1,7 +1,7 @@
-//! Backups on their way in.
+//! Backups that are being restored.
 //!
-//! A stream that is being restored has a mark in its configuration and listens to nothing; it gets what its backup says of it with
-//! the last step. After a crash in between the mark is found, and what there is of the stream is dropped.
+//! A stream that is being restored has a mark in its metadata and no subscriptions. The last step gives it the configuration of
+//! its backup. An opening after a crash finds the mark, and drops the incomplete stream.
 
 use std::collections::BTreeMap;
 
@@ -23,20 +23,20 @@ use crate::ids::{AccountId, BackupId, StreamId};
 use crate::stream::{Entry, StreamConfig, Ttl, headers};
 use crate::time::rfc3339;
 
-/// The mark, among the metadata.
+/// The metadata key that marks a stream as being restored.
 const MARK: &str = "_stonechat.restoring";
-/// A sender that sends nothing for so long, in nanoseconds, is given up.
+/// Nanoseconds without a chunk after which a restore fails.
 const STALLED: i64 = 5_000_000_000;
-/// Backups that one account, and that all accounts, may send at a time.
+/// Limits for restores at the same time: of one account, and of all accounts.
 const OF_ACCOUNT_MAX: usize = 8;
 const OF_SERVER_MAX: usize = 32;
-/// Chunks, and bytes of them, that a sender may send before they are answered.
+/// Limits for chunks that were received but not answered: their number, and their bytes.
 const CHUNKS_MAX: usize = 1024;
 const UNREAD_MAX: usize = 32 << 20;
-/// Bytes that are stored in one turn.
+/// Limit for the bytes that a restore stores in one turn.
 const TURN: usize = 1 << 20;
 
-/// Backups on their way, by number.
+/// Backups that are being sent or restored, by id.
 #[derive(Debug, Default)]
 pub(super) struct Backups {
     last_id: BackupId,
@@ -51,34 +51,34 @@ impl Backups {
     }
 }
 
-/// A backup that is being received.
+/// A backup that is being restored.
 #[derive(Debug)]
 pub(super) struct Restore {
     account: AccountId,
-    /// The stream as it will be.
+    /// The configuration of the complete stream.
     config: StreamConfig,
-    /// The stream, once its state has come.
+    /// The incomplete stream, once the backup's state entry is read.
     stream_id: Option<StreamId>,
-    /// Where chunks are sent to.
+    /// The subject of the chunks.
     subject: String,
     frames: Decompressor,
     archive: archive::Reader,
-    /// In place of it, for a backup of an old server.
+    /// The reader for a backup of an older server, used in place of `archive`.
     old: Option<old::Reader>,
-    /// What the request says of the stream's state.
+    /// The stream's state according to the request.
     state: Value,
-    /// Messages that an old backup still has, though they were removed.
+    /// Sequences that an older server's backup contains although they were removed.
     removed: Vec<u64>,
-    /// Chunks that are to be answered when what they hold is stored.
+    /// Reply subjects of chunks, answered once their content is stored.
     replies: Vec<Vec<u8>>,
-    /// All chunks have come: where the last answer goes.
+    /// The reply subject of the last chunk, once all chunks are received.
     end: Option<Vec<u8>>,
     is_ended: bool,
     consumers: Vec<(String, SavedConsumer)>,
     consumers_left: u64,
-    /// Bytes in which the backup tells of its consumers.
+    /// Bytes of consumers in the backup.
     consumers_bytes: u64,
-    /// The last sequence that was stored, and that the stream had.
+    /// The last sequence that was stored, and the last one according to the backup's state.
     last: u64,
     last_of_state: u64,
     messages_of_state: u64,
@@ -89,7 +89,7 @@ pub(super) struct Restore {
 }
 
 impl<D: Disk> Engine<D> {
-    /// Begins to receive a backup of a stream whose configuration was checked; answers where to send it.
+    /// Begins to restore a backup into a stream whose configuration has been checked. Returns the subject for the chunks.
     pub(crate) fn begin_restore(
         &mut self,
         account: AccountId,
@@ -142,7 +142,7 @@ impl<D: Disk> Engine<D> {
         });
     }
 
-    /// Whether another backup may be received.
+    /// Whether another restore may begin.
     pub(crate) fn check_restores(&self, account: AccountId) -> Result<(), ApiError> {
         let restores = &self.backups.restores;
         let of_account = restores.values().filter(|restore| restore.account == account).count();
@@ -152,12 +152,12 @@ impl<D: Disk> Engine<D> {
         Ok(())
     }
 
-    /// Whether a stream of this name is being received.
+    /// Whether a stream of this name is being restored.
     pub(crate) fn is_restoring(&self, account: AccountId, name: &str) -> bool {
         self.backups.restores.values().any(|r| r.account == account && r.config.name == name)
     }
 
-    /// A chunk of a backup; an empty one is the last.
+    /// Takes in a chunk of a backup; an empty chunk is the last one.
     pub fn restore_chunk(&mut self, id: BackupId, reply: &[u8], payload: &[u8]) {
         let now = self.now;
         let Some(restore) = self.backups.restores.get_mut(&id) else { return };
@@ -181,12 +181,12 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// When backups are to be looked at.
+    /// When the next restore has work, or times out.
     pub(super) fn next_restore(&self) -> Option<i64> {
         self.backups.restores.values().map(|restore| restore.due).min()
     }
 
-    /// Stores what has come.
+    /// Runs the restores that are due.
     pub(super) fn run_restores(&mut self) {
         let now = self.now;
         let due = self.backups.restores.iter().filter(|(_, r)| r.due <= now).map(|(id, _)| *id);
@@ -204,7 +204,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// One turn; true if it was the last.
+    /// Runs one turn of a restore. Returns true if it was the last.
     fn run_restore(&mut self, r: &mut Restore) -> Result<bool, ApiError> {
         let mut stored = 0;
         while stored < TURN {
@@ -231,7 +231,7 @@ impl<D: Disk> Engine<D> {
         Ok(false)
     }
 
-    /// Stores the entries that have come as a whole.
+    /// Stores the entries that are complete.
     fn store_entries(&mut self, r: &mut Restore) -> Result<(), ApiError> {
         if r.old.is_some() {
             return self.store_files(r);
@@ -267,13 +267,13 @@ impl<D: Disk> Engine<D> {
         result
     }
 
-    /// The largest message that a stream being restored takes, in bytes.
+    /// The longest message that a restore accepts, in bytes.
     fn restored_len_max(&self, r: &Restore) -> u64 {
         let of_stream = u64::try_from(r.config.max_msg_size).ok().filter(|max| *max > 0);
         of_stream.unwrap_or(u64::MAX).min(self.host.max_payload())
     }
 
-    /// Stores what the files of an old backup say.
+    /// Stores the complete files of an older server's backup.
     fn store_files(&mut self, r: &mut Restore) -> Result<(), ApiError> {
         let invalid = |e: BackupError| failed(&e.to_string());
         while let (Some(old), false) = (&mut r.old, r.is_ended) {
@@ -304,7 +304,7 @@ impl<D: Disk> Engine<D> {
         Ok(())
     }
 
-    /// Takes out what was removed, and makes sure that what is left is what there was.
+    /// Removes the messages that an older server's backup marks as removed, and checks the number of messages left.
     fn end_old(&mut self, r: &mut Restore) -> Result<(), ApiError> {
         let Some(stream_id) = r.stream_id else { return Err(failed("expected state.json first")) };
         r.removed.sort_unstable();
@@ -336,7 +336,7 @@ impl<D: Disk> Engine<D> {
                 return Err(failed(&format!("failed to decode consumer \"{name}\" state")));
             };
             r.consumers_left -= 1;
-            // Each takes some memory, however little is said of it.
+            // A consumer takes memory even if its entry is short.
             r.consumers_bytes += (entry.name.len() + entry.content.len() + size_of::<SavedConsumer>()) as u64;
             r.consumers.push(saved);
             return Ok(());
@@ -372,7 +372,7 @@ impl<D: Disk> Engine<D> {
         Ok(())
     }
 
-    /// The stream's state has come: it begins to be.
+    /// Creates the incomplete stream from the backup's state entry.
     fn restore_state(&mut self, r: &mut Restore, state: &Value) -> Result<(), ApiError> {
         let number = |name: &str| state.get(name).and_then(Value::as_u64).unwrap_or(0);
         let (first, last, consumers) = (number("first_seq"), number("last_seq"), number("consumer_count"));
@@ -389,7 +389,7 @@ impl<D: Disk> Engine<D> {
         config.subjects.clear();
         config.sources.clear();
         config.mirror = None;
-        // What is too much goes with the last step: an old backup has messages that were removed among the others.
+        // Limits apply with the last step: an older server's backup contains removed messages among the others.
         (config.max_msgs, config.max_bytes, config.max_msgs_per_subject, config.max_age) = (-1, -1, -1, 0);
         config.metadata.insert(MARK.to_owned(), "true".to_owned());
         let stream_id = self.create(r.account, config);
@@ -404,7 +404,7 @@ impl<D: Disk> Engine<D> {
         Ok(())
     }
 
-    /// The last step: the stream becomes what it was.
+    /// Completes the stream: gives it its configuration and its consumers.
     fn finish_restore(&mut self, r: &Restore) -> Result<StreamId, ApiError> {
         let Some(stream_id) = r.stream_id else { return Err(failed("expected state.json first")) };
         if r.last_of_state > r.last {
@@ -454,7 +454,7 @@ impl<D: Disk> Engine<D> {
         self.plan(id);
     }
 
-    /// A restore is over: what came of it is told, and nothing is left of what failed.
+    /// Ends a restore and reports its result. The stream of a failed restore is deleted.
     fn end_restore(&mut self, id: BackupId, result: Result<(), ApiError>) {
         let Some(r) = self.backups.restores.remove(&id) else { return };
         self.announce_restore(id, &r, false);
@@ -469,7 +469,7 @@ impl<D: Disk> Engine<D> {
                 }
             }
             Err(e) => {
-                // What has a number of its own is told as it is.
+                // An error with a code of its own is reported unchanged.
                 let is_own = e.err_code == error::STREAM_RESTORE.error().err_code;
                 let e = if is_own { e.clone() } else { error::STREAM_RESTORE.with("err", &e.description) };
                 self.warn(format!("The restore of stream '{name}' failed: {}", e.description));
@@ -499,7 +499,7 @@ impl<D: Disk> Engine<D> {
         self.advise(r.account, &subject, "advisory.v1.restore_complete", fields(body));
     }
 
-    /// Drops what a crash left of streams that were being restored.
+    /// Deletes the incomplete streams of restores that a crash interrupted.
     pub(super) fn drop_unfinished_restores(&mut self) {
         let marked = self.streams.iter().filter(|(_, s)| s.core.config().metadata.contains_key(MARK));
         let marked: Vec<(StreamId, String)> =

@@ -1,4 +1,4 @@
-//! A full disk: publishing is refused, what is kept for this is given up, and checkpoints free room until publishing goes on.
+//! A full disk: publishing is refused, the log's reserves are given up, and checkpoints free room until publishing goes on.
 
 use stonechat_store::catalogue::Catalogue;
 use stonechat_store::disk::{Disk, is_full};
@@ -8,37 +8,38 @@ use super::{Durability, Engine, Storage, Stream};
 use crate::error::{self, ApiError};
 use crate::ids::StreamId;
 
-/// Nanoseconds between two looks whether a full disk has room again.
+/// Nanoseconds between two checks whether a full disk has room again.
 const LOOK_EVERY: i64 = 250_000_000;
 
-/// More bytes than a record of the log has beside its message.
+/// The most bytes that a record of the log has beside its message.
 const RECORD_OVERHEAD: usize = 256;
 
-/// Bytes of the log that changes leave free for what follows from requests: consumers' changes, removals of messages. Changes that free room
-/// on the disk leave less than others. On small disks both are a part of a file of the log.
+/// Bytes of the log that a change leaves free for the changes that follow from requests: consumers' changes, removals of
+/// messages. A change that frees room on the disk leaves less. Each is at most a share of a file of the log, since these are
+/// short on small disks.
 const MARGIN: u64 = 64 << 10;
 const MARGIN_OF_REMOVALS: u64 = 8 << 10;
 const MARGIN_SHARE: u64 = 8;
 const MARGIN_OF_REMOVALS_SHARE: u64 = 64;
 
-/// Bytes that a change takes beforehand on a full disk, at most; for a longer one the disk must have them free.
+/// The most bytes that a change reserves on a full disk. A longer change only checks that the disk has them free.
 const ROOM_TAKEN_MAX: u64 = 128 << 10;
 
-/// What a checkpoint changes in the catalogue.
+/// The changes that a checkpoint commits to the catalogue: a key, and the new entry or `None` for a removal.
 pub(super) type Changes = Vec<(u64, Option<Vec<u8>>)>;
 
-/// Where the store stands with a full disk.
+/// The state of the store on a full disk.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    /// Something could not be written that a checkpoint has to write.
+    /// Whether a stream or a segment could not be written. A checkpoint has to write it.
     pub(super) is_behind: bool,
-    /// A checkpoint is to be made at once, since it may free something.
+    /// Whether a checkpoint is to be made at once, since it may free room.
     pub(super) wants_checkpoint: bool,
-    /// The next look whether there is room.
+    /// When to check again whether the disk has room.
     look_at: i64,
 }
 
-/// Does something that may need room, and again with room that the log keeps for this.
+/// Repeats `write` while the disk is full and the log has a reserve to release.
 fn with_reserve<D: Disk, T>(
     log: &mut Log<D>,
     mut write: impl FnMut(&mut Log<D>) -> Result<T, wal::Error>,
@@ -80,7 +81,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Whether the log has room for a change of a stream with so many messages and bytes of them.
+    /// Whether the log has room for a change of a stream with `messages` messages of `len` bytes in total.
     pub(super) fn check_room(
         &mut self,
         stream_id: StreamId,
@@ -98,13 +99,14 @@ impl<D: Disk> Engine<D> {
                 self.disk_full();
                 Err(error::STORAGE_RESOURCES_EXCEEDED.error())
             }
-            // Another failure comes again when the log is written.
+            // Another failure happens again when the log is written.
             _ => Ok(()),
         }
     }
 
-    /// Whether the log has room for a change of `len` bytes that is to be answered; on a full disk, reserves are given up for it. If not,
-    /// the change is refused before any of it is done, so that no answer waits for room. `frees_room`: the change removes something.
+    /// Whether the log has room for a change of `len` bytes that gets a reply; on a full disk, reserves are released for it. If
+    /// there is no room, the change is refused before any of it is done, so that no reply waits for room. `frees_room`: the
+    /// change removes something.
     pub(crate) fn check_change(&mut self, frees_room: bool, len: usize) -> Result<(), ApiError> {
         if let Some(refusal) = self.refuses.as_ref().filter(|_| !self.lacks_room()) {
             return Err(refusal.clone());
@@ -119,7 +121,7 @@ impl<D: Disk> Engine<D> {
         if self.refuses.is_none() {
             match self.log.check_room(needed) {
                 Ok(()) => return Ok(()),
-                // One long request is no reason to refuse the rest.
+                // One long request is no reason to refuse shorter ones.
                 Err(_) if !is_short => return Err(error::STORAGE_RESOURCES_EXCEEDED.error()),
                 Err(_) => self.disk_full(),
             }
@@ -130,7 +132,7 @@ impl<D: Disk> Engine<D> {
         });
         match checked {
             Err(wal::Error::Full { .. }) => Err(error::STORAGE_RESOURCES_EXCEEDED.error()),
-            // Another failure comes again when the log is written.
+            // Another failure happens again when the log is written.
             _ => Ok(()),
         }
     }
@@ -139,17 +141,17 @@ impl<D: Disk> Engine<D> {
         self.room.look_at = self.now.saturating_add(LOOK_EVERY);
     }
 
-    /// Looks at once whether there is room: something was freed.
+    /// Makes the next check for room due at once, after something was removed.
     pub(super) fn room_freed(&mut self) {
         self.room.look_at = 0;
     }
 
-    /// When to look whether a full disk has room again.
+    /// When to check whether a full disk has room again.
     pub(super) fn room_deadline(&self) -> Option<i64> {
         (self.lacks_room() && !self.room.is_behind).then_some(self.room.look_at)
     }
 
-    /// Whether a checkpoint would free something on a full disk.
+    /// Whether a checkpoint would free room on a full disk.
     pub(super) fn frees_room(&mut self) -> bool {
         if !self.lacks_room() {
             self.room.wants_checkpoint = false;
@@ -172,13 +174,13 @@ impl<D: Disk> Engine<D> {
         with_reserve(&mut self.log, Log::write)
     }
 
-    /// Changes the catalogue. After an error `changes` are all there.
+    /// Commits changes to the catalogue. After an error `changes` are unchanged.
     pub(super) fn commit_catalogue(&mut self, changes: &mut Changes) -> Result<(), wal::Error> {
         let catalogue: &mut Catalogue<D> = &mut self.catalogue;
         with_reserve(&mut self.log, |_| catalogue.try_commit(changes))
     }
 
-    /// Writes what a stream has in memory to its segment. False if there is no room for it.
+    /// Writes the messages that a stream holds in memory to its segment. Returns false if there is no room.
     pub(super) fn write_tail(&mut self, stream_id: StreamId) -> bool {
         let Some(stream) = self.streams.get_mut(&stream_id) else { return true };
         let Storage::File(file) = stream.core.messages_mut() else { return true };
@@ -191,8 +193,8 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Whether a checkpoint may go on though these streams could not write what they have in memory: the log keeps it then.
-    /// What the log refers to must stay as it is, and the catalogue must know the streams from before.
+    /// Whether a checkpoint may go on although these streams could not write their messages, which the log then keeps. It may not
+    /// if the log refers to segments, or if the catalogue has no earlier entry of a stream.
     pub(super) fn may_leave(&self, unwritten: &[GroupId]) -> bool {
         self.options.durability == Durability::Synced
             && !self.checkpoint.keeps_segments

@@ -1,4 +1,4 @@
-//! Publishing what schedules made (ADR-51).
+//! Publishes the messages that schedules produce (ADR-51).
 
 use stonechat_store::disk::Disk;
 
@@ -6,13 +6,13 @@ use super::Engine;
 use crate::ids::StreamId;
 use crate::stream::{Entry, Publish};
 
-/// Messages that a stream publishes in one go.
+/// The most messages of a stream's schedules that are published at once.
 const BUDGET: usize = 256;
-/// A message that could not be stored is tried again after so many nanoseconds.
+/// Nanoseconds until a scheduled message is tried again if it could not be stored.
 const AGAIN: i64 = 1_000_000_000;
 
 impl<D: Disk> Engine<D> {
-    /// Publishes what is due on a stream.
+    /// Publishes the scheduled messages of a stream that are due.
     pub(super) fn run_schedules(&mut self, stream_id: StreamId) {
         let now = self.now;
         let Some(stream) = self.streams.get_mut(&stream_id) else { return };
@@ -22,7 +22,7 @@ impl<D: Disk> Engine<D> {
         for made in stream.core.take_scheduled(now, BUDGET) {
             let message = Publish { subject: &made.subject, headers: &made.headers, payload: &made.payload };
             let is_taken = self.ingest_from(stream_id, &message, true).is_ok();
-            // The stored message puts its schedule off or ends it. One that was refused, or that nobody wants, does not.
+            // A stored message reschedules or ends its schedule. A message that was refused or not needed does not.
             let Some(stream) = self.streams.get_mut(&stream_id) else { return };
             if !stream.core.is_due(made.sequence, now) {
                 continue;

@@ -1,63 +1,63 @@
-//! What a server and its accounts allow, and how a store is laid out.
+//! Limits of a server and its accounts, and the layout of a store.
 
 use stonechat_store::encryption::Keyring;
 
-/// When what is acknowledged is on disk.
+/// When an acknowledged change is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// Before it is acknowledged.
+    /// Before the acknowledgement.
     Synced,
-    /// So many nanoseconds later at most.
+    /// At most this number of nanoseconds after the acknowledgement.
     Within(i64),
-    /// Nobody cares: the store is thrown away.
+    /// No durability needed: the store is temporary.
     None,
 }
 
-/// What a server allows and says of itself.
+/// The limits and the identity of a server.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The server's name, as the leader of all streams.
+    /// The server's name, shown as the leader of all streams.
     pub server_name: String,
-    /// Its id.
+    /// The server's id.
     pub server_id: String,
-    /// The nats-server version that it is compatible with.
+    /// The nats-server version that this server is compatible with.
     pub version: String,
-    /// The domain, if there is one.
+    /// The domain, if one is configured.
     pub domain: Option<String>,
-    /// Fields of requests that nobody knows are errors.
+    /// Whether unknown fields in requests are errors.
     pub strict: bool,
-    /// Bytes of all streams in memory.
+    /// The most bytes of all streams in memory; -1 for no limit.
     pub max_memory: i64,
-    /// Bytes of all streams on disk.
+    /// The most bytes of all streams on disk; -1 for no limit.
     pub max_storage: i64,
     /// The longest duplicate window in nanoseconds; 0 for no limit.
     pub duplicate_window_max: i64,
-    /// Consumers of a stream when neither it nor its account says how many; 0 for no limit.
+    /// The most consumers of a stream if neither it nor its account has a limit; 0 for no limit.
     pub default_max_consumers: i64,
     /// The largest `max_ack_pending` of a consumer; 0 for no limit.
     pub max_ack_pending: i64,
     /// The largest `max_batch` of a consumer; 0 for no limit.
     pub max_request_batch: i64,
-    /// When what is acknowledged is on disk.
+    /// When an acknowledged change is on disk.
     pub durability: Durability,
-    /// How large files are.
+    /// The sizes of files.
     pub sizes: Sizes,
-    /// What is stored is encrypted with them, if there are any.
+    /// The encryption keys; empty for a store that is not encrypted.
     pub keys: Keyring,
 }
 
-/// How large a store's files are, in bytes.
+/// The sizes of a store's files, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Sizes {
-    /// Files of the log.
+    /// The length of the log's files.
     pub log_file: u64,
-    /// What the log may hold before a checkpoint is made.
+    /// The length of the log at which a checkpoint is made.
     pub checkpoint: u64,
-    /// Segments of streams.
+    /// The length of the streams' segments.
     pub segment: u64,
-    /// From this length on, a log that need not be durable at once refers to messages instead of holding them.
+    /// The length of a message from which on a log with lazy sync refers to the message instead of holding it.
     pub referred: usize,
-    /// Memory for what streams on disk know of their subjects.
+    /// Memory for the subject indexes of streams on disk.
     pub index: usize,
 }
 
@@ -73,7 +73,7 @@ impl Default for Sizes {
     }
 }
 
-/// What an account may use; -1 for no limit.
+/// The limits of an account; -1 for no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the fields are those of the API: account info")]
 pub struct AccountLimits {

@@ -1,4 +1,4 @@
-//! Backups on their way out: chunks that the receiver acknowledges, so many at a time, while the stream goes on.
+//! Backups that are being sent: chunks within a window of acknowledgements, while the stream stays in use.
 
 use serde_json::{Value, json};
 use stonechat_store::disk::Disk;
@@ -12,18 +12,18 @@ use crate::backup::frames::Compressor;
 use crate::ids::{AccountId, BackupId, ConsumerId, StreamId};
 use crate::time::rfc3339;
 
-/// Bytes of messages that are read in one turn.
+/// Limit for the bytes of messages read in one turn.
 const TURN: usize = 512 << 10;
-/// Sequences that are looked at in one turn.
+/// Limit for the sequences looked at in one turn.
 const LOOK_MAX: usize = 16_384;
-/// A receiver that is not there yet is waited for, in nanoseconds.
+/// Nanoseconds to wait for the receiver's subscription.
 const PATIENCE: i64 = 2_000_000_000;
-/// Whether it came is looked at so often.
+/// Nanoseconds between two checks for the receiver's subscription.
 const LOOK_AGAIN: i64 = 50_000_000;
-/// One that acknowledges nothing for so long is given up.
+/// Nanoseconds without an acknowledgement, with a full window, after which a backup fails.
 const QUIET: i64 = 5_000_000_000;
 
-/// What a request for a backup says.
+/// A decoded request for a backup.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SnapshotRequest {
     pub(crate) deliver_subject: String,
@@ -42,7 +42,7 @@ pub(super) struct Snapshot {
     /// The subject of acknowledgements, without size and number.
     ack: String,
     chunk: usize,
-    /// Chunks that may be on their way.
+    /// The most chunks in flight.
     window: usize,
     in_flight: usize,
     /// The number of the next chunk.
@@ -52,19 +52,20 @@ pub(super) struct Snapshot {
     last: u64,
     is_read: bool,
     out: Compressor,
-    /// The answer to the request has not left yet.
+    /// Whether the reply to the request may not have left yet.
     is_fresh: bool,
-    /// The receiver was there.
+    /// Whether the receiver has subscribed.
     was_wanted: bool,
-    /// When something is to happen whatever comes.
+    /// When the backup has its next turn at the latest, in nanoseconds since 1970.
     due: i64,
+    /// Until when the backup waits for a subscription or an acknowledgement, in nanoseconds since 1970.
     patience: i64,
     started: i64,
     client: Value,
 }
 
 impl<D: Disk> Engine<D> {
-    /// Begins to send a backup; answers what is said of the stream.
+    /// Begins to send a backup. Returns the stream's configuration and state for the reply.
     pub(crate) fn begin_snapshot(
         &mut self,
         stream_id: StreamId,
@@ -141,7 +142,7 @@ impl<D: Disk> Engine<D> {
         });
     }
 
-    /// The receiver of a backup has a chunk.
+    /// Handles the receiver's acknowledgement of a chunk.
     pub fn snapshot_acked(&mut self, id: BackupId) {
         if let Some(snapshot) = self.backups.snapshots.get_mut(&id) {
             snapshot.in_flight = snapshot.in_flight.saturating_sub(1);
@@ -149,12 +150,12 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// When backups are to be looked at.
+    /// When the next backup has its turn.
     pub(super) fn next_snapshot(&self) -> Option<i64> {
         self.backups.snapshots.values().map(|snapshot| snapshot.due).min()
     }
 
-    /// Sends on what can be sent.
+    /// Runs the backups whose turn is due.
     pub(super) fn run_snapshots(&mut self) {
         let due = self.backups.snapshots.iter().filter(|(_, s)| s.due <= self.now).map(|(id, _)| *id);
         for id in due.collect::<Vec<BackupId>>() {
@@ -166,15 +167,17 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// One turn; answers the end, if it comes to one: the header block of the last message, and why it is the last one.
+    /// Runs one turn. Returns the end of the backup, if it is reached: the header block of the last message, and the error, if
+    /// there is one.
     fn run_snapshot(&mut self, s: &mut Snapshot) -> Option<(String, Option<String>)> {
         let now = self.now;
-        // The answer leaves first.
+        // The reply to the request leaves before the first chunk.
         if std::mem::take(&mut s.is_fresh) {
             return None;
         }
         let account = self.accounts.get(s.account.index())?;
-        // One who listens to all of his inbox subscribes to the subject itself when he has the answer, and counts on being waited for.
+        // A client that subscribes to its whole inbox subscribes to this subject only once it has the reply, and relies on the
+        // server to wait.
         let is_wanted = self.host.has_subscriber(&account.name, &s.deliver);
         let failed = |code: u16, text: &str, why: &str| {
             Some((format!("NATS/1.0 {code} {text}\r\n\r\n"), Some(why.to_owned())))
@@ -213,7 +216,7 @@ impl<D: Disk> Engine<D> {
         None
     }
 
-    /// Reads messages until there is something to send.
+    /// Reads messages until there are enough bytes for the next chunks, within the limits of a turn.
     fn read_on(&mut self, s: &mut Snapshot) -> Result<(), String> {
         let Some(stream) = self.streams.get(&s.stream_id) else { return Err("stream deleted".to_owned()) };
         let messages = stream.core.messages();
@@ -265,7 +268,7 @@ impl<D: Disk> Engine<D> {
             payload,
             ..Outgoing::default()
         };
-        // Chunks stay behind the answer, which may wait for the log.
+        // Chunks leave behind the reply to the request, which may wait for the log.
         self.outbox.push(true, &message);
     }
 

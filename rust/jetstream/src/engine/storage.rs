@@ -1,4 +1,4 @@
-//! Where a stream's messages are: in memory or on disk.
+//! The storage of a stream's messages: in memory or on disk.
 
 use std::ops::{ControlFlow, RangeInclusive};
 

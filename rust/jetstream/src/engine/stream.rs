@@ -1,4 +1,4 @@
-//! A stream as the engine keeps it.
+//! A stream with the engine's state for it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,66 +16,67 @@ use super::trims::Trim;
 use crate::ids::{AccountId, ConsumerId, StreamId};
 use crate::stream::{StreamConfig, StreamCore};
 
-/// A stream and what belongs to it.
+/// A stream with the engine's state for it.
 #[derive(Debug)]
 pub(crate) struct Stream<D: Disk> {
     pub(crate) account: AccountId,
-    /// When it was created, in nanoseconds since 1970.
+    /// When the stream was created, in nanoseconds since 1970.
     pub(crate) created: i64,
     pub(crate) core: StreamCore<Storage<D>>,
     pub(crate) republish: Option<Transform>,
-    /// What an acknowledgement says before and behind the sequence.
+    /// The text of an acknowledgement before and behind the sequence.
     pub(super) ack_head: Vec<u8>,
     pub(super) ack_tail: Vec<u8>,
-    /// When something in it may be too old.
+    /// When the next message may expire.
     pub(super) expiry: Option<i64>,
-    /// It changed since the last checkpoint.
+    /// Whether the stream changed since the last checkpoint.
     pub(super) is_dirty: bool,
-    /// It has records in what is gathered for the log.
+    /// Whether records of the stream are gathered for the log.
     pub(super) is_gathered: bool,
-    /// It has something to tell that the engine knows of.
+    /// Whether the stream is among the engine's streams with news.
     pub(super) is_noted: bool,
-    /// Its footers could not be written; it is tried again at the next checkpoint.
+    /// Whether its footers could not be written; the next checkpoint tries again.
     pub(super) is_sealing: bool,
-    /// Its consumers by name.
+    /// The stream's consumers by name.
     pub(crate) consumers: BTreeMap<String, ConsumerId>,
-    /// How many of them want all messages.
+    /// The number of consumers without filters.
     pub(super) unfiltered: usize,
-    /// Those that are told of every change.
+    /// The consumers that are told of every change.
     pub(super) hot: Hot,
-    /// Changes of these since it was last looked from which sequence on the subjects of removed messages matter.
+    /// Changes of the hot consumers since the stream was last told from which sequence on the subjects of removed messages
+    /// matter.
     pub(super) watch_changes: usize,
     /// Messages that no consumer needs any more, to be removed together.
     pub(super) released: Vec<u64>,
-    /// What of interest retention has a sequence up to this one is not released: a consumer that needs it may be missing.
+    /// Sequence up to which a stream of interest retention releases no messages: a consumer that needs them may be missing.
     pub(super) held: u64,
-    /// The engine knows that there are some.
+    /// Whether the stream is among the engine's streams with released messages.
     pub(super) is_released: bool,
-    /// Where its messages come from, if it is a mirror or has sources.
+    /// The origins of its messages, if it is a mirror or has sources.
     pub(super) feeds: Vec<Feed>,
-    /// How far each of them was taken, by name: the next sequence.
+    /// The position of each feed, by the feed's key: the next sequence.
     pub(crate) fed: BTreeMap<String, u64>,
-    /// Streams that take their messages from this one.
+    /// Streams that copy messages from this one.
     pub(super) followers: Vec<StreamId>,
-    /// It waits for its turn to take messages.
+    /// Whether the stream waits for its turn to copy messages.
     pub(super) is_feeding: bool,
-    /// It waits for room for messages of others.
+    /// Whether the stream waits for room for copied messages.
     pub(super) is_stopped: bool,
-    /// It is known when that is tried again.
+    /// Whether the next attempt is planned.
     pub(super) has_retry: bool,
-    /// The source with which that goes on; and whether it begins anew behind the last one.
+    /// The source with which the next turn goes on.
     pub(super) feed_at: usize,
-    /// See `feed_at`.
+    /// Whether the turn after the last source begins again with the first one.
     pub(super) feeds_again: bool,
-    /// A mirror that has all of its origin's messages, so that it may answer direct gets for it.
+    /// Whether this mirror has had all of its origin's messages, so that it may answer direct gets for the origin.
     pub(super) is_caught_up: bool,
-    /// Publishers that send ahead, by the id of what they send.
+    /// Fast-ingest batches, by batch id.
     pub(super) fast: HashMap<Box<[u8]>, FastBatch>,
-    /// Publishers that wait.
+    /// Published messages that wait for a lookup.
     pub(super) hold: Option<Box<Hold>>,
-    /// It is looked through for what no consumer needs.
+    /// The search for messages that no consumer needs, while it is in progress.
     pub(super) sweep: Option<Sweep>,
-    /// What exceeds its limits is taken out.
+    /// The removal of messages beyond the limits, while it is in progress.
     pub(super) trim: Option<Box<Trim>>,
 }
 
@@ -128,8 +129,8 @@ impl<D: Disk> Stream<D> {
         stream
     }
 
-    /// Takes a configuration, and takes out what exceeds its limits, unless it `keeps` that; answers whether that may be messages of
-    /// subjects.
+    /// Sets the configuration. Removes messages beyond its limits, unless it `keeps` them. Returns whether subjects may exceed
+    /// their limit.
     pub(super) fn set_config(&mut self, config: StreamConfig, keeps: bool) -> bool {
         let is_compressed = config.is_compressed();
         if let Storage::File(file) = self.core.messages_mut() {
@@ -154,12 +155,12 @@ impl<D: Disk> Stream<D> {
             republish.and_then(|r| Transform::new(r.src.as_bytes(), r.dest.as_bytes()).ok()).flatten();
     }
 
-    /// What tells it from others that had its name before or will have it, as nats-server 2.15 computes it.
+    /// A text that tells this stream from earlier and later ones of its name, as nats-server 2.15 computes it.
     pub(super) fn identity(&self) -> String {
         short_hash(&crate::time::rfc3339(self.created))
     }
 
-    /// Whether its changes go to the log.
+    /// Whether the stream's changes are logged.
     pub(crate) fn is_logged(&self) -> bool {
         matches!(self.core.messages(), Storage::File(_))
     }
@@ -170,7 +171,7 @@ impl<D: Disk> Stream<D> {
         has_times || self.expiry.is_some() || self.core.remembers_ids()
     }
 
-    /// The streams for which it answers direct gets.
+    /// The names of the streams for which it answers direct gets.
     pub(super) fn direct_names(&self) -> Vec<&str> {
         let config = self.core.config();
         let own = config.allow_direct.then_some(config.name.as_str());
@@ -178,18 +179,18 @@ impl<D: Disk> Stream<D> {
         own.into_iter().chain(origin.map(|mirror| mirror.name.as_str())).collect()
     }
 
-    /// How many consumers are told of each of its changes.
+    /// The number of consumers that are told of each change.
     pub(crate) fn told(&self) -> usize {
         self.hot.len()
     }
 
-    /// The subjects to which it listens.
+    /// The subjects of the stream's subscriptions.
     pub(crate) fn subjects(&self) -> &[String] {
         &self.core.config().subjects
     }
 }
 
-/// Eight letters and digits that stand for a text, as nats-server 2.15 computes them.
+/// A hash of eight letters and digits, as nats-server 2.15 computes it.
 pub(super) fn short_hash(text: &str) -> String {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let hash = Sha256::digest(text.as_bytes());

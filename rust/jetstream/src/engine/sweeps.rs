@@ -1,6 +1,7 @@
-//! What no consumer of an interest stream needs any more, since one went or wants less: it is looked for in steps, in all of the stream.
+//! Search, in steps, for messages of an interest stream that no consumer needs, after a consumer was deleted or got narrower
+//! filters.
 //!
-//! Nothing of this is logged but the removals: a start looks through all such streams anyway.
+//! Only the removals are logged: a start searches all such streams anyway.
 
 use std::ops::ControlFlow;
 
@@ -12,23 +13,23 @@ use crate::consumer::Consumer;
 use crate::ids::StreamId;
 use crate::stream::Retention;
 
-/// Messages that are looked at in one turn, if a consumer or two may need them; few where it is tested.
+/// Messages looked at in one turn, with at most a few consumers. Small in debug builds, for tests.
 const TURN: usize = if cfg!(debug_assertions) { 64 } else { 8192 };
-/// What it costs to take one out.
+/// The cost of a removal, in messages looked at.
 const REMOVAL: usize = 8;
 
-/// A look for what is not needed.
+/// The search in progress of a stream.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sweep {
-    /// Where it goes on, and up to where: what is behind came later, and was judged when it came.
+    /// The next sequence, and the last one. Messages behind it were judged when they were stored.
     at: u64,
     end: u64,
-    /// Something changed since it began: it is to begin once more.
+    /// Whether consumers changed during the search, so that it begins again.
     again: bool,
 }
 
 impl<D: Disk> Engine<D> {
-    /// Takes out what no consumer of an interest stream needs any more: at once if that is little, else in the turns to come.
+    /// Removes messages of an interest stream that no consumer needs: at once if it is little work, else in later turns.
     pub(crate) fn release_unneeded(&mut self, stream_id: StreamId) {
         let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         if stream.core.config().retention != Retention::Interest {
@@ -38,7 +39,7 @@ impl<D: Disk> Engine<D> {
         match &mut stream.sweep {
             Some(sweep) => (sweep.again, sweep.end) = (true, end),
             None => {
-                // Up to there a consumer may be missing that needs them.
+                // A missing consumer may need the messages up to `held`.
                 stream.sweep = Some(Sweep { at: stream.held + 1, end, again: false });
                 self.sweeping.push_back(stream_id);
             }
@@ -50,12 +51,12 @@ impl<D: Disk> Engine<D> {
         self.sweep_left = budget;
     }
 
-    /// Whether something that was asked of a stream is still being carried out.
+    /// Whether a search or a removal of messages is still in progress for a stream.
     pub(crate) fn is_settling(&self, stream_id: StreamId) -> bool {
         self.streams.get(&stream_id).is_some_and(|stream| stream.sweep.is_some() || stream.trim.is_some())
     }
 
-    /// Goes on, as much as there is time for in one turn.
+    /// Continues the searches, within the limits of a turn.
     pub(super) fn run_sweeps(&mut self) {
         self.sweep_left = TURN;
         for _ in 0..self.sweeping.len() {
@@ -68,13 +69,13 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Looks through all of a stream: while the store is opened, when nobody waits yet.
+    /// Searches a whole stream while the store is opened, when no client waits yet.
     pub(super) fn sweep_all(&mut self, stream_id: StreamId) {
         self.release_unneeded(stream_id);
         while !self.sweep(stream_id, &mut { usize::MAX }) {}
     }
 
-    /// Looks at some messages of a stream more; true if those were all.
+    /// Searches some messages of a stream. Returns true when the search is done.
     fn sweep(&mut self, stream_id: StreamId, budget: &mut usize) -> bool {
         let Some(stream) = self.streams.get(&stream_id) else { return true };
         let Some(mut sweep) = stream.sweep else { return true };

@@ -1,4 +1,4 @@
-//! What time asks of consumers: redelivery, heartbeats, the end of requests, pauses and lives.
+//! Timers of consumers: redelivery, heartbeats, ends of pull requests, pauses and the end of unused consumers.
 
 use stonechat_store::disk::Disk;
 
@@ -7,7 +7,7 @@ use crate::consumer::Change;
 use crate::ids::ConsumerId;
 
 impl<D: Disk> Engine<D> {
-    /// Plans when a consumer is looked at again.
+    /// Plans the next deadline of a consumer.
     pub(super) fn plan(&mut self, id: ConsumerId) {
         let Some(c) = self.consumers.get_mut(&id) else { return };
         let due = c.due(self.now);
@@ -28,7 +28,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Does what is due, for some consumers at a time.
+    /// Runs the timers that are due, for a limited number of consumers.
     pub(super) fn tick_consumers(&mut self) {
         for _ in 0..1024 {
             let Some(&(due, id)) = self.timers.first() else { break };
@@ -99,7 +99,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Deletes a consumer that nobody uses.
+    /// Deletes a consumer that was not used for its lifetime.
     fn end_unused(&mut self, id: ConsumerId) {
         let now = self.now;
         self.end_requests(id, false, true);
@@ -110,7 +110,7 @@ impl<D: Disk> Engine<D> {
             c.last_use = now;
             return;
         }
-        // Somebody may still be at work on what it got.
+        // A client may still work on messages that it received.
         let busy =
             if is_push || !c.is_timed() { None } else { c.state().pending.values().map(|p| p.due).max() };
         if let Some(until) = busy.filter(|until| until.saturating_add(c.lives_unused) > now) {

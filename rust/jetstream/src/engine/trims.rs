@@ -1,7 +1,8 @@
-//! What exceeds the limits of a stream, because these were lowered or because one message takes the place of very many: it goes in steps.
+//! Removal, in steps, of messages beyond a stream's limits, after the limits were lowered or one long message displaces very
+//! many.
 //!
-//! Each step is a record of the log of its own, so that a start comes to the state that was there, and goes on from there: the catalogue
-//! knows that it is to.
+//! Each step is a record of the log of its own, so a start replays the same steps. The catalogue notes that a removal is in
+//! progress, and the start continues it.
 
 use stonechat_store::disk::Disk;
 use stonechat_store::index::Filter;
@@ -11,14 +12,14 @@ use super::Engine;
 use crate::ids::StreamId;
 use crate::stream::Entry;
 
-/// What is done in one turn: subjects that are looked at, or so many times fewer messages that go; few where it is tested.
+/// The budget of one turn in subjects that are looked at, and what a removal costs of it. Small in debug builds, for tests.
 const TURN: usize = if cfg!(debug_assertions) { 64 } else { 8192 };
 const REMOVAL: usize = 8;
 
-/// A stream from which something is to be taken.
+/// The removal in progress of a stream.
 #[derive(Debug, Default)]
 pub(super) struct Trim {
-    /// While subjects are looked through: the one behind which it goes on, and those with too much that were found.
+    /// The search for subjects beyond their limit: where it continues, and the subjects found. `None` when it is done.
     subjects: Option<Subjects>,
 }
 
@@ -29,18 +30,18 @@ struct Subjects {
     found: Vec<Vec<u8>>,
 }
 
-/// What comes next.
+/// The next step of a removal.
 enum Next {
     Done,
-    /// Others have their turn.
+    /// The budget is used up.
     Later,
-    /// This is taken out: of a subject, or from the front.
+    /// Remove at most this number of messages: on a subject, or from the front of the stream if the subject is empty.
     Trim(Vec<u8>, u64),
 }
 
 impl<D: Disk> Engine<D> {
-    /// Takes out what exceeds a stream's limits: at once if that is little, else in the turns to come. `of_subjects`: subjects may have
-    /// too much.
+    /// Removes messages beyond a stream's limits: at once if they are few, else in later turns. `of_subjects`: subjects may
+    /// exceed their limit.
     pub(crate) fn begin_trim(&mut self, stream_id: StreamId, of_subjects: bool) {
         let is_over = self.streams.get(&stream_id).is_some_and(|stream| stream.core.is_over());
         if of_subjects || is_over {
@@ -49,7 +50,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// The same, in the turns to come.
+    /// Like [`Engine::begin_trim`], in later turns.
     pub(super) fn trim_later(&mut self, stream_id: StreamId, of_subjects: bool) {
         let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         if stream.trim.is_none() {
@@ -57,13 +58,13 @@ impl<D: Disk> Engine<D> {
         }
         let trim = stream.trim.get_or_insert_default();
         if of_subjects {
-            // All of them, since the limit is another one now.
+            // The limit has changed, so all subjects are checked anew.
             trim.subjects = Some(Subjects::default());
         }
         self.note_dirty(stream_id);
     }
 
-    /// Goes on, as much as there is time for in one turn.
+    /// Continues the removals, within the limits of a turn.
     pub(super) fn run_trims(&mut self) {
         let mut budget = TURN;
         for _ in 0..self.trimming.len() {
@@ -77,7 +78,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Takes out some of what is too much; true if that was all.
+    /// Removes messages within the budget. Returns true if none are left to remove.
     fn trim(&mut self, stream_id: StreamId, budget: &mut usize) -> bool {
         loop {
             let (subject, most) = match self.next_trim(stream_id, budget) {
@@ -92,7 +93,7 @@ impl<D: Disk> Engine<D> {
             if is_taken && count(self) < before {
                 continue;
             }
-            // It can't be taken out; so nothing more is tried.
+            // The messages can't be removed, so the step is skipped.
             let subjects = self.streams.get_mut(&stream_id).and_then(|stream| stream.trim.as_mut());
             match subjects.and_then(|trim| trim.subjects.as_mut()) {
                 Some(subjects) => drop(subjects.found.pop()),

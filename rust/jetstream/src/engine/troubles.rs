@@ -1,4 +1,4 @@
-//! What goes wrong, and who is told: the log of the server, advisories, publishers that are refused.
+//! Failures and their reports: notices for the server's log, advisories, refused publishers.
 
 use serde_json::{Value, json};
 use stonechat_store::disk::Disk;
@@ -18,7 +18,7 @@ impl<D: Disk> Engine<D> {
         self.notices.push(Notice::Error(text));
     }
 
-    /// Refuses a message for a stream for which there was no room in memory.
+    /// Refuses a published message with status 429: too many messages wait in memory.
     pub fn refuse(&mut self, stream_id: StreamId, reply: &[u8]) {
         let Some(stream) = self.streams.get(&stream_id) else { return };
         if reply.is_empty() || stream.core.config().no_ack {
@@ -34,7 +34,7 @@ impl<D: Disk> Engine<D> {
         self.outbox.push(false, &message);
     }
 
-    /// Requests were dropped because too many waited, in the queue of this name.
+    /// Reports requests that were dropped because the queue of this name was full.
     pub(crate) fn requests_dropped(&mut self, queue: &str, count: u64) {
         self.warn(format!("{queue} limit reached, dropping {count} requests"));
         let body = json!({"server": self.options.server_name, "dropped": count});
@@ -48,7 +48,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Tells a stream's account that messages can't be read any more. nats-server has no such advisory.
+    /// Publishes an advisory to a stream's account about messages that can't be read any more. nats-server has no such advisory.
     pub(super) fn advise_lost(
         &mut self,
         account: AccountId,
@@ -90,7 +90,7 @@ impl<D: Disk> Engine<D> {
         self.refuses = Some(failed);
     }
 
-    /// Names what was found damaged, and sees to it that full segments get their footers.
+    /// Reports newly found damage, and queues jobs for full segments and indexes.
     pub(super) fn take_news(&mut self) {
         let mut lacks_room = false;
         for stream_id in std::mem::take(&mut self.noted) {

@@ -1,4 +1,4 @@
-//! A consumer's turn: it sends what there is to whom it may.
+//! A consumer's turn: delivers pending messages within the consumer's limits.
 
 use std::ops::ControlFlow;
 
@@ -11,29 +11,30 @@ use crate::consumer::{AckPolicy, Change, Consumer, Pin, Position, PriorityPolicy
 use crate::ids::{AccountId, ConsumerId};
 use crate::stream::headers;
 
-/// Bytes that a consumer sends in one turn.
+/// Bytes that a consumer sends before its turn ends.
 const TURN: usize = 256 << 10;
 /// Messages that a consumer looks at in one turn.
 const LOOK_MAX: usize = 16_384;
-/// Bytes that a consumer with a rate limit may send at once, unless its stream has a limit for messages: the usual max_payload.
+/// Bytes that a consumer with a rate limit may send at once, unless its stream limits the message size: the default
+/// `max_payload`.
 pub(super) const BURST: u64 = 1 << 20;
-/// From this distance on, a message's time in a replay is kept.
+/// Nanoseconds between two messages from which on a replay keeps their distance.
 const REPLAY_GAP: i64 = 1_000_000;
 
-/// Why a turn ended.
+/// The reason why a turn ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
     /// There is no more to deliver.
     End,
-    /// There is more, but others want their turn.
+    /// There is more to deliver, but other consumers have their turn first.
     More,
-    /// Nobody takes more now.
+    /// No receiver accepts a message now.
     NoReceiver,
-    /// Too much waits for acknowledgement.
+    /// The limit of pending acknowledgements is reached.
     Full,
 }
 
-/// Something to be told when the turn is over.
+/// An event to be reported after the turn.
 pub(super) enum Note {
     Exhausted { sequence: u64, count: u64 },
     Deleted { sequence: u64, consumer: u64, count: u64 },
@@ -41,27 +42,27 @@ pub(super) enum Note {
     Pinned,
 }
 
-/// A consumer's turn.
+/// The state of a consumer's turn.
 pub(super) struct Turn<'e> {
     pub(super) id: ConsumerId,
     pub(super) now: i64,
     pub(super) account: AccountId,
     pub(super) account_name: &'e str,
     pub(super) stream_name: &'e str,
-    /// Messages may leave only when the log is durable.
+    /// Whether messages may leave only when the log is durable.
     pub(super) waits: bool,
     pub(super) outbox: &'e mut Outbox,
     pub(super) host: &'e mut dyn Host,
     pub(super) notes: Vec<Note>,
-    /// Messages that nobody acknowledges and that are done.
+    /// Messages delivered without acknowledgement that the stream need not keep for this consumer.
     pub(super) done: Vec<u64>,
     pub(super) keeps_done: bool,
-    /// Bytes that a limited consumer may send at once.
+    /// Bytes that a consumer with a rate limit may send at once.
     pub(super) burst: u64,
-    /// Something was delivered that nobody acknowledges.
+    /// Whether a message was delivered that needs no acknowledgement.
     pub(super) has_passed: bool,
     pub(super) sent: usize,
-    /// Messages that were looked at.
+    /// The number of messages looked at.
     pub(super) looked: usize,
     pub(super) ack: Vec<u8>,
     pub(super) to: Vec<u8>,
@@ -73,7 +74,7 @@ impl Turn<'_> {
         send_status(self.outbox, self.account, self.waits, to, line, pending);
     }
 
-    /// Whether somebody might take a message now.
+    /// Whether a receiver may accept a message now.
     pub(super) fn has_receiver(&self, c: &Consumer) -> bool {
         if c.is_paused(self.now) || c.resume_at > self.now {
             return false;
@@ -94,7 +95,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Sends a message to whom it may go; false if to nobody now.
+    /// Sends a message to the consumer's receiver. Returns false if no receiver accepts it now.
     fn deliver(&mut self, c: &mut Consumer, message: &Message<'_>, count: u64) -> bool {
         let fresh = u64::from(count == 1);
         let pending = c.waiting_messages.unwrap_or(0).saturating_sub(fresh);
@@ -177,7 +178,7 @@ impl Turn<'_> {
         (c.last_delivery, c.last_sent, c.last_use) = (now, now, now);
     }
 
-    /// Counts bytes under way, and asks the receiver to say when it has them.
+    /// Counts the bytes in flight, and requests flow control when half of the window is used.
     fn control_flow(&mut self, c: &mut Consumer, len: u64) {
         let is_full = c.config().ack_policy == AckPolicy::FlowControl && c.is_full();
         let Some(flow) = &mut c.flow else { return };
@@ -208,7 +209,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Brings a request to the front that takes a message of `size` bytes; false if there is none.
+    /// Moves a request to the front that accepts a message of `size` bytes. Returns false if there is none.
     fn find_request(&mut self, c: &mut Consumer, size: usize, pending: u64) -> bool {
         let policy = c.config().priority_policy;
         let needs_pin =
@@ -283,7 +284,7 @@ impl Turn<'_> {
             }
             if let Some(request) = c.requests.front().filter(|request| request.bytes > 0) {
                 request.bytes -= size as i64;
-                // Nothing is left: this is the last one.
+                // No bytes are left, so this message is the last one of the request.
                 if request.bytes == 0 {
                     request.left = 1;
                 }
@@ -307,7 +308,7 @@ impl Turn<'_> {
         true
     }
 
-    /// Delivers what is to be delivered again.
+    /// Delivers the messages that are queued for redelivery.
     pub(super) fn redeliver<D: Disk>(&mut self, c: &mut Consumer, messages: &Storage<D>) -> Option<Stop> {
         let mut buffer = Vec::new();
         while c.queued_len() > 0 {
@@ -345,7 +346,7 @@ impl Turn<'_> {
         None
     }
 
-    /// Delivers the last messages of subjects.
+    /// Delivers the last messages of subjects, with which a consumer of deliver policy `last_per_subject` begins.
     pub(super) fn deliver_firsts<D: Disk>(
         &mut self,
         c: &mut Consumer,
@@ -353,7 +354,7 @@ impl Turn<'_> {
     ) -> Option<Stop> {
         let mut buffer = Vec::new();
         while let Some(sequence) = c.firsts.min() {
-            // Very many of them may be gone.
+            // Many of the messages may have been removed.
             if self.looked >= LOOK_MAX {
                 return Some(Stop::More);
             }
@@ -388,7 +389,7 @@ impl Turn<'_> {
         None
     }
 
-    /// Whether a message is not to be delivered yet: a rate limit, or a replay.
+    /// Whether a rate limit or a replay puts a message off.
     fn has_to_wait(&mut self, c: &mut Consumer, message: &Message<'_>) -> bool {
         if c.replay_end >= message.sequence && c.is_replay() {
             if c.replayed > 0 {
@@ -407,7 +408,7 @@ impl Turn<'_> {
                 i64::try_from(u128::from(bytes) * 8_000_000_000 / u128::from(rate)).unwrap_or(i64::MAX)
             };
             let len = message.subject.len() + message.headers.len() + message.payload.len();
-            // A bucket that holds the largest message, and is full at first (as nats-server 2.15).
+            // A token bucket that holds the largest message, and is full at first (as nats-server 2.15).
             let (cost, burst) = (time_of(len as u64), time_of(self.burst));
             let begun = c.paid_until.max(self.now.saturating_sub(burst));
             let paid = begun.saturating_add(cost);
@@ -420,7 +421,7 @@ impl Turn<'_> {
         false
     }
 
-    /// Delivers what was not delivered before.
+    /// Delivers new messages from the cursor on.
     pub(super) fn deliver_new<D: Disk>(&mut self, c: &mut Consumer, messages: &Storage<D>) -> Stop {
         let end = messages.last_sequence() + 1;
         if c.waiting_messages == Some(0) || c.cursor >= end || skip_ahead(c, messages) {
@@ -466,7 +467,7 @@ impl Turn<'_> {
     }
 }
 
-/// Moves the cursor to where the first message on the only subject may be; true if there is none.
+/// Moves the cursor of a consumer of one subject to its first message. Returns true if there is none left.
 fn skip_ahead<D: Disk>(c: &mut Consumer, messages: &Storage<D>) -> bool {
     if c.filters().len() != 1 {
         return false;
@@ -482,8 +483,8 @@ fn skip_ahead<D: Disk>(c: &mut Consumer, messages: &Storage<D>) -> bool {
     is_behind
 }
 
-/// Tells a client what became of its request for messages. While the disk stands still and too much waits for it, the client is told
-/// nothing, and its own time limit ends the request.
+/// Sends a client the status of its pull request. While the disk stands still and the outbox is clogged, the status is left out,
+/// and the client's own timeout ends the request.
 pub(super) fn send_status(
     outbox: &mut Outbox,
     account: AccountId,

@@ -1,8 +1,9 @@
-//! What makes other records mean something is in the log twice: that a stream or consumer came to be, how it is configured, that it
-//! was deleted.
+//! Records that are logged twice, because other records depend on them: creations, configurations and deletions of streams and
+//! consumers.
 //!
-//! Both copies are in one frame, so that one sync makes both durable, and so far from each other that neither a flipped bit nor a page of
-//! the disk that can't be read costs both. A copy says where the record is, so that it can take exactly its place.
+//! Both copies are in one frame, so one sync makes both durable. They are far enough apart that neither a flipped bit nor an
+//! unreadable page of the disk damages both. A copy contains the position of the original, so it can replace the original
+//! exactly.
 
 use stonechat_store::disk::Disk;
 use stonechat_store::wal::{GroupId, Record};
@@ -10,18 +11,18 @@ use stonechat_store::wal::{GroupId, Record};
 use super::Engine;
 use super::journal::{self, Body};
 
-/// Bytes that may become unreadable together, wherever they begin.
+/// The most bytes that become unreadable together, wherever they begin.
 const PAGE_LEN: u64 = 4096;
-/// Bytes of a copy before the body: position and kind of the record, three zeros.
+/// Length of a copy's header, in bytes: position and kind of the original, three zeros.
 const HEAD_LEN: usize = 12;
 
-/// Records of which the log is to get a copy with the next write.
+/// Records to be copied with the next write of the log.
 #[derive(Debug, Default)]
 pub(super) struct Twice {
     records: Vec<Original>,
-    /// Bytes of the longest.
+    /// Length of the longest record, in bytes.
     longest: u64,
-    /// The log is to say as soon as it is durable up to here.
+    /// Position of the end of the copies, until the log has proved them durable.
     prove: Option<u64>,
 }
 
@@ -33,7 +34,7 @@ struct Original {
     body: Vec<u8>,
 }
 
-/// A record that was read from its copy.
+/// A record restored from its copy.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Copied<'a> {
     pub(super) position: u64,
@@ -42,7 +43,7 @@ pub(super) struct Copied<'a> {
 }
 
 impl<'a> Copied<'a> {
-    /// What a copy says.
+    /// Decodes a copy.
     pub(super) fn decode(record: &Record<'a>) -> Option<Self> {
         let (position, rest) = record.body.split_first_chunk()?;
         let ([kind, 0, 0, 0], body) = rest.split_first_chunk()? else { return None };
@@ -51,7 +52,7 @@ impl<'a> Copied<'a> {
 }
 
 impl<D: Disk> Engine<D> {
-    /// Gathers a record for the log, which will have it twice.
+    /// Gathers a record for the log, and remembers it for its copy.
     pub(super) fn log_twice(&mut self, group: impl Into<GroupId>, body: &Body<'_>) {
         let (group, parts) = (group.into(), body.parts());
         let position = self.log.append(group, body.kind, &parts);
@@ -59,10 +60,10 @@ impl<D: Disk> Engine<D> {
         self.twice.records.push(Original { position, group, kind: body.kind, body: parts.concat() });
     }
 
-    /// Gathers the copies of what was gathered since the last write.
+    /// Gathers the copies of the records since the last write.
     pub(super) fn log_copies(&mut self) {
         let Some(first) = self.twice.records.first() else { return };
-        // Behind the end of each record there is a page before its copy begins.
+        // At least a page lies between the end of each record and its copy.
         let wanted = first.position + std::mem::take(&mut self.twice.longest) + PAGE_LEN;
         let missing = wanted.saturating_sub(self.log.next_position());
         if missing > 0 {
@@ -81,12 +82,12 @@ impl<D: Disk> Engine<D> {
         self.twice.prove = Some(self.log.next_position());
     }
 
-    /// The log is durable further than before. What has just come to be must not pass for a tail that was never answered, should a bit
-    /// of it flip after a kill: so the log says it before anything is answered.
+    /// Writes to the log that the copies are durable, before their requests are answered. Without that, a flipped bit after a
+    /// kill could make them look like a torn tail that was never answered.
     pub(super) fn prove_copies(&mut self) {
         if self.twice.prove.is_some_and(|end| self.log.durable() >= end) {
             self.twice.prove = None;
-            // An error would come again at the next write, and be told then.
+            // An error here happens again at the next write, and is reported then.
             let _ = self.log.prove();
         }
     }

@@ -1,4 +1,4 @@
-//! From JSON to the fields of a request, with the errors that Go's types give.
+//! Decoding of JSON into the fields of a request, with the errors of Go's types.
 
 use std::borrow::Cow;
 
@@ -8,38 +8,38 @@ use super::{Kind, SyntaxError, Value};
 /// Why a request can't be read, in nats-server's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// It is no JSON.
+    /// The request is no JSON.
     #[error("{0}")]
     Syntax(#[from] SyntaxError),
-    /// A field that nobody knows.
+    /// A field with an unknown name.
     #[error("json: unknown field {}", go_text(.0.as_bytes()))]
     UnknownField(String),
     /// A value of another kind than the field's, or one that does not fit.
     #[error("json: cannot unmarshal {found} into Go {place} of type {wanted}")]
     Type {
-        /// What it is: `string`, `number 1.5`, `array` ...
+        /// The kind of the value: `string`, `number 1.5`, `array` ...
         found: String,
-        /// Where: `struct field Request.field`, or `value`.
+        /// The place of the value: `struct field Request.field`, or `value`.
         place: String,
         /// Go's name of the field's type.
         wanted: &'static str,
     },
-    /// As `Type`, of an element of a list.
+    /// As `Type`, for an element of a list.
     #[error("json: cannot unmarshal {found} into {place} of type {wanted}")]
     Element {
-        /// What it is.
+        /// The kind of the value.
         found: String,
-        /// Where: `Request.field.0`.
+        /// The place of the value: `Request.field.0`.
         place: String,
         /// Go's name of the elements' type.
         wanted: &'static str,
     },
-    /// What a type of nats-server's own says.
+    /// An error of one of nats-server's own types.
     #[error("{0}")]
     Other(String),
 }
 
-/// Where a value stands, for errors: the request's type and the fields on the way.
+/// The path of a value, for errors: the request's type and the names of the fields.
 #[derive(Debug, Clone)]
 pub struct Path {
     text: String,
@@ -48,7 +48,7 @@ pub struct Path {
 }
 
 impl Path {
-    /// The start: a request's type, as Go names it within its package.
+    /// The root path: a request's type, by Go's name within its package.
     pub fn of(request: &str) -> Self {
         Self { text: request.to_owned(), element: false }
     }
@@ -62,7 +62,7 @@ impl Path {
     }
 }
 
-/// A value with its place.
+/// A value with its path.
 #[derive(Debug, Clone)]
 pub struct Field<'d> {
     value: Value<'d>,
@@ -78,12 +78,12 @@ impl<'d> Field<'d> {
         Self { value, path: Path::of(request) }
     }
 
-    /// Whether it is `null`, which leaves most fields as they are.
+    /// Whether the value is `null`, which leaves most fields unchanged.
     pub fn is_null(&self) -> bool {
         self.value.kind() == Kind::Null
     }
 
-    /// The text that it was read from.
+    /// The text of the value.
     pub fn raw(&self) -> &'d [u8] {
         self.value.raw()
     }
@@ -97,7 +97,7 @@ impl<'d> Field<'d> {
         }
     }
 
-    /// The members of an object. The names are as they stand; compare them without regard to case.
+    /// The members of an object. The names are as in the text; compare them without regard to case.
     pub fn object(&self, wanted: &'static str) -> Result<Fields<'d>, DecodeError> {
         if self.value.kind() != Kind::Object {
             return Err(self.wrong(self.kind(), wanted));
@@ -123,7 +123,7 @@ impl<'d> Field<'d> {
         }
     }
 
-    /// The elements of a list of strings; none of `null`. It takes no time for the place of an element unless that is an error.
+    /// The elements of a list of strings; none of `null`. The path of an element is built for an error only.
     pub fn texts(&self, wanted: &'static str) -> Result<Vec<String>, DecodeError> {
         match self.value.kind() {
             Kind::Null => Ok(Vec::new()),
@@ -187,7 +187,7 @@ impl<'d> Field<'d> {
         }
     }
 
-    /// One of some words. Others, and other kinds of value, get the error of nats-server's own types.
+    /// Reads one of the given words. Other words and kinds of value give the error of nats-server's own types.
     pub fn word<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, DecodeError> {
         let found =
             words.iter().find(|(word, _)| self.value.kind() == Kind::String && self.value.text() == *word);
@@ -196,7 +196,7 @@ impl<'d> Field<'d> {
             .ok_or_else(|| DecodeError::Other(format!("can not unmarshal {}", go_text(self.raw()))))
     }
 
-    /// The error that this field has a value of another type.
+    /// Returns the error that this field has a value of another type.
     pub fn wrong(&self, found: &str, wanted: &'static str) -> DecodeError {
         let found = found.to_owned();
         if self.path.element {
@@ -206,7 +206,7 @@ impl<'d> Field<'d> {
         }
     }
 
-    /// Go's word for what the value is.
+    /// Go's word for the kind of the value.
     pub fn kind(&self) -> &'static str {
         match self.value.kind() {
             Kind::Null => "null",

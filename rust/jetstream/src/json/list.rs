@@ -1,5 +1,5 @@
-//! Long lists, put together as text: a tree of values of a list with a million items takes much memory, and whoever frees it keeps all
-//! threads waiting that allocate.
+//! Long JSON lists, assembled as text. A tree of values for a million items takes much memory, and freeing it blocks all threads
+//! that allocate.
 
 use std::fmt::Write;
 
@@ -53,7 +53,7 @@ impl List {
         json
     }
 
-    /// The JSON of an object that has this list too, behind its own fields, unless the list is empty.
+    /// The JSON of an object with this list as its last field, `key`; without that field if the list is empty.
     pub fn within(self, object: &Value, key: &str) -> String {
         let mut json = object.to_string();
         if !self.is_empty() && json.ends_with('}') {

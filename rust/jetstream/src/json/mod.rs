@@ -1,7 +1,7 @@
-//! JSON as nats-server reads it: which errors come first, and in which words.
+//! A JSON reader that reports the errors of nats-server, in the same order and in the same words.
 //!
-//! A whole value is checked before any of it is used. It is kept as a flat list of places in the text, so that neither reading
-//! nor dropping it recurses, however deep a client nests it.
+//! A value is checked as a whole before any part of it is used. It is kept as a flat list of positions in the text, so that
+//! neither reading nor dropping it recurses, however deep a client nests it.
 
 mod decode;
 mod list;
@@ -14,7 +14,7 @@ pub use parse::{SyntaxError, parse, parse_whole};
 
 use std::borrow::Cow;
 
-/// What kind of value it is.
+/// The kind of a JSON value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `null`
@@ -34,14 +34,14 @@ pub enum Kind {
 #[derive(Debug, Clone, Copy)]
 struct Node {
     kind: Kind,
-    // Places in the text and among the nodes: a client may send millions of values, so that what each one takes matters.
+    // Positions in the text and in the list of nodes: a client may send millions of values, so the size of a node matters.
     begin: u32,
     end: u32,
     /// The first node that is not within this one.
     next: u32,
 }
 
-/// A value that was read.
+/// A JSON text that was read.
 #[derive(Debug)]
 pub struct Document<'t> {
     text: &'t [u8],
@@ -67,34 +67,34 @@ impl<'d> Value<'d> {
         self.document.nodes[self.index]
     }
 
-    /// What it is.
+    /// The kind of the value.
     pub fn kind(self) -> Kind {
         self.node().kind
     }
 
-    /// The text that it was read from.
+    /// The text of the value.
     pub fn raw(self) -> &'d [u8] {
         let node = self.node();
         &self.document.text[node.begin as usize..node.end as usize]
     }
 
-    /// Whether it is `true`.
+    /// Whether the value is `true`.
     pub fn is_true(self) -> bool {
         self.raw() == b"true"
     }
 
-    /// The content of a string. What is no text becomes U+FFFD, as in Go.
+    /// The content of a string. Invalid text becomes U+FFFD, as in Go.
     pub fn text(self) -> Cow<'d, str> {
         quote::unquote(self.raw())
     }
 
-    /// The values of an array; none for others.
+    /// The elements of an array; none for other kinds.
     pub fn elements(self) -> impl Iterator<Item = Value<'d>> {
         let array = if self.kind() == Kind::Array { self.within() } else { 0..0 };
         self.siblings(array)
     }
 
-    /// The members of an object, in the order in which they stand; none for others.
+    /// The members of an object, in the order of the text; none for other kinds.
     pub fn members(self) -> impl Iterator<Item = (Cow<'d, str>, Value<'d>)> {
         let object = if self.kind() == Kind::Object { self.within() } else { 0..0 };
         let mut values = self.siblings(object);

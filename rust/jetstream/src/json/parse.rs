@@ -1,4 +1,4 @@
-//! The grammar of JSON (RFC 8259), by a machine with a stack of its own.
+//! A parser for JSON (RFC 8259). It has an explicit stack, so nested values cause no recursion.
 
 use stonechat_store::visits;
 
@@ -19,7 +19,7 @@ impl SyntaxError {
     }
 }
 
-/// What comes next.
+/// The part of the text that the parser expects next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     Value,
@@ -33,8 +33,8 @@ enum Next {
     AfterMember,
 }
 
-/// Reads the value that begins at `from` in `text`, white space aside. Answers it with where it ends; `None` if there is nothing
-/// but white space.
+/// Reads the value that begins at `from` in `text`, or behind white space there. Returns it with the position of its end; `None`
+/// if only white space is left.
 pub fn parse(text: &[u8], from: usize) -> Result<Option<(Document<'_>, usize)>, SyntaxError> {
     if text.len() > u32::MAX as usize {
         return Err(SyntaxError("text is too long".to_owned()));
@@ -48,7 +48,7 @@ pub fn parse(text: &[u8], from: usize) -> Result<Option<(Document<'_>, usize)>, 
     Ok(Some((Document { text, nodes: parser.nodes }, parser.at)))
 }
 
-/// Reads a text that is one value, as Go's older decoder does: its errors tell no place.
+/// Reads a text that consists of one value, as Go's older decoder does: its errors name no offset.
 pub fn parse_whole(text: &[u8]) -> Result<Document<'_>, DecodeError> {
     let cut_off = || DecodeError::Other("unexpected end of JSON input".to_owned());
     let (document, end) = match parse(text, 0) {
@@ -72,7 +72,7 @@ struct Parser<'t> {
     text: &'t [u8],
     at: usize,
     nodes: Vec<Node>,
-    /// The arrays and objects around the place, by their nodes.
+    /// The open arrays and objects, by the positions of their nodes.
     open: Vec<usize>,
 }
 
@@ -136,7 +136,7 @@ impl Parser<'_> {
         }
     }
 
-    /// An error about the character here; the offset is that behind it.
+    /// Returns an error about the current character. Its offset is that behind the character.
     fn unexpected(&self, place: &str) -> SyntaxError {
         match &self.text[self.at.min(self.text.len())..] {
             [] => SyntaxError::eof(),
@@ -213,7 +213,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// Goes over one of these bytes, if it is there.
+    /// Skips the current byte if it is one of these.
     fn skip(&mut self, bytes: &[u8]) -> bool {
         let found = self.text.get(self.at).is_some_and(|b| bytes.contains(b));
         self.at += usize::from(found);

@@ -1,8 +1,8 @@
-//! Strings and characters between JSON, Rust and the way in which Go shows them.
+//! Conversions of strings and characters between JSON, Rust and Go's notation.
 
 use std::borrow::Cow;
 
-/// The content of a JSON string, which was checked before.
+/// Returns the content of a JSON string that was checked before.
 pub(super) fn unquote(raw: &[u8]) -> Cow<'_, str> {
     let inner = raw.strip_prefix(b"\"").and_then(|r| r.strip_suffix(b"\"")).unwrap_or_default();
     if !inner.contains(&b'\\')
@@ -20,7 +20,7 @@ pub(super) fn unquote(raw: &[u8]) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// One replacement character for each byte that is no text.
+/// Appends text, with one replacement character for each invalid byte.
 fn push_lossy(out: &mut String, bytes: &[u8]) {
     for chunk in bytes.utf8_chunks() {
         out.push_str(chunk.valid());
@@ -28,7 +28,7 @@ fn push_lossy(out: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Writes the character of an escape sequence, whose backslash is gone already, and answers what follows.
+/// Appends the character of an escape sequence; `rest` begins behind its backslash. Returns the bytes that follow.
 fn unescape<'r>(out: &mut String, rest: &'r [u8]) -> &'r [u8] {
     let Some((&kind, rest)) = rest.split_first() else { return rest };
     let character = match kind {
@@ -61,7 +61,7 @@ fn hex(digits: &[u8]) -> u16 {
     u16::from_str_radix(digits, 16).unwrap_or(0)
 }
 
-/// The first character of `bytes` between quotes as Go shows it, and its length in bytes.
+/// Formats the first character of `bytes` in quotes, as Go does. Returns also its length in bytes.
 pub(super) fn go_character(bytes: &[u8]) -> (String, usize) {
     let (Some(&first), chunk) = (bytes.first(), &bytes[..bytes.len().min(4)]) else {
         return (String::new(), 0);
@@ -74,7 +74,7 @@ pub(super) fn go_character(bytes: &[u8]) -> (String, usize) {
     }
 }
 
-/// Text between double quotes as Go's `%q` shows it.
+/// Formats text in double quotes, as Go's `%q` does.
 pub(super) fn go_text(bytes: &[u8]) -> String {
     let mut out = String::from("\"");
     for chunk in bytes.utf8_chunks() {
@@ -97,7 +97,7 @@ fn escaped(c: char) -> String {
         '\t' => "\\t".to_owned(),
         '\u{b}' => "\\v".to_owned(),
         c if c < ' ' || c == '\u{7f}' => format!("\\x{:02x}", u32::from(c)),
-        // Format and private characters, of which the byte order mark is the one that is met.
+        // Format characters and private characters. Of these, only the byte order mark is common.
         '\u{80}'..='\u{a0}'
         | '\u{ad}'
         | '\u{200b}'..='\u{200f}'

@@ -1,4 +1,4 @@
-//! Checks of a stream's configuration, in the order in which nats-server 2.15 makes them, since the first that fails is told.
+//! Checks of a stream's configuration, in the order of nats-server 2.15: the first check that fails decides the error.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -12,33 +12,33 @@ use crate::meetings::Meetings;
 
 const NAME_LEN_MAX: usize = 255;
 const DESCRIPTION_LEN_MAX: usize = 4096;
-/// Bytes of metadata, of streams and of consumers.
+/// Bytes of metadata of a stream or a consumer, at most.
 pub(crate) const METADATA_LEN_MAX: usize = 128 << 10;
 const REPLICAS_MAX: i64 = 5;
 const SECOND: i64 = 1_000_000_000;
-/// The shortest age and duplicate window.
+/// The shortest `max_age` and the shortest duplicate window, in nanoseconds.
 const SHORT: i64 = SECOND / 10;
 const DUPLICATE_WINDOW_DEFAULT: i64 = 120 * SECOND;
 const API_PREFIX: &str = "$JS.API";
 
-/// What is known of the other streams of the account.
+/// Access to the configurations of the account's other streams.
 pub trait Origins {
     /// The configuration of the stream `name`.
     fn stream(&self, name: &str) -> Option<&StreamConfig>;
 }
 
-/// Without any other streams.
+/// An account without other streams.
 impl Origins for () {
     fn stream(&self, _name: &str) -> Option<&StreamConfig> {
         None
     }
 }
 
-/// Fills in what `config` leaves open and checks it. `duplicate_window_max` is the server's limit in nanoseconds, 0 for none.
+/// Fills in the defaults of `config` and checks it. `duplicate_window_max` is the server's limit in nanoseconds, 0 for none.
 ///
 /// # Errors
 ///
-/// That of the first rule that it breaks. With `pedantic`, what would be adjusted is an error as well.
+/// The error of the first rule that `config` breaks. With `pedantic`, a value that would be adjusted is an error as well.
 pub fn check(
     config: StreamConfig,
     pedantic: bool,
@@ -51,7 +51,7 @@ pub fn check(
     Ok(config)
 }
 
-/// The same, where it is known which of its subjects meet.
+/// As [`check`], with the overlaps between its subjects already found (`meetings`).
 pub(crate) fn check_with(
     c: &mut StreamConfig,
     pedantic: bool,
@@ -89,7 +89,7 @@ fn pedantic_error<T>(text: impl std::fmt::Display) -> Result<T, ApiError> {
     Err(error::PEDANTIC.with("err", text))
 }
 
-/// Whether this can name a stream or consumer.
+/// Whether `name` is a valid name of a stream or consumer.
 fn is_valid_name(name: &str) -> bool {
     !name.is_empty() && !name.contains([' ', '\t', '\r', '\n', '\x0c', '.', '*', '>', '\\', '/'])
 }
@@ -178,7 +178,7 @@ fn check_times(c: &mut StreamConfig, pedantic: bool, window_max: i64) -> Result<
     Ok(())
 }
 
-/// A duration as Go shows it, as far as limits need it: hours, minutes and seconds.
+/// Formats a duration as Go does, as far as limits need it: in hours, minutes and seconds.
 fn go_duration(nanoseconds: i64) -> String {
     let seconds = nanoseconds / SECOND;
     let fraction = format!("{:09}", nanoseconds % SECOND);
@@ -312,7 +312,7 @@ fn check_mirror(
     Ok(())
 }
 
-/// Whether the consumer that a source names, if it does, can be used with the rest of it.
+/// Whether the consumer that a source names is compatible with its other fields. True if it names none.
 fn has_valid_consumer(source: &StreamSource) -> bool {
     source.consumer.as_ref().is_none_or(|c| {
         is_valid_name(&c.name)
@@ -406,11 +406,12 @@ fn check_external(c: &StreamConfig, meetings: &Meetings) -> Result<(), ApiError>
     Ok(())
 }
 
-/// Sources that are looked at for cycles as often as nats-server 2.15 does, which looks at a stream once for each way that leads to it.
+/// Visits up to which the search for cycles visits a stream once for each path to it, as nats-server 2.15 does. After that it
+/// visits each stream once.
 const CYCLE_LOOKS: usize = 20_000;
 
-/// A stream must not be fed from itself, by whatever way. As with nats-server 2.15 the search goes by distance, and takes some streams
-/// for a cycle that are none: an origin and its mirror as sources of one stream.
+/// Refuses a stream that feeds itself, directly or through other streams. As in nats-server 2.15 the search is breadth-first and
+/// reports a cycle for some streams that have none: for a stream whose sources are an origin and its mirror.
 fn check_cycles(c: &StreamConfig, origins: &dyn Origins) -> Result<(), ApiError> {
     let (mut visited, mut queued) = (HashSet::new(), HashSet::new());
     let mut to_visit = VecDeque::from([c]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// What a stream is to do. Durations are nanoseconds, sizes bytes; -1 means without limit.
+/// The configuration of a stream. Durations are in nanoseconds, sizes in bytes; -1 means no limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the fields are those of the API: jetstream-api.md, section 2")]
 pub struct StreamConfig {
@@ -73,7 +73,7 @@ impl StreamConfig {
         self.compression == Compression::S2
     }
 
-    /// All subjects in it, whatever for.
+    /// All subjects in the configuration, in whatever field.
     pub(crate) fn all_subjects(&self) -> impl Iterator<Item = &String> {
         let transforms = self.subject_transform.iter().flat_map(|t| [&t.src, &t.dest]);
         let republish = self.republish.iter().flat_map(|r| [&r.src, &r.dest]);
@@ -89,13 +89,13 @@ pub enum Retention {
     /// Until a limit is reached.
     #[default]
     Limits,
-    /// Until all consumers that want them have acknowledged.
+    /// Until all interested consumers have acknowledged them.
     Interest,
     /// Until the one consumer has acknowledged.
     Workqueue,
 }
 
-/// What gives way when a limit is reached.
+/// Which messages are discarded when a limit is reached.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Discard {
@@ -135,7 +135,7 @@ pub enum PersistMode {
     /// When it is stored.
     #[default]
     Default,
-    /// Before.
+    /// Before it is stored.
     Async,
 }
 
@@ -171,7 +171,7 @@ pub struct StreamSource {
 }
 
 impl StreamSource {
-    /// All subjects in it, and prefixes of some.
+    /// All subjects in the source, and its prefixes of subjects.
     fn all_subjects(&self) -> impl Iterator<Item = &String> {
         let transforms = self.subject_transforms.iter().flat_map(|t| [&t.src, &t.dest]);
         let external = self.external.iter().flat_map(|external| [&external.api, &external.deliver]);
@@ -198,7 +198,7 @@ pub struct SourceConsumer {
     pub deliver_subject: String,
 }
 
-/// A change of subjects.
+/// A mapping of subjects.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the fields are those of the API")]
 pub struct SubjectTransform {
@@ -217,7 +217,7 @@ pub struct Republish {
     pub headers_only: bool,
 }
 
-/// What consumers of the stream may ask for.
+/// Limits for the configurations of the stream's consumers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the fields are those of the API")]
 pub struct ConsumerLimits {

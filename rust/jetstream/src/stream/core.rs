@@ -1,7 +1,7 @@
-//! A stream as a state machine: what is published is judged, what was decided is applied.
+//! A stream as a state machine: it judges published messages and applies the entries that follow.
 //!
-//! [`StreamCore::judge`] looks and changes nothing; [`StreamCore::apply`] carries out an [`Entry`] of the log, live and when the log is
-//! read again, and asks neither a clock nor anybody else.
+//! [`StreamCore::judge`] inspects a message and changes nothing. [`StreamCore::apply`] carries out an [`Entry`] of the log, live
+//! and at replay. It reads no clock and depends on nothing outside the stream.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -33,31 +33,31 @@ pub struct Publish<'a> {
     pub payload: &'a [u8],
 }
 
-/// What is to be done with a published message.
+/// The decision about a published message.
 #[derive(Debug)]
 pub enum Verdict<'a> {
-    /// Store it so.
+    /// Store the message in this form.
     Append {
         /// The subject under which it is stored.
         subject: Cow<'a, [u8]>,
         /// Its header block.
         headers: Cow<'a, [u8]>,
-        /// The total of its subject, of a message that counts: its payload then.
+        /// The new total of the subject, for a message of a counter stream. The stored payload is made from it.
         total: Option<String>,
     },
-    /// Only use up a sequence.
+    /// Store nothing, but use up a sequence.
     Skip {
-        /// The message's id, or nothing.
+        /// The message's id; empty if it has none.
         id: &'a [u8],
     },
-    /// It depends on the last message on these subjects, which has to be looked for first.
+    /// Search first: the message expects the last sequence of these subjects, which is not known yet.
     Search {
         /// The subjects, with wildcards.
         filter: &'a [u8],
     },
-    /// It was stored before.
+    /// A message with this id was stored before.
     Duplicate {
-        /// Under this sequence.
+        /// The sequence of that message.
         sequence: u64,
     },
 }
@@ -69,7 +69,7 @@ pub struct StreamCore<M> {
     pub(super) messages: M,
     transform: Option<Transform>,
     pub(super) notes: Notes,
-    /// Removed messages are named one by one, and from sequence `watched_from` on with their subjects.
+    /// Whether removals are recorded: one by one, and from sequence `watched_from` on with their subjects.
     is_watched: bool,
     watched_from: u64,
     removed: Removed,
@@ -77,20 +77,21 @@ pub struct StreamCore<M> {
     pub(super) lasts: Lasts,
 }
 
-/// So many messages go at most because of one that is stored; what is more than that goes [later](Entry::Trim).
+/// Messages that a stored message displaces at once, at most: beyond its subject's limit, and again beyond the stream's limits.
+/// [`Entry::Trim`] removes the rest later.
 const DISPLACED_MAX: u64 = if cfg!(debug_assertions) { 16 } else { 1024 };
 
-/// Removed messages that are named one by one, at most; more are reported as [`Removed::many`].
+/// Removals that are recorded one by one, at most; beyond that the list is dropped and [`Removed::many`] is set.
 const NAMED_MAX: usize = 16_384;
 
 /// The messages that left a stream.
 #[derive(Debug, Default)]
 pub struct Removed {
-    /// Removed messages, with their subjects where these were asked for.
+    /// Sequences of removed messages, with their subjects as far as [`StreamCore::watch_removals`] asked for them.
     pub messages: Vec<(u64, Option<Box<[u8]>>)>,
     /// Every message that the stream held was removed; a new one may have been stored since.
     pub all: bool,
-    /// More messages were removed than are named.
+    /// More messages were removed than `messages` may name; `messages` is empty then.
     pub many: bool,
 }
 
@@ -112,7 +113,7 @@ impl Removed {
 }
 
 impl<M: Messages> StreamCore<M> {
-    /// A stream with these messages; `config` was checked. What does not fit into memory goes to the `shelf`.
+    /// Creates a stream with these messages. `config` has been checked. Notes that do not fit into memory spill to the `shelf`.
     pub fn new(config: StreamConfig, messages: M, shelf: &Shelf) -> Self {
         let mut core = Self {
             transform: None,
@@ -145,37 +146,37 @@ impl<M: Messages> StreamCore<M> {
         &self.messages
     }
 
-    /// The messages, for what concerns their storage only.
+    /// The messages, for work on their storage that does not change their content.
     pub fn messages_mut(&mut self) -> &mut M {
         &mut self.messages
     }
 
-    /// Gives the messages back.
+    /// Takes the stream apart and returns its messages.
     pub fn into_messages(self) -> M {
         self.messages
     }
 
-    /// Whether what goes is to be noted, and from which sequence on with its subject.
+    /// Sets whether removals are recorded, and from which sequence on with their subjects.
     pub fn watch_removals(&mut self, is_watched: bool, from: u64) {
         (self.is_watched, self.watched_from) = (is_watched, from);
     }
 
-    /// The sequence from which on subjects of removed messages are reported.
+    /// The sequence from which on removals are recorded with their subjects.
     pub fn watched_from(&self) -> u64 {
         self.watched_from
     }
 
-    /// The messages that were removed since the last call; `None` without any.
+    /// Takes the removals recorded since the last call; `None` without any.
     pub fn take_removed(&mut self) -> Option<Removed> {
         (!self.removed.is_empty()).then(|| std::mem::take(&mut self.removed))
     }
 
-    /// Whether something was removed since.
+    /// Whether removals were recorded since the last [`StreamCore::take_removed`].
     pub fn has_removed(&self) -> bool {
         !self.removed.is_empty()
     }
 
-    /// Forgets which messages were removed.
+    /// Discards the recorded removals.
     pub fn forget_removed(&mut self) {
         self.removed = Removed::default();
     }
@@ -221,7 +222,7 @@ impl<M: Messages> StreamCore<M> {
     pub fn subject_of<'a>(&self, now: i64, subject: &'a [u8]) -> Cow<'a, [u8]> {
         match &self.transform {
             Some(transform) if transform.matches(subject) => {
-                // The last bits of a clock that counts nanoseconds are random enough for what chooses among partitions.
+                // The low bits of a nanosecond clock are random enough to choose a partition.
                 let mut seed = now as u64;
                 let random = || {
                     seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
@@ -233,7 +234,8 @@ impl<M: Messages> StreamCore<M> {
         }
     }
 
-    /// Takes a new configuration, which was checked. What exceeds its limits has yet to go: of subjects only if this answers true.
+    /// Replaces the configuration with a checked one. Messages beyond its limits stay until they are trimmed. True if the limit
+    /// per subject was lowered, so that subjects may exceed it.
     pub fn set_config(&mut self, config: StreamConfig) -> bool {
         self.notes.dedupe.set_window(config.duplicate_window);
         let fewer = config.max_msgs_per_subject > 0
@@ -244,8 +246,9 @@ impl<M: Messages> StreamCore<M> {
         fewer
     }
 
-    /// Takes out all that exceeds limits, at once. A stream that discards new messages keeps more than `max_msgs` and `max_bytes`;
-    /// `max_msgs_per_subject` counts there too (as nats-server 2.15).
+    /// Removes all messages beyond the limits at once; with `of_subjects` also those beyond `max_msgs_per_subject`. A stream that
+    /// discards new messages may keep more than `max_msgs` and `max_bytes`, but not more than `max_msgs_per_subject` (as
+    /// nats-server 2.15).
     pub fn enforce_limits(&mut self, of_subjects: bool) {
         if of_subjects {
             self.enforce_all_subjects();
@@ -253,7 +256,7 @@ impl<M: Messages> StreamCore<M> {
         self.enforce(u64::MAX);
     }
 
-    /// Whether there is too much, other than of a subject. A stream that discards new messages keeps what it has.
+    /// Whether the stream exceeds `max_msgs` or `max_bytes`. False for a stream that discards new messages: it keeps what it has.
     pub fn is_over(&self) -> bool {
         let StreamConfig { max_msgs, max_bytes, discard, .. } = &self.config;
         let is_over = (*max_msgs > 0 && self.messages.count() > *max_msgs as u64)
@@ -261,7 +264,7 @@ impl<M: Messages> StreamCore<M> {
         is_over && *discard != Discard::New
     }
 
-    /// Takes out some of what exceeds a limit.
+    /// Removes at most `most` messages beyond a limit: that of `subject`, or those of the stream if `subject` is empty.
     fn trim(&mut self, subject: &[u8], most: u64) {
         if subject.is_empty() {
             return self.enforce(most);
@@ -286,7 +289,7 @@ impl<M: Messages> StreamCore<M> {
         }
     }
 
-    /// Takes out what is too much, from the front, so many messages at most.
+    /// Removes messages beyond the stream's limits from the front, at most `most`.
     fn enforce(&mut self, most: u64) {
         let mut left = most;
         while left > 0 && self.is_over() {
@@ -304,12 +307,12 @@ impl<M: Messages> StreamCore<M> {
         }
     }
 
-    /// What is to be done with a message that was published at `now`. `is_wanted`: some consumer wants its subject, or the
-    /// stream keeps messages without being asked.
+    /// Decides about a message published at `now`. `is_wanted`: some consumer's filters match its subject, or the stream's
+    /// retention is not by interest.
     ///
     /// # Errors
     ///
-    /// Why it is not stored, in the order of nats-server 2.15.
+    /// The reason why the message is refused. The checks run in the order of nats-server 2.15.
     pub fn judge<'a>(
         &self,
         now: i64,
@@ -319,7 +322,8 @@ impl<M: Messages> StreamCore<M> {
         self.judge_from(now, message, is_wanted, false)
     }
 
-    /// The same, of a message that may come from a source: then it says so in a header that clients may not use.
+    /// As [`StreamCore::judge`]. With `is_sourced` the message was copied from a source, as its header `Nats-Stream-Source` says,
+    /// which clients may not set.
     ///
     /// # Errors
     ///
@@ -381,7 +385,7 @@ impl<M: Messages> StreamCore<M> {
         if h.expected_stream.is_some_and(|name| name != config.name.as_bytes()) {
             return Err(error::STREAM_NOT_MATCH.error());
         }
-        // What comes from a source was good enough for its own stream.
+        // The source's own stream has accepted the message: a time to live that is not valid or not allowed here is ignored.
         let ttl = match h.ttl {
             Some(text) if is_sourced => Ttl::parse(text).filter(|_| config.allow_msg_ttl),
             Some(text) => Some(Ttl::parse(text).ok_or_else(|| error::MESSAGE_TTL_INVALID.error())?),
@@ -431,7 +435,7 @@ impl<M: Messages> StreamCore<M> {
             && config.discard == Discard::Old
             && !self.is_within_bytes(&subject, message)
         {
-            // All others would go with it.
+            // Storing the message would displace all others.
             return Err(error::STREAM_MESSAGE_EXCEEDS_MAXIMUM.error());
         }
         self.check_room(&subject, message, || self.makes_room(&subject, &h))?;
@@ -464,7 +468,8 @@ impl<M: Messages> StreamCore<M> {
         Ok(Verdict::Append { subject, headers, total: counted.map(|counted| counted.total) })
     }
 
-    /// The expected last sequences, of a subject and of the stream. Answers subjects whose last message has to be looked for first.
+    /// Checks the expected last sequences, of a subject and of the stream. Returns the filter whose last message has to be
+    /// searched first, if there is one.
     fn check_expected<'a>(
         &self,
         h: &PublishHeaders<'a>,
@@ -497,12 +502,12 @@ impl<M: Messages> StreamCore<M> {
         Ok(None)
     }
 
-    /// Checks a message that a mirror takes over: a mirror is a copy without holes, so that it stops before a message that it can't
-    /// store. False if the message alone is more than the mirror holds: the mirror goes on behind it.
+    /// Checks a message that a mirror copies. A mirror is a copy without holes, so it stops before a message that it can't store.
+    /// False if the message alone exceeds `max_bytes` of a mirror that discards old messages: the mirror skips it.
     ///
     /// # Errors
     ///
-    /// Why the mirror stops.
+    /// The reason why the mirror stops.
     pub fn judge_mirrored(&self, message: &Publish<'_>) -> Result<bool, ApiError> {
         self.check_size(message)?;
         if !self.is_within_bytes(message.subject, message) && self.config.discard == Discard::Old {
@@ -520,7 +525,7 @@ impl<M: Messages> StreamCore<M> {
         self.config.max_bytes <= 0 || size() <= self.config.max_bytes as u64
     }
 
-    /// Limits that refuse new messages. `makes_room` tells whether the message rolls up its subject.
+    /// Checks the limits of a stream that discards new messages. `makes_room` tells whether the message rolls up its subject.
     fn check_room(
         &self,
         subject: &[u8],
@@ -559,11 +564,11 @@ impl<M: Messages> StreamCore<M> {
         Ok(())
     }
 
-    /// Carries out a change. Answers the sequence that a message got, else the last one.
+    /// Applies an entry. Returns the sequence of the stored or skipped message, for other entries the last sequence.
     ///
     /// # Errors
     ///
-    /// The stream can't know more subjects.
+    /// The store can hold no more subjects.
     pub fn apply(&mut self, entry: &Entry<'_>) -> Result<u64, ApiError> {
         match *entry {
             Entry::Append { time, subject, headers, payload } => {
@@ -607,10 +612,10 @@ impl<M: Messages> StreamCore<M> {
         Ok(sequence)
     }
 
-    /// The sequence of the message that had this id, if it is remembered at `now`.
+    /// Returns the sequence of the message with this id, if the duplicate window holds it at `now`.
     fn find_id(&self, id: &[u8], now: i64) -> Option<u64> {
         self.notes.dedupe.find(id, now).unwrap_or_else(|_| {
-            // Slow, but right; at the next change all is noted anew.
+            // The table of ids can't be read: scan the messages. `mend` rebuilds the table at the next change.
             let mut found = None;
             let from = self.messages.at_time(self.notes.dedupe.since(now).saturating_add(1))?;
             self.messages.scan(from, &mut |sequence, message| {
@@ -623,7 +628,7 @@ impl<M: Messages> StreamCore<M> {
         })
     }
 
-    /// Notes all anew, if something of it can't be read any more.
+    /// Rebuilds the notes from the messages if a part of them can't be read any more.
     pub(super) fn mend(&mut self, now: i64) {
         if self.notes.is_broken() {
             self.notes.forget();
@@ -631,8 +636,8 @@ impl<M: Messages> StreamCore<M> {
         }
     }
 
-    /// Learns anew what headers of stored messages mean, after a change of the configuration gave some of them a meaning: a copy
-    /// of another stream has times to live and schedules that it may not have observed so far.
+    /// Rebuilds the notes after a change of the configuration gave a meaning to headers of stored messages. A copy of another
+    /// stream may hold times to live and schedules that its configuration ignored so far.
     pub fn relearn(&mut self, now: i64) {
         self.notes.forget();
         self.recover_all(now);
@@ -646,8 +651,8 @@ impl<M: Messages> StreamCore<M> {
         }
     }
 
-    /// Learns from stored messages, from `sequence` on, what is not in any index: ids, times to live, schedules. Looks at
-    /// `budget` messages; answers where to go on.
+    /// Notes ids, times to live and schedules of stored messages from `sequence` on; no index holds them. Visits at most `budget`
+    /// messages; returns the sequence to continue at, or `None` at the end.
     pub fn recover(&mut self, sequence: u64, budget: usize, now: i64) -> Option<u64> {
         let Self { config, messages, notes, .. } = self;
         let (mut left, mut next) = (budget, None);
@@ -666,42 +671,42 @@ impl<M: Messages> StreamCore<M> {
         next
     }
 
-    /// Whether there are ids that are to be forgotten one day.
+    /// Whether the duplicate window holds ids, which have to be dropped later.
     pub fn remembers_ids(&self) -> bool {
         self.notes.dedupe.next_end().is_some()
     }
 
-    /// Whether [`StreamCore::spill_job`] has something.
+    /// Whether [`StreamCore::spill_job`] has a job.
     pub fn has_spill_job(&self) -> bool {
         self.notes.has_job()
     }
 
-    /// What is to be done to keep ids, times to live and schedules within the memory for indices.
+    /// Returns the next job that keeps ids, times to live and schedules within the memory budget of indices.
     pub fn spill_job(&mut self, now: i64) -> Option<SpillJob> {
         self.notes.job(now)
     }
 
-    /// Takes note of how a job ended.
+    /// Applies the result of a job.
     pub fn spilled(&mut self, spilled: Spilled) {
         self.notes.spilled(spilled);
     }
 
-    /// Makes room at once, if there is too little: while the store is opened, when nobody waits yet.
+    /// Frees memory at once if it is short, by a job on this thread: while the store is opened and while the notes are rebuilt.
     pub fn make_spill_room(&mut self) {
         if let Some(job) = self.notes.writing_job() {
             self.notes.spilled(job.run());
         }
     }
 
-    /// The files that hold ids, times to live and schedules, for this opening of the store alone.
+    /// Names of the files that hold ids, times to live and schedules. They serve this opening of the store only.
     pub fn spill_names(&self) -> impl Iterator<Item = &String> {
         self.notes.file_names()
     }
 }
 
-/// A sequence in a header.
+/// Parses a sequence in a header.
 fn number(text: &[u8]) -> Option<u64> {
-    // Go's parser takes no sign.
+    // Go's parser accepts no sign.
     if !text.iter().all(u8::is_ascii_digit) {
         return None;
     }

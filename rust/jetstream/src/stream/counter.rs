@@ -1,5 +1,5 @@
-//! Messages that count (ADR-49): each holds the total of its subject. What comes from sources is in a header: the last total of each
-//! of their subjects, so that what is added is what they added since.
+//! Counter messages (ADR-49): the payload of each is the total of its subject. The header `Nats-Counter-Sources` keeps the last
+//! total of each source and subject, so that a message from a source adds only what the source's total grew by.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::headers::{self, PublishHeaders};
 use crate::error::{self, ApiError};
 use crate::json::{Field, parse};
 
-/// Checks what a message adds.
+/// Checks the increment of a published message; `None` if it has none and the stream is no counter.
 pub(super) fn check(
     h: &PublishHeaders<'_>,
     payload: &[u8],
@@ -40,7 +40,8 @@ pub(super) fn check(
     }
 }
 
-/// What a message adds that comes from a source; whether it may was its stream's to say. A stream that counts takes nothing else.
+/// Returns the increment of a message from a source, whose own stream has checked the message. A counter stream refuses messages
+/// without increment.
 pub(super) fn of_source(h: &PublishHeaders<'_>, is_counter: bool) -> Result<Option<BigInt>, ApiError> {
     if !is_counter {
         return Ok(None);
@@ -55,18 +56,18 @@ type Sources = BTreeMap<String, BTreeMap<String, String>>;
 const SOURCES: &str = "Nats-Counter-Sources";
 const INCREMENT: &str = "Nats-Incr";
 
-/// What a subject comes to.
+/// The result of counting a message.
 #[derive(Debug)]
 pub(super) struct Counted {
     /// The total.
     pub(super) total: String,
-    /// What was added, where that is not what the message says.
+    /// The increment for the header, if it differs from the message's own.
     increment: Option<String>,
     sources: Option<String>,
 }
 
 impl Counted {
-    /// Says so in the headers of the message.
+    /// Writes the increment and the totals of sources into the message's headers.
     pub(super) fn note(&self, block: &mut Vec<u8>) {
         for (name, value) in [(INCREMENT, &self.increment), (SOURCES, &self.sources)] {
             if let Some(value) = value {
@@ -80,7 +81,8 @@ impl Counted {
     }
 }
 
-/// What a subject comes to when `increment` is added; or, if the message comes from a source, what that has now and had not before.
+/// Adds `increment` to the total of `subject`. For a message from a source, `source` holds its label and payload; then the growth
+/// of the source's total is added instead.
 pub(super) fn count<M: Messages>(
     messages: &M,
     subject: &[u8],
@@ -111,7 +113,7 @@ pub(super) fn count<M: Messages>(
         increment = now - known;
         is_changed = Some(increment.to_string());
     }
-    // Maps of texts are always JSON.
+    // A map of strings always serializes.
     let json = (!sources.is_empty()).then(|| serde_json::to_string(&sources).unwrap_or_default());
     Ok(Counted { total: (before + increment).to_string(), increment: is_changed, sources: json })
 }
@@ -121,7 +123,8 @@ pub(crate) fn payload(total: &str) -> Vec<u8> {
     format!("{{\"val\":\"{total}\"}}").into_bytes()
 }
 
-/// A total that is no number counts as 0, as with nats-server 2.15; `None` if there is none at all.
+/// Reads the total from a payload. A total that is no number counts as 0, as in nats-server 2.15; `None` if the payload has no
+/// total at all.
 fn value(payload: &[u8]) -> Option<BigInt> {
     let (document, _) = parse(payload, 0).ok()??;
     let mut value = BigInt::default();
@@ -133,7 +136,7 @@ fn value(payload: &[u8]) -> Option<BigInt> {
     Some(value)
 }
 
-/// A whole number of any length, with or without a sign.
+/// Parses a whole number of any length, with or without a sign.
 fn number(text: &[u8]) -> Option<BigInt> {
     let digits = text.strip_prefix(b"+").or(text.strip_prefix(b"-")).unwrap_or(text);
     (!digits.is_empty() && digits.iter().all(u8::is_ascii_digit)).then(|| BigInt::parse_bytes(text, 10))?

@@ -9,18 +9,18 @@ use crate::json::{DecodeError, Field, parse};
 /// A request to create or update a stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamRequest {
-    /// The stream as it should be.
+    /// The requested configuration.
     pub config: StreamConfig,
-    /// Refuse what would otherwise be adjusted.
+    /// Whether values that would be adjusted are refused instead.
     pub pedantic: bool,
 }
 
 impl StreamRequest {
-    /// Reads a request's payload. With `strict`, fields that nobody knows are errors.
+    /// Reads a request's payload. With `strict`, unknown fields are errors.
     pub fn decode(payload: &[u8], strict: bool) -> Result<Self, DecodeError> {
         let mut request = Self::default();
         let mut at = 0;
-        // Several values in a row are read over each other, as nats-server 2.15.
+        // Of several JSON values in a row, each overwrites the fields of those before, as in nats-server 2.15.
         while let Some((document, end)) = parse(payload, at)? {
             let root = Field::root(document.root(), "StreamConfigRequest");
             for (name, field) in root.request("server.StreamConfigRequest")? {
@@ -33,7 +33,7 @@ impl StreamRequest {
         Ok(request)
     }
 
-    /// Takes one field; false if there is none of this name.
+    /// Reads one field; false if the name is unknown.
     fn field(&mut self, name: &str, field: &Field<'_>) -> Result<bool, DecodeError> {
         const DURATION: &str = "time.Duration";
         let c = &mut self.config;
@@ -111,7 +111,7 @@ fn strings(field: &Field<'_>, wanted: &'static str) -> Result<Vec<String>, Decod
     field.texts(wanted)
 }
 
-/// Reads an object's members with `read`, which answers false for a name that it does not know.
+/// Reads an object's members with `read`, which returns false for an unknown name.
 fn object<T: Default>(
     field: &Field<'_>,
     wanted: &'static str,
@@ -231,7 +231,7 @@ fn consumer_limits(field: &Field<'_>) -> Result<ConsumerLimits, DecodeError> {
     })
 }
 
-/// A time as RFC 3339 has it.
+/// Reads a time in RFC 3339.
 fn time(field: &Field<'_>) -> Result<String, DecodeError> {
     if field.kind() != "string" {
         return Err(field.wrong(field.kind(), "time.Time"));

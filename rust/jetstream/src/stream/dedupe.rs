@@ -1,21 +1,21 @@
-//! Which message ids were seen within the duplicate window.
+//! Message ids seen within the duplicate window.
 
 use stonechat_store::spill::{Ids, Seen, Shelf, Unreadable};
 use xxhash_rust::xxh3::xxh3_128;
 
-/// A window is forgotten in so many pieces.
+/// Number of groups into which a window divides its ids. A group is dropped as a whole.
 const PIECES: i64 = 4;
 
-/// Ids by their hash: what an id says does not matter, and 128 bits do not meet by chance.
+/// Ids by their 128-bit hash. Such hashes do not collide by chance, and the text of an id is not needed.
 #[derive(Debug)]
 pub(super) struct Dedupe {
-    /// Nanoseconds that an id is remembered; 0 for not at all.
+    /// Nanoseconds that an id is kept; 0 keeps none.
     window: i64,
     ids: Ids,
 }
 
 impl Dedupe {
-    /// A table that remembers ids for `window` nanoseconds.
+    /// Creates a table that keeps ids for `window` nanoseconds.
     pub(super) fn new(window: i64, shelf: &Shelf) -> Self {
         Self { window, ids: Ids::new(shelf) }
     }
@@ -28,16 +28,16 @@ impl Dedupe {
         }
     }
 
-    /// From when on an id counts at `now`.
+    /// The start of the window at `now`: only ids seen later count.
     pub(super) fn since(&self, now: i64) -> i64 {
         now.saturating_sub(self.window)
     }
 
-    /// The sequence of the message that had this id, if it is remembered at `now`.
+    /// Returns the sequence of the message with this id, if the window holds it at `now`.
     ///
     /// # Errors
     ///
-    /// What is remembered can't be read.
+    /// A file of the table can't be read.
     pub(super) fn find(&self, id: &[u8], now: i64) -> Result<Option<u64>, Unreadable> {
         if self.window == 0 {
             return Ok(None);
@@ -46,7 +46,7 @@ impl Dedupe {
         Ok(seen.filter(|seen| seen.time > self.since(now)).map(|seen| seen.sequence))
     }
 
-    /// Remembers an id; times never fall.
+    /// Adds an id. Times never fall.
     pub(super) fn note(&mut self, id: &[u8], sequence: u64, time: i64) {
         if self.window == 0 {
             return;
@@ -55,22 +55,22 @@ impl Dedupe {
         self.ids.note(xxh3_128(id), Seen { time, sequence }, (self.window / PIECES).max(1));
     }
 
-    /// Forgets what is too old at `now`.
+    /// Drops ids that are too old at `now`.
     pub(super) fn forget(&mut self, now: i64) {
         self.ids.forget(self.since(now));
     }
 
-    /// When something can be forgotten.
+    /// The time at which the oldest ids can be dropped; `None` without ids.
     pub(super) fn next_end(&self) -> Option<i64> {
         self.ids.next_end().map(|newest| newest.saturating_add(self.window))
     }
 
-    /// The ids themselves, for what concerns their storage.
+    /// The ids, for work on their storage.
     pub(super) fn ids(&self) -> &Ids {
         &self.ids
     }
 
-    /// The same.
+    /// The ids, for changes of their storage.
     pub(super) fn ids_mut(&mut self) -> &mut Ids {
         &mut self.ids
     }

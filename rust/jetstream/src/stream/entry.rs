@@ -1,9 +1,9 @@
-//! What changes a stream, as the log records it.
+//! Changes of a stream, as the log records them.
 
 /// One change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry<'a> {
-    /// A message is stored under the sequence behind the last one. What it displaces follows from the configuration.
+    /// A message is stored under the sequence behind the last one. The messages that it displaces follow from the configuration.
     Append {
         /// Nanoseconds since 1970.
         time: i64,
@@ -14,33 +14,34 @@ pub enum Entry<'a> {
         /// The payload.
         payload: &'a [u8],
     },
-    /// The next sequence goes to a message that nobody wants.
+    /// The next sequence is used up by a message that is not stored, since no consumer is interested in it.
     Skip {
         /// Nanoseconds since 1970.
         time: i64,
-        /// Its id, or nothing.
+        /// The message's id, or nothing.
         id: &'a [u8],
     },
-    /// The sequences up to this one go to messages that a mirror does not have.
+    /// The sequences up to this one are used up by messages that a mirror does not have.
     SkipTo {
-        /// The last of them.
+        /// The last of these sequences.
         last: u64,
         /// Nanoseconds since 1970.
         time: i64,
     },
-    /// These messages go; the sequences rise.
+    /// These messages are removed. The sequences rise.
     Remove {
         /// Their sequences.
         sequences: &'a [u64],
     },
-    /// What is beyond the limits of the configuration goes, the first messages first: with a subject beyond that of its messages.
+    /// Messages beyond the limits of the configuration are removed, oldest first: with a subject those beyond
+    /// `max_msgs_per_subject`, without one those beyond the stream's limits.
     Trim {
         /// The subject, or nothing.
         subject: &'a [u8],
-        /// How many messages go at most.
+        /// Number of removed messages, at most.
         most: u64,
     },
-    /// All messages go, and the next one gets this sequence, or the one behind the last if that is higher.
+    /// All messages are removed. The next message gets this sequence, or the one behind the last if that is higher.
     Clear {
         /// The sequence.
         next: u64,

@@ -1,4 +1,4 @@
-//! What goes because its time is over.
+//! Expiry of messages, by their age and their time to live.
 
 use hashbrown::HashMap;
 use stonechat_store::messages::{Messages, Progress};
@@ -8,29 +8,29 @@ use super::notes::Mortal;
 use super::schedule::Scheduled;
 use super::{headers, ttl};
 
-/// Nanoseconds after which it is looked again, at the earliest.
+/// Nanoseconds until the next run of the expiry, at least.
 const AGAIN: i64 = 1_000_000;
-/// How many times as many ends of messages are looked at as messages may go.
+/// Expiry times that a run examines for each message that it may remove: many may belong to messages that are gone.
 const LOOKED: usize = 8;
 
-/// What has to go because its time is over.
+/// The result of a run of the expiry.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Expiry {
-    /// Messages, in the order of their sequences.
+    /// Sequences of the expired messages, in ascending order.
     pub remove: Vec<u64>,
-    /// Subjects whose last message is among them and of which that is to be told.
+    /// Subjects whose last message expired and that get a delete marker.
     pub markers: Vec<Vec<u8>>,
-    /// When to look again, in nanoseconds since 1970; `None` if there is nothing to wait for.
+    /// Time of the next run, in nanoseconds since 1970; `None` if nothing is going to expire.
     pub next: Option<i64>,
 }
 
 impl<M: Messages> StreamCore<M> {
-    /// What has to go at `now`, at most `budget` messages.
+    /// Finds the messages that have expired at `now`, at most `budget`.
     pub fn expire(&mut self, now: i64, budget: usize) -> Expiry {
         let mut expiry = Expiry::default();
         self.mend(now);
         self.notes.dedupe.forget(now);
-        // Of messages that are gone there may be many more.
+        // The queue may hold many more times of messages that are gone.
         let mut looked = 0;
         while expiry.remove.len() < budget
             && looked < LOOKED * budget
@@ -52,7 +52,7 @@ impl<M: Messages> StreamCore<M> {
         expiry
     }
 
-    /// What could not be removed is tried again at `time`.
+    /// Sets a new expiry time for messages that could not be removed.
     pub fn expire_again(&mut self, sequences: &[u64], time: i64) {
         sequences.iter().for_each(|sequence| self.notes.ttls.insert(time, *sequence));
     }
@@ -77,7 +77,7 @@ impl<M: Messages> StreamCore<M> {
         }
     }
 
-    /// When the first message was stored that does not outlive `max_age`; `None` also if there is no such age.
+    /// Returns the time of the first message that `max_age` can remove; `None` without one or without `max_age`.
     fn first_mortal_time(&self) -> Option<i64> {
         if self.config.max_age == 0 || self.messages.count() == 0 {
             return None;
@@ -102,7 +102,7 @@ impl<M: Messages> StreamCore<M> {
                 from = if is_behind { at } else { from };
                 continue;
             }
-            // One that can't be read is as old as the next one that can.
+            // An unreadable message counts as old as the next readable one.
             is_behind = false;
             if let Ok(Some(message)) = self.messages.read(sequence, &mut buffer) {
                 self.notes.mortal.set(Mortal { from, first: Some((sequence, message.time)) });
@@ -113,10 +113,11 @@ impl<M: Messages> StreamCore<M> {
         None
     }
 
-    /// Subjects of which nothing is left. An older message without an end of its own may be left, and counts again then.
+    /// Finds the subjects that lose all their messages. A subject that keeps an older message without an end of its own gets no
+    /// marker: that message is its last one again.
     fn find_markers(&self, expiry: &mut Expiry) {
         let mut buffer = Vec::new();
-        // How many go on subjects that have several.
+        // Expired messages of subjects that have several messages.
         let mut going: HashMap<Vec<u8>, u64> = HashMap::new();
         for sequence in &expiry.remove {
             let Ok(Some(message)) = self.messages.read(*sequence, &mut buffer) else { continue };
@@ -131,7 +132,7 @@ impl<M: Messages> StreamCore<M> {
         }
     }
 
-    /// When something will be too old, at least a millisecond after `now`.
+    /// Returns when the next message, id or schedule is due, at least a millisecond after `now`.
     pub fn next_expiry(&self, now: i64) -> Option<i64> {
         if self.notes.is_broken() {
             return Some(now + AGAIN);
@@ -144,22 +145,22 @@ impl<M: Messages> StreamCore<M> {
         next.map(|time| time.max(now + AGAIN))
     }
 
-    /// The messages of the schedules that are due at `now`, at most `budget`.
+    /// Takes the messages of the schedules that are due at `now`, at most `budget`.
     pub fn take_scheduled(&mut self, now: i64, budget: usize) -> Vec<Scheduled> {
         self.notes.schedules.take_due(&self.messages, now, budget)
     }
 
-    /// Whether a schedule is due still, though its message was made.
+    /// Whether a schedule is still due after its message was made: it is still stored, and was not put off.
     pub fn is_due(&self, sequence: u64, now: i64) -> bool {
         self.messages.contains(sequence) && !self.notes.schedules.is_put_off(sequence, now)
     }
 
-    /// Puts a schedule off.
+    /// Puts a schedule off until `due`.
     pub fn put_off(&mut self, sequence: u64, due: i64) {
         self.notes.schedules.put_off(sequence, due);
     }
 
-    /// The header block of a marker that says that a subject's last message is too old.
+    /// The header block of a delete marker, for a subject whose last message expired.
     pub fn marker_headers(&self) -> Vec<u8> {
         let ttl = ttl::show_seconds(self.config.subject_delete_marker_ttl);
         format!("NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\nNats-TTL: {ttl}\r\nNats-Rollup: sub\r\n\r\n")
@@ -167,8 +168,8 @@ impl<M: Messages> StreamCore<M> {
     }
 }
 
-/// Whether a message says itself that its subject is gone: a marker, or what a key-value store leaves of a purged key. The delete marker
-/// of such a store does not count (as nats-server 2.15).
+/// Whether a message itself marks its subject as gone: a delete marker, or the message that a key-value bucket stores when a key
+/// is purged. The message for a deleted key does not count (as nats-server 2.15).
 fn is_marker(block: &[u8]) -> bool {
     headers::value(block, b"Nats-Marker-Reason").is_some()
         || headers::value(block, b"KV-Operation") == Some(b"PURGE")
@@ -214,7 +215,7 @@ mod tests {
         }
         assert_eq!(core.next_expiry(7 * SECOND), Some(7 * SECOND + AGAIN), "the fifth, in a moment");
         assert_eq!(expire(&mut core, 7 * SECOND, 100), (vec![5], Some(13 * SECOND)));
-        // Only the age of the oldest one that goes with time counts.
+        // Only the oldest message that can expire counts.
         assert_eq!(expire(&mut core, 12 * SECOND, 100), (vec![], Some(13 * SECOND)));
         assert_eq!(expire(&mut core, 13 * SECOND, 100), (vec![3], Some(16 * SECOND)));
         assert_eq!(expire(&mut core, 17 * SECOND, 1), (vec![6], Some(17 * SECOND)), "there is more");
@@ -267,7 +268,7 @@ mod tests {
     fn ends_of_messages_that_are_gone_are_passed_over_in_pieces() {
         let mut core = stream(r#"{"name":"S","allow_msg_ttl":true,"max_msgs":1}"#);
         (0..100).for_each(|_| append(&mut core, SECOND, "1s"));
-        // Sixteen at a time.
+        // Each run examines sixteen expiry times.
         for _ in 0..6 {
             assert_eq!(expire(&mut core, 2 * SECOND, 2), (vec![], Some(2 * SECOND)));
         }

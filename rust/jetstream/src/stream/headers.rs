@@ -1,16 +1,17 @@
-//! The headers of a published message that a stream looks at.
+//! The headers of a published message that concern a stream.
 
 use std::borrow::Cow;
 
-/// A message with longer headers is refused.
+/// Bytes of a header block, at most. A message with more is refused.
 pub(crate) const LEN_MAX: usize = 65_535;
 
-/// What is looked at of the headers of a message, which may be refused because they are too long.
+/// The part of a header block that is parsed. A longer block is refused, but only by a later check.
 pub(crate) fn looked_at(block: &[u8]) -> &[u8] {
     &block[..block.len().min(LEN_MAX)]
 }
 
-/// What the header block of a published message says to the stream. An empty value counts as none, but for the time zone.
+/// The headers of a published message that concern the stream. An empty value counts as a missing header, except for the time
+/// zone, the marker reason and the request info.
 #[derive(Debug, Clone, Copy, Default)]
 #[allow(missing_docs, reason = "the fields are the headers: jetstream-api.md, section 9")]
 pub struct PublishHeaders<'a> {
@@ -35,7 +36,7 @@ pub struct PublishHeaders<'a> {
 }
 
 impl<'a> PublishHeaders<'a> {
-    /// Reads a header block: the first header of a name counts, its case matters (as nats-server 2.15).
+    /// Parses a header block. The first header of a name counts, and names are case-sensitive (as nats-server 2.15).
     pub fn parse(block: &'a [u8]) -> Self {
         let mut found = Self::default();
         for (name, value) in lines(block) {
@@ -114,7 +115,7 @@ pub fn value<'a>(block: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     lines(block).find(|(n, _)| *n == name).map(|(_, value)| value).filter(|value| !value.is_empty())
 }
 
-/// A block without the headers that `drop` names; empty if none is left.
+/// A block without the headers whose names `drop` accepts; empty if none is left.
 pub fn without(block: &[u8], drop: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(block.len());
     let mut rest = block;
@@ -132,8 +133,8 @@ pub fn without(block: &[u8], drop: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     if kept { out } else { Vec::new() }
 }
 
-/// The headers that a mirror or source keeps of a message that it takes over (as nats-server 2.15): what its publisher expected was
-/// checked where it was published, and batches end there.
+/// The headers that a message keeps when a mirror or source copies it (as nats-server 2.15). Expectations and batches are
+/// dropped: they apply only where the message was published.
 pub fn of_copy(block: &[u8]) -> Cow<'_, [u8]> {
     let is_left = |name: &[u8]| name.starts_with(b"Nats-Expected-") || name.starts_with(b"Nats-Batch-");
     match lines(block).any(|(name, _)| is_left(name)) {
@@ -142,19 +143,19 @@ pub fn of_copy(block: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// A block with one more header at its end; `block` may be empty.
+/// Appends a header to `block`, which may be empty.
 pub fn push(block: &mut Vec<u8>, name: &str, value: &[u8]) {
     if block.is_empty() {
         block.extend_from_slice(b"NATS/1.0\r\n\r\n");
     }
-    // A client's block may be anything.
+    // A client's block may be malformed.
     block.truncate(block.len().saturating_sub(2));
     for part in [name.as_bytes(), b": ", value, b"\r\n\r\n"] {
         block.extend_from_slice(part);
     }
 }
 
-/// A block in which the first header of this name has this value; at the end if there was none.
+/// Sets the value of the first header of this name; appends the header if there is none.
 pub fn set(block: &mut Vec<u8>, name: &str, value: &[u8]) {
     let mut at = 0;
     while let Some(len) = block.get(at..).and_then(|rest| memchr::memmem::find(rest, b"\r\n")) {

@@ -1,5 +1,5 @@
-//! The last messages on subjects with wildcards that publishers expect something of: they are looked for in steps, and known from then
-//! on while messages come and go.
+//! The last messages on subject filters with wildcards, for publishers that expect a last sequence there. A search finds them in
+//! steps; from then on they are kept up to date while messages are stored and removed.
 
 use hashbrown::HashMap;
 use stonechat_store::index::Filter;
@@ -7,31 +7,31 @@ use stonechat_store::messages::Messages;
 
 use super::core::StreamCore;
 
-/// So many are known for longer than somebody waits for them.
+/// Number of filters that are kept after the messages that needed them are stored.
 const KEPT: usize = 4;
-/// So many places of the index are looked at for a message at once; few where it is tested, so that it has to wait.
+/// Index entries that are visited for a message without a search in steps; few in debug builds, so that tests need one.
 const AT_ONCE: usize = if cfg!(debug_assertions) { 32 } else { 1024 };
 
-/// What is known of them, by their subjects.
+/// The known last messages and the searches in progress, by filter.
 #[derive(Debug, Default)]
 pub(super) struct Lasts {
     known: HashMap<Box<[u8]>, Last>,
-    /// How many there were so far.
+    /// Number of filters added so far.
     count: usize,
 }
 
 #[derive(Debug)]
 struct Last {
-    /// How many came before.
+    /// Number of filters added before this one.
     number: usize,
     filter: Filter,
-    /// The last message that matches; 0 for none.
+    /// Sequence of the last matching message; 0 for none.
     sequence: u64,
-    /// While it is looked for.
+    /// The search, while it is in progress.
     search: Option<Search>,
 }
 
-/// The subject behind which it goes on.
+/// A search in progress. It continues behind the subject `after`.
 #[derive(Debug, Default)]
 struct Search {
     after: Option<Vec<u8>>,
@@ -43,7 +43,7 @@ impl Lasts {
         last.search.is_none().then_some(last.sequence)
     }
 
-    /// A message was stored.
+    /// Records a stored message.
     pub(super) fn note_append(&mut self, subject: &[u8], sequence: u64) {
         for last in self.known.values_mut() {
             if last.filter.matches(subject) {
@@ -52,7 +52,7 @@ impl Lasts {
         }
     }
 
-    /// A message goes.
+    /// Records a removed message: a filter whose last message it was is dropped, or searched anew.
     pub(super) fn note_gone(&mut self, sequence: u64) {
         self.known.retain(|_, last| match &mut last.search {
             _ if last.sequence != sequence => true,
@@ -64,7 +64,7 @@ impl Lasts {
         });
     }
 
-    /// All are gone.
+    /// Records the removal of all messages.
     pub(super) fn clear(&mut self) {
         for last in self.known.values_mut() {
             (last.sequence, last.search) = (0, None);
@@ -73,7 +73,7 @@ impl Lasts {
 }
 
 impl<M: Messages> StreamCore<M> {
-    /// Whether the last message that matches is known without a look at the stream.
+    /// Whether the last message that matches is known without a search.
     pub(crate) fn knows_last(&self, filter: &[u8]) -> bool {
         self.lasts.find(filter).is_some()
     }
@@ -95,7 +95,7 @@ impl<M: Messages> StreamCore<M> {
         is_all.then_some(last)
     }
 
-    /// Looks for the last message that matches; true when it is known.
+    /// Continues the search for the last message that matches; true when it is known.
     pub(crate) fn seek_last(&mut self, filter: &[u8], budget: &mut usize) -> bool {
         let Self { lasts, messages, .. } = self;
         if !lasts.known.contains_key(filter) {
@@ -115,7 +115,7 @@ impl<M: Messages> StreamCore<M> {
         is_all
     }
 
-    /// Forgets all but the newest of what is known of last messages.
+    /// Drops all but the newest filters.
     pub(crate) fn tidy_lasts(&mut self) {
         let count = self.lasts.count;
         self.lasts.known.retain(|_, last| last.number + KEPT >= count);

@@ -1,4 +1,4 @@
-//! Streams: what they are configured to do, and what they do with messages.
+//! Streams: their configurations, and how they judge and store messages.
 
 mod check;
 mod config;

@@ -1,4 +1,4 @@
-//! What a stream notes of its messages' headers: ids, times to live, schedules.
+//! Notes that a stream takes of its messages' headers: ids, times to live, schedules.
 
 use std::cell::Cell;
 
@@ -12,27 +12,27 @@ use super::headers::PublishHeaders;
 use super::schedule::Schedules;
 use super::ttl::Ttl;
 
-/// Up to where messages are there for ever, and how old the first one is that is not.
+/// Where the messages that `max_age` can remove begin, and how old the first of them is. A cache.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Mortal {
     /// All messages before this sequence outlive `max_age`.
     pub(super) from: u64,
-    /// The first that does not and can be read, and when it was stored.
+    /// Sequence and time of the first readable message that `max_age` can remove.
     pub(super) first: Option<(u64, i64)>,
 }
 
-/// All of it can be learned again from the messages.
+/// The notes of a stream. All of them can be rebuilt from its messages.
 #[derive(Debug)]
 pub(super) struct Notes {
     pub(super) dedupe: Dedupe,
-    /// The id of the last message that was stored.
+    /// The id of the last stored message; empty if it had none.
     pub(super) last_id: Vec<u8>,
-    /// When messages with a time to live of their own go.
+    /// Expiry times of messages with a time to live of their own.
     pub(super) ttls: Dues,
     /// Messages that outlive `max_age`.
     pub(super) forever: RoaringTreemap,
     pub(super) mortal: Cell<Mortal>,
-    /// Messages that make others later.
+    /// Stored messages that are schedules.
     pub(super) schedules: Schedules,
 }
 
@@ -48,7 +48,7 @@ impl Notes {
         }
     }
 
-    /// What a stored message's headers mean for later.
+    /// Takes notes of a stored message's headers.
     pub(super) fn note(
         &mut self,
         config: &StreamConfig,
@@ -72,7 +72,7 @@ impl Notes {
         }
     }
 
-    /// All messages went. Ids are remembered all the same.
+    /// Clears the notes after all messages were removed. Ids stay in the duplicate window.
     pub(super) fn clear(&mut self) {
         self.ttls.clear();
         self.forever.clear();
@@ -80,36 +80,36 @@ impl Notes {
         self.schedules.clear();
     }
 
-    /// Whether something can't be read, so that all is to be [forgotten](Notes::forget) and noted anew.
+    /// Whether a file of the notes can't be read, so that all notes have to be [dropped](Notes::forget) and rebuilt.
     pub(super) fn is_broken(&self) -> bool {
         self.dedupe.ids().is_broken() || self.ttls.is_broken() || self.schedules.due().is_broken()
     }
 
-    /// Forgets all.
+    /// Drops the notes before they are rebuilt.
     pub(super) fn forget(&mut self) {
         self.dedupe.ids_mut().clear();
         self.clear();
     }
 
-    /// Whether [`Notes::job`] has something.
+    /// Whether [`Notes::job`] has a job.
     pub(super) fn has_job(&self) -> bool {
         self.dedupe.ids().has_job() || self.ttls.has_job() || self.schedules.due().has_job()
     }
 
-    /// What is to be done to keep within the memory for indices.
+    /// Returns the next job that keeps the notes within the memory budget of indices.
     pub(super) fn job(&mut self, now: i64) -> Option<SpillJob> {
         let since = self.dedupe.since(now);
         let job = self.dedupe.ids_mut().job(since).or_else(|| self.ttls.job());
         job.or_else(|| self.schedules.due_mut().job())
     }
 
-    /// The part of it that makes room.
+    /// Returns the next job that frees memory.
     pub(super) fn writing_job(&mut self) -> Option<SpillJob> {
         let job = self.dedupe.ids_mut().writing_job().or_else(|| self.ttls.writing_job());
         job.or_else(|| self.schedules.due_mut().writing_job())
     }
 
-    /// Takes note of how a job ended.
+    /// Applies the result of a job.
     pub(super) fn spilled(&mut self, spilled: Spilled) {
         match spilled.kind {
             Kind::Ids => self.dedupe.ids_mut().spilled(spilled),
@@ -118,7 +118,7 @@ impl Notes {
         }
     }
 
-    /// The files that hold some of it.
+    /// Names of the files that hold notes.
     pub(super) fn file_names(&self) -> impl Iterator<Item = &String> {
         let due = self.schedules.due().file_names();
         self.dedupe.ids().file_names().chain(self.ttls.file_names()).chain(due)

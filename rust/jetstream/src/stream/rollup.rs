@@ -1,7 +1,7 @@
-//! Messages that a stored message takes out: roll-ups, and schedules that end.
+//! Messages that a stored message removes: by a roll-up, or because it ends a schedule.
 //!
-//! A roll-up counts only in a stream that allows it. A stream with sources gathers messages of several origins: a roll-up that came
-//! from one of them takes out what came from there, and leaves alone what came from the others or was published here.
+//! A roll-up takes effect only in a stream that allows it. A stream with sources holds messages of several origins. A roll-up
+//! that was copied from one of them removes only messages from the same origin.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -13,15 +13,15 @@ use super::core::StreamCore;
 use super::headers::{self, PublishHeaders};
 use super::schedule;
 
-/// Sweeps that are remembered, at most.
+/// Entries of [`Swept`], at most.
 const SWEPT_MAX: usize = 1024;
 
-/// Up to which sequence nothing is left of an origin on a subject; an empty subject stands for all subjects.
+/// Sequences up to which no message is left, by origin and subject; an empty subject stands for all subjects.
 ///
-/// Only spares looking again at messages of other origins, and may be forgotten at any time.
+/// A cache that avoids repeated scans of other origins' messages. It may be cleared at any time.
 pub(super) type Swept = HashMap<(Vec<u8>, Vec<u8>), u64>;
 
-/// What a roll-up takes out.
+/// The messages that a roll-up removes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RollUp {
     Subject,
@@ -54,12 +54,12 @@ fn is_of(block: &[u8], origin: &[u8]) -> bool {
 }
 
 impl<M: Messages> StreamCore<M> {
-    /// Whether messages may take out others.
+    /// Whether messages may remove others.
     pub(super) fn allows_roll_ups(&self) -> bool {
         self.config.allow_rollup_hdrs && !self.config.deny_purge
     }
 
-    /// Takes out what a message on `subject` with these headers replaces.
+    /// Removes the messages that a message on `subject` with these headers replaces.
     pub(super) fn roll_up(&mut self, subject: &[u8], h: &PublishHeaders<'_>) {
         let Some(roll_up) = h.rollup.filter(|_| self.allows_roll_ups()).and_then(RollUp::parse) else {
             return;
@@ -75,7 +75,7 @@ impl<M: Messages> StreamCore<M> {
         }
     }
 
-    /// Takes out the schedule that a message with these headers ends.
+    /// Removes the schedule that a message with these headers ends.
     pub(super) fn end_schedule(&mut self, h: &PublishHeaders<'_>) {
         if h.schedule_next != Some(schedule::PURGE) || !self.allows_roll_ups() {
             return;
@@ -87,7 +87,7 @@ impl<M: Messages> StreamCore<M> {
         }
     }
 
-    /// Whether a message on `subject` makes room there by its roll-up. One that a client publishes was checked before.
+    /// Whether the roll-up of a message on `subject` makes room there. A roll-up that a client publishes was checked before.
     pub(super) fn makes_room(&self, subject: &[u8], h: &PublishHeaders<'_>) -> bool {
         let Some(_) = h.rollup.filter(|_| self.allows_roll_ups()).and_then(RollUp::parse) else {
             return false;
@@ -101,9 +101,9 @@ impl<M: Messages> StreamCore<M> {
         message.is_some_and(|message| is_of(message.headers, origin))
     }
 
-    /// Takes out what came from `origin`, on `subject` only if there is one.
+    /// Removes messages that came from `origin`: only those on `subject`, if one is given.
     fn remove_of(&mut self, origin: &[u8], subject: Option<&[u8]>) {
-        // Mostly all that a subject has came from there, and nothing needs to be searched.
+        // Mostly all messages of a subject have the same origin, and no search is needed.
         if let Some(subject) = subject {
             while let Some(first) = self.messages.first_on(subject)
                 && self.has_come_from(first, origin)
@@ -124,7 +124,7 @@ impl<M: Messages> StreamCore<M> {
         self.swept.insert((origin.to_vec(), subject.unwrap_or_default().to_vec()), last);
     }
 
-    /// Messages that came from `origin`, on `subject` only if there is one. One that can't be read belongs to nobody.
+    /// Finds messages that came from `origin`: only those on `subject`, if one is given. An unreadable message has no origin.
     fn find_of(&self, origin: &[u8], subject: Option<&[u8]>) -> Vec<u64> {
         let key = (origin.to_vec(), subject.unwrap_or_default().to_vec());
         let swept = self.swept.get(&key).copied().unwrap_or(0);
@@ -151,7 +151,7 @@ impl<M: Messages> StreamCore<M> {
         found
     }
 
-    /// Takes out all messages on `subject`; wildcards in it are wildcards (as nats-server 2.15).
+    /// Removes all messages on `subject`, which may have wildcards (as nats-server 2.15).
     fn remove_all_on(&mut self, subject: &[u8]) {
         let mut subjects = vec![subject.to_vec()];
         if stonechat_subject::has_wildcard(subject) {

@@ -1,13 +1,13 @@
-//! How long a message is to live, as its `Nats-TTL` header says (ADR-43).
+//! The time to live of a message, from its header `Nats-TTL` (ADR-43).
 
 const SECOND: i64 = 1_000_000_000;
 
 /// A time to live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ttl {
-    /// Even beyond the stream's `max_age`.
+    /// The message never expires, not even by the stream's `max_age`.
     Never,
-    /// So many nanoseconds, whole seconds.
+    /// Nanoseconds until the message expires, in whole seconds.
     For(i64),
 }
 
@@ -29,7 +29,7 @@ impl Ttl {
     }
 }
 
-/// A duration as Go writes it, in nanoseconds.
+/// Parses a duration in Go's notation into nanoseconds.
 pub(crate) fn go_duration(text: &str) -> Option<i64> {
     let (sign, mut rest) = match text.as_bytes().first()? {
         b'-' => (-1, &text[1..]),
@@ -64,7 +64,7 @@ pub(crate) fn go_duration(text: &str) -> Option<i64> {
     (total < i64::MAX as f64).then_some(sign * total as i64)
 }
 
-/// A duration as Go shows it, for whole seconds: `1h2m3s`.
+/// Formats a duration of whole seconds as Go does: `1h2m3s`.
 pub(crate) fn show_seconds(nanoseconds: i64) -> String {
     let seconds = nanoseconds / SECOND;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {

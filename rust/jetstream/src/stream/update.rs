@@ -1,13 +1,14 @@
-//! What an update may change in a stream.
+//! Rules for updates of a stream's configuration.
 
 use super::config::{Discard, Retention, StreamConfig};
 use crate::error::{self, ApiError};
 
-/// Whether the stream `old` may become `new`, which was [checked](super::check). A stream that is sealed keeps what it has.
+/// Checks whether the stream `old` may become `new`, which was [checked](super::check). Returns the resulting configuration: a
+/// stream that gets sealed is also set to keep all its messages.
 ///
 /// # Errors
 ///
-/// The one that nats-server 2.15 gives first.
+/// The error that nats-server 2.15 reports first.
 pub fn update(old: &StreamConfig, mut new: StreamConfig) -> Result<StreamConfig, ApiError> {
     let invalid = |text: &str| Err(error::STREAM_INVALID_CONFIG.with("err", text));
     if new.name != old.name {
@@ -29,7 +30,7 @@ pub fn update(old: &StreamConfig, mut new: StreamConfig) -> Result<StreamConfig,
             return invalid(text);
         }
     }
-    // Taking the mirror away makes it a stream of its own.
+    // Removing the mirror is allowed: the stream becomes independent.
     if new.mirror.is_some() && new.mirror != old.mirror {
         return Err(error::STREAM_MIRROR_NOT_UPDATABLE.error());
     }

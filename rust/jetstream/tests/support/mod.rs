@@ -1,4 +1,5 @@
-//! What tests of the engine share: a world that says yes or no to everything, and a store on disks that fail.
+//! Shared parts of the engine's tests: a host that answers every question about interest with yes or no, and a store on failing
+//! disks.
 
 #![allow(dead_code, clippy::expect_used, reason = "each test uses a part of it, and may panic")]
 
@@ -11,7 +12,7 @@ use stonechat_jetstream::engine::{
 use stonechat_store::disk::sim::SimDisk;
 use stonechat_store::encryption::{Cipher, Keyring};
 
-/// A world in which everything is wanted, or nothing; but nobody wants advisories.
+/// A host with interest in every subject but advisories, or in none.
 pub(crate) struct World {
     is_wanted: bool,
     ids: u64,
@@ -34,7 +35,7 @@ impl Host for World {
     }
 }
 
-/// Small files, so that they are many.
+/// Options with small files, so that there are many.
 pub(crate) fn options(durability: Durability) -> Options {
     Options {
         server_name: "sim".into(),
@@ -60,7 +61,7 @@ pub(crate) fn options(durability: Durability) -> Options {
     }
 }
 
-/// Small files and limits, and a domain, so that each of them is met.
+/// Options with small files and limits, and a domain, so that tests reach each of them.
 pub(crate) fn tight_options(durability: Durability) -> Options {
     Options {
         domain: Some("d".into()),
@@ -77,7 +78,7 @@ pub(crate) fn tight_options(durability: Durability) -> Options {
     }
 }
 
-/// How an engine is opened.
+/// A function that opens an engine.
 pub(crate) type Open =
     fn(&Disks<SimDisk>, Options, Box<dyn Host>, u64, i64) -> Result<(Engine<SimDisk>, Opened), OpenError>;
 
@@ -91,7 +92,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// A new one; with every third seed it is encrypted.
+    /// Creates an empty store; with every third seed it is encrypted.
     pub(crate) fn new(seed: u64) -> Self {
         let keys = match seed % 3 {
             1 => Keyring::fixed(Cipher::ChaCha20Poly1305),
@@ -105,7 +106,7 @@ impl Store {
         Self { log, catalogue, streams, keys: self.keys.clone() }
     }
 
-    /// The same disks in another process, which opens them anew.
+    /// The same disks in another process, which opens the store anew.
     pub(crate) fn reopened(self) -> Self {
         Self { keys: self.keys.reopened(), ..self }
     }
@@ -114,7 +115,7 @@ impl Store {
         [&self.log, &self.catalogue, &self.streams]
     }
 
-    /// Opens it, for one account without limits, whose number is answered too.
+    /// Opens the store with one account without limits. Returns the account's number too.
     pub(crate) fn open(
         &self,
         options: Options,
@@ -124,7 +125,7 @@ impl Store {
         self.open_with(Engine::open, options, host, now).expect("the store opens")
     }
 
-    /// The same, by one of the ways in which it can be opened.
+    /// Like [`Store::open`], with one of the functions that open an engine.
     pub(crate) fn open_with(
         &self,
         open: Open,

@@ -1,9 +1,9 @@
-//! Times that recur: six fields for second, minute, hour, day of the month, month and day of the week (ADR-51).
+//! Cron patterns: six fields for second, minute, hour, day of the month, month and day of the week (ADR-51).
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// No time is looked for further ahead.
+/// Years that the search for a matching time looks ahead, at most.
 const YEARS_MAX: i16 = 5;
 
 const MONTHS: [&str; 12] =
@@ -14,11 +14,11 @@ const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Field {
     bits: u64,
-    /// It was given as all values, so that of the two kinds of days only the other one counts.
+    /// The field was given as all values. If one of the two day fields was, only the other one restricts the day.
     is_any: bool,
 }
 
-/// What a field may hold.
+/// The values that are valid in a field.
 struct Range {
     min: u32,
     max: u32,
@@ -118,10 +118,11 @@ impl Cron {
         }
     }
 
-    /// The first whole second after `after` that fits, on the clocks of `zone`; `None` if there is none in the next five years.
+    /// Returns the first whole second after `after` that matches, in local time of `zone`; `None` if there is none in the next
+    /// five years.
     ///
-    /// It goes ahead by the largest unit that does not fit. Below a day it counts real time: where clocks are set back an hour
-    /// comes twice, where they are set forward one is left out.
+    /// The search advances by the largest unit that does not match. Below a day it counts elapsed time: an hour occurs twice when
+    /// clocks are set back, and is skipped when they are set forward.
     pub(super) fn next(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         if [self.second, self.minute, self.hour].iter().any(|field| field.bits == 0) {
             return None;
@@ -180,9 +181,9 @@ mod tests {
             ("0 0 0 1 1 *", "2026-11-24T00:00:00Z", "2027-01-01T00:00:00Z"),
             ("0 0 0 29 feb *", "2026-01-01T00:00:00Z", "2028-02-29T00:00:00Z"),
             ("0 0 0 30 2 *", "2026-01-01T00:00:00Z", "never"),
-            // Both kinds of days are given: either of them fits.
+            // Both day fields are given: either of them matches.
             ("0 0 0 13 * fri", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"),
-            // A step makes a list of the star, too.
+            // With a step, `*` counts as a list of values.
             ("0 0 0 */31 * FRI", "2026-01-03T00:00:00Z", "2026-01-09T00:00:00Z"),
             ("0 0 0 * * mon-wed", "2026-11-25T00:00:00Z", "2026-11-30T00:00:00Z"),
             (", * * * * *", "2026-01-01T00:00:00Z", "never"),
@@ -193,7 +194,7 @@ mod tests {
 
     #[test]
     fn clocks_that_are_set() {
-        // Half past two does not exist on the day on which summer begins, and comes twice on that on which it ends.
+        // 02:30 does not exist on the day on which summer time begins, and occurs twice on the day on which it ends.
         let zone = "Europe/Berlin";
         let half_past_two = "0 30 2 * * *";
         assert_eq!(next(half_past_two, "2026-03-28T23:30:00Z", zone), "2026-03-30T00:30:00Z");

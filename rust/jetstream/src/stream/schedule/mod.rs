@@ -1,7 +1,7 @@
-//! Messages that are published later, once or again and again (ADR-51).
+//! Scheduled messages: they are published later, once or repeatedly (ADR-51).
 //!
-//! A schedule is a stored message with the header `Nats-Schedule`. When it is due, a message for its target is made of it, which
-//! says in its headers when the schedule is due next: so the log tells all there is to know, and no state of its own is kept.
+//! A schedule is a stored message with the header `Nats-Schedule`. When it is due, a message for its target is made from it. The
+//! headers of that message say when the schedule is due next, so that no other state has to be stored.
 
 mod cron;
 mod pattern;
@@ -19,7 +19,7 @@ use super::headers::{self, PublishHeaders};
 use super::ttl::Ttl;
 use crate::error::{self, ApiError};
 
-/// The value of `Nats-Schedule-Next` in a message after which its schedule goes.
+/// The value of `Nats-Schedule-Next` in a message that ends its schedule.
 pub(super) const PURGE: &[u8] = b"purge";
 
 const TARGET: &[u8] = b"Nats-Schedule-Target";
@@ -27,12 +27,12 @@ const SOURCE: &[u8] = b"Nats-Schedule-Source";
 const TTL: &[u8] = b"Nats-Schedule-TTL";
 const ROLLUP: &[u8] = b"Nats-Schedule-Rollup";
 
-/// What the headers of a published message say about schedules.
+/// The role of a published message, by its headers about schedules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Nothing.
+    /// A message that is no schedule.
     Plain,
-    /// It is a schedule, which replaces what its subject has.
+    /// A schedule, which replaces the messages of its subject.
     Schedule,
 }
 
@@ -40,7 +40,7 @@ pub(super) enum Role {
 ///
 /// # Errors
 ///
-/// What about its schedule is not valid.
+/// The part of the schedule that is not valid.
 pub(super) fn check<M: Messages>(
     config: &StreamConfig,
     messages: &M,
@@ -81,7 +81,7 @@ fn check_schedule(
     h: &PublishHeaders<'_>,
 ) -> Result<Role, ApiError> {
     let Some(text) = h.schedule else {
-        // A time zone is looked at even if nothing asks for it.
+        // A time zone is checked even without a schedule.
         return h
             .schedule_zone
             .map_or(Ok(Role::Plain), |zone| Pattern::parse(b"@hourly", Some(zone)).map(|_| Role::Plain));
@@ -135,14 +135,14 @@ pub struct Scheduled {
     pub next: Option<i64>,
 }
 
-/// The schedules of a stream by when they are due, in nanoseconds since 1970.
+/// The schedules of a stream, by due time in nanoseconds since 1970.
 ///
-/// A schedule replaces what its subject has, so that it is the first message there. It ends when it goes, or when something else
-/// is published on its subject; what the queue holds of it then is passed over when its time comes.
+/// A schedule replaces the messages of its subject, so it is the first message there. It ends when it is removed, or when another
+/// message is published on its subject. The queue still holds an ended schedule, which is skipped when its time comes.
 #[derive(Debug)]
 pub(super) struct Schedules {
     due: Dues,
-    /// When those are due that are not due any more when they were at first.
+    /// Due times of the schedules that were put off, by their sequences.
     moved: HashMap<u64, i64>,
 }
 
@@ -151,17 +151,17 @@ impl Schedules {
         Self { due: Dues::new(shelf, Kind::Schedules), moved: HashMap::new() }
     }
 
-    /// The queue, for what concerns its storage.
+    /// The queue, for work on its storage.
     pub(super) fn due(&self) -> &Dues {
         &self.due
     }
 
-    /// The same.
+    /// The queue, for changes of its storage.
     pub(super) fn due_mut(&mut self) -> &mut Dues {
         &mut self.due
     }
 
-    /// Takes note of a stored message. What was missed before `now` is left out.
+    /// Records the due time that a stored message sets. Times missed before `now` are skipped.
     pub(super) fn note(
         &mut self,
         messages: &impl Messages,
@@ -176,7 +176,7 @@ impl Schedules {
         }
         let next = h.schedule_next.filter(|next| *next != PURGE);
         let next = next.and_then(|next| crate::time::parse_rfc3339(std::str::from_utf8(next).ok()?));
-        // It may have been replaced since.
+        // The schedule may have been replaced by a newer message since.
         if let (Some(next), Some(scheduler)) = (next, h.scheduler)
             && let Some(schedule) = messages.first_on(scheduler).filter(|schedule| *schedule < sequence)
         {
@@ -184,37 +184,38 @@ impl Schedules {
         }
     }
 
-    /// A message went.
+    /// Records a removed message.
     pub(super) fn remove(&mut self, sequence: u64) {
         if !self.moved.is_empty() {
             self.moved.remove(&sequence);
         }
     }
 
-    /// All messages went.
+    /// Records the removal of all messages.
     pub(super) fn clear(&mut self) {
         self.due.clear();
         self.moved.clear();
     }
 
-    /// When the next one is due.
+    /// The time at which the next schedule is due.
     pub(super) fn next_due(&self) -> Option<i64> {
         self.due.first()
     }
 
-    /// Whether one is due after `now` only.
+    /// Whether a schedule was put off until after `now`.
     pub(super) fn is_put_off(&self, sequence: u64, now: i64) -> bool {
         self.moved.get(&sequence).is_some_and(|due| *due > now)
     }
 
-    /// Puts one off.
+    /// Puts a schedule off until `due`.
     pub(super) fn put_off(&mut self, sequence: u64, due: i64) {
         if self.moved.insert(sequence, due) != Some(due) {
             self.due.insert(due, sequence);
         }
     }
 
-    /// The messages of those that are due at `now`, at most `budget`, in the order of the schedules. Each is taken out of the queue.
+    /// Takes the schedules that are due at `now` out of the queue, at most `budget`. Returns their messages, in the order of the
+    /// schedules' sequences.
     pub(super) fn take_due(&mut self, messages: &impl Messages, now: i64, budget: usize) -> Vec<Scheduled> {
         let due = std::iter::from_fn(|| self.due.pop(now)).take(budget);
         let mut due: Vec<(u64, i64)> = due.map(|(due, sequence)| (sequence, due)).collect();
@@ -232,7 +233,7 @@ impl Schedules {
     }
 }
 
-/// Whether something was published on the subject of a schedule since, other than what schedules made.
+/// Whether a message was published on a schedule's subject after the schedule. Messages made by schedules do not count.
 fn is_replaced(messages: &impl Messages, sequence: u64, subject: &[u8]) -> bool {
     let last = messages.subject(subject).map_or(0, |known| known.last);
     if last == sequence {
@@ -257,7 +258,7 @@ fn is_replaced(messages: &impl Messages, sequence: u64, subject: &[u8]) -> bool 
     false
 }
 
-/// Makes the message of a schedule.
+/// Makes the message of a schedule; `None` if the schedule has ended or can't be read.
 fn generate<M: Messages>(messages: &M, sequence: u64, due: i64, now: i64) -> Option<Scheduled> {
     let mut buffer = Vec::new();
     let schedule = messages.read(sequence, &mut buffer).ok()??;
@@ -274,7 +275,7 @@ fn generate<M: Messages>(messages: &M, sequence: u64, due: i64, now: i64) -> Opt
     };
     let subject = value(TARGET)?.to_vec();
     let mut source_buffer = Vec::new();
-    // A source without a message leaves the schedule's own.
+    // Without a message on the source's subject, the schedule's own headers and payload are used.
     let source = value(SOURCE).and_then(|source| messages.subject(source));
     let source = source.and_then(|known| messages.read(known.last, &mut source_buffer).ok()?);
     let (block, payload) = source.map_or((schedule.headers, schedule.payload), |m| (m.headers, m.payload));

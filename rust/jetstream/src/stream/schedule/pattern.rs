@@ -1,4 +1,4 @@
-//! When a schedule is due (ADR-51).
+//! Due times of schedules (ADR-51).
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -15,9 +15,9 @@ const SECOND: i64 = 1_000_000_000;
 pub(super) enum Pattern {
     /// Once, in nanoseconds since 1970.
     At(i64),
-    /// Again and again after so many nanoseconds.
+    /// Repeatedly, with this many nanoseconds in between.
     Every(i64),
-    /// On the clocks of a place.
+    /// At times of the calendar in a time zone.
     Cron(Box<Cron>, TimeZone),
 }
 
@@ -39,7 +39,7 @@ impl Pattern {
             _ => None,
         };
         if let Some(pattern) = simple {
-            // Only calendars have a place.
+            // Only patterns of calendar times take a time zone.
             return pattern.filter(|_| zone.is_none()).ok_or_else(invalid);
         }
         let fields = match text {
@@ -54,12 +54,12 @@ impl Pattern {
         Ok(Self::Cron(Box::new(cron), zone.unwrap_or(TimeZone::UTC)))
     }
 
-    /// Whether it is due more than once.
+    /// Whether the schedule is due more than once.
     pub(super) fn repeats(&self) -> bool {
         !matches!(self, Self::At(_))
     }
 
-    /// When it is due after `after`. Times before `now` that were missed are left out; `None` if there is no such time.
+    /// Returns the next due time after `after`. Times missed before `now` are skipped; `None` if there is no such time.
     pub(super) fn next(&self, after: i64, now: i64) -> Option<i64> {
         match self {
             Self::At(time) => Some(*time),
@@ -78,7 +78,7 @@ impl Pattern {
         }
     }
 
-    /// A time as a generated message tells it: on the clocks of the schedule's place.
+    /// Formats a time for the headers of a generated message, in the schedule's time zone.
     pub(super) fn show(&self, time: i64) -> String {
         if let (Self::Cron(_, zone), Ok(at)) = (self, Timestamp::from_nanosecond(i128::from(time))) {
             let offset = zone.to_offset(at);
@@ -97,18 +97,18 @@ fn time_zone(name: &[u8]) -> Result<TimeZone, ApiError> {
         return Ok(TimeZone::system());
     }
     let zone = TimeZone::get(name).map_err(|_| invalid())?;
-    // Names are taken as they are spelled.
+    // Names of time zones are case-sensitive.
     let is_same = zone.iana_name().is_some_and(|known| known == name);
     if is_same { Ok(zone) } else { Err(invalid()) }
 }
 
-/// The nearest whole second.
+/// Rounds to the nearest whole second.
 fn whole_second(time: i64) -> i64 {
     let up = time.saturating_add(SECOND / 2);
     up - up.rem_euclid(SECOND)
 }
 
-/// A time in exactly the form of RFC 3339, as Go reads it.
+/// Parses a time in the strict form of RFC 3339 that Go accepts.
 fn strict_rfc3339(text: &str) -> Option<i64> {
     let (head, rest) = text.split_at_checked(19)?;
     let is_digit = |b: u8| b.is_ascii_digit();
