@@ -1,26 +1,26 @@
-//! The disk: what was synced, and what was only written.
+//! A disk in memory, with synced and unsynced data.
 
 use std::collections::BTreeMap;
 
-/// What the disk keeps or loses as one piece.
+/// The unit that the disk keeps or loses as a whole, in bytes.
 const SECTOR_LEN: usize = 512;
 const PAGE_LEN: usize = 4096;
 
-/// A disk in memory. What was written counts for readers at once, and for the time after a power cut once it was synced.
+/// A disk in memory. Readers see a write at once, but it is sure to survive a power cut only after a sync.
 #[derive(Debug)]
 pub(crate) struct Disk {
     durable: Vec<u8>,
-    /// Pages that were written since the last sync.
+    /// Pages written since the last sync.
     volatile: BTreeMap<usize, Box<[u8]>>,
     is_on: bool,
     seed: u64,
-    /// The power goes by itself after so many writes.
+    /// Number of writes until the power fails by itself, that one included.
     armed: Option<u64>,
-    /// Pages that were not synced at the last cut.
+    /// Number of pages that were not synced at the last cut.
     lost: usize,
 }
 
-/// The disk has no power.
+/// The error of a disk without power.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Off;
 
@@ -33,7 +33,7 @@ impl Disk {
         self.durable.len()
     }
 
-    /// Reads what there is of `len` bytes at `offset`.
+    /// Reads up to `len` bytes at `offset`, as far as the disk has them.
     pub(crate) fn read(&self, offset: usize, len: usize) -> Result<Vec<u8>, Off> {
         self.check()?;
         let end = offset.saturating_add(len).min(self.len());
@@ -47,7 +47,7 @@ impl Disk {
         Ok(bytes)
     }
 
-    /// Writes as much of `bytes` as there is room for; answers how much that is.
+    /// Writes as many of `bytes` as fit on the disk. Returns their number.
     pub(crate) fn write(&mut self, offset: usize, bytes: &[u8]) -> Result<usize, Off> {
         self.check()?;
         let end = offset.saturating_add(bytes.len()).min(self.len());
@@ -72,12 +72,12 @@ impl Disk {
         Ok(end - begin)
     }
 
-    /// Has the power go by itself in the middle of things: with the write behind so many others.
+    /// Makes the power fail by itself, at the first write after `writes` more.
     pub(crate) fn arm(&mut self, seed: u64, writes: u64) {
         (self.seed, self.armed) = (seed, Some(writes + 1));
     }
 
-    /// Makes durable what was written.
+    /// Makes all writes durable.
     pub(crate) fn sync(&mut self) -> Result<(), Off> {
         self.check()?;
         for (page, content) in std::mem::take(&mut self.volatile) {
@@ -87,8 +87,8 @@ impl Disk {
         Ok(())
     }
 
-    /// Cuts the power, unless it is cut already. Of each page that was not synced all, nothing, or some sectors are there afterwards, in no order. Answers how
-    /// many pages that were.
+    /// Cuts the power, unless it is off already. Each page that was not synced keeps all, none or some of its new sectors.
+    /// Returns the number of such pages.
     pub(crate) fn cut(&mut self, seed: u64) -> usize {
         if !std::mem::replace(&mut self.is_on, false) {
             return self.lost;
@@ -110,7 +110,7 @@ impl Disk {
         self.lost
     }
 
-    /// Gives it power again.
+    /// Turns the power on.
     pub(crate) fn turn_on(&mut self) {
         self.is_on = true;
     }
@@ -119,7 +119,7 @@ impl Disk {
         if self.is_on { Ok(()) } else { Err(Off) }
     }
 
-    /// The next number of a splitmix64 generator.
+    /// Returns the next number of a splitmix64 generator.
     fn draw(&mut self) -> u64 {
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.seed;

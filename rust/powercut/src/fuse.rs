@@ -1,5 +1,5 @@
-//! The disk as a file, by FUSE: a loop device over it is a block device like any other, and a file system on that one loses what a
-//! real one would lose.
+//! The disk as a file, by FUSE. A loop device over it is an ordinary block device, and a file system on that loses what it
+//! would lose on a real disk.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -14,7 +14,7 @@ use fuser::{
 
 use crate::disk::Disk;
 
-/// The file's name.
+/// The name of the file.
 pub(crate) const NAME: &str = "disk";
 const FILE: INodeNo = INodeNo(2);
 const TTL: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ const TTL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 struct OneFile(Arc<Mutex<Disk>>);
 
-/// Shows the disk in the directory `at` until the answer is dropped.
+/// Mounts the disk in the directory `at`, until the returned session is dropped.
 pub(crate) fn mount(disk: &Arc<Mutex<Disk>>, at: &Path) -> std::io::Result<BackgroundSession> {
     let mut config = Config::default();
     config.mount_options = vec![MountOption::FSName("powercut".to_owned())];
@@ -77,7 +77,7 @@ impl Filesystem for OneFile {
     }
 
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        // No cache lies between: what is written arrives here in the order in which it was written.
+        // No cache lies between, so writes arrive in the order in which they were made.
         reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO);
     }
 

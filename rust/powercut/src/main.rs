@@ -1,8 +1,12 @@
-//! `powercut DIR MEGABYTES`: shows a disk as the file `disk` in the directory DIR, and cuts its power when told so.
+//! `powercut DIR MEGABYTES`: provides a disk as the file `disk` in the directory DIR, and cuts its power on command.
 //!
-//! It reads commands from its standard input and answers each with a line: `cut SEED` takes the power away (answer: how many pages
-//! were not synced), after which the disk gives errors; `arm SEED WRITES` has it happen by itself, with the write behind so many
-//! others; `on` shows it anew, with what was left of it. It ends with its input.
+//! It reads commands from standard input and answers each with one line:
+//!
+//! - `cut SEED` cuts the power. The answer is the number of pages that were not synced. From then on, the disk returns errors.
+//! - `arm SEED WRITES` makes the power fail by itself, at the first write after WRITES more.
+//! - `on` turns the power on and mounts the disk again, with the data that the cut left.
+//!
+//! It ends at the end of its input.
 
 #[cfg(target_os = "linux")]
 mod disk;
@@ -38,7 +42,7 @@ fn main() -> std::io::Result<()> {
                 }
             }
             Some("on") => {
-                // A new mount: nothing that the kernel kept of the file before is left.
+                // Mount again, so that nothing is left of the kernel's cache of the file.
                 drop(session.take());
                 disk.lock().unwrap_or_else(PoisonError::into_inner).turn_on();
                 session = Some(fuse::mount(&disk, &dir)?);

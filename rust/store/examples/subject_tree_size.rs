@@ -1,4 +1,4 @@
-//! Memory and time of the subject index: `subject_tree_size [SUBJECTS]`.
+//! Measures memory and time of the subject index: `subject_tree_size [SUBJECTS]`.
 
 use std::ops::ControlFlow;
 use std::time::Instant;

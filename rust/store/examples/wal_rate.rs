@@ -1,7 +1,7 @@
-//! How many records a second the log makes durable: `wal_rate DIR [SECONDS] [BODY BYTES] [OUTSTANDING]`.
+//! Measures how many records a second the log makes durable: `wal_rate DIR [SECONDS] [BODY BYTES] [OUTSTANDING]`.
 //!
-//! One thread appends and writes, another syncs, as in the server. It answers with records a second, syncs a second and
-//! records per CPU second.
+//! One thread appends and writes, another syncs, as in the server. Prints records a second, syncs a second and records per CPU
+//! second.
 
 use std::sync::Arc;
 use std::sync::mpsc;

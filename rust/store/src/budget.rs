@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bits of a filter for each key, at most: of 100 keys that are not there, one may cost a read.
+/// Maximum bits of a filter per key: of 100 absent keys, about one costs a read.
 const FILTER_BITS: usize = 10;
 
-/// Bytes of memory that indices of all streams of a store may take before they are written to files.
+/// A memory limit, in bytes, shared by the indices of all streams of a store. Above it, they are written to files.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: usize,
@@ -18,29 +18,29 @@ impl Budget {
         Arc::new(Self { limit, used: AtomicUsize::new(0) })
     }
 
-    /// While one piece is written, the next one grows.
+    /// Whether indices should go to disk. This is at half of the limit, since the next piece grows while one is written.
     pub(crate) fn is_tight(&self) -> bool {
         self.used.load(Ordering::Relaxed) > self.limit / 2
     }
 
-    /// What takes less is not worth a file.
+    /// Returns the minimum size worth a file, in bytes.
     pub(crate) fn smallest(&self) -> usize {
         self.limit / 256
     }
 
-    /// Entries after which memory is looked at again.
+    /// Returns the number of entries after which memory use is checked again.
     pub(crate) fn step(&self) -> usize {
         (self.limit >> 14).clamp(1, 4096)
     }
 
-    /// Bits of a filter for `len` keys: fewer for each if there are so many that the filter would take a quarter of the budget.
+    /// Bits of a filter for `len` keys. There are fewer per key if the filter would take over a quarter of the limit.
     pub(crate) fn filter_bits(&self, len: usize) -> usize {
         let each = ((self.limit / 4).saturating_mul(8) / len.max(1)).clamp(1, FILTER_BITS);
         (each * len).max(64)
     }
 }
 
-/// What one index takes of it.
+/// The part of the budget that one index takes.
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Arc<Budget>,
@@ -52,12 +52,12 @@ impl Share {
         Self { budget: Arc::clone(budget), bytes: 0 }
     }
 
-    /// The whole.
+    /// Returns the budget that this is a part of.
     pub(crate) fn budget(&self) -> &Budget {
         &self.budget
     }
 
-    /// It takes so many bytes now.
+    /// Sets the bytes that the index takes.
     pub(crate) fn set(&mut self, bytes: usize) {
         self.budget.used.fetch_add(bytes, Ordering::Relaxed);
         self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);

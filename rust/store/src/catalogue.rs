@@ -1,8 +1,9 @@
-//! What a store knows of itself at its last checkpoint: small texts by number, replaced all at once or not at all.
+//! The catalogue: the state of a store at its last checkpoint. Entries are small byte strings by number. A commit changes
+//! entries all at once or not at all.
 //!
-//! It is a log of its own. A *commit* is one frame with what changed and a list of it, so that a loss is noticed; and all of that once
-//! more, so far behind that neither a flipped bit nor a page of the disk that can't be read costs both. When most of the log is out of date, all
-//! entries are written anew and the files before are given up.
+//! The catalogue is a log of its own. A *commit* is one frame with the changed entries and a list of their checksums, so that a
+//! loss is noticed. The frame holds all of this twice, far enough apart that neither a flipped bit nor an unreadable page costs
+//! both copies. When most of the log is out of date, all entries are written again and the files before are given up.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,43 +17,43 @@ use crate::wal::{Damage, Error, Fill, Found, GroupId, Log, Options, SyncJob, Syn
 const PUT: u8 = 1;
 const REMOVE: u8 = 2;
 const COMMITTED: u8 = 3;
-/// Says nothing, and keeps two copies apart.
+/// A record without content, which keeps two copies apart.
 const PADDING: u8 = 4;
-/// Bytes that may become unreadable together, wherever they begin.
+/// Number of bytes that may become unreadable together, wherever they begin.
 const PAGE_LEN: u64 = 4096;
-/// The log is written anew when it is so many times longer than what it says.
+/// The log is rewritten when it is more than this many times as long as its entries.
 const REWRITE_FACTOR: u64 = 4;
-/// But not before it has this many bytes, or fills a file, which is shorter on a small disk.
+/// Minimum length of the log for a rewrite, in bytes; at most the length of a file, which is shorter on a small disk.
 const REWRITE_LEN: u64 = 1 << 20;
-/// The length in bytes of its files on the smallest disks.
+/// The length of its files on the smallest disks, in bytes.
 const FILE_LEN_MIN: u64 = 64 << 10;
 
-/// Room in bytes that is kept for commits on a full disk, at most.
+/// Maximum space that is reserved for commits on a full disk, in bytes.
 const RESERVED_MAX: u64 = 256 << 10;
 
-/// How opening a catalogue went.
+/// The result of opening a catalogue.
 #[derive(Debug, Default)]
 pub struct CatalogueRecovery {
-    /// Entries of which no copy of the last version can be read; what is said of them is older, or nothing.
+    /// Entries whose last version can't be read from any copy. Their content in the catalogue is older, or missing.
     pub lost: Vec<u64>,
-    /// What was damaged, whether something was lost by it or not.
+    /// Damaged parts of the log, with or without a loss of entries.
     pub damaged: Vec<Damage>,
 }
 
-/// Entries by number.
+/// The open catalogue: entries by number.
 #[derive(Debug)]
 pub struct Catalogue<D: Disk> {
     log: Log<D>,
     entries: BTreeMap<u64, Vec<u8>>,
-    /// Bytes of all entries.
+    /// Total length of all entries, in bytes.
     live: u64,
-    /// Where the log could begin, once that is durable.
+    /// The start of a rewritten log, to be used once the rewrite is durable.
     rewritten: Option<u64>,
-    /// Where it begins.
+    /// The position at which the log begins.
     start: u64,
 }
 
-/// A commit while it is read.
+/// The state of reading the log's commits.
 #[derive(Default)]
 struct Reading {
     entries: BTreeMap<u64, Vec<u8>>,
@@ -81,7 +82,7 @@ impl Reading {
         self.committed = true;
         let mut rest = record.body;
         while let (Some(key), Some(crc)) = (varint::take(&mut rest), varint::take(&mut rest)) {
-            // The second copy of a list comes when the first has been carried out.
+            // The second copy of a list is read when the changes of the first have been applied.
             let known = self.changes.get(&key).map_or_else(|| self.entries.get(&key), Option::as_ref);
             let found = crc_of(key, known.map(Vec::as_slice)) == crc;
             self.lost.retain(|lost| *lost != key);
@@ -110,7 +111,8 @@ fn crc_of(key: u64, value: Option<&[u8]>) -> u64 {
 }
 
 impl<D: Disk> Catalogue<D> {
-    /// Opens the catalogue on `disk`, or begins one. `salt` is a random number, used if it is new; with `keys` it is encrypted.
+    /// Opens the catalogue on `disk`, or begins a new one. `salt` is a random number, used if it is new. With `keys` it is
+    /// encrypted.
     pub fn open(disk: Arc<D>, salt: u64, keys: Keyring) -> Result<(Self, CatalogueRecovery), Error> {
         let (fill, reserve) = (Fill::Allocated, false);
         let options = Options {
@@ -125,7 +127,7 @@ impl<D: Disk> Catalogue<D> {
         };
         let mut reading = Reading::default();
         let (log, recovery) = Log::open(disk, options, salt, |found| reading.take(&found))?;
-        // Records that no commit follows were damaged with it: they are part of a frame that is there.
+        // If the last changes have no commit record, that record was damaged: the frame itself was complete.
         reading.apply();
         let live = reading.entries.values().map(|v| v.len() as u64).sum();
         let start = reading.start.unwrap_or_else(|| log.end());
@@ -133,27 +135,27 @@ impl<D: Disk> Catalogue<D> {
         Ok((catalogue, CatalogueRecovery { lost: reading.lost, damaged: recovery.damaged }))
     }
 
-    /// The number that was given when it began.
+    /// Returns the random number that was passed in when the catalogue was created.
     pub fn salt(&self) -> u64 {
         self.log.salt()
     }
 
-    /// All entries, in the order of their numbers.
+    /// Returns all entries, in the order of their numbers.
     pub fn entries(&self) -> impl Iterator<Item = (u64, &[u8])> {
         self.entries.iter().map(|(key, value)| (*key, &value[..]))
     }
 
-    /// The entry of this number.
+    /// Returns the entry with this number.
     pub fn get(&self, key: u64) -> Option<&[u8]> {
         self.entries.get(&key).map(|value| &value[..])
     }
 
-    /// Changes entries; `None` removes one. It holds once a sync that begins after this has ended.
+    /// Changes entries; `None` removes one. The changes are durable after a sync that begins after this call.
     pub fn commit(&mut self, mut changes: Vec<(u64, Option<Vec<u8>>)>) -> Result<(), Error> {
         self.try_commit(&mut changes)
     }
 
-    /// The same, and leaves `changes` as they are after an error, to be committed again.
+    /// Does the same as [`Catalogue::commit`], but keeps `changes` after an error, so that the caller can try again.
     pub fn try_commit(&mut self, changes: &mut Vec<(u64, Option<Vec<u8>>)>) -> Result<(), Error> {
         self.write(&mut changes.iter().map(|(key, value)| (*key, value.as_deref())))?;
         for (key, value) in changes.drain(..) {
@@ -166,7 +168,7 @@ impl<D: Disk> Catalogue<D> {
         let least = REWRITE_LEN.min(self.log.file_len());
         if self.rewritten.is_none() && self.log.end() - self.start > (REWRITE_FACTOR * self.live).max(least) {
             match self.rewrite() {
-                // The commit is there; the next one tries again.
+                // The commit succeeded; the next one tries the rewrite again.
                 Err(Error::Full { .. }) | Ok(()) => {}
                 Err(e) => return Err(e),
             }
@@ -184,7 +186,7 @@ impl<D: Disk> Catalogue<D> {
         Ok(())
     }
 
-    /// Writes a frame with these changes, twice.
+    /// Writes one frame that holds these changes twice.
     fn write<'v>(
         &mut self,
         changes: &mut (impl Iterator<Item = (u64, Option<&'v [u8]>)> + Clone),
@@ -197,7 +199,7 @@ impl<D: Disk> Catalogue<D> {
             longest = longest.max(self.put(key, value));
         }
         longest = longest.max(self.append(COMMITTED, &[&list]));
-        // So that behind the end of each record there is a page before its copy begins.
+        // At least a page lies between the end of each record and its copy.
         let missing = (longest + PAGE_LEN).saturating_sub(self.log.next_position() - begin);
         if missing > 0 {
             self.append(PADDING, &[&vec![0; missing as usize]]);
@@ -214,7 +216,7 @@ impl<D: Disk> Catalogue<D> {
         self.append(kind, &[&key.to_le_bytes(), value.unwrap_or_default()])
     }
 
-    /// Gathers a record; answers how many bytes it takes.
+    /// Buffers a record and returns its length in the log, in bytes.
     fn append(&mut self, kind: u8, parts: &[&[u8]]) -> u64 {
         let position = self.log.append(GroupId(0), kind, parts);
         self.log.next_position() - position
@@ -230,18 +232,18 @@ impl<D: Disk> Catalogue<D> {
         }
     }
 
-    /// Makes sure that there is room for some more commits when the disk is full: they are what frees it.
+    /// Reserves space for a few commits on a full disk, since commits are what frees space there.
     pub fn reserve(&mut self) -> Result<(), Error> {
         let commits = 3 * (2 * self.live + 2 * PAGE_LEN);
         self.log.make_room(commits.min(RESERVED_MAX))
     }
 
-    /// A sync of all commits so far; `None` if there is nothing to sync, or while another one runs.
+    /// Returns a job that syncs all commits so far; `None` if there is nothing to sync, or while another sync runs.
     pub fn sync_job(&mut self) -> Option<SyncJob<D>> {
         self.log.sync_job()
     }
 
-    /// Takes note of how a sync ended. Tells whether all commits are durable.
+    /// Applies the result of a sync. Returns whether all commits are durable.
     pub fn synced(&mut self, done: Synced) -> Result<bool, Error> {
         let durable = self.log.synced(done)?;
         if let Some(start) = self.rewritten.filter(|start| durable > *start) {
@@ -311,7 +313,7 @@ mod tests {
             let mut disk = SimDisk::default();
             let mut expected = BTreeMap::new();
             let mut note = String::new();
-            // What two faults together hit may be lost.
+            // Two faults together may cost an entry, so there is at most one.
             let fault = random.below(4);
             for round in 0..5 {
                 let (mut catalogue, recovery) =
@@ -339,7 +341,7 @@ mod tests {
                     catalogue.commit(changes).expect("room");
                     sync(&mut catalogue);
                 }
-                // A commit that was never synced is there whole or not at all.
+                // A commit that was never synced must be there as a whole or not at all.
                 let mut more = expected.clone();
                 more.extend([(100, vec![1; 50]), (101, vec![2; 700])]);
                 let changes =
@@ -354,7 +356,7 @@ mod tests {
                 if round != fault {
                     continue;
                 }
-                // One bit anywhere, or a page.
+                // Damage one bit anywhere, or a page.
                 let (mut again, _) =
                     Catalogue::open(Arc::new(disk.clone()), seed, Keyring::default()).expect("opened");
                 again.commit(vec![(7, Some(vec![9; 9]))]).expect("room");

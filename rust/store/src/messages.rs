@@ -1,4 +1,4 @@
-//! What a stream asks of the place where its messages are, in memory or on disk.
+//! The interface between a stream and its message storage, in memory or on disk.
 
 use std::ops::{ControlFlow, RangeInclusive};
 
@@ -8,66 +8,66 @@ use crate::visits;
 /// A stored message, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// Its number in the stream.
+    /// The sequence in the stream.
     pub sequence: u64,
     /// When it was stored, in nanoseconds since 1970.
     pub time: i64,
     /// The subject.
     pub subject: &'a [u8],
-    /// The block of headers; empty if there is none.
+    /// The header block; empty without headers.
     pub headers: &'a [u8],
     /// The payload.
     pub payload: &'a [u8],
 }
 
-/// What is known of a subject that has messages.
+/// The state of a subject that has messages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SubjectState {
-    /// The sequence of its first message, or of one before it that is gone: see [`Messages::first_on`].
+    /// The first sequence, or an earlier one whose message was removed: see [`Messages::first_on`].
     pub first: u64,
-    /// That of its last.
+    /// The last sequence.
     pub last: u64,
-    /// How many there are.
+    /// Number of messages.
     pub count: u64,
 }
 
-/// What a stream holds, as its info tells.
+/// The content of a stream in figures, as its info shows them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct State {
-    /// How many messages there are, those that can't be read any more included.
+    /// Number of messages, including unreadable ones.
     pub messages: u64,
-    /// What they count against limits, in bytes.
+    /// Size of the messages as it counts against limits, in bytes.
     pub bytes: u64,
-    /// The sequence of the first message; without any, of the next one. 0 in a stream that never had one.
+    /// The sequence of the first message; without messages, the next sequence. 0 if the stream never had a message.
     pub first_sequence: u64,
-    /// When the first message was stored; 0 if there is none.
+    /// When the first message was stored, in nanoseconds since 1970; 0 without messages.
     pub first_time: i64,
-    /// The last sequence that was given.
+    /// The last assigned sequence.
     pub last_sequence: u64,
-    /// When that was; 0 in a stream that never had a message.
+    /// When the last sequence was assigned, in nanoseconds since 1970; 0 if the stream never had a message.
     pub last_time: i64,
-    /// How many subjects the messages have.
+    /// Number of subjects with messages.
     pub subjects: u64,
 }
 
-/// A message was stored and can't be read any more: its bytes are damaged or gone.
+/// The error for a stored message that can't be read any more: its bytes are damaged or missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("message {sequence} is stored but can't be read: its bytes are damaged")]
 pub struct Lost {
-    /// Its sequence.
+    /// The sequence of the message.
     pub sequence: u64,
 }
 
-/// How far a long piece of work has come.
+/// The progress of a long operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress<T> {
-    /// It is done.
+    /// The operation is complete.
     Done(T),
-    /// It would take too long at once. Go on from this sequence.
+    /// The budget is used up. Continue at this sequence.
     More(u64),
 }
 
-/// Tells of the gap from `from` up to the message `held`, as far as `budget` lasts; true if that is all of it.
+/// Passes the gap from `from` up to the message `held` to `visit`, within `budget`. Returns true if the whole gap was passed.
 pub(crate) fn tell_gap(
     from: &mut u64,
     held: u64,
@@ -87,53 +87,53 @@ pub(crate) fn tell_gap(
     *from >= held
 }
 
-/// The messages of one stream, by sequence and by subject. Sequences rise by one; times are given by the caller and never fall.
+/// The messages of one stream, by sequence and by subject. Sequences rise by one. The caller provides times, which never fall.
 pub trait Messages {
-    /// What the stream holds.
+    /// Returns the stream's content in figures.
     fn state(&self) -> State;
 
-    /// The last sequence that was given.
+    /// Returns the last assigned sequence.
     fn last_sequence(&self) -> u64 {
         self.state().last_sequence
     }
 
-    /// How many messages there are.
+    /// Returns the number of messages.
     fn count(&self) -> u64 {
         self.state().messages
     }
 
-    /// What they count against limits.
+    /// Returns the size of the messages as it counts against limits, in bytes.
     fn bytes(&self) -> u64 {
         self.state().bytes
     }
 
-    /// What a message of these lengths counts against limits, as nats-server 2.15 counts it.
+    /// Returns the size of a message with these lengths as it counts against limits, in bytes, as in nats-server 2.15.
     fn counted_bytes(&self, subject_len: usize, headers_len: usize, payload_len: usize) -> u64;
 
-    /// Stores a message behind all others; answers its sequence. `None` if there are more subjects than can be known.
+    /// Stores a message behind all others and returns its sequence. Returns `None` if there are too many subjects.
     fn append(&mut self, time: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Option<u64>;
 
-    /// Gives away the next sequence without a message, as for one that nobody is interested in.
+    /// Assigns the next sequence without storing a message, as for one that no consumer is interested in.
     fn skip(&mut self, time: i64) -> u64;
 
-    /// Gives away sequences up to this one without messages.
+    /// Assigns all sequences up to this one without storing messages.
     fn skip_to(&mut self, sequence: u64, time: i64);
 
-    /// The message of this sequence, `None` if there is none. It is borrowed from the stream or from `buffer`.
+    /// Returns the message with this sequence, borrowed from the stream or from `buffer`; `None` if there is none.
     fn read<'a>(&'a self, sequence: u64, buffer: &'a mut Vec<u8>) -> Result<Option<Message<'a>>, Lost>;
 
-    /// Whether there is a message of this sequence, readable or not.
+    /// Whether there is a message with this sequence, readable or not.
     fn contains(&self, sequence: u64) -> bool;
 
-    /// What is known of `subject`, a literal one.
+    /// Returns the state of `subject`, which is literal.
     fn subject(&self, subject: &[u8]) -> Option<SubjectState>;
 
-    /// The sequence of the first message on `subject`, a literal one.
+    /// Returns the sequence of the first message on `subject`, which is literal.
     fn first_on(&self, subject: &[u8]) -> Option<u64> {
         self.subject(subject).map(|known| known.first)
     }
 
-    /// Subjects that match, behind `after` only, in the order of bytes, until `visit` breaks.
+    /// Visits the matching subjects in byte order, only those behind `after`, until `visit` breaks.
     fn subjects(
         &self,
         filter: &Filter,
@@ -141,8 +141,8 @@ pub trait Messages {
         visit: &mut dyn FnMut(&[u8], SubjectState) -> ControlFlow<()>,
     ) -> ControlFlow<()>;
 
-    /// The same, as far as `budget` lasts, off which all is taken that is looked at, whether it matches or not. `after` moves to where
-    /// to go on; true if that was all.
+    /// Does the same as [`Messages::subjects`] within `budget`, from which every visited entry is subtracted, matching or not.
+    /// Moves `after` to where to continue. Returns true if no subjects are left.
     fn some_subjects(
         &self,
         filter: &Filter,
@@ -151,17 +151,16 @@ pub trait Messages {
         visit: &mut dyn FnMut(&[u8], SubjectState),
     ) -> bool;
 
-    /// The sequence of the first message from `sequence` on that matches, among at most `budget` messages, or fewer long ones. What
-    /// can't be read
-    /// matches every filter, so that nobody passes over it in silence.
+    /// Returns the sequence of the first matching message from `sequence` on. Visits at most `budget` messages, or fewer long
+    /// ones. An unreadable message matches every filter, so that readers do not silently skip it.
     fn next_matching(&self, filter: Option<&Filter>, sequence: u64, budget: usize) -> Progress<Option<u64>>;
 
-    /// The sequence of the first message that was stored at `time` or later.
+    /// Returns the sequence of the first message that was stored at `time` or later.
     fn at_time(&self, time: i64) -> Option<u64>;
 
-    /// Ranges of sequences from `from` on that hold no message, behind the first message and up to the last sequence. It goes as far
-    /// as `budget` lasts, off which all is taken that is looked at and each sequence of a range; `from` moves to where to go on. True if
-    /// that was all.
+    /// Visits ranges of sequences without messages, from `from` on, behind the first message and up to the last sequence. Every
+    /// visited entry, and each sequence of a range, is subtracted from `budget`. Moves `from` to where to continue. Returns
+    /// true if no ranges are left.
     fn some_gaps(
         &self,
         from: &mut u64,
@@ -169,19 +168,19 @@ pub trait Messages {
         visit: &mut dyn FnMut(RangeInclusive<u64>),
     ) -> bool;
 
-    /// Visits messages from `sequence` on in order, until `visit` breaks; `None` stands for one that can't be read.
+    /// Visits messages from `sequence` on in order, until `visit` breaks. `None` stands for an unreadable message.
     fn scan(&self, sequence: u64, visit: &mut dyn FnMut(u64, Option<Message<'_>>) -> ControlFlow<()>);
 
-    /// How many messages there are from `sequence` on.
+    /// Returns the number of messages from `sequence` on.
     fn count_from(&self, sequence: u64) -> u64;
 
-    /// Takes a message out. False if there is none.
+    /// Removes a message. Returns false if there is none.
     fn remove(&mut self, sequence: u64) -> bool;
 
-    /// Takes out all messages; the next one gets the sequence that it would have got, or `next` if that is higher.
+    /// Removes all messages. The next sequence stays as it is, or becomes `next` if that is higher.
     fn clear(&mut self, next: u64);
 
-    /// The sequence of the last message on any subject that matches; 0 without one.
+    /// Returns the last sequence on any matching subject; 0 without one.
     fn last_matching(&self, filter: &Filter) -> u64 {
         let mut last = 0;
         let _ = self.subjects(filter, None, &mut |_, known| {
@@ -191,7 +190,7 @@ pub trait Messages {
         last
     }
 
-    /// How many messages match, wherever they are.
+    /// Returns the number of matching messages in the whole stream.
     fn count_matching(&self, filter: &Filter) -> u64 {
         let mut count = 0;
         let _ = self.subjects(filter, None, &mut |_, known| {
@@ -201,13 +200,13 @@ pub trait Messages {
         count
     }
 
-    /// Takes out the first message; answers its sequence.
+    /// Removes the first message and returns its sequence.
     fn remove_first(&mut self) -> Option<u64> {
         let first = self.state().first_sequence;
         self.remove(first).then_some(first)
     }
 
-    /// Takes out the first message on `subject` if there are more than `keep`; answers its sequence.
+    /// Removes the first message on `subject` if there are more than `keep`, and returns its sequence.
     fn remove_first_on(&mut self, subject: &[u8], keep: u64) -> Option<u64> {
         let known = self.subject(subject)?;
         (known.count > keep && self.remove(known.first)).then_some(known.first)

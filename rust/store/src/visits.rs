@@ -1,4 +1,5 @@
-//! How much was looked at: for tests, which see by it that nothing looks at too much at once. Counts in debug builds only, by thread.
+//! A count of visited items, by which tests check that no single turn visits too many. It is per thread, and counts only in
+//! debug builds.
 
 use std::cell::Cell;
 
@@ -6,7 +7,7 @@ thread_local! {
     static VISITS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Takes note of a message or a place in an index that is looked at; or of a value of a request, or a header.
+/// Counts one visited item: a message, an index entry, a value of a request, or a header.
 #[inline]
 pub fn note() {
     if cfg!(debug_assertions) {
@@ -14,7 +15,7 @@ pub fn note() {
     }
 }
 
-/// How much of that this thread has looked at since the last call.
+/// Returns the number of items that this thread visited since the last call.
 pub fn take() -> usize {
     VISITS.take()
 }

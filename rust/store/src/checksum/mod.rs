@@ -1,7 +1,7 @@
-//! Checksums of what lies on disk: CRC-32C (Castagnoli), salted.
+//! Checksums of data on disk: CRC-32C (Castagnoli), salted.
 //!
-//! The salt is random and belongs to one store. Payloads are written by clients, so that without it one could publish bytes
-//! that look like a record of another stream and, after damage beside them, be taken for one.
+//! The salt is random and belongs to one store. Clients choose payloads. Without the salt, a client could publish bytes that
+//! look like a record of another stream. After damage beside them, they could be taken for one.
 
 mod ranges;
 
@@ -9,13 +9,13 @@ use crc_fast::{CrcAlgorithm, Digest};
 
 pub use ranges::Ranges;
 
-/// A checksum in the making.
+/// A checksum that is being computed.
 #[derive(Debug)]
 pub struct Checksum(Digest);
 
 impl Checksum {
-    /// Starts a checksum with the store's `salt` and the `position` at which the bytes belong, so that bytes in a wrong place
-    /// do not pass.
+    /// Starts a checksum with the store's `salt` and the `position` of the bytes, so that bytes in a wrong place fail the
+    /// check.
     pub fn new(salt: u64, position: u64) -> Self {
         let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
         let mut seed = [0; 16];
@@ -32,19 +32,19 @@ impl Checksum {
         self
     }
 
-    /// The checksum of all that was added.
+    /// Returns the checksum.
     pub fn finish(self) -> u32 {
         finished(self.state())
     }
 
-    /// The remainder before it is inverted.
+    /// Returns the remainder before it is inverted.
     fn state(&self) -> u32 {
         // A 32-bit checksum in a 64-bit carrier.
         !((self.0.finalize() & u64::from(u32::MAX)) as u32)
     }
 }
 
-/// The checksum that a remainder makes.
+/// Returns the checksum for a remainder.
 fn finished(state: u32) -> u32 {
     #[cfg(feature = "simulation")]
     if fuzzing::ALL_PASS.load(std::sync::atomic::Ordering::Relaxed) {
@@ -53,12 +53,13 @@ fn finished(state: u32) -> u32 {
     !state
 }
 
-/// For the fuzzer, which can't guess checksums.
+/// A switch for fuzzers, which can't guess checksums.
 #[cfg(feature = "simulation")]
 pub mod fuzzing {
     use std::sync::atomic::AtomicBool;
 
-    /// While it is set all checksums are 0, so that what is behind them is reached. A store must be written and read so.
+    /// While this is set, all checksums are 0, so that fuzzers reach the code behind them. A store must be written and read
+    /// with the same setting.
     pub static ALL_PASS: AtomicBool = AtomicBool::new(false);
 }
 

@@ -1,9 +1,11 @@
 //! Checksums of many pieces of the same bytes.
 //!
-//! What lies behind damage begins at an unknown place, and each byte that might be the beginning of something says how long that
-//! would be. To sum up every such piece by itself takes time with the square of the length, and the bytes may have been chosen by
-//! somebody so that it does. But a CRC is linear: the sum of a piece follows from those of the bytes up to its beginning and up to
-//! its end, moved over each other by multiplying with a power of x.
+//! Behind damage, the place of the next record is unknown. Every byte might be the start of one, and the bytes there state its
+//! length. Summing up each candidate by itself takes time with the square of the length, and a client may have chosen the bytes
+//! to cause this.
+//!
+//! But a CRC is linear. The sum of a piece follows from two sums: of the bytes up to its start, and of those up to its end. The
+//! first one is moved over the second by multiplying it with a power of x.
 
 use std::ops::Range;
 
@@ -13,10 +15,10 @@ use super::Checksum;
 const POLYNOMIAL: u32 = 0x82f6_3b78;
 /// x to the power 0.
 const ONE: u32 = 1 << 31;
-/// The sums are kept at every so many bytes.
+/// Distance in bytes between stored sums.
 const STEP: usize = 16;
 
-/// What a byte does to a sum.
+/// The effect of each byte on a sum.
 const BYTES: [u32; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;
@@ -56,7 +58,7 @@ const fn times_x(a: u32) -> u32 {
     a >> 1 ^ carry
 }
 
-/// The product of two polynomials.
+/// Returns the product of two polynomials.
 const fn times(a: u32, mut b: u32) -> u32 {
     let (mut product, mut bit) = (0, ONE);
     while bit != 0 {
@@ -69,7 +71,7 @@ const fn times(a: u32, mut b: u32) -> u32 {
     product
 }
 
-/// A sum as it is after so many zero bytes.
+/// Returns the sum as it is after `len` more zero bytes.
 fn moved(mut sum: u32, len: usize) -> u32 {
     for (table, digit) in LENGTHS.iter().zip((len as u32).to_le_bytes()) {
         if digit != 0 {
@@ -83,15 +85,15 @@ fn with(sum: u32, bytes: &[u8]) -> u32 {
     bytes.iter().fold(sum, |sum, byte| sum >> 8 ^ BYTES[usize::from(sum as u8 ^ byte)])
 }
 
-/// Some bytes, less than 4 GiB, of whose pieces the checksums are wanted.
+/// Sums of some bytes (less than 4 GiB), from which the checksum of any range of them follows.
 #[derive(Debug)]
 pub struct Ranges {
-    /// The sums of the bytes before every `STEP`th.
+    /// The sums of the bytes before every `STEP`th byte.
     sums: Vec<u32>,
 }
 
 impl Ranges {
-    /// Looks at the bytes once.
+    /// Computes the sums in one pass.
     pub fn of(bytes: &[u8]) -> Self {
         let mut sums = Vec::with_capacity(bytes.len() / STEP + 1);
         let mut sum = 0;
@@ -103,7 +105,7 @@ impl Ranges {
         Self { sums }
     }
 
-    /// What `begun` would say with `range` of `bytes`, which are those that [`Ranges::of`] looked at.
+    /// Returns the checksum of `begun` continued with `range` of `bytes`, which must be the bytes passed to [`Ranges::of`].
     ///
     /// # Panics
     /// When the range is not within the bytes.

@@ -1,4 +1,4 @@
-//! What the store asks of a file system, so that a simulated one can take its place.
+//! The interface between the store and a file system, so that a simulated disk can take the place of a real one.
 
 mod overlay;
 mod real;
@@ -18,7 +18,7 @@ pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
-/// A directory of files without folders.
+/// A directory of files, without subdirectories.
 ///
 /// Creation and removal of files survive a power cut only after [`Disk::sync_names`]; contents only after
 /// [`DiskFile::sync`].
@@ -35,13 +35,13 @@ pub trait Disk: Send + Sync + 'static {
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
 
-    /// The names of all files, in no order.
+    /// Returns the names of all files, in no order.
     fn names(&self) -> io::Result<Vec<String>>;
 
     /// Makes creations and removals durable.
     fn sync_names(&self) -> io::Result<()>;
 
-    /// Free space in bytes; `None` if it is unknown.
+    /// Returns the free space in bytes; `None` if it is unknown.
     fn free(&self) -> Option<u64> {
         None
     }
@@ -53,10 +53,10 @@ pub trait Disk: Send + Sync + 'static {
     reason = "a length that can fail to be read; nobody asks for emptiness"
 )]
 pub trait DiskFile: Debug + Send + Sync + 'static {
-    /// Length in bytes.
+    /// Returns the length in bytes.
     fn len(&self) -> io::Result<u64>;
 
-    /// Cuts the file or fills it up with zeros to `len` bytes.
+    /// Truncates the file, or extends it with zeros, to `len` bytes.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
     /// Lengthens an empty file to `len` bytes that occupy space on the disk.
@@ -71,13 +71,13 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Reads until `bytes` is full or the file ends; answers how many were read.
+    /// Reads until `bytes` is full or the file ends. Returns the number of bytes read.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
 
     /// Writes all `bytes` at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
-    /// Returns once all that was written before the call is durable. After an error it is unknown what is, and trying again
-    /// proves nothing: the kernel may have forgotten the pages (storage rule 6).
+    /// Makes everything durable that was written before the call. After an error, it is unknown what is durable. Trying again
+    /// proves nothing: the kernel may have dropped the pages (storage rule 6).
     fn sync(&self) -> io::Result<()>;
 }

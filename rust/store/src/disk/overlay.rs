@@ -1,4 +1,4 @@
-//! A disk that is looked at and never changed: what is written to it stays in memory.
+//! A disk over another one, which stays unchanged: writes are kept in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -8,7 +8,7 @@ use super::{Disk, DiskFile};
 
 const PAGE_LEN: u64 = 4096;
 
-/// A disk over another one, which it leaves as it is.
+/// A writable disk over another one, which it does not change.
 #[derive(Debug)]
 pub struct Overlay<D: Disk> {
     base: D,
@@ -23,7 +23,7 @@ struct Changes<F> {
 }
 
 impl<D: Disk> Overlay<D> {
-    /// A disk that begins as `base` is.
+    /// Creates a disk with the content of `base`.
     pub fn new(base: D) -> Self {
         Self { base, changes: Mutex::new(Changes { files: BTreeMap::new(), removed: BTreeSet::new() }) }
     }
@@ -90,9 +90,9 @@ pub struct OverlayFile<F> {
 #[derive(Debug)]
 struct FileState {
     len: u64,
-    /// Up to here the file below counts.
+    /// The length up to which the content of the file below is visible.
     base_len: u64,
-    /// Pages that were written.
+    /// Written pages, by number.
     pages: BTreeMap<u64, Box<[u8]>>,
 }
 
@@ -133,7 +133,7 @@ impl<F: DiskFile> DiskFile for OverlayFile<F> {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        // Pages in memory; none are needed before they are written.
+        // A page takes memory only when it is written.
         self.set_len(len)
     }
 

@@ -15,21 +15,21 @@ pub struct RealDisk {
 }
 
 impl RealDisk {
-    /// The directory `dir`, which is created for its owner alone if it does not exist.
+    /// Opens the directory `dir`. It is created for its owner alone if it does not exist.
     pub fn new(dir: impl Into<PathBuf>) -> io::Result<Self> {
         let dir = dir.into();
         create_private_dir(&dir)?;
         Ok(Self { dir, is_read_only: false })
     }
 
-    /// The directory `dir`, whose files are only read.
+    /// Opens the directory `dir` for reading only.
     pub fn read_only(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into(), is_read_only: true }
     }
 }
 
-/// Options to open a file of a store: readable by its owner alone (0600, as nats-server 2.15), and never through a symbolic link,
-/// which somebody else may have put in the file's place.
+/// Returns options to open a file of a store. It is readable by its owner alone (0600, as nats-server 2.15). A symbolic link,
+/// which another user may have put in the file's place, is not followed.
 pub fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
@@ -69,13 +69,13 @@ impl Disk for RealDisk {
     fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         let entries = match std::fs::read_dir(&self.dir) {
-            // Who only reads makes no directory where there is none.
+            // A read-only disk does not create a missing directory.
             Err(e) if self.is_read_only && e.kind() == io::ErrorKind::NotFound => return Ok(names),
             entries => entries?,
         };
         for entry in entries {
             let entry = entry?;
-            // A name that is not text is none of ours.
+            // No file of a store has a name that is not valid text.
             if let (true, Ok(name)) = (entry.file_type()?.is_file(), entry.file_name().into_string()) {
                 names.push(name);
             }
@@ -84,7 +84,7 @@ impl Disk for RealDisk {
     }
 
     fn sync_names(&self) -> io::Result<()> {
-        // Windows has no handle of a directory that could be synced; NTFS journals names by itself.
+        // Windows has no directory handle that can be synced; NTFS journals names by itself.
         if cfg!(unix) { File::open(&self.dir)?.sync_all() } else { Ok(()) }
     }
 

@@ -1,5 +1,5 @@
-//! A disk in memory that fails as real ones do: a power cut loses, keeps or tears whatever was not synced, bits rot, room
-//! runs out, a sync fails and forgets what it should have written.
+//! A disk in memory that fails as real ones do. A power cut loses, keeps or tears unsynced writes; bits flip; space runs out; a
+//! sync fails and drops its writes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Disk, DiskFile};
 
-/// What a device writes whole or not at all.
+/// The unit that a device writes atomically, in bytes.
 const SECTOR: usize = 512;
 
-/// Numbers from a seed (splitmix64).
+/// A random number generator with a seed (splitmix64).
 #[derive(Debug, Clone)]
 pub struct Random(pub u64);
 
 impl Random {
-    /// The next number.
+    /// Returns the next number.
     pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -24,12 +24,12 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `end`, which is not 0.
+    /// Returns a number below `end`, which must not be 0.
     pub fn below(&mut self, end: usize) -> usize {
         (self.draw() % end as u64) as usize
     }
 
-    /// True once in `n` times.
+    /// Returns true once in `n` times.
     pub fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
@@ -44,9 +44,9 @@ enum Pending {
 
 #[derive(Debug, Default, Clone)]
 struct Content {
-    /// What a power cut leaves for sure.
+    /// The content that every power cut leaves.
     durable: Vec<u8>,
-    /// What reads see.
+    /// The content that reads return.
     seen: Vec<u8>,
     pending: Vec<Pending>,
 }
@@ -65,21 +65,21 @@ impl Content {
     }
 }
 
-/// Which faults strike from now on.
+/// The active faults.
 #[derive(Debug, Default, Clone)]
 pub struct Faults {
-    /// Every sync fails, and what it should have written is lost in a power cut.
+    /// Every sync fails, and a power cut loses what it should have made durable.
     pub sync_fails: bool,
-    /// Files can't grow, nor be created.
+    /// Files can't be created or grow.
     pub full: bool,
-    /// Bytes of all files together that there is room for.
+    /// Maximum length of all files together, in bytes.
     pub capacity: Option<u64>,
-    /// Bytes of all files.
+    /// Length of all files together, in bytes.
     used: u64,
 }
 
 impl Faults {
-    /// Takes note that a file of `len` bytes is to have `new_len`.
+    /// Accounts for a file that changes from `len` to `new_len` bytes. Fails if there is no space.
     fn resize(&mut self, len: usize, new_len: usize) -> io::Result<()> {
         let used = (self.used + new_len as u64).saturating_sub(len as u64);
         if new_len > len && (self.full || self.capacity.is_some_and(|capacity| used > capacity)) {
@@ -96,14 +96,14 @@ struct State {
     durable_names: BTreeMap<String, Arc<SimFile>>,
 }
 
-/// The disk; clones are the same disk.
+/// A simulated disk; clones are the same disk.
 #[derive(Debug, Clone, Default)]
 pub struct SimDisk {
     state: Arc<Mutex<State>>,
     faults: Arc<Mutex<Faults>>,
 }
 
-/// A file of it.
+/// A file of a [`SimDisk`].
 #[derive(Debug)]
 pub struct SimFile {
     content: Mutex<Content>,
@@ -115,18 +115,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl SimDisk {
-    /// Another disk with the same room and the same faults.
+    /// Returns another disk that shares the space and the faults of this one.
     pub fn beside(&self) -> SimDisk {
         SimDisk { state: Arc::default(), faults: Arc::clone(&self.faults) }
     }
 
-    /// Changes which faults strike.
+    /// Changes the active faults.
     pub fn faults(&self, change: impl FnOnce(&mut Faults)) {
         change(&mut lock(&self.faults));
     }
 
-    /// The disk as it is found after a power cut: each unsynced write is there, or not, or in part, in any order; each
-    /// unsynced name likewise.
+    /// Returns the disk as it is after a power cut. Each unsynced write is there, missing or torn, independently of the others.
+    /// Each unsynced name is there or missing.
     pub fn power_cut(&self, random: &mut Random) -> SimDisk {
         let state = lock(&self.state);
         let mut names = state.durable_names.clone();
@@ -156,7 +156,7 @@ impl SimDisk {
         after
     }
 
-    /// The disk as it is found after the process was killed: all that was written is there, and what was not synced still is not.
+    /// Returns the disk as it is after a kill of the process. All writes are there, and unsynced ones are still not durable.
     pub fn kill(&self) -> SimDisk {
         let after = SimDisk::default();
         let mut copies: BTreeMap<*const SimFile, Arc<SimFile>> = BTreeMap::new();
@@ -184,7 +184,7 @@ impl SimDisk {
         state.durable_names.insert(name.to_owned(), file);
     }
 
-    /// The bytes of a file, to be looked at or damaged.
+    /// Calls `change` with the bytes of a file, to look at them or to damage them.
     pub fn bytes<T>(&self, name: &str, change: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let file = Arc::clone(&lock(&self.state).files[name]);
         let mut content = lock(&file.content);
@@ -195,7 +195,7 @@ impl SimDisk {
     }
 }
 
-/// Puts some of the sectors of a write in place, mostly all or none.
+/// Applies all, none or some of the sectors of a write.
 fn tear(bytes: &mut Vec<u8>, at: usize, data: &[u8], random: &mut Random) {
     let whole = random.below(3);
     if whole == 0 {
@@ -233,7 +233,7 @@ impl Disk for SimDisk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let file = lock(&self.state).files.remove(name).ok_or(io::ErrorKind::NotFound)?;
-        // Nothing in the store writes to a file that it removed.
+        // The store never writes to a file that it removed.
         let len = lock(&file.content).seen.len() as u64;
         let mut faults = lock(&self.faults);
         faults.used = faults.used.saturating_sub(len);

@@ -1,5 +1,5 @@
-//! The files in which a store keeps its data keys, wrapped with the key of the configuration: two of the same, and in each of them all
-//! twice, so far apart that no bad page and no lost file costs both.
+//! The key files of a store, with its data keys wrapped by the configured key. There are two equal files, and each holds two
+//! copies. The copies are so far apart that one of them survives even if one file is lost and the other has a bad page.
 
 use std::sync::Arc;
 
@@ -12,68 +12,67 @@ use crate::file::varint;
 pub(super) const KEY_LEN: usize = 32;
 const MAGIC: &[u8; 8] = b"STONEKY1";
 const SALT_LEN: usize = 16;
-/// A key file is no longer.
+/// Maximum length of a key file, in bytes.
 const FILE_LEN_MAX: usize = 1 << 16;
-/// Bytes between two copies: what may become unreadable together, wherever it begins.
+/// Bytes between two copies: as many as may become unreadable together, wherever they begin.
 const PAGE_LEN: usize = 4096;
 
-/// Why the keys of a store can't be had.
+/// The reason why the keys of a store are not available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The configuration names no key.
     #[error("the store is encrypted: set `key` in the `jetstream` block to the key that it was written with")]
     Missing,
-    /// It names another one.
+    /// The configuration names another key.
     #[error(
         "the store is encrypted with another key; `prev_key` in the `jetstream` block may name the one before"
     )]
     Wrong,
-    /// The store is encrypted, and the file is gone.
+    /// The store is encrypted, and its key files are missing.
     #[error(
         "the file with the store's keys is missing: put it back from a copy, nothing can be read without it"
     )]
     Gone,
-    /// Both copies of the file are damaged.
+    /// All copies of the keys are damaged.
     #[error(
         "the file with the store's keys is damaged: put it back from a copy, nothing can be read without it"
     )]
     Damaged,
-    /// More than 255 data keys.
+    /// The store would have more than 255 data keys.
     #[error("the store has had too many keys: move its streams to a new one by backups")]
     TooMany,
-    /// The system gives no random numbers.
+    /// The system provides no random numbers.
     #[error("the system gives no random numbers for a key")]
     NoRandom,
 }
 
-/// What wraps a data key.
+/// Returns the sealer that wraps a data key.
 fn wrapping(secret: &[u8], salt: &[u8], id: u8, cipher: Cipher) -> Option<Arc<Sealer>> {
     let root = hkdf::Salt::new(HKDF_SHA256, salt).extract(secret);
     let keys = [DataKey { id, cipher, root }].into();
     Keyring { keys, draws: None }.sealer(id, b"stonechat key file", None)
 }
 
-/// A data key in the clear.
+/// An unwrapped data key.
 struct Plain {
     id: u8,
     cipher: Cipher,
     bytes: [u8; KEY_LEN],
 }
 
-/// An opened store's keys.
+/// The keys of an opened store.
 #[derive(Debug)]
 pub struct Unlocked {
     /// The keys.
     pub keys: Keyring,
-    /// What each key file must hold from now on, if that is something else: it has to be durable before anything is written with these
-    /// keys.
+    /// The new content of every key file, if it must change. It must be durable before anything is written with these keys.
     pub content: Option<Vec<u8>>,
-    /// A copy of the keys was damaged or missing; `content` mends it.
+    /// Whether a copy of the keys was damaged or missing; `content` repairs it.
     pub is_mended: bool,
 }
 
-/// Opens the keys of a store. `files` is the content of its key files, `None` of those that are not there, which must not be all if the store
-/// `is_encrypted` already; `random` fills a buffer with random bytes and tells whether it could.
+/// Unwraps the keys of a store. `files` is the content of its key files, with `None` for missing ones. They must not all be
+/// missing if the store `is_encrypted` already. `random` fills a buffer with random bytes and returns whether it succeeded.
 pub fn unlock(
     files: [Option<&[u8]>; KEY_FILES],
     is_encrypted: bool,
@@ -117,13 +116,13 @@ pub fn unlock(
     Ok(Unlocked { keys, content, is_mended })
 }
 
-/// What the key files of a store say.
+/// The content of a store's key files.
 #[derive(Default)]
 struct Found {
     keys: Vec<Plain>,
-    /// They are to be written anew.
+    /// Whether the files must be rewritten.
     is_changed: bool,
-    /// Because a copy was damaged or missing.
+    /// Whether a copy was damaged or missing.
     is_mended: bool,
 }
 
@@ -133,7 +132,8 @@ impl Found {
         if bodies.is_empty() {
             return Err(KeyError::Damaged);
         }
-        // A change that a crash ended midway leaves the files different: the newer one has more keys, or opens with the newer secret.
+        // A crash during a change leaves the files different. The newer file has more keys, or is wrapped with the newer
+        // secret.
         let opened = |secret: &[u8]| {
             let opened = bodies.iter().filter_map(|body| Some((unwrap_keys(body, secret)?, *body)));
             opened.max_by_key(|(keys, _)| keys.len())
@@ -147,13 +147,13 @@ impl Found {
         };
         let copy = copy_of(body);
         let is_whole = files.iter().all(|file| file.is_some_and(|file| file == laid_out(&copy)));
-        // There was one file, with its two copies side by side.
+        // Older versions wrote a single file, with its two copies side by side.
         let is_old = files[0] == Some(&copy.repeat(2)) && files[1..].iter().all(Option::is_none);
         Ok(Self { keys, is_changed: is_locked_anew || !is_whole, is_mended: !is_whole && !is_old })
     }
 }
 
-/// The content of a key file.
+/// Returns the content of a key file.
 fn wrap_keys(keys: &[Plain], secret: &[u8], random: &mut impl FnMut(&mut [u8]) -> bool) -> Option<Vec<u8>> {
     let mut body = vec![0; SALT_LEN];
     if !random(&mut body) {
@@ -165,13 +165,13 @@ fn wrap_keys(keys: &[Plain], secret: &[u8], random: &mut impl FnMut(&mut [u8]) -
         varint::put(&mut body, key.cipher.number());
         let from = body.len();
         body.extend_from_slice(&key.bytes);
-        // The salt is new, so that this place was never sealed before.
+        // The salt is new, and so is the wrapping key: it never encrypted this place before.
         wrapping(secret, &salt, key.id, key.cipher)?.seal(0, u64::from(key.id), &[key.id], &mut body, from);
     }
     Some(laid_out(&copy_of(&body)))
 }
 
-/// A copy of `body`, with its length and checksum.
+/// Returns a copy of `body` behind its length and checksum.
 fn copy_of(body: &[u8]) -> Vec<u8> {
     let mut copy = MAGIC.to_vec();
     copy.extend_from_slice(&(body.len() as u32).to_le_bytes());
@@ -180,13 +180,13 @@ fn copy_of(body: &[u8]) -> Vec<u8> {
     copy
 }
 
-/// The copy, and once more behind a page that says nothing. So a file is too long to be kept beside another one in a place of file systems for
-/// small files.
+/// Returns the content of a key file: the copy, a page of zeros, and the copy again. So the file is too long for the place that
+/// some file systems have for small files, where it could lie beside the other one.
 fn laid_out(copy: &[u8]) -> Vec<u8> {
     [copy, &[0; PAGE_LEN], copy].concat()
 }
 
-/// The contents of all copies that are whole.
+/// Returns the content of all intact copies.
 fn intact_copies(file: &[u8]) -> impl Iterator<Item = &[u8]> {
     let file = &file[..file.len().min(FILE_LEN_MAX)];
     memchr::memmem::find_iter(file, MAGIC).filter_map(move |at| {
@@ -250,7 +250,7 @@ mod tests {
         keys.sealer(id, b"a", None)?.open(3, 900, b"context", &mut bytes).map(|b| b.to_vec())
     }
 
-    /// Opens a store whose files are the same.
+    /// Opens a store whose key files are equal.
     fn open(file: &[u8], secret: &Secret) -> Result<Unlocked, KeyError> {
         unlock([Some(file), Some(file)], true, Some(secret), random())
     }
@@ -278,7 +278,7 @@ mod tests {
         let other = secret("two", None, ChaCha20Poly1305);
         assert_eq!(open(&file, &other).err(), Some(KeyError::Wrong));
 
-        // A new key, and another cipher: what was written is read, and the old key is worth nothing any more.
+        // A new key and another cipher: old data can be read, and the old key is of no use any more.
         let moved = secret("two", Some("one"), Aes256Gcm);
         let Unlocked { keys, content, is_mended } = open(&file, &moved).expect("moved");
         let moved_file = content.expect("another file");
@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(opened(&keys, 2, &sealed(&keys, 2)).as_deref(), Some(&b"secret"[..]));
         assert_eq!(opened(&keys, 2, &piece), None);
 
-        // A crash between the two files: either the old secret opens them or the new one, and what is newer counts.
+        // A crash between the writes of the two files: the newer file counts.
         for files in [[&file, &moved_file], [&moved_file, &file]] {
             let mixed = files.map(|file| Some(&file[..]));
             let after = secret("two", None, Aes256Gcm);

@@ -1,16 +1,19 @@
-//! Encryption at rest: the keys of a store, and the pieces that they seal.
+//! Encryption at rest: the keys of a store, and the encryption of the pieces of its files.
 //!
-//! Messages are encrypted with *data keys*, random numbers that never leave the store. The key that the configuration names only wraps
-//! those, in [key files](unlock): so a new key takes effect at once, without a word of all that is stored being written again.
+//! Messages are encrypted with *data keys*, random numbers that never leave the store. The configured key only wraps (encrypts)
+//! the data keys, in [key files](unlock). So a new configured key takes effect at once, and no stored data is rewritten.
 //!
-//! Each file of the store has a key of its own, derived from a data key, what the file is, and a [`Draw`]. Two copies of a store that both go on
-//! have the same data keys, names and places; they never have the same draw, since an opening begins with a random number. So nothing is
-//! sealed with the key of a file but by the opening that drew it, and there a nonce is the place of the piece, which is sealed once. The
-//! rules that follow for who writes files:
+//! Each file of the store has a key of its own, derived from a data key, a label of the file, and a [`Draw`]. Two copies of a
+//! store that both continue have the same data keys, labels and places. They never have the same draw, since every opening
+//! begins with a random number.
 //!
-//! - What an opening appends to a file that is there already is sealed with a draw of its own (the log), or goes to another file (segments).
-//! - Whatever is written anew to where something may lie gets a new draw (footers, files that are begun again) or a number of its own in
-//!   the nonce (the log).
+//! So only the opening that made a draw encrypts with the file's key. Within that opening, the nonce is the place of the piece,
+//! and no place is encrypted twice. Code that writes files must follow these rules:
+//!
+//! - Data that an opening appends to an existing file is encrypted with a new draw (the log), or goes to another file
+//!   (segments).
+//! - Data that is written to a place that may have been used gets a new draw (footers, files that are begun again). In the log it
+//!   gets another number in the nonce instead.
 
 mod key_file;
 #[cfg(any(test, feature = "simulation"))]
@@ -24,12 +27,12 @@ pub use key_file::{KeyError, Unlocked, unlock};
 use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf::Prk;
 
-/// How many files with keys a store has.
+/// Number of key files of a store.
 pub const KEY_FILES: usize = 2;
-/// Bytes that sealing adds.
+/// Number of bytes that encryption adds to a piece.
 pub const TAG_LEN: usize = 16;
 
-/// How messages are encrypted; the two ciphers that nats-server 2.15 knows.
+/// The cipher for messages: one of the two that nats-server 2.15 knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cipher {
     /// ChaCha20-Poly1305 (RFC 8439).
@@ -58,14 +61,14 @@ impl Cipher {
     }
 }
 
-/// What the configuration says of encryption.
+/// The encryption settings of the configuration.
 #[derive(Clone)]
 pub struct Secret {
-    /// For what is written from now on.
+    /// The cipher for new data.
     pub cipher: Cipher,
     /// The key: any text.
     pub key: Vec<u8>,
-    /// The one before, with which the store may still be locked.
+    /// The previous key, which may still wrap the store's data keys.
     pub previous: Option<Vec<u8>>,
 }
 
@@ -75,30 +78,30 @@ impl Debug for Secret {
     }
 }
 
-/// What makes the key of a file unlike all others, those of copies of the store included: the random number of the opening that
-/// draws it, and a count. It is no secret; who has lost it can't read the file.
+/// A value that makes a file's key unique, even among copies of the store: the opening's random number, and a counter. It is
+/// not secret, but without it the file can't be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Draw([u8; Draw::LEN]);
 
 impl Draw {
-    /// Its bytes.
+    /// Length of a draw in bytes.
     pub const LEN: usize = OPENING_LEN + 8;
 
-    /// The draw with these bytes; `None` if they are too few.
+    /// Returns the draw at the start of `bytes`; `None` if they are too short.
     pub fn of(bytes: &[u8]) -> Option<Self> {
         bytes.first_chunk().copied().map(Self)
     }
 
-    /// Its bytes.
+    /// Returns the draw's bytes.
     pub fn bytes(&self) -> &[u8; Self::LEN] {
         &self.0
     }
 }
 
-/// Bytes of an opening's random number.
+/// Length of an opening's random number, in bytes.
 const OPENING_LEN: usize = 16;
 
-/// Draws of one opening.
+/// The draws of one opening.
 #[derive(Debug)]
 struct Draws {
     opening: [u8; OPENING_LEN],
@@ -126,7 +129,7 @@ struct DataKey {
     root: Prk,
 }
 
-/// The data keys of a store, for one opening of it. Without any, nothing is encrypted.
+/// The data keys of a store, for one opening. Without any key, nothing is encrypted.
 #[derive(Debug, Clone, Default)]
 pub struct Keyring {
     keys: Arc<[DataKey]>,
@@ -134,12 +137,12 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// The number of the key for what is written now; 0 if it is not encrypted.
+    /// Returns the number of the data key for new data; 0 if new data is not encrypted.
     pub fn current(&self) -> u8 {
         self.keys.last().map_or(0, |key| key.id)
     }
 
-    /// Keys that are always the same ones, and draws that are others each time, for tests.
+    /// Returns keys that are the same each time, with different draws each time, for tests.
     #[cfg(any(test, feature = "simulation"))]
     pub fn fixed(cipher: Cipher) -> Self {
         static OPENINGS: AtomicU64 = AtomicU64::new(1);
@@ -149,25 +152,25 @@ impl Keyring {
         Self { keys: [DataKey { id: 1, cipher, root }].into(), draws: Some(Arc::new(Draws::new(opening))) }
     }
 
-    /// The same keys as another process has them that opens the store, or a copy of it, for tests.
+    /// Returns the same keys as in another process that opens the store or a copy of it, for tests.
     #[cfg(any(test, feature = "simulation"))]
     pub fn reopened(&self) -> Self {
         self.keys.last().map_or_else(Self::default, |key| Self::fixed(key.cipher))
     }
 
-    /// What no other file has; `None` if nothing is encrypted.
+    /// Returns a new draw; `None` if nothing is encrypted.
     pub fn draw(&self) -> Option<Draw> {
         Some(self.draws.as_ref().filter(|_| self.current() != 0)?.draw())
     }
 
-    /// What seals the pieces of a file that is begun now and that `label` stands for; `None` if nothing is encrypted.
+    /// Returns the sealer of a new file with this `label`; `None` if nothing is encrypted.
     pub fn fresh(&self, label: &[u8]) -> Option<Arc<Sealer>> {
         let draw = self.draw()?;
         self.sealer(self.current(), label, Some(draw))
     }
 
-    /// What seals the pieces of the file that `label` stands for, with the data key of this number and what was drawn for the file. Files of
-    /// older stores have no draw.
+    /// Returns the sealer of the file with this `label`, encrypted with the data key `id` and the file's draw. Files of older
+    /// stores have no draw. Returns `None` if the key is unknown.
     pub fn sealer(&self, id: u8, label: &[u8], draw: Option<Draw>) -> Option<Arc<Sealer>> {
         let key = self.keys.iter().find(|key| key.id == id)?;
         let drawn = draw.as_ref().map(|draw| [label, b" drawn ", draw.bytes()]);
@@ -185,7 +188,7 @@ impl Keyring {
     }
 }
 
-/// Seals the pieces of one file.
+/// Encrypts and decrypts the pieces of one file.
 #[derive(Debug)]
 pub struct Sealer {
     id: u8,
@@ -196,12 +199,12 @@ pub struct Sealer {
 }
 
 impl Sealer {
-    /// The number of its data key.
+    /// Returns the number of the data key.
     pub fn id(&self) -> u8 {
         self.id
     }
 
-    /// What was drawn for the file.
+    /// Returns the file's draw.
     pub fn draw(&self) -> Option<Draw> {
         self.draw
     }
@@ -213,8 +216,8 @@ impl Sealer {
         nonce
     }
 
-    /// Encrypts `bytes` from `from` on and appends the tag. No `place` is sealed twice with the same `number`; `context` is not encrypted,
-    /// but must be the same when it is opened.
+    /// Encrypts `bytes` from `from` on and appends the tag. The same `place` must not be encrypted twice with the same
+    /// `number`. `context` is authenticated but not encrypted; decryption needs the same.
     pub fn seal(&self, number: u32, place: u64, context: &[u8], bytes: &mut Vec<u8>, from: usize) {
         let Some(content) = bytes.get_mut(from..) else { return };
         let nonce = Self::nonce(number, place);
@@ -224,7 +227,7 @@ impl Sealer {
         let tag = self.key.seal_in_place_separate_tag(nonce, Aad::from(context), content);
         match tag {
             Ok(tag) => bytes.extend_from_slice(tag.as_ref()),
-            // Only for more than 64 GiB. What is not encrypted must not be written.
+            // This happens only above 64 GiB. Plain data must not be written.
             Err(_) => {
                 content.fill(0);
                 bytes.extend_from_slice(&[0; TAG_LEN]);
@@ -232,7 +235,7 @@ impl Sealer {
         }
     }
 
-    /// Decrypts `bytes`, which end with the tag, in place; `None` if they are not what was sealed.
+    /// Decrypts `bytes`, which end with the tag, in place; `None` if authentication fails.
     pub fn open<'b>(
         &self,
         number: u32,
@@ -263,7 +266,7 @@ mod tests {
         let pieces: Vec<_> = sealers.iter().map(|s| sealed(s.as_ref().expect("keys"), b"text")).collect();
         for (i, piece) in pieces.iter().enumerate() {
             assert!(pieces[..i].iter().all(|other| other != piece));
-            // Whoever has the draw reads it.
+            // The draw is enough to read the piece.
             let draw = sealers[i].as_ref().and_then(|sealer| sealer.draw());
             let label: &[u8] = if i == 2 { b"b" } else { b"a" };
             let again = copy.sealer(1, label, draw).expect("keys");

@@ -1,18 +1,18 @@
-//! Watches in tests that no nonce is used for two contents with the same key. What is sealed by one thread is compared, copies of a store
-//! that it plays included.
+//! A check in tests that no nonce is used for two contents with the same key. It compares everything that one thread encrypts,
+//! copies of a store included.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// So many pieces are remembered; then it begins anew.
+/// Maximum number of pieces to remember. At this number all are forgotten.
 const NOTED_MAX: usize = 1 << 20;
 
 thread_local! {
     static NOTED: RefCell<HashMap<(u64, u64), u64>> = RefCell::default();
 }
 
-/// What a key was derived from.
+/// Identifies a key by the input of its derivation.
 #[derive(Debug)]
 pub(super) struct KeyId(u64);
 
@@ -22,7 +22,7 @@ impl KeyId {
     }
 }
 
-/// Notes that a piece is sealed.
+/// Notes that a piece is encrypted. Panics if its nonce was used for another content.
 pub(super) fn note(key: &KeyId, nonce: &[u8], context: &[u8], content: &[u8]) {
     NOTED.with_borrow_mut(|noted| {
         if noted.len() >= NOTED_MAX {

@@ -1,6 +1,6 @@
-//! Chunks: what a packed segment consists of. Each holds some records, compressed with S2 and then encrypted if the store is.
+//! Chunks: the parts of a packed segment. Each one holds some records, compressed with S2 and then encrypted if the store is.
 //!
-//! Offsets of records count the bytes before compression, so that a record's checksum does not depend on how it is stored.
+//! Offsets of records refer to the uncompressed data, so that a record's checksum does not depend on how it is stored.
 
 use std::sync::Arc;
 
@@ -9,21 +9,22 @@ use crate::encryption::{Draw, Sealer};
 
 /// Bytes of records after which a chunk ends.
 pub(super) const CHUNK_LEN: usize = if cfg!(test) { 512 } else { 64 << 10 };
-/// Checksum of the header, of the content, offset of the first record, length of the records, length of the content, epoch.
+/// Bytes of a chunk's header: the checksum of the header, that of the content, the offset of the first record, the length of
+/// the records, the length of the content, and the epoch.
 const HEADER_LEN: usize = 24;
-/// Says in a content's length that it is not compressed.
+/// Flag in the content's length: the content is not compressed.
 const PLAIN: u32 = 1 << 31;
 
-/// Where a chunk begins.
+/// The place of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Chunk {
-    /// Among the records.
+    /// Offset of its first record in the uncompressed data.
     pub(super) begin: u32,
-    /// In the file, behind its header.
+    /// Offset in the file, behind the file's header.
     pub(super) at: u32,
 }
 
-/// How the chunks of a segment are written.
+/// How the chunks of a file are stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Packing {
     pub(super) salt: u64,
@@ -31,12 +32,12 @@ pub(crate) struct Packing {
 }
 
 impl Packing {
-    /// What was drawn for the file, if it is encrypted.
+    /// Returns the file's draw, if it is encrypted.
     pub(super) fn draw(&self) -> Option<Draw> {
         self.sealer.as_ref()?.draw()
     }
 
-    /// Appends a chunk of the `records` that begin at `begin`; it will lie at `at` in the file.
+    /// Appends a chunk with `records`, which begin at `begin` in the data. The chunk will lie at `at` in the file.
     pub(crate) fn encode(&self, out: &mut Vec<u8>, at: u64, begin: u32, records: &[u8], epoch: u32) {
         let from = out.len();
         out.resize(from + HEADER_LEN, 0);
@@ -56,8 +57,8 @@ impl Packing {
         header[..4].copy_from_slice(&crc.to_le_bytes());
     }
 
-    /// Reads the chunk at the start of `bytes`, which lies at `at` in the file, and appends its records to `out`. Answers where they
-    /// begin and how long the chunk is; `None` if it is not intact.
+    /// Reads the chunk at the start of `bytes`, which lies at `at` in the file, and appends its records to `out`. Returns the
+    /// offset of its first record and the length of the chunk, or `None` if it is not intact.
     pub(crate) fn decode(&self, bytes: &[u8], at: u64, out: &mut Vec<u8>) -> Option<(u32, usize)> {
         let (header, rest) = bytes.split_at_checked(HEADER_LEN)?;
         let word = |i: usize| {
@@ -105,7 +106,7 @@ mod tests {
     use crate::encryption::{Cipher, Keyring};
 
     proptest! {
-        /// Whatever lies on the disk, even with checksums that are right.
+        /// The content of the disk is arbitrary, even where checksums are right.
         #[test]
         fn any_bytes_are_harmless(
             mut bytes in prop::collection::vec(any::<u8>(), 0..200),

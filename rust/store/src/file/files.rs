@@ -1,4 +1,4 @@
-//! Open files, of which only so many stay open.
+//! A cache of a limited number of open files.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,7 +9,7 @@ use crate::budget::Budget;
 use crate::disk::Disk;
 use crate::encryption::Keyring;
 
-/// Files that stay open between uses.
+/// Maximum number of files that stay open between uses.
 const OPEN_MAX: usize = 96;
 
 /// The files of all streams of a JetStream thread.
@@ -19,10 +19,10 @@ pub struct Files<D: Disk> {
     /// Bytes of data at which a segment ends.
     pub(super) segment_len: u64,
     pub(crate) keys: Keyring,
-    /// The opening of the store.
+    /// The number of the store's opening.
     pub(crate) epoch: u32,
     pub(crate) index_budget: Arc<Budget>,
-    /// Work that only saves memory is to end.
+    /// Whether jobs that only save memory should end early.
     in_a_hurry: AtomicBool,
     open: Mutex<Open<D::File>>,
 }
@@ -34,15 +34,15 @@ struct Open<F> {
 }
 
 impl<D: Disk> Files<D> {
-    /// Files of `disk`, for segments of up to `segment_len` bytes. They are encrypted if there are `keys`; `epoch` is another
-    /// number at each opening of the store; indices take about `index_len` bytes of memory.
+    /// Creates a cache for the files of `disk`, with segments of up to `segment_len` bytes. Files are encrypted if there are
+    /// `keys`. `epoch` differs at each opening of the store. Indices take about `index_len` bytes of memory.
     pub fn new(disk: Arc<D>, segment_len: u64, keys: Keyring, epoch: u32, index_len: usize) -> Self {
         let open = Mutex::new(Open { files: HashMap::new(), clock: 0 });
         let (index_budget, in_a_hurry) = (Budget::new(index_len), AtomicBool::new(false));
         Self { disk, segment_len, keys, epoch, index_budget, in_a_hurry, open }
     }
 
-    /// Lets jobs that only save memory come to nothing, since the store is to be closed.
+    /// Makes jobs that only save memory end early, since the store is about to be closed.
     pub fn hurry(&self) {
         self.in_a_hurry.store(true, Ordering::Relaxed);
     }
@@ -51,12 +51,12 @@ impl<D: Disk> Files<D> {
         self.in_a_hurry.load(Ordering::Relaxed)
     }
 
-    /// The disk.
+    /// Returns the disk.
     pub fn disk(&self) -> &Arc<D> {
         &self.disk
     }
 
-    /// The file `name`, opened if it is not open.
+    /// Returns the file `name`, and opens it if necessary.
     pub(crate) fn get(&self, name: &str) -> io::Result<Arc<D::File>> {
         {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -72,7 +72,7 @@ impl<D: Disk> Files<D> {
         Ok(file)
     }
 
-    /// Creates the file `name`; one that is left over from a creation that was never recorded is emptied.
+    /// Creates the file `name`, without the content of a file left from a creation that was never recorded.
     pub(crate) fn create(&self, name: &str) -> io::Result<Arc<D::File>> {
         let file = match self.disk.create(name) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
@@ -85,7 +85,7 @@ impl<D: Disk> Files<D> {
         Ok(file)
     }
 
-    /// Removes the file `name`; that it is gone already is fine.
+    /// Removes the file `name`. A missing file is not an error.
     pub fn remove(&self, name: &str) -> io::Result<()> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).files.remove(name);
         match self.disk.remove(name) {
@@ -97,7 +97,7 @@ impl<D: Disk> Files<D> {
     fn keep(&self, name: &str, file: &Arc<D::File>) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.files.len() >= OPEN_MAX {
-            // A quarter goes at once, so that this is rare.
+            // Close a quarter of the files at once, so that this is rare.
             let mut ages: Vec<u64> = open.files.values().map(|(_, used)| *used).collect();
             ages.sort_unstable();
             let limit = ages[ages.len() / 4];

@@ -1,6 +1,6 @@
-//! The footer of a sealed segment: where its blocks begin, and which subjects it has.
+//! The footer of a sealed segment: the places of its blocks, and its subjects.
 //!
-//! It holds nothing that could not be found by reading the records. If it is damaged, they are read.
+//! All of its content can also be found by reading the records. This happens if the footer is damaged.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use crate::checksum::Checksum;
 use crate::encryption::{Draw, Sealer};
 use crate::messages::SubjectState;
 
-/// In place of a distance: no record could be read here.
+/// In place of a distance: the slot has no readable record.
 const NO_RECORD: u32 = u32::MAX;
-/// In place of the number of an opening: a draw follows.
+/// In place of an epoch: a draw follows.
 const DRAWN: u32 = u32::MAX;
 
-/// What is found by reading all records of a segment.
+/// The content of a footer, as found by reading all records of a segment.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Contents {
     pub(super) layout: Layout,
-    /// For each slot, how many slots before it its subject was seen; 0 if not within the segment.
+    /// For each slot, the distance to the previous slot with its subject; 0 if that is not within the segment.
     before: Vec<u32>,
     /// Subjects in the order of their first slots.
     subjects: Vec<First>,
@@ -40,16 +40,16 @@ struct First {
 }
 
 impl Contents {
-    /// Notes the record of a slot, at `offset`; slots rise. `before` as the record has it.
+    /// Adds the record of a slot, at `offset`. Slots must rise. `before` is the record's field.
     pub(super) fn note(&mut self, slot: u32, before: u64, subject: &[u8], offset: u64) {
         let offset = offset as u32;
         if self.layout.blocks.last().is_none_or(|block| offset - block.offset >= BLOCK_LEN) {
             self.layout.blocks.push(Block { slot, offset });
         }
-        // Slots between two records hold none.
+        // Slots between two records have no record.
         self.before.resize(slot as usize, NO_RECORD);
         let within = u32::try_from(before).ok().filter(|before| *before <= slot && *before > 0);
-        // A record whose predecessor can't be read begins anew.
+        // If the previous record can't be read, a new chain begins here.
         let within = within.filter(|b| self.before.get((slot - b) as usize).is_some_and(|b| *b != NO_RECORD));
         let within = within.unwrap_or(0);
         self.before.push(within);
@@ -60,7 +60,7 @@ impl Contents {
         }
     }
 
-    /// For each slot the first slot of its subject.
+    /// Returns for each slot the first slot of its subject's chain.
     fn heads(before: &[u32]) -> Vec<u32> {
         let mut heads: Vec<u32> = Vec::with_capacity(before.len());
         for (slot, before) in before.iter().enumerate() {
@@ -71,7 +71,7 @@ impl Contents {
         heads
     }
 
-    /// The bytes of the footer.
+    /// Returns the bytes of the footer.
     fn encode(mut self, is_packed: bool) -> Vec<u8> {
         let heads = Self::heads(&self.before);
         for (slot, head) in heads.iter().enumerate() {
@@ -83,7 +83,7 @@ impl Contents {
         }
         drop(heads);
         let text = |s: &First| &self.texts[s.text as usize..(s.text + s.text_len) as usize];
-        // A subject whose records are in two rows, because one between them can't be read, is there twice.
+        // A subject has two chains, and so two entries, if a record between them can't be read.
         self.subjects.sort_unstable_by(|a, b| text(a).cmp(text(b)).then(a.slot.cmp(&b.slot)));
         let mut out = Vec::with_capacity(self.before.len() + 12 * self.subjects.len());
         if is_packed {
@@ -123,13 +123,13 @@ impl Contents {
     }
 }
 
-/// The checksum of a footer.
+/// Returns the checksum of a footer.
 pub(super) fn crc(salt: u64, bytes: &[u8]) -> u32 {
     Checksum::new(salt, u64::MAX).with(bytes).finish()
 }
 
-/// A footer as it lies in the file. An encrypted one has a key of its own, since it may be written again, and by others than who wrote the
-/// segment.
+/// Returns a footer as it is stored in the file. An encrypted footer has a key of its own, since it may be rewritten, and by
+/// another opening than the one that wrote the segment.
 pub(super) fn write(contents: Contents, is_packed: bool, sealer: Option<&Sealer>) -> Vec<u8> {
     let bytes = contents.encode(is_packed);
     let Some((sealer, draw)) = sealer.and_then(|sealer| Some((sealer, sealer.draw()?))) else { return bytes };
@@ -141,7 +141,7 @@ pub(super) fn write(contents: Contents, is_packed: bool, sealer: Option<&Sealer>
     out
 }
 
-/// The content of a footer as it lies in the file, which is intact. `sealer` tells its own key.
+/// Returns the content of an intact footer from the file. `sealer` returns the decryption for the footer's own draw.
 pub(super) fn open<'b>(
     bytes: &'b mut [u8],
     packing: &Packing,
@@ -154,12 +154,12 @@ pub(super) fn open<'b>(
             let (draw, sealed) = rest.split_at_mut_checked(Draw::LEN)?;
             sealer(Draw::of(draw)?)?.open(0, u64::MAX, &[], sealed).map(|bytes| &*bytes)
         }
-        // Of an older store.
+        // This is a footer of an older store.
         epoch => own.open(epoch, u64::MAX, &[], rest).map(|bytes| &*bytes),
     }
 }
 
-/// A footer as it was read.
+/// A decoded footer.
 #[derive(Debug)]
 pub(super) struct Footer<'a> {
     pub(super) layout: Layout,
@@ -169,8 +169,8 @@ pub(super) struct Footer<'a> {
 }
 
 impl<'a> Footer<'a> {
-    /// Reads a footer; `None` if it is none. `wants_slots`: whether [`Footer::subjects`] will be asked for what is left of a
-    /// segment from which messages were taken.
+    /// Decodes a footer; `None` if it is invalid. `wants_slots` must be set if [`Footer::subjects`] will be called for a
+    /// segment with removed messages.
     pub(super) fn decode(mut bytes: &'a [u8], is_packed: bool, wants_slots: bool) -> Option<Self> {
         let bytes = &mut bytes;
         let mut chunks = Vec::new();
@@ -205,8 +205,8 @@ impl<'a> Footer<'a> {
         Some(Self { layout: Layout { blocks, chunks }, before, subject_count, subjects: bytes })
     }
 
-    /// Visits what is left of each subject when the slots in `gone` are taken out; `base` is the sequence of slot 0. `None` if
-    /// the footer is no good.
+    /// Visits each subject with the state that it has without the slots in `gone`. `base` is the sequence of slot 0. Returns
+    /// `None` if the footer is invalid or `visit` breaks.
     pub(super) fn subjects(
         &self,
         base: u64,
@@ -238,7 +238,7 @@ impl<'a> Footer<'a> {
         Some(())
     }
 
-    /// What is left of each subject, at the place of its first slot.
+    /// Returns what remains of each subject's chain, at the index of the chain's first slot.
     fn left(&self, gone: &RoaringBitmap) -> Vec<Left> {
         let heads = Contents::heads(&self.before);
         let mut left = vec![Left::default(); heads.len()];

@@ -1,4 +1,4 @@
-//! What is to be done to a stream's full segments, and what it changes when it is done.
+//! Jobs for a stream's full segments, and applying their results.
 
 use std::io;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use super::stream::{Damaged, FileStream};
 use crate::disk::Disk;
 
 impl<D: Disk> FileStream<D> {
-    /// Says whether segments are compressed when they are full. Those that are there stay as they are.
+    /// Sets whether segments are compressed when they are full. Existing segments stay as they are.
     pub fn set_compressed(&mut self, is_compressed: bool) {
         self.is_compressed = is_compressed;
     }
 
-    /// What is to be done to a segment that is full, if there is one.
+    /// Returns the job for the next full segment that needs one.
     pub fn seal_job(&mut self) -> Option<io::Result<SealJob<D>>> {
         if self.closed + self.rewrites == 0 || self.rewriting.is_some() {
             return None;
@@ -27,7 +27,7 @@ impl<D: Disk> FileStream<D> {
                 && segment.stage != Stage::Active
                 && (segment.stage == Stage::Closed || segment.wants_rewrite)
         };
-        // A file that can't be opened stands in nobody's way.
+        // A file that can't be opened does not hold up other segments.
         let mut failed = None;
         let found =
             (0..self.segments.len()).filter(|i| is_wanted(&self.segments[*i])).find_map(|i| {
@@ -54,28 +54,28 @@ impl<D: Disk> FileStream<D> {
         Some(Ok(SealJob { files, file, group: self.group, number, shape, target, gathered }))
     }
 
-    /// The segment that is to take the place of another one.
+    /// Returns the segment that is to replace segment `i`.
     fn target(&mut self, i: usize) -> Target {
         let number = self.next_number;
         let packing = open::fresh_packing(&self.files, self.salt, self.group, number);
         self.next_number += 1;
         let segment = &self.segments[i];
         let is_packed = self.is_compressed;
-        // In chunks, records are encrypted together.
+        // In a packed segment, the chunk encrypts its records together.
         let sealer = packing.sealer.clone().filter(|_| !is_packed);
         let frame = Frame { salt: packing.salt, sealer, ..segment.frame };
         let (gone, held) = (segment.gone.clone(), segment.held() - &segment.lost);
         Target { number, name: self.name(number), frame, packing, is_packed, gone, held }
     }
 
-    /// Takes note of how a job ended. After an error the segment stays as it is.
+    /// Applies the result of a job. After an error the segment stays as it is.
     pub fn sealed(&mut self, sealed: Sealed) -> io::Result<()> {
         let Sealed { number, result, rewritten } = sealed;
         let is_spoilt = rewritten.is_some() && self.rewriting.take().is_none_or(|(_, spoilt)| spoilt);
         let i = self.segments.iter().position(|segment| segment.number == number);
         let new_name = rewritten.as_ref().map(|new| new.name.clone());
         let (Some(i), Ok(footing), false) = (i, &result, is_spoilt) else {
-            // Nobody needs what was written.
+            // The new file is not needed.
             self.obsolete.extend(new_name);
             return result.map(|_| ());
         };
@@ -90,7 +90,7 @@ impl<D: Disk> FileStream<D> {
         let is_wanted = std::mem::replace(&mut segment.wants_rewrite, false);
         let Some(new) = rewritten else {
             if is_wanted {
-                // It was wanted while the footer was on its way.
+                // The rewrite was requested while the footer was being written.
                 segment.wants_rewrite = true;
                 self.rewrites += 1;
             }
@@ -106,7 +106,7 @@ impl<D: Disk> FileStream<D> {
         Ok(())
     }
 
-    /// Puts a segment that was written anew in the place of the one before, whose file is `old`.
+    /// Replaces a segment by its rewritten version. `old` is the name of the previous file.
     fn replace(&mut self, i: usize, new: Rewritten, old: &str) {
         let segment = &mut self.segments[i];
         segment.number = new.number;
@@ -127,14 +127,14 @@ impl<D: Disk> FileStream<D> {
         segment.lost |= missing;
     }
 
-    /// Whether a segment would be much smaller if it were written anew.
+    /// Whether a rewrite would make a segment much smaller.
     pub(super) fn is_wasteful(&self, i: usize) -> bool {
         let segment = &self.segments[i];
         let prefix = if i == 0 { segment.slot(self.first).unwrap_or(0) } else { 0 };
         segment.is_wasteful(prefix, self.files.segment_len / 16)
     }
 
-    /// Sees to it that a segment is written anew once it is full.
+    /// Requests that a segment is rewritten once it is full.
     pub(super) fn want_rewrite(&mut self, i: usize) {
         let segment = &mut self.segments[i];
         let was_wanted = std::mem::replace(&mut segment.wants_rewrite, true);

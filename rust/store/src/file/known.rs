@@ -1,4 +1,4 @@
-//! What a stream knows of its subjects: asked, changed, kept within memory, and counted anew where it can't be read.
+//! A stream's subject index: lookups, changes, its memory limit, and its repair from the segments when it can't be read.
 
 use std::ops::ControlFlow;
 
@@ -10,7 +10,8 @@ use crate::index::SubjectTree;
 use crate::messages::SubjectState;
 
 impl<D: Disk> FileStream<D> {
-    /// Lets a subject, of which `known` is known, lose a message; `before` is the one before it, if it was the last.
+    /// Removes the message `sequence` from the state of `subject`, of which `known` is the present value. If the message was
+    /// the last one, `before` is the previous one on the subject.
     pub(super) fn forget(&mut self, subject: &[u8], known: SubjectState, sequence: u64, before: Option<u64>) {
         match known.count {
             0 => return,
@@ -22,7 +23,7 @@ impl<D: Disk> FileStream<D> {
         }
         self.change_subject(subject, SubjectState::default(), |known| {
             known.count = known.count.saturating_sub(1);
-            // A first one that is gone is looked for when it is asked for.
+            // A removed first sequence is replaced when it is looked up.
             if known.last == sequence {
                 known.last = before.unwrap_or(known.last);
             } else if known.count == 1 {
@@ -31,7 +32,7 @@ impl<D: Disk> FileStream<D> {
         });
     }
 
-    /// What is known of `subject`.
+    /// Returns the state of `subject`.
     pub(super) fn known(&self, subject: &[u8]) -> Option<SubjectState> {
         if self.recounted.get().is_none()
             && let Ok(known) = self.subjects.get(&*self.files, subject)
@@ -41,8 +42,8 @@ impl<D: Disk> FileStream<D> {
         self.recounted.get_or_init(|| self.counted()).get(subject).copied()
     }
 
-    /// Changes what is known of `subject`, or sets it to `new` if there is nothing, and answers what it was; `None` if there are more
-    /// subjects than can be known.
+    /// Applies `change` to the state of `subject`, or sets it to `new` if there is none. Returns the previous state, or `None`
+    /// if there are too many subjects.
     pub(super) fn change_subject(
         &mut self,
         subject: &[u8],
@@ -56,20 +57,20 @@ impl<D: Disk> FileStream<D> {
         })
     }
 
-    /// Puts what was counted in the place of an index that can't be read.
+    /// Replaces an unreadable index by the subjects counted from the segments.
     fn mend_index(&mut self) {
         if let Some(counted) = self.recounted.take() {
             self.subjects.replace(counted);
         }
     }
 
-    /// What is to be done to keep what is known of subjects within the memory for it.
+    /// Returns the next job that keeps the index within its memory limit.
     pub fn index_job(&mut self) -> Option<IndexJob<D>> {
         let (files, salt, group) = (&self.files, self.salt, self.group);
         self.subjects.job(files, |number| Some(open::index_target(files, salt, group, number)))
     }
 
-    /// Makes room at once, if there is too little: while the store is opened, when nobody waits yet.
+    /// Writes part of the index to disk at once if memory is short. For use while the store is opened and no client waits.
     pub fn make_index_room(&mut self) {
         if let Some(job) = self.freezing_job() {
             self.indexed(job.run());
@@ -81,14 +82,15 @@ impl<D: Disk> FileStream<D> {
         self.subjects.freezing_job(files, |number| Some(open::index_target(files, salt, group, number)))
     }
 
-    /// Takes note of how a job ended.
+    /// Applies the result of an index job.
     pub fn indexed(&mut self, indexed: Indexed) {
         if self.subjects.indexed(indexed) == Err(Unreadable) {
             self.recount();
         }
     }
 
-    /// Counts all messages that can be read anew by their subjects. Else a limit would take one more than it should.
+    /// Counts the messages of each subject again, from all readable messages. Without this, a limit would remove one message
+    /// too many.
     pub(super) fn recount(&mut self) {
         self.is_miscounted = false;
         self.recounted.take();
@@ -96,7 +98,7 @@ impl<D: Disk> FileStream<D> {
         self.subjects.replace(counted);
     }
 
-    /// What all messages that can be read say of their subjects.
+    /// Returns the subjects of all readable messages.
     pub(super) fn counted(&self) -> SubjectTree<SubjectState> {
         let mut subjects = SubjectTree::default();
         self.walk(self.first, |sequence, message| match message {
@@ -110,12 +112,12 @@ impl<D: Disk> FileStream<D> {
         subjects
     }
 
-    /// The names of files that are for this opening of the store alone.
+    /// Returns the names of the index's files, which only this opening of the store uses.
     pub fn index_names(&self) -> impl Iterator<Item = &String> {
         self.subjects.file_names()
     }
 
-    /// Whether [`FileStream::index_job`] has something.
+    /// Whether [`FileStream::index_job`] would return a job.
     pub fn has_index_job(&self) -> bool {
         self.subjects.has_job()
     }

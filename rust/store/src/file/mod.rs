@@ -1,13 +1,15 @@
 //! Streams on disk.
 //!
-//! A stream's messages lie in segments, files of up to 16 MiB that are only appended to. What is new is gathered in memory (it is
-//! in the log, or the log waits until it is written, so that nothing is lost) and written in large pieces. A segment that is full gets a footer, so that
-//! it can be opened without being read. What was taken out of a segment is known by a bitmap; a segment without messages is
-//! removed, and one that is mostly empty is written anew. So is one that is to be compressed, or encrypted with another key: then it
-//! gets another number, so that the file before stays until the next checkpoint is durable.
+//! A stream's messages lie in *segments*: append-only files of up to 16 MiB. New messages are buffered in memory and written in
+//! large pieces. They are safe meanwhile: either the log holds them, or the log is written only after them. A full segment gets
+//! a footer, so that an opening need not read its records.
 //!
-//! The list of segments, their lengths, counts and bitmaps are the stream's *manifest*, which the caller keeps
-//! ([`FileStream::manifest`]) and brings along when the stream is opened again: so a file that is missing or short is noticed.
+//! A bitmap for each segment marks removed messages. A segment without messages is removed. A segment is rewritten in three
+//! cases: most of its messages are removed, it is to be compressed, or it is to be encrypted with another key. The rewritten
+//! segment gets a new number, and the old file stays until the next checkpoint is durable.
+//!
+//! The list of segments with their lengths, counts and bitmaps is the stream's *manifest*. The caller stores it
+//! ([`FileStream::manifest`]) and passes it in when the stream is opened again. So an opening notices a missing or short file.
 
 mod chunk;
 mod files;
@@ -36,8 +38,8 @@ pub use stream::{Damaged, FileStream};
 pub use subjects::{IndexJob, Indexed};
 pub use tail::Reference;
 
-/// The usual length of a segment, in bytes.
+/// The usual maximum length of a segment, in bytes.
 pub const SEGMENT_LEN: u64 = 16 << 20;
 
-/// The usual memory for indices, in bytes.
+/// The usual memory limit for indices, in bytes.
 pub const INDEX_LEN: usize = 256 << 20;

@@ -1,4 +1,4 @@
-//! Opening a stream by its manifest, and making the manifest.
+//! Opening a stream from its manifest, and making the manifest.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -19,16 +19,16 @@ use crate::encryption::{Draw, Sealer};
 use crate::index::SubjectTree;
 use crate::messages::SubjectState;
 
-/// Manifests of this version know no packed and no encrypted segments.
+/// The version of manifests without packed or encrypted segments.
 const MANIFEST_VERSION_OLD: u64 = 1;
-/// Of these, no segment has a draw.
+/// The version of manifests whose segments have no draws.
 const MANIFEST_VERSION: u64 = 2;
-/// And of these each says whether it has one.
+/// The version of manifests that state the draw of each segment, or that it has none.
 const MANIFEST_VERSION_DRAWN: u64 = 3;
 
 impl<D: Disk> FileStream<D> {
-    /// What must be known to open the stream again as it is now. It holds once all files are synced that
-    /// [`FileStream::take_dirty`] names.
+    /// Returns the manifest, which contains all data that an opening needs to restore the stream's present state. It is valid
+    /// once all files from [`FileStream::take_dirty`] are synced.
     pub fn manifest(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let is_drawn = self.segments.iter().any(|segment| segment.packing.draw().is_some());
@@ -47,7 +47,8 @@ impl<D: Disk> FileStream<D> {
         out
     }
 
-    /// Opens a stream by its manifest; `None` if that is not one. What can't be read is in [`FileStream::take_damaged`].
+    /// Opens a stream from its manifest; `None` if the manifest is invalid. [`FileStream::take_damaged`] returns what can't be
+    /// read.
     pub fn open(
         files: Arc<Files<D>>,
         salt: u64,
@@ -75,7 +76,7 @@ impl<D: Disk> FileStream<D> {
             if let Err(e) = stream.open_segment(i) {
                 return Some(Err(e));
             }
-            // Nobody waits yet, and the next segment's subjects need room.
+            // No client waits yet, and the next segment's subjects need memory.
             if let Some(job) = stream.freezing_job()
                 && stream.subjects.indexed(job.run()).is_err()
             {
@@ -85,8 +86,8 @@ impl<D: Disk> FileStream<D> {
         if stream.subjects.is_incomplete() {
             stream.recount();
         }
-        // What was begun without a key, or with another one, is not gone on with; nor is what is encrypted: a copy of the store may have gone
-        // on with it too.
+        // The last segment is closed if it was begun with another key, or without one while there is one now. An encrypted
+        // segment is always closed: a copy of the store may have appended to it too.
         let key = stream.files.keys.current();
         if let Some(last) = stream.segments.back_mut()
             && last.stage == Stage::Active
@@ -96,7 +97,7 @@ impl<D: Disk> FileStream<D> {
         }
         stream.closed = stream.segments.iter().filter(|segment| segment.stage == Stage::Closed).count();
         stream.rewrites = stream.segments.iter().filter(|segment| segment.is_rewrite_counted()).count();
-        // Nothing will ever come to an empty one that is closed.
+        // A closed segment without messages stays empty, so it is removed.
         for i in (0..stream.segments.len()).rev() {
             if stream.segments[i].live == 0 && stream.segments[i].stage != Stage::Active {
                 stream.give_up(i);
@@ -110,7 +111,7 @@ impl<D: Disk> FileStream<D> {
         Some(Ok(stream))
     }
 
-    /// Learns which subjects a segment has.
+    /// Adds the subjects of a segment to the index.
     fn open_segment(&mut self, i: usize) -> io::Result<()> {
         let segment = &self.segments[i];
         let name = self.name(segment.number);
@@ -172,7 +173,7 @@ impl<D: Disk> FileStream<D> {
     }
 }
 
-/// The runs of slots that follow each other: the first and the last of each.
+/// Returns the runs of consecutive slots: the first and the last slot of each.
 pub(super) fn runs(slots: &RoaringBitmap) -> Vec<(u32, u32)> {
     let mut runs: Vec<(u32, u32)> = Vec::new();
     for slot in slots {
@@ -184,7 +185,7 @@ pub(super) fn runs(slots: &RoaringBitmap) -> Vec<(u32, u32)> {
     runs
 }
 
-/// Adds what a later segment knows of a subject to the index.
+/// Adds the state of a subject in a later segment to the index.
 fn learn<D: Disk>(
     subjects: &mut SubjectIndex,
     files: &Files<D>,
@@ -204,7 +205,7 @@ fn learn<D: Disk>(
     }
 }
 
-/// Adds what a later message knows of a subject.
+/// Adds the state of a subject from a later message.
 pub(super) fn merge(
     subjects: &mut SubjectTree<SubjectState>,
     subject: &[u8],
@@ -219,7 +220,7 @@ pub(super) fn merge(
     }
 }
 
-/// How the pieces of a segment are written that is there; `None` if nobody has its key.
+/// Returns the packing of an existing segment; `None` if its key is unknown.
 pub(super) fn packing<D: Disk>(
     files: &Files<D>,
     salt: u64,
@@ -235,12 +236,12 @@ pub(super) fn packing<D: Disk>(
     Some(Packing { salt: segment_salt(salt, group, number), sealer })
 }
 
-/// How the pieces of a segment are written that begins now.
+/// Returns the packing of a new segment.
 pub(super) fn fresh_packing<D: Disk>(files: &Files<D>, salt: u64, group: u32, number: u32) -> Packing {
     labelled_packing(files, b"segment ", salt, group, number)
 }
 
-/// What seals the footer of a segment that is encrypted with the data key `key`.
+/// Returns the sealer for the footer of a segment that is encrypted with the data key `key`.
 pub(super) fn footer_sealer<D: Disk>(
     files: &Files<D>,
     group: u32,
@@ -251,7 +252,7 @@ pub(super) fn footer_sealer<D: Disk>(
     files.keys.sealer(key, &label(b"footer  ", group, number), Some(draw))
 }
 
-/// The name of a file of the index that begins now, and how it is written.
+/// Returns the name and the packing of a new index file.
 pub(super) fn index_target<D: Disk>(
     files: &Files<D>,
     salt: u64,
@@ -262,7 +263,7 @@ pub(super) fn index_target<D: Disk>(
     (format!("stream-{group}-index-{number}"), packing)
 }
 
-/// How a file is written that begins now and has this label and number.
+/// Returns the packing of a new file with this label and number.
 pub(crate) fn labelled_packing<D: Disk>(
     files: &Files<D>,
     what: &[u8; 8],
@@ -282,7 +283,7 @@ fn label(what: &[u8; 8], group: u32, number: u32) -> [u8; 16] {
     label
 }
 
-/// Goes into the checksums of a segment, so that one file does not pass for another.
+/// Returns the salt of a segment's checksums. It differs between files, so that one does not pass for another.
 pub(super) fn segment_salt(salt: u64, group: u32, number: u32) -> u64 {
     salt ^ (u64::from(group) << 32 | u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

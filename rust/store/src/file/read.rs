@@ -1,4 +1,4 @@
-//! Reading messages: where they lie, one at a time and in a row, and the way back from one to the one before on its subject.
+//! Reading messages: finding a record, walking a range, and going back to the previous message on a subject.
 
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -14,37 +14,37 @@ use crate::disk::{Disk, DiskFile};
 use crate::messages::{Lost, Message, Messages, SubjectState};
 use crate::visits;
 
-/// Blocks that a long walk reads at a time.
+/// Maximum number of blocks that a long walk reads at a time.
 const RUN_MAX: usize = 16;
-/// Up to so many messages of a subject, its first one is found by going back from its last one.
+/// A subject's first message is found by going back from its last one if it has at most this many messages.
 const WALK_MAX: u64 = if cfg!(test) { 3 } else { 64 };
 
-/// A step back costs as much as so many forward.
+/// The cost of one step back, in steps forward.
 const STEP_BACK: u64 = if cfg!(test) { 1 } else { 16 };
 
-/// Where a record was found.
+/// The place of a record that was found.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) head: Head,
-    /// In the buffer.
+    /// Offset in the buffer.
     pub(super) at: usize,
-    /// In the segment's data.
+    /// Offset in the segment's data.
     pub(super) offset: u64,
 }
 
 /// The records of the chunk that was read last.
 #[derive(Debug, Default)]
 pub(super) struct Unpacked {
-    /// The segment's number, and where in it the chunk lies.
+    /// The segment's number, and the chunk's offset in its file.
     place: Option<(u32, u32)>,
     records: Vec<u8>,
 }
 
-/// A buffer that is used again and again.
+/// A reusable buffer.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     pub(super) bytes: Vec<u8>,
-    /// The record in it that was looked for last, if all around it is as it was read.
+    /// The record that was last looked up, if the buffer still holds its block as read.
     last: Option<Near>,
 }
 
@@ -53,15 +53,15 @@ pub(super) struct Scratch {
 struct Near {
     /// The segment's number.
     number: u32,
-    /// Where the block begins in the segment's data.
+    /// Offset of the block in the segment's data.
     begin: u64,
     slot: u32,
-    /// Where in the buffer the record begins.
+    /// Offset of the record in the buffer.
     at: usize,
 }
 
 impl<D: Disk> FileStream<D> {
-    /// Calls `f` with the buffer that is used again and again.
+    /// Calls `f` with the reusable buffer.
     pub(super) fn with_scratch<T>(&self, f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let mut scratch = self.scratch.take();
         scratch.last = None;
@@ -70,7 +70,7 @@ impl<D: Disk> FileStream<D> {
         result
     }
 
-    /// Where what lies in a segment.
+    /// Returns the places of a segment's blocks and chunks.
     pub(super) fn layout<'s>(&self, segment: &'s Segment) -> Option<&'s Layout> {
         if let Some(layout) = segment.layout.get() {
             return Some(layout);
@@ -93,12 +93,12 @@ impl<D: Disk> FileStream<D> {
         Some(segment.layout.get_or_init(|| Arc::new(layout)))
     }
 
-    /// Reads the block that has this slot into `buffer`; answers where in the data it begins.
+    /// Reads the block with this slot into `buffer`. Returns the offset of the block in the data.
     fn load(&self, i: usize, slot: u32, buffer: &mut Vec<u8>) -> Option<u64> {
         self.load_run(i, slot, 1, buffer)
     }
 
-    /// Reads so many blocks from that on that has this slot.
+    /// Reads `blocks` blocks into `buffer`, starting at the one with this slot. Returns their offset in the data.
     fn load_run(&self, i: usize, slot: u32, blocks: usize, buffer: &mut Vec<u8>) -> Option<u64> {
         let segment = &self.segments[i];
         let layout = self.layout(segment)?;
@@ -112,7 +112,7 @@ impl<D: Disk> FileStream<D> {
         let written = segment.data_len - in_memory;
         if begin < written {
             let file = self.files.get(&self.name(segment.number)).ok()?;
-            // What is in it is overwritten.
+            // The buffer need not be cleared, since the read overwrites it.
             buffer.resize(usize::try_from(end.min(written) - begin).ok()?, 0);
             let read = file.read_at(buffer, HEADER_LEN + begin).ok()?;
             buffer.truncate(read);
@@ -126,7 +126,8 @@ impl<D: Disk> FileStream<D> {
         Some(begin)
     }
 
-    /// Appends these bytes of a packed segment's records, up to the first chunk that can't be read; `None` if that is the first one.
+    /// Appends the bytes `wanted` of a packed segment's records, up to the first chunk that can't be read. Returns `None` if
+    /// that is the first chunk.
     fn load_chunks(
         &self,
         segment: &Segment,
@@ -165,7 +166,7 @@ impl<D: Disk> FileStream<D> {
         Some(())
     }
 
-    /// Reads the record in a slot, whether its message is gone or not: its head and where it lies in `buffer`.
+    /// Reads the record of a slot into `buffer`, even if its message is removed. Returns its head and its place.
     pub(super) fn record(&self, i: usize, slot: u32, buffer: &mut Vec<u8>) -> Option<Place> {
         let frame = &self.segments[i].frame;
         let begin = self.load(i, slot, buffer)?;
@@ -190,18 +191,18 @@ impl<D: Disk> FileStream<D> {
             }
             at += head.len;
         }
-        // Behind damage the record may lie at any byte.
+        // Behind damage, the record may begin at any byte.
         let found = frame.search(buffer, &Ranges::of(buffer), at, begin, |found| found == slot);
         found.map(|(at, head)| place(at, head))
     }
 
-    /// The same, for records that are looked for one after the other and mostly lie so: a block is then read and walked once.
+    /// Does the same as [`Self::record`] for lookups in mostly ascending order: each block is read and walked once.
     pub(super) fn record_near(&self, i: usize, slot: u32, scratch: &mut Scratch) -> Option<Place> {
         let segment = &self.segments[i];
         let near = scratch.last.take().filter(|near| near.number == segment.number && near.slot <= slot);
         let found = near.and_then(|near| self.record_behind(segment, slot, &near, &scratch.bytes));
         let found = found.or_else(|| self.record(i, slot, &mut scratch.bytes))?;
-        // Others are decrypted where they are.
+        // Encrypted records are decrypted in place, so their buffer can't be used again.
         if segment.frame.sealer.is_none() {
             let begin = found.offset - found.at as u64;
             scratch.last = Some(Near { number: segment.number, begin, slot, at: found.at });
@@ -209,7 +210,7 @@ impl<D: Disk> FileStream<D> {
         Some(found)
     }
 
-    /// The record in a slot, if it lies in the same block as another one, in the same slot or behind it.
+    /// Returns the record of a slot, if it lies in the same block as the record `near`, at it or behind it.
     fn record_behind(&self, segment: &Segment, slot: u32, near: &Near, buffer: &[u8]) -> Option<Place> {
         let (begin, _) = segment.block_of(&self.layout(segment)?.blocks, slot);
         if begin != near.begin {
@@ -228,7 +229,7 @@ impl<D: Disk> FileStream<D> {
         }
     }
 
-    /// The message of a record that was found in `buffer`. This works once, since it is decrypted there.
+    /// Returns the message of a record found in `buffer`. This decrypts it in place, so it works only once.
     pub(super) fn message<'b>(&self, i: usize, found: &Place, buffer: &'b mut [u8]) -> Option<Message<'b>> {
         self.segments[i].frame.unseal(&found.head, buffer.get_mut(found.at..)?, found.offset)
     }
@@ -247,7 +248,7 @@ impl<D: Disk> FileStream<D> {
         Lost { sequence }
     }
 
-    /// Walks through messages from `sequence` on: those that can be read, and `None` for those that can't.
+    /// Walks messages from `sequence` on. Unreadable ones are passed as `None`.
     pub(super) fn walk(
         &self,
         sequence: u64,
@@ -263,7 +264,7 @@ impl<D: Disk> FileStream<D> {
         visit: &mut dyn FnMut(u64, Option<Message<'_>>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let behind = self.segments.partition_point(|segment| segment.end() <= sequence);
-        // A long walk reads more at a time than a short one.
+        // A long walk reads more blocks at a time than a short one.
         let mut run = 1;
         for i in behind..self.segments.len() {
             let segment = &self.segments[i];
@@ -272,7 +273,7 @@ impl<D: Disk> FileStream<D> {
             while let Some(next) = segment.next_held(slot) {
                 visits::note();
                 slot = next;
-                // As many as possible from one block.
+                // Visit as many messages as possible with one read.
                 let begin = match segment.lost.contains(slot) {
                     true => None,
                     false => self.load_run(i, slot, run, buffer),
@@ -302,7 +303,7 @@ impl<D: Disk> FileStream<D> {
                     at += head.len;
                 }
                 if slot == next {
-                    // This one did not come by itself.
+                    // The walk through the blocks did not reach this message: read it alone.
                     let found = if segment.lost.contains(slot) { None } else { self.record(i, slot, buffer) };
                     let message = found.and_then(|found| self.message(i, &found, buffer));
                     if message.is_none() {
@@ -316,7 +317,7 @@ impl<D: Disk> FileStream<D> {
         ControlFlow::Continue(())
     }
 
-    /// The message before `sequence` on its subject that is still there.
+    /// Returns the previous message on the subject of `sequence` that still exists.
     fn previous_on(&self, sequence: u64) -> Option<u64> {
         let mut at = sequence;
         self.with_scratch(|buffer| {
@@ -333,9 +334,9 @@ impl<D: Disk> FileStream<D> {
         })
     }
 
-    /// The last message on `subject` before `sequence`, which is on it too.
+    /// Returns the last message on `subject` before `sequence`, which is on it too.
     pub(super) fn last_before(&self, sequence: u64, subject: &[u8]) -> Option<u64> {
-        // The way back is cut where a whole segment is gone.
+        // The chain of previous messages ends where a whole segment was removed.
         self.previous_on(sequence).or_else(|| {
             let mut found = None;
             self.walk(self.known(subject)?.first, |at, message| {
@@ -351,7 +352,7 @@ impl<D: Disk> FileStream<D> {
         })
     }
 
-    /// The first message on `subject`, of which `known` is true but that its first one may be gone.
+    /// Returns the first message on `subject`; `known` may name a first sequence that has been removed.
     pub(super) fn resolve_first(&self, subject: &[u8], known: SubjectState) -> u64 {
         if known.count <= 1 {
             return known.last;
@@ -360,8 +361,8 @@ impl<D: Disk> FileStream<D> {
             return known.first;
         }
         let mut forward = None;
-        // Forward first, if the next message of the subject is likely near: several messages lie in one block, while each step back reads
-        // a block.
+        // Go forward first if the subject's next message is likely near: one block has several messages, while each step back
+        // reads a block.
         let between = self.messages / known.count;
         if between <= STEP_BACK * (known.count - 1) {
             match self.first_within(subject, known.first, STEP_BACK * known.count) {
@@ -382,7 +383,8 @@ impl<D: Disk> FileStream<D> {
         found.ok().flatten().unwrap_or(known.last)
     }
 
-    /// The first message on `subject` from `sequence` on, if there is one; or where to go on after so many messages.
+    /// Returns the first message on `subject` from `sequence` on, if there is one. After `most` messages, fails with the
+    /// sequence to continue at.
     fn first_within(&self, subject: &[u8], sequence: u64, most: u64) -> Result<Option<u64>, u64> {
         let (mut passed, mut found) = (0, Ok(None));
         self.walk(sequence, |at, message| {

@@ -1,4 +1,4 @@
-//! Finding out what a stream holds from its segments alone, when its manifest is lost.
+//! Rebuilding a lost manifest from the stream's segments alone.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,15 +16,16 @@ use super::stream::{FileStream, is_special, segment_name};
 use crate::disk::{Disk, DiskFile};
 
 impl<D: Disk> FileStream<D> {
-    /// A manifest of all that the segments of a stream hold, which are the files with these numbers; `None` if nothing in them can be
-    /// read. Messages that were removed and lie there still are back again: nobody else knows that they were.
+    /// Returns a manifest of everything that a stream's segments hold; `None` if nothing in them can be read. `numbers` are the
+    /// numbers of their files. Removed messages whose records still exist are restored, since only the manifest knew of their
+    /// removal.
     pub fn rebuild(
         files: &Arc<Files<D>>,
         salt: u64,
         group: u32,
         numbers: &[u32],
     ) -> io::Result<Option<Vec<u8>>> {
-        // By the first sequence: a segment that was written anew may lie beside the one before.
+        // By first sequence: a rewritten segment may exist beside its original.
         let mut found: BTreeMap<u64, Segment> = BTreeMap::new();
         for &number in numbers {
             let Some(segment) = read(files, salt, group, number)? else { continue };
@@ -40,7 +41,8 @@ impl<D: Disk> FileStream<D> {
             if let Some(next) = found.peek().filter(|next| next.frame.base < segment.end())
                 && next.number > segment.number
             {
-                // What was written behind its end, by an opening that a crash ended, was written again to the next one.
+                // An opening that ended in a crash wrote messages behind the segment's end. The next opening wrote them again
+                // to the next segment.
                 if !cut(files, group, &mut segment, next.frame.base)? {
                     continue;
                 }
@@ -59,7 +61,7 @@ impl<D: Disk> FileStream<D> {
     }
 }
 
-/// Takes out of a segment what lies in the sequences from `end` on; false if nothing is left.
+/// Drops the sequences from `end` on from a segment. Returns false if nothing is left.
 fn cut<D: Disk>(files: &Arc<Files<D>>, group: u32, segment: &mut Segment, end: u64) -> io::Result<bool> {
     let file = files.get(&segment_name(group, segment.number))?;
     segment.slots = u32::try_from(end - segment.frame.base).unwrap_or(segment.slots);
@@ -67,7 +69,7 @@ fn cut<D: Disk>(files: &Arc<Files<D>>, group: u32, segment: &mut Segment, end: u
     learn(&*file, segment)
 }
 
-/// What a file holds, as a segment that grows no more; `None` if nothing in it can be read.
+/// Reads a file as a closed segment; `None` if nothing in it can be read.
 fn read<D: Disk>(files: &Arc<Files<D>>, salt: u64, group: u32, number: u32) -> io::Result<Option<Segment>> {
     let file = match files.get(&segment_name(group, number)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -81,11 +83,11 @@ fn read<D: Disk>(files: &Arc<Files<D>>, salt: u64, group: u32, number: u32) -> i
     let own_salt = segment_salt(salt, group, number);
     let Some((base, base_time)) = seal::decode_header(&header, own_salt) else { return Ok(None) };
     let draw = seal::decode_draw(&header, own_salt);
-    // The newest key is the likeliest.
+    // Try the newest key first, since it is the likeliest.
     for key in (0..=files.keys.current()).rev() {
         let Some(packing) = packing(files, salt, group, number, key, draw) else { continue };
         for form in [Form::Plain, Form::Packed { stored_len: len - HEADER_LEN }] {
-            // In chunks, records are encrypted together.
+            // In a packed segment, the chunk encrypts its records together.
             let sealer = packing.sealer.clone().filter(|_| form == Form::Plain);
             let mut segment = Segment::new(number, Frame { salt: packing.salt, base, base_time, sealer });
             (segment.packing, segment.key, segment.form) = (packing.clone(), key, form);
@@ -98,7 +100,7 @@ fn read<D: Disk>(files: &Arc<Files<D>>, salt: u64, group: u32, number: u32) -> i
     Ok(None)
 }
 
-/// Reads all records of a segment; false if there is none.
+/// Sets the figures of a segment by reading all its records. Returns false if there are none.
 fn learn<F: DiskFile>(file: &F, segment: &mut Segment) -> io::Result<bool> {
     let mut held = RoaringBitmap::new();
     let mut data_len = 0;

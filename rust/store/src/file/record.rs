@@ -1,4 +1,4 @@
-//! A message in a segment: a checksum, a head of small numbers, and the bytes.
+//! A record, which holds one message in a segment: a checksum, a head of small numbers, and the message's bytes.
 
 use std::sync::Arc;
 
@@ -13,16 +13,16 @@ const CRC_LEN: usize = 4;
 /// The head of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
-    /// Sequences between the segment's first one and this one.
+    /// Distance in sequences from the segment's first one.
     pub(super) slot: u32,
-    /// When the message was stored.
+    /// When the message was stored, in nanoseconds since 1970.
     pub(super) time: i64,
-    /// How many sequences ago its subject had its last message; 0 if it had none.
+    /// Distance in sequences to the previous message on its subject; 0 without one.
     pub(super) before: u64,
     subject_len: usize,
     headers_len: usize,
     payload_len: usize,
-    /// The opening of the store that encrypted it.
+    /// The number of the store's opening that encrypted it.
     epoch: u32,
     /// Bytes before the subject.
     head_len: usize,
@@ -30,21 +30,22 @@ pub(super) struct Head {
     pub(super) len: usize,
 }
 
-/// What is the same for all records of a segment.
+/// The data that all records of a segment share.
 #[derive(Debug, Clone)]
 pub(super) struct Frame {
-    /// Goes into every checksum: the store's salt and the segment's own number.
+    /// Input of every checksum, derived from the store's salt and the segment's number.
     pub(super) salt: u64,
     /// The sequence of slot 0.
     pub(super) base: u64,
-    /// Times count from here.
+    /// The time from which the records' times count, in nanoseconds since 1970.
     pub(super) base_time: i64,
     /// Encrypts subject, headers and payload of each record.
     pub(super) sealer: Option<Arc<Sealer>>,
 }
 
 impl Frame {
-    /// Appends a message, which will lie at `offset` in the segment's data. `epoch`: the opening of the store.
+    /// Appends a message, which will lie at `offset` in the segment's data. `before` is the distance to the previous message on
+    /// its subject, `epoch` the number of the store's opening.
     pub(super) fn encode(
         &self,
         out: &mut Vec<u8>,
@@ -85,7 +86,7 @@ impl Frame {
         Checksum::new(self.salt, offset).with(bytes).finish()
     }
 
-    /// Reads the head of the record at the start of `bytes`; `None` if there is no whole record. Nothing is checked yet.
+    /// Reads the head of the record at the start of `bytes`; `None` if the record is incomplete. Verifies no checksum.
     pub(super) fn head(&self, bytes: &[u8]) -> Option<Head> {
         let mut rest = bytes.get(CRC_LEN..)?;
         let subject_len = usize::try_from(varint::take(&mut rest)?).ok()?;
@@ -105,7 +106,8 @@ impl Frame {
         (len <= bytes.len()).then_some(head)
     }
 
-    /// Whether the record with this head, at the start of `bytes` and at `offset` in the data, is what was written.
+    /// Whether a record's checksum is right. The record has this head, and lies at the start of `bytes` and at `offset` in the
+    /// data.
     pub(super) fn is_intact(&self, head: &Head, bytes: &[u8], offset: u64) -> bool {
         let (Some(crc), Some(rest)) = (bytes.first_chunk::<CRC_LEN>(), bytes.get(CRC_LEN..head.len)) else {
             return false;
@@ -113,9 +115,9 @@ impl Frame {
         self.crc(offset, rest) == u32::from_le_bytes(*crc)
     }
 
-    /// The first intact record of those that begin at any byte of `bytes` from `from` on and whose slot is `wanted`: where it begins,
-    /// and its head. The bytes lie at `offset` in the data, and `ranges` is of all of them. Clients choose what the bytes of a damaged
-    /// record say; the time it takes depends on their number alone.
+    /// Returns the first intact record with a `wanted` slot that begins at any byte of `bytes` from `from` on: its offset in
+    /// `bytes`, and its head. `bytes` lie at `offset` in the data, and `ranges` covers all of them. Clients choose the content
+    /// of a damaged record, so the time taken depends only on the number of bytes.
     pub(super) fn search(
         &self,
         bytes: &[u8],
@@ -134,7 +136,7 @@ impl Frame {
         })
     }
 
-    /// The message of a record that is intact, at `offset` in the data. Its bytes are decrypted in place, so that this works once.
+    /// Returns the message of an intact record at `offset` in the data. Decrypts it in place, so it works only once.
     pub(super) fn unseal<'a>(&self, head: &Head, bytes: &'a mut [u8], offset: u64) -> Option<Message<'a>> {
         if let Some(sealer) = &self.sealer {
             sealer.open(head.epoch, offset, &[], bytes.get_mut(head.head_len..head.len)?)?;
@@ -142,7 +144,7 @@ impl Frame {
         self.message(head, bytes)
     }
 
-    /// The message of a record that is intact and not encrypted.
+    /// Returns the message of an intact, decrypted record.
     fn message<'a>(&self, head: &Head, bytes: &'a [u8]) -> Option<Message<'a>> {
         let (subject, rest) = bytes.get(head.head_len..head.len)?.split_at_checked(head.subject_len)?;
         let (headers, rest) = rest.split_at_checked(head.headers_len)?;
@@ -153,18 +155,18 @@ impl Frame {
 }
 
 impl Head {
-    /// Where in the record subject, headers and payload lie.
+    /// Returns start and end, in the record, of subject, headers and payload together.
     pub(super) fn content(&self) -> (usize, usize) {
         (self.head_len, self.len)
     }
 
-    /// What the message counts against limits: as nats-server 2.15 counts it in files.
+    /// Returns the size that counts against limits, in bytes, as nats-server 2.15 counts it in files.
     pub(super) fn counted_bytes(&self) -> u64 {
         counted_bytes(self.subject_len, self.headers_len, self.payload_len)
     }
 }
 
-/// What a message counts against limits: as nats-server 2.15 counts it in files.
+/// Returns the size of a message that counts against limits, in bytes, as nats-server 2.15 counts it in files.
 pub(super) fn counted_bytes(subject_len: usize, headers_len: usize, payload_len: usize) -> u64 {
     let headers = if headers_len > 0 { 4 + headers_len } else { 0 };
     (30 + subject_len + headers + payload_len) as u64
@@ -212,7 +214,7 @@ mod tests {
         for keys in [Keyring::default(), Keyring::fixed(Cipher::ChaCha20Poly1305)] {
             let sealer = keys.fresh(b"segment");
             let frame = Frame { salt: 5, base: 1000, base_time: 77, sealer };
-            // Each byte of it looks like the head of a record.
+            // Each byte of this looks like the head of a record.
             let mut bytes = vec![1; 30_000];
             frame.encode(&mut bytes, 640 + 30_000, &message, 2, 9);
             let end = bytes.len();

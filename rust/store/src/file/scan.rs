@@ -1,4 +1,4 @@
-//! Reading all records of a segment, whatever happened to some of them.
+//! Reading all records of a segment, in spite of damage.
 
 use std::io;
 
@@ -10,21 +10,21 @@ use crate::checksum::Ranges;
 use crate::disk::DiskFile;
 use crate::messages::Message;
 
-/// Bytes before the data of a segment's file.
+/// Bytes of the header of a segment's file, before the data.
 pub(super) const HEADER_LEN: u64 = 64;
 /// Bytes read at once.
 const PIECE_LEN: usize = if cfg!(test) { 64 } else { 1 << 20 };
-/// Bytes with which a record is looked for before more are read.
+/// Bytes that suffice to try a record before more are read.
 const ENOUGH: usize = PIECE_LEN / 4;
 
-/// What must be known of a segment to read its file.
+/// The properties of a segment that are needed to read its file.
 #[derive(Debug, Clone)]
 pub(super) struct Shape {
     pub(super) frame: Frame,
     pub(super) packing: Packing,
     pub(super) form: Form,
     pub(super) data_len: u64,
-    /// There are no more: what says that it is in a later one only looks like a record.
+    /// Number of slots. A record with a higher slot is damage that only looks like a record.
     pub(super) slots: u32,
 }
 
@@ -40,8 +40,8 @@ impl Shape {
     }
 }
 
-/// Visits the intact records of `file` in order, with their offsets in the data; those that are damaged are passed over. Answers
-/// where chunks begin.
+/// Visits the intact records of `file` in order, with their offsets in the data, and skips damaged ones. Returns the places of
+/// chunks.
 pub(super) fn records<F: DiskFile>(
     file: &F,
     shape: &Shape,
@@ -61,7 +61,7 @@ fn plain_records<F: DiskFile>(
     let frame = &shape.frame;
     let mut piece = Piece { file, data_len: shape.data_len, begin: 0, bytes: Vec::new() };
     let (mut at, mut next_slot, mut enough) = (0, 0, ENOUGH);
-    // Of the piece, which is the whole rest, once something was found damaged.
+    // The checksums of the piece, which covers the whole rest once damage was found.
     let mut ranges = None;
     let mut record = Vec::new();
     while at < piece.data_len {
@@ -71,14 +71,14 @@ fn plain_records<F: DiskFile>(
         let is_rest = at + bytes.len() as u64 >= data_len;
         let head = frame.head(bytes);
         if head.is_none() && !is_rest {
-            // It may be longer than what was read.
+            // The record may be longer than the bytes read so far.
             enough = bytes.len().saturating_mul(2);
             continue;
         }
         let range = next_slot..shape.slots;
         let intact = |head: &Head| range.contains(&head.slot) && frame.is_intact(head, bytes, at);
         let Some(head) = head.filter(intact) else {
-            // Where the next one begins is unknown: any byte may be the place.
+            // The next record may begin at any byte.
             piece.load(at, usize::MAX)?;
             let ranges = ranges.get_or_insert_with(|| Ranges::of(&piece.bytes));
             let from = (at - piece.begin) as usize + 1;
@@ -87,7 +87,7 @@ fn plain_records<F: DiskFile>(
             at = piece.begin + found as u64;
             continue;
         };
-        // It is decrypted in place, and the piece is to stay what it is.
+        // Decryption happens in place, and the piece must stay unchanged.
         record.clear();
         record.extend_from_slice(&bytes[..head.len]);
         if let Some(message) = frame.unseal(&head, &mut record, at) {
@@ -135,7 +135,7 @@ fn packed_records<F: DiskFile>(
     Ok(chunks)
 }
 
-/// A piece of the data.
+/// A piece of the data in memory.
 struct Piece<'f, F> {
     file: &'f F,
     data_len: u64,
@@ -144,7 +144,8 @@ struct Piece<'f, F> {
 }
 
 impl<F: DiskFile> Piece<'_, F> {
-    /// Reads a usual piece from `at` on, or `enough` bytes if those are more; unless so many are there already.
+    /// Reads a piece of the usual length from `at` on, or `enough` bytes if that is more. Does nothing if `enough` bytes are
+    /// there already.
     fn load(&mut self, at: u64, enough: usize) -> io::Result<()> {
         let there = (self.begin + self.bytes.len() as u64).saturating_sub(at);
         let rest = self.data_len - at;
@@ -157,7 +158,7 @@ impl<F: DiskFile> Piece<'_, F> {
         let read = self.file.read_at(&mut self.bytes, HEADER_LEN + at)?;
         self.bytes.truncate(read);
         if (read as u64) < wanted {
-            // The file is shorter than it was said to be.
+            // The file is shorter than its manifest states.
             self.data_len = at + read as u64;
         }
         Ok(())
@@ -168,7 +169,7 @@ impl<F: DiskFile> Piece<'_, F> {
     }
 }
 
-/// Reads all records to find what a footer tells; visits each of them.
+/// Collects the content of a footer by reading all records, and visits each of them.
 pub(super) fn contents<F: DiskFile>(
     file: &F,
     shape: &Shape,

@@ -1,5 +1,5 @@
-//! What is done to a segment that is full, on a thread that may wait: it gets its footer, or it is written anew, without what is
-//! gone from it, compressed, or with another key.
+//! The job for a full segment, run on a thread that may wait. It writes the segment's footer, or rewrites the segment: without
+//! removed messages, compressed, or with another key.
 
 use std::io;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ const MAGIC: &[u8; 8] = b"stonesg1";
 /// Bytes written at once.
 const WRITE_LEN: usize = 1 << 20;
 
-/// Where in a header is what was drawn for an encrypted segment, and behind it a checksum of it.
+/// Offset in the header of an encrypted segment's draw. Behind it is a checksum of everything before.
 const DRAW_AT: usize = 36;
 const DRAW_CRC_AT: usize = DRAW_AT + Draw::LEN;
 
-/// The header of the file of a segment.
+/// Returns the header of a segment's file.
 pub(super) fn header(
     group: u32,
     number: u32,
@@ -48,14 +48,14 @@ pub(super) fn header(
     header
 }
 
-/// What a header says was drawn for the segment.
+/// Returns the draw that the header of an encrypted segment states.
 pub(super) fn decode_draw(header: &[u8; HEADER_LEN as usize], salt: u64) -> Option<Draw> {
     let (said, crc) = header.split_at_checked(DRAW_CRC_AT)?;
     let is_intact = footer::crc(salt, said).to_le_bytes() == crc;
     Draw::of(said.get(DRAW_AT..)?).filter(|_| is_intact)
 }
 
-/// The first sequence and the time that a header names, if it is one; `salt` is the segment's.
+/// Returns the first sequence and its time from a header, if it is intact. `salt` is the segment's.
 pub(super) fn decode_header(header: &[u8; HEADER_LEN as usize], salt: u64) -> Option<(u64, i64)> {
     let word = |at: usize| header.get(at..at + 8)?.first_chunk().map(|word| u64::from_le_bytes(*word));
     let crc = header.get(32..36)?.first_chunk().map(|crc| u32::from_le_bytes(*crc))?;
@@ -63,7 +63,7 @@ pub(super) fn decode_header(header: &[u8; HEADER_LEN as usize], salt: u64) -> Op
     Some((word(16)?, word(24)? as i64)).filter(|_| is_intact)
 }
 
-/// A segment that is to get its footer, or to be written anew.
+/// A job that writes a segment's footer, or rewrites the segment.
 #[derive(Debug)]
 pub struct SealJob<D: Disk> {
     pub(super) files: Arc<Files<D>>,
@@ -72,26 +72,26 @@ pub struct SealJob<D: Disk> {
     pub(super) number: u32,
     pub(super) shape: Shape,
     pub(super) target: Option<Target>,
-    /// What the segment holds, if that was gathered while it grew.
+    /// The content of the footer, if it was collected while the segment grew.
     pub(super) gathered: Option<Box<Contents>>,
 }
 
-/// The segment that takes the place of another one.
+/// The segment that is to replace another one.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) number: u32,
     pub(super) name: String,
-    /// Of its records.
+    /// The frame of its records.
     pub(super) frame: Frame,
     pub(super) packing: Packing,
     pub(super) is_packed: bool,
-    /// Slots whose message is gone.
+    /// Slots whose message was removed.
     pub(super) gone: RoaringBitmap,
-    /// Slots whose message is there and can be read.
+    /// Slots with a readable message.
     pub(super) held: RoaringBitmap,
 }
 
-/// How a [`SealJob`] ended; for [`FileStream::sealed`](super::FileStream::sealed).
+/// The result of a [`SealJob`]; for [`FileStream::sealed`](super::FileStream::sealed).
 #[derive(Debug)]
 #[must_use]
 pub struct Sealed {
@@ -100,7 +100,7 @@ pub struct Sealed {
     pub(super) rewritten: Option<Rewritten>,
 }
 
-/// A footer that was written.
+/// A written footer.
 #[derive(Debug)]
 pub(super) struct Footing {
     pub(super) len: u32,
@@ -108,7 +108,7 @@ pub(super) struct Footing {
     pub(super) layout: Layout,
 }
 
-/// A segment that was written anew.
+/// A rewritten segment.
 #[derive(Debug)]
 pub(super) struct Rewritten {
     pub(super) number: u32,
@@ -117,19 +117,19 @@ pub(super) struct Rewritten {
     pub(super) packing: Packing,
     pub(super) form: Form,
     pub(super) data_len: u64,
-    /// Slots whose message should have been there and could not be read.
+    /// Slots whose message was expected and could not be read.
     pub(super) missing: RoaringBitmap,
 }
 
 impl Sealed {
-    /// The file that was written, if there is a new one: nobody needs it if the stream is no more.
+    /// Returns the name of the new file, if there is one. It is not needed if the stream was deleted.
     pub fn into_file(self) -> Option<String> {
         self.rewritten.map(|rewritten| rewritten.name)
     }
 }
 
 impl<D: Disk> SealJob<D> {
-    /// Does it. What was written is durable with the next sync of the file.
+    /// Runs the job. Its output is durable with the next sync of the file.
     pub fn run(self) -> Sealed {
         let number = self.number;
         match self.target {
@@ -170,7 +170,7 @@ impl<D: Disk> SealJob<D> {
         let header = header(self.group, target.number, &target.frame, target.packing.draw());
         file.write_at(&header, 0)?;
         let mut writer = Writer::new(&*file, target, self.files.epoch);
-        // For each slot, how many sequences ago its subject had a message that is still there.
+        // For each slot, the distance in sequences to the previous message on its subject that still exists; 0 without one.
         let mut before: Vec<u64> = Vec::new();
         let mut failed = Ok(());
         let mut found = RoaringBitmap::new();
@@ -234,9 +234,9 @@ struct Writer<'t, F> {
     contents: Contents,
     /// Bytes of records so far.
     data_len: u64,
-    /// Records that are to be a chunk.
+    /// The records of the chunk being built.
     chunk: Vec<u8>,
-    /// What is to be written, from `written` on.
+    /// Bytes to be written at offset `written`.
     out: Vec<u8>,
     written: u64,
 }

@@ -1,7 +1,8 @@
-//! A segment: a run of sequences in one file.
+//! A segment: a range of sequences in one file.
 //!
-//! Each sequence has a *slot*, counted from the segment's first one. Slots without a message are in `gone`. Every four kilobytes
-//! or so a *block* begins, whose first slot and offset are known, so that a message is found by walking one block.
+//! Each sequence has a *slot*, counted from the segment's first sequence. The bitmap `gone` marks slots without a message.
+//! About every 4 KiB a *block* begins. The first slot and the offset of each block are known, so a message is found by walking
+//! one block.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -14,89 +15,90 @@ use super::record::Frame;
 use super::varint;
 use crate::encryption::Draw;
 
-/// Bytes after which a new block begins.
+/// Bytes of data after which a new block begins.
 pub(super) const BLOCK_LEN: u32 = if cfg!(test) { 256 } else { 4096 };
-/// Slots at which a segment ends.
+/// Maximum number of slots.
 pub(super) const SLOTS_MAX: u32 = 1 << 18;
-/// And this while the disk has no room for another one, which also ends publishing.
+/// Maximum number of slots while the disk has no room for another segment, which also stops publishing.
 pub(super) const SLOTS_EVER: u32 = 1 << 26;
 
-/// Where a block begins.
+/// The start of a block: its first slot, and its offset in the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Block {
     pub(super) slot: u32,
     pub(super) offset: u32,
 }
 
-/// Where what lies in a segment.
+/// The places of a segment's blocks and chunks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Layout {
     pub(super) blocks: Vec<Block>,
-    /// Of a packed segment.
+    /// The chunks of a packed segment; empty for others.
     pub(super) chunks: Vec<Chunk>,
 }
 
-/// Slots that are looked at one by one for one that holds a message.
+/// Number of slots that are checked one by one for a message before the bitmap is searched.
 const NEAR: u32 = if cfg!(test) { 2 } else { 8 };
 
 /// How the records of a segment are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// One behind the other.
+    /// Records follow each other.
     Plain,
-    /// In chunks, which have so many bytes together.
+    /// Records are in chunks, which take `stored_len` bytes in total.
     Packed { stored_len: u64 },
 }
 
-/// How far a segment is.
+/// The stage of a segment's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// The last one: it grows.
+    /// It is the last segment, and grows.
     Active,
-    /// It grows no more and has no footer yet.
+    /// It does not grow any more, and has no footer yet.
     Closed,
-    /// With a footer of so many bytes behind its data.
+    /// It has a footer of `footer_len` bytes behind its data.
     Sealed { footer_len: u32, footer_crc: u32 },
 }
 
 /// A run of sequences in one file.
 #[derive(Debug, Clone)]
 pub(super) struct Segment {
-    /// Its number among all that the stream ever had.
+    /// The segment's number, unique in its stream.
     pub(super) number: u32,
     pub(super) frame: Frame,
-    /// Slots so far.
+    /// Number of slots so far.
     pub(super) slots: u32,
-    /// Bytes of records, those that are not written yet included.
+    /// Bytes of records, including buffered ones.
     pub(super) data_len: u64,
     /// When its last message was stored.
     pub(super) last_time: i64,
-    /// Messages in it, those that can't be read included.
+    /// Number of messages, including unreadable ones.
     pub(super) live: u64,
-    /// What they count against limits.
+    /// Size of the messages as it counts against limits, in bytes.
     pub(super) live_bytes: u64,
     /// Slots without a message.
     pub(super) gone: RoaringBitmap,
-    /// Slots whose message is there and can't be read.
+    /// Slots whose message exists but can't be read.
     pub(super) lost: RoaringBitmap,
     pub(super) stage: Stage,
-    /// Where blocks begin; read from the footer when it is first needed.
+    /// The places of blocks; read from the footer at first use.
     pub(super) layout: OnceCell<Arc<Layout>>,
     pub(super) form: Form,
-    /// The number of the data key that encrypts it; 0 without.
+    /// The number of the data key that encrypts it; 0 if it is plain.
     pub(super) key: u8,
     /// How its chunks and its footer are written.
     pub(super) packing: Packing,
-    /// It is to be written anew, without what is gone.
+    /// Whether it is to be rewritten, without removed messages.
     pub(super) wants_rewrite: bool,
-    /// Whether some message has a header that must be known after a restart: an id, a time to live, a schedule.
+    /// Whether a message has headers that a restart must know: a message id, a time to live, or a schedule.
     pub(super) special: bool,
-    /// What its footer is to say, while it grows fast: only a few streams at a time do, so that this takes little memory.
+    /// The content of its footer, collected while it grows. Only a few streams grow fast at a time, so this takes little
+    /// memory.
     pub(super) gathered: Option<Box<Contents>>,
 }
 
 impl Segment {
-    /// One that begins, with a frame that encrypts or not.
+    /// Returns an empty segment. The frame determines whether it is encrypted.
     pub(super) fn new(number: u32, frame: Frame) -> Self {
         let packing = Packing { salt: frame.salt, sealer: frame.sealer.clone() };
         Self {
@@ -120,12 +122,12 @@ impl Segment {
         }
     }
 
-    /// Whether it waits to be written anew for no other reason than that.
+    /// Whether it counts as waiting for a rewrite: a segment that still waits for its footer does not.
     pub(super) fn is_rewrite_counted(&self) -> bool {
         self.wants_rewrite && matches!(self.stage, Stage::Sealed { .. })
     }
 
-    /// Bytes of records as they lie in the file; the footer is behind them.
+    /// Returns the bytes of records as they are stored in the file, before the footer.
     pub(super) fn stored_len(&self) -> u64 {
         match self.form {
             Form::Plain => self.data_len,
@@ -133,30 +135,30 @@ impl Segment {
         }
     }
 
-    /// Whether it would be much smaller if it were written anew. `prefix` slots at its begin are gone because the stream begins
-    /// behind them: there it goes on being shortened, and will soon be gone as a whole.
+    /// Whether a rewrite would make it much smaller. The first `prefix` slots have no messages because the stream begins behind
+    /// them. They don't count: the segment will go on being shortened there, and will soon be removed as a whole.
     pub(super) fn is_wasteful(&self, prefix: u32, waste_min: u64) -> bool {
         let is_large = self.data_len > 2 * self.live_bytes + waste_min;
         is_large && 2 * self.gone.len().saturating_sub(u64::from(prefix)) > u64::from(self.slots - prefix)
     }
 
-    /// The sequence behind its last one.
+    /// Returns the sequence behind its last one.
     pub(super) fn end(&self) -> u64 {
         self.frame.base + u64::from(self.slots)
     }
 
-    /// The slot of `sequence`, if it lies here.
+    /// Returns the slot of `sequence`, if it is in this segment.
     pub(super) fn slot(&self, sequence: u64) -> Option<u32> {
         let slot = sequence.checked_sub(self.frame.base)?;
         (slot < u64::from(self.slots)).then_some(slot as u32)
     }
 
-    /// Whether there is a message in this slot, readable or not.
+    /// Whether this slot has a message, readable or not.
     pub(super) fn holds(&self, slot: u32) -> bool {
         slot < self.slots && !self.gone.contains(slot)
     }
 
-    /// The slots that hold a message, readable or not.
+    /// Returns the slots with a message, readable or not.
     pub(super) fn held(&self) -> RoaringBitmap {
         let mut held = RoaringBitmap::new();
         held.insert_range(0..self.slots);
@@ -164,12 +166,12 @@ impl Segment {
         held
     }
 
-    /// The first slot from `slot` on that holds a message.
+    /// Returns the first slot with a message, from `slot` on.
     pub(super) fn next_held(&self, slot: u32) -> Option<u32> {
         if self.live == 0 {
             return None;
         }
-        // Most runs of gone slots are short, and an iterator looks far for the next one behind them.
+        // Most runs of removed slots are short, while an iterator over the bitmap searches far for the next one.
         let is_held = |slot: &u32| !self.gone.contains(*slot);
         let near = slot.saturating_add(NEAR).min(self.slots);
         if let Some(found) = (slot..near).find(is_held) {
@@ -177,20 +179,20 @@ impl Segment {
         }
         let mut candidate = slot.max(near);
         let mut gone = self.gone.range(candidate..);
-        // A long run may be in several pieces.
+        // The iterator may split a long run.
         while let Some(run) = gone.next_range().filter(|run| *run.start() == candidate) {
             candidate = run.end().saturating_add(1);
         }
         (candidate < self.slots).then_some(candidate)
     }
 
-    /// Whether one more message of `len` bytes belongs in another segment, `slots` further on.
+    /// Whether one more message of `len` bytes, which takes `slots` slots, needs a new segment.
     pub(super) fn is_full(&self, len: usize, slots: u64, segment_len: u64) -> bool {
         let full = self.data_len + len as u64 > segment_len && self.data_len > 0;
         full || u64::from(self.slots) + slots > u64::from(SLOTS_MAX)
     }
 
-    /// Notes that the record of this slot begins at the end of the data.
+    /// Notes that the record of this slot begins at the end of the data. `before` is the record's field.
     pub(super) fn note_record(&mut self, slot: u32, before: u64, subject: &[u8]) {
         if self.data_len == 0 {
             self.gathered = Some(Box::default());
@@ -207,12 +209,12 @@ impl Segment {
         }
     }
 
-    /// The block that has `slot`, as begin and end in the data.
+    /// Returns start and end, in the data, of the block with `slot`.
     pub(super) fn block_of(&self, blocks: &[Block], slot: u32) -> (u64, u64) {
         self.blocks_of(blocks, slot, 1)
     }
 
-    /// So many blocks from that on that has `slot`, as begin and end in the data.
+    /// Returns start and end, in the data, of `count` blocks, starting at the one with `slot`.
     pub(super) fn blocks_of(&self, blocks: &[Block], slot: u32, count: usize) -> (u64, u64) {
         let behind = blocks.partition_point(|block| block.slot <= slot);
         let begin =
@@ -221,8 +223,7 @@ impl Segment {
         (begin, end)
     }
 
-    /// Writes what must be known to open it again.
-    /// `is_drawn`: each segment says what was drawn for it, if something was.
+    /// Appends the segment's description for the manifest. With `is_drawn`, this includes the segment's draw, if it has one.
     pub(super) fn encode(&self, out: &mut Vec<u8>, is_drawn: bool) {
         let (stage, footer_len, footer_crc) = match self.stage {
             Stage::Active => (0, 0, 0),
@@ -264,8 +265,8 @@ impl Segment {
         }
     }
 
-    /// Reads what [`Segment::encode`] wrote. `packing` tells salt and key by the segment's number, that of the data key, and what was
-    /// drawn; `is_old`: nothing in it is packed or encrypted, and it does not say so.
+    /// Reads the result of [`Segment::encode`]. `packing` returns the packing for the segment's number, the number of its data
+    /// key, and its draw. With `is_old`, the manifest's version has no packed or encrypted segments, and no fields for them.
     pub(super) fn decode(
         bytes: &mut &[u8],
         is_old: bool,
@@ -294,7 +295,7 @@ impl Segment {
             false => None,
         };
         let packing = packing(number, key, draw)?;
-        // In chunks, records are encrypted together.
+        // In a packed segment, the chunk encrypts its records together.
         let sealer = packing.sealer.clone().filter(|_| form == Form::Plain);
         let frame = Frame { salt: packing.salt, base, base_time, sealer };
         let stage = match stage {

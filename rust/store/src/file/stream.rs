@@ -20,31 +20,31 @@ use crate::index::{Filter, SubjectTree};
 use crate::messages::{Lost, Message, Messages, Progress, State, SubjectState, tell_gap};
 use crate::visits;
 
-/// So many bytes of a message count like another message where it is read.
+/// Bytes of a message that count like one more message against the budget of a search.
 const LONG: usize = 512;
 
-/// A segment without messages is given up early if it has this much data.
+/// The active segment is removed early if it has no messages and at least this much data, in bytes.
 const GIVE_UP_LEN: u64 = if cfg!(test) { 1000 } else { 1 << 20 };
 
-/// Stored messages that can't be read any more.
+/// A range of stored messages that can't be read any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damaged {
-    /// The file.
+    /// The name of the file.
     pub file: String,
-    /// About where in it, in bytes.
+    /// Approximate offset in the file, in bytes.
     pub offset: u64,
-    /// The first and the last of them; all between them that were not removed are concerned.
+    /// The first and the last damaged sequence. Every message between them that was not removed is damaged.
     pub sequences: RangeInclusive<u64>,
 }
 
 impl Damaged {
-    /// Whether `next` is what follows in the same file.
+    /// Whether `next` continues this range in the same file.
     fn goes_on_in(&self, next: &Self) -> bool {
         self.file == next.file && self.sequences.end().checked_add(1) == Some(*next.sequences.start())
     }
 }
 
-/// Bytes of a segment's data to be overwritten.
+/// A part of a segment's data that is to be overwritten.
 #[derive(Debug)]
 pub(super) struct Erasure {
     number: u32,
@@ -59,10 +59,10 @@ pub struct FileStream<D: Disk> {
     pub(super) salt: u64,
     pub(super) group: u32,
     pub(super) subjects: SubjectIndex,
-    /// What the index should say, where it can't be read; it takes its place at the next change.
+    /// The subjects as counted from the segments, if the index can't be read. They replace the index at the next change.
     pub(super) recounted: OnceCell<SubjectTree<SubjectState>>,
     pub(super) segments: VecDeque<Segment>,
-    /// What is gathered of the last segment.
+    /// The buffered end of the last segment.
     pub(super) tail: Tail,
     pub(super) messages: u64,
     pub(super) bytes: u64,
@@ -73,38 +73,38 @@ pub struct FileStream<D: Disk> {
     pub(super) next_number: u32,
     pub(super) dirty: Vec<Arc<D::File>>,
     pub(super) names_changed: bool,
-    /// What it has in memory could not be written.
+    /// Whether a write of buffered records failed, as on a full disk.
     lacks_room: bool,
     pub(super) obsolete: Vec<String>,
-    /// Segments that wait for their footers.
+    /// Number of segments without a footer that don't grow any more.
     pub(super) closed: usize,
     pub(super) damaged: RefCell<Vec<Damaged>>,
-    /// A message was removed that could not be read, so that nobody knows which subject has one less.
+    /// Whether an unreadable message was removed. Its subject is unknown, so that subject's count is too high.
     pub(super) is_miscounted: bool,
     pub(super) erasures: Vec<Erasure>,
-    /// Those that the last checkpoint made certain, once it is durable.
+    /// Erasures whose removals are part of the last checkpoint, to be run once it is durable.
     pub(super) due_erasures: Vec<Erasure>,
     pub(super) scratch: RefCell<Scratch>,
     /// The chunk that was read last.
     pub(super) unpacked: RefCell<Unpacked>,
-    /// Segments that are full are compressed.
+    /// Whether full segments are compressed.
     pub(super) is_compressed: bool,
-    /// Segments that have their footers and are to be written anew.
+    /// Number of segments with a footer that are to be rewritten.
     pub(super) rewrites: usize,
-    /// The segment that is being written anew, and whether something in it was erased meanwhile.
+    /// The number of the segment that is being rewritten, and whether a message in it was erased meanwhile.
     pub(super) rewriting: Option<(u32, bool)>,
-    /// The number and the length of the last segment at the last checkpoint.
+    /// The number and the data length of the last segment at the last checkpoint.
     rested: (u32, u64),
 }
 
-/// The name of the file of a stream's segment.
+/// Returns the name of a segment's file.
 pub(super) fn segment_name(group: u32, number: u32) -> String {
     format!("stream-{group}-{number}")
 }
 
 impl<D: Disk> FileStream<D> {
-    /// An empty stream whose first message will have the sequence `first`, 1 if that is 0. `group` is its number in the
-    /// store, `salt` the store's.
+    /// Returns an empty stream. Its first message gets the sequence `first`, or 1 if that is 0. `group` is the stream's number
+    /// in the store, `salt` the store's salt.
     pub fn new(files: Arc<Files<D>>, salt: u64, group: u32, first: u64) -> Self {
         let subjects = SubjectIndex::new(&files.index_budget, salt);
         Self {
@@ -144,8 +144,8 @@ impl<D: Disk> FileStream<D> {
         segment_name(self.group, number)
     }
 
-    /// Sees to it that the bytes of a message are overwritten when it is certain that it is gone: it is to be removed now, and
-    /// [`FileStream::run_erasures`] does it once a manifest that was made after the next [`FileStream::rest`] is durable.
+    /// Schedules the bytes of a message to be overwritten. The caller must remove the message now. [`FileStream::run_erasures`]
+    /// overwrites it once a manifest made after the next [`FileStream::rest`] is durable.
     pub fn erase(&mut self, sequence: u64) {
         let Some(i) = self.segment_of(sequence) else { return };
         let Some(slot) = self.segments[i].slot(sequence) else { return };
@@ -153,7 +153,7 @@ impl<D: Disk> FileStream<D> {
             *is_spoilt |= *number == self.segments[i].number;
         }
         if self.segments[i].form != Form::Plain {
-            // What lies in a chunk goes with the file that has it.
+            // A message in a chunk is erased together with the file.
             return self.want_rewrite(i);
         }
         if let Some(found) = self.with_scratch(|buffer| self.record(i, slot, buffer)) {
@@ -166,8 +166,8 @@ impl<D: Disk> FileStream<D> {
         }
     }
 
-    /// Overwrites what was to be erased at the last [`FileStream::rest`], whose manifest is durable now. The heads of records
-    /// stay, so that those behind them are found. Tells whether something was written.
+    /// Overwrites the messages that were scheduled at the last [`FileStream::rest`], whose manifest must be durable now. The
+    /// heads of records stay, so that the records behind them are found. Returns whether anything was written.
     pub fn run_erasures(&mut self) -> bool {
         let due = std::mem::take(&mut self.due_erasures);
         let any = !due.is_empty();
@@ -175,7 +175,7 @@ impl<D: Disk> FileStream<D> {
             if !self.segments.iter().any(|segment| segment.number == number) {
                 continue;
             }
-            // Where it can't be written, the message is as removed as any other.
+            // If the write fails, the message is still removed, like any other.
             if let Ok(file) = self.files.get(&self.name(number))
                 && file.write_at(&vec![0; len], HEADER_LEN + offset).is_ok()
             {
@@ -185,7 +185,7 @@ impl<D: Disk> FileStream<D> {
         any
     }
 
-    /// Does what can wait until a checkpoint, before its manifest is made.
+    /// Does work that can wait for a checkpoint. Must be called before the checkpoint's manifest is made.
     pub fn rest(&mut self) {
         if let Some(last) = self.segments.back_mut().filter(|segment| segment.stage == Stage::Active) {
             let (number, data_len) = std::mem::replace(&mut self.rested, (last.number, last.data_len));
@@ -202,7 +202,7 @@ impl<D: Disk> FileStream<D> {
         self.subjects.rest();
     }
 
-    /// The names of its files, those included that will not be needed after the next checkpoint.
+    /// Returns the names of the stream's files, including those that the next checkpoint makes obsolete.
     pub fn file_names(&self) -> Vec<String> {
         let needed = self.segments.iter().map(|segment| self.name(segment.number));
         needed.chain(self.obsolete.iter().cloned()).collect()
@@ -214,24 +214,24 @@ impl<D: Disk> FileStream<D> {
         }
     }
 
-    /// Files written since the last call, and whether names changed.
+    /// Takes the files written since the last call, and whether file names changed.
     pub fn take_dirty(&mut self) -> (Vec<Arc<D::File>>, bool) {
         (std::mem::take(&mut self.dirty), std::mem::take(&mut self.names_changed))
     }
 
-    /// Files that hold nothing needed any more; they may be removed once a manifest that was made after this call is durable.
+    /// Takes the names of obsolete files. They may be removed once a manifest made after this call is durable.
     pub fn take_obsolete(&mut self) -> Vec<String> {
         self.obsolete.append(&mut self.subjects.take_obsolete());
         std::mem::take(&mut self.obsolete)
     }
 
-    /// Gives up all files, as the stream is to be no more.
+    /// Makes all files obsolete, for a stream that is deleted.
     pub fn into_obsolete(mut self) -> Vec<String> {
         self.clear(0);
         self.take_obsolete()
     }
 
-    /// Whether [`FileStream::take_damaged`], [`FileStream::index_job`] or [`FileStream::seal_job`] has something.
+    /// Whether [`FileStream::take_damaged`], [`FileStream::index_job`] or [`FileStream::seal_job`] may return something.
     pub fn has_news(&self) -> bool {
         self.lacks_room
             || self.has_index_job()
@@ -240,22 +240,22 @@ impl<D: Disk> FileStream<D> {
             || !self.damaged.borrow().is_empty()
     }
 
-    /// Whether something could not be written for want of room since the last call.
+    /// Returns whether a write of buffered records failed since the last call, as on a full disk.
     pub fn take_lacks_room(&mut self) -> bool {
         std::mem::take(&mut self.lacks_room)
     }
 
-    /// Whether it has files that the next checkpoint gives up.
+    /// Whether the stream has files that the next checkpoint makes obsolete.
     pub fn has_obsolete(&self) -> bool {
         !self.obsolete.is_empty()
     }
 
-    /// What was found to be unreadable since the last call.
+    /// Takes the damaged ranges found since the last call.
     pub fn take_damaged(&mut self) -> Vec<Damaged> {
         let mut damaged: Vec<Damaged> = Vec::new();
         let mut told = RoaringTreemap::new();
         for found in std::mem::take(self.damaged.get_mut()) {
-            // Whoever passes by finds it again.
+            // Every reader sees the same damage; report it once.
             if told.insert_range(found.sequences.clone()) == 0 {
                 continue;
             }
@@ -281,12 +281,12 @@ impl<D: Disk> FileStream<D> {
         damaged
     }
 
-    /// How many messages can't be read any more.
+    /// Returns the number of messages that can't be read any more.
     pub fn lost(&self) -> u64 {
         self.segments.iter().map(|segment| segment.lost.len()).sum()
     }
 
-    /// The sequences of the messages that can't be read any more.
+    /// Returns the sequences of the messages that can't be read any more.
     pub fn lost_sequences(&self) -> Vec<u64> {
         let of = |segment: &Segment| {
             segment.lost.iter().map(|s| segment.frame.base + u64::from(s)).collect::<Vec<_>>()
@@ -294,7 +294,7 @@ impl<D: Disk> FileStream<D> {
         self.segments.iter().flat_map(of).collect()
     }
 
-    /// Takes note that sequences up to `last` were given to messages that are lost.
+    /// Assigns the sequences up to `last` to messages that are lost.
     pub fn lose_until(&mut self, last: u64, time: i64) {
         while self.last < last {
             let slot = self.slot_for(0, time);
@@ -313,7 +313,8 @@ impl<D: Disk> FileStream<D> {
         }
     }
 
-    /// Whether some message from `sequence` on may have a header that must be known after a restart.
+    /// Returns the first sequence of the first segment that may hold a special message stored at `time` or later. The headers
+    /// of special messages must be known after a restart.
     pub fn special_from(&self, time: i64) -> Option<u64> {
         let segment = self.segments.iter().find(|s| s.special && s.last_time >= time)?;
         Some(segment.frame.base)
@@ -325,7 +326,7 @@ impl<D: Disk> FileStream<D> {
         (sequence < self.segments[i].end()).then_some(i)
     }
 
-    /// A slot for the next sequence, in the last segment or a new one.
+    /// Returns the slot of the next sequence, in the last segment or a new one.
     fn slot_for(&mut self, len: usize, time: i64) -> u32 {
         let sequence = self.last + 1;
         let fits = self.segments.back().is_some_and(|segment| {
@@ -339,13 +340,13 @@ impl<D: Disk> FileStream<D> {
         }
         let Some(segment) = self.segments.back_mut() else { return 0 };
         let slot = (sequence - segment.frame.base) as u32;
-        // Sequences that were given away meanwhile.
+        // Sequences that were skipped meanwhile have no message.
         segment.gone.insert_range(segment.slots..slot);
         slot
     }
 
     fn begin_segment(&mut self, sequence: u64, time: i64) {
-        // What can't be written now stays in memory, and its segment goes on growing.
+        // If buffered records can't be written, they stay in memory, and their segment continues to grow.
         if !self.close_active() {
             return;
         }
@@ -356,7 +357,8 @@ impl<D: Disk> FileStream<D> {
         self.segments.push_back(Segment::new(number, frame));
     }
 
-    /// Ends the last segment. What could not be written of it keeps it active, and growing beyond its size.
+    /// Closes the last segment. Returns false if its buffered records can't be written: then it stays active and grows beyond
+    /// its size.
     pub(super) fn close_active(&mut self) -> bool {
         if self.flush().is_err() {
             return false;
@@ -375,7 +377,7 @@ impl<D: Disk> FileStream<D> {
     pub(super) fn give_up(&mut self, i: usize) {
         let is_last = i + 1 == self.segments.len();
         if is_last && self.tail.referred().is_some() {
-            // What the log refers to should be there to be read until the removal is known.
+            // The log may refer to these records. They should stay readable until the removal is durable.
             let _ = self.write_out();
         }
         let Some(segment) = self.segments.remove(i) else { return };
@@ -385,13 +387,13 @@ impl<D: Disk> FileStream<D> {
         if is_last {
             self.tail.clear();
         }
-        // One that was written anew has a file even if nothing is in it.
+        // A rewritten segment has a file even if it has no data.
         if segment.data_len > in_memory || matches!(segment.stage, Stage::Sealed { .. }) {
             self.obsolete.push(self.name(segment.number));
         }
     }
 
-    /// Visits all messages in order; `None` stands for one that can't be read.
+    /// Visits all messages in order; `None` stands for an unreadable message.
     pub fn walk_all(&self, visit: &mut dyn FnMut(Option<Message<'_>>)) {
         self.walk(self.first, |_, message| {
             visit(message);
@@ -399,7 +401,7 @@ impl<D: Disk> FileStream<D> {
         });
     }
 
-    /// The first sequence from `sequence` on that holds a message.
+    /// Returns the first sequence from `sequence` on that holds a message.
     fn next_held(&self, sequence: u64) -> Option<u64> {
         let behind = self.segments.partition_point(|segment| segment.end() <= sequence);
         self.segments.range(behind..).find_map(|segment| {
@@ -481,7 +483,7 @@ impl<D: Disk> Messages for FileStream<D> {
         }
         (self.last, self.last_time) = (sequence, time);
         if self.tail.is_full(self.files.segment_len) {
-            // Should it fail, it is tried again at the next checkpoint, and what was acknowledged is in the log.
+            // If this fails, the next checkpoint tries again. Acknowledged messages are in the log.
             self.lacks_room |= self.flush().is_err();
         }
         Some(sequence)
@@ -574,7 +576,7 @@ impl<D: Disk> Messages for FileStream<D> {
                 progress = Progress::More(sequence);
                 return ControlFlow::Break(());
             }
-            // Long ones take longer to be read.
+            // Long messages take longer to read.
             looked += message.map_or(1, |message| 1 + (message.headers.len() + message.payload.len()) / LONG);
             if message.is_none_or(|message| filter.matches(message.subject)) {
                 progress = Progress::Done(Some(sequence));
@@ -588,9 +590,10 @@ impl<D: Disk> Messages for FileStream<D> {
     fn at_time(&self, time: i64) -> Option<u64> {
         let behind = self.segments.partition_point(|segment| segment.last_time < time);
         let segment = self.segments.get(behind)?;
-        // The block before the first one that begins at this time or later.
+        // The walk starts at the block before the first one that begins at `time` or later.
         let blocks = self.layout(segment).map_or(&[][..], |layout| &layout.blocks);
-        // One whose first record can't be read, or was erased, may begin at any time: then the walk begins earlier.
+        // A block whose first record can't be read, or was erased, may begin at any time. It counts as late, so the walk starts
+        // early.
         let early = self.with_scratch(|buffer| {
             blocks.partition_point(|block| {
                 let time_of =
@@ -622,7 +625,7 @@ impl<D: Disk> Messages for FileStream<D> {
             if !tell_gap(from, held, budget, visit) {
                 return false;
             }
-            // To the next one that is gone.
+            // Continue at the next slot without a message.
             *from = match self.segment_of(held) {
                 Some(i) => {
                     let segment = &self.segments[i];
@@ -661,15 +664,15 @@ impl<D: Disk> Messages for FileStream<D> {
         visits::note();
         let mut scratch = self.scratch.take();
         let is_lost = self.segments[i].lost.contains(slot);
-        // Messages are mostly removed in the order in which they came.
+        // Messages are mostly removed in sequence order, so nearby records share one read.
         let found = if is_lost { None } else { self.record_near(i, slot, &mut scratch) };
-        // It borrows a buffer of its own while the stream changes.
+        // The clone allows changes to the stream while the message borrows the scratch buffer.
         let frame = self.segments[i].frame.clone();
         let message = found.and_then(|found| {
             let bytes = scratch.bytes.get_mut(found.at..)?;
             Some((found.head, frame.unseal(&found.head, bytes, found.offset)?))
         });
-        // What can't be read counts as the average of its segment.
+        // An unreadable message counts as the average of its segment.
         let average = self.segments[i].live_bytes / self.segments[i].live.max(1);
         let counted = message.map_or(average, |(head, _)| head.counted_bytes());
         self.is_miscounted |= message.is_none();
@@ -727,12 +730,12 @@ impl<D: Disk> Messages for FileStream<D> {
     }
 }
 
-/// Whether it can't be asked to be written anew: it will be, or it still grows.
+/// Whether a rewrite can't be requested: it is requested already, or the segment is active.
 fn segment_wants(segment: &Segment) -> bool {
     segment.wants_rewrite || segment.stage == Stage::Active
 }
 
-/// Whether the headers say something that must be known after a restart.
+/// Whether a restart must know these headers.
 pub(super) fn is_special(headers: &[u8]) -> bool {
     !headers.is_empty() && memchr::memmem::find(headers, b"\r\nNats-").is_some()
 }

@@ -1,9 +1,10 @@
-//! The end of a stream that is gathered in memory, and how its log can refer to it once it is written.
+//! The buffered end of a stream, and the references by which the log can refer to it once it is written.
 //!
-//! A log that need not be durable at once may leave long messages out: it holds a [`Reference`] to the record in the segment
-//! instead, which must be written before the log is. So a message is written once and not twice. When the store is opened
-//! again, what the log refers to is read from there and appended anew, in segments behind all that are referred to: nothing of
-//! it is overwritten until a checkpoint says that it is not needed any more.
+//! A log that need not be durable at once may leave out long messages. It holds a [`Reference`] to the record in the segment
+//! instead, and the segment must be written before the log. So a message is written once, not twice.
+//!
+//! When the store is opened again, referenced messages are read from their segments and appended again, to segments behind all
+//! referenced ones. Nothing that the log refers to is overwritten before a checkpoint makes it unneeded.
 
 use std::io;
 use std::sync::Arc;
@@ -19,35 +20,35 @@ use crate::disk::{Disk, DiskFile};
 use crate::encryption::Draw;
 use crate::messages::Message;
 
-/// Bytes of a reference to a segment for which nothing was drawn.
+/// Length of a reference to a segment without a draw, in bytes.
 const PLAIN_LEN: usize = 33;
-/// What a disk writes whole or not at all, in bytes.
+/// The unit that a disk writes atomically, in bytes.
 const SECTOR: u64 = 512;
-/// Bytes gathered in memory before they are written to the segment.
+/// Maximum number of bytes buffered in memory before they are written to the segment.
 const TAIL_LEN: usize = 256 << 10;
 
-/// Where in a segment a record is.
+/// The place of a record in a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reference {
     /// The segment's number.
     pub number: u32,
-    /// The number of the key that encrypts it.
+    /// The number of the data key that encrypts the segment.
     key: u8,
     base: u64,
     base_time: i64,
-    /// Where the record begins, behind the header.
+    /// Offset of the record in the segment's data, behind the file's header.
     offset: u64,
-    /// Its length in bytes.
+    /// Length of the record in bytes.
     len: u32,
-    /// What was drawn for the segment.
+    /// The segment's draw.
     draw: Option<Draw>,
 }
 
 impl Reference {
-    /// The most bytes that [`Reference::encode`] makes.
+    /// Maximum length of an encoded reference, in bytes.
     pub const ENCODED_LEN_MAX: usize = PLAIN_LEN + Draw::LEN;
 
-    /// Its bytes, for the log, and how many they are.
+    /// Returns the encoded reference, and its length.
     pub fn encode(&self) -> ([u8; Self::ENCODED_LEN_MAX], usize) {
         let mut out = [0; Self::ENCODED_LEN_MAX];
         out[..4].copy_from_slice(&self.number.to_le_bytes());
@@ -65,7 +66,7 @@ impl Reference {
         }
     }
 
-    /// Reads what [`Reference::encode`] wrote; `None` if it is of another length.
+    /// Decodes the result of [`Reference::encode`]; `None` if its length is wrong.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (bytes, draw) = bytes.split_first_chunk::<PLAIN_LEN>()?;
         let draw = match draw.len() {
@@ -86,33 +87,33 @@ impl Reference {
         })
     }
 
-    /// The length of the record, in bytes.
+    /// Returns the length of the record in bytes.
     #[allow(clippy::len_without_is_empty, reason = "no record is empty")]
     pub fn len(&self) -> u64 {
         u64::from(self.len)
     }
 
-    /// Where it is in the file, in bytes.
+    /// Returns the offset of the record in the file, in bytes.
     pub fn offset(&self) -> u64 {
         HEADER_LEN.saturating_add(self.offset)
     }
 }
 
-/// What is gathered of the last segment.
+/// The buffered end of the last segment.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
-    /// Records of the last segment, from some point on: those that are not in its file yet, and maybe some before.
+    /// Records at the end of the last segment: those that are not in its file yet, and maybe some before them.
     pub(super) bytes: Vec<u8>,
-    /// How many of the bytes are in the file.
+    /// Number of bytes that are in the file already.
     written: usize,
-    /// The number of the segment that got a record last, and the record's length.
+    /// The number of the segment that last got a record, and the record's length in bytes.
     pub(super) last: (u32, u32),
-    /// The first sequence that the log refers to though it is not in the file.
+    /// The first sequence that the log refers to and that is not in the file yet.
     referred: Option<u64>,
 }
 
 impl Tail {
-    /// Bytes that are in no file.
+    /// Returns the number of bytes that are not in the file yet.
     pub(super) fn unwritten(&self) -> usize {
         self.bytes.len() - self.written
     }
@@ -122,19 +123,19 @@ impl Tail {
         self.referred
     }
 
-    /// Whether it is so long that it should be written.
+    /// Whether it is long enough to be written.
     pub(super) fn is_full(&self, segment_len: u64) -> bool {
         self.bytes.len() >= TAIL_LEN.min(segment_len as usize / 4)
     }
 
-    /// Forgets all, since the segment is no more.
+    /// Drops everything, since the segment was removed or everything is written.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         (self.written, self.referred) = (0, None);
     }
 }
 
-/// Reads a record into `buffer`, as much of it as is there; answers its head if it is intact.
+/// Reads a record, or the part that exists of it, into `buffer`. Returns its head if it is intact.
 fn read_referred<F: DiskFile>(
     file: &F,
     frame: &Frame,
@@ -142,7 +143,7 @@ fn read_referred<F: DiskFile>(
     buffer: &mut Vec<u8>,
 ) -> io::Result<Option<Head>> {
     buffer.clear();
-    // No more than the file has, whatever the log says.
+    // The log may state a wrong length: read no more than the file has.
     let there = file.len()?.saturating_sub(reference.offset()).min(reference.len());
     buffer.resize(there as usize, 0);
     let read = file.read_at(buffer, reference.offset())?;
@@ -151,14 +152,14 @@ fn read_referred<F: DiskFile>(
     Ok(head.filter(|head| frame.is_intact(head, buffer, reference.offset)))
 }
 
-/// What of `bytes` lies in each sector, if they begin so far within one.
+/// Splits `bytes`, which begin at offset `from` of a sector, at the borders of sectors.
 fn sectors(bytes: &[u8], from: usize) -> impl Iterator<Item = &[u8]> {
     let (first, rest) = bytes.split_at((SECTOR as usize - from).min(bytes.len()));
     [first].into_iter().filter(|first| !first.is_empty()).chain(rest.chunks(SECTOR as usize))
 }
 
 impl<D: Disk> FileStream<D> {
-    /// Writes what is gathered in memory to the segment. After an error it is all still there.
+    /// Writes the buffered records to the segment. After an error they are all still in memory.
     pub fn flush(&mut self) -> io::Result<()> {
         self.write_out()?;
         self.tail.clear();
@@ -168,7 +169,7 @@ impl<D: Disk> FileStream<D> {
         Ok(())
     }
 
-    /// The same, and keeps it in memory too, for those who read it soon.
+    /// Does the same as [`Self::flush`], but also keeps the records in memory, for readers.
     pub fn write_out(&mut self) -> io::Result<()> {
         let unwritten = self.tail.unwritten() as u64;
         let Some(segment) = self.segments.back().filter(|_| unwritten > 0) else { return Ok(()) };
@@ -176,7 +177,7 @@ impl<D: Disk> FileStream<D> {
         let name = self.name(segment.number);
         let there = match self.files.get(&name) {
             _ if written == 0 => None,
-            // Somebody removed it. Its messages are lost, but those to come need not be.
+            // The file was removed by someone. Its messages are lost, but new ones need not be.
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             there => Some(there?),
         };
@@ -198,13 +199,13 @@ impl<D: Disk> FileStream<D> {
         Ok(())
     }
 
-    /// Bytes gathered in memory.
+    /// Returns the number of bytes buffered in memory.
     pub fn gathered_len(&self) -> usize {
         self.tail.bytes.len()
     }
 
-    /// Where the last message is that was appended, for the log to refer to, which asks for [`FileStream::write_out`] before it is
-    /// written. `None` if its segment is no more.
+    /// Returns a reference to the last appended message, for the log. The caller must call [`FileStream::write_out`] before it
+    /// writes the log. Returns `None` if the message's segment was removed.
     pub fn refer(&mut self) -> Option<Reference> {
         let (number, len) = self.tail.last;
         let segment = self.segments.back().filter(|segment| segment.number == number)?;
@@ -222,22 +223,23 @@ impl<D: Disk> FileStream<D> {
         })
     }
 
-    /// The first sequence that the log refers to and that is not written.
+    /// Returns the first sequence that the log refers to and that is not in its segment's file yet.
     pub fn referred(&self) -> Option<u64> {
         self.tail.referred
     }
 
-    /// Takes note that the log has what it referred to after all.
+    /// Clears [`FileStream::referred`], once the log holds those messages itself.
     pub fn forget_referred(&mut self) {
         self.tail.referred = None;
     }
 
-    /// Files written since the last checkpoint began, and whether names changed: what the log refers to is in them.
+    /// Returns the files written since the last checkpoint began, and whether file names changed. They hold the messages that
+    /// the log refers to.
     pub fn unsynced(&self) -> (&[Arc<D::File>], bool) {
         (&self.dirty, self.names_changed)
     }
 
-    /// The message of a record, read into `buffer`; `None` if it can't be read.
+    /// Returns the message of a referenced record, read into `buffer`; `None` if it can't be read.
     pub fn referred_message<'b>(
         &self,
         reference: &Reference,
@@ -251,16 +253,16 @@ impl<D: Disk> FileStream<D> {
         frame.unseal(&head, buffer, offset)
     }
 
-    /// Whether the record came to the disk, damaged there or not: in this a bit that flipped is told from a power cut, which leaves
-    /// whole sectors empty. `salt` is the log's, `group` the stream's number; the stream itself need not be open.
+    /// Whether the record reached the disk, even if it is damaged. This distinguishes a flipped bit from a power cut, which
+    /// leaves whole sectors empty. `salt` is the log's salt, `group` the stream's number. The stream itself need not be open.
     pub fn has_come(files: &Files<D>, salt: u64, group: u32, reference: &Reference) -> bool {
         let Reference { number, key, base, base_time, draw, .. } = *reference;
-        // Without its key nobody can tell.
+        // Without its key, the record can't be checked.
         let Some(packing) = open::packing(files, salt, group, number, key, draw) else { return true };
         let frame = Frame { salt: packing.salt, base, base_time, sealer: packing.sealer };
         let file = match files.get(&segment_name(group, number)) {
             Ok(file) => file,
-            // A disk that fails to answer does not say that nothing is there.
+            // A read error does not prove that the record is missing.
             Err(e) => return e.kind() != io::ErrorKind::NotFound,
         };
         let mut buffer = Vec::new();
@@ -274,7 +276,7 @@ impl<D: Disk> FileStream<D> {
         }
     }
 
-    /// Makes durable what was written to the file that holds a referred message: a process that was killed may not have.
+    /// Syncs the file that holds a referenced message. A process that was killed may have written it without a sync.
     pub fn sync_referred(files: &Files<D>, group: u32, reference: &Reference) -> io::Result<()> {
         match files.get(&segment_name(group, reference.number)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -282,15 +284,17 @@ impl<D: Disk> FileStream<D> {
         }
     }
 
-    /// The name of the file that holds it.
+    /// Returns the name of the file that holds a referenced message.
     pub fn referred_file(&self, reference: &Reference) -> String {
         self.name(reference.number)
     }
 
-    /// Appends only where nothing was written that the manifest does not know: not to files with numbers up to `number`, the highest
-    /// that there is, and not behind the end of the segment in use, if something lies there. It is what was left of a tail of the log
-    /// that was dropped; if the log came to refer to messages in its place and the next power cut took those, it would pass for them,
-    /// damaged.
+    /// Makes sure that new messages go only where no data lies that the manifest does not know. They don't go to files with
+    /// numbers up to `number`, the highest existing one. They don't go behind the end of the current segment if its file has
+    /// data there.
+    ///
+    /// Such data comes from a dropped tail of the log. If the log referred to new messages in its place, and the next power cut
+    /// lost those, the old data would pass for damaged messages.
     pub fn begin_anew(&mut self, number: u32) {
         let end = |segment: &Segment| HEADER_LEN + segment.data_len;
         let goes_on = match self.segments.back().filter(|segment| segment.stage == Stage::Active) {
@@ -306,7 +310,7 @@ impl<D: Disk> FileStream<D> {
         }
     }
 
-    /// Appends to segments only whose numbers are above `number`.
+    /// Appends only to segments with numbers above `number`.
     pub fn begin_behind(&mut self, number: u32) {
         self.next_number = self.next_number.max(number.saturating_add(1));
         if self.segments.back().is_some_and(|segment| segment.stage == Stage::Active) {

@@ -1,4 +1,4 @@
-//! Streams on disk against streams in memory, on a disk that fails.
+//! Tests of streams on disk against streams in memory, on a failing disk.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -27,14 +27,14 @@ enum Step {
     Seal,
     Flush,
     Reopen,
-    /// Full segments are compressed from now on, or no more.
+    /// Sets whether segments are compressed from now on when they are full.
     Compress(bool),
-    /// From the next opening on, what is written is encrypted.
+    /// Encrypts all new data from the next opening on.
     Encrypt,
     Erase(u64),
-    /// What is known of subjects begins to go to disk, or has gone there.
+    /// Starts a job that writes the subject index to disk, or applies its result.
     Index,
-    /// A bit of what lies there flips.
+    /// Flips a bit in a file of the index.
     SpoilIndex(u64),
 }
 
@@ -88,7 +88,7 @@ fn spoil_index(disk: &SimDisk, seed: u64) {
     });
 }
 
-/// The files of segments. Those of the index are for one opening.
+/// Returns the names of segment files. Those of the index only matter to one opening.
 fn segment_names(disk: &SimDisk) -> Vec<String> {
     let mut names = disk.names().expect("names");
     names.retain(|name| !name.contains("index"));
@@ -96,7 +96,7 @@ fn segment_names(disk: &SimDisk) -> Vec<String> {
     names
 }
 
-/// What a checkpoint does.
+/// Makes a checkpoint of the stream, and returns its manifest.
 fn checkpoint(stream: &mut FileStream<SimDisk>, disk: &SimDisk) -> Vec<u8> {
     stream.flush().expect("room");
     let obsolete = stream.take_obsolete();
@@ -118,7 +118,7 @@ fn stream_files(disk: &SimDisk) -> Files<SimDisk> {
 }
 
 fn files_with(disk: &SimDisk, keys: Keyring, epoch: u32) -> Files<SimDisk> {
-    // So little memory that all goes to disk.
+    // The index has so little memory that all of it goes to disk.
     Files::new(Arc::new(disk.clone()), 2048, keys, epoch, 200)
 }
 
@@ -127,7 +127,7 @@ fn open_with(disk: &SimDisk, manifest: &[u8], keys: Keyring, epoch: u32) -> File
     FileStream::open(files, SALT, 3, manifest).expect("a manifest").expect("opened")
 }
 
-/// Opens a stream, whether it is encrypted or not.
+/// Opens a stream, encrypted or not.
 fn open(disk: &SimDisk, manifest: &[u8]) -> FileStream<SimDisk> {
     open_with(disk, manifest, Keyring::fixed(Cipher::Aes256Gcm), 1000)
 }
@@ -156,7 +156,7 @@ fn check(
     prop_assert_eq!(stream.state().bytes, bytes);
     let gaps = |messages: &dyn Messages| {
         let (mut gaps, mut from) = (Vec::new(), 0);
-        // In steps of any length, which cut ranges in different places.
+        // Steps of any length, which cut ranges in different places.
         while !messages.some_gaps(&mut from, &mut (2 + gaps.len() % 3), &mut |gap| gaps.extend(gap)) {}
         gaps
     };
@@ -203,7 +203,7 @@ fn check(
     Ok(())
 }
 
-/// Plays steps; answers the disk, what a checkpoint at the end left, and the model.
+/// Plays steps. Returns the disk, the manifest of a checkpoint at the end, and the model.
 fn play(steps: Vec<Step>, first: u64) -> Result<(SimDisk, Vec<u8>, MemoryStream), TestCaseError> {
     let disk = SimDisk::default();
     let mut stream = FileStream::new(Arc::new(stream_files(&disk)), SALT, 3, first);
@@ -261,7 +261,7 @@ fn play(steps: Vec<Step>, first: u64) -> Result<(SimDisk, Vec<u8>, MemoryStream)
         prop_assert_eq!(state_without_bytes(stream.state()), state_without_bytes(model.state()));
         prop_assert!(stream.take_damaged().is_empty());
     }
-    // What it knows, part of it on disk, and perhaps spoilt there.
+    // The index may be partly on disk, and damaged there.
     check(&stream, &model, &[">".into(), "a.*".into(), "a.b".into()])?;
     let manifest = checkpoint(&mut stream, &disk);
     Ok((disk, manifest, model))
@@ -278,12 +278,12 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let (disk, manifest, model) = play(steps, first)?;
-        // What a checkpoint says is there after a power cut.
+        // Everything in a checkpoint must be there after a power cut.
         let disk = disk.power_cut(&mut Random(seed));
         let mut stream = open(&disk, &manifest);
         prop_assert!(stream.take_damaged().is_empty());
         check(&stream, &model, &filters)?;
-        // And all files are needed.
+        // No file may be left over.
         stream.clear(0);
         let mut files = stream.take_obsolete();
         files.retain(|name| !name.contains("index"));
@@ -291,7 +291,8 @@ proptest! {
         prop_assert_eq!(files, segment_names(&disk));
     }
 
-    /// One flipped bit costs at most one message, or one chunk if it is compressed, which is named; nothing else changes.
+    /// One flipped bit costs at most one message, or one chunk if it is compressed. The loss is reported, and nothing else
+    /// changes.
     #[test]
     fn a_flipped_bit_is_found(
         steps in prop::collection::vec(step(), 1..700),
@@ -327,7 +328,7 @@ proptest! {
             let named: Vec<u64> = damaged.iter().flat_map(|d| d.sequences.clone()).collect();
             prop_assert_eq!(named, lost.clone());
             prop_assert_eq!(stream.lost(), lost.len() as u64);
-            // Passing by, nobody skips it in silence, and whatever is done goes on.
+            // A walk must not skip the message silently, and other operations must still work.
             let mut seen = 0;
             stream.walk_all(&mut |_| seen += 1);
             prop_assert_eq!(seen, model.state().messages);
@@ -371,7 +372,7 @@ fn a_missing_or_short_file_is_named() {
                     assert!(damaged.iter().any(|d| d.file == name && d.sequences.contains(&sequence)));
                 }
             }
-            // What comes then is kept, whatever is missing.
+            // Messages that are appended later must be kept, whatever is missing.
             let lost = stream.lost_sequences();
             for i in 0..50 {
                 stream.append(1000 + i, b"a.b", b"", &[7; 30]);
@@ -453,7 +454,7 @@ fn a_segment_that_is_mostly_gone_gives_its_room_back() {
         let (disk, mut stream) = appended(Keyring::default(), is_compressed, 1000);
         checkpoint(&mut stream, &disk);
         let before = stored(&disk).len();
-        // One in ten stays.
+        // One message in ten stays.
         for sequence in (1..=1000).filter(|s| s % 10 != 0) {
             assert!(stream.remove(sequence));
         }
@@ -504,7 +505,7 @@ fn what_is_erased_while_its_segment_is_written_anew_is_gone() {
     assert_eq!(obsolete.len(), names.len(), "no file is left over");
 }
 
-/// Wherever a file of the index is damaged, no subject is passed over, and none comes twice.
+/// Wherever a file of the index is damaged, no subject may be skipped or listed twice.
 #[test]
 fn subjects_are_listed_whole_from_a_damaged_index() {
     let names: Vec<String> = (0..40).map(|i| format!("a.{i:02}")).collect();
@@ -561,7 +562,7 @@ fn what_a_crash_left_behind_a_closed_segment_hides_no_later_one_when_the_manifes
     let mut stream = FileStream::new(Arc::new(files_with(&disk, keys.clone(), 1)), SALT, 3, 0);
     append(&mut stream, 0..5);
     let manifest = checkpoint(&mut stream, &disk);
-    // Written, and then the process is killed: the log has it.
+    // These are written, then the process is killed: the log holds them.
     append(&mut stream, 5..10);
     stream.flush().expect("room");
     drop(stream);

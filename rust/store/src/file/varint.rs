@@ -1,4 +1,4 @@
-//! Numbers in as few bytes as they need: seven bits a byte, the lowest first.
+//! Variable-length integers: seven bits a byte, the lowest first.
 
 /// Appends `value`.
 pub fn put(out: &mut Vec<u8>, mut value: u64) {
@@ -9,10 +9,10 @@ pub fn put(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// Takes a number off the front of `bytes`; `None` if there is no whole one.
+/// Takes a number from the front of `bytes`; `None` if it is incomplete or above 64 bits.
 #[inline]
 pub fn take(bytes: &mut &[u8]) -> Option<u64> {
-    // Most have one byte or two.
+    // Most numbers have one or two bytes.
     match **bytes {
         [low, ref rest @ ..] if low < 0x80 => {
             *bytes = rest;
@@ -26,7 +26,7 @@ pub fn take(bytes: &mut &[u8]) -> Option<u64> {
     }
 }
 
-/// The same, for numbers of up to eight bytes at once: who walks along records reads several of them for each.
+/// Does the same as [`take`] for up to eight bytes at once. Walking through records reads several numbers per record.
 fn take_word(bytes: &mut &[u8]) -> Option<u64> {
     const MORE: u64 = 0x8080_8080_8080_8080;
     let Some((word, _)) = bytes.split_first_chunk() else { return take_long(bytes) };
@@ -38,7 +38,7 @@ fn take_word(bytes: &mut &[u8]) -> Option<u64> {
     };
     *bytes = rest;
     let word = word & !MORE & (u64::MAX >> (u64::BITS - 1 - last));
-    // Sevens of bits are brought together: by two, by four, by eight.
+    // Join the groups of seven bits: by two, by four, by eight.
     let word = word & 0x007f_007f_007f_007f | (word & 0x7f00_7f00_7f00_7f00) >> 1;
     let word = word & 0x0000_3fff_0000_3fff | (word & 0x3fff_0000_3fff_0000) >> 2;
     Some(word & 0x0fff_ffff | (word & 0x0fff_ffff_0000_0000) >> 4)
@@ -50,7 +50,7 @@ fn take_long(bytes: &mut &[u8]) -> Option<u64> {
         let (byte, rest) = bytes.split_first()?;
         *bytes = rest;
         let bits = u64::from(byte & 0x7f);
-        // What does not fit into 64 bits was never written.
+        // A number above 64 bits was never written.
         if bits << shift >> shift != bits {
             return None;
         }
@@ -90,7 +90,7 @@ mod tests {
             prop_assert_eq!(take(&mut rest), None);
         }
 
-        /// Whatever the bytes are, they mean what they mean byte by byte.
+        /// The fast paths decode all bytes as the byte-by-byte path does.
         #[test]
         fn shortcuts_change_nothing(bytes in prop::collection::vec(prop_oneof![any::<u8>(), Just(0x80), Just(0xff)], 0..14)) {
             let (mut short, mut long) = (&bytes[..], &bytes[..]);

@@ -1,9 +1,9 @@
-//! Lists of a tree's children in a few large vectors, so that millions of them are no objects of the heap.
+//! Lists of child nodes in a few large vectors, so that millions of lists need no heap allocations of their own.
 
-/// Capacities are powers of two up to the number of bytes there are.
+/// Number of capacities, which are powers of two up to the number of byte values.
 const CLASSES: usize = 9;
 
-/// A node's children: their first bytes in order, and their numbers.
+/// The list of a node's children: their first bytes in order, and their numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Children {
     block: u32,
@@ -36,29 +36,29 @@ impl Children {
 }
 
 impl Pool {
-    /// The first bytes, in order.
+    /// Returns the first bytes, in order.
     pub(super) fn keys(&self, children: Children) -> &[u8] {
         self.classes[usize::from(children.class)].keys.get(children.range()).unwrap_or_default()
     }
 
-    /// The nodes, in the order of their first bytes.
+    /// Returns the nodes, in the order of their first bytes.
     pub(super) fn nodes(&self, children: Children) -> &[u32] {
         self.classes[usize::from(children.class)].nodes.get(children.range()).unwrap_or_default()
     }
 
-    /// The child whose first byte is `key`.
+    /// Returns the child whose first byte is `key`.
     pub(super) fn find(&self, children: Children, key: u8) -> Option<u32> {
         memchr::memchr(key, self.keys(children)).map(|i| self.nodes(children)[i])
     }
 
-    /// Puts `node` in the place of the child with the same first byte.
+    /// Replaces the child with the first byte `key` by `node`.
     pub(super) fn replace(&mut self, children: Children, key: u8, node: u32) {
         if let Some(i) = memchr::memchr(key, self.keys(children)) {
             self.classes[usize::from(children.class)].nodes[children.range()][i] = node;
         }
     }
 
-    /// Adds a child whose first byte is not there yet.
+    /// Adds a child with a new first byte.
     pub(super) fn add(&mut self, children: &mut Children, key: u8, node: u32) {
         if children.count == 0 {
             *children = Children { count: 0, ..self.allocate(0) };
@@ -96,7 +96,7 @@ impl Pool {
         }
     }
 
-    /// Bytes that the lists take.
+    /// Returns the memory that the lists take, in bytes.
     pub(super) fn heap_bytes(&self) -> usize {
         self.classes.iter().map(|c| c.keys.capacity() + 4 * (c.nodes.capacity() + c.free.capacity())).sum()
     }

@@ -1,4 +1,4 @@
-//! A subject with wildcards, matched byte by byte, so that a tree can give up on a branch at the first byte that fails.
+//! Filter subjects, matched byte by byte, so that a search in a tree drops a branch at the first byte that fails.
 
 /// A filter subject: literal tokens, `*` for any one token, `>` at the end for one or more.
 #[derive(Debug, Clone)]
@@ -6,45 +6,45 @@ pub struct Filter {
     bytes: Vec<u8>,
 }
 
-/// How far a subject has matched.
+/// The state of a match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// The byte at this place of the filter comes next.
+    /// The filter's byte at this offset comes next.
     At(usize),
-    /// Within the token of the `*` at this place.
+    /// Within a token that the `*` at this offset matches.
     InToken(usize),
-    /// Behind a `>`: whatever comes.
+    /// Behind a `>`, which matches everything.
     Rest,
 }
 
 impl Filter {
-    /// A filter of `subject`, which is valid.
+    /// Creates a filter from `subject`, which must be valid.
     pub fn new(subject: &[u8]) -> Self {
         Self { bytes: subject.to_vec() }
     }
 
-    /// The subject itself, if there are no wildcards in it.
+    /// Returns the subject, if it has no wildcards.
     pub(crate) fn literal(&self) -> Option<&[u8]> {
         (self.prefix().len() == self.bytes.len()).then_some(&self.bytes)
     }
 
-    /// What all subjects begin with that match.
+    /// Returns the prefix that all matching subjects share.
     pub(crate) fn prefix(&self) -> &[u8] {
         let end = (0..self.bytes.len()).find(|at| self.wildcard(*at).is_some());
         &self.bytes[..end.unwrap_or(self.bytes.len())]
     }
 
-    /// Whether some subject may match that begins so.
+    /// Whether a subject with this prefix may match.
     pub(crate) fn may_match_behind(&self, prefix: &[u8]) -> bool {
         prefix.iter().try_fold(Self::start(), |state, byte| self.advance(state, *byte)).is_some()
     }
 
-    /// The state before the first byte.
+    /// Returns the state before the first byte.
     pub(super) fn start() -> State {
         State::At(0)
     }
 
-    /// The state behind one more byte of the subject, or `None` if no subject that begins so matches.
+    /// Returns the state after one more byte of the subject; `None` if no subject with these first bytes matches.
     pub(super) fn advance(&self, state: State, byte: u8) -> Option<State> {
         match state {
             State::Rest => Some(State::Rest),
@@ -58,7 +58,7 @@ impl Filter {
         }
     }
 
-    /// Whether the subject may end here.
+    /// Whether the subject may end in this state.
     pub(super) fn accepts(&self, state: State) -> bool {
         match state {
             State::Rest => true,
@@ -67,7 +67,7 @@ impl Filter {
         }
     }
 
-    /// The wildcard at `at`, if a token that is nothing else begins there.
+    /// Returns the wildcard at `at`, if it is a whole token.
     fn wildcard(&self, at: usize) -> Option<u8> {
         let begins = at == 0 || self.bytes[at - 1] == b'.';
         match (self.bytes.get(at), self.bytes.get(at + 1)) {

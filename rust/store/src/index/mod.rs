@@ -1,4 +1,4 @@
-//! What a stream knows of its messages without reading them.
+//! The subject index of a stream: a tree of subjects, and filters over it.
 
 mod children;
 mod filter;

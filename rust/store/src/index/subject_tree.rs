@@ -1,4 +1,4 @@
-//! Subjects and what is known of each, in a radix tree without an object per subject: 10 million are a handful of vectors.
+//! A map from subjects to values: a radix tree without a heap object per subject. 10 million subjects are a handful of vectors.
 //!
 //! A node stands for the bytes on the way to it. It may have a value, children, or both (`a` and `a.b`). Only the root may
 //! have neither, and no other node has one child and no value.
@@ -10,20 +10,20 @@ use super::children::{Children, Pool};
 use super::filter::State;
 use crate::visits;
 
-/// No value.
+/// The number that stands for "no value".
 const NONE: u32 = u32::MAX;
 const ROOT: u32 = 0;
 
 #[derive(Debug, Clone, Copy)]
 struct Node {
-    /// Where the bytes of this node begin, after those of its parents; the first one is its key among its siblings.
+    /// Offset in `texts` of the node's bytes, which follow those of its parents. The first one is its key among its siblings.
     text: u32,
     text_len: u32,
     children: Children,
     value: u32,
 }
 
-/// A map from subjects to values, in the order of bytes.
+/// A map from subjects to values, in byte order.
 #[derive(Debug)]
 pub struct SubjectTree<V> {
     nodes: Vec<Node>,
@@ -52,17 +52,17 @@ impl<V: Copy> Default for SubjectTree<V> {
 }
 
 impl<V: Copy> SubjectTree<V> {
-    /// How many subjects there are.
+    /// Returns the number of subjects.
     pub fn len(&self) -> usize {
         self.values.len() - self.free_values.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no subjects.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes of memory that the tree takes.
+    /// Returns the memory that the tree takes, in bytes.
     pub fn heap_bytes(&self) -> usize {
         self.nodes.capacity() * size_of::<Node>()
             + self.values.capacity() * size_of::<V>()
@@ -71,18 +71,19 @@ impl<V: Copy> SubjectTree<V> {
             + self.texts.capacity()
     }
 
-    /// The value of `subject`.
+    /// Returns the value of `subject`.
     pub fn get(&self, subject: &[u8]) -> Option<&V> {
         self.values.get(self.find(subject)? as usize)
     }
 
-    /// The value of `subject`, to be changed.
+    /// Returns the value of `subject`, for changes.
     pub fn get_mut(&mut self, subject: &[u8]) -> Option<&mut V> {
         let value = self.find(subject)?;
         self.values.get_mut(value as usize)
     }
 
-    /// The value of `subject`, which is first set to `new` if there is none. `None` if the tree is full: at 4 GiB of text.
+    /// Returns the value of `subject`, and sets it to `new` first if there is none. Returns `None` if the tree is full: at 4
+    /// GiB of text.
     pub fn get_or_insert(&mut self, subject: &[u8], new: V) -> Option<&mut V> {
         if self.texts.len() + subject.len() > u32::MAX as usize || self.nodes.len() + 2 > u32::MAX as usize {
             return None;
@@ -110,7 +111,7 @@ impl<V: Copy> SubjectTree<V> {
         self.values.get_mut(self.nodes[node as usize].value as usize)
     }
 
-    /// Takes `subject` out.
+    /// Removes `subject` and returns its value.
     pub fn remove(&mut self, subject: &[u8]) -> Option<V> {
         let (mut parent, mut node) = (ROOT, ROOT);
         let mut above = ROOT;
@@ -141,8 +142,8 @@ impl<V: Copy> SubjectTree<V> {
         Some(self.values[value as usize])
     }
 
-    /// Visits the subjects that match `filter` in the order of bytes, those behind `after` only, until `visit` breaks. A long
-    /// scan stops so and goes on later behind the last subject that it saw, whatever came and went meanwhile.
+    /// Visits the subjects that match `filter` in byte order, only those behind `after`, until `visit` breaks. A long scan can
+    /// stop and continue later behind the last visited subject, whatever was added and removed meanwhile.
     pub fn matches(
         &self,
         filter: &Filter,
@@ -156,8 +157,8 @@ impl<V: Copy> SubjectTree<V> {
         ControlFlow::Continue(())
     }
 
-    /// The same, as far as `budget` lasts, off which all is taken that is looked at, whether it matches or not. `after` moves to where
-    /// to go on; true if that was all.
+    /// Does the same as [`SubjectTree::matches`] within `budget`, from which every visited node is subtracted, matching or not.
+    /// Moves `after` to where to continue. Returns true if no subjects are left.
     pub fn some_matches(
         &self,
         filter: &Filter,
@@ -180,7 +181,7 @@ impl<V: Copy> SubjectTree<V> {
         }
     }
 
-    /// The same, for a caller who asks for one after the other.
+    /// Returns a cursor over the same subjects, for callers that step through them.
     pub fn cursor<'t>(&'t self, filter: &'t Filter, after: Option<&'t [u8]>) -> Cursor<'t, V> {
         let root = Visit { node: ROOT, path_len: 0, state: Filter::start(), next: 0, entered: false };
         Cursor { tree: self, filter, after, path: Vec::new(), stack: vec![root] }
@@ -191,7 +192,7 @@ impl<V: Copy> SubjectTree<V> {
         &self.texts[node.text as usize..(node.text + node.text_len) as usize]
     }
 
-    /// The number of the value of `subject`.
+    /// Returns the number of the value of `subject`.
     fn find(&self, subject: &[u8]) -> Option<u32> {
         let mut node = ROOT;
         let mut rest = subject;
@@ -226,7 +227,7 @@ impl<V: Copy> SubjectTree<V> {
         leaf
     }
 
-    /// Puts a node between `parent` and `child`, which keeps what follows the first `at` bytes of its text.
+    /// Inserts a node between `parent` and `child`. The child keeps its text behind the first `at` bytes.
     fn split(&mut self, parent: u32, child: u32, at: usize) -> u32 {
         let Node { text, text_len, .. } = self.nodes[child as usize];
         let key = self.texts[text as usize];
@@ -250,7 +251,7 @@ impl<V: Copy> SubjectTree<V> {
         self.free_nodes.push(leaf);
     }
 
-    /// Makes one node of `node` and its child, if it has one child and no value.
+    /// Joins `node` with its child, if it has exactly one child and no value.
     fn join_only_child(&mut self, parent: u32, node: u32) {
         let joined = self.nodes[node as usize];
         if node == ROOT || joined.value != NONE || joined.children.len() != 1 {
@@ -277,7 +278,7 @@ impl<V: Copy> SubjectTree<V> {
         self.free_nodes.push(node);
     }
 
-    /// Writes all texts anew, those of parents before those of children.
+    /// Rewrites all texts, those of parents before those of children.
     fn collect_garbage(&mut self) {
         let mut texts = Vec::with_capacity(self.texts.len().saturating_sub(self.garbage));
         let mut todo = vec![ROOT];
@@ -292,18 +293,18 @@ impl<V: Copy> SubjectTree<V> {
     }
 }
 
-/// What a cursor came to.
+/// The result of a cursor's step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step<V> {
-    /// A subject that matches.
+    /// A matching subject was found.
     Found(V),
-    /// There is no more.
+    /// No subjects are left.
     End,
     /// There may be more, but the budget is used up.
     Paused,
 }
 
-/// Subjects that match a filter, one after the other, in the order of bytes.
+/// A cursor over the subjects that match a filter, in byte order.
 #[derive(Debug)]
 pub struct Cursor<'t, V> {
     tree: &'t SubjectTree<V>,
@@ -314,7 +315,7 @@ pub struct Cursor<'t, V> {
 }
 
 impl<'t, V: Copy> Cursor<'t, V> {
-    /// Goes on to the next subject; answers its value.
+    /// Moves to the next subject and returns its value.
     #[expect(clippy::should_implement_trait, reason = "an iterator could not lend the subject")]
     pub fn next(&mut self) -> Option<&'t V> {
         match self.step(&mut { usize::MAX }) {
@@ -323,8 +324,8 @@ impl<'t, V: Copy> Cursor<'t, V> {
         }
     }
 
-    /// The same, as far as `budget` lasts, off which all is taken that is looked at. When it pauses, [`Cursor::subject`] tells
-    /// behind what a new cursor goes on: that is never where this one began, however small the budget.
+    /// Does the same as [`Cursor::next`] within `budget`, from which every visited node is subtracted. After a pause, a new
+    /// cursor can continue behind [`Cursor::subject`]. That is always behind the start of this one, however small the budget.
     pub fn step(&mut self, budget: &mut usize) -> Step<&'t V> {
         let Self { tree, filter, after, path, stack } = self;
         while let Some(top) = stack.last_mut() {
@@ -332,7 +333,7 @@ impl<'t, V: Copy> Cursor<'t, V> {
             path.truncate(top.path_len);
             if !top.entered {
                 top.entered = true;
-                // Children whose paths are wholly before `after` are left out at once.
+                // Skip the children whose paths are wholly before `after`.
                 if let Some(key) = after.and_then(|a| a.strip_prefix(&path[..])).and_then(|rest| rest.first())
                 {
                     top.next = tree.pool.keys(node.children).partition_point(|k| k < key);
@@ -367,19 +368,19 @@ impl<'t, V: Copy> Cursor<'t, V> {
         Step::End
     }
 
-    /// The subject that [`Cursor::next`] went on to.
+    /// Returns the subject that [`Cursor::next`] moved to.
     pub fn subject(&self) -> &[u8] {
         &self.path
     }
 }
 
-/// A node on the way of a scan.
+/// A node on the path of a scan.
 #[derive(Debug)]
 struct Visit {
     node: u32,
     path_len: usize,
     state: State,
-    /// The child to be looked at next.
+    /// The index of the next child to visit.
     next: usize,
     entered: bool,
 }
@@ -453,7 +454,7 @@ mod tests {
                         crate::visits::take();
                         let put = |subject: &[u8], value: &u64| found.push((subject.to_vec(), *value));
                         let is_all = tree.some_matches(&filter, &mut at, &mut { budget }, put);
-                        // What lies on the way, and the siblings of the place where it stopped.
+                        // The path, and the siblings of the place where it stopped, come on top of the budget.
                         prop_assert!(crate::visits::take() <= budget + 60);
                         if is_all {
                             break;
@@ -462,7 +463,7 @@ mod tests {
                     prop_assert_eq!(found, behind.clone());
                 }
             }
-            // Whatever goes away leaves nothing behind.
+            // Removed subjects must leave nothing behind.
             for subject in map.keys() {
                 prop_assert!(tree.remove(subject).is_some());
             }

@@ -1,20 +1,20 @@
-//! The bytes of messages in memory, one behind the other in regions, so that the memory is asked for in large pieces: a page that
-//! is touched for the first time costs as much as storing a message of its length.
+//! The bytes of messages in memory, one behind the other in large regions. Memory is requested in large pieces because the
+//! first access to a page costs as much as storing a message of its length.
 
 use memmap2::{Advice, MmapMut, MmapOptions};
 
-/// The longest region that holds several messages, in bytes.
+/// Maximum length of a region with several messages, in bytes.
 const REGION_MAX: usize = 1 << 20;
-/// The shortest region.
+/// Minimum length of a region, in bytes.
 const REGION_MIN: usize = if cfg!(test) { 256 } else { 4 << 10 };
-/// From this length on, a region's pages are asked for all at once.
+/// Minimum length of a region whose pages are requested all at once, in bytes.
 const MAPPED_MIN: usize = 256 << 10;
 /// Bytes before each message: its sequence, and the length of the message.
 const HEADER_LEN: usize = 12;
-/// Bytes that may be wasted beside as many as are in use.
+/// Number of bytes that may be wasted, on top of as many as are in use.
 const WASTE: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
 
-/// Where the bytes of a message are.
+/// The place of a message's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     region: u32,
@@ -23,7 +23,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// How many bytes there are.
+    /// Returns the number of bytes.
     pub(super) fn len(self) -> usize {
         self.len as usize
     }
@@ -40,7 +40,7 @@ impl Bytes {
         if len >= MAPPED_MIN
             && let Ok(map) = MmapOptions::new().len(len).map_anon()
         {
-            // Advice: without it the pages come one by one.
+            // This is only advice. Without it, the pages come one by one.
             #[cfg(target_os = "linux")]
             {
                 let _ = map.advise(Advice::PopulateWrite);
@@ -68,28 +68,28 @@ impl Bytes {
 #[derive(Debug)]
 struct Region {
     bytes: Bytes,
-    /// Bytes that were given out.
+    /// Number of bytes in use, including those of removed messages.
     used: usize,
-    /// Of those, bytes of messages that are still there.
+    /// Number of bytes of messages that still exist.
     live: usize,
 }
 
-/// Bytes of messages.
+/// The bytes of messages, in regions.
 #[derive(Debug, Default)]
 pub(super) struct Arena {
     regions: Vec<Option<Region>>,
-    /// Numbers of regions that are no more.
+    /// Numbers of removed regions, for reuse.
     free: Vec<u32>,
     /// The region that gets the next message.
     current: Option<u32>,
-    /// Bytes of all regions.
+    /// Total length of all regions, in bytes.
     held: usize,
-    /// Bytes of messages, with their headers.
+    /// Total length of all messages with their headers, in bytes.
     live: usize,
 }
 
 impl Arena {
-    /// Stores the bytes of a message, which are the `parts` in a row.
+    /// Stores the bytes of a message, which are the concatenation of `parts`.
     pub(super) fn push(&mut self, sequence: u64, parts: [&[u8]; 3]) -> Place {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let needed = HEADER_LEN + len;
@@ -116,7 +116,7 @@ impl Arena {
         Place { offset: (offset + HEADER_LEN) as u32, ..place }
     }
 
-    /// The bytes at a place that was not released.
+    /// Returns the bytes at a place that was not released.
     pub(super) fn get(&self, place: Place) -> &[u8] {
         let begin = place.offset as usize;
         self.region(place.region)
@@ -124,7 +124,7 @@ impl Arena {
             .unwrap_or_default()
     }
 
-    /// The bytes at this place are needed no more.
+    /// Releases the bytes at this place.
     pub(super) fn release(&mut self, place: Place) {
         let freed = HEADER_LEN + place.len();
         let Some(region) = self.regions.get_mut(place.region as usize).and_then(Option::as_mut) else {
@@ -142,8 +142,8 @@ impl Arena {
         }
     }
 
-    /// A region that is mostly waste, if there is so much of that that its messages should move: push them again, and release their
-    /// places.
+    /// Returns the region with the most waste, if there is so much of it that messages should move. The caller pushes the
+    /// region's messages again and releases their old places.
     pub(super) fn wasteful(&self) -> Option<u32> {
         if self.held < 2 * self.live + WASTE {
             return None;
@@ -155,7 +155,7 @@ impl Arena {
         (0..self.regions.len()).filter_map(of).filter(|(_, i)| self.current != Some(*i)).min().map(|(_, i)| i)
     }
 
-    /// Sequences and places of what was pushed to a region, released or not.
+    /// Returns sequence and place of everything that was pushed to a region, released or not.
     pub(super) fn pushed(&self, number: u32) -> impl Iterator<Item = (u64, Place)> {
         let bytes = self.region(number).map_or(&[][..], |region| &region.bytes.get()[..region.used]);
         let mut at = 0;
@@ -172,10 +172,10 @@ impl Arena {
         self.regions.get(number as usize)?.as_ref()
     }
 
-    /// Begins a region that has room for so many bytes.
+    /// Begins a region with space for `needed` bytes.
     fn begin(&mut self, needed: usize) -> u32 {
         let usual = self.held.clamp(REGION_MIN, REGION_MAX).next_power_of_two();
-        // A long message has a region of its own, and the one before goes on.
+        // A long message gets a region of its own, and the current region stays in use.
         let is_alone = needed > usual / 2;
         let len = if is_alone { needed } else { usual };
         let region = Some(Region { bytes: Bytes::new(len), used: 0, live: 0 });

@@ -1,4 +1,4 @@
-//! Messages by sequence, in blocks, so that what is deleted in the middle takes no room.
+//! Messages by sequence, in blocks, so that messages removed in the middle take no space.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use super::arena::{Arena, Place};
 use crate::messages::Message;
 use crate::visits;
 
-/// Sequences to a block.
+/// A block holds 2 to the power of this many sequences.
 const BLOCK_BITS: u32 = 8;
 
-/// A message with its place among those of its subject.
+/// A message, linked to its neighbours on the same subject.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) sequence: u64,
     pub(super) time: i64,
-    /// The message before and the one behind on the same subject; 0 for none.
+    /// The previous and the next message on the same subject; 0 for none.
     pub(super) before: u64,
     pub(super) behind: u64,
     subject_len: u32,
@@ -23,13 +23,13 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// What the message counts against limits: as nats-server 2.15 counts it in memory.
+    /// Returns the size that counts against limits, in bytes, as nats-server 2.15 counts it in memory.
     pub(super) fn counted_bytes(&self) -> u64 {
         self.place.len() as u64 + 16
     }
 }
 
-/// All messages of a stream.
+/// All messages of a stream in memory.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
     /// Each block's entries are in order, and none is empty.
@@ -43,7 +43,8 @@ impl Messages {
         self.len
     }
 
-    /// Adds a message behind all others; `before` is the one before on its subject. Answers what it counts against limits.
+    /// Adds a message behind all others. `before` is the previous message on its subject. Returns the size that counts against
+    /// limits, in bytes.
     pub(super) fn push(&mut self, message: &Message<'_>, before: u64) -> u64 {
         let Message { sequence, time, subject, headers, payload } = *message;
         let place = self.arena.push(sequence, [subject, headers, payload]);
@@ -55,7 +56,7 @@ impl Messages {
         counted
     }
 
-    /// The message of an entry.
+    /// Returns the message of an entry.
     pub(super) fn message(&self, entry: &Entry) -> Message<'_> {
         let (subject, rest) = self.arena.get(entry.place).split_at(entry.subject_len as usize);
         let (headers, payload) = rest.split_at(entry.headers_len as usize);
@@ -73,7 +74,7 @@ impl Messages {
         block.get_mut(found)
     }
 
-    /// Takes out the message of this entry.
+    /// Removes the message of this entry.
     pub(super) fn remove(&mut self, entry: &Entry) {
         if self.take_out(entry.sequence).is_none() {
             return;
@@ -106,7 +107,7 @@ impl Messages {
         Some(entry)
     }
 
-    /// The messages from `sequence` on, in order.
+    /// Returns the entries from `sequence` on, in order.
     pub(super) fn from(&self, sequence: u64) -> impl DoubleEndedIterator<Item = &Entry> {
         self.blocks
             .range(sequence >> BLOCK_BITS..)
@@ -114,7 +115,7 @@ impl Messages {
             .filter(move |e| e.sequence >= sequence)
     }
 
-    /// The same, with what they say.
+    /// Returns the messages from `sequence` on, in order.
     pub(super) fn messages_from(&self, sequence: u64) -> impl DoubleEndedIterator<Item = Message<'_>> {
         self.from(sequence).map(|entry| {
             visits::note();
@@ -122,7 +123,7 @@ impl Messages {
         })
     }
 
-    /// How many messages there are from `sequence` on.
+    /// Returns the number of messages from `sequence` on.
     pub(super) fn count_from(&self, sequence: u64) -> u64 {
         let number = sequence >> BLOCK_BITS;
         let before = |block: &Vec<Entry>| block.partition_point(|e| e.sequence < sequence);
@@ -131,9 +132,9 @@ impl Messages {
         (partial + behind) as u64
     }
 
-    /// The first message that was stored at `time` or later; times never fall.
+    /// Returns the first message that was stored at `time` or later. Times never fall.
     pub(super) fn at_time(&self, time: i64) -> Option<&Entry> {
-        // A search among block numbers, since a map of blocks can't be cut in half.
+        // This searches by block number, since a map of blocks can't be cut in half.
         let (mut low, mut high) = (*self.blocks.first_key_value()?.0, *self.blocks.last_key_value()?.0 + 1);
         while low < high {
             let middle = low + (high - low) / 2;

@@ -1,4 +1,4 @@
-//! A stream whose messages are in memory only: their order, what is known by subject, and what goes when room is short.
+//! A stream whose messages are in memory only.
 
 use std::ops::{ControlFlow, RangeInclusive};
 
@@ -7,7 +7,7 @@ use crate::index::{Filter, SubjectTree};
 use crate::messages::{Lost, Message, Messages, Progress, State, SubjectState, tell_gap};
 use crate::visits;
 
-/// A stream in memory. Sequences rise by one; times are given by the caller.
+/// A stream in memory. Sequences rise by one. The caller provides times.
 #[derive(Debug, Default)]
 pub struct MemoryStream {
     messages: Entries,
@@ -19,7 +19,7 @@ pub struct MemoryStream {
 }
 
 impl MemoryStream {
-    /// An empty stream whose first message will have the sequence `first`, 1 if that is 0.
+    /// Returns an empty stream. Its first message gets the sequence `first`, or 1 if that is 0.
     pub fn new(first: u64) -> Self {
         Self { first, last: first.saturating_sub(1), ..Self::default() }
     }
@@ -205,7 +205,7 @@ mod tests {
 
     use super::*;
 
-    /// The same, plainly.
+    /// A simple model of the stream.
     #[derive(Default)]
     struct Model {
         messages: BTreeMap<u64, (i64, String, Vec<u8>)>,
@@ -323,7 +323,7 @@ mod tests {
             let absent: Vec<u64> = (state.first_sequence..=state.last_sequence)
                 .filter(|s| *s > 0 && !model.messages.contains_key(s)).collect();
             let (mut gaps, mut from) = (Vec::new(), 0);
-            // In steps of any length.
+            // Steps of any length.
             while !stream.some_gaps(&mut from, &mut (1 + gaps.len() % 3), &mut |gap| gaps.extend(gap.filter(|s| *s > 0))) {}
             prop_assert_eq!(gaps, absent);
             for text in filters {

@@ -1,4 +1,4 @@
-//! What is due when: a queue of which only the front need be in memory.
+//! A queue of due times, of which only the front must be in memory.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,40 +9,40 @@ use super::tables::Tables;
 use super::{Kind, Shelf};
 use crate::budget::Share;
 
-/// When, in nanoseconds since 1970, and the sequence of the message that is concerned.
+/// A due time, in nanoseconds since 1970, and the sequence of its message.
 type Due = (i64, u64);
 
-/// Bytes of memory of an entry, about, in a tree whose nodes are as full as they are on average.
+/// Approximate memory of an entry in a tree, in bytes, with nodes of average fill.
 const ENTRY_LEN: usize = 24;
 
 /// A table that is read from the front.
 #[derive(Debug)]
 struct Run {
     cursor: Cursor,
-    /// Its first entry that was not taken.
+    /// The first entry that was not taken.
     head: Option<Due>,
-    /// The last one that was taken since it is being joined.
+    /// The last entry that was taken since a join of this run began.
     taken: Option<Due>,
 }
 
-/// Entries in the order of their times, and of sequences where these are equal. An entry that was added several times may come
-/// several times; taking one out again is for the reader, who knows which are of no use any more.
+/// Entries ordered by time, and then by sequence. An entry that was added several times may be returned several times. Entries
+/// can't be removed early: the caller must ignore those that do not apply any more.
 #[derive(Debug)]
 pub struct Dues {
     near: BTreeSet<Due>,
-    /// What is being written, and how much of it was taken.
+    /// The entries that are being written, and how many of them were taken meanwhile.
     frozen: Option<(Arc<Vec<Due>>, usize)>,
-    /// The oldest first.
+    /// The runs, the oldest first.
     runs: Vec<Run>,
     tables: Tables,
     share: Share,
-    /// The number of entries at which memory is looked at.
+    /// Number of entries at which memory use is checked again.
     look_at: usize,
     wants_writing: bool,
     is_broken: bool,
 }
 
-/// Where an entry is.
+/// The place of an entry.
 #[derive(Debug, Clone, Copy)]
 enum Where {
     Near,
@@ -51,7 +51,7 @@ enum Where {
 }
 
 impl Dues {
-    /// Nothing is due. `kind`: what it is about.
+    /// Returns an empty queue. `kind` is the kind of its entries.
     pub fn new(shelf: &Shelf, kind: Kind) -> Self {
         let share = Share::new(shelf.0.budget());
         Self {
@@ -66,7 +66,7 @@ impl Dues {
         }
     }
 
-    /// Something is due at `time`.
+    /// Adds an entry for the message `sequence`, due at `time`.
     pub fn insert(&mut self, time: i64, sequence: u64) {
         self.near.insert((time, sequence));
         if self.near.len() >= self.look_at {
@@ -81,7 +81,7 @@ impl Dues {
         near.into_iter().chain(frozen).chain(runs).min_by_key(|(due, _)| *due)
     }
 
-    /// When the first thing is due.
+    /// Returns the time of the first entry.
     pub fn first(&self) -> Option<i64> {
         self.find_first().map(|((time, _), _)| time)
     }
@@ -92,7 +92,7 @@ impl Dues {
         match place {
             Where::Near => {
                 self.near.pop_first();
-                // Now and then, the less the fewer there are.
+                // Check memory use about whenever the number of entries has halved.
                 if self.near.len().is_power_of_two() {
                     self.look();
                 }
@@ -110,14 +110,14 @@ impl Dues {
         Some(due)
     }
 
-    /// Goes on to the next entry of a run, and gives up one that is at its end.
+    /// Moves to the next entry of a run, and drops a run at its end.
     fn advance(&mut self, i: usize) {
         let run = &mut self.runs[i];
         match run.cursor.next(&*self.tables.place) {
             Ok(record) => run.head = record.map(entry),
             Err(_) => (run.head, self.is_broken) = (None, true),
         }
-        // One that is read for another is left for later.
+        // A run that is being joined is dropped later.
         if run.head.is_none() && !self.tables.is_joining {
             let run = self.runs.remove(i);
             self.tables.drop_table(&run.cursor.table);
@@ -125,7 +125,7 @@ impl Dues {
         }
     }
 
-    /// Forgets all.
+    /// Removes all entries.
     pub fn clear(&mut self) {
         self.tables.give_up();
         for run in std::mem::take(&mut self.runs) {
@@ -137,7 +137,7 @@ impl Dues {
         self.look();
     }
 
-    /// Whether something could not be read, so that all is to be [cleared](Dues::clear) and added anew.
+    /// Whether an entry could not be read. Then the queue must be [cleared](Dues::clear), and all entries must be added again.
     pub fn is_broken(&self) -> bool {
         self.is_broken
     }
@@ -151,12 +151,12 @@ impl Dues {
         self.wants_writing = !self.tables.is_writing && budget.is_tight() && near > budget.smallest();
     }
 
-    /// Whether [`Dues::job`] has something.
+    /// Whether [`Dues::job`] would return a job.
     pub fn has_job(&self) -> bool {
         self.wants_writing || self.tables.has_job()
     }
 
-    /// What is to be done to keep within the memory.
+    /// Returns the next job that keeps memory within the budget.
     pub fn job(&mut self) -> Option<SpillJob> {
         if let Some(job) = self.writing_job() {
             return Some(job);
@@ -166,7 +166,7 @@ impl Dues {
             let mut cursors = Vec::new();
             for run in &mut self.runs[first..] {
                 run.taken = None;
-                // The head was read already.
+                // The cursor is already behind the head.
                 let seen = run.cursor.seen() - usize::from(run.head.is_some());
                 cursors.push(Cursor::new(Arc::clone(&run.cursor.table), seen));
             }
@@ -175,13 +175,13 @@ impl Dues {
         self.tables.removal()
     }
 
-    /// The part of it that makes room.
+    /// Returns the job that writes entries to disk, if memory is short.
     pub fn writing_job(&mut self) -> Option<SpillJob> {
         if !std::mem::take(&mut self.wants_writing) {
             return None;
         }
         if self.frozen.is_none() {
-            // What is due first stays.
+            // Entries that are due first stay in memory.
             let at = self.near.iter().nth(self.near.len() / 8).copied()?;
             let far = self.near.split_off(&at);
             self.frozen = Some((Arc::new(far.into_iter().collect()), 0));
@@ -201,7 +201,7 @@ impl Dues {
         Some(self.tables.write(Box::new(records), 0))
     }
 
-    /// Takes note of how a job ended.
+    /// Applies the result of a job.
     pub fn spilled(&mut self, spilled: Spilled) {
         if !self.tables.ended(&spilled) {
             return;
@@ -209,7 +209,7 @@ impl Dues {
         match spilled.outcome {
             Outcome::Written(Ok(table)) => {
                 let Some((list, taken)) = self.frozen.take() else { return };
-                // Some were taken while it was written.
+                // Some entries were taken while they were written.
                 let seen = (taken + table.len).saturating_sub(list.len());
                 self.add_run(Arc::new(table), seen, None);
                 self.look();
@@ -221,7 +221,7 @@ impl Dues {
                 self.runs.retain(|run| !is_input(run));
                 inputs.iter().for_each(|input| self.tables.drop_table(input));
                 self.add_run(Arc::new(table), 0, taken);
-                // In the place of those that it was made of.
+                // The new run takes the place of its inputs.
                 if let Some(run) = self.runs.pop() {
                     self.runs.insert(at.min(self.runs.len()), run);
                 }
@@ -229,7 +229,7 @@ impl Dues {
             Outcome::Joined(_, Err(Failed::Reading)) => self.is_broken = true,
             Outcome::Written(Err(_)) | Outcome::Joined(_, Err(Failed::Writing)) | Outcome::Removed => {}
         }
-        // Those that came to their ends meanwhile.
+        // Drop the runs that reached their end meanwhile.
         if !self.tables.is_joining {
             let tables = &mut self.tables;
             self.runs.retain(|run| {
@@ -242,7 +242,7 @@ impl Dues {
         self.tables.plan(self.runs.iter().rev().map(|run| &run.cursor.table));
     }
 
-    /// Adds a run, the entries of which were taken up to the one of number `seen`, and up to `taken`.
+    /// Adds a run. Its entries up to number `seen`, and those up to the entry `taken`, were taken already.
     fn add_run(&mut self, table: Arc<Table>, seen: usize, taken: Option<Due>) {
         let mut run = Run { cursor: Cursor::new(table, seen), head: None, taken: None };
         loop {
@@ -257,12 +257,12 @@ impl Dues {
         self.runs.push(run);
     }
 
-    /// The files that are there, or were until now.
+    /// Returns the names of the queue's files, including obsolete ones.
     pub fn file_names(&self) -> impl Iterator<Item = &String> {
         self.runs.iter().map(|run| &run.cursor.table.name).chain(self.tables.obsolete())
     }
 
-    /// How many entries are in memory.
+    /// Returns the number of entries in memory.
     #[cfg(test)]
     fn in_memory(&self) -> usize {
         self.near.len() + self.frozen.as_ref().map_or(0, |(list, taken)| list.len() - taken)
@@ -307,7 +307,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(150))]
 
-        /// Whatever is written, joined or fails meanwhile.
+        /// The queue agrees with the model, whatever is written, joined or fails meanwhile.
         #[test]
         fn agrees_with_a_plain_set(steps in prop::collection::vec(step(), 1..900), budget in 1usize..5000) {
             let world = World::new(budget);

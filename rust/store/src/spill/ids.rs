@@ -1,4 +1,4 @@
-//! Which message ids were seen, and when.
+//! Message ids that were seen, and when.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -12,48 +12,48 @@ use super::tables::Tables;
 use super::{Kind, Shelf, Unreadable};
 use crate::budget::Share;
 
-/// The message that had an id.
+/// The message with an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     /// When it was stored, in nanoseconds since 1970.
     pub time: i64,
-    /// Its sequence.
+    /// The sequence of the message.
     pub sequence: u64,
 }
 
 type Map = HashMap<u128, Seen>;
 
-/// Ids that were noted within some span of time.
+/// Ids that were noted within one span of time.
 #[derive(Debug)]
 struct Group {
     newest: i64,
     ids: Arc<Map>,
 }
 
-/// Ids by their hash, with what was seen last of each. Times never fall. They are forgotten in groups, each of which is looked at when
-/// an id is looked for, from the newest to the oldest.
+/// Message ids, by their hash, with the last message of each. Times never fall. Ids are dropped in groups. A lookup asks each
+/// group, from the newest to the oldest.
 #[derive(Debug)]
 pub struct Ids {
     current: Map,
     /// The time at which the next group begins.
     ends: i64,
     newest: i64,
-    /// What is not added to any more, the oldest first.
+    /// Complete groups, the oldest first.
     closed: VecDeque<Group>,
-    /// How many of them, the oldest ones, are being written.
+    /// Number of closed groups, counted from the oldest, that are being written.
     frozen: usize,
-    /// What is older still, the oldest first.
+    /// Tables of older ids, the oldest first.
     list: Vec<Arc<Table>>,
     tables: Tables,
     share: Share,
-    /// The number of current ids at which memory is looked at.
+    /// Number of current ids at which memory use is checked again.
     look_at: usize,
     wants_writing: bool,
     is_broken: Cell<bool>,
 }
 
 impl Ids {
-    /// None.
+    /// Returns an empty set.
     pub fn new(shelf: &Shelf) -> Self {
         let share = Share::new(shelf.0.budget());
         Self {
@@ -71,11 +71,11 @@ impl Ids {
         }
     }
 
-    /// What was seen last of an id, by its hash.
+    /// Returns the last message with an id, by the id's hash.
     ///
     /// # Errors
     ///
-    /// A table can't be read. From then on [`Ids::is_broken`].
+    /// Fails if a table can't be read. From then on, [`Ids::is_broken`] returns true.
     pub fn find(&self, id: u128) -> Result<Option<Seen>, Unreadable> {
         if let Some(seen) = self.current.get(&id) {
             return Ok(Some(*seen));
@@ -93,7 +93,7 @@ impl Ids {
         Ok(None)
     }
 
-    /// Takes note of an id, by its hash. Ids that come within `span` nanoseconds are forgotten together.
+    /// Notes an id, by its hash. Ids within `span` nanoseconds are dropped together.
     pub fn note(&mut self, id: u128, seen: Seen, span: i64) {
         if seen.time >= self.ends {
             self.close();
@@ -116,14 +116,14 @@ impl Ids {
         }
     }
 
-    /// Forgets groups whose ids were all seen at `time` or before.
+    /// Drops groups whose ids were all seen at `time` or before.
     pub fn forget(&mut self, time: i64) {
         let oldest = self.list.first().map(|table| table.newest);
         let oldest = oldest.or_else(|| self.closed.front().map(|group| group.newest));
         if oldest.unwrap_or(self.newest) > time {
             return;
         }
-        // One that is read for another is left for later.
+        // A table that is being joined is dropped later.
         while !self.tables.is_joining && self.list.first().is_some_and(|table| table.newest <= time) {
             let table = self.list.remove(0);
             self.tables.drop_table(&table);
@@ -139,15 +139,15 @@ impl Ids {
         self.look();
     }
 
-    /// The time at which, when it is forgotten, the oldest group goes.
+    /// Returns the time for which [`Ids::forget`] drops the oldest group.
     pub fn next_end(&self) -> Option<i64> {
         let table = self.list.first().map(|table| table.newest);
         let group = self.closed.front().map(|group| group.newest);
-        // While more may come: when no more will, so that the answer stays the same.
+        // For the current group, this is the time at which it ends, so that the result does not change with each new id.
         table.or(group).or((!self.current.is_empty()).then_some(self.ends))
     }
 
-    /// Forgets all.
+    /// Drops all ids.
     pub fn clear(&mut self) {
         self.tables.give_up();
         for table in std::mem::take(&mut self.list) {
@@ -160,13 +160,13 @@ impl Ids {
         self.look();
     }
 
-    /// Whether something could not be read, so that all is to be [cleared](Ids::clear) and noted anew.
+    /// Whether a table could not be read. Then the set must be [cleared](Ids::clear), and all ids must be noted again.
     pub fn is_broken(&self) -> bool {
         self.is_broken.get()
     }
 
     fn look(&mut self) {
-        // A byte of control an entry, and an eighth of them is never used.
+        // Each entry has a control byte, and an eighth of the entries is never used.
         let bytes_of = |map: &Map| map.capacity() * (size_of::<(u128, Seen)>() + 1) * 8 / 7;
         let bytes =
             bytes_of(&self.current) + self.closed.iter().map(|group| bytes_of(&group.ids)).sum::<usize>();
@@ -176,12 +176,12 @@ impl Ids {
         self.wants_writing = !self.tables.is_writing && budget.is_tight() && bytes > budget.smallest();
     }
 
-    /// Whether [`Ids::job`] has something.
+    /// Whether [`Ids::job`] would return a job.
     pub fn has_job(&self) -> bool {
         self.wants_writing || self.tables.has_job()
     }
 
-    /// What is to be done to keep within the memory; ids that were seen at `since` or before may be forgotten.
+    /// Returns the next job that keeps memory within the budget. Ids that were seen at `since` or before may be dropped.
     pub fn job(&mut self, since: i64) -> Option<SpillJob> {
         if let Some(job) = self.writing_job() {
             return Some(job);
@@ -194,7 +194,7 @@ impl Ids {
         self.tables.removal()
     }
 
-    /// The part of it that makes room.
+    /// Returns the job that writes ids to disk, if memory is short.
     pub fn writing_job(&mut self) -> Option<SpillJob> {
         if !std::mem::take(&mut self.wants_writing) {
             return None;
@@ -207,7 +207,7 @@ impl Ids {
         Some(self.tables.write(Box::new(move || records(&groups)), newest))
     }
 
-    /// Takes note of how a job ended.
+    /// Applies the result of a job.
     pub fn spilled(&mut self, spilled: Spilled) {
         if !self.tables.ended(&spilled) {
             return;
@@ -233,24 +233,24 @@ impl Ids {
         self.tables.plan(self.list.iter().rev());
     }
 
-    /// The files that are there, or were until now.
+    /// Returns the names of the set's files, including obsolete ones.
     pub fn file_names(&self) -> impl Iterator<Item = &String> {
         self.list.iter().map(|table| &table.name).chain(self.tables.obsolete())
     }
 
-    /// How many ids are in memory.
+    /// Returns the number of ids in memory.
     #[cfg(test)]
     fn in_memory(&self) -> usize {
         self.current.len() + self.closed.iter().map(|group| group.ids.len()).sum::<usize>()
     }
 }
 
-/// The records of ids, the oldest group first, in the order of hashes.
+/// Returns the records of these groups, ordered by hash. Groups are given from the oldest to the newest.
 fn records(groups: &[Arc<Map>]) -> Vec<u8> {
     let mut all: Vec<(u128, Seen)> =
         groups.iter().flat_map(|ids| ids.iter()).map(|(id, seen)| (*id, *seen)).collect();
     all.sort_unstable_by_key(|(id, seen)| (*id, std::cmp::Reverse(seen.sequence)));
-    // The newest of each.
+    // Keep the newest record of each id.
     all.dedup_by_key(|(id, _)| *id);
     let mut out = Vec::with_capacity(all.len() * Kind::Ids.record_len());
     for (id, seen) in all {
@@ -265,7 +265,7 @@ fn word(record: &[u8], at: usize) -> u64 {
     record.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |word| u64::from_be_bytes(*word))
 }
 
-/// When the id of a record was seen.
+/// Returns when the id of a record was seen.
 pub(super) fn time_of(record: &[u8]) -> i64 {
     word(record, 16) as i64
 }
@@ -308,7 +308,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(60))]
 
-        /// Whatever is written, joined, forgotten or fails meanwhile.
+        /// The set agrees with the model, whatever is written, joined, dropped or fails meanwhile.
         #[test]
         fn agrees_with_a_plain_map(steps in prop::collection::vec(step(), 1..600), budget in 1usize..9000) {
             let world = World::new(budget);

@@ -1,4 +1,4 @@
-//! Writing tables, on a thread that may wait.
+//! Jobs that write, join and remove tables, on a thread that may wait.
 
 use std::fmt;
 use std::io;
@@ -8,17 +8,17 @@ use super::table::{Cursor, Table, Writer, key};
 use super::{Kind, Place, RECORD_LEN_MAX, ids};
 use crate::file::Packing;
 
-/// Makes the records of a new table, in order.
+/// Returns the records of a new table, in order.
 pub(super) type Source = Box<dyn FnOnce() -> Vec<u8> + Send>;
 
-/// What is to be done.
+/// The work of a job.
 pub(super) enum Work {
-    /// A new table of what was in memory, of which the newest is so old.
+    /// Writes a new table from memory. `newest` becomes the table's value of that name.
     Write { records: Source, newest: i64 },
-    /// One table of several, the oldest first. Of records with one key the newest counts; those that `since` is not before, by the
-    /// time that stands behind their keys, are left out.
+    /// Joins several tables, given from the oldest to the newest, into one. Of records with the same key, the newest counts.
+    /// Ids that were seen at `since` or before are left out.
     Join { cursors: Vec<Cursor>, since: i64 },
-    /// Files are to go.
+    /// Removes files.
     Remove(Vec<String>),
 }
 
@@ -32,7 +32,7 @@ impl fmt::Debug for Work {
     }
 }
 
-/// Records that are to go from memory to a file, or from several files to one, or files that are to go.
+/// A job that writes records from memory to a file, joins several files into one, or removes files.
 #[derive(Debug)]
 pub struct SpillJob {
     pub(super) place: Arc<dyn Place>,
@@ -42,11 +42,11 @@ pub struct SpillJob {
     pub(super) work: Work,
 }
 
-/// How a [`SpillJob`] ended.
+/// The result of a [`SpillJob`].
 #[derive(Debug)]
 #[must_use]
 pub struct Spilled {
-    /// What it was about.
+    /// The kind of the index.
     pub kind: Kind,
     pub(super) place: Arc<dyn Place>,
     pub(super) generation: u64,
@@ -56,37 +56,37 @@ pub struct Spilled {
 #[derive(Debug)]
 pub(super) enum Outcome {
     Written(io::Result<Table>),
-    /// The inputs, and what became of them.
+    /// The inputs, and the new table or an error.
     Joined(Vec<Arc<Table>>, Result<Table, Failed>),
     Removed,
 }
 
-/// Why there is no new table.
+/// The reason why there is no new table.
 #[derive(Debug)]
 pub(super) enum Failed {
-    /// One before can't be read.
+    /// An input can't be read.
     Reading,
-    /// The new one can't be written.
+    /// The new table can't be written.
     Writing,
 }
 
 impl Spilled {
-    /// Nobody needs what was written, since the stream is no more.
+    /// Removes the new file, if there is one, since the stream was deleted.
     pub fn discard(self) {
         if let Outcome::Written(Ok(table)) | Outcome::Joined(_, Ok(table)) = self.outcome {
-            // What stays is removed when the store is opened the next time.
+            // A file that stays is removed at the next opening.
             let _ = self.place.remove(&table.name);
         }
     }
 }
 
 impl SpillJob {
-    /// Whether it may take seconds, and nothing waits for it.
+    /// Whether the job may take seconds. Nothing waits for such a job.
     pub fn is_long(&self) -> bool {
         matches!(self.work, Work::Join { .. })
     }
 
-    /// Does it.
+    /// Runs the job.
     pub fn run(self) -> Spilled {
         let Self { place, kind, generation, target, work } = self;
         let name = target.as_ref().map(|(name, _)| name.clone());
@@ -104,7 +104,7 @@ impl SpillJob {
             }
         };
         if let (Some(name), Outcome::Written(Err(_)) | Outcome::Joined(_, Err(_))) = (name, &outcome) {
-            // On a full disk what was begun takes the room of others.
+            // On a full disk, a partial file would take the space of others.
             let _ = place.remove(&name);
         }
         Spilled { kind, place, generation, outcome }
@@ -152,7 +152,7 @@ fn join(
         }
         let least = heads.iter().flatten().map(|record| key(record)).min();
         let Some(least) = least else { break };
-        // Of equal keys the last one: that of the newest table.
+        // Of equal keys, the last record counts, since it comes from the newest table.
         let mut found = None;
         for (cursor, head) in cursors.iter_mut().zip(&mut heads) {
             if head.is_some_and(|record| key(&record) == least) {
@@ -168,7 +168,7 @@ fn join(
     writer.finish(newest).map_err(writing)
 }
 
-/// The next record, with zeros behind it if it is short.
+/// Returns the next record, padded with zeros.
 fn next(cursor: &mut Cursor, place: &dyn Place) -> Result<Option<[u8; RECORD_LEN_MAX]>, Failed> {
     let record = cursor.next(place).map_err(|_| Failed::Reading)?;
     Ok(record.map(|record| {

@@ -1,12 +1,14 @@
-//! Ids and times to come, which go to disk when memory is short.
+//! Message ids, expiries and schedules, which go to disk when memory is short.
 //!
-//! [`Ids`] knows which message ids were seen, [`Dues`] what is due when. Both keep what is new in memory. When the indices of a store
-//! take too much of it, what they hold is sorted and written to a *table*, a file of records of one length; what stays in memory of a
-//! table is where its blocks begin and, of ids, a filter that tells most of those that are not there. When there are several tables of
-//! about one size, they are joined, so that there are few.
+//! [`Ids`] holds the message ids that were seen; [`Dues`] holds the times at which messages expire or schedules are due. Both
+//! keep new entries in memory. When the indices of a store take too much memory, entries are sorted and written to a *table*, a
+//! file of records of one length.
 //!
-//! Tables are for this opening of the store alone: they are never synced, and whoever opens the store again learns from the messages
-//! what was in them. So does who can't read one, which is why an [`Unreadable`] is an error to be mended, not an end.
+//! Memory then holds only the places of the table's blocks and, for ids, a filter that excludes most absent ids. Several tables
+//! of similar size are joined into one, so that there are few.
+//!
+//! Only this opening of the store uses its tables, which are never synced. The next opening learns their content from the
+//! messages. If a table can't be read, the stream does the same: an [`Unreadable`] can be repaired.
 
 mod dues;
 mod ids;
@@ -25,22 +27,22 @@ use crate::budget::Budget;
 use crate::disk::{Disk, DiskFile};
 use crate::file::{Files, Packing, labelled_packing};
 
-/// Bytes of the longest record.
+/// Length of the longest record, in bytes.
 const RECORD_LEN_MAX: usize = 32;
 
-/// A table can't be read any more. All of it can be learned again from the messages.
+/// The error for a table that can't be read. Its content can be learned again from the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an index file can't be read")]
 pub struct Unreadable;
 
-/// What a table holds.
+/// The content of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Message ids.
     Ids,
-    /// When messages go.
+    /// The times at which messages expire.
     Ttls,
-    /// When schedules are due.
+    /// The times at which schedules are due.
     Schedules,
 }
 
@@ -61,7 +63,7 @@ impl Kind {
         }
     }
 
-    /// Bytes of a record, the first [`table::KEY_LEN`] of which are its key.
+    /// Returns the length of a record in bytes. Its first [`table::KEY_LEN`] bytes are its key.
     fn record_len(self) -> usize {
         match self {
             Self::Ids => RECORD_LEN_MAX,
@@ -70,33 +72,33 @@ impl Kind {
     }
 }
 
-/// Where a stream's tables are.
+/// The place of a stream's tables.
 #[derive(Debug, Clone)]
 pub struct Shelf(Arc<dyn Place>);
 
 impl Shelf {
-    /// That of the stream whose number in the store is `group`; `salt` is the store's.
+    /// Returns the place for the stream with the number `group` in the store. `salt` is the store's.
     pub fn new<D: Disk>(files: &Arc<Files<D>>, salt: u64, group: u32) -> Self {
         Self(Arc::new(Drawer { files: Arc::clone(files), salt, group }))
     }
 
-    /// None: all stays in memory.
+    /// Returns a place without tables: all entries stay in memory.
     pub fn none() -> Self {
         Self(Arc::new(Nowhere(Budget::new(usize::MAX))))
     }
 }
 
-/// What tables ask of the store's files.
+/// The file access that tables need.
 trait Place: Debug + Send + Sync {
-    /// The name of a table, and how it is written.
+    /// Returns the name of a table's file, and its packing; `None` if there are no files.
     fn target(&self, kind: Kind, number: u32) -> Option<(String, Packing)>;
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
     fn read_at(&self, name: &str, bytes: &mut [u8], at: u64) -> io::Result<usize>;
     fn remove(&self, name: &str) -> io::Result<()>;
     fn budget(&self) -> &Arc<Budget>;
-    /// Which opening of the store it is.
+    /// Returns the number of the store's opening.
     fn epoch(&self) -> u32;
-    /// The store is to be closed: what only saves memory is to end.
+    /// Whether jobs that only save memory should end early, since the store is about to be closed.
     fn is_in_a_hurry(&self) -> bool;
 }
 
@@ -143,7 +145,7 @@ impl<D: Disk> Place for Drawer<D> {
     }
 }
 
-/// There is always enough memory.
+/// A place without files, for indices that stay in memory.
 #[derive(Debug)]
 struct Nowhere(Arc<Budget>);
 

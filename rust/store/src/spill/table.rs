@@ -9,38 +9,38 @@ use super::{Kind, Place, Unreadable};
 use crate::disk::DiskFile;
 use crate::file::Packing;
 
-/// Bytes of a key: a number whose first byte counts most.
+/// Length of a key in bytes. A key is a big-endian number.
 pub(super) const KEY_LEN: usize = 16;
-/// Bytes of records in a block.
+/// Maximum number of bytes of records in a block.
 const BLOCK_LEN: usize = if cfg!(test) { 96 } else { 4 << 10 };
 /// Bytes written at once.
 const WRITE_LEN: usize = 1 << 20;
 
-/// The key of a record.
+/// Returns the key of a record.
 pub(super) fn key(record: &[u8]) -> u128 {
     record.first_chunk::<KEY_LEN>().map_or(0, |key| u128::from_be_bytes(*key))
 }
 
-/// Where a block begins.
+/// The start of a block: its first key, and its offset in the file.
 #[derive(Debug, Clone, Copy)]
 struct Block {
     first: [u8; KEY_LEN],
     at: u64,
 }
 
-/// Records in a file.
+/// Records in a file, in the order of their keys.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) name: String,
     pub(super) kind: Kind,
-    /// How many there are.
+    /// Number of records.
     pub(super) len: usize,
-    /// Whatever who wrote it says of all of them: of ids, the time of the newest.
+    /// A value that the table's writer provides. For ids, it is the time of the newest one.
     pub(super) newest: i64,
     packing: Packing,
     filter: Option<BloomFilter>,
     blocks: Vec<Block>,
-    /// Length of the file.
+    /// Length of the file in bytes.
     end: u64,
 }
 
@@ -49,13 +49,13 @@ impl Table {
         BLOCK_LEN / self.kind.record_len()
     }
 
-    /// Whether a key may be there; if not, it is not.
+    /// Whether the table may have a key. False is certain.
     pub(super) fn may_have(&self, key: u128) -> bool {
-        // Keys are hashes where there is a filter.
+        // In tables with a filter, keys are hashes.
         self.filter.as_ref().is_none_or(|filter| filter.contains_hash(key as u64))
     }
 
-    /// The record with this key, appended to `out`; whether there is one.
+    /// Appends the record with the key `wanted` to `out`. Returns whether there is one.
     pub(super) fn get(&self, place: &dyn Place, wanted: u128, out: &mut Vec<u8>) -> Result<bool, Unreadable> {
         let behind = self.blocks.partition_point(|block| u128::from_be_bytes(block.first) <= wanted);
         let Some(block) = behind.checked_sub(1) else { return Ok(false) };
@@ -66,7 +66,7 @@ impl Table {
         Ok(found.is_some())
     }
 
-    /// Puts the records of a block in `out`.
+    /// Reads the records of a block into `out`.
     fn read(&self, place: &dyn Place, block: usize, out: &mut Vec<u8>) -> Result<(), Unreadable> {
         out.clear();
         let Some(begin) = self.blocks.get(block).map(|block| block.at) else { return Ok(()) };
@@ -91,7 +91,7 @@ pub(super) struct Writer<'p> {
 }
 
 impl<'p> Writer<'p> {
-    /// A table of at most `expected` records in a new file.
+    /// Creates a file for a table of at most `expected` records.
     pub(super) fn new(
         place: &'p dyn Place,
         kind: Kind,
@@ -100,7 +100,7 @@ impl<'p> Writer<'p> {
     ) -> io::Result<Self> {
         let filter = (kind == Kind::Ids).then(|| {
             let bits = place.budget().filter_bits(expected);
-            // Hashes are made by who asks.
+            // Callers provide the hashes, so the filter's own seed does not matter.
             BloomFilter::with_num_bits(bits).seed(&0).expected_items(expected.max(1))
         });
         let file = place.create(&name)?;
@@ -109,7 +109,7 @@ impl<'p> Writer<'p> {
         Ok(Self { place, table, records: Vec::new(), out: Vec::new(), file })
     }
 
-    /// Adds a record, whose key is behind all those before.
+    /// Adds a record, whose key must be above all previous ones.
     pub(super) fn add(&mut self, record: &[u8]) -> io::Result<()> {
         if self.records.len() + record.len() > BLOCK_LEN {
             self.end_block()?;
@@ -143,7 +143,7 @@ impl<'p> Writer<'p> {
         Ok(())
     }
 
-    /// Ends it. It need not be durable: whoever opens the store again does without it.
+    /// Completes the table. It need not be durable, since the next opening does not use it.
     pub(super) fn finish(mut self, newest: i64) -> io::Result<Table> {
         self.end_block()?;
         self.write()?;
@@ -153,28 +153,28 @@ impl<'p> Writer<'p> {
     }
 }
 
-/// Records of a table, one after the other.
+/// A cursor over the records of a table.
 #[derive(Debug, Clone)]
 pub(super) struct Cursor {
     pub(super) table: Arc<Table>,
-    /// How many records are behind it.
+    /// Number of records before the cursor.
     seen: usize,
-    /// The block that has the next one, if it was read.
+    /// The block with the next record, if it was read.
     records: Vec<u8>,
 }
 
 impl Cursor {
-    /// Before the record number `seen`.
+    /// Creates a cursor before the record with the number `seen`.
     pub(super) fn new(table: Arc<Table>, seen: usize) -> Self {
         Self { table, seen, records: Vec::new() }
     }
 
-    /// How many records are behind it.
+    /// Returns the number of records before the cursor.
     pub(super) fn seen(&self) -> usize {
         self.seen
     }
 
-    /// The next record; nothing behind the last.
+    /// Returns the next record; `None` at the end.
     pub(super) fn next(&mut self, place: &dyn Place) -> Result<Option<&[u8]>, Unreadable> {
         if self.seen >= self.table.len {
             self.records = Vec::new();

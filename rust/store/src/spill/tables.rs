@@ -1,4 +1,4 @@
-//! Which jobs an index wants done about its tables, and which are on their way.
+//! The jobs for one index's tables: which ones are needed, and which ones are running.
 
 use std::sync::Arc;
 
@@ -6,24 +6,24 @@ use super::job::{Outcome, Source, SpillJob, Spilled, Work};
 use super::table::{Cursor, Table};
 use super::{Kind, Place, Shelf};
 
-/// Tables that are joined at once, at least.
+/// Minimum number of tables that are joined at once.
 const JOINED: usize = 4;
-/// A table is joined with newer ones if it has at most so many times as many records as they.
+/// A table is joined with newer ones if it has at most this many times as many records as they have together.
 const LARGER: usize = 2;
 
-/// The work on one index's tables.
+/// The state of one index's tables and their jobs.
 #[derive(Debug)]
 pub(super) struct Tables {
     pub(super) place: Arc<dyn Place>,
     kind: Kind,
     next_number: u32,
-    /// Another one after all was given up: what was begun before is for nothing.
+    /// Rises when everything is given up. Results of jobs with another generation are ignored.
     generation: u64,
     pub(super) is_writing: bool,
     pub(super) is_joining: bool,
-    /// Not after it failed, until something was written.
+    /// Whether tables may be joined: not after a failed job, until a table was written.
     may_join: bool,
-    /// How many tables are to be joined: the newest ones.
+    /// Number of tables to be joined, counted from the newest.
     to_join: usize,
     obsolete: Vec<String>,
 }
@@ -60,30 +60,30 @@ impl Tables {
         SpillJob { place, kind, generation, target, work }
     }
 
-    /// Writes a new table.
+    /// Returns a job that writes a new table.
     pub(super) fn write(&mut self, records: Source, newest: i64) -> SpillJob {
         self.is_writing = true;
         self.job(Work::Write { records, newest })
     }
 
-    /// How many tables, the newest ones, are to be joined now.
+    /// Returns the number of tables, counted from the newest, that are to be joined now.
     pub(super) fn take_join(&mut self) -> Option<usize> {
         Some(std::mem::take(&mut self.to_join)).filter(|count| *count > 0)
     }
 
-    /// Joins tables, the oldest first.
+    /// Returns a job that joins tables, given from the oldest to the newest.
     pub(super) fn join(&mut self, cursors: Vec<Cursor>, since: i64) -> SpillJob {
         self.is_joining = true;
         self.job(Work::Join { cursors, since })
     }
 
-    /// Removes what nobody needs any more.
+    /// Returns a job that removes obsolete files.
     pub(super) fn removal(&mut self) -> Option<SpillJob> {
         let names = std::mem::take(&mut self.obsolete);
         (!names.is_empty()).then(|| self.job(Work::Remove(names)))
     }
 
-    /// Sees how many tables are to be joined; the newest first.
+    /// Determines how many tables are to be joined. `tables` are given from the newest to the oldest.
     pub(super) fn plan<'t>(&mut self, tables: impl Iterator<Item = &'t Arc<Table>>) {
         self.to_join = 0;
         if self.is_joining || !self.may_join {
@@ -101,7 +101,7 @@ impl Tables {
         }
     }
 
-    /// Takes note that a job ended. False if it was begun before all was given up.
+    /// Applies the end of a job. Returns false if the job was begun before everything was given up.
     pub(super) fn ended(&mut self, spilled: &Spilled) -> bool {
         if spilled.generation != self.generation {
             if let Outcome::Written(Ok(table)) | Outcome::Joined(_, Ok(table)) = &spilled.outcome {
@@ -120,18 +120,18 @@ impl Tables {
         true
     }
 
-    /// Nobody needs this table any more.
+    /// Marks the file of a table as obsolete.
     pub(super) fn drop_table(&mut self, table: &Table) {
         self.obsolete.push(table.name.clone());
     }
 
-    /// What is on its way is for nothing.
+    /// Makes the results of running jobs obsolete.
     pub(super) fn give_up(&mut self) {
         self.generation += 1;
         (self.is_writing, self.is_joining, self.to_join) = (false, false, 0);
     }
 
-    /// Files that are to go.
+    /// Returns the names of obsolete files.
     pub(super) fn obsolete(&self) -> &[String] {
         &self.obsolete
     }

@@ -1,8 +1,13 @@
-//! What openings of an encrypted log drew: an *era* is one opening's part of the log.
+//! The draws of an encrypted log. An *era* is the part of the log that one opening wrote. Its *draw* is the random value from
+//! which, with a data key, its encryption key is derived.
 //!
-//! Whoever has lost an era's draw can't read its records, so it is known in two places at any time, which lie apart: in the superblock or in
-//! the first frame of the next era, and in the first frame of its own or in the headers of the files that it began. Only where two first frames
-//! lie within a page of each other does one bad page cost both, and with them all records between.
+//! Without its draw, an era's records can't be decrypted. So each draw is stored in two places at any time, which lie apart:
+//!
+//! - the superblock, or the first frame of the next era;
+//! - the first frame of its own era, or the headers of the files that the era began.
+//!
+//! If the first frames of two eras lie within one page, a single bad page can destroy both copies. Then all records between
+//! these frames are lost.
 
 use std::collections::BTreeMap;
 
@@ -12,19 +17,19 @@ use crate::checksum::Checksum;
 use crate::disk::DiskFile;
 use crate::encryption::Draw;
 
-/// Bytes of [`Eras::encode`].
+/// Length of the result of [`Eras::encode`], in bytes.
 pub(super) const LEN: usize = 8 + 2 * ERA_LEN;
 const ERA_LEN: usize = 8 + Draw::LEN;
 const MAGIC: [u8; 4] = *b"\xf5SCe";
 
-/// The era of an opening: its epoch, and what it drew.
+/// The era of an opening: its epoch and its draw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Era {
     pub(super) epoch: u32,
     pub(super) draw: Draw,
 }
 
-/// An opening's own era, and the last one before of which there may be records.
+/// An opening's own era, and the last earlier one that may have records in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Eras {
     pub(super) own: Era,
@@ -32,13 +37,13 @@ pub(super) struct Eras {
 }
 
 impl Eras {
-    /// Their bytes, which will lie at `place`.
+    /// Returns the encoded eras; `place` is where they will lie, and goes into the checksum.
     pub(super) fn encode(&self, salt: u64, place: u64) -> [u8; LEN] {
         let mut out = [0; LEN];
         for (i, era) in [Some(self.own), self.before].into_iter().flatten().enumerate() {
             let at = 8 + i * ERA_LEN;
             out[at..at + 4].copy_from_slice(&era.epoch.to_le_bytes());
-            // So that no era is one of zeros.
+            // A mark, so that zeros don't decode as an era.
             out[at + 4] = 1;
             out[at + 8..at + ERA_LEN].copy_from_slice(era.draw.bytes());
         }
@@ -65,16 +70,16 @@ impl Eras {
     }
 }
 
-/// The eras that are known while a log is read.
+/// The eras known so far while a log is read.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     draws: BTreeMap<u32, Draw>,
-    /// The files were looked through.
+    /// Whether the files were searched already.
     is_complete: bool,
 }
 
 impl Known {
-    /// Learns from the superblock and from the headers of files.
+    /// Collects the eras that the superblock and the headers of files state.
     pub(super) fn of<'e, F: 'e>(eras: &[Eras], files: impl IntoIterator<Item = &'e LogFile<F>>) -> Self {
         let mut known = Self::default();
         eras.iter().for_each(|eras| known.note(eras));
@@ -92,7 +97,7 @@ impl Known {
         }
     }
 
-    /// What the opening `epoch` drew. `search` looks for it where it was not met yet.
+    /// Returns the draw of the opening `epoch`. Calls `search` once, when a draw is not known yet.
     pub(super) fn draw(&mut self, epoch: u32, search: &dyn Fn() -> Vec<Eras>) -> Option<Draw> {
         if !self.draws.contains_key(&epoch) && !self.is_complete {
             self.is_complete = true;
@@ -101,27 +106,28 @@ impl Known {
         self.draws.get(&epoch).copied()
     }
 
-    /// The era of this opening, if its draw is known.
+    /// Returns the era of this opening, if its draw is known.
     pub(super) fn era(&self, epoch: u32) -> Option<Era> {
         self.draws.get(&epoch).map(|draw| Era { epoch, draw: *draw })
     }
 }
 
-/// What the first frame of an era says, which begins `bytes` and lies at `position`; `None` if that is not intact.
+/// Reads the eras in the first frame of an era, which begins `bytes` and lies at `position`. Returns `None` if they are not
+/// intact.
 pub(super) fn in_frame(bytes: &[u8], salt: u64, position: u64) -> Option<Eras> {
     Eras::decode(bytes.get(frame::HEADER_LEN..)?, salt, position)
 }
 
-/// All first frames of eras in these files.
+/// Returns the eras in all first frames in these files.
 pub(super) fn search<F: DiskFile>(files: &[LogFile<F>], salt: u64) -> Vec<Eras> {
     let mut found = Vec::new();
     for file in files {
         let mut bytes = vec![0; usize::try_from(file.len).unwrap_or(0)];
-        // What can't be read now is named by who reads the log.
+        // A file that can't be read is reported when the log itself is read.
         let Ok(read) = file.file.read_at(&mut bytes, 0) else { continue };
         bytes.truncate(read);
         for at in memchr::memmem::find_iter(&bytes, &MAGIC) {
-            // By what the place says of itself, so that the frame's header need not be intact.
+            // The position follows from the offset in the file, so the frame's header need not be intact.
             let Some(position) = (at as u64)
                 .checked_sub(file::HEADER_LEN + frame::HEADER_LEN as u64)
                 .map(|distance| file.start + distance)

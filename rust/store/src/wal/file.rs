@@ -1,4 +1,4 @@
-//! Files of the log: a header that says where in the log the file begins, then frames, then room.
+//! A log file: a header with the position of the first frame, then frames, then free space.
 
 use std::sync::Arc;
 
@@ -7,50 +7,51 @@ use crate::checksum::Checksum;
 use crate::disk::{Disk, DiskFile};
 use crate::encryption::{Draw, Sealer};
 
-/// Bytes before the first frame.
+/// Bytes of the header, before the first frame.
 pub(super) const HEADER_LEN: u64 = 64;
-/// Where in the header the data key's number is, and the same with all bits turned.
+/// Offset in the header of the data key's number. Its bitwise complement follows as a check.
 const KEY_AT: usize = 32;
-/// Where in the header of an encrypted file is what its opening drew, and behind it a checksum of all before.
+/// Offset in an encrypted file's header of its opening's draw. Behind it is a checksum of everything before.
 const DRAW_AT: usize = 34;
 const DRAW_CRC_AT: usize = DRAW_AT + Draw::LEN;
 const MAGIC: [u8; 8] = *b"STONELG1";
 const PREFIX: &str = "log-";
 
-/// One file.
+/// A file of the log.
 #[derive(Debug)]
 pub(super) struct LogFile<F> {
     pub(super) number: u64,
-    /// Position in the log of the first frame.
+    /// Position of the first frame in the log.
     pub(super) start: u64,
-    /// Of the first frame, or less: what is looked for if that frame's header is damaged.
+    /// The epoch of the first frame, or a lower one. Recovery tries records from this epoch on if the frame's header is
+    /// damaged.
     pub(super) epoch: u32,
-    /// Bytes of the file.
+    /// Length of the file in bytes.
     pub(super) len: u64,
-    /// All in it is sealed with this data key, 0 for none; `None` if nobody knows.
+    /// The data key that encrypts the whole file; 0 for none, `None` if unknown.
     pub(super) key: Option<u8>,
-    /// What the opening of `epoch` drew, as far as the header said so when it was read.
+    /// The draw of the opening `epoch`, if the header stated it when it was read.
     pub(super) draw: Option<Draw>,
     pub(super) file: Arc<F>,
 }
 
 impl<F: DiskFile> LogFile<F> {
-    /// Where in the file `position` lies.
+    /// Returns the offset of `position` in the file.
     pub(super) fn offset(&self, position: u64) -> u64 {
         HEADER_LEN + (position - self.start)
     }
 
-    /// The position behind the last byte.
+    /// Returns the position behind the last byte.
     pub(super) fn room_end(&self) -> u64 {
         self.start + self.len.saturating_sub(HEADER_LEN)
     }
 
-    /// Whether it may hold what the data key `current` does not seal.
+    /// Whether the file may hold data that is not encrypted with the data key `current`.
     pub(super) fn is_foreign(&self, current: u8) -> bool {
         current != 0 && self.key != Some(current)
     }
 
-    /// Says in the file's header that it begins at `start`, and what all that comes is sealed with.
+    /// Writes the file's header: the start position, and the key and draw of everything that follows.
     pub(super) fn begin(
         &mut self,
         salt: u64,
@@ -81,7 +82,7 @@ fn encode_header(salt: u64, start: u64, epoch: u32) -> [u8; 32] {
     out
 }
 
-/// Start, salt and epoch, as the header says.
+/// Returns start, salt and epoch from the header.
 pub(super) fn decode_header(bytes: &[u8]) -> Option<(u64, u64, u32)> {
     let bytes: &[u8; 32] = bytes.first_chunk()?;
     let word = |i: usize| {
@@ -94,7 +95,7 @@ pub(super) fn decode_header(bytes: &[u8]) -> Option<(u64, u64, u32)> {
         .then_some((start, salt, epoch))
 }
 
-/// The data key that the header names.
+/// Returns the number of the data key from the header.
 pub(super) fn decode_key(bytes: &[u8]) -> Option<u8> {
     match bytes.get(KEY_AT..)? {
         [key, check, ..] if *key == !check => Some(*key),
@@ -102,7 +103,7 @@ pub(super) fn decode_key(bytes: &[u8]) -> Option<u8> {
     }
 }
 
-/// What the opening that began the file drew, if its header is intact and says so.
+/// Returns the draw of the opening that began the file, if the header is intact and states it.
 pub(super) fn decode_draw(bytes: &[u8]) -> Option<Draw> {
     let (start, salt, _) = decode_header(bytes)?;
     let crc = bytes.get(DRAW_CRC_AT..)?.first_chunk()?;
@@ -111,7 +112,7 @@ pub(super) fn decode_draw(bytes: &[u8]) -> Option<Draw> {
     Draw::of(said.get(DRAW_AT..)?).filter(|_| is_intact)
 }
 
-/// The start of a file whose header is damaged, from the first frame in it that is intact: frames know where they belong.
+/// Returns the start of a file whose header is damaged, from the first intact frame: frames state their position.
 pub(super) fn start_from_frames(bytes: &[u8], salt: u64) -> Option<u64> {
     memchr::memmem::find_iter(bytes, &frame::MAGIC).find_map(|at| {
         let (header, _) = frame::Header::decode_anywhere(&bytes[at..], salt)?;
@@ -119,17 +120,18 @@ pub(super) fn start_from_frames(bytes: &[u8], salt: u64) -> Option<u64> {
     })
 }
 
-/// The name of file `number`.
+/// Returns the name of file `number`.
 pub(super) fn name(number: u64) -> String {
     format!("{PREFIX}{number:08}")
 }
 
-/// The number of a file of the log; `None` for other files.
+/// Returns the number of a log file; `None` for other files.
 pub(super) fn number(name: &str) -> Option<u64> {
     name.strip_prefix(PREFIX)?.parse().ok()
 }
 
-/// Creates a file of `len` bytes. Zeros that it is filled with are synced, so that no later sync has to record where they lie.
+/// Creates a file of `len` bytes. If it is filled with zeros, they are synced, so that no later sync has to record their place
+/// on the disk.
 pub(super) fn create<D: Disk>(
     disk: &D,
     number: u64,
@@ -158,7 +160,7 @@ pub(super) fn create<D: Disk>(
             file.sync()
         })();
         if filled.is_err() {
-            // What was taken from a full disk is given back; if that fails too, the first error tells.
+            // Give back the space taken from a full disk. If that fails too, the first error is the one to return.
             let _ = disk.remove(&name);
         }
         filled.map(|()| file)

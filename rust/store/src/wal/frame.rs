@@ -1,8 +1,8 @@
-//! A frame: the records that were written together, behind a header that places them in the log.
+//! A frame: the records of one write, behind a header that states their position in the log.
 
 use crate::checksum::Checksum;
 
-/// Bytes before the records.
+/// Bytes of the header, before the records.
 pub(super) const HEADER_LEN: usize = 40;
 
 /// The first bytes of every frame.
@@ -11,27 +11,27 @@ pub(super) const MAGIC: [u8; 4] = *b"\xf5SCf";
 /// The header of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
-    /// Where the frame begins in the log.
+    /// The position of the frame in the log.
     pub(super) position: u64,
-    /// What was known to be durable when it was written: damage before this is corruption, not a torn tail.
+    /// The durable position when the frame was written. Damage before it is corruption, not a torn tail.
     pub(super) durable: u64,
     /// Bytes of records behind the header, a multiple of 8.
     pub(super) len: u32,
-    /// How many records these are.
+    /// Number of records.
     pub(super) records: u32,
-    /// The opening of the log that wrote it; rises with each.
+    /// The number of the log's opening that wrote the frame; rises with each opening.
     pub(super) epoch: u32,
-    /// Checksum of the header before, or 0.
+    /// Checksum of the header before; 0 in the first frame of an opening.
     pub(super) previous: u32,
 }
 
 impl Header {
-    /// The position behind the frame.
+    /// Returns the position behind the frame.
     pub(super) fn end(&self) -> u64 {
         self.position + HEADER_LEN as u64 + u64::from(self.len)
     }
 
-    /// The bytes, and the checksum in them.
+    /// Returns the header's bytes, and the checksum in them.
     pub(super) fn encode(&self, salt: u64) -> ([u8; HEADER_LEN], u32) {
         let mut out = [0; HEADER_LEN];
         out[..4].copy_from_slice(&MAGIC);
@@ -46,13 +46,13 @@ impl Header {
         (out, crc)
     }
 
-    /// Reads a header and its checksum; `None` if it is not intact or does not belong at `position`.
+    /// Reads a header and its checksum. Returns `None` if it is not intact or its position is not `position`.
     pub(super) fn decode(bytes: &[u8], salt: u64, position: u64) -> Option<(Self, u32)> {
         let (header, crc) = Self::decode_anywhere(bytes, salt)?;
         (header.position == position).then_some((header, crc))
     }
 
-    /// Reads a header wherever it belongs.
+    /// Reads a header with any position.
     pub(super) fn decode_anywhere(bytes: &[u8], salt: u64) -> Option<(Self, u32)> {
         let bytes: &[u8; HEADER_LEN] = bytes.first_chunk()?;
         let u32_at = |i: usize| u32::from_le_bytes([bytes[i], bytes[i + 1], bytes[i + 2], bytes[i + 3]]);
@@ -66,7 +66,7 @@ impl Header {
             previous: u32_at(36),
         };
         let crc = Checksum::new(salt, header.position).with(&bytes[8..]).finish();
-        // A header that wraps around or is not aligned can't be ours, whatever its checksum.
+        // A header with an overflowing or unaligned position is invalid, whatever its checksum.
         let sane = header.len.is_multiple_of(8)
             && header.position.is_multiple_of(8)
             && header.position < u64::MAX / 2;

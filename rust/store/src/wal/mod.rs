@@ -1,12 +1,11 @@
 //! The write-ahead log that all streams and consumers of one JetStream thread share.
 //!
-//! [`Log::append`] gathers records, [`Log::write`] puts all that were gathered into the file as one frame, and a [`SyncJob`],
-//! run on a thread that may wait, makes all frames written so far durable: one sync for whatever queued while the one before
-//! ran.
+//! [`Log::append`] buffers records. [`Log::write`] writes all buffered records to the file as one frame. A [`SyncJob`], run on
+//! a thread that may wait, makes all frames written so far durable: frames that queue during one sync share the next.
 //!
-//! Positions count bytes since the log began and never repeat. On disk are files `log-N`, each holding the positions from the
-//! one its header names, and a `superblock`. Frames carry the position up to which the log was known to be durable when
-//! they were written, so that reading it again tells damage ([`Damage`]) from a tail that a power cut tore ([`Torn`]).
+//! Positions count bytes since the log began and never repeat. The disk holds files `log-N` and a `superblock`. The header of a
+//! file names the position of its first frame. Each frame carries the position up to which the log was known to be durable when
+//! the frame was written. So recovery can tell damage ([`Damage`]) from a tail that a power cut tore ([`Torn`]).
 
 mod eras;
 mod file;
@@ -31,35 +30,36 @@ use superblock::Superblock;
 use crate::disk::{Disk, DiskFile, is_full};
 use crate::encryption::{Keyring, Sealer};
 
-/// The longest body of a record, in bytes.
+/// The maximum length of a record's body, in bytes.
 pub const BODY_LEN_MAX: usize = 1 << 30;
 
-/// Room that [`Log::reserve`] sees to, in bytes.
+/// Bytes of free log space below which [`Log::reserve`] makes a spare file, and the maximum length of the reserve file.
 pub const RESERVE_LEN: u64 = 8 << 20;
 
-/// Why the log can't go on.
+/// The reason why an operation of the log failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The disk has no room. What was gathered is still there: [`Log::write`] again, or [`Log::discard`] it.
+    /// The disk is full. The buffered records are still there: [`Log::write`] again, or [`Log::discard`] them.
     #[error("no room on the disk for {file}")]
     Full {
-        /// The file that could not be made.
+        /// The file that could not be created or written.
         file: String,
     },
     /// The disk failed.
     #[error("can't {action} {file}: {source}")]
     Io {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// On which file.
+        /// The file it failed on.
         file: String,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// An earlier failure left unknown what is on disk; nothing can be written until the log is opened anew (storage rule 6).
+    /// An earlier failure left the content of the disk unknown. The log accepts no writes until it is opened again (storage
+    /// rule 6).
     #[error("the log failed before and takes no more")]
     Failed,
-    /// The superblock and all headers are damaged, so that nothing in the log can be checked.
+    /// The superblock and all file headers are damaged, so that no part of the log can be checked.
     #[error("the superblock and the headers of all log files are damaged")]
     Unreadable,
 }
@@ -73,35 +73,35 @@ impl Error {
     }
 }
 
-/// How new files of the log get their room.
+/// How new log files get their disk space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fill {
-    /// They are written full of zeros beforehand: syncs are faster then, and the room is there.
+    /// Files are filled with zeros beforehand: this reserves the space and makes syncs faster.
     Zeros,
-    /// The file system keeps the room for them.
+    /// The file system reserves the space (allocation).
     Allocated,
-    /// They get room when they are written. For stores that are thrown away.
+    /// Files get space when they are written. For temporary stores.
     Sparse,
 }
 
 /// How the log uses the disk.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Bytes of a file, at most; a longer frame gets a file of its own length, and files are shorter on a small disk.
+    /// Maximum length of a file, in bytes. A longer frame gets a file of its own length, and files are shorter on a small disk.
     pub file_len: u64,
-    /// Bytes of a new file on the smallest disks, at least.
+    /// Minimum length of a new file, in bytes, on the smallest disks.
     pub file_len_min: u64,
-    /// How new files get their room.
+    /// How new files get their disk space.
     pub fill: Fill,
-    /// Whether room is kept for the time when the disk is full.
+    /// Whether a reserve file keeps space for the time when the disk is full.
     pub reserve: bool,
-    /// Records are encrypted with them, if there are any.
+    /// Keys that encrypt records; without any, records are plain.
     pub keys: Keyring,
-    /// Tells this log from others with the same keys.
+    /// Distinguishes this log from others with the same keys.
     pub label: &'static str,
-    /// Read all that is there when it is opened, and not only what comes behind [`Log::give_up`].
+    /// Whether an opening reads everything on the disk, and not only the part behind [`Log::give_up`].
     pub whole: bool,
-    /// Where a log begins of which there is nothing, in bytes.
+    /// The position at which a new log begins, in bytes.
     pub begin: u64,
 }
 
@@ -120,7 +120,7 @@ impl Default for Options {
     }
 }
 
-/// Whether `disk` holds nothing of a log.
+/// Whether `disk` holds no file of a log.
 pub fn is_missing<D: Disk>(disk: &D) -> Result<bool, Error> {
     let names = disk.names().map_err(Error::at("list", "the log's directory"))?;
     Ok(!names.iter().any(|name| name == superblock::NAME || file::number(name).is_some()))
@@ -134,39 +134,39 @@ pub struct Log<D: Disk> {
     superblock: Superblock,
     superblock_file: Arc<D::File>,
     sealer: Option<Arc<Sealer>>,
-    /// How many times what was gathered was given up: the same positions are sealed again then.
+    /// How often buffered records were discarded. This is part of the nonce, since the same positions are encrypted again.
     turn: u32,
     files: VecDeque<LogFile<D::File>>,
-    /// Files that hold nothing needed, to be used again.
+    /// Files without needed content, kept for reuse.
     spares: Vec<LogFile<D::File>>,
     next_number: u64,
-    /// Bytes that are kept for a full disk.
+    /// Length of the reserve file, in bytes.
     reserved: u64,
-    /// The frame that is being gathered, with room for its header.
+    /// The frame being built, with space for its header.
     gathered: Vec<u8>,
     records: u32,
-    /// Where the next frame goes.
+    /// The position of the next frame.
     end: u64,
-    /// Behind the last frame that holds records.
+    /// The position behind the last frame that holds records.
     records_end: u64,
     durable: u64,
-    /// What the newest frame or superblock says is durable.
+    /// The durable position that the newest frame or superblock states.
     marked: u64,
     previous: u32,
     unsynced: Vec<Arc<D::File>>,
-    /// What [`Log::prove`] wrote to, and is synced with what comes next.
+    /// Files that [`Log::prove`] wrote to; the next sync includes them.
     proven: Vec<Arc<D::File>>,
-    /// Disks whose names changed.
+    /// Directories whose file names changed since the last sync.
     names_unsynced: Vec<Arc<D>>,
     syncing: bool,
     failed: bool,
 }
 
 impl<D: Disk> Log<D> {
-    /// Opens the log on `disk`, or begins one. All records that are there are given to `visit` in the order in which they
-    /// were written, and so is damage, where it lies.
+    /// Opens the log on `disk`, or begins a new one. Passes all records to `visit` in the order in which they were written, and
+    /// each damaged part at its place among them.
     ///
-    /// `salt` is a random number, used if the log is new. Returns when all that was found is durable.
+    /// `salt` is a random number, used if the log is new. All records that were found are durable when this returns.
     pub fn open(
         disk: Arc<D>,
         options: Options,
@@ -176,9 +176,10 @@ impl<D: Disk> Log<D> {
         recovery::open(disk, options, salt, visit, |_, _| Ok(true))
     }
 
-    /// The same of a log whose records refer to what lies elsewhere and may not have come to the disk. `is_whole` is asked of the
-    /// records of each frame that is not known to have been durable, with the log's salt; where it says no, the log ends. What it says
-    /// yes to it has made durable.
+    /// Opens a log whose records refer to data elsewhere that may not have reached the disk.
+    ///
+    /// For each frame that is not known to have been durable, `is_whole` gets the log's salt and the frame's records. The log
+    /// ends at the first frame for which it returns false. Before it returns true, it must make the data durable.
     pub fn open_whole(
         disk: Arc<D>,
         options: Options,
@@ -189,7 +190,7 @@ impl<D: Disk> Log<D> {
         recovery::open(disk, options, salt, visit, is_whole)
     }
 
-    /// Gathers a record, whose body is the `parts` in a row, [`BODY_LEN_MAX`] bytes at most. Answers its position.
+    /// Buffers a record and returns its position. The body is the concatenation of `parts`, at most [`BODY_LEN_MAX`] bytes.
     pub fn append(&mut self, group: GroupId, kind: u8, parts: &[&[u8]]) -> u64 {
         debug_assert!(parts.iter().map(|p| p.len()).sum::<usize>() <= BODY_LEN_MAX);
         if self.gathered.is_empty() {
@@ -203,20 +204,20 @@ impl<D: Disk> Log<D> {
         position
     }
 
-    /// The position that the next record will have, if nothing is written before.
+    /// Returns the position of the next record, if nothing is written before it.
     pub fn next_position(&self) -> u64 {
         self.end + self.gathered.len().max(frame::HEADER_LEN) as u64
     }
 
-    /// Bytes gathered and not yet written.
+    /// Returns the number of bytes buffered and not yet written.
     pub fn gathered_len(&self) -> usize {
         self.gathered.len()
     }
 
-    /// Forgets what was gathered since the last write.
+    /// Discards the records buffered since the last write.
     pub fn discard(&mut self) {
         if self.records > 0 && self.sealer.is_some() {
-            // Part of it may be on the disk.
+            // Part of the frame may be on the disk.
             self.turn += 1;
             self.failed |= self.turn > record::TURNS_MAX;
         }
@@ -228,7 +229,7 @@ impl<D: Disk> Log<D> {
         self.records = 0;
     }
 
-    /// Writes what was gathered. All of it is durable once [`Log::durable`] has reached the answer.
+    /// Writes the buffered records and returns their end position. They are durable once [`Log::durable`] reaches it.
     pub fn write(&mut self) -> Result<u64, Error> {
         if self.gathered.is_empty() {
             return Ok(self.records_end);
@@ -238,37 +239,37 @@ impl<D: Disk> Log<D> {
         Ok(self.end)
     }
 
-    /// Everything before this position is durable.
+    /// Returns the position up to which the log is durable.
     pub fn durable(&self) -> u64 {
         self.durable
     }
 
-    /// The position behind the last record that was written.
+    /// Returns the position behind the last record that was written.
     pub fn records_end(&self) -> u64 {
         self.records_end
     }
 
-    /// The position behind all that was written.
+    /// Returns the position behind the last frame, with or without records.
     pub fn end(&self) -> u64 {
         self.end
     }
 
-    /// A random number of this log, for checksums elsewhere.
+    /// Returns the log's random number, also for checksums in other files.
     pub fn salt(&self) -> u64 {
         self.superblock.salt
     }
 
-    /// The number of its opening: another one each time.
+    /// Returns the number of this opening; each opening has a higher one.
     pub fn epoch(&self) -> u32 {
         self.superblock.epoch
     }
 
-    /// Whether something was written that no sync has covered.
+    /// Whether data was written that no sync has covered.
     pub fn is_unsynced(&self) -> bool {
         !self.unsynced.is_empty()
     }
 
-    /// Whether [`Log::mark`] would have something to say.
+    /// Whether [`Log::mark`] would write something.
     pub fn wants_mark(&self) -> bool {
         !self.failed
             && self.marked < self.records_end
@@ -276,7 +277,7 @@ impl<D: Disk> Log<D> {
             && self.gathered.is_empty()
     }
 
-    /// Says on disk what is durable, if it does not say so yet; for a log that has been idle for some milliseconds. Tells
+    /// Writes the durable position to disk, if it is not there yet. For a log that has been idle for some milliseconds. Returns
     /// whether there is something to sync.
     pub fn mark(&mut self) -> Result<bool, Error> {
         if self.marked >= self.records_end || self.durable < self.records_end || !self.gathered.is_empty() {
@@ -288,8 +289,9 @@ impl<D: Disk> Log<D> {
         Ok(true)
     }
 
-    /// Says at once, in an empty frame, what is durable: then a kill leaves no doubt about it. A power cut may, until the next sync,
-    /// so that [`Log::mark`] still has something to do. Does nothing while records are gathered: their frame will say it.
+    /// Writes the durable position at once, in an empty frame. This survives a kill. It survives a power cut only after the
+    /// next sync, so [`Log::mark`] still has to write. Does nothing while records are buffered: their frame will carry the
+    /// position.
     pub fn prove(&mut self) -> Result<(), Error> {
         if self.failed || self.marked >= self.durable || !self.gathered.is_empty() {
             return Ok(());
@@ -305,14 +307,14 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// A sync of all that was written so far; `None` if there is nothing to sync, or while another one runs: a later one that
-    /// ends well must not hide that the one before failed.
+    /// Returns a job that syncs everything written so far. Returns `None` if there is nothing to sync, or while another sync
+    /// runs: a later success must not hide an earlier failure.
     pub fn sync_job(&mut self) -> Option<SyncJob<D>> {
         if self.failed || self.syncing || self.unsynced.is_empty() {
             return None;
         }
         self.syncing = true;
-        // Its end is behind what was proven too.
+        // The end of this sync also covers the frames that `prove` wrote.
         for file in std::mem::take(&mut self.proven) {
             note(&mut self.unsynced, &file);
         }
@@ -323,7 +325,7 @@ impl<D: Disk> Log<D> {
         })
     }
 
-    /// Takes note of how a sync ended. After a failure the log takes no more.
+    /// Records the result of a sync and returns the durable position. After a failure the log accepts no more writes.
     pub fn synced(&mut self, done: Synced) -> Result<u64, Error> {
         self.syncing = false;
         match done.result {
@@ -338,21 +340,22 @@ impl<D: Disk> Log<D> {
         }
     }
 
-    /// Says that what is gathered refers to these files, so that it is not durable before they are, and before the names on
-    /// `disk` are, if there is one.
+    /// Declares that buffered records refer to `files`. The records become durable only after a sync of these files, and of the
+    /// file names on `disk`, if given.
     pub fn depend(&mut self, files: &[Arc<D::File>], disk: Option<&Arc<D>>) {
         files.iter().for_each(|file| note(&mut self.unsynced, file));
         disk.into_iter().for_each(|disk| note(&mut self.names_unsynced, disk));
     }
 
-    /// Ends the log after a failed sync of files that it depends on (see [`Log::depend`]), and returns the log's error. The system
-    /// reports such a failure only once: the log's own sync of the same files would succeed although data is lost.
+    /// Puts the log into the failed state after a failed sync of files that it depends on (see [`Log::depend`]), and returns
+    /// the log's error. The system reports such a failure only once: the log's own sync of the same files would succeed
+    /// although data is lost.
     pub fn fail_dependency(&mut self, source: io::Error) -> Error {
         self.fail(Error::Io { action: "sync", file: "a segment that the log refers to".to_owned(), source })
     }
 
-    /// Says that nothing before `position` is needed any more, as [`Log::trim`] does, and makes it durable, so that the next opening
-    /// reads nothing before it. For the end.
+    /// Declares that nothing before `position` is needed any more, as [`Log::trim`] does, and makes that durable. The next
+    /// opening reads nothing before `position`. For a clean stop.
     pub fn give_up(&mut self, position: u64) -> Result<(), Error> {
         self.trim(position)?;
         (self.superblock.read_from, self.superblock.read_epoch) = (position, self.superblock.epoch);
@@ -360,8 +363,8 @@ impl<D: Disk> Log<D> {
         self.superblock_file.sync().map_err(|e| self.fail(Error::at("sync", superblock::NAME)(e)))
     }
 
-    /// Says that nothing before `position` is needed any more. Whole files before it are used again; this takes a sync of
-    /// the superblock, since a file in new use must not be taken for an old one.
+    /// Declares that nothing before `position` is needed any more. Whole files before it are reused. This needs a sync of the
+    /// superblock first, since a reused file must not be mistaken for an old one.
     pub fn trim(&mut self, position: u64) -> Result<(), Error> {
         let keep = self.files.iter().skip(1).take_while(|f| f.start <= position).count();
         if keep == 0 {
@@ -418,12 +421,12 @@ impl<D: Disk> Log<D> {
         let Some(file) = self.files.back() else { return Err(self.fail(Error::Failed)) };
         if let Err(e) = file.file.write_at(&self.gathered, file.offset(self.end)) {
             let error = Error::at("write", &file::name(file.number))(e);
-            // The same frame can be written there later, if what came to the disk of it can't be taken for one.
+            // The same frame can be written here later, once its partly written header is erased.
             let is_erased = || file.file.write_at(&[0; frame::HEADER_LEN], file.offset(self.end)).is_ok();
             if matches!(error, Error::Full { .. }) && is_erased() {
                 return Err(error);
             }
-            // Part of it may be there. Only opening the log again can tell.
+            // Part of the frame may be on the disk. Only opening the log again can tell.
             return Err(self.fail(error));
         }
         note(&mut self.unsynced, &file.file);
@@ -463,20 +466,20 @@ fn note<F>(files: &mut Vec<Arc<F>>, file: &Arc<F>) {
     }
 }
 
-/// A sync to be run wherever waiting is allowed.
+/// A sync, to be run on any thread that may wait.
 #[derive(Debug)]
 pub struct SyncJob<D: Disk> {
-    /// Those whose names changed too.
+    /// Directories whose file names changed.
     disks: Vec<Arc<D>>,
     files: Vec<Arc<D::File>>,
     end: u64,
 }
 
 impl<D: Disk> SyncJob<D> {
-    /// Waits until all is durable. Hand the answer to [`Log::synced`].
+    /// Waits until everything is durable. Pass the result to [`Log::synced`].
     pub fn run(self) -> Synced {
         let sync = || {
-            // Whatever the reason, what is on disk is unknown then: a sync that finds no room is no better than another.
+            // After any failure, the content of the disk is unknown. So a full disk is no special case here.
             let failed = |file: &str| {
                 let file = file.to_owned();
                 move |source| Error::Io { action: "sync", file, source }

@@ -1,15 +1,15 @@
-//! A record: what one stream or consumer writes to the log, with a checksum of its own, so that damage costs no neighbour.
+//! A record: one write of a stream or consumer to the log. Each record has its own checksum, so that damage costs no neighbour.
 
 use std::sync::Arc;
 
 use crate::checksum::{Checksum, Ranges};
 use crate::encryption::{Sealer, TAG_LEN};
 
-/// Says in a record's kind that its body is encrypted: the number of the data key, then what was sealed.
+/// Flag in a record's kind: the body is encrypted. It holds the number of the data key, then the ciphertext.
 pub(super) const SEALED: u8 = 0x80;
-/// Says in an encrypted record's turn that it is sealed with what its opening drew; those of older stores have no turn.
+/// Flag in an encrypted record's turn: the record is encrypted with its opening's draw. Records of older stores have no turn.
 const DRAWN: u32 = 1 << 23;
-/// More turns there can't be.
+/// The maximum turn.
 pub(super) const TURNS_MAX: u32 = DRAWN - 1;
 
 /// Bytes before the body: length, checksum, group, kind, turn.
@@ -22,45 +22,46 @@ pub struct GroupId(pub u32);
 /// One entry of the log, borrowed from where it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// Where it begins in the log, in bytes since the log began; unique and rising.
+    /// Position in the log, in bytes since the log began; unique and rising.
     pub position: u64,
-    /// Whose it is.
+    /// The stream or consumer that wrote it.
     pub group: GroupId,
-    /// What the body is; the group knows.
+    /// The type of the body, defined by the group.
     pub kind: u8,
     /// The content.
     pub body: &'a [u8],
-    /// How it is encrypted: with [`DRAWN`], how many times what was gathered had been given up before in its opening. 0 in the clear.
+    /// With [`DRAWN`]: how often its opening had discarded buffered records before, as part of the nonce. 0 in plain records
+    /// and in encrypted records of older stores.
     turn: u32,
 }
 
 impl<'a> Record<'a> {
-    /// One that is in the clear, or was read already.
+    /// Returns a record that is plain, or decrypted already.
     pub fn plain(position: u64, group: GroupId, kind: u8, body: &'a [u8]) -> Self {
         Self { position, group, kind, body, turn: 0 }
     }
 
-    /// Whether it is sealed with what its opening drew.
+    /// Whether it is encrypted with its opening's draw.
     pub(super) fn is_drawn(&self) -> bool {
         self.turn & DRAWN != 0
     }
 }
 
-/// Length with the header and the padding to a multiple of 8.
+/// Returns the length of a record with the header and the padding to a multiple of 8.
 pub(super) fn padded_len(body_len: usize) -> usize {
     HEADER_LEN + body_len.next_multiple_of(8)
 }
 
-/// What encrypts records.
+/// How new records are encrypted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sealing<'s> {
-    /// Drawn by the opening.
+    /// Encrypts with this opening's draw.
     pub(super) sealer: &'s Sealer,
-    /// Another one whenever a position is used again in the same opening.
+    /// Differs whenever the same opening uses a position again.
     pub(super) turn: u32,
 }
 
-/// Appends a record whose body is the `parts` in a row, encrypted if there is a `sealing`.
+/// Appends a record, encrypted if there is a `sealing`. The body is the concatenation of `parts`.
 pub(super) fn encode(
     out: &mut Vec<u8>,
     seal: Seal,
@@ -93,13 +94,14 @@ pub(super) fn encode(
     out.resize(begin + padded_len(body_len), 0);
 }
 
-/// What an encrypted body belongs to.
+/// Returns the associated data of an encrypted body.
 fn context(group: GroupId, kind: u8) -> [u8; 5] {
     let [a, b, c, d] = group.0.to_le_bytes();
     [a, b, c, d, kind]
 }
 
-/// Decrypts the body of `record` into `buffer`; `sealer` finds what seals with a data key. `None` if it is not what was sealed.
+/// Decrypts the body of `record` into `buffer`. `sealer` returns the decryption for the number of a data key. Returns `None` if
+/// authentication fails or the key is unknown.
 pub(super) fn unseal<'b>(
     record: &Record<'_>,
     epoch: u32,
@@ -115,8 +117,8 @@ pub(super) fn unseal<'b>(
     Some(Record { kind, body, ..*record })
 }
 
-/// What goes into every checksum beside the bytes: the store's salt and the epoch of the writer, so that a record left over
-/// from a dropped tail does not pass in a frame written over it.
+/// The input of every checksum besides the bytes: the store's salt and the writer's epoch. So a record left over from a dropped
+/// tail is invalid in a frame written over it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seal {
     pub(super) salt: u64,
@@ -124,24 +126,24 @@ pub(super) struct Seal {
 }
 
 impl Seal {
-    /// The checksum of a record of `bytes`, header and body without padding.
+    /// Returns the checksum of a record. `bytes` are its header and body, without padding.
     fn of(self, position: u64, bytes: &[u8]) -> u32 {
         self.begin(position, bytes).with(&bytes[8..]).finish()
     }
 
-    /// What comes before the rest behind the checksum.
+    /// Begins the checksum: everything before the bytes that follow the checksum field.
     fn begin(self, position: u64, bytes: &[u8]) -> Checksum {
         Checksum::new(self.salt, position).with(&self.epoch.to_le_bytes()).with(&bytes[..4])
     }
 }
 
-/// Reads the record at the start of `bytes`, which lies at `position`; `None` if it is not intact. Also tells its length with
-/// padding.
+/// Reads the record at the start of `bytes`, which lies at `position`. Returns it and its length with padding, or `None` if it
+/// is not intact.
 pub(super) fn decode(bytes: &[u8], seal: Seal, position: u64) -> Option<(Record<'_>, usize)> {
     decode_if(bytes, position, |record| seal.of(position, record))
 }
 
-/// The same of the record at `at`, with `ranges` of the bytes: for those who try each place.
+/// Does the same as [`decode`] for the record at offset `at`, with precomputed `ranges`, for callers that try every offset.
 pub(super) fn decode_within<'b>(
     bytes: &'b [u8],
     at: usize,
@@ -154,7 +156,7 @@ pub(super) fn decode_within<'b>(
     })
 }
 
-/// The record at the start of `bytes`, if its checksum is what `sum` says.
+/// Returns the record at the start of `bytes`, if its checksum equals the result of `sum`.
 fn decode_if(bytes: &[u8], position: u64, sum: impl Fn(&[u8]) -> u32) -> Option<(Record<'_>, usize)> {
     let header: &[u8; HEADER_LEN] = bytes.first_chunk()?;
     let [l0, l1, l2, l3, c0, c1, c2, c3, g0, g1, g2, g3, kind, t0, t1, t2] = *header;

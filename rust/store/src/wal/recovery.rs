@@ -1,7 +1,7 @@
-//! Reading the log when it is opened: what is there, what is damaged, what was torn off.
+//! Reading the log when it is opened: intact records, damage, and the torn tail.
 //!
-//! A place that can't be read is damage if the log is known to have been durable beyond it, by the superblock or by any
-//! later frame. Else it is where a power cut tore the tail, and nothing behind it was ever acknowledged.
+//! An unreadable part is damage if the log is known, from the superblock or any later frame, to have been durable beyond it.
+//! Otherwise it is the place where a power cut tore the tail, and nothing behind it was ever acknowledged.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -15,35 +15,35 @@ use crate::checksum::Ranges;
 use crate::disk::{Disk, DiskFile};
 use crate::encryption::{Keyring, Sealer};
 
-/// A part of the log that was durable and can't be read any more. What it held is lost.
+/// A part of the log that was durable and can't be read any more. Its content is lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
     /// Position where it begins.
     pub from: u64,
     /// Position behind it.
     pub to: u64,
-    /// The file, or the one before it if the file itself is missing.
+    /// The name of the file; of the file before it, if the file itself is missing.
     pub file: String,
-    /// Where in the file it begins, in bytes.
+    /// Offset in the file where the damage begins, in bytes.
     pub offset: u64,
 }
 
-/// A tail that was written, but not proven durable, and is not whole; it was dropped.
+/// A tail that was written but not proven durable, and is incomplete. It was dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Torn {
     /// Position where the log was cut.
     pub from: u64,
-    /// Bytes, as far as anything could be recognised.
+    /// Length in bytes, as far as frames could be recognised.
     pub len: u64,
-    /// Records in them that could be read.
+    /// Number of records in the recognised frames.
     pub records: u64,
-    /// The file.
+    /// The name of the file.
     pub file: String,
-    /// Where in the file it begins, in bytes.
+    /// Offset in the file where the tail begins, in bytes.
     pub offset: u64,
 }
 
-/// Something that was found, in the order of positions.
+/// A part of the log that was found, in the order of positions.
 #[derive(Debug)]
 pub enum Found<'a> {
     /// An intact record.
@@ -52,18 +52,18 @@ pub enum Found<'a> {
     Damaged(&'a Damage),
 }
 
-/// How reading the log went.
+/// The result of reading the log.
 #[derive(Debug, Default)]
 pub struct Recovery {
-    /// Intact records.
+    /// Number of intact records.
     pub records: u64,
-    /// What was lost.
+    /// The damaged parts.
     pub damaged: Vec<Damage>,
-    /// What was cut off at the end.
+    /// The tail that was cut off.
     pub torn: Option<Torn>,
-    /// Headers and superblock copies that were damaged, at no loss.
+    /// Number of damaged headers and superblock copies whose loss cost no record.
     pub mended: u64,
-    /// Some damaged place may have held more than one record.
+    /// Whether some damaged part may have held more than one record.
     pub lost_several: bool,
 }
 
@@ -87,7 +87,8 @@ pub(super) fn open<D: Disk>(
     let mut superblock = match read.newest {
         Some(found) => found,
         None => {
-            // Files are made after the superblock is durable. Without any, this is a new store, or one that was never born.
+            // Log files are created only after the superblock is durable. Without any file, the store is new, or a crash
+            // interrupted its creation.
             let (salt, begin) = if numbers.is_empty() {
                 (salt, options.begin.next_multiple_of(8))
             } else {
@@ -111,11 +112,11 @@ pub(super) fn open<D: Disk>(
     let mut scan = Scan::new(&superblock, &options, known, &search, &mut visit, &mut is_whole);
     scan.recovery.mended = files.mended + u64::from(read.damaged);
     scan.at = match files.used.first() {
-        // An older copy of the superblock does not know what was trimmed since.
+        // The remaining copy of the superblock may be older, and lack the latest trim.
         Some(first) if read.damaged > 0 || read.newest.is_none() => first.start.max(superblock.trimmed),
         _ if options.whole => superblock.trimmed,
         _ if superblock.read_from > superblock.trimmed => {
-            // What a tail that was dropped left there is older.
+            // Frames of a dropped tail at this place have a lower epoch, and are ignored.
             scan.epoch = superblock.read_epoch;
             superblock.read_from
         }
@@ -131,13 +132,13 @@ pub(super) fn open<D: Disk>(
         disk.remove(&name).map_err(Error::at("remove", &name))?;
     }
     for file in &files.used {
-        // What a killed process wrote may be in memory only.
+        // Data that a killed process wrote may be in memory only.
         file.file.sync().map_err(Error::at("sync", &file::name(file.number)))?;
     }
     superblock.generation += 1;
     superblock.epoch = superblock.epoch.max(epoch) + 1;
     superblock.durable = end;
-    // What comes is sealed with what no other opening has, of this log or of a copy of it.
+    // New records are encrypted with a draw that no other opening has, neither of this log nor of a copy of it.
     let sealer = options.keys.fresh(options.label.as_bytes());
     let draw = sealer.as_ref().and_then(|sealer| sealer.draw());
     superblock.eras = draw.map(|draw| Eras { own: Era { epoch: superblock.epoch, draw }, before });
@@ -170,7 +171,7 @@ pub(super) fn open<D: Disk>(
         syncing: false,
         failed: false,
     };
-    // A frame of the new epoch without records covers whatever is left of a dropped tail.
+    // An empty frame of the new epoch makes any remains of a dropped tail invalid: their epoch is lower.
     log.gathered.resize(frame::HEADER_LEN, 0);
     if let Some(eras) = log.superblock.eras {
         log.gathered.extend_from_slice(&eras.encode(log.superblock.salt, log.end));
@@ -183,7 +184,7 @@ pub(super) fn open<D: Disk>(
     }
     let end = log.end;
     if let Some(last) = log.files.back_mut().filter(|last| last.is_foreign(current)) {
-        // What comes goes to another file, so that this one can be removed as a whole.
+        // New frames go to another file, so that this one, which has another key or none, can be removed as a whole.
         last.len = last.offset(end);
     }
     if let Some(job) = log.sync_job() {
@@ -192,7 +193,7 @@ pub(super) fn open<D: Disk>(
     Ok((log, recovery))
 }
 
-/// The salt, from the first file whose header is intact.
+/// Returns the salt from the first file whose header is intact.
 fn salt_of_files<D: Disk>(disk: &D, numbers: &[u64]) -> Result<Option<u64>, Error> {
     for &number in numbers {
         let name = file::name(number);
@@ -206,13 +207,13 @@ fn salt_of_files<D: Disk>(disk: &D, numbers: &[u64]) -> Result<Option<u64>, Erro
     Ok(None)
 }
 
-/// The log's files, sorted out.
+/// The log's files by use.
 struct Files<F> {
-    /// Those with frames that count, in the order of the log.
+    /// Files with frames that count, in the order of the log.
     used: Vec<LogFile<F>>,
-    /// One whose content does not matter, to be used again.
+    /// At most one file whose content does not matter, kept for reuse.
     spares: Vec<LogFile<F>>,
-    /// More of them.
+    /// More files whose content does not matter, to be removed.
     useless: Vec<LogFile<F>>,
     mended: u64,
 }
@@ -269,37 +270,37 @@ fn contents<F: DiskFile>(file: &LogFile<F>) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Openings of the log whose records are looked for behind damage; each of them costs time at every place.
+/// Maximum number of epochs to try behind damage. Each one costs time at every offset.
 const EPOCHS_MAX: u32 = 32;
 
-/// Whether all is there that records refer to.
+/// Returns whether everything that these records refer to is present; see [`Log::open_whole`].
 type IsWhole<'w> = dyn FnMut(u64, &[Record<'_>]) -> Result<bool, Error> + 'w;
 
 struct Scan<'v> {
     salt: u64,
     visit: &'v mut dyn FnMut(Found<'_>),
     is_whole: &'v mut IsWhole<'v>,
-    /// Where the next frame should be.
+    /// The expected position of the next frame.
     at: u64,
     records_end: u64,
-    /// Of the last frame; later ones have no lower.
+    /// The epoch of the last frame; later frames have no lower one.
     epoch: u32,
-    /// The highest that there can be.
+    /// The highest epoch that frames can have.
     last_epoch: u32,
-    /// Checksum of the last header, unless something is missing since.
+    /// Checksum of the last header; `None` if something is missing since.
     previous: Option<u32>,
-    /// Known to have been durable up to here.
+    /// The position up to which the log is known to have been durable.
     proven: u64,
     recovery: Recovery,
     keys: &'v Keyring,
     label: &'static str,
-    /// What openings drew.
+    /// The draws known so far.
     known: Known,
-    /// Looks for more of that.
+    /// Searches the files for more draws.
     search: &'v dyn Fn() -> Vec<Eras>,
-    /// Of the last encrypted record that was met.
+    /// The epoch of the last encrypted record that was read.
     sealed_epoch: Option<u32>,
-    /// What the last encrypted record was sealed with.
+    /// The decryption of the last encrypted record.
     sealer: Option<Arc<Sealer>>,
     plain: Vec<u8>,
 }
@@ -334,7 +335,7 @@ impl<'v> Scan<'v> {
         }
     }
 
-    /// Hands on an intact record, in the clear.
+    /// Passes an intact record to `visit`, decrypted.
     fn give<F: DiskFile>(&mut self, file: &LogFile<F>, record: Record<'_>, epoch: u32, len: usize) {
         if record.kind & record::SEALED == 0 {
             self.recovery.records += 1;
@@ -349,7 +350,7 @@ impl<'v> Scan<'v> {
                 self.recovery.records += 1;
                 (self.visit)(Found::Record(record));
             }
-            // The bytes are what was written, and nobody can read them.
+            // The bytes are as written, but they can't be decrypted.
             None => {
                 self.recovery.lost_several = true;
                 self.lose(file, record.position, record.position + len as u64);
@@ -373,36 +374,37 @@ impl<'v> Scan<'v> {
         record::unseal(record, epoch, sealer, plain)
     }
 
-    /// The last era of which there may be records; if none was read, the last one that the superblock knows.
+    /// Returns the last era that may have records in the log. If no encrypted record was read, this is the superblock's own
+    /// era.
     fn era_before(&self, superblock: Option<Eras>) -> Option<Era> {
         let read = self.sealed_epoch.and_then(|epoch| self.known.era(epoch));
         read.or(superblock.map(|eras| eras.own))
     }
 
-    /// Whether what the records of a frame refer to is there.
+    /// Whether everything that the records of a frame refer to is present.
     fn is_whole(&mut self, records: &[Record<'_>], epoch: u32) -> Result<bool, Error> {
         let mut plain: Vec<Vec<u8>> = records.iter().map(|_| Vec::new()).collect();
         let mut opened: Vec<Record<'_>> = Vec::with_capacity(records.len());
         for (record, plain) in records.iter().zip(&mut plain) {
             match record.kind & record::SEALED {
                 0 => opened.push(*record),
-                // One that nobody can read refers to nothing.
+                // A record that can't be decrypted refers to nothing.
                 _ => opened.extend(self.unseal(record, epoch, plain)),
             }
         }
         (self.is_whole)(self.salt, &opened)
     }
 
-    /// Reads all files; answers how many of them hold something that counts.
+    /// Reads all files. Returns how many of them, from the front, still belong to the log.
     fn run<F: DiskFile>(&mut self, files: &[LogFile<F>]) -> Result<usize, Error> {
         for (i, file) in files.iter().enumerate() {
             if files.get(i + 1).is_some_and(|next| next.start <= self.at) {
-                // Nobody needs what is in it.
+                // The whole file lies before the position to read from.
                 continue;
             }
             let bytes = contents(file)?;
             if file.start > self.at {
-                // The end of the file before is missing, or that file is.
+                // The end of the previous file is missing, or a whole file is.
                 self.look_ahead(files, i, &bytes)?;
                 if self.at >= self.proven {
                     self.tear(files.get(i.wrapping_sub(1)), &[], file.start);
@@ -430,7 +432,7 @@ impl<'v> Scan<'v> {
         Ok(files.len())
     }
 
-    /// Reads one file's frames. False if the log was cut in it.
+    /// Reads the frames of one file. Returns false if the log was cut in it.
     fn read_file<F: DiskFile>(
         &mut self,
         files: &[LogFile<F>],
@@ -443,7 +445,7 @@ impl<'v> Scan<'v> {
             if let Some((header, crc)) = self.frame_at(bytes, offset) {
                 let end = offset + frame::HEADER_LEN + header.len as usize;
                 let Some(body) = bytes.get(offset + frame::HEADER_LEN..end) else {
-                    // The file was cut within the frame.
+                    // The file was truncated within the frame.
                     self.recovery.lost_several = true;
                     return self.unreadable(files, i, bytes, offset, bytes.len(), header.end());
                 };
@@ -473,7 +475,7 @@ impl<'v> Scan<'v> {
                     if !self.unreadable(files, i, bytes, offset, end, header.end())? {
                         return Ok(false);
                     }
-                    // The header is intact: it says how many records there were.
+                    // The header is intact and states the number of records.
                     let found = self.recovery.records - before;
                     self.recovery.lost_several = several || found + 1 < u64::from(header.records);
                 }
@@ -491,7 +493,7 @@ impl<'v> Scan<'v> {
             match (next, next_start) {
                 (None, Some(start)) if start == self.at => return Ok(true),
                 (None, None) if self.at >= self.proven => {
-                    // The end, unless a frame was begun here.
+                    // The log ends here, cleanly unless a frame was begun at this place.
                     let begun = bytes
                         .get(offset..offset + 16)
                         .is_some_and(|b| b[..4] == frame::MAGIC && b[8..16] == self.at.to_le_bytes());
@@ -516,7 +518,7 @@ impl<'v> Scan<'v> {
         }
     }
 
-    /// Learns from a frame without records, which answers none.
+    /// Collects the eras that a frame without records may hold. Returns no records.
     fn first_of_era<'b>(&mut self, bytes: &[u8], header: &frame::Header) -> Vec<Record<'b>> {
         match eras::in_frame(bytes, self.salt, header.position) {
             Some(eras) => self.known.note(&eras),
@@ -525,14 +527,14 @@ impl<'v> Scan<'v> {
         Vec::new()
     }
 
-    /// The frame at `offset`, if it is the one that follows.
+    /// Returns the frame header at `offset` and its checksum, if that frame continues the log.
     fn frame_at(&self, bytes: &[u8], offset: usize) -> Option<(frame::Header, u32)> {
         let (header, crc) = frame::Header::decode(bytes.get(offset..)?, self.salt, self.at)?;
         let follows = header.epoch > self.epoch || self.previous.is_none_or(|p| header.previous == p);
         (header.epoch >= self.epoch && follows).then_some((header, crc))
     }
 
-    /// The next frame that may count, at `from` or behind: its offset and position.
+    /// Returns the offset and the position of the next frame, from offset `from` on, that may belong to the log.
     fn next_frame<F>(&self, file: &LogFile<F>, bytes: &[u8], from: usize) -> Option<(usize, u64)> {
         let from = from.min(bytes.len());
         memchr::memmem::find_iter(&bytes[from..], &frame::MAGIC).find_map(|found| {
@@ -543,7 +545,7 @@ impl<'v> Scan<'v> {
         })
     }
 
-    /// Learns from all frames that follow up to where the log was durable.
+    /// Raises `proven` to what the headers of all following frames state.
     fn look_ahead<F: DiskFile>(&mut self, files: &[LogFile<F>], i: usize, bytes: &[u8]) -> Result<(), Error> {
         for (j, file) in files.iter().enumerate().skip(i) {
             let loaded;
@@ -564,7 +566,8 @@ impl<'v> Scan<'v> {
         Ok(())
     }
 
-    /// Deals with the bytes from `offset` to `end`, behind which the log goes on at `position`. False if the log ends here.
+    /// Handles the unreadable bytes from `offset` to `end`, behind which the log continues at `position`. Returns false if the
+    /// log ends here.
     fn unreadable<F: DiskFile>(
         &mut self,
         files: &[LogFile<F>],
@@ -582,7 +585,7 @@ impl<'v> Scan<'v> {
             self.tear(Some(file), bytes.get(offset..).unwrap_or_default(), position);
             return Ok(false);
         }
-        // A file that was cut may end before the place where the log went on.
+        // A truncated file may end before the place where the log continued.
         let end = end.min(bytes.len()).max(offset);
         let next = bytes.get(end..).and_then(|next| frame::Header::decode_anywhere(next, self.salt));
         let until = next.map_or(self.last_epoch, |(next, _)| next.epoch);
@@ -597,20 +600,20 @@ impl<'v> Scan<'v> {
         Ok(true)
     }
 
-    /// Finds the records between `offset` and the end of `bytes` that are intact, and names the rest. What follows is of the epoch
-    /// `until`.
+    /// Passes on the intact records between `offset` and the end of `bytes`, and reports the rest as damage. `until` is the
+    /// epoch of the frame that follows.
     fn salvage<F: DiskFile>(&mut self, file: &LogFile<F>, bytes: &[u8], offset: usize, until: u32) {
         if offset >= bytes.len() {
             return;
         }
         let position_of = |offset: usize| file.start + (offset as u64 - file::HEADER_LEN);
-        // Frames of one epoch follow each other, except across openings, of which there may have been some at this place.
+        // Epochs never fall, but several openings may have written frames in this part.
         let epoch = self.epoch.max(file.epoch);
         let epochs = match frame::Header::decode(&bytes[offset..], self.salt, self.at) {
             Some((header, _)) => header.epoch..=header.epoch,
             None => epoch..=until.clamp(epoch, epoch.saturating_add(EPOCHS_MAX)),
         };
-        // Clients choose what the bytes say, so that trying each place as a record must not take for ever.
+        // Clients choose the content of records, so trying every offset must take linear time whatever the bytes are.
         let tried = &bytes[offset..];
         let ranges = Ranges::of(tried);
         let mut bad: Option<usize> = None;
@@ -638,8 +641,8 @@ impl<'v> Scan<'v> {
         }
     }
 
-    /// Bytes that are no record. Where a frame begins they are only its header, which holds nothing of anybody's, and maybe what the first frame
-    /// of an era says.
+    /// Handles a run of bytes that is no record. At the start of a frame, it may be only the frame's header, and the eras
+    /// behind it. Then no record is lost.
     fn bad_run<F: DiskFile>(&mut self, file: &LogFile<F>, bytes: &[u8], frame: usize, run: Range<usize>) {
         let position_of = |offset: usize| file.start + (offset as u64 - file::HEADER_LEN);
         let behind = frame + frame::HEADER_LEN;
@@ -655,7 +658,7 @@ impl<'v> Scan<'v> {
     }
 
     fn lose<F: DiskFile>(&mut self, file: &LogFile<F>, from: u64, to: u64) {
-        // Before the start of the first file there, the place is in one that is missing.
+        // A position before the start of `file` lies in a missing file.
         let offset = if from < file.start { 0 } else { file.offset(from) };
         self.report(Damage { from, to, file: file::name(file.number), offset });
     }
@@ -665,7 +668,7 @@ impl<'v> Scan<'v> {
         self.recovery.damaged.push(damage);
     }
 
-    /// Cuts the log here; `rest` is what lies behind in the file, and the log seems to go on to `to`.
+    /// Cuts the log here. `rest` is the content of the file from here on; the tail seems to reach to `to`.
     fn tear<F: DiskFile>(&mut self, file: Option<&LogFile<F>>, rest: &[u8], to: u64) {
         let mut records = 0;
         for at in memchr::memmem::find_iter(rest, &frame::MAGIC) {
@@ -684,13 +687,13 @@ impl<'v> Scan<'v> {
     }
 }
 
-/// The records of a frame, if all of them are intact.
+/// Returns the records of a frame if all of them are intact.
 fn intact(mut bytes: &[u8], seal: record::Seal, mut position: u64, count: u32) -> Option<Vec<Record<'_>>> {
     let mut records = Vec::new();
     while !bytes.is_empty() {
         let (record, len) = record::decode(bytes, seal, position)?;
         records.push(record);
-        // The padding may be cut off in a damaged file only; then what is missing is no content.
+        // Only a truncated file can lack the padding, which holds no content.
         bytes = bytes.get(len..)?;
         position += len as u64;
     }

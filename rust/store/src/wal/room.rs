@@ -1,8 +1,7 @@
-//! Room on the disk: how long the log's files are, and what it keeps for the time when the disk is full.
+//! Disk space: the length of log files, and the space that the log reserves for a full disk.
 //!
-//! The log keeps a spare file for its next frames, and a reserve, a file that holds nothing. [`Log::release`] gives them up one
-//! after the other, so that a checkpoint has room to write what it needs before it frees something. [`Log::reserve`] makes both
-//! anew.
+//! The log keeps a spare file for its next frames, and a reserve, which is a file without content. [`Log::release`] removes one
+//! after the other, so that a checkpoint has space to write before it frees something. [`Log::reserve`] creates both again.
 
 use std::io::ErrorKind;
 
@@ -10,26 +9,27 @@ use super::file::{self, LogFile};
 use super::{Error, Fill, Log, RESERVE_LEN, note};
 use crate::disk::{Disk, DiskFile, is_full};
 
-/// The file that holds nothing.
+/// Name of the reserve file.
 const RESERVE: &str = "reserve";
-/// A new file takes at most this part of the free space.
+/// A new file takes at most this fraction (one 16th) of the free space.
 const SHARE: u64 = 16;
-/// The shortest file that the log makes for want of room, in bytes.
+/// Minimum length of a file on a disk without room for a longer one, in bytes.
 const FILE_LEN_LEAST: u64 = 64 << 10;
 
-/// Removes the reserve of the log on `disk`, for a store that can't be opened on a full disk otherwise. False if there is none.
+/// Removes the reserve of the log on `disk`, for a store that otherwise can't be opened on a full disk. Returns false if there
+/// is none.
 pub fn release_reserve<D: Disk>(disk: &D) -> bool {
     disk.remove(RESERVE).is_ok()
 }
 
 impl<D: Disk> Log<D> {
-    /// The length of the current file in bytes, at most the usual length: shorter on a small disk.
+    /// Returns the length of the current file in bytes, at most the usual length. It is shorter on a small disk.
     pub fn file_len(&self) -> u64 {
         let max = self.options.file_len;
         self.files.back().map_or(max, |file| file.len.min(max))
     }
 
-    /// Makes sure that there is a spare file when the current one is nearly full, and that the reserve is there.
+    /// Creates a spare file when the current file is nearly full, and the reserve if it is missing.
     pub fn reserve(&mut self) -> Result<(), Error> {
         if self.failed {
             return Ok(());
@@ -45,7 +45,7 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Makes sure that records of `len` bytes more find room behind those that are gathered.
+    /// Makes sure that records of `len` more bytes fit behind the buffered ones.
     pub fn make_room(&mut self, len: u64) -> Result<(), Error> {
         let needed = self.gathered.len() as u64 + len;
         let left = self.files.back().map_or(0, |f| f.room_end().saturating_sub(self.end));
@@ -58,7 +58,7 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Looks whether records of `len` bytes more would find room, and takes none.
+    /// Checks whether records of `len` more bytes would fit, without taking space.
     pub fn check_room(&self, len: u64) -> Result<(), Error> {
         let needed = self.gathered.len() as u64 + len;
         let needed_len = needed + file::HEADER_LEN;
@@ -70,13 +70,13 @@ impl<D: Disk> Log<D> {
         if fits { Ok(()) } else { Err(Error::Full { file: file::name(self.next_number) }) }
     }
 
-    /// Whether the disk has room for more than what is reserved, so that writing may go on after the disk was full.
+    /// Whether the disk has free space beyond the reserve, so that writing may continue after the disk was full.
     pub fn has_room(&self) -> bool {
         let needed = 2 * self.options.file_len_min.min(self.options.file_len);
         !self.options.reserve || self.disk.free().is_none_or(|free| free >= needed)
     }
 
-    /// Gives up room that is kept for a full disk: first spare files, then the reserve. False if there was none.
+    /// Frees reserved space: first spare files, then the reserve. Returns false if there was none.
     pub fn release(&mut self) -> bool {
         while let Some(spare) = self.spares.pop() {
             if self.disk.remove(&file::name(spare.number)).is_ok() {
@@ -87,7 +87,7 @@ impl<D: Disk> Log<D> {
         std::mem::take(&mut self.reserved) > 0 && release_reserve(&*self.disk)
     }
 
-    /// Learns how much is reserved already.
+    /// Reads the length of an existing reserve file.
     pub(super) fn find_reserve(&mut self) -> Result<(), Error> {
         self.reserved = match self.disk.open(RESERVE) {
             Ok(file) => file.len().map_err(Error::at("measure", RESERVE))?,
@@ -97,14 +97,14 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// The usual length of a new file with as much free space as there is now, in bytes.
+    /// Returns the usual length of a new file, in bytes, for the current free space.
     fn usual_len(&self) -> u64 {
         let max = self.options.file_len;
         let share = self.disk.free().map_or(max, |free| free / SHARE);
         (share & !4095).clamp(self.options.file_len_min.min(max), max)
     }
 
-    /// Creates a file for `needed` bytes, of the usual length if there is room for that.
+    /// Creates a file with space for `needed` bytes, of the usual length if possible.
     pub(super) fn create_file(&mut self, needed: u64) -> Result<LogFile<D::File>, Error> {
         let least = needed.max(FILE_LEN_LEAST.min(self.options.file_len));
         let mut len = self.usual_len().max(needed);
@@ -121,17 +121,17 @@ impl<D: Disk> Log<D> {
         }
     }
 
-    /// Whether a file that holds nothing needed any more is kept as a spare.
+    /// Whether a file without needed content is kept as a spare.
     pub(super) fn is_spare(&self, file: &LogFile<D::File>) -> bool {
         let usual = self.usual_len();
-        // What was written in the clear, or with another key, is not to wait for being written over.
+        // A file with plain data, or data under another key, is removed at once: it must not wait to be overwritten.
         self.spares.is_empty()
             && (usual / 2..=usual * 2).contains(&file.len)
             && file.len <= self.options.file_len
             && !file.is_foreign(self.options.keys.current())
     }
 
-    /// Shortens the reserve on a disk that fills up.
+    /// Shortens the reserve when the disk fills up.
     pub(super) fn fit_reserve(&mut self) {
         let len = RESERVE_LEN.min(self.usual_len());
         if self.reserved > 2 * len

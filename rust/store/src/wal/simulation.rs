@@ -1,4 +1,4 @@
-//! The log on a disk that fails, seed by seed, against the list of what was written.
+//! Random tests of the log on a failing disk, by seed, against a list of the written records.
 
 use std::sync::Arc;
 
@@ -19,12 +19,12 @@ fn options(keys: &Keyring) -> Options {
     }
 }
 
-/// The seeds to try: `default` many, or as many as `STONECHAT_SEEDS` says, from 0.
+/// Returns the seeds to try: from 0, `default` of them or the number in `STONECHAT_SEEDS`.
 fn seeds(default: u64) -> std::ops::Range<u64> {
     0..std::env::var("STONECHAT_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
 }
 
-/// What was read back: each record's body, and where it was.
+/// The records that were read back: position and body.
 type Bodies = Vec<(u64, Vec<u8>)>;
 
 fn reopen(disk: &SimDisk, salt: u64, keys: &Keyring) -> (Log<SimDisk>, Recovery, Bodies) {
@@ -41,7 +41,7 @@ fn reopen(disk: &SimDisk, salt: u64, keys: &Keyring) -> (Log<SimDisk>, Recovery,
     (log, recovery, bodies)
 }
 
-/// A body that tells which record it is.
+/// Returns a body that identifies its record.
 fn body(number: u64, random: &mut Random) -> Vec<u8> {
     let mut body = number.to_le_bytes().to_vec();
     let len = if random.one_in(20) { random.below(20_000) } else { random.below(300) };
@@ -49,18 +49,18 @@ fn body(number: u64, random: &mut Random) -> Vec<u8> {
     body
 }
 
-/// The world: the log, and what it should hold.
+/// The state of a test: the log, and what it should hold.
 struct World {
     disk: SimDisk,
     keys: Keyring,
     log: Log<SimDisk>,
-    /// All that was written since the last opening, or read by it.
+    /// The records written since the last opening, or read by it.
     written: Vec<Vec<u8>>,
-    /// Positions behind each.
+    /// The position behind each record.
     ends: Vec<u64>,
     gathered: Vec<Vec<u8>>,
     job: Option<SyncJob<SimDisk>>,
-    /// How many from the front may have been trimmed.
+    /// Number of records, from the front, that may have been trimmed.
     trimmed: usize,
     next: u64,
 }
@@ -130,16 +130,16 @@ impl World {
         }
     }
 
-    /// Restarts from `disk` and checks what is there.
+    /// Reopens the log from `disk` and checks its records.
     fn restart(&mut self, disk: SimDisk, killed_only: bool, random: &mut Random) {
         let acknowledged = self.acknowledged();
         if self.keys.current() == 0 && random.one_in(6) {
-            // From now on it is encrypted.
+            // From this opening on, records are encrypted.
             self.keys = Keyring::fixed(Cipher::ChaCha20Poly1305);
         }
         let (log, recovery, bodies) = reopen(&disk, random.draw(), &self.keys);
         assert_eq!(recovery.damaged, [], "nothing was damaged");
-        // A record's own position is not behind it, but before the next one: good for trimming.
+        // After a restart, `ends` holds each record's own position, not the one behind it. It is good enough for trimming.
         let (ends, bodies): (Vec<u64>, Vec<Vec<u8>>) = bodies.into_iter().unzip();
         let first = bodies.first().map_or(self.written.len(), |b| {
             self.written.iter().position(|w| w == b).expect("only what was written")
@@ -208,7 +208,7 @@ fn a_flipped_bit_loses_at_most_what_is_named() {
             bytes[bit / 8] ^= 1 << (bit % 8);
         });
         let (log, after, found) = reopen(&disk, 0, &world.keys);
-        // The last frame, which holds nothing but the mark, may be taken for torn.
+        // The last frame, which only carries the durable position, may be mistaken for a torn tail.
         assert!(after.torn.as_ref().is_none_or(|t| t.records == 0), "seed {seed}: {after:?}");
         for (position, body) in &whole {
             let named = after.damaged.iter().any(|d| d.from <= *position && *position < d.to);
@@ -219,7 +219,7 @@ fn a_flipped_bit_loses_at_most_what_is_named() {
         assert!(found.iter().all(|f| whole.contains(f)), "seed {seed}: a record that was never written");
         assert!(whole.len() - found.len() <= 1, "seed {seed}: one bit, one record: {after:?}");
 
-        // Damage stays named, and what is written later is read.
+        // Damage stays reported, and later records are read.
         drop(log);
         let (mut log, again, _) = reopen(&disk, 0, &world.keys);
         assert_eq!(again.damaged, after.damaged);
@@ -333,7 +333,7 @@ fn nothing_stays_in_the_clear_once_the_log_before_a_key_is_trimmed() {
             log.synced(job.run()).unwrap();
         }
     };
-    // More than one file, and a spare one.
+    // The records need more than one file, and there is a spare file.
     let (mut log, ..) = reopen(&disk, 1, &Keyring::default());
     write(&mut log, b"in the clear");
     let trimmed = log.end();
@@ -348,7 +348,7 @@ fn nothing_stays_in_the_clear_once_the_log_before_a_key_is_trimmed() {
         assert!(has_secret(&disk) == (round == 0));
         log.trim(opened).unwrap();
         assert!(!has_secret(&disk), "round {round}");
-        // With the same key, files are used again.
+        // With the same key, files are reused.
         let numbers = disk.names().unwrap();
         let end = log.end();
         log.trim(end).unwrap();
@@ -361,7 +361,7 @@ fn nothing_stays_in_the_clear_once_the_log_before_a_key_is_trimmed() {
 fn records_behind_damage_are_found_whatever_it_says() {
     let disk = SimDisk::default();
     let (mut log, ..) = reopen(&disk, 1, &Keyring::default());
-    // Each place of it looks like the length of a long record.
+    // Every offset of this body looks like the length of a long record.
     let misleading = 400_000u64.to_le_bytes().repeat(60_000);
     log.append(GroupId(1), 1, &[&misleading]);
     for number in 0..100u8 {
@@ -385,7 +385,7 @@ fn records_behind_damage_are_found_whatever_it_says() {
     assert_eq!((found.len(), recovery.damaged.len()), (101, 1));
 }
 
-/// What a record takes of its file: the name, and where it begins and ends at most.
+/// Returns the file of a record, and the offsets of its start and its latest possible end.
 fn place(log: &Log<SimDisk>, position: u64, body: &[u8]) -> (String, u64, u64) {
     let file = log.files.iter().rfind(|file| file.start <= position).expect("a file");
     let begin = file.offset(position);
@@ -401,7 +401,7 @@ fn no_bad_page_costs_what_lies_outside_of_it() {
         let disk = world.disk.kill();
         world.restart(disk, true, &mut random);
         for _ in 0..80 {
-            // Short frames: of a file that is one frame nobody knows where it belongs when the frame's header is gone.
+            // Frames are short: if a file held a single frame with a damaged header, its position in the log would be unknown.
             for _ in 0..=random.below(3) {
                 let mut body = world.next.to_le_bytes().to_vec();
                 body.extend(vec![random.draw() as u8; random.below(300)]);
@@ -436,7 +436,7 @@ fn no_bad_page_costs_what_lies_outside_of_it() {
         let mut bad = 0..0;
         disk.bytes(name, |bytes| {
             let used = bytes.iter().rposition(|b| *b != 0).map_or(1, |i| i + 1);
-            // Most often the begin, where headers are.
+            // Most often the start of the file, where headers are.
             let at = if random.one_in(2) { 0 } else { random.below(used) };
             bad = at as u64..(at as u64 + 4096).min(bytes.len() as u64);
             bytes[at..bad.end as usize].fill(0x5a);
@@ -459,11 +459,12 @@ fn what_a_full_disk_gave_up_is_encrypted_anew_with_another_nonce() {
     let (mut log, ..) = reopen(&disk, 1, &keys);
     let mut written = Vec::new();
     for round in 0..5u8 {
-        // More than the file has room for.
+        // The record is longer than the free space of the file.
         disk.faults(|f| f.full = true);
         log.append(GroupId(1), 1, &[&[round; 20_000]]);
         assert!(matches!(log.write(), Err(Error::Full { .. })));
-        // The same bytes may be written again, and others in their place: the witness panics if both are sealed alike.
+        // The same bytes may be written again, or others in their place. The witness panics if a nonce is used for two
+        // contents.
         if round % 2 == 0 {
             log.discard();
             log.append(GroupId(1), 1, &[&[round ^ 0x55; 20_000]]);

@@ -1,4 +1,4 @@
-//! The superblock: what must be known before the log can be read, kept twice.
+//! The superblock: the data needed before the log can be read, kept in two copies.
 
 use std::sync::Arc;
 
@@ -13,32 +13,32 @@ const MAGIC: [u8; 8] = *b"STONESB1";
 /// Each copy has a page of its own, so that writing one can't tear the other.
 const SLOT_LEN: u64 = 4096;
 const LEN: usize = 56;
-/// Where in a copy the second part is, which older stores do not have.
+/// Offset in a copy of the second part, which older stores lack.
 const MORE_AT: usize = 64;
 const MORE_LEN: usize = 96;
-/// Where the third part is, which only encrypted stores have.
+/// Offset of the third part, which only encrypted stores have.
 const ERAS_AT: usize = 128;
-/// Bytes of all parts.
+/// Length of all parts, in bytes.
 const WHOLE_LEN: usize = ERAS_AT + 8 + eras::LEN;
 
-/// What the superblock says.
+/// The content of the superblock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Superblock {
-    /// Rises with each write; the higher of two copies counts.
+    /// Rises with each write; of two copies, the one with the higher generation counts.
     pub(super) generation: u64,
-    /// The store's salt of checksums.
+    /// The store's random number, an input of all checksums.
     pub(super) salt: u64,
-    /// The highest epoch that frames may have.
+    /// The highest epoch that frames can have.
     pub(super) epoch: u32,
-    /// Proven durable up to here.
+    /// The position up to which the log is proven durable.
     pub(super) durable: u64,
-    /// What lies before is no longer needed: files that begin before it are not part of the log any more.
+    /// The position up to which the log was trimmed: files that begin before it no longer belong to the log.
     pub(super) trimmed: u64,
-    /// Nobody needs what lies before it, though it is there; no lower than `trimmed` if it counts.
+    /// The position from which an opening reads. Frames before it are there but not needed. Ignored unless above `trimmed`.
     pub(super) read_from: u64,
-    /// No lower is the epoch of what lies behind.
+    /// The minimum epoch of frames behind `read_from`.
     pub(super) read_epoch: u32,
-    /// What its opening drew, and the one before whose records there may be.
+    /// The era of the opening that wrote it, and the earlier one that may have records in the log.
     pub(super) eras: Option<Eras>,
 }
 
@@ -80,7 +80,7 @@ impl Superblock {
             epoch: u32::try_from(u64_at(32)).ok()?,
             durable: u64_at(40),
             trimmed: u64_at(48),
-            // Without it more is read than must be.
+            // Without the second part, an opening reads more than it must.
             read_from: if has_more { u64_at(MORE_AT + 16) } else { 0 },
             read_epoch: if has_more { u32::try_from(u64_at(MORE_AT + 24)).ok()? } else { 0 },
             eras: None,
@@ -92,14 +92,14 @@ impl Superblock {
     }
 }
 
-/// What was found when the file was read.
+/// The result of reading the file.
 #[derive(Debug)]
 pub(super) struct Read<F> {
     pub(super) file: Arc<F>,
     pub(super) newest: Option<Superblock>,
-    /// Copies that are not intact.
+    /// Number of copies that are damaged.
     pub(super) damaged: u32,
-    /// What both copies know of earlier openings.
+    /// The eras that both copies state.
     pub(super) eras: Vec<Eras>,
 }
 
@@ -131,7 +131,7 @@ pub(super) fn read<D: Disk>(disk: &D) -> Result<Read<D::File>, Error> {
     Ok(read)
 }
 
-/// Writes one copy, over the older one. It counts once the file is synced.
+/// Writes one copy, over the older one. It is valid once the file is synced.
 pub(super) fn write<F: DiskFile>(file: &F, superblock: &Superblock) -> Result<(), Error> {
     let bytes = superblock.encode();
     let len = if superblock.eras.is_some() { WHOLE_LEN } else { MORE_LEN };

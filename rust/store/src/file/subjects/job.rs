@@ -1,4 +1,4 @@
-//! Writing to disk what is known of subjects, on a thread that may wait.
+//! Jobs that write the subject index to disk, on a thread that may wait.
 
 use std::io;
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use crate::file::files::Files;
 use crate::index::{Filter, Step, SubjectTree};
 use crate::messages::SubjectState;
 
-/// What a new run is made of.
+/// The source of a new run.
 #[derive(Debug)]
 pub(super) enum Content {
-    /// What was in memory.
+    /// A frozen tree.
     Tree(Arc<SubjectTree<SubjectState>>),
-    /// Runs, the newest first, and the place of the oldest.
+    /// Runs, the newest first, and the index of the oldest one in the list of runs.
     Runs { first: usize, runs: Vec<Arc<Run>> },
 }
 
-/// Subjects that are to go from memory to a file, or from several files to one.
+/// A job that writes subjects from memory to a file, or from several files to one.
 #[derive(Debug)]
 pub struct IndexJob<D: Disk> {
     pub(super) files: Arc<Files<D>>,
@@ -30,11 +30,11 @@ pub struct IndexJob<D: Disk> {
     pub(super) seed: u64,
     pub(super) generation: u64,
     pub(super) content: Content,
-    /// Whether nothing older is left, so that nothing need be known of what is no more.
+    /// Whether no older run remains, so that entries of subjects without messages can be dropped.
     pub(super) is_oldest: bool,
 }
 
-/// How an [`IndexJob`] ended; for [`FileStream::indexed`](crate::file::FileStream::indexed).
+/// The result of an [`IndexJob`]; for [`FileStream::indexed`](crate::file::FileStream::indexed).
 #[derive(Debug)]
 #[must_use]
 pub struct Indexed {
@@ -44,33 +44,33 @@ pub struct Indexed {
     pub(super) result: Result<Run, Failed>,
 }
 
-/// Why there is no new run.
+/// The reason why there is no new run.
 #[derive(Debug)]
 pub(super) enum Failed {
-    /// One before can't be read.
+    /// An existing run can't be read.
     Reading,
-    /// The new one can't be written.
+    /// The new run can't be written.
     Writing,
 }
 
 impl Indexed {
-    /// The file that was written: nobody needs it if the stream is no more.
+    /// Returns the name of the written file. It is not needed if the stream was deleted.
     pub fn into_file(self) -> String {
         self.name
     }
 }
 
 impl<D: Disk> IndexJob<D> {
-    /// Whether it may take seconds, and nothing waits for it.
+    /// Whether the job may take seconds. Nothing waits for such a job.
     pub fn is_long(&self) -> bool {
         matches!(self.content, Content::Runs { .. })
     }
 
-    /// Does it.
+    /// Runs the job.
     pub fn run(self) -> Indexed {
         let result = self.write();
         if result.is_err() {
-            // On a full disk what was begun takes the room of others; should it stay, the next opening removes it.
+            // On a full disk, a partial file would take the space of others. If its removal fails, the next opening removes it.
             let _ = self.files.remove(&self.name);
         }
         Indexed { generation: self.generation, name: self.name, content: self.content, result }

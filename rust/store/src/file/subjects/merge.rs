@@ -1,4 +1,4 @@
-//! Subjects of several places in one order; what a newer place says of a subject counts.
+//! A merge of several sources of subjects into one order. Of several entries for a subject, the newest source's counts.
 
 use super::run::{Run, RunCursor, Unreadable};
 use crate::disk::Disk;
@@ -13,15 +13,15 @@ enum Place<'s, D: Disk> {
 
 struct Source<'s, D: Disk> {
     place: Place<'s, D>,
-    /// It goes no further, and all up to its subject was looked at.
+    /// Whether the source used up its budget. Everything up to its subject was visited.
     is_paused: bool,
-    /// What it may still look at, and what it has.
+    /// The number of entries that it may still visit, and the number visited.
     budget: usize,
     spent: usize,
 }
 
 impl<D: Disk> Source<'_, D> {
-    /// False if there is nothing more.
+    /// Moves to the next subject. Returns false at the end.
     fn next(&mut self) -> Result<bool, Unreadable> {
         let Self { place, is_paused, budget, spent } = self;
         let before = *budget;
@@ -36,7 +36,7 @@ impl<D: Disk> Source<'_, D> {
             },
             Place::Run(cursor) => cursor.next(budget)?,
         };
-        // What is found when nothing is left costs something too.
+        // A step with an exhausted budget costs one too.
         *spent += (before - *budget).max(1);
         *is_paused = step == Step::Paused;
         Ok(step != Step::End)
@@ -57,19 +57,19 @@ impl<D: Disk> Source<'_, D> {
     }
 }
 
-/// Subjects that match a filter, one after the other. One whose count is 0 is no more.
+/// A cursor over the subjects that match a filter. A subject with the count 0 has no messages any more.
 pub(super) struct Merge<'s, D: Disk> {
-    /// The newest first; those that are at an end are left out.
+    /// The sources, the newest first, without those at their end.
     sources: Vec<Source<'s, D>>,
     subject: Vec<u8>,
-    /// What comes behind the subject can't be read.
+    /// Whether the entries behind the subject can't be read.
     is_broken: bool,
-    /// What those that are at an end have looked at.
+    /// Number of entries visited by the sources at their end.
     spent: usize,
 }
 
 impl<'s, D: Disk> Merge<'s, D> {
-    /// All of these places, the newest first. They look at about as much together as `budget` says.
+    /// Merges these trees and runs, given from the newest to the oldest. Together they visit about `budget` entries.
     pub(super) fn new(
         files: &'s Files<D>,
         trees: impl IntoIterator<Item = &'s SubjectTree<SubjectState>>,
@@ -95,18 +95,19 @@ impl<'s, D: Disk> Merge<'s, D> {
         Ok(merge)
     }
 
-    /// How much was looked at.
+    /// Returns the number of entries visited.
     pub(super) fn spent(&self) -> usize {
         self.spent + self.sources.iter().map(|source| source.spent).sum::<usize>()
     }
 
-    /// Goes on to the next subject; answers what is known of it. After a failure the subject is still the one before; after a pause
-    /// it is one up to which all was looked at.
+    /// Moves to the next subject and returns its state. After an error the subject is still the previous one. After a pause,
+    /// everything up to the subject was visited.
     pub(super) fn next(&mut self) -> Result<Step<SubjectState>, Unreadable> {
         if self.is_broken {
             return Err(Unreadable);
         }
-        // Of equal ones, the first: that of the newest place. Who has paused there has nothing to say of the subject.
+        // Of equal subjects, the first one counts, since it comes from the newest source. A source that paused there has no
+        // state for it.
         let order = |source: &Source<'_, D>, other: &Source<'_, D>| {
             let by_subject = source.subject().cmp(other.subject());
             by_subject.then(source.is_paused.cmp(&other.is_paused))
@@ -130,7 +131,7 @@ impl<'s, D: Disk> Merge<'s, D> {
                 Ok(true) => i += 1,
                 Ok(false) => self.spent += self.sources.remove(i).spent,
                 Err(Unreadable) => {
-                    // This subject is known all the same.
+                    // The state of this subject is known, in spite of the error.
                     self.is_broken = true;
                     break;
                 }
@@ -139,7 +140,7 @@ impl<'s, D: Disk> Merge<'s, D> {
         Ok(Step::Found(state))
     }
 
-    /// The subject that [`Merge::next`] went on to.
+    /// Returns the subject that [`Merge::next`] went on to.
     pub(super) fn subject(&self) -> &[u8] {
         &self.subject
     }

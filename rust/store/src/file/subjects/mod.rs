@@ -1,13 +1,14 @@
-//! What a stream on disk knows of its subjects, within a budget of memory.
+//! The subject index of a stream on disk, within a memory budget.
 //!
-//! What was published to lately is in a tree. When all trees of a store take too much memory, that of the stream which grows is
-//! *frozen*, written to a file in the order of subjects, a [run](run::Run), and given up. A subject that is asked for is looked up
-//! in the tree, in the frozen one, and in the runs, the newest first: the first place that knows it is right, also if it knows that
-//! there is nothing any more. What stays in memory of a run are about two bytes a subject, on top of the budget. When there are
-//! several of about one size, they are *joined*, so that there are few.
+//! Recently used subjects are in a tree. When all trees of a store take too much memory, the tree of the growing stream is
+//! *frozen*. It is written to a file in subject order, a [run](run::Run), and dropped.
 //!
-//! Files of runs are for this opening of the store alone. Whoever opens it again learns all from the segments' footers, and so does
-//! who can't read a run.
+//! A lookup asks the tree, then the frozen tree, then the runs from the newest to the oldest. The first one that knows the
+//! subject is right, even if its entry says that the subject has no messages. Each run keeps about two bytes per subject in
+//! memory, beyond the budget. Several runs of similar size are *joined* into one, so that there are few.
+//!
+//! Only this opening of the store uses its run files. The next opening learns all subjects from the segments' footers. If a run
+//! can't be read, the stream counts all subjects again from its messages.
 
 mod job;
 mod merge;
@@ -29,35 +30,35 @@ use crate::disk::Disk;
 use crate::index::{Filter, Step, SubjectTree};
 use crate::messages::SubjectState;
 
-/// Runs that are joined at once, at least.
+/// Minimum number of runs that are joined at once.
 const JOINED: usize = 4;
-/// A run is joined with newer ones if it has at most so many times as many subjects as they.
+/// A run is joined with newer ones if it has at most this many times as many subjects as they have together.
 const LARGER: usize = 2;
 
-/// A map from subjects to what is known of them.
+/// A map from subjects to their states.
 #[derive(Debug)]
 pub(super) struct SubjectIndex {
     tree: SubjectTree<SubjectState>,
-    /// What is being written.
+    /// The tree that is being written.
     frozen: Option<Arc<SubjectTree<SubjectState>>>,
-    /// The oldest first.
+    /// The runs, the oldest first.
     runs: Vec<Arc<Run>>,
-    /// Subjects that have messages.
+    /// Number of subjects with messages.
     live: usize,
     next_number: u32,
-    /// Another one after all was replaced: what was begun before is for nothing.
+    /// Rises when the whole index is replaced. Results of jobs with another generation are ignored.
     generation: u64,
     is_freezing: bool,
     is_joining: bool,
-    /// Not after it failed, until something was written.
+    /// Whether runs may be joined: not after a failed write, until a tree was written.
     may_join: bool,
-    /// How many runs are to be joined: the newest ones.
+    /// Number of runs to be joined, counted from the newest.
     to_join: usize,
     wants_freezing: bool,
-    /// The number of subjects in the tree at which memory is looked at.
+    /// Number of subjects in the tree at which memory use is checked again.
     look_at: usize,
     share: Share,
-    /// Goes into all hashes.
+    /// Input of all hashes.
     seed: u64,
     open: RefCell<OpenBlock>,
     obsolete: Vec<String>,
@@ -65,7 +66,7 @@ pub(super) struct SubjectIndex {
 }
 
 impl SubjectIndex {
-    /// An empty one. `seed`: any number that clients do not know.
+    /// Returns an empty index. `seed` is any number that clients do not know.
     pub(super) fn new(budget: &Arc<Budget>, seed: u64) -> Self {
         Self {
             tree: SubjectTree::default(),
@@ -88,12 +89,12 @@ impl SubjectIndex {
         }
     }
 
-    /// How many subjects have messages.
+    /// Returns the number of subjects with messages.
     pub(super) fn len(&self) -> usize {
         self.live
     }
 
-    /// What is known of `subject`.
+    /// Returns the state of `subject`.
     pub(super) fn get<D: Disk>(
         &self,
         files: &Files<D>,
@@ -106,7 +107,7 @@ impl SubjectIndex {
         Ok(known.filter(|known| known.count > 0))
     }
 
-    /// What the places below the tree know.
+    /// Returns the state of `subject` from the frozen tree and the runs.
     fn get_below<D: Disk>(
         &self,
         files: &Files<D>,
@@ -133,8 +134,8 @@ impl SubjectIndex {
             })
     }
 
-    /// Changes what is known of `subject`, or sets it to `new` if there is nothing, and answers what it was: `None` if there are more
-    /// subjects than can be known.
+    /// Applies `change` to the state of `subject`, or sets it to `new` if there is none. Returns the previous state, or `None`
+    /// if there are too many subjects.
     pub(super) fn update<D: Disk>(
         &mut self,
         files: &Files<D>,
@@ -165,7 +166,7 @@ impl SubjectIndex {
         Ok(Some(below.unwrap_or_default()))
     }
 
-    /// Takes out `subject`, of which something is known.
+    /// Removes `subject`, which must have a state.
     pub(super) fn remove(&mut self, subject: &[u8]) {
         self.live = self.live.saturating_sub(1);
         if self.may_be_below(subject) {
@@ -179,8 +180,8 @@ impl SubjectIndex {
         }
     }
 
-    /// Visits the subjects that match `filter` in the order of bytes, those behind `after` only, until `visit` breaks. Fails with the
-    /// last one that was visited.
+    /// Visits the subjects that match `filter` in byte order, only those behind `after`, until `visit` breaks. An error carries
+    /// the last visited subject.
     pub(super) fn matches<D: Disk>(
         &self,
         files: &Files<D>,
@@ -211,8 +212,8 @@ impl SubjectIndex {
         }
     }
 
-    /// The same, as far as `budget` lasts. `after` moves to where to go on; true if that was all. Fails with the last one that was
-    /// visited.
+    /// Does the same as [`Self::matches`] within `budget`. Moves `after` to where to continue. Returns true if no subjects are
+    /// left. An error carries the last visited subject.
     pub(super) fn some_matches<D: Disk>(
         &self,
         files: &Files<D>,
@@ -248,7 +249,7 @@ impl SubjectIndex {
                 Step::End => return Ok(true),
                 Step::Found(state) if state.count > 0 => visit(merge.subject(), state),
                 Step::Found(_) => {}
-                // What is left of it is not worth a new beginning.
+                // The rest of the budget is too small to start again.
                 Step::Paused => *budget = 0,
             }
             if *budget == 0 {
@@ -270,7 +271,7 @@ impl SubjectIndex {
         Merge::new(files, trees, runs, filter, after, budget)
     }
 
-    /// Something could not be learned: all is to be learned anew.
+    /// Marks the index as incomplete: all subjects must be learned again.
     pub(super) fn give_up(&mut self) {
         self.is_incomplete = true;
     }
@@ -279,7 +280,7 @@ impl SubjectIndex {
         self.is_incomplete
     }
 
-    /// Puts this in the place of all that was known.
+    /// Replaces the whole index by `tree`.
     pub(super) fn replace(&mut self, tree: SubjectTree<SubjectState>) {
         self.is_incomplete = false;
         self.live = tree.len();
@@ -292,7 +293,7 @@ impl SubjectIndex {
         self.look();
     }
 
-    /// Looks at the memory now and then.
+    /// Checks memory use now and then, and requests freezing if memory is short.
     fn look(&mut self) {
         if self.tree.len() < self.look_at {
             return;
@@ -305,12 +306,12 @@ impl SubjectIndex {
         self.wants_freezing = !self.is_freezing && is_worth_it && self.share.budget().is_tight();
     }
 
-    /// Whether [`SubjectIndex::job`] has something.
+    /// Whether [`SubjectIndex::job`] would return a job.
     pub(super) fn has_job(&self) -> bool {
         self.wants_freezing || self.to_join > 0
     }
 
-    /// Sees how many runs are to be joined.
+    /// Determines how many runs are to be joined.
     fn plan_joining(&mut self) {
         self.to_join = 0;
         if self.is_joining || !self.may_join {
@@ -328,7 +329,8 @@ impl SubjectIndex {
         }
     }
 
-    /// What is to be done to keep within the budget. `target`: the name of the file with a number, and how it is written.
+    /// Returns the next job that keeps the index within its budget. `target` returns the name and the packing of the file with
+    /// a given number.
     pub(super) fn job<D: Disk>(
         &mut self,
         files: &Arc<Files<D>>,
@@ -337,7 +339,7 @@ impl SubjectIndex {
         self.freezing_job(files, &target).or_else(|| self.joining_job(files, &target))
     }
 
-    /// The part of it that makes room.
+    /// Returns the job that writes the tree to disk, if memory is short.
     pub(super) fn freezing_job<D: Disk>(
         &mut self,
         files: &Arc<Files<D>>,
@@ -346,7 +348,7 @@ impl SubjectIndex {
         if !std::mem::take(&mut self.wants_freezing) {
             return None;
         }
-        // One that could not be written is tried again, before the next.
+        // A frozen tree whose write failed is tried again, before the next one.
         let frozen = self.frozen.get_or_insert_with(|| Arc::new(std::mem::take(&mut self.tree)));
         let tree = Arc::clone(frozen);
         self.look_at = self.share.budget().step();
@@ -387,7 +389,7 @@ impl SubjectIndex {
         Some(IndexJob { files, name, number, packing, seed, generation, content, is_oldest })
     }
 
-    /// Takes note of how a job ended. Fails if all is to be learned anew.
+    /// Applies the result of a job. Fails if all subjects must be learned again.
     pub(super) fn indexed(&mut self, indexed: Indexed) -> Result<(), Unreadable> {
         let Indexed { generation, name, content, result } = indexed;
         if generation != self.generation {
@@ -407,7 +409,7 @@ impl SubjectIndex {
                 self.look();
             }
             (Ok(run), Content::Runs { first, runs }) => {
-                // Those that came meanwhile are behind them.
+                // Runs that were added meanwhile are behind these.
                 let joined = self.runs.splice(first..first + runs.len(), [Arc::new(run)]);
                 self.obsolete.extend(joined.map(|run| run.name.clone()));
             }
@@ -416,7 +418,7 @@ impl SubjectIndex {
                 return Err(Unreadable);
             }
             (Err(Failed::Writing), _) => {
-                // What is frozen stays in memory until there is more; and runs are as good as they were.
+                // The frozen tree stays in memory until the next attempt, and the runs stay valid.
                 self.obsolete.push(name);
                 self.may_join = false;
                 self.look_at = self.tree.len() + self.share.budget().step();
@@ -426,17 +428,17 @@ impl SubjectIndex {
         Ok(())
     }
 
-    /// The files that are in use.
+    /// Returns the names of the index's files, including obsolete ones.
     pub(super) fn file_names(&self) -> impl Iterator<Item = &String> {
         self.runs.iter().map(|run| &run.name).chain(&self.obsolete)
     }
 
-    /// Files that nobody needs any more.
+    /// Takes the names of obsolete files.
     pub(super) fn take_obsolete(&mut self) -> Vec<String> {
         std::mem::take(&mut self.obsolete)
     }
 
-    /// Gives up what can be read again.
+    /// Drops cached data that can be read again.
     pub(super) fn rest(&mut self) {
         self.open.take();
     }

@@ -1,7 +1,8 @@
-//! Subjects on disk, in the order of bytes: what was known of each when it was written.
+//! Subjects on disk in byte order, each with its state at the time of writing.
 //!
-//! A run is written once and then only read. It consists of chunks of about 4 KiB, as the segments do (so it is checked, compressed
-//! and encrypted as they are); what is in memory is a filter that tells most subjects that are not there, and where chunks begin.
+//! A run is written once and then only read. It consists of chunks of about 4 KiB in the format of segments, so they are
+//! checked, compressed and encrypted in the same way. Memory holds a filter, which excludes most absent subjects, and the
+//! places of chunks.
 
 use std::cmp::Ordering;
 use std::io;
@@ -20,60 +21,60 @@ use crate::visits;
 const BLOCK_LEN: usize = if cfg!(test) { 48 } else { 4 << 10 };
 /// Bytes written at once.
 const WRITE_LEN: usize = 1 << 20;
-/// Of 100 subjects that are not there, one may cost a read.
+/// Rate of false positives of the filter: of 100 absent subjects, about one costs a read.
 const FALSE_POSITIVES: f64 = 0.01;
 
-/// A run can't be read any more. All of it can be learned again from the segments.
+/// The error for a run that can't be read. Its content can be learned again from the segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::file) struct Unreadable;
 
-/// Where a chunk begins.
+/// The place of a chunk.
 #[derive(Debug, Clone, Copy)]
 struct Block {
-    /// Where its key begins among the keys.
+    /// Offset of its key in `keys`.
     key: u32,
-    /// In the file.
+    /// Offset in the file.
     at: u64,
 }
 
-/// Subjects in a file, in order.
+/// Subjects in a file, in byte order.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) name: String,
     pub(super) number: u32,
-    /// How many there are, those included that are no more.
+    /// Number of entries, including those of subjects without messages.
     pub(super) len: usize,
     packing: Packing,
     filter: BloomFilter,
-    /// For each chunk, what all its subjects are not below, and those of the chunk before are.
+    /// The chunks' keys. A key is above all subjects of the previous chunk, and not above any of its own.
     keys: Vec<u8>,
     blocks: Vec<Block>,
-    /// Length of the file.
+    /// Length of the file in bytes.
     end: u64,
 }
 
-/// A chunk in the clear.
+/// A decoded chunk.
 #[derive(Debug, Default)]
 pub(super) struct OpenBlock {
     run: u32,
     block: usize,
     bytes: Vec<u8>,
-    /// As it is on disk.
+    /// The chunk's bytes as stored.
     raw: Vec<u8>,
 }
 
 impl Run {
-    /// What [`Run::may_have`] needs to know of a subject. It is the same for all runs of a stream.
+    /// Returns the hash of a subject for [`Run::may_have`]. It is the same for all runs of a stream.
     pub(super) fn hash(&self, subject: &[u8]) -> u64 {
         self.filter.source_hash(subject)
     }
 
-    /// Whether a subject may be there; if not, it is not.
+    /// Whether the run may have a subject. False is certain.
     pub(super) fn may_have(&self, hash: u64) -> bool {
         self.filter.contains_hash(hash)
     }
 
-    /// What is known of `subject`, which may be there.
+    /// Returns the entry of `subject`, if there is one.
     pub(super) fn get<D: Disk>(
         &self,
         files: &Files<D>,
@@ -97,7 +98,7 @@ impl Run {
         Ok(None)
     }
 
-    /// The chunk that would have `subject`.
+    /// Returns the index of the only chunk that can have `subject`.
     fn block_of(&self, subject: &[u8]) -> Option<usize> {
         let mut below = 0..self.blocks.len();
         while !below.is_empty() {
@@ -116,7 +117,7 @@ impl Run {
         &self.keys[self.blocks[block].key as usize..end]
     }
 
-    /// Reads a chunk.
+    /// Reads and decodes a chunk.
     fn open<D: Disk>(&self, files: &Files<D>, block: usize, open: &mut OpenBlock) -> Result<(), Unreadable> {
         open.bytes.clear();
         let begin = self.blocks[block].at;
@@ -144,7 +145,7 @@ fn put_entry(out: &mut Vec<u8>, before: &[u8], subject: &[u8], state: SubjectSta
     varint::put(out, state.last.wrapping_sub(state.first));
 }
 
-/// Takes an entry off the front, with the subject before it in `key`, where its own is put.
+/// Takes an entry off the front. `key` holds the previous subject, and then this one's.
 fn take_entry(entries: &mut &[u8], key: &mut Vec<u8>) -> Option<SubjectState> {
     let common = usize::try_from(varint::take(entries)?).ok()?;
     let len = usize::try_from(varint::take(entries)?).ok()?;
@@ -159,17 +160,17 @@ fn take_entry(entries: &mut &[u8], key: &mut Vec<u8>) -> Option<SubjectState> {
 pub(super) struct Writer<'f, D: Disk> {
     files: &'f Files<D>,
     run: Run,
-    /// The chunk that is being gathered.
+    /// The entries of the chunk being built.
     entries: Vec<u8>,
     /// The subject that was added last.
     last: Vec<u8>,
-    /// Chunks that are not written yet.
+    /// Encoded chunks that are not written yet.
     out: Vec<u8>,
     file: std::sync::Arc<D::File>,
 }
 
 impl<'f, D: Disk> Writer<'f, D> {
-    /// A run of at most `expected` subjects in a new file.
+    /// Creates a file for a run of at most `expected` subjects.
     pub(super) fn new(
         files: &'f Files<D>,
         name: &str,
@@ -194,13 +195,13 @@ impl<'f, D: Disk> Writer<'f, D> {
         Ok(Self { files, run, entries, last, out, file: files.create(name)? })
     }
 
-    /// Adds a subject, which comes behind all those before.
+    /// Adds a subject, which must be above all previous ones.
     pub(super) fn add(&mut self, subject: &[u8], state: SubjectState) -> io::Result<()> {
         if self.entries.len() >= BLOCK_LEN {
             self.end_block()?;
         }
         if self.entries.is_empty() {
-            // As much of it as tells it from the one before.
+            // The key is the shortest prefix that is above the previous subject.
             let common = self.last.iter().zip(subject).take_while(|(a, b)| a == b).count();
             let key = &subject[..subject.len().min(common + 1)];
             let begin = u32::try_from(self.run.keys.len())
@@ -235,7 +236,7 @@ impl<'f, D: Disk> Writer<'f, D> {
         Ok(())
     }
 
-    /// Ends it. It need not be durable: whoever opens the stream again does without it.
+    /// Completes the run. It need not be durable, since the next opening does not use it.
     pub(super) fn finish(mut self) -> io::Result<Run> {
         self.end_block()?;
         self.write()?;
@@ -245,23 +246,23 @@ impl<'f, D: Disk> Writer<'f, D> {
     }
 }
 
-/// Subjects of a run that match a filter, one after the other.
+/// A cursor over the subjects of a run that match a filter.
 pub(super) struct RunCursor<'r, D: Disk> {
     files: &'r Files<D>,
     run: &'r Run,
     filter: &'r Filter,
     after: Option<&'r [u8]>,
-    /// The next chunk.
+    /// The index of the next chunk.
     block: usize,
     open: OpenBlock,
-    /// How much of it was seen.
+    /// Number of the chunk's bytes that were visited.
     seen: usize,
     subject: Vec<u8>,
     state: SubjectState,
 }
 
 impl<'r, D: Disk> RunCursor<'r, D> {
-    /// Before the first one behind `after`.
+    /// Creates a cursor before the first match behind `after`.
     pub(super) fn new(
         files: &'r Files<D>,
         run: &'r Run,
@@ -274,7 +275,7 @@ impl<'r, D: Disk> RunCursor<'r, D> {
         Self { files, run, filter, after, block, open, seen: 0, subject, state }
     }
 
-    /// Goes on to the next one, as far as `budget` lasts. When it pauses, all up to [`RunCursor::subject`] was looked at.
+    /// Moves to the next match, within `budget`. After a pause, everything up to [`RunCursor::subject`] was visited.
     pub(super) fn next(&mut self, budget: &mut usize) -> Result<Step<()>, Unreadable> {
         loop {
             while self.seen < self.open.bytes.len() {
@@ -283,7 +284,8 @@ impl<'r, D: Disk> RunCursor<'r, D> {
                 self.seen = self.open.bytes.len() - rest.len();
                 let is_behind = self.after.is_none_or(|after| after < &self.subject[..]);
                 if is_behind {
-                    // The way there, within a chunk, costs nothing: else a small budget would be used up by it each time.
+                    // Skipping entries up to `after` within a chunk is free. Otherwise it would use up a small budget every
+                    // time.
                     visits::note();
                     *budget = budget.saturating_sub(1);
                 }
@@ -310,7 +312,7 @@ impl<'r, D: Disk> RunCursor<'r, D> {
             }
             visits::note();
             *budget = budget.saturating_sub(1);
-            // Nothing below the key of a chunk is in it or behind it.
+            // Neither this chunk nor a later one has a subject below this key.
             let key = self.run.key(block);
             if *budget == 0 && self.after.is_none_or(|after| after < key) {
                 self.subject.clear();
@@ -320,7 +322,7 @@ impl<'r, D: Disk> RunCursor<'r, D> {
         }
     }
 
-    /// Whether a chunk may have something that matches, as far as its limits tell.
+    /// Whether a chunk may have a match, judging by its key and the next one.
     fn may_match(&self, block: usize) -> bool {
         if block + 1 >= self.run.blocks.len() {
             return true;
