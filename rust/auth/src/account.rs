@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{Export, Import, Permissions, User};
 
-/// The account of everyone who was not given another one.
+/// The account of clients to which authentication assigns no other account.
 pub const GLOBAL_ACCOUNT: &str = "$G";
 /// The system account unless `system_account` names another.
 pub const SYSTEM_ACCOUNT: &str = "$SYS";
@@ -20,9 +20,9 @@ pub struct AccountDef {
     pub limits: AccountLimits,
     /// Permissions of users that have none of their own (already copied into them).
     pub default_permissions: Option<Arc<Permissions>>,
-    /// What it lets other accounts use.
+    /// The streams and services that it offers to other accounts.
     pub exports: Vec<Export>,
-    /// What it uses of other accounts.
+    /// The streams and services that it uses from other accounts.
     pub imports: Vec<Import>,
 }
 

@@ -1,4 +1,4 @@
-//! The decision whether presented credentials let a connection in, and as whom.
+//! Authentication: decides whether credentials admit a connection, and as which user.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -7,33 +7,34 @@ use crate::{
     Permissions, User,
 };
 
-/// What a connection is given when its credentials were accepted.
+/// The account, name and permissions of an admitted connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     /// The account that it belongs to.
     pub account: Arc<str>,
     /// The name that logs and monitoring show; `[REDACTED]` for a token.
     pub user: Option<Arc<str>>,
-    /// What it may do, normalised; `None` is everything.
+    /// The permissions, normalised; `None` allows everything.
     pub permissions: Option<Arc<Permissions>>,
 }
 
-/// The answer to a CONNECT.
+/// The result of a check of credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Verdict {
-    /// Come in.
+    /// The connection is admitted.
     Granted(Grant),
-    /// `Authorization Violation`.
+    /// The connection is refused with `Authorization Violation`.
     Denied,
 }
 
-/// Immutable after construction, so that a reload swaps it whole.
+/// The authenticator of clients. It is immutable; a reload replaces it as a whole.
 #[derive(Debug)]
 pub struct Authenticator {
     policy: Policy,
     no_auth_user: Option<Arc<str>>,
-    /// Stands in for the anonymous when all configured users belong to the system account.
+    /// Whether clients without credentials are admitted to the global account, because only the system account is
+    /// configured.
     admits_anonymous: bool,
 }
 
@@ -53,8 +54,8 @@ struct Entry {
 }
 
 impl Authenticator {
-    /// Builds the lookup tables. `system_account` is the account that counts as the system's: if only
-    /// it was configured, and no authorization block, everybody else still gets in anonymously.
+    /// Builds the look-up tables. `system_account` names the system account. If it is the only configured account, and
+    /// there is no authorization block, clients without credentials are still admitted.
     #[must_use]
     pub fn new(authorization: &Authorization, accounts: &[AccountDef], system_account: &str) -> Self {
         let only_system = matches!(accounts, [only] if only.name == system_account);
@@ -63,7 +64,7 @@ impl Authenticator {
         let users = authorization.users.iter().flatten().chain(accounts.iter().flat_map(|a| &a.users));
         let users: HashMap<_, _> = users.map(Entry::of).collect();
 
-        // As with nats-server, an empty list of users asks for nothing.
+        // As with nats-server, an empty list of users requires no credentials.
         let policy = if !users.is_empty() || admits_anonymous {
             Policy::Users(users)
         } else if let Some(token) = authorization.token.clone().filter(|t| !t.is_empty()) {
@@ -78,29 +79,28 @@ impl Authenticator {
         Self { policy, no_auth_user, admits_anonymous }
     }
 
-    /// Lets everybody into the global account.
+    /// Returns an authenticator that admits every client to the global account.
     #[must_use]
     pub fn open() -> Self {
         Self { policy: Policy::Open, no_auth_user: None, admits_anonymous: false }
     }
 
-    /// Whether clients must present credentials: what INFO says as `auth_required`. It is false where a
-    /// `no_auth_user` stands in for clients without any, although wrong ones are still denied; and true
-    /// where only the system account has users, although others may come without any: so it is with
-    /// nats-server.
+    /// Returns whether clients must present credentials: the value of `auth_required` in INFO. As with nats-server, it
+    /// is false if there is a `no_auth_user`, although wrong credentials are still denied. It is true if only the
+    /// system account has users, although clients without credentials are admitted.
     #[must_use]
     pub fn required(&self) -> bool {
         self.is_enforced() && self.no_auth_user.is_none()
     }
 
-    /// Whether credentials are looked at at all.
+    /// Returns whether credentials are checked at all.
     #[must_use]
     pub fn is_enforced(&self) -> bool {
         !matches!(self.policy, Policy::Open)
     }
 
-    /// Whether [`check`](Self::check) may take long, for it has to hash; then it should not run where
-    /// other connections wait.
+    /// Returns whether [`check`](Self::check) may take long, because it must hash. Then it should not run on a thread
+    /// that serves other connections.
     #[must_use]
     pub fn is_expensive(&self, credentials: &Credentials) -> bool {
         match &self.policy {
@@ -113,9 +113,9 @@ impl Authenticator {
         }
     }
 
-    /// Decides about a connection.
+    /// Checks the credentials of a connection.
     pub fn check(&self, credentials: &Credentials, kind: ConnectionKind) -> Verdict {
-        // Clients of servers long past could ask for an account by name; nobody may any more.
+        // An earlier protocol let clients request an account by name; this is always denied.
         if credentials.new_account || !credentials.account.is_empty() {
             return Verdict::Denied;
         }
@@ -141,8 +141,8 @@ impl Authenticator {
                 return Some(global_grant(None));
             }
             let entry = users.get(self.no_auth_user.as_deref()?)?;
-            // A hash can't be presented as the password that it stands for: as with nats-server, a user
-            // with a hashed password is no stand-in for the anonymous.
+            // As with nats-server, a user with a hashed password can't be the `no_auth_user`: a hash does not match
+            // itself as a presented password.
             let admitted = entry.kinds.allows(kind) && !entry.password.is_expensive();
             return admitted.then(|| entry.grant.clone());
         }
@@ -151,7 +151,7 @@ impl Authenticator {
         admitted.then(|| entry.grant.clone())
     }
 
-    /// The grant of a user of this configuration, whatever its password.
+    /// Returns the grant of a configured user, whatever its password.
     #[must_use]
     pub fn still_grants(&self, user: &str) -> Option<&Grant> {
         match &self.policy {
@@ -160,9 +160,8 @@ impl Authenticator {
         }
     }
 
-    /// What a client that `previous` let in with these credentials is granted now, if the secret that it
-    /// matched is still the configured one; so a reload need not hash again. `None` calls for a
-    /// [`check`](Self::check).
+    /// Returns the current grant of a client that `previous` admitted with these credentials, if the configured secret
+    /// is unchanged. So a reload need not hash again. After `None` the caller must call [`check`](Self::check).
     #[must_use]
     pub fn unchanged_grant(&self, previous: &Self, credentials: &Credentials) -> Option<Grant> {
         let is_unchanged = match (&previous.policy, &self.policy) {
@@ -182,7 +181,7 @@ impl Authenticator {
         is_unchanged.then(|| self.single_grant())
     }
 
-    /// What everyone gets whom a policy without a list of users lets in.
+    /// Returns the grant of all clients that a policy without a list of users admits.
     fn single_grant(&self) -> Grant {
         global_grant(match &self.policy {
             Policy::Open | Policy::Users(_) => None,

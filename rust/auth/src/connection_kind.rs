@@ -48,7 +48,7 @@ impl ConnectionKind {
         }
     }
 
-    /// The kind of that name, in any case.
+    /// Returns the kind of that name, in upper or lower case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(name))

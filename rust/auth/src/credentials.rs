@@ -1,8 +1,8 @@
-//! What a client presents in CONNECT to be let in.
+//! The credentials that a client presents in CONNECT.
 
 use std::fmt;
 
-/// The fields of CONNECT that concern authentication; an empty string means that it was not given.
+/// The fields of CONNECT that concern authentication. An empty string means that the field is absent.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// User name.
@@ -36,19 +36,19 @@ impl Credentials {
         Self { auth_token: token.to_owned(), ..Self::default() }
     }
 
-    /// Whether user, password and token are all missing: what `no_auth_user` stands in for.
+    /// Returns whether user, password and token are all missing, so that a `no_auth_user` applies.
     pub(crate) fn is_anonymous(&self) -> bool {
         self.user.is_empty() && self.pass.is_empty() && self.auth_token.is_empty()
     }
 
-    /// The name that logs and monitoring show for whoever presented this.
+    /// Returns the name that logs and monitoring show for the client.
     pub(crate) fn display_name(&self) -> Option<&str> {
         [&self.nkey, &self.user].into_iter().find(|name| !name.is_empty()).map(String::as_str)
     }
 }
 
 impl fmt::Debug for Credentials {
-    /// Names stay readable; nothing that lets anyone in does.
+    /// Shows names and hides secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hidden = |secret: &str| if secret.is_empty() { "" } else { "[REDACTED]" };
         f.debug_struct("Credentials")

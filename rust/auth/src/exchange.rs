@@ -1,8 +1,8 @@
-//! What accounts give each other: exports and imports.
+//! Exports and imports of accounts.
 
 use stonechat_subject::{is_subset, is_valid_subject};
 
-/// Streams of messages, or a service that answers requests.
+/// The kind of an export or import: a stream of messages, or a service that answers requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Exchange {
     /// Messages that are published in the exporting account.
@@ -12,7 +12,7 @@ pub enum Exchange {
 }
 
 impl Exchange {
-    /// Its name in messages.
+    /// Returns the kind's name for error texts.
     pub fn name(self) -> &'static str {
         match self {
             Self::Stream => "stream",
@@ -27,50 +27,50 @@ pub enum ResponseType {
     /// One.
     #[default]
     Singleton,
-    /// Any number, until an empty one or for as long as they keep coming.
+    /// Any number, until an empty message, or until none comes for a while.
     Stream,
-    /// The same, of one answer in pieces.
+    /// The same, for one reply in several pieces.
     Chunked,
 }
 
-/// Something that an account lets others use.
+/// A stream or service that an account offers to others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Export {
-    /// What it is.
+    /// The kind: stream or service.
     pub exchange: Exchange,
     /// The subject in the exporting account, which may hold wildcards.
     pub subject: String,
-    /// The accounts that may use it; everybody if there are none.
+    /// The accounts that may import it; all accounts if empty.
     pub accounts: Vec<String>,
-    /// For a service.
+    /// How many messages answer a request; only for services.
     pub response: ResponseType,
 }
 
-/// Something of another account that an account uses.
+/// A stream or service of another account that an account uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Import {
-    /// What it is.
+    /// The kind: stream or service.
     pub exchange: Exchange,
     /// The account that exports it.
     pub account: String,
-    /// The subject there.
+    /// The subject in the exporting account.
     pub subject: String,
-    /// The subject here; the same one if it is not given.
+    /// The subject in the importing account; the same subject if absent.
     pub to: Option<String>,
-    /// What comes before the subject here; only for streams.
+    /// The prefix of the subject in the importing account; only for streams.
     pub prefix: Option<String>,
-    /// Whether the service learns who asks.
+    /// Whether the service gets details about the requester's connection.
     pub share: bool,
 }
 
 impl Import {
-    /// The subject here, as far as it is known without a message.
+    /// Returns the subject in the importing account, without the prefix.
     pub fn local(&self) -> &str {
         self.to.as_deref().filter(|to| !to.is_empty()).unwrap_or(&self.subject)
     }
 }
 
-/// Why an import can't be had. The texts are nats-server's.
+/// The reason for which an import is refused. The texts are nats-server's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
     /// No export covers it.
@@ -84,28 +84,28 @@ pub enum ImportError {
         "Duplicate service import subject {subject:?}, previously used in import for account {account:?}, subject {target:?}"
     )]
     DuplicateService {
-        /// The subject here.
+        /// The subject in the importing account.
         subject: String,
-        /// The account of the other one.
+        /// The exporting account of the earlier import.
         account: String,
-        /// Its subject there.
+        /// The earlier import's subject in its exporting account.
         target: String,
     },
-    /// A prefix is no literal subject.
+    /// The prefix is not a literal subject.
     #[error("stream import prefix can not contain wildcard tokens")]
     Prefix,
-    /// A subject is none.
+    /// A subject is invalid.
     #[error("invalid subject")]
     Subject,
-    /// Requests would go round for ever.
+    /// Requests would circulate for ever.
     #[error("import forms a cycle")]
     Cycle,
-    /// Too many accounts lie one behind the other.
+    /// A chain of imports crosses too many accounts.
     #[error("search cycle depth exhausted")]
     SearchDepth,
 }
 
-/// Whether one of the exports covers what `account` wants of it; answers the one that does.
+/// Returns the export that lets `account` use `subject`, if there is one.
 pub fn covering<'e>(
     exports: &'e [Export],
     account: &str,
@@ -121,11 +121,11 @@ pub fn covering<'e>(
     exact.or_else(|| exports.find(|export| is_subset(subject.as_bytes(), export.subject.as_bytes())))
 }
 
-/// Checks an import of `account` beside those that it has already.
+/// Checks an import of `account` against the exports of the other account and the imports `before` it.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The reason for which the import is refused.
 pub fn check_import(
     account: &str,
     import: &Import,

@@ -33,7 +33,7 @@ impl ServerIdentity {
         &self.xkey_public
     }
 
-    /// The key pair that signs what the server says of itself.
+    /// Returns the key pair for the server's signatures.
     #[must_use]
     pub fn key_pair(&self) -> &KeyPair {
         &self.key_pair
@@ -46,8 +46,8 @@ impl ServerIdentity {
     }
 }
 
-/// Whether a text is a public nkey: of a user, an account, an operator, a server, ...; the kind is told by
-/// its first letter.
+/// Returns whether a text is a public nkey: of a user, an account, an operator, a server, ...; its first letter gives
+/// the kind.
 #[must_use]
 pub fn is_public_key(text: &str) -> bool {
     KeyPair::from_public_key(text).is_ok() || XKey::from_public_key(text).is_ok()

@@ -1,10 +1,9 @@
-//! Users, permissions and account definitions; whoever authenticates hands out an account and permissions.
+//! Users, permissions, account definitions and authentication.
 //!
-//! Nothing here does I/O or knows a clock. The configuration crate fills in the definitions
-//! ([`Authorization`], [`AccountDef`], [`User`], [`Permissions`]); the server builds one
-//! [`Authenticator`] from them and asks it about the [`Credentials`] of each CONNECT. The answer is a
-//! [`Grant`] (account, display name, permissions) or a denial, and nothing else of authentication
-//! reaches the broker.
+//! Nothing here does I/O or has a clock. The configuration crate fills in the definitions ([`Authorization`],
+//! [`AccountDef`], [`User`], [`Permissions`]). The server builds one [`Authenticator`] from them, which checks the
+//! [`Credentials`] of each CONNECT. The result is a [`Grant`] (account, display name, permissions) or a denial. The
+//! broker gets no other result of authentication.
 
 mod account;
 mod authenticator;

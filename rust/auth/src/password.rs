@@ -4,7 +4,7 @@ use std::fmt;
 
 use subtle::ConstantTimeEq;
 
-/// A secret to compare what clients present with.
+/// A configured secret with which clients' secrets are compared.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password {
     text: String,
@@ -12,7 +12,7 @@ pub struct Password {
 }
 
 impl Password {
-    /// Takes the configured text; `$2a$10$...` and its kin (`2b`, `2x`, `2y`) are bcrypt hashes.
+    /// Returns the secret for a configured text. `$2a$10$...` and its variants (`2b`, `2x`, `2y`) are bcrypt hashes.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         let text = text.into();
@@ -20,8 +20,8 @@ impl Password {
         Self { text, hashed }
     }
 
-    /// Whether comparing takes long (tens of milliseconds and more), so that it must not run where
-    /// other connections wait for it.
+    /// Returns whether a comparison takes long (tens of milliseconds or more), so that it must not run on a thread that
+    /// serves other connections.
     #[must_use]
     pub fn is_expensive(&self) -> bool {
         self.hashed

@@ -1,4 +1,4 @@
-//! What a user may publish and subscribe to: definitions only, the broker compiles them into matchers.
+//! Permissions to publish and subscribe. These are definitions only; the broker compiles them into matchers.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ pub struct Permissions {
     pub publish: Option<SubjectPermission>,
     /// Subjects that may be subscribed to; `None` means all. An entry may be `"subject queue"`.
     pub subscribe: Option<SubjectPermission>,
-    /// Replies to received requests are allowed within these bounds.
+    /// The bounds within which replies to received requests are allowed.
     pub responses: Option<ResponsePermission>,
 }
 
 impl Permissions {
-    /// Brings the definition into the form that is enforced: with `responses` set, a user without an
-    /// allow list for publishing may publish replies only. That case is `publish.allow` = `Some([])`.
+    /// Converts the definition into the form that is enforced. With `responses` set, a user without an allow list for
+    /// publishing may publish only replies: `publish.allow` becomes `Some([])`.
     #[must_use]
     pub fn normalized(mut self) -> Self {
         if self.responses.is_some() {
@@ -26,8 +26,8 @@ impl Permissions {
     }
 }
 
-/// Allowed and denied subjects. A subject passes if some `allow` entry matches (or there is no allow
-/// list at all) and no `deny` entry does.
+/// Allowed and denied subjects. A subject passes if some `allow` entry matches (or there is no allow list) and no
+/// `deny` entry matches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SubjectPermission {
     /// The allow list. `None` allows every subject; an empty list allows none.

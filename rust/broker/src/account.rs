@@ -1,4 +1,4 @@
-//! An account: a world of subjects of its own.
+//! Accounts: separate subject spaces.
 
 use crate::exchange::{DEPTH_MAX, Replies, Sources};
 use crate::inlet::Inlet;
@@ -12,12 +12,12 @@ use std::sync::{Arc, Weak};
 use stonechat_auth::Exchange;
 use stonechat_subject::{Generations, Matches, QueueMatch, Stamp, Sublist, has_wildcard, matches};
 
-/// The account of clients that authentication gives no other.
+/// The account of clients to which authentication assigns no other account.
 pub const GLOBAL_ACCOUNT: &str = "$G";
 /// The account of the server itself.
 pub const SYSTEM_ACCOUNT: &str = "$SYS";
 
-/// An account's interest and figures.
+/// An account: its subscriptions and counters.
 #[derive(Debug)]
 pub struct Account {
     name: Arc<str>,
@@ -25,19 +25,19 @@ pub struct Account {
     interest: RwLock<Sublist<SubRef>>,
     generations: Generations,
     pub(crate) clients: AtomicU64,
-    /// Subjects of which somebody wants to know when interest in them changes.
+    /// Subjects for which changes of interest are reported to an inlet.
     watched: RwLock<HashMap<Box<[u8]>, Watch>>,
     is_watching: AtomicBool,
     myself: Weak<Account>,
-    /// Questions that came from other accounts.
+    /// Requests that crossed into this account from others.
     pub(crate) replies: Arc<Replies>,
-    /// Accounts whose streams this one imports, and how: interest here is interest there.
+    /// The accounts whose streams this account imports. Interest in this account counts as interest in them.
     sources: RwLock<Sources>,
-    /// Some subscription leads to another account.
+    /// Whether an import connects this account with another one.
     is_linked: AtomicBool,
 }
 
-/// Who wants to know, under which tag, and how many times it was asked for.
+/// A watch of a subject: the inlet to notify, its tag, and the number of [`Account::watch`] calls.
 #[derive(Debug)]
 struct Watch {
     inlet: Arc<dyn Inlet>,
@@ -88,19 +88,19 @@ impl Account {
         self.clients.load(Relaxed)
     }
 
-    /// Subscriptions in it, the server's own included.
+    /// Returns the number of its subscriptions, including the server's own.
     pub fn subscription_count(&self) -> usize {
         self.interest.read().len()
     }
 
-    /// Every subscription that a subject matches.
+    /// Returns every subscription that matches a subject.
     pub fn matches(&self, subject: &[u8]) -> Matches<SubRef> {
         let mut found = Matches::default();
         self.interest.read().collect(subject, &mut found);
         found
     }
 
-    /// Whether somebody but the server's own services would get a message on `subject`.
+    /// Returns whether a message on `subject` would reach a receiver other than the server's own services.
     pub fn is_wanted(&self, subject: &[u8]) -> bool {
         self.is_wanted_within(subject, 0)
     }
@@ -120,7 +120,8 @@ impl Account {
             })
     }
 
-    /// Whether anybody would get a message on `subject`, the server's own services included.
+    /// Returns whether a message on `subject` would reach a receiver. The server's own services count, unless an import
+    /// connects this account with another one.
     pub fn has_interest(&self, subject: &[u8]) -> bool {
         match self.is_linked.load(Relaxed) {
             true => self.is_wanted(subject),
@@ -128,8 +129,8 @@ impl Account {
         }
     }
 
-    /// Whether a push consumer that delivers to `subject` has a receiver: a plain subscriber, or with `group` a member of this queue
-    /// group. As in nats-server 2.15, wildcard subscriptions do not count.
+    /// Returns whether a push consumer that delivers to `subject` has a receiver: a plain subscriber, or with `group` a
+    /// member of this queue group. As in nats-server 2.15, wildcard subscriptions do not count.
     pub fn has_receiver(&self, subject: &[u8], group: Option<&[u8]>) -> bool {
         self.has_receiver_within(subject, group, 0)
     }
@@ -152,12 +153,13 @@ impl Account {
             })
     }
 
-    /// Whether somebody subscribed to exactly this subject, outside queue groups.
+    /// Returns whether a subscription outside queue groups names exactly this subject.
     pub fn has_subscriber(&self, subject: &[u8]) -> bool {
         self.matches(subject).plain.iter().any(|sub| *sub.subject == *subject)
     }
 
-    /// The account whose service is asked on `subject`, and the subject there, if another one is.
+    /// Returns the account whose service a request on `subject` reaches through imports, and the subject in that
+    /// account. `None` if no service import matches.
     pub fn service_behind(&self, subject: &[u8]) -> Option<(Arc<Self>, Vec<u8>)> {
         let step = |account: &Self, subject: &[u8]| {
             account.matches(subject).plain.iter().find_map(|sub| match &sub.sink {
@@ -177,7 +179,7 @@ impl Account {
         None
     }
 
-    /// Whether what is published here on `subject` comes to `other` on the same subject.
+    /// Returns whether messages published here on `subject` reach `other` on the same subject, by a stream import.
     pub fn exports_to(&self, other: &Arc<Self>, subject: &[u8]) -> bool {
         self.matches(subject).plain.iter().any(|sub| match &sub.sink {
             Sink::Import(import) => {
@@ -189,25 +191,25 @@ impl Account {
         })
     }
 
-    /// Itself, to be kept.
+    /// Returns a shared reference to this account.
     pub(crate) fn shared(&self) -> Option<Arc<Self>> {
         self.myself.upgrade()
     }
 
-    /// Says that subscriptions lead to other accounts from here on, or no more.
+    /// Sets the accounts whose streams this account imports, and whether any import connects it with another one.
     pub(crate) fn link(&self, sources: Sources, is_linked: bool) {
         *self.sources.write() = sources;
         self.is_linked.store(is_linked, Relaxed);
     }
 
-    /// Tells an inlet whenever interest in `subject`, a literal one, may have changed.
+    /// Notifies an inlet whenever interest in `subject`, a literal subject, may have changed.
     pub fn watch(&self, inlet: Arc<dyn Inlet>, tag: u64, subject: &[u8]) {
         let mut watched = self.watched.write();
         watched.entry(subject.into()).or_insert(Watch { inlet, tag, count: 0 }).count += 1;
         self.is_watching.store(true, Relaxed);
     }
 
-    /// Ends what [`Account::watch`] began.
+    /// Ends one [`Account::watch`] of this subject.
     pub fn unwatch(&self, subject: &[u8]) {
         let mut watched = self.watched.write();
         let Some(watch) = watched.get_mut(subject) else { return };
@@ -242,19 +244,20 @@ impl Account {
         meant.for_each(|(literal, watch)| watch.inlet.interest_changed(watch.tag, literal));
     }
 
-    /// Lets messages on `subject` out through an inlet, under a tag of its own; those with a `queue` group share them.
+    /// Subscribes an inlet to `subject`; `tag` identifies the subscription to the inlet. Subscriptions of one `queue`
+    /// group share the messages.
     pub fn attach(&self, inlet: Arc<dyn Inlet>, tag: u64, subject: &[u8], queue: Option<&[u8]>) -> SubRef {
         self.attach_sink(Sink::Inlet(inlet, tag), subject, queue)
     }
 
-    /// Lets messages on `subject` go where `sink` says.
+    /// Subscribes a sink to `subject`.
     pub(crate) fn attach_sink(&self, sink: Sink, subject: &[u8], queue: Option<&[u8]>) -> SubRef {
         let sub = SubRef(Arc::new(Subscription::new(sink, subject, queue, b"", None)));
         self.subscribe(&sub);
         sub
     }
 
-    /// Ends what [`Account::attach`] began.
+    /// Ends a subscription that [`Account::attach`] made.
     pub fn detach(&self, sub: &SubRef) {
         if sub.close() {
             self.unsubscribe(sub);
@@ -265,7 +268,8 @@ impl Account {
         &self.generations
     }
 
-    /// Collects what a subject matches, and the stamp under which that holds.
+    /// Collects the subscriptions that match a subject. Returns the stamp that tells whether the result is still
+    /// current.
     pub(crate) fn look_up(&self, subject: &[u8], found: &mut Matches<SubRef>) -> Stamp {
         let interest = self.interest.read();
         interest.collect(subject, found);

@@ -1,4 +1,4 @@
-//! The broker: its accounts, its connections, what it says of itself.
+//! The broker: its accounts, its connections and its description of the server.
 
 use crate::account::Account;
 use crate::client::{Client, Flag, PeerAddress};
@@ -20,7 +20,7 @@ use std::time::SystemTime;
 use stonechat_auth::{AccountDef, Authenticator, Exchange, covering};
 use stonechat_wire::Info;
 
-/// What the process uses, measured by the layer that may ask the system.
+/// Resource usage of the process, measured by the layer above, which may call the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ProcessUsage {
     /// Resident bytes.
@@ -31,34 +31,34 @@ pub struct ProcessUsage {
     pub cores: usize,
 }
 
-/// What a broker is made of.
+/// Parameters of a new broker.
 pub struct BrokerSetup {
-    /// INFO as it is for everybody; the connection's own fields are filled in.
+    /// INFO without the fields that differ between connections.
     pub info: Info,
     /// Limits and switches.
     pub options: BrokerOptions,
-    /// Who lets clients in.
+    /// The authenticator of clients.
     pub authenticator: Authenticator,
     /// The account that the server's own services belong to.
     pub system_account: String,
-    /// Accounts of the configuration.
+    /// Names of the configured accounts.
     pub accounts: Vec<String>,
-    /// Seeds all that is random: identifiers that clients must not guess, hashes, queue choices, jitter.
+    /// Seed of all random values: identifiers that clients must not guess, hashes, queue choices and jitter.
     pub seed: [u8; 32],
     /// When the server started.
     pub start: SystemTime,
-    /// RFC 3339 in UTC; the layers below know no calendar.
+    /// Formats a time as RFC 3339 in UTC; this layer has no calendar.
     pub format_time: fn(SystemTime) -> String,
     /// The wall clock.
     pub clock: fn() -> SystemTime,
     /// Feature flags and whether they are set.
     pub feature_flags: BTreeMap<String, bool>,
-    /// What the process uses.
+    /// Measures the resource usage of the process.
     pub usage: Box<dyn Fn() -> ProcessUsage + Send + Sync>,
 }
 
-/// Subscriptions of a closed connection that monitoring remembers: without a bound, clients that come and go could fill
-/// the memory.
+/// Most subscriptions that monitoring keeps of a closed connection. Without a bound, short-lived clients could exhaust
+/// memory.
 const CLOSED_SUBSCRIPTIONS_MAX: usize = 1024;
 
 /// The broker, shared by all sessions.
@@ -66,7 +66,7 @@ pub struct Broker {
     info: RwLock<Arc<Info>>,
     options: RwLock<Arc<BrokerOptions>>,
     authenticator: RwLock<Arc<Authenticator>>,
-    /// Counts reloads, so that a session sees at a glance that its options are old.
+    /// Number of reloads. A session compares it to detect that its options are outdated.
     generation: AtomicU64,
     system_account: String,
     accounts: RwLock<HashMap<Arc<str>, Arc<Account>>>,
@@ -77,9 +77,9 @@ pub struct Broker {
     next_cid: AtomicU64,
     next_seq: AtomicU64,
     lame_duck: AtomicBool,
-    /// What the server has carried.
+    /// Server-wide counters.
     pub totals: Totals,
-    /// What clients must not guess comes from here. A leaf of the lock order.
+    /// Generator of values that clients must not guess. A leaf of the lock order.
     random: Mutex<StdRng>,
     start: SystemTime,
     format_time: fn(SystemTime) -> String,
@@ -95,7 +95,7 @@ impl fmt::Debug for Broker {
 }
 
 impl Broker {
-    /// Makes a broker without connections.
+    /// Returns a broker without connections.
     pub fn new(setup: BrokerSetup) -> Arc<Self> {
         let broker = Self {
             info: RwLock::new(Arc::new(setup.info)),
@@ -126,7 +126,7 @@ impl Broker {
         Arc::new(broker)
     }
 
-    /// The account of this name; it begins to exist when it is first asked for.
+    /// Returns the account of this name; creates it if it does not exist.
     pub fn account(&self, name: &str) -> Arc<Account> {
         if let Some(account) = self.accounts.read().get(name) {
             return account.clone();
@@ -136,7 +136,7 @@ impl Broker {
         accounts.entry(name.into()).or_insert_with(|| Account::new(name, system, self.fork_random())).clone()
     }
 
-    /// Sets what accounts give each other, in place of what they gave before. The definitions were checked.
+    /// Replaces all exports and imports between accounts. The definitions must have been checked.
     pub fn set_exchange(&self, definitions: &[AccountDef]) {
         let mut links = self.links.lock();
         for (account, sub) in links.drain(..) {
@@ -181,7 +181,7 @@ impl Broker {
         }
     }
 
-    /// What services are told of this server.
+    /// Returns the server's contribution to the header `Nats-Request-Info`.
     pub(crate) fn info_context(&self) -> InfoContext {
         InfoContext { server_name: self.info.read().server_name.clone(), format_time: self.format_time }
     }
@@ -191,7 +191,7 @@ impl Broker {
         self.accounts.read().values().cloned().collect()
     }
 
-    /// Registers a new connection; `None` if there are too many, which the caller then refuses.
+    /// Registers a new connection. The flag is false if there are too many; then the caller must refuse the connection.
     pub fn add_client(&self, peer: PeerAddress, transport: Box<dyn Transport>) -> (Arc<Client>, bool) {
         let cid = self.next_cid.fetch_add(1, Ordering::Relaxed);
         let client = Arc::new(Client::new(cid, peer, (self.clock)(), Outbound::new(transport)));
@@ -204,7 +204,7 @@ impl Broker {
         (client, fits)
     }
 
-    /// Forgets a connection that has ended, and remembers why.
+    /// Removes an ended connection, and records it and its reason for monitoring.
     pub(crate) fn remove_client(&self, client: &Client, reason: ClosedReason) {
         match reason {
             ClosedReason::SlowConsumerPendingBytes | ClosedReason::SlowConsumerWriteDeadline => {
@@ -238,37 +238,37 @@ impl Broker {
         self.clients.read().values().cloned().collect()
     }
 
-    /// How many connections there are.
+    /// Returns the number of connections.
     pub fn client_count(&self) -> usize {
         self.clients.read().len()
     }
 
-    /// The connections that have ended, oldest first, as far as they are remembered.
+    /// Returns the ended connections that monitoring still keeps, oldest first.
     pub fn closed_clients(&self) -> Vec<ClosedClient> {
         self.closed.lock().iter().cloned().collect()
     }
 
-    /// The options of now.
+    /// Returns the current options.
     pub fn options(&self) -> Arc<BrokerOptions> {
         self.options.read().clone()
     }
 
-    /// Who lets clients in.
+    /// Returns the current authenticator.
     pub fn authenticator(&self) -> Arc<Authenticator> {
         self.authenticator.read().clone()
     }
 
-    /// Counts reloads.
+    /// Returns the number of reloads.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// A seed that nobody can guess, for a generator or a hash.
+    /// Returns an unpredictable seed for a generator or a hash.
     pub(crate) fn draw_seed(&self) -> u64 {
         self.random.lock().next_u64()
     }
 
-    /// A cryptographic generator of its own.
+    /// Returns a new cryptographic generator, seeded from the broker's.
     fn fork_random(&self) -> StdRng {
         self.random.lock().fork()
     }
@@ -278,14 +278,16 @@ impl Broker {
         self.start
     }
 
-    /// INFO as it is for everybody.
+    /// Returns INFO without the fields that differ between connections.
     pub fn info(&self) -> Arc<Info> {
         self.info.read().clone()
     }
 
-    /// Replaces what a reload changed, tells clients that listen, and has every session look at itself.
+    /// Applies a reload. Sends INFO to clients that accept it, closes connections beyond `max_connections`, and raises
+    /// [`Flag::Reload`] for each session.
     pub fn reload(&self, info: Info, options: BrokerOptions, authenticator: Authenticator) {
-        // Clients are told where to connect; other changes they meet, as with nats-server 2.15.
+        // INFO is sent only if the addresses for clients changed. Clients notice other changes when they are affected,
+        // as with nats-server 2.15.
         let old = self.info();
         let moved = (&old.host, old.port, &old.connect_urls) != (&info.host, info.port, &info.connect_urls);
         *self.info.write() = Arc::new(info);
@@ -305,7 +307,7 @@ impl Broker {
         }
     }
 
-    /// Enters lame duck mode: clients that listen are told to go elsewhere.
+    /// Enters lame duck mode. INFO tells the clients that accept it to reconnect elsewhere.
     pub fn enter_lame_duck(&self) {
         if self.lame_duck.swap(true, Ordering::AcqRel) {
             return;
@@ -336,7 +338,7 @@ impl Broker {
         info
     }
 
-    /// Who answers, in the envelope of system replies.
+    /// Returns the description of this server for the envelope of system replies.
     pub fn server_info(&self) -> ServerInfo {
         let (info, options) = (self.info(), self.options());
         ServerInfo {
@@ -361,7 +363,7 @@ impl Broker {
         self.accounts().iter().map(|a| a.subscription_count()).sum()
     }
 
-    /// What the process uses.
+    /// Returns the resource usage of the process.
     pub fn usage(&self) -> ProcessUsage {
         (self.usage)()
     }

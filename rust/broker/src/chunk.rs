@@ -1,4 +1,4 @@
-//! Pieces of what waits to be written, and the pool that their memory comes from.
+//! Chunks of pending output, and the pool of their memory.
 //!
 //! An idle connection owns no buffer: the first delivery of a batch borrows one from its thread's pool, and the write
 //! gives it back. Chunks grow with the batch, so that a fan-out to ten thousand receivers does not take ten thousand
@@ -9,18 +9,19 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-/// Capacities of pooled chunks.
+/// Capacities of pooled chunks, in bytes.
 const CLASSES: [usize; 3] = [1 << 10, 8 << 10, 64 << 10];
-/// Spare chunks of each class that a thread keeps.
+/// Most spare chunks of each class that a thread keeps.
 const SPARE: [usize; 3] = [256, 64, 16];
-/// Chunks that one vectored write takes.
+/// Most chunks in one vectored write.
 const SLICES: usize = 64;
 
 thread_local! {
     static POOL: RefCell<[Vec<Vec<u8>>; 3]> = const { RefCell::new([Vec::new(), Vec::new(), Vec::new()]) };
 }
 
-/// Empty memory with room for at least `needed`, of a class above a chunk of `before` bytes.
+/// Returns an empty buffer with room for at least `needed` bytes. Its class is above that of a chunk of `before` bytes,
+/// if there is one.
 pub(crate) fn borrow(needed: usize, before: usize) -> Vec<u8> {
     let class = CLASSES.iter().position(|&c| c >= needed && c > before).unwrap_or(CLASSES.len() - 1);
     let mut data = POOL.with(|pool| pool.borrow_mut()[class].pop()).unwrap_or_default();
@@ -52,7 +53,7 @@ impl Chunk {
         Self { data: Data::Shared(bytes), start: 0 }
     }
 
-    /// What is left to write.
+    /// Returns the bytes left to write.
     pub fn bytes(&self) -> &[u8] {
         match &self.data {
             Data::Own(data) => &data[self.start..],
@@ -73,7 +74,7 @@ impl Chunk {
     }
 }
 
-/// What one writer has taken out of a buffer to write.
+/// Chunks that one writer has taken out of a buffer to write.
 #[derive(Debug, Default)]
 pub struct WriteBatch {
     pub(crate) chunks: VecDeque<Chunk>,

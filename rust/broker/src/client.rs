@@ -1,5 +1,5 @@
-//! What others may know and do of a connection: monitoring reads it, deliveries append to its buffer, timers and
-//! administrators leave it a flag and wake it. The rest belongs to its session alone.
+//! The shared part of a connection. Monitoring reads it, deliveries append to its buffer, and timers and administrators
+//! raise flags and wake its task. The rest of a connection's state belongs to its session alone.
 
 use crate::closed::ClosedReason;
 use crate::outbound::{Outbound, OutboundCounts};
@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 use stonechat_auth::Permissions;
 
-/// Where a connection comes from.
+/// The remote address of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerAddress {
     /// Its IP address.
@@ -31,26 +31,26 @@ impl fmt::Display for PeerAddress {
     }
 }
 
-/// What is asked of a session by others; see [`Client::raise`].
+/// A request of another task to a session; see [`Client::raise`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Flag {
-    /// A deadline of its own has come.
+    /// A deadline of the session has passed.
     Timer = 1,
     /// The configuration was reloaded.
     Reload = 2,
 }
 
-/// A client connection, shared.
+/// The shared part of a client connection.
 #[derive(Debug)]
 pub struct Client {
     /// The connection's id, unique for the server's life.
     pub cid: u64,
-    /// Where it comes from.
+    /// The remote address.
     pub peer: PeerAddress,
     /// When it was accepted.
     pub start: SystemTime,
-    /// What waits to be written to it.
+    /// The buffer of bytes to write to the client.
     pub outbound: Outbound,
     pub(crate) subs: Mutex<HashMap<Sid, Arc<Subscription>>>,
     pub(crate) identity: Mutex<Identity>,
@@ -60,13 +60,13 @@ pub struct Client {
     pub(crate) last_activity_ms: AtomicU64,
     pub(crate) rtt_ns: AtomicU64,
     tls: OnceLock<TlsFacts>,
-    /// It takes INFO lines at any time (protocol 1, and it has its first PONG).
+    /// Whether the client accepts INFO at any time (protocol 1, and it has its first PONG).
     pub(crate) takes_info: AtomicBool,
     flags: AtomicU8,
     reason: AtomicU8,
 }
 
-/// Who a connection is, as far as it has said.
+/// The identity of a connection: its account and user, and the client's description of itself in CONNECT.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Identity {
     pub(crate) account: Option<Arc<str>>,
@@ -75,18 +75,18 @@ pub(crate) struct Identity {
     pub(crate) name: String,
     pub(crate) lang: String,
     pub(crate) version: String,
-    /// The connection in log lines.
+    /// The connection's name in log lines.
     pub(crate) label: Arc<str>,
 }
 
-/// How a connection is encrypted.
+/// The TLS parameters of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFacts {
     /// `1.2` or `1.3`.
     pub version: &'static str,
     /// The cipher suite, by its IANA name.
     pub cipher_suite: String,
-    /// The handshake came before INFO.
+    /// Whether the handshake came before INFO.
     pub first: bool,
 }
 
@@ -135,49 +135,49 @@ impl Client {
         }
     }
 
-    /// Ends the connection; the first reason stands.
+    /// Requests that the connection end. If called again, the first reason counts.
     pub fn close(&self, reason: ClosedReason) {
         let _ = self.reason.compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Acquire);
         self.outbound.wake();
     }
 
-    /// Why the connection is to end, if it is.
+    /// Returns the reason for which the connection must end, if it must.
     #[inline]
     pub fn closing(&self) -> Option<ClosedReason> {
         ClosedReason::from_code(self.reason.load(Ordering::Acquire))
     }
 
-    /// Asks something of the session and wakes it.
+    /// Raises a flag for the session and wakes the connection's task.
     pub fn raise(&self, flag: Flag) {
         self.flags.fetch_or(flag as u8, Ordering::AcqRel);
         self.outbound.wake();
     }
 
-    /// Whether anything was asked.
+    /// Returns whether any flag is raised.
     #[inline]
     pub fn is_flagged(&self) -> bool {
         self.flags.load(Ordering::Acquire) != 0
     }
 
-    /// Whether this was asked since the last look.
+    /// Returns whether this flag is raised, and clears it.
     #[inline]
     pub fn take(&self, flag: Flag) -> bool {
         self.flags.load(Ordering::Acquire) & flag as u8 != 0
             && self.flags.fetch_and(!(flag as u8), Ordering::AcqRel) & flag as u8 != 0
     }
 
-    /// The connection is encrypted from now on.
+    /// Records that the connection is encrypted from now on.
     pub fn secured(&self, facts: TlsFacts) {
-        // It is only ever encrypted once.
+        // A connection is encrypted only once.
         let _ = self.tls.set(facts);
     }
 
-    /// Whether INFO may be sent to it at any time.
+    /// Returns whether the client accepts INFO at any time.
     pub fn takes_info(&self) -> bool {
         self.takes_info.load(Ordering::Relaxed)
     }
 
-    /// The connection in log lines.
+    /// Returns the connection's name in log lines.
     pub fn label(&self) -> Arc<str> {
         self.identity.lock().label.clone()
     }
@@ -192,12 +192,12 @@ impl Client {
         self.identity.lock().user.clone()
     }
 
-    /// Subscriptions that it has.
+    /// Returns the number of its subscriptions.
     pub fn subscription_count(&self) -> usize {
         self.subs.lock().len()
     }
 
-    /// Frees the name of a subscription, unless another has it by now.
+    /// Frees the `sid` of a subscription, unless a newer subscription has it.
     pub(crate) fn forget(&self, sub: &SubRef) {
         let mut subs = self.subs.lock();
         if subs.get(&sub.sid).is_some_and(|current| Arc::ptr_eq(current, &sub.0)) {
@@ -205,7 +205,7 @@ impl Client {
         }
     }
 
-    /// A snapshot for monitoring; its subscriptions only if asked for.
+    /// Returns a snapshot for monitoring, which lists the subscriptions only if `with_subs` is set.
     pub fn facts(&self, with_subs: bool) -> ClientFacts {
         let (subscriptions, mut subs) = {
             let subs = self.subs.lock();

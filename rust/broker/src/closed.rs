@@ -1,10 +1,10 @@
-//! Why connections end, and what is remembered of them.
+//! Reasons for which connections end, and records of ended connections.
 
 use crate::client::ClientFacts;
 use std::fmt;
 use std::time::SystemTime;
 
-/// Why a connection ended; the texts are those that nats-server's monitoring shows.
+/// The reason for which a connection ended. The texts are those of nats-server's monitoring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[expect(missing_docs, reason = "each says what its text says")]
@@ -59,12 +59,12 @@ impl ClosedReason {
         Self::InternalError,
     ];
 
-    /// The reason with this discriminant; 0 is none.
+    /// Returns the reason with this discriminant; `None` for 0.
     pub(crate) fn from_code(code: u8) -> Option<Self> {
         Self::ALL.get(usize::from(code).checked_sub(1)?).copied()
     }
 
-    /// Whether the peer has stopped reading or can't be spoken to, so that what is pending is not sent.
+    /// Returns whether pending output is not sent, because the peer has stopped reading or can't be reached.
     pub fn is_abrupt(self) -> bool {
         matches!(
             self,
@@ -107,14 +107,14 @@ impl fmt::Display for ClosedReason {
     }
 }
 
-/// What monitoring keeps of a connection that has ended.
+/// Record of an ended connection, for monitoring.
 #[derive(Debug, Clone)]
 pub struct ClosedClient {
-    /// As it was when it ended.
+    /// The connection's state when it ended.
     pub facts: ClientFacts,
-    /// Why.
+    /// The reason for the end.
     pub reason: ClosedReason,
-    /// When.
+    /// The time of the end.
     pub stop: SystemTime,
 }
 

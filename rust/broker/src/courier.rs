@@ -1,7 +1,7 @@
-//! Messages of the server's own, from a thread that has no session.
+//! Delivery of the server's own messages, from a thread that has no session.
 //!
-//! A message to very many receivers is not delivered at once: its thread goes on with it by [`Courier::proceed`], a slice at a time.
-//! Messages to other subjects pass it meanwhile; those to the same subject wait behind it.
+//! A message to very many receivers is delivered in slices; the thread calls [`Courier::proceed`] for each. Messages to
+//! other subjects overtake it; messages to the same subject wait behind it.
 
 use crate::account::Account;
 use crate::broker::Broker;
@@ -15,15 +15,15 @@ use std::sync::Arc;
 use std::time::Instant;
 use stonechat_subject::{Matches, Stamp};
 
-/// Receivers that a message is delivered to at once.
+/// Most receivers to which a message is delivered at once.
 const NARROW: usize = 512;
-/// Messages that wait, and their bytes, from which on whoever makes them should stop.
+/// Waiting messages, and their bytes, above which their producer should stop.
 const BACKLOG: usize = 256;
 const BACKLOG_BYTES: usize = 8 << 20;
-/// As many times of it are not kept: the thread then delivers and does nothing else.
+/// Multiple of both backlog limits above which the thread delivers waiting messages before it does anything else.
 const BACKLOG_TIMES: usize = 8;
 
-/// The server itself has no connection.
+/// The transport of the server itself, which has no connection.
 struct Nowhere;
 
 impl Transport for Nowhere {
@@ -31,22 +31,23 @@ impl Transport for Nowhere {
     fn wake(&self) {}
 }
 
-/// Delivers messages of the server's own; one for each thread that has some.
+/// The sender of the server's own messages; one for each thread that has such messages.
 pub struct Courier {
     broker: Arc<Broker>,
     router: Router,
     client: Arc<Client>,
     found: Matches<SubRef>,
-    /// Where the last message went and when that was looked up: messages of one consumer go the same way.
+    /// The destination of the last message, with the stamp of its look-up: messages of one consumer have the same
+    /// destination.
     last: Option<Last>,
     options: Arc<crate::BrokerOptions>,
-    /// What `found` holds, where messages that wait share it.
+    /// A copy of `found` that waiting messages share.
     shared: Option<Arc<Matches<SubRef>>>,
-    /// Where messages that wait go, and how many there are.
+    /// The accounts and subjects to which messages wait, with the number of messages.
     busy: Vec<(Arc<str>, Box<[u8]>, usize)>,
     backlog: usize,
     backlog_bytes: usize,
-    /// Receivers of messages in slices that are to be flushed, and deliveries since they last were.
+    /// Receivers of fan-outs that must be flushed, and the deliveries since the last flush.
     wide: Vec<Arc<Client>>,
     since_flush: u64,
     is_flushing: bool,
@@ -65,7 +66,7 @@ impl fmt::Debug for Courier {
 }
 
 impl Courier {
-    /// A courier of this broker.
+    /// Returns a courier of this broker.
     pub fn new(broker: Arc<Broker>) -> Self {
         let peer = PeerAddress { ip: String::new(), port: 0 };
         let client = Arc::new(Client::new(0, peer, broker.start(), Outbound::new(Box::new(Nowhere))));
@@ -87,13 +88,13 @@ impl Courier {
         }
     }
 
-    /// Delivers a message to all who are interested; false if nobody took it. `header_len` and `payload` of the message are
-    /// as a client would have sent them.
+    /// Delivers a message to all subscriptions on its subject; false if none took it. `header_len` and `payload` of the
+    /// message have the form of a client's publish.
     pub fn deliver(&mut self, account: &Account, message: &Message<'_>, now: Instant) -> bool {
         self.deliver_to(account, message.subject, message, now)
     }
 
-    /// The same, to those who are interested in `to` whatever the message's own subject is.
+    /// Delivers a message to all subscriptions on `to`, whatever its own subject is; false if none took it.
     pub fn deliver_to(&mut self, account: &Account, to: &[u8], message: &Message<'_>, now: Instant) -> bool {
         let mut found = std::mem::take(&mut self.found);
         let is_known = self.last.as_ref().is_some_and(|last| {
@@ -130,7 +131,7 @@ impl Courier {
         taken
     }
 
-    /// Whether messages to the same subject wait.
+    /// Returns whether messages to the same subject wait.
     #[inline]
     fn is_behind(&self, account: &Account, to: &[u8]) -> bool {
         !self.busy.is_empty()
@@ -157,12 +158,12 @@ impl Courier {
         }
     }
 
-    /// A message that waited is out.
+    /// Removes a complete fan-out from the backlog.
     fn note_over(&mut self, fanout: &Fanout) {
         let (name, to) = (fanout.account.name(), fanout.to());
         let known =
             self.busy.iter().position(|(known, subject, _)| Arc::ptr_eq(known, name) && **subject == *to);
-        // One that came through an import was not noted.
+        // A fan-out that came through an import is not counted in the backlog.
         let Some(at) = known.filter(|_| fanout.is_own) else { return };
         self.backlog -= 1;
         self.backlog_bytes -= fanout.kept_bytes();
@@ -172,17 +173,18 @@ impl Courier {
         }
     }
 
-    /// Whether messages to very many receivers are not out yet: then [`Courier::proceed`] goes on.
+    /// Returns whether messages to very many receivers are undelivered or unflushed. [`Courier::proceed`] continues
+    /// them.
     pub fn is_busy(&self) -> bool {
         self.router.is_waiting() || !self.wide.is_empty()
     }
 
-    /// Whether so many messages wait that no more of them should be made.
+    /// Returns whether so many messages wait that their producer should stop.
     pub fn is_backlogged(&self) -> bool {
         self.backlog > BACKLOG || self.backlog_bytes > BACKLOG_BYTES
     }
 
-    /// Goes on with what waits, for about a millisecond.
+    /// Delivers or flushes waiting messages for about a millisecond.
     pub fn proceed(&mut self) {
         if !self.is_flushing {
             std::mem::swap(&mut self.router.touched, &mut self.wide);
@@ -210,12 +212,12 @@ impl Courier {
         }
     }
 
-    /// The end of a batch: everything is sent on its way.
+    /// Ends a batch and flushes all its receivers.
     pub fn finish(&mut self) {
-        // Who lags is not waited for: this thread has others to serve.
+        // The thread does not pause for lagging receivers, since it serves others too.
         while !self.router.finish(&self.broker, &self.options, &self.client) {}
         let _ = self.router.take_stall(&self.broker);
-        // Nobody is kept alive by having been sent something.
+        // References to receivers are dropped, or they would keep closed connections in memory.
         self.found.clear();
         self.shared = None;
         self.last = None;
@@ -261,7 +263,7 @@ mod tests {
             self.courier.deliver(&self.account, &message, Instant::now())
         }
 
-        /// Goes on until all is out; in how many slices.
+        /// Calls `proceed` until no message waits; returns the number of calls.
         fn proceed(&mut self) -> usize {
             let mut slices = 0;
             while self.courier.is_busy() {
@@ -280,7 +282,7 @@ mod tests {
         assert_eq!(world.one.output(), "MSG one 1 2\r\nhi\r\n", "before the first slice");
         assert_eq!(world.many.output(), "");
         world.courier.proceed();
-        // Its only receiver may be left by now: it still waits behind the others.
+        // Although only one receiver is left, the next message waits behind the others.
         let got = world.many.says(&(1..MANY).map(|sid| format!("UNSUB {sid}\r\n")).collect::<String>());
         assert!(world.deliver("wide", "m3"));
         world.courier.finish();

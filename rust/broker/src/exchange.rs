@@ -1,7 +1,8 @@
-//! What crosses from one account to another: imports, and the answers to what was asked through one.
+//! Messages between accounts: imports, and replies to requests that crossed through an import.
 //!
-//! An imported stream is a subscription in the account that exports it, an imported service one in the account that imports it.
-//! Whoever offers a message to such a subscription looks up the interest of the other account, and delivers there.
+//! An imported stream is a subscription in the exporting account. An imported service is a subscription in the
+//! importing account. The router that offers a message to such a subscription looks up the interest in the other
+//! account and delivers there.
 
 use crate::account::Account;
 use crate::client::Client;
@@ -17,33 +18,34 @@ use std::time::{Duration, Instant};
 use stonechat_auth::{Exchange, Import as ImportDef, ResponseType};
 use stonechat_subject::{Matches, Transform, tokens};
 
-/// Accounts that a message may cross, one behind the other.
+/// Most accounts that a message may cross in a row.
 pub(crate) const DEPTH_MAX: usize = 16;
-/// How long an answer may be waited for, as nats-server 2.15 waits unless told otherwise.
+/// Time for which a request awaits a reply: the default of nats-server 2.15.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Questions after which those that nobody answered are forgotten.
+/// Expired requests are pruned when the number of waiting requests reaches a multiple of this.
 const SWEEP: usize = 4096;
-/// More of them may not wait: then those that waited for a while are forgotten, and if that is not enough, all.
+/// Most waiting requests. At this number, requests older than `SHORT_PATIENCE` are dropped; if there are none, all
+/// requests are.
 const WAITING_MAX: usize = 1 << 20;
 const SHORT_PATIENCE: Duration = Duration::from_secs(5);
-/// Who asks, as services are told.
+/// The header that describes the requester to a service.
 const INFO_HEADER: &[u8] = b"Nats-Request-Info";
 
-/// Accounts whose streams an account imports, and how.
+/// The accounts whose streams an account imports, each with its import.
 pub(crate) type Sources = Vec<(Weak<Account>, Arc<Import>)>;
 
-/// What an account imports from another one.
+/// An import, ready for use by the router.
 #[derive(Debug)]
 pub(crate) struct Import {
     pub(crate) exchange: Exchange,
-    /// The account in which messages go on.
+    /// The account into which messages are delivered.
     pub(crate) to: Weak<Account>,
     subject: Mapping,
     pub(crate) response: ResponseType,
     pub(crate) share: bool,
 }
 
-/// From the subject of one account to that of the other.
+/// Mapping from a subject of one account to a subject of the other.
 #[derive(Debug)]
 enum Mapping {
     Same,
@@ -53,8 +55,8 @@ enum Mapping {
 }
 
 impl Import {
-    /// What `def`, of an account, means: the pattern of subjects that it takes, and what is done with them. `None` if it can't be: its
-    /// configuration was checked.
+    /// Builds an import from its definition; also returns the pattern of subjects that it takes. `None` for an invalid
+    /// definition, which the check of the configuration excludes.
     pub(crate) fn new(def: &ImportDef, to: &Arc<Account>, response: ResponseType) -> Option<(Vec<u8>, Self)> {
         let (from, local) = (def.subject.as_bytes(), def.local().as_bytes());
         let (pattern, subject) = match def.exchange {
@@ -75,7 +77,7 @@ impl Import {
         Some((pattern, Self { exchange: def.exchange, to, subject, response, share: def.share }))
     }
 
-    /// The subject in the other account.
+    /// Returns the subject in the other account.
     pub(crate) fn map(&self, subject: &[u8]) -> Vec<u8> {
         match &self.subject {
             Mapping::Same => subject.to_vec(),
@@ -85,7 +87,8 @@ impl Import {
         }
     }
 
-    /// Those in the other account who are interested. What came through an import does not go on through the import of a stream.
+    /// Returns the subscriptions on `subject` in the other account. Imported messages are not imported again by stream
+    /// imports, and only requests reach service imports and the server's own services.
     pub(crate) fn interest(&self, account: &Account, subject: &[u8], is_service: bool) -> Matches<SubRef> {
         let mut found = Matches::default();
         account.look_up(subject, &mut found);
@@ -110,8 +113,8 @@ impl Mapping {
     }
 }
 
-/// A service's subject here, which may say `$1` for the wildcards of the one there: as a pattern, and the destination that leads from it
-/// to the subject there.
+/// Returns the pattern of a service import's local subject, and the transform destination that maps it to the
+/// exporter's subject. The local subject may contain `$1` and so on for the wildcards of the exporter's subject.
 fn reversed(local: &[u8], target: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let mut order: Vec<usize> = Vec::new();
     let mut pattern: Vec<&[u8]> = Vec::new();
@@ -145,23 +148,23 @@ fn reversed(local: &[u8], target: &[u8]) -> (Vec<u8>, Vec<u8>) {
     (pattern.join(&b'.'), destination.join(&b'.'))
 }
 
-/// Questions that crossed into an account, and where their answers go.
+/// Requests that crossed into an account and await replies.
 #[derive(Debug)]
 pub(crate) struct Replies {
-    /// What their subjects begin with.
+    /// The prefix of the reply subjects.
     prefix: Box<[u8]>,
     waiting: Mutex<Waiting>,
 }
 
-/// Questions that wait for an answer, by the numbers in their reply subjects.
+/// Requests that await a reply, by the numbers in their reply subjects.
 #[derive(Debug)]
 struct Waiting {
     asked: HashMap<u64, Asked>,
-    /// Whoever could tell the next number could answer in another's place.
+    /// Generator of the numbers. A client that predicts a number can reply in place of the service.
     numbers: StdRng,
 }
 
-/// Who asked.
+/// The requester of one waiting request.
 #[derive(Debug)]
 struct Asked {
     account: Weak<Account>,
@@ -176,12 +179,13 @@ impl Replies {
         Self { prefix: prefix.into(), waiting: Mutex::new(Waiting { asked: HashMap::new(), numbers }) }
     }
 
-    /// What answers are published on.
+    /// Returns the pattern of all reply subjects.
     pub(crate) fn pattern(&self) -> Vec<u8> {
         [&self.prefix, &b"*"[..]].concat()
     }
 
-    /// Notes that somebody in `account` waits for an answer on `reply`; answers the subject for it in this account.
+    /// Registers a request of `account` that awaits replies on `reply`. Returns the reply subject for it in this
+    /// account.
     pub(crate) fn expect(
         &self,
         account: &Arc<Account>,
@@ -219,12 +223,13 @@ impl Replies {
         })
     }
 
-    /// Whether somebody waits for an answer on `subject`.
+    /// Returns whether a request awaits a reply on `subject`.
     pub(crate) fn is_awaited(&self, subject: &[u8]) -> bool {
         self.number(subject).is_some_and(|number| self.waiting.lock().asked.contains_key(&number))
     }
 
-    /// Where the answer on `subject` goes. After the last one, an empty one if there are many, nobody waits any more.
+    /// Returns the requester's account, reply subject and response type for a reply on `subject`. Forgets the request
+    /// after its last reply: the only one, or the empty one that ends a series.
     pub(crate) fn answer(
         &self,
         subject: &[u8],
@@ -242,7 +247,7 @@ impl Replies {
         Some((account?, reply, response))
     }
 
-    /// Nobody got the question.
+    /// Forgets a request that no subscription took.
     pub(crate) fn forget(&self, subject: &[u8]) {
         if let Some(number) = self.number(subject) {
             self.waiting.lock().asked.remove(&number);
@@ -252,7 +257,7 @@ impl Replies {
 
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// A number in letters and digits, six at least.
+/// Returns a number in base 62 with at least six digits.
 fn digits(mut number: u64) -> Vec<u8> {
     let mut digits = Vec::new();
     while number > 0 || digits.len() < 6 {
@@ -263,12 +268,13 @@ fn digits(mut number: u64) -> Vec<u8> {
     digits
 }
 
-/// Whether a reply subject is left as it is: acknowledgements find their way by imports of their own.
+/// Returns whether a reply subject crosses accounts unchanged. Acknowledgements do: they have imports of their own.
 pub(crate) fn is_kept(reply: &[u8]) -> bool {
     reply.is_empty() || reply.starts_with(b"$JS.ACK.")
 }
 
-/// A message's headers and payload with a word on who asks, and how many bytes of it are headers.
+/// Returns a request's headers and body with the header `Nats-Request-Info` added, and the length of the headers in
+/// bytes.
 pub(crate) fn with_info(
     client: &Client,
     account: &Account,
@@ -279,12 +285,12 @@ pub(crate) fn with_info(
 ) -> (Vec<u8>, usize) {
     let payload = message.payload;
     let (headers, body) = payload.split_at(message.header_len.unwrap_or(0).min(payload.len()));
-    // Who asked first is told to all services of a chain, with the account that asks the next one.
+    // All services of a chain learn of the first requester, and in `svc` of the account that sends the next request.
     let known = if is_chained { known_info(headers, account) } else { None };
     let info = Value::Object(known.unwrap_or_else(|| info(client, account, share, context))).to_string();
     let mut out = Vec::with_capacity(payload.len() + info.len() + 40);
     let mut lines = headers.strip_suffix(b"\r\n").unwrap_or(b"NATS/1.0\r\n");
-    // One of its own would be replaced.
+    // A header of this name in the request is replaced.
     while let Some(end) = memchr_crlf(lines) {
         let (line, rest) = lines.split_at(end + 2);
         let name = line.split(|b| *b == b':').next().unwrap_or_default();
@@ -321,7 +327,7 @@ fn memchr_crlf(bytes: &[u8]) -> Option<usize> {
     bytes.windows(2).position(|pair| pair == b"\r\n")
 }
 
-/// What of the server goes into the word on who asks.
+/// The server's contribution to the header `Nats-Request-Info`.
 pub(crate) struct InfoContext {
     pub(crate) server_name: String,
     pub(crate) format_time: fn(std::time::SystemTime) -> String,
@@ -418,8 +424,8 @@ mod tests {
         }
     }
 
-    /// From what a server has shown, the next subject can't be told: it shares no more digits with it than chance has it, and no
-    /// difference comes again.
+    /// Earlier reply subjects do not reveal the next one: all numbers differ, and so do the differences and XORs of
+    /// neighbours.
     #[test]
     fn reply_subjects_tell_nothing_of_the_next() {
         let account = Account::new("X", false, StdRng::from_seed([1; 32]));

@@ -1,9 +1,10 @@
-//! Deliveries to very many receivers. They are made in slices, between which the connections of the same thread have their turn.
+//! Deliveries to very many receivers. They are made in slices, between which the other connections of the thread run.
 //!
-//! A message that reaches more receivers than a slice has room for is kept as a [`Fanout`]: its own copy of the message, those who
-//! were there when it was published, and how far it has come. Until it is over, the session that published it reads nothing more, so
-//! that each receiver gets messages in their order, and a PING behind the message is answered when all have it. Who unsubscribes
-//! meanwhile gets it no more; who subscribes meanwhile does not get it.
+//! A message with more receivers than a slice allows becomes a [`Fanout`]: a copy of the message, its receivers at the
+//! time of publishing, and the progress of the delivery. Until the fan-out is complete, the publisher's session reads
+//! no more input. So each receiver gets messages in order, and a PING behind the message is answered when all receivers
+//! have it. A client that unsubscribes meanwhile no longer gets the message; a client that subscribes meanwhile does
+//! not get it.
 
 use crate::account::Account;
 use crate::broker::Broker;
@@ -18,27 +19,28 @@ use std::time::Instant;
 use stonechat_subject::{Matches, Stamp};
 use stonechat_wire::Repeat;
 
-/// Deliveries after which others have their turn, and bytes of them. A message that is begun may take as many again.
+/// Deliveries and bytes after which a slice ends. A message begun in the slice may add as many deliveries again.
 pub(crate) const SLICE: u64 = if cfg!(feature = "shuttle") { 2 } else { 4096 };
 pub(crate) const SLICE_BYTES: u64 = 4 << 20;
-/// What an import counts as, which looks up the interest of another account.
+/// Deliveries that an import counts as, because it looks up the interest in another account.
 const IMPORT_COST: u64 = 16;
 
-/// A message, or a run of them, on its way to very many receivers.
+/// A message, or a run of messages, in delivery to very many receivers.
 #[derive(Debug)]
 pub(crate) struct Fanout {
     pub(crate) account: Arc<Account>,
     pub(crate) subject: Box<[u8]>,
     pub(crate) reply: Box<[u8]>,
-    /// Shared by messages that follow each other.
+    /// The receivers, shared by successive messages.
     pub(crate) matched: Arc<Matches<SubRef>>,
-    /// Where `matched` is to be kept in the end: its stamp, and whether the session's permissions let it publish.
+    /// Data with which `matched` returns to the session's cache at the end: its stamp, and whether the session's
+    /// permissions allow publishing on the subject.
     pub(crate) kept: Option<(Stamp, bool)>,
-    /// Somebody took it.
+    /// Whether a receiver took the message.
     pub(crate) taken: bool,
-    /// It came from whoever owns the router, not through an import.
+    /// Whether the message is the router owner's own, not one that came through an import.
     pub(crate) is_own: bool,
-    /// The subject whose interest counts, if that is another one.
+    /// The subject whose subscriptions are the receivers, if it is not `subject`.
     pub(crate) to: Option<Box<[u8]>>,
     head: Head,
     /// The tails of all messages, one behind the other.
@@ -47,13 +49,13 @@ pub(crate) struct Fanout {
     rare: Option<Box<Rare>>,
     echo: bool,
     now: Instant,
-    /// Accounts that it has crossed.
+    /// Number of accounts that the message has crossed.
     depth: usize,
-    /// The receiver whose turn is next: plain subscriptions first, then queue groups.
+    /// Index of the next receiver: plain subscriptions first, then queue groups.
     next: usize,
 }
 
-/// One message: lengths within its tail, which ends with the payload and a line break.
+/// Lengths of the parts of one message. Its tail ends with the payload and a line break.
 #[derive(Debug, Clone, Copy)]
 struct Part {
     header_len: Option<usize>,
@@ -69,7 +71,7 @@ impl Part {
 }
 
 impl Fanout {
-    /// A message for all of `matched`.
+    /// Returns the fan-out of a message to all of `matched`.
     pub(crate) fn new(
         account: Arc<Account>,
         origin: Origin<'_>,
@@ -103,7 +105,7 @@ impl Fanout {
         }
     }
 
-    /// A run for all of `matched`.
+    /// Returns the fan-out of a run to all of `matched`.
     pub(crate) fn of_run(
         account: Arc<Account>,
         origin: Origin<'_>,
@@ -125,17 +127,17 @@ impl Fanout {
         }
     }
 
-    /// All have had their turn.
+    /// Returns whether the message was offered to all receivers.
     pub(crate) fn is_over(&self) -> bool {
         self.next >= self.matched.receivers()
     }
 
-    /// The subject whose interest counts.
+    /// Returns the subject whose subscriptions are the receivers.
     pub(crate) fn to(&self) -> &[u8] {
         self.to.as_deref().unwrap_or(&self.subject)
     }
 
-    /// Bytes that it keeps.
+    /// Returns the bytes of memory that the copy of the message takes.
     pub(crate) fn kept_bytes(&self) -> usize {
         self.tails.len() + self.subject.len() + self.reply.len() + size_of::<Self>()
     }
@@ -165,51 +167,51 @@ impl Fanout {
 }
 
 impl Router {
-    /// Whether so many deliveries are too many for what is left of the slice.
+    /// Returns whether this number of deliveries exceeds the rest of the slice.
     #[inline]
     pub(crate) fn is_wide(&self, deliveries: usize) -> bool {
         self.delivered_msgs + deliveries as u64 > self.wide_at
     }
 
-    /// Whether others should have their turn.
+    /// Returns whether the slice is used up, so that other connections should run.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.delivered_msgs + SLICE >= self.wide_at || self.delivered_bytes >= self.full_bytes
     }
 
-    /// The others had their turn.
+    /// Begins a slice, after other connections have run.
     pub(crate) fn begin_slice(&mut self) {
         self.wide_at = self.delivered_msgs + 2 * SLICE;
         self.full_bytes = self.delivered_bytes + SLICE_BYTES;
     }
 
-    /// From here on, so many deliveries are the most that are made at once.
+    /// Limits the further deliveries of this slice to this number.
     pub(crate) fn limit(&mut self, deliveries: u64) {
         self.wide_at = self.delivered_msgs + deliveries;
     }
 
-    /// Lets a fan-out wait for the next slice.
+    /// Queues a fan-out for the next slices.
     #[cold]
     pub(crate) fn wait(&mut self, mut fanout: Fanout) {
         fanout.depth = self.depth;
         self.waiting.push_back(fanout);
-        // Whoever brings messages stops.
+        // Ends the slice, so that the publisher's session stops processing input.
         self.wide_at = 0;
     }
 
-    /// Whether fan-outs are not over.
+    /// Returns whether any fan-out is incomplete.
     #[inline]
     pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Gives up the fan-outs that are not over.
+    /// Drops incomplete fan-outs.
     pub(crate) fn abandon(&mut self) {
         self.waiting.clear();
         self.depth = 0;
     }
 
-    /// Goes on with the first fan-out that waits, until it is over or the slice is. Returns it if it is over.
+    /// Continues the first fan-out until it is complete or the slice ends. Returns it if it is complete.
     pub(crate) fn deliver_on(
         &mut self,
         broker: &Broker,

@@ -1,14 +1,14 @@
-//! The forms in which receivers get one message.
+//! The wire forms in which receivers get a message.
 //!
 //! A frame is a head (`MSG subject `), the receiver's own sid, and a tail with the rest of the line and the payload.
-//! Head and tail are the same for all receivers of a form; where the publisher wrote its line as a delivery is written,
-//! the tail is its own bytes.
+//! Head and tail are the same for all receivers of a form. If the publisher wrote its line in the form of a delivery,
+//! the tail is the publisher's own bytes.
 
 use crate::router::Message;
 use bytes::Bytes;
 use stonechat_wire::push_number;
 
-/// A composed tail of more than this is not kept for the next message.
+/// Largest capacity in bytes of a composed tail that is kept for the next message.
 const SCRATCH_KEPT: usize = 8 << 10;
 
 /// The head of deliveries on one subject, with headers and without.
@@ -22,7 +22,7 @@ impl Head {
         head
     }
 
-    /// Makes it the head of another subject.
+    /// Replaces the subject.
     pub(crate) fn set(&mut self, subject: &[u8]) {
         self.0.clear();
         self.0.extend_from_slice(b"HMSG ");
@@ -37,7 +37,7 @@ impl Head {
     }
 }
 
-/// A message in the form in which one kind of receiver gets it.
+/// A message in one wire form.
 #[derive(Clone, Copy)]
 pub(crate) struct Frame<'f> {
     pub(crate) head: &'f [u8],
@@ -46,31 +46,31 @@ pub(crate) struct Frame<'f> {
     pub(crate) size: usize,
 }
 
-/// The forms of one message. Those that few receivers need are made when the first one needs them.
+/// The wire forms of one message. A rare form is composed when the first receiver requires it.
 pub(crate) struct Frames<'f> {
     head: &'f Head,
     usual: Frame<'f>,
     rare: Option<Box<Rare>>,
 }
 
-/// The forms that few receivers need.
+/// The forms that few receivers require.
 #[derive(Debug, Default)]
 pub(crate) struct Rare {
-    /// The tail for receivers that take no headers.
+    /// The tail for receivers without support for headers.
     bare_tail: Vec<u8>,
     /// Tails that all receivers share, with headers and without.
     shared: [Option<Bytes>; 2],
 }
 
 impl<'f> Frames<'f> {
-    /// `tail` is the message's own, or what [`write_tail`] made.
+    /// Returns the forms of a message. `tail` is the message's own, or the output of [`write_tail`].
     #[inline]
     pub(crate) fn new(head: &'f Head, tail: &'f [u8], message: &Message<'_>) -> Self {
         let usual = Frame { head: head.get(message.header_len.is_some()), tail, size: message.payload.len() };
         Self { head, usual, rare: None }
     }
 
-    /// Goes on with a message of which rare forms may have been made before.
+    /// Returns the forms of a message whose rare forms may exist from an earlier slice.
     pub(crate) fn go_on(
         head: &'f Head,
         tail: &'f [u8],
@@ -80,18 +80,18 @@ impl<'f> Frames<'f> {
         Self { rare, ..Self::new(head, tail, message) }
     }
 
-    /// The rare forms, for [`Frames::go_on`].
+    /// Returns the rare forms, for [`Frames::go_on`].
     pub(crate) fn into_rare(self) -> Option<Box<Rare>> {
         self.rare
     }
 
-    /// The message as nearly all receivers get it.
+    /// Returns the form that nearly all receivers get.
     #[inline]
     pub(crate) fn usual(&self) -> Frame<'f> {
         self.usual
     }
 
-    /// The message without its headers.
+    /// Returns the form without headers.
     pub(crate) fn bare(&mut self, message: &Message<'_>) -> Frame<'_> {
         let body = message.payload.get(message.header_len.unwrap_or(0)..).unwrap_or_default();
         let rare = self.rare.get_or_insert_default();
@@ -102,7 +102,7 @@ impl<'f> Frames<'f> {
         Frame { head: self.head.get(false), tail: &rare.bare_tail, size: body.len() }
     }
 
-    /// The tail of a form in memory that all its receivers share.
+    /// Returns a form's tail in memory that all its receivers share.
     pub(crate) fn shared(&mut self, bare: bool) -> Bytes {
         let rare = self.rare.get_or_insert_default();
         let tail = if bare { &rare.bare_tail } else { self.usual.tail };
@@ -118,7 +118,7 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Gives up what a rare large message took.
+    /// Frees the memory that a rare large message took.
     pub(crate) fn trim(&mut self) {
         if self.tail.capacity() > SCRATCH_KEPT {
             self.tail = Vec::new();
@@ -126,7 +126,7 @@ impl Scratch {
     }
 }
 
-/// Composes the tail of a message that its publisher did not write in the usual way.
+/// Composes the tail of a message whose publisher did not write its line in the form of a delivery.
 pub(crate) fn write_tail(out: &mut Vec<u8>, message: &Message<'_>) {
     out.clear();
     out.reserve(message.reply.len() + message.sizes.len() + message.payload.len() + 32);
@@ -142,7 +142,7 @@ pub(crate) fn write_tail(out: &mut Vec<u8>, message: &Message<'_>) {
         }
         push_number(out, message.payload.len());
     } else {
-        // Whatever separates the sizes becomes one space.
+        // Any separators between the sizes become one space.
         let sizes = message.sizes.split(|b| matches!(b, b' ' | b'\t' | b'\r')).filter(|p| !p.is_empty());
         for (i, size) in sizes.enumerate() {
             if i > 0 {

@@ -1,4 +1,4 @@
-//! Where messages leave the broker: streams and the API of JetStream.
+//! The interface by which messages leave the broker for JetStream's streams and API.
 
 use crate::client::Client;
 use crate::router::Message;
@@ -6,15 +6,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Takes messages over from the broker. Called on whatever thread delivers, so it only copies and wakes.
+/// A receiver of messages outside the broker. It is called on the delivering thread, so it only copies the message and
+/// wakes a worker.
 pub trait Inlet: fmt::Debug + Send + Sync {
-    /// Takes a message over; `tag` is the subscription's own. False if it does not want it: then it counts as not delivered.
+    /// Accepts a message; `tag` identifies the subscription. False rejects the message, which then counts as not
+    /// delivered.
     fn push(&self, tag: u64, origin: &Arc<Client>, message: &Message<'_>) -> bool;
 
-    /// Somebody began or ceased to listen to a subject that is watched, see [`Account::watch`](crate::Account::watch).
+    /// Reports that interest in a watched subject may have changed, see [`Account::watch`](crate::Account::watch).
     fn interest_changed(&self, _tag: u64, _subject: &[u8]) {}
 
-    /// The end of a batch in which something was pushed: wakes whoever works on it. Tells how long the publisher should pause
-    /// because too much waits.
+    /// Ends a batch in which messages were pushed, and makes sure that they are processed. Returns how long the
+    /// publisher should pause because too many wait.
     fn flush(&self) -> Duration;
 }

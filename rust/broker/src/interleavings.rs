@@ -1,17 +1,17 @@
-//! How tests try interleavings: shuttle runs them again and again, and chooses anew each time who goes on at every lock
-//! and atomic. A failure is printed with its schedule, which `shuttle::replay` repeats.
+//! Tests of interleavings with shuttle. Shuttle runs a test many times; at every lock and atomic it chooses the task
+//! that continues. It prints the schedule of a failure, which `shuttle::replay` repeats.
 //!
-//! Shuttle takes every atomic as sequentially consistent, so these tests try protocols, not memory orderings.
+//! Shuttle treats every atomic as sequentially consistent, so these tests check protocols, not memory orderings.
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
 
-/// Stack of a task: sessions keep a run on theirs.
+/// Stack of a task in bytes; a session has a run on its stack.
 const STACK: usize = 512 << 10;
-/// Preemptions that the second strategy puts where they hurt most.
+/// Bug depth of the second strategy, which bounds the preemptions in a schedule.
 const DEPTH: usize = 3;
 
-/// Runs a test under `iterations` schedules: chosen freely for the most part, then with few preemptions.
+/// Runs a test under `iterations` schedules: three quarters chosen at random, the rest with few preemptions.
 pub(crate) fn explore(iterations: usize, test: impl Fn() + Send + Sync + Clone + 'static) {
     let mut config = Config::new();
     config.stack_size = STACK;

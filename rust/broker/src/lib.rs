@@ -1,9 +1,9 @@
-//! Accounts, sessions, outbound buffers and interest. No sockets, no clock, no random source: bytes and times come in
-//! as arguments, bytes leave through [`Outbound`] buffers and a [`Transport`] that the layer above brings.
+//! Accounts, sessions, outbound buffers and interest. No sockets, no clock, no random source: bytes and times are
+//! arguments. Bytes leave through [`Outbound`] buffers and a [`Transport`], which the layer above implements.
 //!
-//! The way of a message: a session parses what was read ([`ClientSession::ingest`]), looks the subject up in its match
-//! cache or its account's interest ([`Account`]), appends the delivery to each receiver's [`Outbound`] and, at the end
-//! of the batch, flushes every receiver once ([`Router`]).
+//! The path of a message: a session parses what was read ([`ClientSession::ingest`]) and looks the subject up in its
+//! match cache or its account's interest ([`Account`]). It appends the delivery to each receiver's [`Outbound`] and, at
+//! the end of the batch, flushes every receiver once ([`Router`]).
 
 #![forbid(unsafe_code)]
 

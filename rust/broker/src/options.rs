@@ -1,4 +1,4 @@
-//! What the configuration says that the broker must know. Immutable once made; a reload swaps the whole.
+//! The configuration that the broker requires. It is immutable; a reload replaces it as a whole.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,17 +20,17 @@ pub struct BrokerOptions {
     pub max_connections: usize,
     /// Closed connections that monitoring remembers.
     pub max_closed_clients: usize,
-    /// Between pings.
+    /// Time between pings.
     pub ping_interval: Duration,
-    /// Pings that may be unanswered.
+    /// Most unanswered pings.
     pub ping_max: u32,
-    /// Ping first after the whole interval, not after two seconds.
+    /// Whether the first ping comes after the whole interval, not after two seconds.
     pub disable_short_first_ping: bool,
-    /// How long what is pending may take to be written.
+    /// Longest time that writing pending bytes may take.
     pub write_deadline: Duration,
     /// How long a client may take to authenticate.
     pub auth_timeout: Duration,
-    /// Drop messages for a consumer that lags, rather than slow their publisher.
+    /// Whether messages for a lagging receiver are dropped, rather than their publisher slowed.
     pub no_fast_producer_stall: bool,
     /// Headers are supported.
     pub headers: bool,
@@ -38,9 +38,9 @@ pub struct BrokerOptions {
     pub trace: bool,
     /// Bytes of a payload that a trace shows; 0 for all.
     pub max_traced_msg_len: usize,
-    /// Tags that the server gives of itself.
+    /// The server's tags.
     pub server_tags: Vec<String>,
-    /// What its operator says of it.
+    /// The operator's metadata about the server.
     pub server_metadata: BTreeMap<String, String>,
 }
 

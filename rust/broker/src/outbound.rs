@@ -1,11 +1,12 @@
-//! What waits to be written to one connection.
+//! The outbound buffer of a connection: bytes that wait to be written.
 //!
-//! Anyone may append, under a short lock; one at a time takes the chunks out and writes them, outside the lock. Who
-//! appends and finds that nobody has noted this buffer yet must flush it at the end of its batch.
+//! Any task may append, under a short lock. One writer at a time takes the chunks out and writes them, outside the
+//! lock. A task that appends and is the first to mark the buffer (`Pending::note`) must flush it at the end of its
+//! batch.
 //!
-//! So somebody always answers for what is pending: who noted the buffer, until it flushes; then the writer, who looks
-//! again before it stops; and when the peer takes no more, the connection's own task, which is woken for it. The tests
-//! in `interleavings` try whether that holds.
+//! So some task is always responsible for pending bytes. At first it is the task that marked the buffer, until it
+//! flushes. Then it is the writer, which checks for new bytes before it stops. When the peer accepts no more, it is the
+//! connection's own task, which is woken for this. The tests in `interleavings` check this property.
 
 use crate::chunk::{self, Chunk, WriteBatch};
 use crate::sid::Sid;
@@ -16,9 +17,9 @@ use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
 use std::time::{Duration, Instant};
 
-/// How a connection's bytes leave; brought by the layer that owns the socket.
+/// The output side of a connection, implemented by the layer that owns the socket.
 pub trait Transport: Send + Sync {
-    /// Writes what is pending, or sees to it that it is written soon. Called without locks held.
+    /// Writes pending bytes, or arranges that they are written soon. Called without locks held.
     fn flush(&self, outbound: &Outbound);
     /// Wakes the connection's own task, which then looks at its flags.
     fn wake(&self);
@@ -28,36 +29,37 @@ pub trait Transport: Send + Sync {
 pub struct Outbound {
     transport: Box<dyn Transport>,
     pending: Mutex<Pending>,
-    /// The peer takes no more for now; the owner writes on when it does. Changed under the lock only; the owner looks
-    /// without it.
+    /// Whether the peer accepts no more bytes for now; the owning task resumes writing when it does. Changed only under
+    /// the lock; the owner reads it without the lock.
     blocked: AtomicBool,
-    /// A write failed.
+    /// Whether a write failed.
     broken: AtomicBool,
 }
 
-/// The buffer's state, under its lock. Leaf of the lock order: nothing is called out from under it.
+/// The buffer's state, under its lock. A leaf of the lock order: no other lock is taken and no callback is called while
+/// it is held.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     chunks: VecDeque<Chunk>,
-    /// What is appended to, behind the chunks.
+    /// The chunk to which bytes are appended; it follows `chunks`.
     open: Vec<u8>,
-    /// Bytes appended and not yet written, those in a writer's hands included.
+    /// Bytes appended and not yet written, including those that a writer has taken out.
     bytes: usize,
     /// Bytes ever written.
     written: u64,
-    /// Somebody is writing.
+    /// Whether a writer is active.
     writing: bool,
-    /// Somebody will flush at the end of a batch.
+    /// Whether some task will flush the buffer at the end of its batch.
     noted: bool,
     closed: bool,
     pub(crate) headers: bool,
-    /// The peer's round trip is not measured yet, and it may be pinged for it.
+    /// Whether the next delivered request also pings the peer, to measure its round-trip time for the first time.
     pub(crate) wants_rtt_ping: bool,
     pub(crate) counts: OutboundCounts,
     pub(crate) replies: Option<Box<Replies>>,
 }
 
-/// What was delivered to a connection.
+/// Counts of deliveries to a connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OutboundCounts {
     /// Messages.
@@ -76,12 +78,12 @@ pub(crate) struct Replies {
     pub(crate) expires: Duration,
 }
 
-/// Replies that are kept before expired ones are looked for.
+/// Number of reply subjects from which expired ones are pruned before another is added.
 const REPLIES_BEFORE_PRUNE: usize = 4096;
 
 impl Replies {
-    /// Notes a reply subject of a delivered request. One that is still allowed keeps its time and its count, which goes up
-    /// as if it was published to: nats-server 2.15 counts its own look at it.
+    /// Allows the reply subject of a delivered request. A subject that is still allowed keeps its time; its count rises
+    /// as if a reply was published, because nats-server 2.15 counts its own check.
     pub(crate) fn note(&mut self, reply: &[u8], now: Instant) {
         if self.take(reply, now) {
             return;
@@ -98,7 +100,7 @@ impl Replies {
         }
     }
 
-    /// Whether a message may be published to this reply subject; counts it.
+    /// Returns whether a message may be published to this reply subject, and counts it.
     pub(crate) fn take(&mut self, reply: &[u8], now: Instant) -> bool {
         let Some((since, n)) = self.allowed.get_mut(reply) else { return false };
         *n += 1;
@@ -129,14 +131,14 @@ impl Pending {
         out.extend_from_slice(tail);
     }
 
-    /// Appends a part that other buffers hold too.
+    /// Appends bytes that several buffers share.
     pub(crate) fn append_shared(&mut self, bytes: &Bytes) {
         self.bytes += bytes.len();
         self.seal();
         self.chunks.push_back(Chunk::shared(bytes.clone()));
     }
 
-    /// The memory to append to, with room for so much.
+    /// Returns the open chunk, with room for at least `needed` bytes.
     #[inline]
     fn room(&mut self, needed: usize) -> &mut Vec<u8> {
         if self.open.capacity() - self.open.len() < needed {
@@ -152,7 +154,7 @@ impl Pending {
         self.open = chunk::borrow(needed, before);
     }
 
-    /// Puts what was appended last behind the other chunks.
+    /// Moves the open chunk behind the other chunks.
     fn seal(&mut self) {
         if !self.open.is_empty() {
             self.chunks.push_back(Chunk::own(std::mem::take(&mut self.open)));
@@ -167,7 +169,7 @@ impl Pending {
         self.closed
     }
 
-    /// Notes that someone will flush; true for the first to say so.
+    /// Marks the buffer for a flush. True if it was not marked before: then the caller must flush it.
     #[inline]
     pub(crate) fn note(&mut self) -> bool {
         !std::mem::replace(&mut self.noted, true)
@@ -190,7 +192,7 @@ impl Outbound {
         self.pending.lock()
     }
 
-    /// Appends protocol bytes that are no message; they are sent with the next flush.
+    /// Appends protocol bytes that are not a message; they are sent with the next flush.
     pub fn push(&self, bytes: &[u8]) {
         let mut pending = self.lock();
         if !pending.closed {
@@ -198,7 +200,7 @@ impl Outbound {
         }
     }
 
-    /// Writes what is pending, if it can be written now.
+    /// Writes pending bytes, or arranges that they are written soon.
     #[inline]
     pub fn flush(&self) {
         self.transport.flush(self);
@@ -209,9 +211,9 @@ impl Outbound {
         self.transport.wake();
     }
 
-    /// Writes what is pending with `write`, which takes what the peer takes and says [`ErrorKind::WouldBlock`] if that is
-    /// nothing. After so many `rounds` the rest is left to the owner, so that a publisher is not kept by what others
-    /// append meanwhile. The owner is woken if it must write on, or if the connection is broken.
+    /// Writes pending bytes with `write`, which returns the number of bytes that the peer accepted, or
+    /// [`ErrorKind::WouldBlock`] for none. After `rounds` writes the rest is left to the owner, so that bytes appended
+    /// meanwhile do not hold up a publisher. Wakes the owner if it must write on, or if the connection is broken.
     #[inline]
     pub fn write_out(&self, rounds: usize, mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) {
         let Some(mut batch) = self.begin_write() else { return };
@@ -239,14 +241,14 @@ impl Outbound {
         }
     }
 
-    /// A write failed outside of [`Outbound::write_out`]: the owner ends the connection.
+    /// Reports a write that failed outside of [`Outbound::write_out`]; the owner then ends the connection.
     pub fn fail(&self) {
         self.broken.store(true, Ordering::Release);
         self.wake();
     }
 
-    /// Takes all that is pending to write it. `None` if there is nothing, if somebody else is writing (and will find
-    /// what was appended meanwhile), or if the peer takes no more.
+    /// Takes all pending bytes out for writing. `None` if there are none, if another writer is active (which will find
+    /// the new bytes), or if the peer accepts no more.
     pub fn begin_write(&self) -> Option<WriteBatch> {
         let mut pending = self.lock();
         pending.noted = false;
@@ -261,8 +263,9 @@ impl Outbound {
         Some(WriteBatch { chunks: std::mem::take(&mut pending.chunks) })
     }
 
-    /// Gives back what is left of a batch of which `written` bytes went out; returns the batch to go on with, if there
-    /// is more and the peer takes it. With `blocked`, the owner must call [`Outbound::unblock`] when the peer does.
+    /// Puts back the rest of a batch of which `written` bytes were written. Returns the next batch to write, if bytes
+    /// are pending and `blocked` is not set. With `blocked`, the owner must call [`Outbound::unblock`] when the peer
+    /// accepts more.
     pub fn end_write(&self, mut batch: WriteBatch, written: usize, blocked: bool) -> Option<WriteBatch> {
         batch.advance(written);
         let mut pending = self.lock();
@@ -286,32 +289,32 @@ impl Outbound {
         Some(batch)
     }
 
-    /// The peer takes more again.
+    /// Clears the blocked state: the peer accepts more bytes again.
     pub fn unblock(&self) {
-        // Under the lock: `begin_write` must not see it both ways.
+        // The lock keeps the value from changing within `begin_write`.
         let _pending = self.lock();
         self.blocked.store(false, Ordering::Release);
     }
 
-    /// Whether the peer takes no more for now.
+    /// Returns whether the peer accepts no more bytes for now.
     #[inline]
     pub fn is_blocked(&self) -> bool {
         self.blocked.load(Ordering::Acquire)
     }
 
-    /// Whether a write failed: then nothing more will go out.
+    /// Returns whether a write failed. No more bytes are written then.
     #[inline]
     pub fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Acquire)
     }
 
-    /// Bytes that wait, and bytes ever written: together they tell whether the peer reads.
+    /// Returns the pending bytes and the bytes ever written. Together they show whether the peer reads.
     pub fn progress(&self) -> (usize, u64) {
         let pending = self.lock();
         (pending.bytes, pending.written)
     }
 
-    /// Drops what is pending and takes nothing more.
+    /// Drops pending bytes and accepts no more.
     pub fn close(&self) {
         let mut pending = self.lock();
         pending.closed = true;
@@ -321,13 +324,14 @@ impl Outbound {
         pending.replies = None;
     }
 
-    /// What was delivered so far.
+    /// Returns the counts of deliveries so far.
     pub fn counts(&self) -> OutboundCounts {
         self.lock().counts
     }
 }
 
-/// Ends the connection whose writer panics: nobody else would write to it again, and its owner would wait for ever.
+/// A guard that ends the connection if its writer panics. Without it no task would write to the connection again, and
+/// its owner would wait for ever.
 struct FailOnDrop<'a>(&'a Outbound);
 
 impl Drop for FailOnDrop<'_> {

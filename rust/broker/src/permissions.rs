@@ -11,7 +11,7 @@ pub(crate) struct CompiledPermissions {
     publish: Option<Filter>,
     subscribe: Option<Filter>,
     deny: Option<Arc<DenyFilter>>,
-    /// `allow_responses`: messages a reply subject (0 for no limit) and for how long.
+    /// `allow_responses`: messages per reply subject (0 for no limit), and the time allowed for them.
     pub(crate) responses: Option<(u64, Duration)>,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct DenyFilter {
 }
 
 impl DenyFilter {
-    /// Whether a message on `subject` is kept from a subscription of this queue group.
+    /// Returns whether a message on `subject` must not reach a subscription of this queue group.
     pub(crate) fn denies(&self, subject: &[u8], queue: Option<&[u8]>) -> bool {
         let found = look_up(&self.list, subject);
         !found.plain.is_empty() || queue.is_some_and(|q| names_queue(&found, q))
@@ -71,7 +71,7 @@ impl Filter {
         let named = |list: &Sublist<usize>| {
             let found = look_up(list, subject);
             match queue {
-                // Entries that name queues decide alone for a queue subscription, as in nats-server 2.15.
+                // For a queue subscription, entries that name queues decide alone, as in nats-server 2.15.
                 Some(queue) if !found.queues.is_empty() => names_queue(&found, queue),
                 _ => !found.plain.is_empty(),
             }
@@ -97,7 +97,7 @@ impl CompiledPermissions {
         Self { publish: permissions.publish.as_ref().map(Filter::new), subscribe, deny, responses }
     }
 
-    /// Whether a message may be published on a subject, replies to requests set aside.
+    /// Returns whether a message may be published on a subject, apart from replies to requests.
     pub(crate) fn may_publish(&self, subject: &[u8]) -> bool {
         self.publish.as_ref().is_none_or(|f| f.allows(subject, None))
     }
@@ -107,8 +107,8 @@ impl CompiledPermissions {
         self.subscribe.as_ref().is_none_or(|f| f.allows(subject, queue))
     }
 
-    /// What must be kept from a subscription on `subject` that is allowed: something if it is wide enough to reach into
-    /// what is denied.
+    /// Returns the filter for an allowed subscription on `subject`. `None` if the subscription can't receive denied
+    /// subjects.
     pub(crate) fn deny_filter(&self, subject: &[u8], queue: Option<&[u8]>) -> Option<Arc<DenyFilter>> {
         let deny = self.deny.as_ref()?;
         let reaches = queue.is_some() || has_wildcard(subject);

@@ -1,4 +1,4 @@
-//! From a message to its receivers: the one way out for every kind of session.
+//! Message delivery from the broker to receivers, used by every kind of session.
 //!
 //! A session owns a router, whose scratch memory is reused from message to message. Messages are appended to the
 //! receivers' buffers at once; the receivers are flushed together at the end of the session's read batch.
@@ -26,35 +26,37 @@ use stonechat_subject::Matches;
 use stonechat_wire::Publish;
 use tracing::{info, trace};
 
-/// From this size on a message for several receivers is shared rather than copied to each.
+/// Payload size in bytes from which several receivers share one copy of a message.
 pub(crate) const SHARE_FROM: usize = 4096;
-/// How long a publisher pauses for a receiver above 75% of its limit, above it, and at most in one batch.
+/// Pause of a publisher per receiver above 75% of `max_pending`, per receiver above all of it, and the most per batch.
 const STALL: Duration = Duration::from_millis(2);
 const STALL_FULL: Duration = Duration::from_millis(5);
 const STALL_MAX: Duration = Duration::from_millis(10);
-/// Receivers that are flushed before others have their turn, bytes that they take meanwhile, and how few are not worth a look.
+/// Limits of one flush slice: receivers, and bytes. Batches of at most `FLUSHES_MIN` receivers skip the computation of
+/// a limit.
 pub(crate) const FLUSHES: usize = if cfg!(feature = "shuttle") { 2 } else { 256 };
 const FLUSH_BYTES: u64 = 4 << 20;
 const FLUSHES_MIN: usize = if cfg!(feature = "shuttle") { 1 } else { 8 };
-/// Receivers, deliveries and bytes after which a batch is flushed although there is more of it: each receiver waits until then.
+/// Batch limits: receivers, deliveries and bytes. At any of them the batch is flushed early, since receivers get
+/// nothing before a flush.
 pub(crate) const BATCH_RECEIVERS: usize = if cfg!(feature = "shuttle") { 3 } else { 4096 };
 pub(crate) const BATCH_DELIVERIES: u64 = 16 * SLICE;
 const BATCH_BYTES: u64 = 16 * SLICE_BYTES;
 
-/// A message on its way.
+/// A message to deliver.
 #[derive(Debug, Clone)]
 pub struct Message<'a> {
-    /// What it is delivered on.
+    /// The subject on which the message is delivered.
     pub subject: &'a [u8],
-    /// Where replies go; empty if nowhere.
+    /// The reply subject; empty if there is none.
     pub reply: &'a [u8],
-    /// Bytes of the payload that are headers; `None` without.
+    /// Length of the headers at the start of `payload`, in bytes; `None` without headers.
     pub header_len: Option<usize>,
     /// Headers and body.
     pub payload: &'a [u8],
     /// See [`Publish::tail`].
     pub tail: Option<&'a [u8]>,
-    /// See [`Publish::sizes`]; empty for messages of the server's own.
+    /// See [`Publish::sizes`]; empty for the server's own messages.
     pub sizes: &'a [u8],
 }
 
@@ -71,49 +73,50 @@ impl<'a> From<&Publish<'a>> for Message<'a> {
     }
 }
 
-/// Where a message comes from.
+/// Source of a message: the publishing client, its `echo` option and the time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin<'a> {
     pub(crate) client: &'a Arc<Client>,
     pub(crate) echo: bool,
     pub(crate) now: Instant,
-    /// Whose interest counts, where that is not the message's own subject.
+    /// The subject whose subscriptions receive the message, if it is not the message's own subject.
     pub(crate) to: Option<&'a [u8]>,
 }
 
-/// The scratch memory and the open ends of a session's batch.
+/// Delivery state of one session or courier: reused scratch memory, and the unfinished work of the current batch.
 #[derive(Debug)]
 pub struct Router {
     pub(crate) touched: Vec<Arc<Client>>,
-    /// Inlets that something was pushed into: hardly ever more than one.
+    /// Inlets that received messages in this batch; rarely more than one.
     inlets: Vec<Arc<dyn Inlet>>,
-    /// Services that the message at hand asks.
+    /// The server's own services that the current message addresses.
     pub(crate) asked: Vec<Service>,
     scratch: Scratch,
     random: SmallRng,
-    /// Accounts that the message at hand has crossed.
+    /// Number of accounts that the current message has crossed.
     pub(crate) depth: usize,
     pub(crate) delivered_msgs: u64,
     pub(crate) delivered_bytes: u64,
-    /// More deliveries than this, and these bytes, are too many for one slice.
+    /// Totals of `delivered_msgs` and `delivered_bytes` that bound the current slice. A message that would exceed
+    /// `wide_at` becomes a `Fanout`.
     pub(crate) wide_at: u64,
     pub(crate) full_bytes: u64,
-    /// What reaches more receivers than a slice has room for.
+    /// Incomplete fan-outs: messages with more receivers than one slice allows.
     pub(crate) waiting: VecDeque<Fanout>,
-    /// The batch is being flushed, a slice at a time.
+    /// Whether the batch is being flushed in slices.
     is_flushing: bool,
-    /// How long receivers of the batch make the publisher pause.
+    /// Pause of the publisher, summed over the lagging receivers of the batch.
     stall: Duration,
 }
 
-/// What is the same for all receivers of a message.
+/// Parameters that are the same for all receivers of a message.
 pub(crate) struct Delivery<'d> {
     pub(crate) broker: &'d Broker,
     pub(crate) options: &'d BrokerOptions,
     pub(crate) account: &'d Account,
     pub(crate) origin: Origin<'d>,
     pub(crate) message: &'d Message<'d>,
-    /// Large enough to be shared, and for several receivers.
+    /// Whether the receivers share one copy of the payload: the message is large and has several receivers.
     pub(crate) share: bool,
 }
 
@@ -136,15 +139,15 @@ impl Router {
         }
     }
 
-    /// Notes a connection that something was appended to, so that it is flushed with the batch.
+    /// Marks a connection with new output, so that it is flushed with the batch.
     pub(crate) fn touch(&mut self, client: &Arc<Client>) {
         if client.outbound.lock().note() {
             self.touched.push(client.clone());
         }
     }
 
-    /// Delivers a message to all that it matches; false if nobody took it. With very many receivers it is on its way when this returns,
-    /// and counts as taken.
+    /// Delivers a message to all matching subscriptions; false if none took it. A message with very many receivers is
+    /// only queued as a fan-out when this returns, and counts as taken.
     pub(crate) fn deliver(
         &mut self,
         broker: &Broker,
@@ -164,8 +167,8 @@ impl Router {
         self.deliver_now(broker, options, account, origin, message, None, matched)
     }
 
-    /// Delivers a message to all that it matches, which are not too many; false if nobody took it. `head` is that of its subject, if it
-    /// was kept.
+    /// Delivers a message at once to all matching subscriptions; false if none took it. The caller ensures that they
+    /// are not too many. `head` is the subject's head, if the caller has it prepared.
     #[expect(clippy::too_many_arguments, reason = "the session lends its parts one by one")]
     #[inline]
     pub(crate) fn deliver_now(
@@ -193,7 +196,7 @@ impl Router {
         taken
     }
 
-    /// Lets the services answer that the message at hand asks.
+    /// Has each addressed service answer the current message.
     #[inline]
     pub(crate) fn serve_asked(&mut self, delivery: &Delivery<'_>) {
         let Delivery { broker, options, account, origin, message, .. } = *delivery;
@@ -202,7 +205,7 @@ impl Router {
         }
     }
 
-    /// Delivers a message of which a part must be composed first.
+    /// Delivers a message whose head or tail must be composed first.
     fn deliver_composed(&mut self, delivery: &Delivery<'_>, matched: &Matches<SubRef>) -> bool {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.head.set(delivery.message.subject);
@@ -234,7 +237,7 @@ impl Router {
         taken
     }
 
-    /// Offers a message to one member of a queue group; false if none can take it.
+    /// Offers a message to the members of a queue group until one takes it; false if none does.
     #[inline]
     pub(crate) fn offer_queue(
         &mut self,
@@ -242,7 +245,7 @@ impl Router {
         frames: &mut Frames<'_>,
         members: &[SubRef],
     ) -> bool {
-        // From a random member on; the next one, if one can't take it.
+        // Starts at a random member and goes on until a member takes the message.
         let start = self.next_random() as usize % members.len().max(1);
         let (after, first) = members.split_at(start);
         first.iter().chain(after).any(|sub| self.offer(delivery, frames, sub))
@@ -271,7 +274,8 @@ impl Router {
         self.append(delivery, frames, sub, client)
     }
 
-    /// Lets a message into the account that imports it, or that it asks; false if nobody takes it there.
+    /// Delivers a message through an import: a stream's message into the importing account, a request into the
+    /// exporting account. False if no subscription there takes it.
     #[cold]
     fn import(&mut self, delivery: &Delivery<'_>, import: &Import) -> bool {
         let Delivery { account, origin, message, .. } = *delivery;
@@ -289,7 +293,7 @@ impl Router {
                 reply = target.replies.expect(&asking, message.reply, import.response, origin.now);
                 crossed.reply = &reply;
             }
-            // Messages of the server's own come from nobody.
+            // The server's own messages (`cid` 0) have no client to describe.
             if origin.client.cid > 0 {
                 let context = delivery.broker.info_context();
                 let share = import.share;
@@ -306,8 +310,8 @@ impl Router {
         taken
     }
 
-    /// Lets an answer into the account of who asked; false if it does not arrive. One that nobody waits for any more is taken and
-    /// forgotten, as by nats-server 2.15.
+    /// Delivers a reply into the requester's account; false if no subscription there takes it. A reply that no request
+    /// awaits counts as taken and is discarded, as by nats-server 2.15.
     #[cold]
     fn answer(&mut self, delivery: &Delivery<'_>, replies: &Replies) -> bool {
         let Delivery { account, origin, message, .. } = *delivery;
@@ -321,7 +325,7 @@ impl Router {
         target.look_up(&to, &mut found);
         let mut crossed = Message { tail: None, sizes: b"", ..message.clone() };
         let mut reply = Vec::new();
-        // Who answers may ask back.
+        // The reply may have a reply subject of its own.
         if let Some(asking) = account.shared().filter(|_| !exchange::is_kept(message.reply)) {
             reply = target.replies.expect(&asking, message.reply, response, origin.now);
             crossed.reply = &reply;
@@ -333,7 +337,8 @@ impl Router {
         taken
     }
 
-    /// Delivers in another account, to those who are interested in `to`. A message that has a subject of its own keeps it.
+    /// Delivers a message in another account to the subscriptions on `to`. The message keeps its subject if the origin
+    /// already has a separate `to`; otherwise `to` becomes its subject.
     fn cross<'m>(
         &mut self,
         delivery: &Delivery<'_>,
@@ -356,7 +361,7 @@ impl Router {
         taken
     }
 
-    /// Lets a message out of the broker; false if it is not wanted there.
+    /// Hands a message to an inlet; false if the subscription is closed or the inlet rejects the message.
     fn push(&mut self, inlet: &Arc<dyn Inlet>, tag: u64, delivery: &Delivery<'_>, sub: &SubRef) -> bool {
         if sub.is_closed() || !inlet.push(tag, delivery.origin.client, delivery.message) {
             return false;
@@ -387,7 +392,7 @@ impl Router {
         let len = frame.head.len() + sub.sid.len() + frame.tail.len();
         if pending.bytes() + len > options.max_pending {
             drop(pending);
-            // What was appended in this very batch is not the receiver's fault: write first, then judge.
+            // The receiver is not to blame for bytes appended in this batch: flush before judging it a slow consumer.
             client.outbound.flush();
             pending = client.outbound.lock();
             if pending.is_closed() || sub.is_closed() {
@@ -441,7 +446,7 @@ impl Router {
         self.delivered_bytes += bytes;
     }
 
-    /// Ends a connection for which too much waits; it takes nothing more.
+    /// Closes a connection as a slow consumer; it accepts no more output.
     pub(crate) fn close_slow(options: &BrokerOptions, client: &Client) {
         if client.closing().is_none() {
             info!(
@@ -471,7 +476,7 @@ impl Router {
         let Some(payload) = service.answer(broker, origin.client, body) else { return };
         let mut matched = Matches::default();
         account.look_up(message.reply, &mut matched);
-        // A service can't be asked through the reply subject of another: that would never end.
+        // A reply never reaches another service: two services could answer each other for ever.
         matched.plain.retain(|sub| !matches!(sub.sink, Sink::Service(_)));
         let reply = Message {
             subject: message.reply,
@@ -485,7 +490,7 @@ impl Router {
         self.deliver(broker, options, account, origin, &reply, &matched);
     }
 
-    /// Whether the batch should be flushed before there is more of it.
+    /// Returns whether the batch must be flushed before it grows further.
     pub(crate) fn is_large(&self) -> bool {
         self.is_flushing
             || self.touched.len() >= BATCH_RECEIVERS
@@ -493,13 +498,13 @@ impl Router {
             || self.delivered_bytes >= BATCH_BYTES
     }
 
-    /// Whether receivers of the batch are being flushed.
+    /// Returns whether the batch is being flushed in slices.
     pub(crate) fn is_flushing(&self) -> bool {
         self.is_flushing
     }
 
-    /// Ends a batch: flushes every receiver once and adds up the figures. With very many receivers that takes several calls, between
-    /// which others have their turn: false if it is not over.
+    /// Ends a batch: flushes every receiver once and adds the delivery counts to the server's totals. Very many
+    /// receivers take several calls, between which other connections run. False if another call is needed.
     #[inline]
     pub(crate) fn finish(&mut self, broker: &Broker, options: &BrokerOptions, own: &Client) -> bool {
         let flushes = match self.touched.len() {
@@ -530,7 +535,7 @@ impl Router {
         true
     }
 
-    /// How many receivers are flushed in this slice.
+    /// Returns the number of receivers to flush in this slice, and begins a flush in slices if the batch has more.
     #[cold]
     fn begin_flush(&mut self, own: &Client) -> usize {
         let receivers = self.touched.len();
@@ -538,15 +543,16 @@ impl Router {
         let flushes = FLUSHES.min((FLUSH_BYTES / each) as usize).max(FLUSHES_MIN);
         if !self.is_flushing && receivers > flushes {
             self.is_flushing = true;
-            // What the session itself said, a PONG perhaps, leaves when all receivers have what was published before it.
+            // The session's own output, such as a PONG, is sent after all receivers have the messages published before
+            // it.
             self.touched.retain(|client| client.cid != own.cid);
-            // In the order in which they were noted.
+            // `finish` pops from the end, and receivers are flushed in the order in which they were marked.
             self.touched.reverse();
         }
         flushes
     }
 
-    /// How long the publisher is to pause because receivers of its batch lag.
+    /// Returns how long the publisher must pause because receivers of its batch lag, and resets the pause.
     #[inline]
     pub(crate) fn take_stall(&mut self, broker: &Broker) -> Duration {
         let stall = std::mem::take(&mut self.stall);
@@ -556,13 +562,14 @@ impl Router {
         stall.min(STALL_MAX)
     }
 
-    /// Chooses queue members: fair, fast, and seeded, so that a simulation repeats.
+    /// Returns a random number for the choice of queue members. The generator is seeded, so that a simulation repeats.
     pub(crate) fn next_random(&mut self) -> u64 {
         self.random.next_u64() >> 33
     }
 }
 
-/// The receiver was sent a request: it may answer where only that allows it, and its round trip is of interest.
+/// Handles the delivery of a request: allows a reply to it (`allow_responses`), and pings the receiver if its
+/// round-trip time is unknown.
 fn note_request(pending: &mut Pending, client: &Client, reply: &[u8], now: Instant) {
     if let Some(replies) = &mut pending.replies {
         replies.note(reply, now);
@@ -573,7 +580,7 @@ fn note_request(pending: &mut Pending, client: &Client, reply: &[u8], now: Insta
     }
 }
 
-/// Removes a subscription that has had its last message.
+/// Closes a subscription and removes it from its client and its account.
 pub(crate) fn end_subscription(options: &BrokerOptions, account: &Account, client: &Client, sub: &SubRef) {
     if sub.close() {
         trace_end(options, client, sub);
@@ -582,7 +589,7 @@ pub(crate) fn end_subscription(options: &BrokerOptions, account: &Account, clien
     }
 }
 
-/// Traces that a subscription is no more, whatever ended it.
+/// Traces the end of a subscription.
 pub(crate) fn trace_end(options: &BrokerOptions, client: &Client, sub: &Subscription) {
     if options.trace {
         trace!("{} - <-> [DELSUB {}]", client.label(), String::from_utf8_lossy(&sub.sid));

@@ -1,6 +1,6 @@
 //! Runs: messages of one publisher on one subject that arrived together.
 //!
-//! Publishers that have much to say mostly say it on one subject at a time. Such messages share the look at interest and
+//! Busy publishers mostly publish on one subject at a time. The messages of a run share one look-up of interest and
 //! permissions, and each receiver's buffer is locked once for all of them.
 
 use crate::frame::{Frames, Head};
@@ -11,13 +11,13 @@ use smallvec::SmallVec;
 use stonechat_subject::Matches;
 use stonechat_wire::Repeat;
 
-/// Messages that a run holds at most, so that no buffer is locked for long.
+/// Most messages in a run, so that no buffer is locked for long.
 pub(crate) const RUN_MAX: usize = 64;
 
-/// The messages of a run. It never outgrows its place on the stack.
+/// The messages of a run; they always fit on the stack.
 pub(crate) type Repeats<'m> = SmallVec<[Repeat<'m>; RUN_MAX]>;
 
-/// A run on its way: small messages without reply subject.
+/// A run to deliver: small messages without a reply subject.
 pub(crate) struct Run<'r> {
     pub(crate) broker: &'r Broker,
     pub(crate) options: &'r BrokerOptions,
@@ -35,7 +35,7 @@ impl Run<'_> {
 }
 
 impl Router {
-    /// Delivers a run to all that its subject matches.
+    /// Delivers a run to all matching subscriptions.
     pub(crate) fn deliver_run(&mut self, run: &Run<'_>, matched: &Matches<SubRef>) {
         for sub in &matched.plain {
             self.offer_run(run, sub);
@@ -43,7 +43,7 @@ impl Router {
         for queue in &matched.queues {
             self.deliver_run_to_queue(run, &queue.members);
         }
-        // Services answer requests only, and a run holds none.
+        // Services answer only requests, and a run contains none.
         self.asked.clear();
     }
 
@@ -57,8 +57,8 @@ impl Router {
         }
     }
 
-    /// Draws a member for each message, then gives each its share in one piece: were the shares mixed, those of a member
-    /// that takes no more would reach another behind later messages.
+    /// Draws a member for each message, then gives each member its share in one piece. If shares were interleaved, the
+    /// messages of a member that accepts no more would reach another member after later messages.
     pub(crate) fn deliver_run_to_queue(&mut self, run: &Run<'_>, members: &[SubRef]) {
         if members.is_empty() {
             return;
@@ -71,7 +71,7 @@ impl Router {
         for share in draws.chunk_by(|a, b| a == b) {
             let (messages, later) = rest.split_at(share.len());
             rest = later;
-            // From a random member on, so that none always gets the first ones.
+            // The random offset keeps the first messages from always going to the same member.
             let (after, first) = members.split_at((share[0] + start) % members.len());
             if !first.first().is_some_and(|member| self.append_run(run, member, messages)) {
                 for message in messages {
@@ -81,8 +81,8 @@ impl Router {
         }
     }
 
-    /// Appends messages of a run to one receiver's buffer under one lock. False, and nothing done, if any of them needs
-    /// a closer look.
+    /// Appends messages of a run to one receiver's buffer under one lock. Returns false and does nothing if any of them
+    /// requires the checks of [`Router::offer`].
     #[inline]
     fn append_run(&mut self, run: &Run<'_>, sub: &SubRef, messages: &[Repeat<'_>]) -> bool {
         let Sink::Client(client) = &sub.sink else { return false };
@@ -117,7 +117,7 @@ impl Router {
         true
     }
 
-    /// Offers a message of a run to the first of these that takes it.
+    /// Offers a message of a run to these subscriptions in turn, until one takes it.
     fn offer_one<'s>(
         &mut self,
         run: &Run<'_>,

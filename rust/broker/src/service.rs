@@ -1,4 +1,4 @@
-//! The services that the server itself answers, over ordinary requests.
+//! The server's own services, which answer ordinary requests.
 
 use crate::broker::Broker;
 use crate::client::Client;
@@ -9,22 +9,22 @@ use std::collections::BTreeMap;
 /// A service of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
-    /// `$SYS.REQ.USER.INFO`: who am I, from every account.
+    /// `$SYS.REQ.USER.INFO`: the requester's user and account, for every account.
     UserInfo,
-    /// `$SYS.REQ.SERVER.PING` and `.PING.STATSZ`, from the system account.
+    /// `$SYS.REQ.SERVER.PING`: the server's figures, for the system account.
     ServerPing,
-    /// The same under its longer name.
+    /// `$SYS.REQ.SERVER.PING.STATSZ`: the same as [`Service::ServerPing`].
     ServerPingStatsz,
-    /// `$SYS.REQ.SERVER.PING.IDZ`, from the system account.
+    /// `$SYS.REQ.SERVER.PING.IDZ`: the server's name, host and id, for the system account.
     ServerPingIdz,
 }
 
-/// Who answers, in the envelope of system replies.
+/// The description of this server in the envelope of system replies.
 #[derive(Debug, Clone, Serialize)]
 pub struct ServerInfo {
     /// The server's name.
     pub name: String,
-    /// Where it listens.
+    /// The host on which it listens.
     pub host: String,
     /// Its public nkey.
     pub id: String,
@@ -36,24 +36,24 @@ pub struct ServerInfo {
     /// Its tags.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// What its operator says of it.
+    /// The operator's metadata about the server.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
     /// Feature flags and whether they are set.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub feature_flags: BTreeMap<String, bool>,
-    /// JetStream is on.
+    /// Whether JetStream is enabled.
     pub jetstream: bool,
     /// Capabilities as bits.
     pub flags: u64,
-    /// Counts the server's own messages.
+    /// Sequence number of the server's own messages.
     pub seq: u64,
     /// RFC 3339, UTC.
     pub time: String,
 }
 
 impl Service {
-    /// The services that an account has.
+    /// Returns the services of an account.
     pub(crate) fn of_account(system: bool) -> &'static [Self] {
         match system {
             true => &[Self::UserInfo, Self::ServerPing, Self::ServerPingStatsz, Self::ServerPingIdz],
@@ -70,11 +70,11 @@ impl Service {
         }
     }
 
-    /// The reply to a request with this payload; `None` if the server stays silent (its filter names another server).
+    /// Returns the reply to a request with this payload. `None` if the request's filter names another server.
     pub(crate) fn answer(self, broker: &Broker, client: &Client, payload: &[u8]) -> Option<Vec<u8>> {
         let body = match self {
             Self::UserInfo => json!({ "server": broker.server_info(), "data": client.user_info() }),
-            // This one every server answers, whatever the filter says (as nats-server 2.15).
+            // Every server answers this request, whatever the filter says (as nats-server 2.15).
             Self::ServerPingIdz => self.of_server(broker),
             _ => match filter(payload) {
                 Ok(filter) if !admits(&filter, broker) => return None,
@@ -97,7 +97,7 @@ impl Service {
     }
 }
 
-/// What a request's body says of the servers that are meant; no body means all.
+/// Parses a request's filter of servers; an empty body means all servers.
 fn filter(payload: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
     match payload {
         b"" => Ok(Map::new()),
@@ -105,7 +105,7 @@ fn filter(payload: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
     }
 }
 
-/// Whether a filter admits this server.
+/// Returns whether a filter admits this server.
 fn admits(filter: &Map<String, Value>, broker: &Broker) -> bool {
     let exact = filter.get("exact_match").and_then(Value::as_bool).unwrap_or(false);
     let admits = |field: &str, own: &str| match filter.get(field).and_then(Value::as_str) {

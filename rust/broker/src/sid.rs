@@ -1,14 +1,15 @@
-//! A client's own name of a subscription.
+//! A client's own id of a subscription.
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 
-/// Bytes that need no memory of their own: nearly all clients number their subscriptions.
+/// Longest `sid` in bytes that is stored inline: nearly all clients number their subscriptions.
 const INLINE: usize = 16;
 
-/// The `sid` of a subscription. A short one lies in place, and is copied as one piece of fixed size into every delivery.
+/// The `sid` of a subscription. A short one is stored inline, and copied as one piece of fixed size into every
+/// delivery.
 #[derive(Clone)]
 pub struct Sid(Text);
 
@@ -19,16 +20,16 @@ enum Text {
 }
 
 impl Sid {
-    /// Bytes of room, beyond its length, that [`Sid::push_to`] uses.
+    /// Bytes of free capacity, beyond the sid's length, that [`Sid::push_to`] uses.
     pub(crate) const SLACK: usize = INLINE;
 
-    /// Appends it.
+    /// Appends the sid to `out`.
     #[inline]
     pub(crate) fn push_to(&self, out: &mut Vec<u8>) {
         match &self.0 {
             Text::Inline { len, bytes } => {
                 let end = out.len() + usize::from(*len);
-                // Sixteen bytes are one move; so many as the length says would be a call.
+                // A copy of sixteen bytes is one move; a copy of variable length would be a call.
                 out.extend_from_slice(bytes);
                 out.truncate(end);
             }
@@ -78,7 +79,7 @@ impl Eq for Sid {}
 
 impl Hash for Sid {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // As the slice that it is looked up by.
+        // The hash equals that of the slice, because maps are searched by slice.
         (**self).hash(state);
     }
 }

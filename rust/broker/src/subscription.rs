@@ -1,4 +1,4 @@
-//! One subscription: whose it is, on what, and how much of it is left.
+//! Subscriptions: their sinks, subjects and limits.
 
 use crate::client::Client;
 use crate::exchange::{Import, Replies};
@@ -11,18 +11,18 @@ use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// Where a subscription's messages go. Routes, gateways and leaf nodes will be further kinds.
+/// The destination of a subscription's messages. Routes, gateways and leaf nodes will be further kinds.
 #[derive(Debug)]
 pub(crate) enum Sink {
     /// A connection of this server.
     Client(Arc<Client>),
     /// A service of the server itself.
     Service(Service),
-    /// Out of the broker, under a tag that the inlet knows.
+    /// A receiver outside the broker, and the tag by which it knows the subscription.
     Inlet(Arc<dyn Inlet>, u64),
-    /// Another account.
+    /// Another account, which imports a stream or exports a service.
     Import(Arc<Import>),
-    /// Those of other accounts who asked.
+    /// Requesters in other accounts.
     Replies(Arc<Replies>),
 }
 
@@ -30,7 +30,7 @@ pub(crate) enum Sink {
 #[derive(Debug)]
 pub struct Subscription {
     pub(crate) sink: Sink,
-    /// The client's own name of it.
+    /// The client's own id of the subscription.
     pub sid: Sid,
     /// The subject, which may hold wildcards.
     pub subject: Box<[u8]>,
@@ -43,14 +43,14 @@ pub struct Subscription {
     closed: AtomicBool,
 }
 
-/// What a delivery means for the subscription's own limit.
+/// The effect of a delivery on the subscription's limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Quota {
-    /// More may come.
+    /// More deliveries may follow.
     Open,
-    /// This is the last one.
+    /// This delivery is the last.
     Last,
-    /// It had its last one before.
+    /// The limit was reached by an earlier delivery.
     Exceeded,
 }
 
@@ -79,12 +79,13 @@ impl Subscription {
         self.delivered.load(Relaxed)
     }
 
-    /// Deliveries after which it ends; 0 for none.
+    /// Returns the number of deliveries after which the subscription ends; 0 for no limit.
     pub fn max(&self) -> u64 {
         self.max.load(Relaxed)
     }
 
-    /// Limits it to so many deliveries; false if it has had them. Called under the receiver's buffer lock.
+    /// Limits the subscription to `max` deliveries; false if it already had as many. Called under the receiver's buffer
+    /// lock.
     pub(crate) fn limit(&self, max: u64) -> bool {
         let open = max > self.delivered();
         if open {
@@ -97,13 +98,13 @@ impl Subscription {
         self.closed.load(Relaxed)
     }
 
-    /// Whether it takes no more, though who delivered the last message may not have ended it yet.
+    /// Returns whether the subscription takes no more messages. After its last message it may not be closed yet.
     pub(crate) fn is_over(&self) -> bool {
         let max = self.max();
         self.is_closed() || (max > 0 && self.delivered() >= max)
     }
 
-    /// Ends it; true for the first to do so.
+    /// Closes the subscription; true if it was open.
     pub(crate) fn close(&self) -> bool {
         !self.closed.swap(true, Relaxed)
     }
@@ -129,7 +130,7 @@ impl Subscription {
     }
 }
 
-/// A subscription in the interest index; equal to itself only.
+/// A subscription in the interest index; equal only to itself.
 #[derive(Debug, Clone)]
 pub struct SubRef(pub(crate) Arc<Subscription>);
 

@@ -1,5 +1,5 @@
-//! The locks and atomics of this crate: those of `parking_lot` and `std`, or with the feature `shuttle` those whose
-//! interleavings it tries. Nothing here may take a lock from elsewhere, or the tests of interleavings stand still.
+//! The locks and atomics of this crate: those of `parking_lot` and `std`, or with the feature `shuttle` those of
+//! shuttle, which tests interleavings. The crate must use no other locks, or the tests of interleavings hang.
 
 #[cfg(not(feature = "shuttle"))]
 pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -9,7 +9,7 @@ pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 #[cfg(feature = "shuttle")]
 pub(crate) use modelled::{AtomicBool, AtomicU8, AtomicU64, Mutex, MutexGuard, Ordering, RwLock};
 
-/// Shuttle's locks, which look like those of `std`, made to look like those of `parking_lot`.
+/// Shuttle's locks, whose API is that of `std`, behind the API of `parking_lot`.
 #[cfg(feature = "shuttle")]
 mod modelled {
     use shuttle::sync;

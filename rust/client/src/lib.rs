@@ -1,8 +1,9 @@
-//! A client of a server in the same process, without a socket.
+//! A client in the server's own process, without a socket.
 //!
-//! It logs in, publishes, subscribes and asks as any client does, over a [`Pipe`], so rules, permissions and errors are those
-//! of the wire. It has no thread: whoever delivers a message in the server puts it into the [`Receiver`] it is for. Waiting
-//! is for plain threads ([`Receiver::take`]), or for event loops that are told ([`Receiver::tell`]).
+//! It logs in, publishes, subscribes and sends requests over a [`Pipe`], as any client does. So rules, permissions and
+//! errors are those of the wire. The client has no thread: the thread that delivers a message in the server puts it
+//! into its [`Receiver`]. A plain thread waits with [`Receiver::take`]; an event loop requests a notice with
+//! [`Receiver::tell`].
 
 #![deny(unsafe_code)]
 
@@ -25,22 +26,22 @@ use crate::parser::{Parser, Said};
 pub use crate::queue::Taken;
 use crate::queue::{Notices, Queue};
 
-/// The subscription that gets all answers.
+/// The `sid` of the subscription that gets all replies.
 const ANSWERS: u64 = 1;
 
-/// Why a client can't do what was asked.
+/// The reason for which an operation of the client fails.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
-    /// The server does not take the client.
+    /// The server refuses the client, with this text.
     #[error("{0}")]
     Refused(String),
-    /// The server does not answer.
+    /// The server does not answer within this time.
     #[error("the server does not answer within {0:?}")]
     Late(Duration),
     /// The connection has ended.
     #[error("the connection is closed")]
     Closed,
-    /// The server does not keep up with what is sent.
+    /// Too many sent bytes wait to be read by the server.
     #[error("too much waits to be read by the server")]
     Full,
 }
@@ -60,7 +61,7 @@ pub struct Client {
     inbox: String,
 }
 
-/// What the server's threads reach.
+/// The state that the server's threads access.
 struct Shared {
     pipe: OnceLock<Pipe>,
     parser: Mutex<Parser>,
@@ -71,7 +72,7 @@ struct Shared {
     next: AtomicU64,
 }
 
-/// Whom messages are for.
+/// The receivers of messages.
 #[derive(Default)]
 struct Routes {
     subscriptions: HashMap<u64, Route>,
@@ -81,12 +82,12 @@ struct Routes {
 }
 
 struct Route {
-    /// What was subscribed to, or asked.
+    /// The subject of the subscription or the request.
     subject: String,
     queue: Arc<Queue>,
 }
 
-/// How far the login is.
+/// The progress of the login.
 #[derive(Default)]
 struct Hello {
     info: Option<Value>,
@@ -96,11 +97,11 @@ struct Hello {
 }
 
 impl Client {
-    /// Connects to the server. `login` goes into CONNECT: `user` and `pass`, `auth_token`, `name`. `inbox` is the name of the
-    /// client's inboxes; no other client of the server may have it.
+    /// Connects to the server. `login` is added to CONNECT: `user` and `pass`, `auth_token`, `name`. `inbox` is the
+    /// name of the client's inboxes; no other client of the server may have the same.
     ///
     /// # Errors
-    /// The server does not let it in, or has ended.
+    /// The server refuses the client, does not answer within `wait`, or has ended.
     pub fn connect(server: &Server, login: &Value, inbox: &str, wait: Duration) -> Result<Self, ClientError> {
         let shared = Arc::new(Shared {
             pipe: OnceLock::new(),
@@ -112,7 +113,7 @@ impl Client {
             next: AtomicU64::new(ANSWERS + 1),
         });
         let pipe = server.connect(shared.clone()).ok_or(ClientError::Closed)?;
-        // Set once, here.
+        // The pipe is set only here.
         let _ = shared.pipe.set(pipe);
         let client = Self { shared, inbox: format!("_INBOX.{inbox}") };
         let mut connect = serde_json::json!({
@@ -126,7 +127,7 @@ impl Client {
         client.greeting(deadline, wait, |hello| hello.info.is_some())?;
         let lines = format!("CONNECT {connect}\r\nPING\r\nSUB {}.* {ANSWERS}\r\n", client.inbox);
         let sent = client.shared.send(&[lines.as_bytes()]);
-        // If it is refused the connection may be closed already, with the reason.
+        // If the server refuses the login, the connection may be closed already; then `greeting` returns the reason.
         client.greeting(deadline, wait, |hello| hello.pongs > 0)?;
         sent.map(|()| client)
     }
@@ -151,17 +152,17 @@ impl Client {
         }
     }
 
-    /// The longest message that the server takes.
+    /// Returns the largest payload in bytes that the server accepts.
     pub fn max_payload(&self) -> usize {
         let hello = self.shared.hello.lock();
         let max = hello.info.as_ref().and_then(|info| info["max_payload"].as_u64());
         max.and_then(|max| usize::try_from(max).ok()).unwrap_or(1 << 20)
     }
 
-    /// Publishes. `headers` is a whole block, from `NATS/1.0` to the empty line.
+    /// Publishes a message. `headers` is a whole block, from `NATS/1.0` to the empty line.
     ///
     /// # Errors
-    /// The connection has ended.
+    /// The connection has ended, or too many sent bytes wait to be read by the server.
     pub fn publish(
         &self,
         subject: &str,
@@ -178,10 +179,10 @@ impl Client {
         self.shared.send(&[line.as_bytes(), headers.unwrap_or_default(), payload, b"\r\n"])
     }
 
-    /// Subscribes; at most `max` messages wait to be taken, what comes beyond is dropped and counted.
+    /// Subscribes to a subject. At most `max` messages wait in the receiver; more are dropped and counted.
     ///
     /// # Errors
-    /// The connection has ended.
+    /// The connection has ended, or too many sent bytes wait to be read by the server.
     pub fn subscribe(&self, subject: &str, max: usize) -> Result<Receiver, ClientError> {
         let sid = self.shared.next.fetch_add(1, Ordering::Relaxed);
         let queue = Arc::new(Queue::new(self.shared.notices.clone(), max));
@@ -191,10 +192,10 @@ impl Client {
         Ok(receiver)
     }
 
-    /// Asks: publishes with a reply subject, behind which the [`Receiver`] waits for any number of answers.
+    /// Publishes a request. The [`Receiver`] gets any number of replies.
     ///
     /// # Errors
-    /// The connection has ended.
+    /// The connection has ended, or too many sent bytes wait to be read by the server.
     pub fn request(
         &self,
         subject: &str,
@@ -209,12 +210,13 @@ impl Client {
         Ok(receiver)
     }
 
-    /// A subject of this client alone, to subscribe to.
+    /// Returns a new subject that no other client uses, to subscribe to.
     pub fn inbox(&self) -> String {
         format!("{}.i.{}", self.inbox, self.shared.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Waits for tokens of [`Receiver::tell`]: none if the time is over, `None` when the connection has ended.
+    /// Waits for tokens of [`Receiver::tell`]. Returns no tokens when the time is over, and `None` when the connection
+    /// has ended.
     pub fn notices(&self, wait: Duration) -> Option<Vec<u64>> {
         self.shared.notices.take(wait)
     }
@@ -224,7 +226,7 @@ impl Client {
         self.shared.routes.lock().closed
     }
 
-    /// Ends the connection; all who wait are told.
+    /// Ends the connection and all waits.
     pub fn close(&self) {
         self.shared.closed();
     }
@@ -236,7 +238,7 @@ impl Drop for Client {
     }
 }
 
-/// Messages of a subscription, or answers to a request. Dropping it ends either.
+/// Messages of a subscription, or replies to a request. Dropping the receiver ends the subscription or request.
 pub struct Receiver {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
@@ -250,24 +252,24 @@ impl Receiver {
         self.queue.take(wait)
     }
 
-    /// Gives notice under this token as soon as there is something to take, once; see [`Client::notices`].
+    /// Requests one notice with this token, as soon as [`Receiver::take`] need not wait; see [`Client::notices`].
     pub fn tell(&self, token: u64) {
         self.queue.tell(token);
     }
 
-    /// Messages that were dropped because too many waited.
+    /// Returns the number of messages that were dropped because too many waited.
     pub fn dropped(&self) -> u64 {
         self.queue.dropped()
     }
 
-    /// Takes no more messages; who waits is told. Never waits.
+    /// Accepts no more messages and ends all waits. Does not block.
     pub fn close(&self) {
         let mut routes = self.shared.routes.lock();
         let table = if self.is_request { &mut routes.requests } else { &mut routes.subscriptions };
         let was_there = table.remove(&self.id).is_some();
         drop(routes);
         if was_there && !self.is_request {
-            // It fails when the connection has ended, and the subscription with it.
+            // This fails if the connection has ended; the subscription has ended with it.
             let _ = self.shared.send(&[format!("UNSUB {}\r\n", self.id).as_bytes()]);
         }
         self.queue.close();
@@ -305,7 +307,8 @@ impl Shared {
     fn hear(&self, said: Said) {
         match said {
             Said::Message(sid, message) => self.deliver(sid, message),
-            // Sent by the server's own thread, whose connection reads it later; if that has ended nobody misses it.
+            // The server's thread sends this, and the connection's task reads it later. If the connection has ended, no
+            // PONG is needed.
             Said::Ping => drop(self.send(&[b"PONG\r\n"])),
             Said::Pong => self.greet(|hello| hello.pongs += 1),
             Said::Info(text) => {
@@ -340,7 +343,7 @@ impl Shared {
         }
     }
 
-    /// Tells those whom an `-ERR` concerns: a permission that is missing names the subject.
+    /// Reports an `-ERR` to the receivers that it concerns: a permissions violation names the subject.
     fn complain(&self, text: &str) {
         let routes = self.routes.lock();
         let is_publish = text.contains("for Publish to") || !text.contains("for Subscription to");
@@ -360,7 +363,7 @@ impl PipeClient for Shared {
         let mut parser = self.parser.lock();
         let read = bytes.iter().try_for_each(|piece| parser.feed(piece, |one| said.push(one)));
         drop(parser);
-        // One at a time hands over bytes, so the order stays.
+        // The server calls this from one thread at a time, so the order is kept.
         said.into_iter().for_each(|one| self.hear(one));
         if read.is_err() {
             self.greet(|hello| hello.error = Some("the server's answers make no sense".to_owned()));
@@ -381,16 +384,16 @@ impl PipeClient for Shared {
         }
         self.greet(|hello| hello.closed = true);
         self.notices.close();
-        // So that the server does not wait for our end either.
+        // The server must not wait for this end of the pipe either.
         if let Some(pipe) = self.pipe.get() {
             pipe.close();
         }
     }
 }
 
-/// An answer's payload and headers, for those who look at little else.
+/// The status of a reply.
 impl Message {
-    /// The status in the first line of the headers, such as 503 if nobody listens, and what it says.
+    /// Returns the status code and its text from the first line of the headers, such as 503 if there are no responders.
     pub fn status(&self) -> Option<(u16, String)> {
         let line = self.headers.as_deref()?.split(|byte| *byte == b'\r').next()?;
         let line = String::from_utf8_lossy(line.strip_prefix(b"NATS/1.0")?).into_owned();
@@ -399,7 +402,7 @@ impl Message {
     }
 }
 
-/// A block of headers, as [`Client::publish`] takes it.
+/// Returns a block of headers for [`Client::publish`].
 pub fn headers<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Bytes {
     let mut block = String::from("NATS/1.0\r\n");
     for (name, value) in pairs {

@@ -1,25 +1,25 @@
-//! What a server says, from bytes that come in pieces of any size.
+//! The parser of the server's output, which arrives in pieces of any size.
 
 use bytes::Bytes;
 use memchr::memchr;
 
-/// A message, or the answer to a request.
+/// A message, or a reply to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Where it was published.
+    /// The subject.
     pub subject: String,
-    /// Where an answer is expected.
+    /// The reply subject.
     pub reply: Option<String>,
-    /// The block of headers with its first line, as it came.
+    /// The block of headers, including its first line, as received.
     pub headers: Option<Bytes>,
-    /// What it says.
+    /// The body, without the headers.
     pub payload: Bytes,
 }
 
-/// One thing that the server says.
+/// An operation of the server.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Said {
-    /// The facts about the server, as JSON.
+    /// The JSON of INFO.
     Info(Bytes),
     Message(u64, Message),
     Ping,
@@ -28,21 +28,21 @@ pub(crate) enum Said {
     Error(String),
 }
 
-/// Bytes that do not make an operation yet.
+/// The parser, with the bytes of an incomplete operation.
 #[derive(Debug, Default)]
 pub(crate) struct Parser {
     rest: Vec<u8>,
 }
 
-/// The server said what a server does not say. The connection is of no use then.
+/// The server's output violates the protocol. The connection can't be used any more.
 #[derive(Debug)]
 pub(crate) struct Garbled;
 
-/// Capacity that an idle parser keeps.
+/// Capacity in bytes that an idle parser keeps.
 const KEPT: usize = 64 << 10;
 
 impl Parser {
-    /// Takes bytes and tells what they say.
+    /// Parses bytes and passes each operation to `tell`.
     pub(crate) fn feed(&mut self, bytes: &[u8], mut tell: impl FnMut(Said)) -> Result<(), Garbled> {
         self.rest.extend_from_slice(bytes);
         let mut at = 0;
@@ -60,7 +60,8 @@ impl Parser {
     }
 }
 
-/// The first operation and its length; `None` if its end has not come.
+/// Returns the first operation and its length; `None` if it is incomplete. The operation is `None` if it has no effect
+/// (`+OK`).
 fn next(bytes: &[u8]) -> Result<Option<(Option<Said>, usize)>, Garbled> {
     let Some(end) = memchr(b'\n', bytes) else { return Ok(None) };
     let line = bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]);
@@ -89,7 +90,7 @@ fn next(bytes: &[u8]) -> Result<Option<(Option<Said>, usize)>, Garbled> {
     Ok(Some((said, len)))
 }
 
-/// A message, from the words behind `MSG` and what follows the line.
+/// Parses a message from the arguments of its line and the bytes after the line.
 fn message(line: &[u8], has_headers: bool, body: &[u8]) -> Result<Option<(Said, usize)>, Garbled> {
     let line = std::str::from_utf8(line).map_err(|_| Garbled)?;
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
@@ -105,7 +106,7 @@ fn message(line: &[u8], has_headers: bool, body: &[u8]) -> Result<Option<(Said, 
     if split > total {
         return Err(Garbled);
     }
-    // Behind the body comes an end of line.
+    // A line break follows the body.
     if body.len() < total + 2 {
         return Ok(None);
     }

@@ -1,4 +1,4 @@
-//! What came for one subscription or request and waits to be taken.
+//! The queue of messages of one subscription or request.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,26 +8,26 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::parser::Message;
 
-/// What a wait for a message comes to.
+/// The result of a wait for a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Taken {
     /// A message.
     Message(Message),
-    /// Nothing came in time.
+    /// No message arrived in time.
     Nothing,
-    /// The server refuses what was asked; its words.
+    /// The server refuses the subscription or request, with this text.
     Refused(String),
-    /// Nothing comes any more.
+    /// No more messages arrive.
     Closed,
 }
 
-/// Messages in the order in which they came.
+/// Messages in their order of arrival.
 #[derive(Debug)]
 pub(crate) struct Queue {
     state: Mutex<State>,
     filled: Condvar,
     notices: Arc<Notices>,
-    /// The most that waits; what comes beyond is counted and dropped.
+    /// Most waiting messages; further ones are dropped and counted.
     max: usize,
 }
 
@@ -37,7 +37,7 @@ struct State {
     refused: Option<String>,
     closed: bool,
     dropped: u64,
-    /// Whom to tell that there is something, once.
+    /// The token of the requested notice, if one is due.
     told: Option<u64>,
 }
 
@@ -98,7 +98,7 @@ impl Queue {
         }
     }
 
-    /// Gives notice under this token as soon as there is something to take, once; at once if there is.
+    /// Gives one notice with this token as soon as [`Queue::take`] need not wait; immediately if that is now.
     pub(crate) fn tell(&self, token: u64) {
         let mut state = self.state.lock();
         let is_there = !state.waiting.is_empty() || state.refused.is_some() || state.closed;
@@ -116,7 +116,7 @@ impl Queue {
     }
 }
 
-/// Tokens of those who can go on: event loops, which must not wait themselves, are told by who waits here.
+/// The queue of notice tokens. Event loops must not block, so a thread waits here and wakes them.
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
     state: Mutex<(Vec<u64>, bool)>,
@@ -134,7 +134,7 @@ impl Notices {
         self.filled.notify_all();
     }
 
-    /// Waits for tokens; none if the time is over, `None` when nothing comes any more.
+    /// Waits for tokens. Returns no tokens when the time is over, and `None` when the queue is closed and empty.
     pub(crate) fn take(&self, wait: Duration) -> Option<Vec<u64>> {
         let deadline = Instant::now() + wait;
         let mut state = self.state.lock();

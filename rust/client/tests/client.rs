@@ -1,4 +1,4 @@
-//! A client without a socket, and the server that it is in.
+//! A client in the server's own process, and that server.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
@@ -28,7 +28,7 @@ fn connect(server: &Server, name: &str) -> Client {
     Client::connect(server, &json!({ "name": name }), name, WAIT).unwrap()
 }
 
-/// The clients that the server has.
+/// Returns the server's connections, as `/connz` lists them.
 fn connections(server: &Server) -> Vec<Value> {
     let answer: Value = serde_json::from_str(&server.connz("").unwrap()).unwrap();
     answer["connections"].as_array().unwrap().clone()
@@ -46,7 +46,7 @@ fn it_publishes_subscribes_and_asks() {
     let server = plain();
     let (one, two) = (connect(&server, "one"), connect(&server, "two"));
     let inbox = one.subscribe("a.*", 10).unwrap();
-    // An answer proves that the server has read what came before it.
+    // A reply proves that the server has read all earlier input.
     assert_eq!(message(one.request("nobody", None, b"").unwrap().take(WAIT)).status().unwrap().0, 503);
     two.publish("a.b", Some("r"), Some(&stonechat_client::headers([("K", "v")])), b"hi").unwrap();
     let got = message(inbox.take(WAIT));
@@ -117,7 +117,7 @@ fn a_client_that_is_dropped_leaves_the_server() {
     let client = connect(&server, "one");
     let other = connect(&server, "two");
     drop(client);
-    // Each request is a round trip to the server; its connections end meanwhile.
+    // Each request is a round trip to the server, which ends the dropped client's connection meanwhile.
     while connections(&server).len() > 1 {
         message(other.request("nobody", None, b"").unwrap().take(WAIT));
     }

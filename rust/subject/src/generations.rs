@@ -1,10 +1,10 @@
-//! How a match cache learns that an entry may be stale, without a list of entries and without a lock.
+//! Detection of stale entries in match caches, without a list of entries and without a lock.
 //!
-//! Every change of interest bumps one counter out of a small table. Which one depends on what the changed
-//! subscription could match: a literal subject bumps the counter of that subject; a wildcard subject that of its
-//! first two tokens, of its first one, or of everything, as far as they are literal. A cached subject watches the
-//! four counters that could concern it. Counters only grow, so their sum is unchanged if and only if none moved.
-//! Two subjects may share a counter by their hash: that costs a needless look-up, never a wrong answer.
+//! Every change of interest bumps one counter of a small table, which depends on the changed subscription. A literal
+//! subject bumps its own counter. A wildcard subject bumps that of its first two tokens if both are literal, else that
+//! of its first token if it is literal, else that of everything. A cached subject watches the four counters that could
+//! concern it. Counters only grow, so their sum is unchanged if and only if no counter changed. Subjects whose hashes
+//! collide share a counter: this costs a needless look-up, never a wrong result.
 
 use crate::sync::{AtomicU64, Ordering};
 use foldhash::fast::FixedState;
@@ -28,14 +28,14 @@ pub struct Stamp {
 }
 
 impl Generations {
-    /// A table at generation zero; `seed` keeps strangers from choosing which subjects share a counter.
+    /// Returns a table whose counters are 0. `seed` keeps clients from choosing subjects that share a counter.
     pub fn new(seed: u64) -> Self {
         let counters = (0..COUNTERS).map(|_| AtomicU64::new(0)).collect();
         Self { counters, hasher: FixedState::with_seed(seed) }
     }
 
-    /// Notes that interest in `subject`, which may hold wildcards, has changed. Call it after the change, under the
-    /// lock that orders changes.
+    /// Records that interest in `subject`, which may contain wildcards, has changed. Call it after the change, under
+    /// the lock that orders changes.
     pub fn bump(&self, subject: &[u8]) {
         let slot = if crate::has_wildcard(subject) {
             let (first, second) = heads(subject);
@@ -50,7 +50,7 @@ impl Generations {
         self.counters[slot as usize].fetch_add(1, Ordering::Release);
     }
 
-    /// The stamp of a literal subject as of now. Call it under the lock that keeps changes out.
+    /// Returns the current stamp of a literal subject. Call it under the lock that excludes changes.
     pub fn stamp(&self, subject: &[u8]) -> Stamp {
         let (first, second) = heads(subject);
         let first = self.slot(first);
@@ -71,7 +71,7 @@ impl Generations {
         at(0).wrapping_add(at(watched[0])).wrapping_add(at(watched[1])).wrapping_add(at(watched[2]))
     }
 
-    /// Never 0, which belongs to subscriptions that begin with a wildcard.
+    /// Returns the counter of a prefix. It is never 0, the counter for subscriptions that begin with a wildcard.
     fn slot(&self, prefix: &[u8]) -> u16 {
         (self.hasher.hash_one(prefix) as usize % (COUNTERS - 1) + 1) as u16
     }
@@ -81,7 +81,7 @@ impl Generations {
     }
 }
 
-/// The first token, and the first two with their dot, if there are two.
+/// Returns the first token, and the first two with their dot, if there are two.
 fn heads(subject: &[u8]) -> (&[u8], Option<&[u8]>) {
     let Some(dot) = subject.iter().position(|&b| b == b'.') else { return (subject, None) };
     let rest = &subject[dot + 1..];
@@ -103,7 +103,7 @@ mod tests {
     }
 
     proptest! {
-        /// The one promise: a change that could match a subject always ends its stamp.
+        /// The central guarantee: a change that could match a subject always makes its stamp stale.
         #[test]
         fn a_matching_change_is_always_noticed(pattern in subject(), open in any::<bool>(), literal in "[abc](\\.[abc]){0,4}") {
             let pattern = if open { format!("{pattern}.>") } else { pattern };

@@ -1,8 +1,9 @@
-//! An index of subjects with wildcards that finds those which meet another one: what overlaps it, and what holds all of it.
+//! An index of subjects with wildcards. It finds the subjects that overlap a given subject, and those that match
+//! everything that the given subject matches.
 //!
-//! Comparing each of many subjects with each other takes time that grows with the square of their number. Here they lie in a trie of
-//! tokens, and a search goes down only where both can meet. Subjects with many wildcards can be chosen so that even that visits much of
-//! the trie for each of them, so a search counts the nodes that it visits, stops when it is told, and goes on later.
+//! Comparing many subjects pairwise takes quadratic time. Here the subjects form a trie of tokens, and a search follows
+//! only branches that can match. Subjects with many wildcards can still make a search visit much of the trie. So a
+//! search counts the visited nodes, stops when its budget is used up, and can be resumed.
 
 use std::hash::BuildHasher;
 
@@ -14,7 +15,7 @@ use crate::subject::tokens;
 const ROOT: u32 = 0;
 const NONE: u32 = u32::MAX;
 
-/// Subjects, each with the numbers of those to whom it belongs.
+/// An index of subjects, each with the numbers of its owners.
 #[derive(Debug)]
 pub struct SubjectIndex {
     nodes: Vec<Node>,
@@ -22,7 +23,7 @@ pub struct SubjectIndex {
     /// Children by parent and token.
     children: HashTable<u32>,
     hasher: RandomState,
-    /// Rises with every change, so that a search notices that what it knows of the trie is not true any more.
+    /// Rises with every change, so that a search detects that its state is outdated.
     version: u64,
     len: usize,
 }
@@ -31,24 +32,24 @@ pub struct SubjectIndex {
 struct Node {
     token: Box<[u8]>,
     parent: u32,
-    /// The first of the children, in no order, and this one's neighbours among the children of its parent.
+    /// The first child, and the next and previous sibling. Children are unordered.
     first: u32,
     next: u32,
     before: u32,
-    /// Whose subject ends here.
+    /// Owners of the subject that ends here.
     owners: Vec<u32>,
 }
 
-/// What a search looks for.
+/// The relation of the subjects that a search finds to the sought subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relation {
-    /// Subjects of the index that some message matches which the sought one matches too.
+    /// Both match at least one common literal subject.
     Overlaps,
-    /// Subjects of the index that match all that the sought one matches.
+    /// The found subject matches every literal subject that the sought subject matches.
     Holds,
 }
 
-/// A search on its way.
+/// A search that can be interrupted and resumed.
 #[derive(Debug, Clone)]
 pub struct Search {
     subject: Box<[u8]>,
@@ -57,30 +58,31 @@ pub struct Search {
     todo: Vec<Step>,
 }
 
-/// Something that a search is to look at.
+/// A part of the trie that a search must still visit.
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// A node whose path met the tokens before this place of the sought subject; behind its end, that is its length and one.
+    /// A node whose path matches the sought subject up to this offset. After the last token, the offset is the
+    /// subject's length plus one.
     Node(u32, usize),
-    /// The same of a node and of the neighbours behind it.
+    /// The same for a node and its next siblings.
     Row(u32, usize),
-    /// All that ends at a node or below it, and the same of the neighbours behind it.
+    /// All subjects that end at or below a node or its next siblings.
     Below(u32),
 }
 
-/// How far a search has come.
+/// The result of one call of [`SubjectIndex::next`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found<'i> {
-    /// A subject that is sought belongs to these; there may be more subjects.
+    /// The owners of a found subject; more subjects may follow.
     Owners(&'i [u32]),
-    /// There are no more.
+    /// No more subjects are found.
     End,
-    /// There was no time for more: go on later.
+    /// The budget is used up; call again to resume.
     More,
 }
 
 impl Search {
-    /// A search for what stands in this relation to `subject`.
+    /// Returns a search for the subjects that stand in this relation to `subject`.
     pub fn new(subject: &[u8], relation: Relation) -> Self {
         Self { subject: subject.into(), relation, version: None, todo: Vec::new() }
     }
@@ -108,17 +110,17 @@ impl Default for SubjectIndex {
 }
 
 impl SubjectIndex {
-    /// How many subjects there are, counted once for each owner.
+    /// Returns the number of subjects, counted once for each owner.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Returns whether the index has no subjects.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Adds a subject that belongs to `owner`. What follows a `>` does not count.
+    /// Adds a subject of `owner`. Tokens after a `>` are ignored.
     pub fn insert(&mut self, subject: &[u8], owner: u32) {
         self.version += 1;
         self.len += 1;
@@ -132,7 +134,7 @@ impl SubjectIndex {
         self.nodes[node as usize].owners.push(owner);
     }
 
-    /// Takes a subject of `owner` out; false if it was not there.
+    /// Removes a subject of `owner`; false if it was not there.
     pub fn remove(&mut self, subject: &[u8], owner: u32) -> bool {
         let mut node = ROOT;
         for token in tokens(subject) {
@@ -186,8 +188,8 @@ impl SubjectIndex {
         false
     }
 
-    /// The next subject that is sought. Each node that is looked at takes one from `budget`; without any left it stops. When the index
-    /// has changed since the last call, the search begins anew.
+    /// Continues a search to the next subject. Each visited node takes one from `budget`; the search stops when none is
+    /// left. If the index has changed since the last call, the search begins anew.
     pub fn next(&self, search: &mut Search, budget: &mut usize) -> Found<'_> {
         if search.version.replace(self.version) != Some(self.version) {
             search.todo.clear();
@@ -207,7 +209,7 @@ impl SubjectIndex {
         Found::End
     }
 
-    /// Whether something is found that does not belong to `owner`; `None` if that is not known yet.
+    /// Returns whether the search finds a subject of another owner than `owner`; `None` if the budget is used up first.
     pub fn finds_other(&self, search: &mut Search, owner: u32, budget: &mut usize) -> Option<bool> {
         loop {
             match self.next(search, budget) {
@@ -219,7 +221,7 @@ impl SubjectIndex {
         }
     }
 
-    /// Looks at one node; answers whose subject that is, if it is sought.
+    /// Visits one node; returns the owners of the subject found there, if any.
     fn step(&self, search: &mut Search, step: Step) -> &[u32] {
         let (node, at) = match step {
             Step::Node(node, at) => (node, at),
@@ -228,7 +230,7 @@ impl SubjectIndex {
                 if next != NONE {
                     search.todo.push(Step::Row(next, at));
                 }
-                // Children that are wildcards are looked at by themselves.
+                // Children that are wildcards are visited separately.
                 if matches!(&*self.nodes[node as usize].token, b"*" | b">") {
                     return &[];
                 }
@@ -314,7 +316,7 @@ impl SubjectIndex {
         number
     }
 
-    /// Takes a node without children out; answers its parent.
+    /// Removes a node without children; returns its parent.
     fn detach(&mut self, number: u32) -> u32 {
         let Node { token, parent, next, before, .. } = &mut self.nodes[number as usize];
         let (token, parent, next, before) = (std::mem::take(token), *parent, *next, *before);
@@ -371,7 +373,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever came and went, a search finds what comparing with each finds, however small its steps are.
+        /// After any insertions and removals, a search finds the same as a comparison with each subject, however small
+        /// its steps are.
         #[test]
         fn agrees_with_comparing_each(
             subjects in proptest::collection::vec((pattern(), any::<bool>()), 1..60),

@@ -1,7 +1,7 @@
 //! Subjects, tokens, wildcards, queue names and the interest index.
 //!
-//! The lowest layer: it knows nothing of connections or bytes on a wire. What a subscription *is* stays
-//! open (`Sublist<S>`), so that the broker, the simulator and property tests can each bring their own.
+//! This is the lowest layer, without connections and protocols. The type of subscriptions is a parameter
+//! (`Sublist<S>`), so that the broker, the simulator and property tests can each use their own.
 
 #![forbid(unsafe_code)]
 

@@ -1,8 +1,9 @@
-//! What one publisher's recent subjects matched, so that the next message on them needs no look-up and no lock.
+//! A cache of the receivers of one publisher's recent subjects. The next message on such a subject needs no look-up and
+//! no lock.
 //!
-//! Each session owns its cache, so nothing is shared but the generations that tell whether an entry still holds. A
-//! subject is kept only when it is missed a second time: a stream of subjects that never return (inboxes, `$JS.ACK`)
-//! costs a fingerprint each and evicts nothing. The table grows while entries that are current push each other out.
+//! Each session owns its cache. Sessions share only the generations, which tell whether an entry is current. A subject
+//! is kept only when it is missed a second time. So subjects that never return (inboxes, `$JS.ACK`) cost a fingerprint
+//! each and evict nothing. The table grows while current entries evict each other.
 
 use crate::generations::{Generations, Stamp};
 use crate::sublist::Matches;
@@ -11,13 +12,13 @@ use std::hash::BuildHasher;
 
 /// Entries per bucket.
 const WAYS: usize = 2;
-/// Entries of the first table, and of the largest.
+/// Entries of the smallest table, and of the largest.
 const SIZE_MIN: usize = 8;
 const SIZE_MAX: usize = 8192;
-/// Buckets of four fingerprints each of subjects missed lately.
+/// Number of buckets, each with four fingerprints of recently missed subjects.
 const SEEN: usize = 512;
 
-/// A cache from literal subjects to what they matched, with a verdict `V` of the session's own (its permission).
+/// A cache from literal subjects to their receivers, with the session's verdict `V` on each subject (its permission).
 #[derive(Debug)]
 pub struct MatchCache<S, V> {
     slots: Vec<Option<Box<Entry<S, V>>>>,
@@ -40,13 +41,13 @@ impl<S, V> MatchCache<S, V> {
         Self { slots: Vec::new(), seen: Vec::new(), hasher: FixedState::with_seed(seed) }
     }
 
-    /// Drops every entry, as when the session changes its account or permissions.
+    /// Drops every entry, for example when the session's account or permissions change.
     pub fn clear(&mut self) {
         self.slots = Vec::new();
         self.seen = Vec::new();
     }
 
-    /// The entry of a subject, if it is there and nothing that could concern it has changed.
+    /// Returns the entry of a subject, if it exists and is current.
     #[inline]
     pub fn get(&self, subject: &[u8], generations: &Generations) -> Option<(&Matches<S>, &V)> {
         if self.slots.is_empty() {
@@ -60,7 +61,7 @@ impl<S, V> MatchCache<S, V> {
         generations.is_current(&entry.stamp).then_some((&entry.matched, &entry.verdict))
     }
 
-    /// Takes the entry of a subject out, current or not.
+    /// Removes and returns the entry of a subject, current or not.
     pub fn take(&mut self, subject: &[u8]) -> Option<(Stamp, Matches<S>, V)> {
         if self.slots.is_empty() {
             return None;
@@ -73,7 +74,7 @@ impl<S, V> MatchCache<S, V> {
         Some((entry.stamp, entry.matched, entry.verdict))
     }
 
-    /// Notes a miss; true if the subject was missed before, so that keeping its match is worth it.
+    /// Records a miss; true if the subject was missed before, so that its match is worth keeping.
     pub fn should_keep(&mut self, subject: &[u8]) -> bool {
         if self.seen.is_empty() {
             self.seen = vec![[0; 4]; SEEN];
@@ -89,7 +90,7 @@ impl<S, V> MatchCache<S, V> {
         false
     }
 
-    /// Keeps a match in place of the subject's old entry, a stale one, or an older one of its bucket.
+    /// Stores a match in place of the subject's old entry, of a stale entry, or of an older entry of its bucket.
     pub fn keep(
         &mut self,
         subject: &[u8],

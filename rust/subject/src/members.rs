@@ -1,5 +1,5 @@
-//! The subscriptions that hang on one subject of the index: few as a list, many with a position index, so that
-//! a subject with a hundred thousand subscribers can lose one without a search.
+//! The subscriptions of one subject in the index. A small set is a list. A large set also has an index of positions, so
+//! that removing one of a hundred thousand subscribers needs no search.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,7 +7,7 @@ use std::hash::Hash;
 /// From this many members on, positions are indexed.
 const INDEX_FROM: usize = 32;
 
-/// A set that keeps no order and removes in constant time.
+/// An unordered set with removal in constant time.
 #[derive(Debug)]
 pub(crate) struct Members<S> {
     list: Vec<S>,
@@ -33,7 +33,7 @@ impl<S: Clone + Eq + Hash> Members<S> {
         self.list.is_empty()
     }
 
-    /// Adds a member that is not in the set yet; one that is stays once.
+    /// Adds a member; false if the set has it already.
     pub(crate) fn insert(&mut self, member: S) -> bool {
         if let Some(positions) = &mut self.positions {
             if positions.contains_key(&member) {

@@ -1,5 +1,5 @@
-//! The queue groups that hang on one subject of the index: few as a list, many with their places by name, so that a subject with tens of
-//! thousands of groups can gain and lose one without a search.
+//! The queue groups of one subject in the index. A small set is a list. A large set also has an index of positions by
+//! name, so that adding or removing one of tens of thousands of groups needs no search.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -10,18 +10,19 @@ use hashbrown::HashMap;
 use crate::members::Members;
 use crate::sublist::{Matches, QueueMatch};
 
-/// From this many groups on, their places are kept by name.
+/// From this many groups on, positions are indexed by name.
 const INDEX_FROM: usize = 32;
-/// From this many comparisons of names on, places of groups that were found are looked up.
+/// Most comparisons of names when groups are merged with those found before. Above it, a map of the found groups is
+/// made.
 const COMPARE_MAX: usize = 1024;
 
 type Places = HashMap<Arc<[u8]>, usize, RandomState>;
 
-/// Groups by name, in no order.
+/// An unordered set of queue groups.
 #[derive(Debug)]
 pub(crate) struct Queues<S> {
     list: Vec<(Arc<[u8]>, Members<S>)>,
-    /// In a box, since most subjects have few groups.
+    /// Positions by name; boxed, since most subjects have few groups.
     places: Option<Box<Places>>,
 }
 
@@ -62,7 +63,7 @@ impl<S: Clone + Eq + Hash> Queues<S> {
         true
     }
 
-    /// Takes a member out of a group; false if it was not there.
+    /// Removes a member from a group; false if it was not there.
     pub(crate) fn remove(&mut self, name: &[u8], member: &S) -> bool {
         let Some(at) = self.place(name) else { return false };
         let removed = self.list[at].1.remove(member);
@@ -84,11 +85,11 @@ impl<S: Clone + Eq + Hash> Queues<S> {
         removed
     }
 
-    /// Adds all groups to what was found.
+    /// Adds all groups to `found`.
     pub(crate) fn collect(&self, found: &mut Matches<S>) {
         let before = found.queues.len();
         if before == 0 {
-            // Names are different from each other here.
+            // The names of one subject's groups are distinct.
             found.queues.extend(self.list.iter().map(|(name, members)| QueueMatch {
                 name: Arc::clone(name),
                 members: members.as_slice().to_vec(),
@@ -110,7 +111,7 @@ impl<S: Clone + Eq + Hash> Queues<S> {
     }
 }
 
-/// Adds a group's members to those that were found of it, at this place, or as a new group.
+/// Adds a group's members to the found group at position `at`, or as a new group.
 fn add<S: Clone + Eq + Hash>(
     found: &mut Matches<S>,
     at: Option<usize>,
@@ -145,7 +146,7 @@ mod tests {
         let mut found = Matches::default();
         queues.collect(&mut found);
         assert_eq!(found.queues.len(), 133);
-        // Once more: each group gets its members again, by comparing or by looking up.
+        // The second time, each group gets its members again, by comparison or by look-up.
         queues.collect(&mut found);
         assert_eq!(found.queues.len(), 133);
         assert!(found.queues.iter().all(|queue| queue.members.len() == 4));
@@ -155,7 +156,7 @@ mod tests {
         assert!(queues.is_empty() && queues.places.is_none());
     }
 
-    /// Comparing each name with each other would take minutes.
+    /// Comparing every name with every other would take minutes.
     #[test]
     fn tens_of_thousands_of_groups_with_long_names_take_no_search() {
         let began = std::time::Instant::now();

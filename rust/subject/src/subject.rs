@@ -1,11 +1,11 @@
-//! What a subject is: tokens joined by dots, `*` for one token, `>` for the rest (ADR-6).
+//! Subjects: tokens joined by dots. `*` matches one token, `>` the rest (ADR-6).
 
 /// The tokens of a subject, in order. An empty subject has one empty token.
 pub fn tokens(subject: &[u8]) -> impl Iterator<Item = &[u8]> {
     subject.split(|&b| b == b'.')
 }
 
-/// How many tokens a subject has.
+/// Returns the number of tokens of a subject.
 pub fn token_count(subject: &[u8]) -> usize {
     subject.iter().filter(|&&b| b == b'.').count() + 1
 }
@@ -30,7 +30,7 @@ pub fn is_valid_literal(subject: &[u8]) -> bool {
     is_valid_subject(subject) && !has_wildcard(subject)
 }
 
-/// Whether this can name a queue group: one token's worth of characters without white space.
+/// Whether this is a valid name of a queue group: not empty, and without white space.
 pub fn is_valid_queue(queue: &[u8]) -> bool {
     !queue.is_empty() && !queue.iter().any(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r' | 0x0c))
 }

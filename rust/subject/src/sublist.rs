@@ -1,8 +1,8 @@
-//! The interest index: which subscriptions a subject reaches.
+//! The interest index: it finds the subscriptions that match a subject.
 //!
-//! Literal subjects lie in one hash table, so that a message costs one look-up however many there are. Subjects with
-//! wildcards lie in a trie of tokens. Neither walk nor removal recurses, so that a subject of a hundred thousand
-//! tokens, which a large `max_control_line` allows, cannot exhaust a stack.
+//! Literal subjects are in one hash table, so that a message costs one look-up however many there are. Subjects with
+//! wildcards are in a trie of tokens. Neither look-up nor removal recurses: a subject of a hundred thousand tokens,
+//! which a large `max_control_line` allows, must not exhaust the stack.
 
 use crate::members::Members;
 use crate::queues::Queues;
@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-/// An index from subjects, wildcards among them, to subscriptions `S` and their queue groups.
+/// An index from subjects, with or without wildcards, to subscriptions `S` and their queue groups.
 #[derive(Debug)]
 pub struct Sublist<S> {
     literals: HashMap<Box<[u8]>, Subscribers<S>, FixedState>,
@@ -22,7 +22,7 @@ pub struct Sublist<S> {
     hasher: FixedState,
 }
 
-/// What a subject reaches: every plain subscription, and of each queue group one member.
+/// The receivers of a subject: all plain subscriptions, and one member of each queue group.
 #[derive(Debug, Clone)]
 pub struct Matches<S> {
     /// Subscriptions without a queue group.
@@ -31,7 +31,7 @@ pub struct Matches<S> {
     pub queues: Vec<QueueMatch<S>>,
 }
 
-/// The members of one queue group that a subject reaches.
+/// The members of one queue group that match a subject.
 #[derive(Debug, Clone)]
 pub struct QueueMatch<S> {
     /// The group's name.
@@ -66,18 +66,18 @@ impl<S> Default for Matches<S> {
 }
 
 impl<S> Matches<S> {
-    /// Whether nobody is reached.
+    /// Returns whether there are no receivers.
     pub fn is_empty(&self) -> bool {
         self.plain.is_empty() && self.queues.is_empty()
     }
 
-    /// How many are reached: subscriptions, and queue groups.
+    /// Returns the number of receivers: plain subscriptions and queue groups.
     #[inline]
     pub fn receivers(&self) -> usize {
         self.plain.len() + self.queues.len()
     }
 
-    /// Forgets the subscriptions and keeps the memory.
+    /// Removes the receivers and keeps the memory.
     pub fn clear(&mut self) {
         self.plain.clear();
         self.queues.clear();
@@ -85,7 +85,7 @@ impl<S> Matches<S> {
 }
 
 impl<S: Clone + Eq + Hash> Sublist<S> {
-    /// An empty index; `seed` keeps strangers from choosing colliding subjects.
+    /// Returns an empty index. `seed` keeps clients from choosing subjects that collide.
     pub fn new(seed: u64) -> Self {
         let hasher = FixedState::with_seed(seed);
         Self {
@@ -97,17 +97,17 @@ impl<S: Clone + Eq + Hash> Sublist<S> {
         }
     }
 
-    /// How many subscriptions there are.
+    /// Returns the number of subscriptions.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no subscriptions.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Adds a subscription; false if this very one is there already. The subject must be valid.
+    /// Adds a subscription; false if it is there already. The subject must be valid.
     pub fn insert(&mut self, subject: &[u8], queue: Option<&[u8]>, subscription: S) -> bool {
         let wild = has_wildcard(subject);
         let subscribers = if wild {
@@ -149,8 +149,8 @@ impl<S: Clone + Eq + Hash> Sublist<S> {
         removed
     }
 
-    /// Adds to `found` all that a message on `subject` reaches. The tokens of `subject` are taken literally; one with an
-    /// empty token reaches nobody, as nats-server 2.15.
+    /// Adds to `found` all receivers of a message on `subject`. The tokens of `subject` are taken literally. A subject
+    /// with an empty token has no receivers, as in nats-server 2.15.
     pub fn collect(&self, subject: &[u8], found: &mut Matches<S>) {
         if has_empty_token(subject) {
             return;
@@ -163,7 +163,7 @@ impl<S: Clone + Eq + Hash> Sublist<S> {
         }
     }
 
-    /// Whether a message on `subject` reaches anybody.
+    /// Returns whether a message on `subject` has receivers.
     pub fn has_interest(&self, subject: &[u8]) -> bool {
         let mut found = Matches::default();
         self.collect(subject, &mut found);
@@ -182,7 +182,7 @@ impl<S> Level<S> {
         Self { nodes: HashMap::with_hasher(hasher.clone()), star: None, rest: None }
     }
 
-    /// Takes the trie below apart in a loop, where the default drop would recurse once a token.
+    /// Frees the levels below in a loop, where the default drop would recurse once for each token.
     fn dismantle(&mut self) {
         let mut pending = Vec::new();
         self.detach(&mut pending);
@@ -203,7 +203,7 @@ impl<S: Clone + Eq + Hash> Level<S> {
         self.nodes.is_empty() && self.star.is_none() && self.rest.is_none()
     }
 
-    /// The place of a valid subject, made if need be; `None` only for a subject that is not valid.
+    /// Returns the subscribers of a valid subject, creating nodes as needed; `None` only for an invalid subject.
     fn subscribers_mut(&mut self, subject: &[u8], hasher: &FixedState) -> Option<&mut Subscribers<S>> {
         let mut level = self;
         let mut rest = tokens(subject).peekable();
@@ -235,7 +235,7 @@ impl<S: Clone + Eq + Hash> Level<S> {
     fn remove(&mut self, subject: &[u8], queue: Option<&[u8]>, subscription: &S) -> bool {
         let path: Vec<&[u8]> = tokens(subject).collect();
         let Some((last, above)) = path.split_last() else { return false };
-        // Down to the level of the last token, to remove there.
+        // Descends to the level of the last token, where the subscription is.
         let mut level = &mut *self;
         for token in above {
             match level.child_mut(token).and_then(|node| node.next.as_deref_mut()) {
@@ -258,7 +258,7 @@ impl<S: Clone + Eq + Hash> Level<S> {
         removed
     }
 
-    /// Cuts what has become empty along a path: finds the uppermost level whose child on the path leads to nothing.
+    /// Removes empty nodes along a path: finds the uppermost level whose child on the path leads to no subscription.
     fn prune(&mut self, path: &[&[u8]]) {
         let mut cut = 0;
         let mut level = &*self;
@@ -285,7 +285,7 @@ impl<S: Clone + Eq + Hash> Level<S> {
         self.cut(path, cut);
     }
 
-    /// Removes the child `path[depth]` of the level that lies `depth` tokens deep, with all below it.
+    /// Removes the child `path[depth]` of the level that is `depth` tokens deep, with all levels below it.
     fn cut(&mut self, path: &[&[u8]], depth: usize) {
         let mut level = self;
         for token in &path[..depth] {
@@ -309,7 +309,7 @@ impl<S: Clone + Eq + Hash> Level<S> {
     }
 
     fn collect(&self, subject: &[u8], found: &mut Matches<S>) {
-        // The branch that is walked now; those that wait are on the stack.
+        // `next` is the branch being walked; the other branches wait on a stack.
         let mut waiting: Vec<(&Level<S>, usize)> = Vec::new();
         let mut next = Some((self, 0));
         while let Some((level, start)) = next {
@@ -419,7 +419,7 @@ mod tests {
     }
 
     proptest! {
-        /// Under any history of insertions and removals the index says what a plain list and a plain matcher say.
+        /// After any insertions and removals, the index agrees with a plain list and a plain matcher.
         #[test]
         fn agrees_with_a_plain_matcher(steps in proptest::collection::vec(step(), 1..120),
                                        subjects in proptest::collection::vec("([a-c]|\\*|>x)(\\.([a-c]|\\*|>x)){0,4}", 1..12)) {

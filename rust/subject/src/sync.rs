@@ -1,4 +1,5 @@
-//! The atomics of this crate: those of `std`, or with the feature `shuttle` those whose interleavings it tries.
+//! The atomics of this crate: those of `std`, or with the feature `shuttle` those of shuttle, which tests
+//! interleavings.
 
 #[cfg(feature = "shuttle")]
 pub(crate) use shuttle::sync::atomic::{AtomicU64, Ordering};

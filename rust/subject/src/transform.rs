@@ -1,24 +1,24 @@
-//! Subject transforms: a message on a subject of one form gets a subject of another (ADR-30).
+//! Subject transforms: mappings of subjects of one form to subjects of another form (ADR-30).
 //!
-//! The destination's tokens are text, references to the source's wildcards (`$1`, `{{wildcard(1)}}`) or functions of them
-//! (`{{partition(10,1)}}`, `{{split(1,-)}}` ...). Rules, texts and odd corners are those of nats-server 2.15: an index below 1
-//! means the first token; without wildcards in the source only `partition` and `random` may be used, and `partition` then
-//! hashes the whole subject.
+//! The destination's tokens are text, references to the source's wildcards (`$1`, `{{wildcard(1)}}`) or functions of
+//! them (`{{partition(10,1)}}`, `{{split(1,-)}}` ...). Rules, texts and edge cases are those of nats-server 2.15. An
+//! index below 1 means the first token. Without wildcards in the source only `partition` and `random` may be used, and
+//! `partition` then hashes the whole subject.
 
 use std::fmt;
 
 use crate::subject::{is_valid_subject, matches, token_count, tokens};
 
-/// A way from one form of subject to another.
+/// A mapping from one form of subject to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transform {
     source: Vec<u8>,
     parts: Vec<Part>,
-    /// How many tokens of the source stand before its `>`, if both sides end in one.
+    /// Number of tokens before the source's `>`, if both sides end in `>`.
     rest: Option<usize>,
 }
 
-/// What a token of the destination becomes.
+/// The value of one token of the destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     Text(Vec<u8>),
@@ -29,7 +29,7 @@ enum Part {
     Cut { token: usize, at: i32, how: Cut },
 }
 
-/// What is done at a distance from one end of a token.
+/// An operation at a distance from one end of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cut {
     SplitFromLeft,
@@ -40,36 +40,36 @@ enum Cut {
     Right,
 }
 
-/// Why a transform can't be.
+/// The reason for which a transform is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TransformError {
-    /// A side is no valid subject, the destination has a `*`, or only one side ends in `>`.
+    /// A side is not a valid subject, the destination has a `*`, or only one side ends in `>`.
     BadSubject,
-    /// The destination is no subject that could be published to.
+    /// The destination makes subjects that can't be published to.
     BadDestination,
-    /// A token of the destination is wrong.
+    /// A token of the destination is invalid.
     BadToken {
-        /// The token, with what is wrong about it.
+        /// The token; for an index out of range, followed by the index.
         token: String,
-        /// What is wrong.
+        /// The fault of the token.
         reason: BadToken,
     },
 }
 
-/// What may be wrong with a token of a destination.
+/// A fault of a token in a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadToken {
-    /// No such function.
+    /// The function does not exist.
     UnknownFunction,
     /// The source has fewer wildcards.
     OutOfRange,
-    /// A function wants more.
+    /// The function requires more arguments.
     NotEnoughArguments,
-    /// A function wants fewer.
+    /// The function takes fewer arguments.
     TooManyArguments,
-    /// An argument is no number, too large, or no text that could be in a subject.
+    /// An argument is not a number, is too large, or can't be part of a subject.
     InvalidArgument,
-    /// An import may use wildcards only, so that replies find back.
+    /// An import may use only wildcards, so that replies can be mapped back.
     NotForImports,
     /// An import must use each wildcard of the source, for the same reason.
     NotAllWildcards,
@@ -101,7 +101,8 @@ impl fmt::Display for TransformError {
 impl std::error::Error for TransformError {}
 
 impl Transform {
-    /// The transform from `source` to `destination`. An empty source is `>`; an empty destination is none.
+    /// Returns the transform from `source` to `destination`. An empty source means `>`; an empty destination means no
+    /// transform.
     pub fn new(source: &[u8], destination: &[u8]) -> Result<Option<Self>, TransformError> {
         Self::build(source, destination, false)
     }
@@ -152,7 +153,7 @@ impl Transform {
             parts.push(match function {
                 Function::Text => Part::Text(token.to_vec()),
                 Function::Wildcard(index) => Part::Token(place(index)?),
-                // Without wildcards in the source, the tokens that were asked for do not count.
+                // Without wildcards in the source, the function's token arguments are ignored.
                 Function::Partition(buckets, _) if wildcards.is_empty() && !open => {
                     Part::Partition { buckets, tokens: Vec::new() }
                 }
@@ -173,12 +174,13 @@ impl Transform {
         Ok(Some(Self { source: source.to_vec(), parts, rest }))
     }
 
-    /// Whether `subject`, a literal one, is of the source's form.
+    /// Returns whether `subject`, a literal subject, matches the source.
     pub fn matches(&self, subject: &[u8]) -> bool {
         matches(subject, &self.source)
     }
 
-    /// The subject that `subject`, which [matches](Self::matches), becomes. `random` gives numbers from 0 to 2^31 - 1.
+    /// Returns the subject to which `subject` is mapped; it must [match](Self::matches) the source. `random` returns
+    /// numbers below 2^31.
     pub fn apply(&self, subject: &[u8], mut random: impl FnMut() -> u32) -> Vec<u8> {
         let source: Vec<&[u8]> = tokens(subject).collect();
         let token = |i: usize| source.get(i).copied().unwrap_or_default();
@@ -198,7 +200,7 @@ impl Transform {
                     number(&mut out, fnv1a(&key), *buckets);
                 }
                 Part::Random { ceiling } => {
-                    // The sign of a remainder is that of what is divided.
+                    // A remainder has the sign of its dividend, so the sign of the ceiling has no effect.
                     number(&mut out, random() & 0x7fff_ffff, ceiling.unsigned_abs());
                 }
                 Part::Split { token: i, delimiter } => split(&mut out, token(*i), delimiter),
@@ -217,7 +219,7 @@ impl Transform {
     }
 }
 
-/// Whether a destination has only whole tokens, none a `*`, and `>` last if at all. Spaces may be in functions.
+/// Returns whether a destination has no empty token, no `*`, and a `>` only at the end. Functions may contain spaces.
 fn has_valid_shape(destination: &[u8]) -> bool {
     let mut open = true;
     tokens(destination).all(|token| {
@@ -227,7 +229,8 @@ fn has_valid_shape(destination: &[u8]) -> bool {
     })
 }
 
-/// Whether messages could be published to what `destination` makes: no empty token, no white space but in functions, `>` last.
+/// Checks that the subjects that `destination` makes can be published to: no empty token, no white space outside
+/// functions, and a `>` only at the end.
 pub fn check_destination(destination: &[u8]) -> Result<(), TransformError> {
     let mut open = true;
     for token in tokens(destination) {
@@ -241,7 +244,7 @@ pub fn check_destination(destination: &[u8]) -> Result<(), TransformError> {
     Ok(())
 }
 
-/// A token of a destination, read.
+/// A parsed token of a destination.
 enum Function {
     Text,
     Wildcard(i64),
@@ -258,7 +261,7 @@ impl Function {
 
     fn parse(token: &[u8]) -> Result<Self, BadToken> {
         if let Some(index) = token.strip_prefix(b"$") {
-            // Many subjects have tokens that begin with a dollar sign; they stay.
+            // Many subjects have tokens that begin with a dollar sign; these remain text.
             return Ok(integer(index).map_or(Self::Text, Self::Wildcard));
         }
         let Some(call) =
@@ -285,7 +288,7 @@ impl Function {
                 .filter(|n| *n <= i64::from(i32::MAX))
                 .ok_or(BadToken::InvalidArgument)?;
             let indexes = args[1..].iter().map(|a| integer(trim(a))).collect::<Option<_>>();
-            // What is below zero wraps around, as in the original.
+            // A negative number wraps around, as in nats-server 2.15.
             return Ok(Self::Partition(buckets as u32, indexes.ok_or(BadToken::InvalidArgument)?));
         }
         if named(name, &["random"]) {
@@ -324,7 +327,7 @@ impl Function {
     }
 }
 
-/// Whether `name` is the `words` in a row, each with its first letter in either case.
+/// Returns whether `name` is the concatenation of `words`, each with its first letter in either case.
 fn named(name: &[u8], words: &[&str]) -> bool {
     let mut rest = name;
     for word in words {
@@ -338,7 +341,7 @@ fn named(name: &[u8], words: &[&str]) -> bool {
     rest.is_empty()
 }
 
-/// What stands between commas; white space behind a comma belongs to it.
+/// Returns the arguments between commas, without the white space after each comma.
 fn arguments(text: &[u8]) -> Vec<Vec<u8>> {
     let mut parts = text.split(|b| *b == b',');
     let first = parts.next().unwrap_or_default().to_vec();
@@ -349,12 +352,12 @@ fn trim(text: &[u8]) -> &[u8] {
     text.trim_ascii()
 }
 
-/// A decimal number with a sign or none.
+/// Parses a decimal number with an optional sign.
 fn integer(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// The 32-bit hash FNV-1a of the `parts` in a row.
+/// Returns the 32-bit hash FNV-1a of the concatenated `parts`.
 fn fnv1a(parts: &[&[u8]]) -> u32 {
     parts
         .iter()
@@ -395,7 +398,7 @@ fn split(out: &mut Vec<u8>, token: &[u8], delimiter: &[u8]) {
 
 fn cut(out: &mut Vec<u8>, token: &[u8], at: i32, how: Cut) {
     let at = usize::try_from(at).unwrap_or(0);
-    // Too short to be cut: it stays whole.
+    // A token that is too short for the operation stays whole.
     if at == 0 || at >= token.len() {
         out.extend_from_slice(token);
         return;

@@ -1,5 +1,5 @@
-//! Transforms against what nats-server 2.15.1 made of them: `data/transforms.json` was recorded from streams with each as their
-//! `subject_transform`, to which the same subjects were published.
+//! Compares transforms with those of nats-server 2.15.1. `data/transforms.json` was recorded from streams with each
+//! transform as their `subject_transform`, to which the same subjects were published.
 
 use serde_json::Value;
 use stonechat_subject::{Transform, check_destination, is_valid_subject};
@@ -55,13 +55,13 @@ fn as_recorded() {
                 Some(t) if t.matches(subject.as_bytes()) => t.apply(subject.as_bytes(), || 0),
                 _ => subject.as_bytes().to_vec(),
             };
-            // JSON shows bytes that are no text as replacement characters.
+            // JSON shows bytes that are not UTF-8 as replacement characters.
             assert_eq!(go_text(&got), expected, "{source} -> {destination}: {subject}");
         }
     }
 }
 
-/// Bytes as Go writes them to JSON: one replacement character for each that is no text.
+/// Returns text as Go writes it to JSON: one replacement character for each byte that is not UTF-8.
 fn go_text(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {

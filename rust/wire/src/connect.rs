@@ -1,9 +1,9 @@
-//! What a client says of itself in CONNECT.
+//! CONNECT: the options that a client sends.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// The options of a connection. The defaults hold until CONNECT arrives, and for what it leaves out.
+/// The options of a connection. The defaults apply until CONNECT arrives, and to fields that it omits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectOptions {
     /// Answer every operation with `+OK`.
@@ -14,21 +14,21 @@ pub struct ConnectOptions {
     pub echo: bool,
     /// The client can send and receive headers.
     pub headers: bool,
-    /// The client wants a 503 for a request that reaches nobody.
+    /// Send the client a 503 for a request that reaches no subscription.
     pub no_responders: bool,
-    /// 0 or 1; 1 takes further INFO lines at any time.
+    /// The protocol level, 0 or 1. With 1, the client accepts further INFO lines at any time.
     pub protocol: i64,
     /// The connection's name.
     pub name: String,
-    /// The client library's language and version.
+    /// The client library's language.
     pub lang: String,
     /// The client library's version.
     pub version: String,
-    /// Credentials.
+    /// Credentials: the user name.
     pub user: String,
-    /// Credentials.
+    /// Credentials: the password.
     pub pass: String,
-    /// Credentials.
+    /// Credentials: the token.
     pub auth_token: String,
     /// Credentials: a public nkey, and `sig`, its signature of the nonce.
     pub nkey: String,
@@ -36,13 +36,13 @@ pub struct ConnectOptions {
     pub sig: String,
     /// Credentials: a user JWT.
     pub jwt: String,
-    /// Of a former protocol; naming one is refused.
+    /// A field of an earlier protocol; an account name is refused.
     pub account: String,
-    /// Of a former protocol; setting it is refused.
+    /// A field of an earlier protocol; `true` is refused.
     pub new_account: bool,
 }
 
-/// CONNECT's JSON is no JSON, or a field has the wrong type.
+/// CONNECT's text is not a JSON object, or a field has the wrong type.
 #[derive(Debug)]
 pub struct ConnectError(serde_json::Error);
 
@@ -78,7 +78,7 @@ impl Default for ConnectOptions {
     }
 }
 
-/// CONNECT as it stands on the wire: what is absent or null changes nothing.
+/// CONNECT's fields on the wire. An absent or null field changes nothing.
 #[derive(Deserialize)]
 struct Fields {
     verbose: Option<bool>,
@@ -103,13 +103,14 @@ struct Fields {
 }
 
 impl ConnectOptions {
-    /// Applies a CONNECT to these options. Keys are taken in any case and the last of two wins, as Go reads JSON.
+    /// Applies a CONNECT to these options. Keys match in any case, and the last of several equal keys counts, as Go
+    /// reads JSON.
     ///
     /// # Errors
-    /// The text is not a JSON object, or a known field has the wrong type; the connection is to be closed.
+    /// The text is not a JSON object, or a known field has the wrong type. The caller must close the connection.
     pub fn apply(&mut self, json: &[u8]) -> Result<(), ConnectError> {
         let text = String::from_utf8_lossy(json);
-        // `null` is an object without fields, as Go reads JSON.
+        // `null` counts as an object without fields, as Go reads JSON.
         let fields: Option<Map<String, Value>> = serde_json::from_str(&text).map_err(ConnectError)?;
         let fields = fields.unwrap_or_default();
         let fields: Map<String, Value> = fields.into_iter().map(|(k, v)| (k.to_lowercase(), v)).collect();

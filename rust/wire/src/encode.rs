@@ -1,8 +1,8 @@
-//! Small encoders that more than one place needs.
+//! Small encoders that several modules use.
 
 use serde_json::{Map, Value};
 
-/// `-ERR '<text>'\r\n`.
+/// Returns the line `-ERR '<text>'\r\n`.
 pub fn error_line(text: &str) -> Vec<u8> {
     format!("-ERR '{text}'\r\n").into_bytes()
 }
@@ -23,7 +23,7 @@ pub fn push_number(out: &mut Vec<u8>, number: usize) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// Bytes in double quotes with escapes, as Go's `%q` writes a string; error texts quote subjects so.
+/// Returns bytes in double quotes with escapes, as Go's `%q` writes a string. Error texts quote subjects in this way.
 pub fn quote(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() + 2);
     out.push('"');
@@ -52,7 +52,7 @@ pub fn quote(bytes: &[u8]) -> String {
     out
 }
 
-/// A CONNECT's JSON fit for a log: the values of secrets become `[REDACTED]`, and what can't be read is not shown.
+/// Returns CONNECT's JSON for a log. The values of secrets become `[REDACTED]`, and unreadable JSON is not shown.
 pub fn redact_connect(json: &[u8]) -> String {
     let text = String::from_utf8_lossy(json);
     let Ok(mut fields) = serde_json::from_str::<Map<String, Value>>(&text) else {
@@ -69,7 +69,7 @@ pub fn redact_connect(json: &[u8]) -> String {
             redacted = true;
         }
     }
-    // Without secrets the text stays as it was written.
+    // Text without secrets is shown unchanged.
     if redacted { Value::Object(fields).to_string() } else { text.into_owned() }
 }
 

@@ -1,15 +1,15 @@
-//! The short way through the parser: messages written as nearly every client writes them.
+//! The fast path of the parser, for messages in the notation of nearly all clients.
 //!
-//! `PUB` or `HPUB` in capitals, single spaces, `\r\n`, nothing missing and no limit exceeded. Whatever is written in
-//! another way is left to [`Parser::parse`], which knows all of the grammar and all of its errors.
+//! It takes complete messages within all limits, written with `PUB` or `HPUB` in capitals, single spaces and `\r\n`.
+//! Any other input is left to [`Parser::parse`], which implements the whole grammar and all its errors.
 
 use crate::op::Publish;
 use crate::parser::{DIGITS_MAX, Parser, number};
 
-/// Tokens of a line at most: subject, reply and two sizes.
+/// Most tokens of a line: subject, reply and two sizes.
 const TOKENS_MAX: usize = 4;
 
-/// The message at the start of `input` and the bytes it takes, if it is whole and written plainly.
+/// Returns the message at the start of `input` and the bytes it takes, if it is complete and in the usual notation.
 #[inline]
 pub(crate) fn publish<'a>(parser: &Parser, input: &'a [u8]) -> Option<(Publish<'a>, usize)> {
     let (args_from, with_headers) = match input {
@@ -29,7 +29,7 @@ pub(crate) fn publish<'a>(parser: &Parser, input: &'a [u8]) -> Option<(Publish<'
     };
     let total = number(line.token(input, line.count - 1)?)?;
     let header_len = match with_headers {
-        // Headers of no bytes are another case.
+        // Headers of zero bytes are left to the general path.
         true => Some(number(line.token(input, line.count - 2)?).filter(|&h| h > 0 && h <= total)?),
         false => None,
     };
@@ -50,7 +50,7 @@ pub(crate) fn publish<'a>(parser: &Parser, input: &'a [u8]) -> Option<(Publish<'
     Some((message, body_end + 2))
 }
 
-/// A message that differs from the one before it in its payload only, and asks for no reply.
+/// A message that differs from the previous one only in its payload, and has no reply subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Repeat<'a> {
     /// Bytes of the payload that are headers; 0 for `PUB`.
@@ -59,12 +59,12 @@ pub struct Repeat<'a> {
     pub payload: &'a [u8],
     /// See [`Publish::tail`].
     pub tail: &'a [u8],
-    /// Bytes that it takes.
+    /// Bytes of input that the message takes.
     pub used: usize,
 }
 
-/// The message at the start of `input`, if it begins with `prefix` (verb, subject and the space behind it) and has
-/// nothing but its sizes there.
+/// Returns the message at the start of `input`, if it begins with `prefix` (verb, subject and the space after it) and
+/// its line contains only sizes after that.
 #[inline]
 pub(crate) fn repeat<'a>(parser: &Parser, input: &'a [u8], prefix: &[u8]) -> Option<Repeat<'a>> {
     let line = input.strip_prefix(prefix)?;
@@ -89,8 +89,8 @@ pub(crate) fn repeat<'a>(parser: &Parser, input: &'a [u8], prefix: &[u8]) -> Opt
     Some(Repeat { header_len, payload: &line[from..end], tail: &input[prefix.len() - 1..used], used })
 }
 
-/// The message at the start of `input`, if it is written as `like` up to its body: `begin` is what that one has there, its line and its
-/// headers.
+/// Returns the message at the start of `input`, if it has the length of `like` and begins with the line and headers of
+/// `like`, which are `begin`.
 #[inline]
 pub(crate) fn alike<'a>(input: &'a [u8], begin: &[u8], like: &Repeat<'_>) -> Option<Repeat<'a>> {
     let message = input.get(..like.used)?;
@@ -105,7 +105,7 @@ pub(crate) fn alike<'a>(input: &'a [u8], begin: &[u8], like: &Repeat<'_>) -> Opt
     })
 }
 
-/// The number of one to nine digits at a place, and where it ends.
+/// Parses the number of one to nine digits at `from`; returns it and the position after it.
 #[inline]
 fn digits(line: &[u8], from: usize) -> Option<(usize, usize)> {
     let mut number = 0;
@@ -120,7 +120,7 @@ fn digits(line: &[u8], from: usize) -> Option<(usize, usize)> {
     (at > from).then_some((number, at))
 }
 
-/// Where the tokens of a line begin, and where its `\r` stands.
+/// The positions of a line's tokens and of its `\r`.
 struct Line {
     starts: [usize; TOKENS_MAX],
     count: usize,

@@ -1,9 +1,9 @@
-//! What the server says of itself in INFO.
+//! INFO: the server's description of itself.
 
 use serde::Serialize;
 
-/// INFO's fields in the order in which nats-server 2.15 writes them; what is empty, false or zero is left out where
-/// nats-server leaves it out.
+/// INFO's fields in the order of nats-server 2.15. Empty, false and zero fields are omitted where nats-server omits
+/// them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Info {
     /// The server's public nkey.
@@ -14,14 +14,14 @@ pub struct Info {
     pub version: String,
     /// Protocol level: 1.
     pub proto: i32,
-    /// Our own build's commit.
+    /// The commit of Stonechat's build.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub git_commit: String,
-    /// nats-server names its toolchain here, always; so do we.
+    /// The name of the toolchain, which nats-server always sends too.
     pub go: String,
-    /// Where clients connect.
+    /// The host for client connections.
     pub host: String,
-    /// Where clients connect.
+    /// The port for client connections.
     pub port: u16,
     /// Headers are supported.
     pub headers: bool,
@@ -48,7 +48,7 @@ pub struct Info {
     /// The client's address as the server sees it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub client_ip: String,
-    /// What an nkey client must sign.
+    /// The nonce that an nkey client must sign.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub nonce: String,
     /// The cluster's name.
@@ -57,13 +57,13 @@ pub struct Info {
     /// The JetStream domain.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub domain: String,
-    /// Where else the cluster takes clients.
+    /// Other addresses at which the cluster accepts clients.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub connect_urls: Vec<String>,
     /// The server is about to stop: reconnect elsewhere.
     #[serde(skip_serializing_if = "is_false")]
     pub ldm: bool,
-    /// This is the INFO behind the first PONG.
+    /// Whether this is the INFO that follows the first PONG.
     #[serde(skip_serializing_if = "is_false")]
     pub connect_info: bool,
     /// With `connect_info`: the account.
@@ -72,13 +72,13 @@ pub struct Info {
     /// With `connect_info`: that account is the system account.
     #[serde(skip_serializing_if = "is_false")]
     pub acc_is_sys: bool,
-    /// The JetStream API level, which nats-server names with JetStream off too.
+    /// The JetStream API level, which nats-server sends with JetStream off too.
     #[serde(skip_serializing_if = "is_zero")]
     pub api_lvl: u64,
     /// The server's public curve key.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub xkey: String,
-    /// Our own version, which tells Stonechat from nats-server.
+    /// Stonechat's own version, which distinguishes it from nats-server.
     pub stonechat: String,
 }
 
@@ -91,10 +91,10 @@ fn is_zero(value: &u64) -> bool {
 }
 
 impl Info {
-    /// The INFO line as it goes over the wire.
+    /// Returns the INFO line for the wire.
     pub fn line(&self) -> Vec<u8> {
         let mut line = b"INFO ".to_vec();
-        // A struct of plain fields cannot fail to become JSON; an empty object would still be an INFO.
+        // A struct of plain fields always serialises; an empty object would still be an INFO.
         line.extend(serde_json::to_vec(self).unwrap_or_else(|_| b"{}".to_vec()));
         line.extend_from_slice(b" \r\n");
         line

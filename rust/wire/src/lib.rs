@@ -1,7 +1,7 @@
 //! Sans-IO parser and encoder of the NATS client protocol.
 //!
-//! Bytes come in as slices and go out as slices or `Vec<u8>`; nothing here reads, writes, waits or allocates for a
-//! message on its way through.
+//! Input is slices; output is slices or `Vec<u8>`. Nothing here reads, writes or waits, and parsing a message allocates
+//! nothing.
 
 #![forbid(unsafe_code)]
 

@@ -13,14 +13,14 @@ pub enum Op<'a> {
         subject: &'a [u8],
         /// The queue group, if one is named.
         queue: Option<&'a [u8]>,
-        /// The client's own name of the subscription.
+        /// The client's own id of the subscription.
         sid: &'a [u8],
     },
     /// `UNSUB <sid> [max]`.
     Unsubscribe {
-        /// The client's own name of the subscription.
+        /// The client's own id of the subscription.
         sid: &'a [u8],
-        /// Deliveries after which it ends; `None` if absent or not a number.
+        /// Deliveries after which the subscription ends; `None` if absent or not a number.
         max: Option<u64>,
     },
     /// `PING`.
@@ -40,15 +40,15 @@ pub enum Op<'a> {
 pub struct Publish<'a> {
     /// The subject, not validated.
     pub subject: &'a [u8],
-    /// Where replies go; empty if nowhere.
+    /// The reply subject; empty if there is none.
     pub reply: &'a [u8],
-    /// Bytes of the payload that are headers; `None` for `PUB`.
+    /// Length of the headers at the start of `payload`, in bytes; `None` without headers.
     pub header_len: Option<usize>,
     /// The sizes as written: one number, or for `HPUB` two with one space between.
     pub sizes: &'a [u8],
     /// Headers and body.
     pub payload: &'a [u8],
-    /// All from the space behind the subject to the end of the message (` [reply] sizes\r\npayload\r\n`), if it was
-    /// written as a delivery is: single spaces and `\r\n`. A delivery can then echo it whole.
+    /// The message from the space after the subject to its end (` [reply] sizes\r\npayload\r\n`), if it has the form of
+    /// a delivery: single spaces and `\r\n`. A delivery can then copy it as a whole.
     pub tail: Option<&'a [u8]>,
 }

@@ -1,16 +1,16 @@
-//! From bytes to operations, at any fragmentation.
+//! Parses bytes into operations, at any fragmentation.
 //!
-//! The parser is handed all bytes that have arrived and are not yet consumed. It holds one thing over from call to
-//! call: the number of bytes that the next operation needs at least, so that a large payload that trickles in is not
-//! looked at again with every packet.
+//! The parser gets all bytes that have arrived and are not consumed yet. For an incomplete operation it returns the
+//! least number of bytes that the operation takes. The caller waits for that number, so that a large payload that
+//! arrives slowly is not parsed again with every packet.
 
 use crate::fast::{self, Repeat};
 use crate::op::{Op, Publish};
 use memchr::{memchr, memchr2};
 
-/// Numbers of more digits are refused, as nats-server 2.15.
+/// Most digits of a number, as in nats-server 2.15.
 pub(crate) const DIGITS_MAX: usize = 9;
-/// A line of which more than this has arrived, and `max_control_line`, must have ended: blanks count in no other limit.
+/// Most bytes of an unfinished line, unless `max_control_line` is larger. No other limit counts blanks.
 const LINE_MAX: usize = 64 << 10;
 const EMPTY: &[u8] = b"";
 
@@ -25,25 +25,25 @@ pub struct Parser {
     pub headers: bool,
 }
 
-/// What one call found.
+/// The result of one call.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Parsed<'a> {
     /// An operation and the bytes it took.
     Op(Op<'a>, usize),
-    /// Not all of it is here; it will be no shorter than this many bytes in all.
+    /// The operation is incomplete; it takes at least this many bytes in total.
     Incomplete(usize),
-    /// A line of which only the verb counts has not ended: so many bytes of it are to be kept, the rest says nothing.
+    /// An unfinished line of which only the verb counts. The caller keeps this many bytes of it and drops the rest.
     Ignored(usize),
-    /// A publish whose line is here and whose payload is not: its subject, and the bytes it will take in all.
+    /// A publish with a complete line and an incomplete payload: its subject, and the bytes it takes in total.
     Announced(&'a [u8], usize),
 }
 
-/// Why the connection must end.
+/// The reason for which the connection must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParseError {
     /// Answered with `-ERR 'Unknown Protocol Operation'`.
     UnknownOperation,
-    /// Wrong arguments: nats-server closes without a word.
+    /// Wrong arguments: nats-server closes the connection without an `-ERR`.
     BadArguments,
     /// Answered with `-ERR 'maximum control line exceeded'`.
     ControlLine,
@@ -53,7 +53,7 @@ pub enum ParseError {
 
 type Result<T> = std::result::Result<T, ParseError>;
 
-/// The kinds of line, told apart by their first bytes.
+/// The kinds of lines, distinguished by their first bytes.
 #[derive(Clone, Copy, PartialEq)]
 enum Verb {
     Pub,
@@ -89,7 +89,7 @@ impl Verb {
         matches!(self, Verb::Pub | Verb::HPub | Verb::Sub | Verb::Unsub | Verb::Err)
     }
 
-    /// Whether the rest of the line says nothing (and has no limit).
+    /// Whether the rest of the line is ignored (and has no limit).
     fn is_bare(self) -> bool {
         matches!(self, Verb::Ping | Verb::Pong | Verb::Ok)
     }
@@ -105,21 +105,21 @@ impl Parser {
         self.parse_any(input)
     }
 
-    /// The message at the start of `input`, if it goes on like the one before: `prefix` is that one's verb, subject and
-    /// the space behind it. `None` says nothing but that [`Parser::parse`] is to be asked.
+    /// Parses the message at the start of `input`, if it begins with `prefix`: the previous message's verb, subject and
+    /// the space after it. `None` means only that [`Parser::parse`] must parse the input.
     #[inline]
     pub fn parse_repeat<'a>(&self, input: &'a [u8], prefix: &[u8]) -> Option<Repeat<'a>> {
         fast::repeat(self, input, prefix)
     }
 
-    /// The message at the start of `input`, if its line and its headers are those of the one before it: `begin` is what that one has
-    /// there, and `like` its parts. Nothing needs to be parsed then, nor looked for in the headers.
+    /// Parses the message at the start of `input`, if its line and headers equal those of the previous message. `begin`
+    /// has their bytes, and `like` the previous message's parts. Neither the line nor the headers need parsing then.
     #[inline]
     pub fn parse_alike<'a>(input: &'a [u8], begin: &[u8], like: &Repeat<'_>) -> Option<Repeat<'a>> {
         fast::alike(input, begin, like)
     }
 
-    /// Parses an operation however it is written.
+    /// Parses an operation in any valid notation.
     fn parse_any<'a>(&self, input: &'a [u8]) -> Result<Parsed<'a>> {
         let Some(verb) = verb(input)? else { return Ok(Parsed::Incomplete(input.len() + 1)) };
         let args_from = verb.text().len();
@@ -169,7 +169,7 @@ impl Parser {
         Ok(Parsed::Op(op, line_end + 1))
     }
 
-    /// Bytes of a line without end that are kept, whatever they are: blanks count in no other limit.
+    /// Returns the most bytes of an unfinished line; no other limit counts blanks.
     fn line_max(&self) -> usize {
         self.max_control_line.max(LINE_MAX)
     }
@@ -202,7 +202,7 @@ impl Parser {
             return Err(ParseError::Payload(total));
         }
         let needed = body_from + total + 2;
-        // The two bytes behind the payload are checked as soon as they are here.
+        // The two bytes after the payload are checked as soon as they arrive.
         let terminator = input.get(body_from + total..).unwrap_or(EMPTY);
         if !b"\r\n".starts_with(&terminator[..terminator.len().min(2)]) {
             return Err(ParseError::UnknownOperation);
@@ -214,7 +214,7 @@ impl Parser {
         let payload = &input[body_from..body_from + total];
         let mut message = Publish { subject, reply, header_len, sizes: total_text, payload, tail: None };
         if header_len == Some(0) {
-            // Headers of no bytes are no headers: nats-server 2.15 delivers such a message as MSG.
+            // Headers of zero bytes count as no headers: nats-server 2.15 delivers such a message as MSG.
             message.header_len = None;
         } else if with_headers {
             message.sizes = &input[offset(input, header_text)..offset(input, total_text) + total_text.len()];
@@ -223,7 +223,7 @@ impl Parser {
     }
 }
 
-/// The verb that `input` begins with, in any case; `None` while too little of it is here to tell.
+/// Returns the verb at the start of `input`, in upper or lower case; `None` if more bytes are needed to recognise it.
 #[inline]
 fn verb(input: &[u8]) -> Result<Option<Verb>> {
     let Some(first) = input.first() else { return Ok(None) };
@@ -250,7 +250,7 @@ fn verb(input: &[u8]) -> Result<Option<Verb>> {
     Ok((here.len() == text.len()).then_some(verb))
 }
 
-/// Where a part of `input` begins in it.
+/// Returns the offset of `part` in `input`.
 fn offset(input: &[u8], part: &[u8]) -> usize {
     (part.as_ptr() as usize).saturating_sub(input.as_ptr() as usize)
 }
@@ -264,8 +264,8 @@ fn trim_start(args: &[u8]) -> &[u8] {
     &args[from..]
 }
 
-/// A line without its carriage return. One that stands elsewhere costs the last byte, as in nats-server 2.15, which
-/// only notes that it saw one.
+/// Returns a line without its carriage return. A carriage return elsewhere costs the last byte, because nats-server
+/// 2.15 only notes that it saw one.
 #[inline]
 fn drop_return(line: &[u8]) -> &[u8] {
     match line {
@@ -275,7 +275,7 @@ fn drop_return(line: &[u8]) -> &[u8] {
     }
 }
 
-/// The arguments of a line, at most `N` of them.
+/// Splits a line into its arguments; `None` if there are more than `N`.
 #[inline]
 fn split<const N: usize>(args: &[u8]) -> Option<([&[u8]; N], usize)> {
     let mut parts = [EMPTY; N];
@@ -294,7 +294,7 @@ fn split<const N: usize>(args: &[u8]) -> Option<([&[u8]; N], usize)> {
     Some((parts, count))
 }
 
-/// An unsigned number of one to nine ASCII digits.
+/// Parses an unsigned number of one to nine ASCII digits.
 #[inline]
 pub(crate) fn number(text: &[u8]) -> Option<usize> {
     if text.is_empty() || text.len() > DIGITS_MAX {
@@ -418,7 +418,7 @@ mod tests {
             }
         }
 
-        /// The short way knows no message otherwise than the long one does.
+        /// The fast path parses every message as the general path does.
         #[test]
         fn the_short_way_agrees_with_the_long_one(
             verb in "(PUB|HPUB|pub)", args in "( {1,2}([a-z.]{1,5}|[0-9]{1,2})|\t[a-z]){1,5}", end in "(\r\n|\n|\r)",
@@ -463,7 +463,7 @@ mod tests {
             }
         }
 
-        /// Cut anywhere, a message is incomplete, and asks for no more bytes than it has.
+        /// A message that is cut anywhere is incomplete, and requires no more bytes than the whole message has.
         #[test]
         fn fragments_are_incomplete(cut in 0usize..40, reply in "( [a-z]{1,3})?", body in "[ -~]{0,20}") {
             let text = format!("PUB foo{reply} {}\r\n{body}\r\n", body.len());

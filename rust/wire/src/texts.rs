@@ -1,8 +1,8 @@
 //! The texts inside `-ERR '...'`, byte for byte as nats-server 2.15 sends them.
 
-/// A frame that is not of the protocol.
+/// Input that is not an operation of the protocol.
 pub const UNKNOWN_OPERATION: &str = "Unknown Protocol Operation";
-/// Failed authentication, or an operation before CONNECT where one is due.
+/// Failed authentication, or an operation before a required CONNECT.
 pub const AUTHORIZATION_VIOLATION: &str = "Authorization Violation";
 /// No CONNECT within the authentication timeout.
 pub const AUTHENTICATION_TIMEOUT: &str = "Authentication Timeout";

@@ -1,5 +1,5 @@
-//! Publishers, a socket that is often full, and the task that owns it: whatever the order of their steps, every byte
-//! leaves once and in order, and nothing is left for which nobody answers.
+//! Publishers, a socket that is often full, and the task that owns it. In any order of their steps, every byte leaves
+//! once and in order, and some task is always responsible for pending bytes.
 
 use super::*;
 use crate::interleavings::explore;
@@ -13,13 +13,13 @@ const PUBLISHERS: u8 = 3;
 const MESSAGES: u8 = 5;
 /// Bytes of all messages.
 const TOTAL: usize = PUBLISHERS as usize * MESSAGES as usize * 2;
-/// Writes of one flush; few, so that they run out.
+/// Most writes of one flush; few, so that the limit is reached.
 const ROUNDS: usize = 2;
-/// Bytes that the socket takes before its peer reads.
+/// Bytes that the socket accepts before its peer reads.
 const ROOM: usize = 3;
 
-/// The task that owns the connection. As with a real one, being woken while it runs makes it look again, and being woken
-/// before it began to look means nothing.
+/// The task that owns the connection. As with a real task, a wake-up while it runs makes it check again, and a wake-up
+/// before its check has no effect.
 #[derive(Default)]
 struct Task {
     woken: Mutex<bool>,
@@ -53,9 +53,9 @@ struct Wire {
 #[derive(Default)]
 struct WireState {
     unread: Vec<u8>,
-    /// The owner waits for room.
+    /// Whether the owner waits for room.
     awaited: bool,
-    /// From so many bytes on, writes fail.
+    /// Number of written bytes after which writes fail.
     breaks_after: Option<usize>,
     written: usize,
     closed: bool,
@@ -86,7 +86,7 @@ impl Wire {
         !state.awaited
     }
 
-    /// Some bytes, once there are any; none after the end.
+    /// Waits for bytes and returns some of them; none after the end.
     fn read(&self) -> Vec<u8> {
         let state = self.state.lock().unwrap();
         let mut state = self.readable.wait_while(state, |s| s.unread.is_empty() && !s.closed).unwrap();
@@ -151,7 +151,7 @@ impl World {
         self.owner.take().unwrap().join().unwrap();
     }
 
-    /// Has the owner stop, whatever it was about.
+    /// Stops the owner, whatever it is doing.
     fn end_owner(&mut self) {
         self.wire.close();
         self.wire.owner.wake();
@@ -159,7 +159,7 @@ impl World {
     }
 }
 
-/// What a session does with a batch: append, note whom to flush, flush.
+/// Acts as a session with its batches: appends, marks the buffer, flushes.
 fn publish(outbound: &Outbound, id: u8) {
     let mut next = 0;
     while next < MESSAGES {
@@ -187,7 +187,7 @@ fn publish(outbound: &Outbound, id: u8) {
     }
 }
 
-/// What a connection's task does: it looks whether it must write on, and waits until it is woken.
+/// Acts as a connection's task: writes on if it must, then waits until it is woken.
 fn own(wire: &Wire, outbound: &Outbound) {
     loop {
         wire.owner.begin();
@@ -203,7 +203,7 @@ fn own(wire: &Wire, outbound: &Outbound) {
     }
 }
 
-/// Whole messages that arrived are in order and without a gap from each publisher.
+/// Checks that the complete messages of each publisher are in order and without a gap.
 fn check(bytes: &[u8]) {
     let mut next = [0; PUBLISHERS as usize];
     for message in bytes.chunks_exact(2) {
@@ -224,7 +224,7 @@ fn every_byte_arrives_whoever_writes_it() {
     explore(ITERATIONS, || {
         let mut world = World::new(None);
         let mut got = Vec::new();
-        // If nobody answers for what is pending, this waits for ever, and shuttle says so.
+        // If no task is responsible for pending bytes, this waits for ever, and shuttle reports it.
         while got.len() < TOTAL {
             got.extend(world.wire.read());
         }
@@ -262,7 +262,7 @@ fn the_owner_learns_of_a_broken_connection() {
             let wire = world.wire.clone();
             thread::spawn(move || while !wire.read().is_empty() {})
         };
-        // It ends because of the failed write: nobody tells it to.
+        // The owner ends because of the failed write, without a request to stop.
         world.join_owner();
         assert!(world.outbound.is_broken());
         world.outbound.close();

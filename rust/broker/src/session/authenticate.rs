@@ -1,4 +1,4 @@
-//! CONNECT: who the client is, and what it may do.
+//! CONNECT: the client's identity and permissions.
 
 use super::{ClientSession, Ending, Step};
 use crate::client::Identity;
@@ -16,8 +16,8 @@ use stonechat_wire::{ConnectOptions, Info, quote, texts};
 use tracing::error;
 
 impl ClientSession {
-    /// A first byte before CONNECT: fine if nothing is asked of clients or a `no_auth_user` stands in, or if it can be
-    /// the first byte of CONNECT.
+    /// Checks the first byte of an operation before CONNECT. It is allowed if it may begin CONNECT, if no credentials
+    /// are required, or if a `no_auth_user` is configured.
     pub(super) fn admit_before_connect(&mut self, first: u8) -> Step {
         if first.eq_ignore_ascii_case(&b'c') {
             return Ok(());
@@ -25,7 +25,7 @@ impl ClientSession {
         let anonymous = Credentials::default();
         match self.broker.authenticator().check(&anonymous, ConnectionKind::Standard) {
             Verdict::Granted(grant) => {
-                // As if it had sent an empty CONNECT: a later one is its second.
+                // This counts as an empty CONNECT; a later CONNECT is the client's second.
                 self.connected = true;
                 self.grant(grant);
                 Ok(())
@@ -60,8 +60,7 @@ impl ClientSession {
         Ok(None)
     }
 
-    /// Goes on after credentials were checked elsewhere. Input that waits is to be ingested again by the caller with
-    /// the next read; `now` is for what it holds already.
+    /// Continues after credentials were checked elsewhere, and processes the input that waited meanwhile.
     pub fn authenticated(
         &mut self,
         credentials: Credentials,
@@ -104,7 +103,7 @@ impl ClientSession {
             }
         );
         if !self.connect.user.is_empty() {
-            // Whom it claimed to be, for those who look at the closed connections.
+            // Monitoring shows the claimed user among the closed connections.
             self.client.identity.lock().user = Some(self.connect.user.as_str().into());
         }
         self.fail(texts::AUTHORIZATION_VIOLATION, ClosedReason::AuthenticationFailure)
@@ -114,7 +113,7 @@ impl ClientSession {
         self.bind(&grant.account, grant.user, grant.permissions);
     }
 
-    /// Makes the session one of an account.
+    /// Binds the session to an account.
     pub(super) fn bind(
         &mut self,
         account: &str,
@@ -151,7 +150,7 @@ impl ClientSession {
             .map(|(max_msgs, expires)| Box::new(Replies { allowed: HashMap::new(), max_msgs, expires }));
     }
 
-    /// The connection in log lines, as nats-server 2.15 labels it once CONNECT is there.
+    /// Returns the connection's name in log lines, in the form that nats-server 2.15 uses after CONNECT.
     fn label(&self, account: &str, user: Option<&str>) -> String {
         let c = &self.connect;
         let mut said = String::new();
@@ -176,13 +175,14 @@ impl ClientSession {
         label
     }
 
-    /// After a reload: the client stays if it would be let in again, with the permissions of now.
+    /// Applies a reload. The client stays if the current configuration admits it to the same account, with its current
+    /// permissions.
     pub(super) fn reloaded(&mut self) {
         let authenticator = self.broker.authenticator();
         let Some(account) = self.account.clone() else { return };
         let credentials = self.credentials.clone().unwrap_or_default();
-        // Hashing again would take long: a secret that is still configured is as good as presented again, and a hash that
-        // changed counts as changed.
+        // Hashing again would take long. A secret that is still configured counts as presented again; a changed hash
+        // counts as a changed secret.
         let unchanged = authenticator.unchanged_grant(&self.authenticator, &credentials);
         let grant = unchanged.or_else(|| {
             if authenticator.is_expensive(&credentials) {
@@ -197,7 +197,7 @@ impl ClientSession {
             if credentials.user.is_empty() || authenticator.still_grants(&credentials.user).is_some() {
                 let _ = self.violation();
             } else {
-                // nats-server 2.15 says nothing to users that are no longer there.
+                // nats-server 2.15 sends no error to users that were removed.
                 let _ = self.end(ClosedReason::AuthenticationFailure);
             }
             return;
@@ -210,7 +210,7 @@ impl ClientSession {
         }
     }
 
-    /// Removes subscriptions that the permissions of now forbid, and says so.
+    /// Removes subscriptions that the current permissions forbid, and sends an error for each.
     fn drop_forbidden(&mut self) {
         let (Some(permissions), Some(account)) = (&self.permissions, &self.account) else { return };
         let subs: Vec<SubRef> = self.client.subs.lock().values().cloned().map(SubRef).collect();
@@ -231,7 +231,7 @@ impl ClientSession {
         self.router.touch(&self.client);
     }
 
-    /// PING: PONG, and behind the first one INFO with the account, as nats-server does since 2.14.
+    /// Answers PING with PONG. INFO with the account follows the first PONG, as in nats-server since 2.14.
     pub(super) fn ping(&mut self, now: Instant) {
         self.timers.heard(now);
         if self.options.trace {
@@ -251,7 +251,7 @@ impl ClientSession {
                 connect_info: true,
                 remote_account: account.map(|a| a.name().to_string()).unwrap_or_default(),
                 acc_is_sys: account.is_some_and(|a| a.is_system()),
-                // Said even where a `no_auth_user` stands in, as by nats-server 2.15.
+                // True even if a `no_auth_user` is configured, as by nats-server 2.15.
                 auth_required: self.broker.authenticator().is_enforced(),
                 ..self.broker.info_for(&self.client)
             };

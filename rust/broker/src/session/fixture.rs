@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use stonechat_auth::{AccountDef, Authenticator, Authorization};
 use stonechat_wire::Info;
 
-/// Takes every byte at once, unless it is told to stop.
+/// A peer that accepts every byte at once, unless a test blocks it.
 #[derive(Clone, Default)]
 pub(crate) struct Peer(pub(super) Arc<Mutex<(Vec<u8>, bool)>>);
 
@@ -29,7 +29,7 @@ impl Transport for Peer {
     fn wake(&self) {}
 }
 
-/// A session, its peer, and the time as it knows it.
+/// A session, its peer, and the time that the test gives it.
 pub(crate) struct Side {
     pub(crate) session: ClientSession,
     pub(crate) peer: Peer,
@@ -58,7 +58,7 @@ impl Side {
         progress
     }
 
-    /// Sends, and has only the first slice done.
+    /// Sends `text` and processes only the first slice.
     pub(crate) fn begin(&mut self, text: &str) -> Progress {
         let mut input = std::mem::take(&mut self.session.partial);
         input.extend_from_slice(text.as_bytes());
@@ -103,6 +103,6 @@ pub(crate) fn broker() -> Arc<Broker> {
     broker_of(BrokerOptions::default(), Authorization::default())
 }
 
-/// What clients say first that want no +OK.
+/// The CONNECT of clients that turn `+OK` off.
 pub(crate) const QUIET: &str =
     "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true}\r\n";

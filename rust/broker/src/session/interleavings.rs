@@ -1,6 +1,6 @@
-//! Publishers, whose caches remember what a subject matched, beside clients that come and go: whatever the order of
-//! their steps, who has subscribed gets all that is published from then on, once and in order, and nothing that is
-//! published after it has unsubscribed.
+//! Publishers, whose caches hold the receivers of subjects, beside clients that come and go. In any order of their
+//! steps, a subscriber gets every message published after its SUB, once and in order. It gets none published after its
+//! UNSUB.
 
 use super::fixture::{QUIET, Side, broker, broker_of};
 use crate::broker::Broker;
@@ -20,12 +20,12 @@ const BATCHES: usize = 4;
 const SUBJECTS: [&str; 2] = ["a.b", "a.c"];
 const PATTERNS: [&str; 6] = ["a.b", "a.c", "a.*", "*.b", "a.>", ">"];
 
-/// What a publisher has done. Its messages are numbered.
+/// The progress of a publisher. Its messages are numbered.
 #[derive(Default)]
 struct Log {
-    /// The subjects of the messages that it has published or is about to.
+    /// Subjects of the messages that are published or about to be.
     begun: Mutex<Vec<&'static str>>,
-    /// Messages that it is done with.
+    /// Number of messages that are completely processed.
     done: AtomicU64,
 }
 
@@ -45,18 +45,18 @@ fn choose(from: &[&'static str]) -> &'static str {
     from[thread_rng().gen_range(0..from.len())]
 }
 
-/// A client that has said its first words.
+/// Returns a client that has sent CONNECT.
 fn client(broker: &Arc<Broker>) -> Side {
     let mut side = Side::new(broker);
     side.says(QUIET);
     side
 }
 
-/// A publisher at work. Mostly it stays with a subject for some messages, so that there are runs.
+/// Starts a publisher. It mostly publishes several messages on one subject, so that there are runs.
 fn publisher(broker: &Arc<Broker>, logs: &Logs, id: usize) -> thread::JoinHandle<()> {
     let (mut side, logs) = (client(broker), logs.clone());
     if thread_rng().gen_bool(0.5) {
-        // Its cache then knows already that nobody listens.
+        // The publisher's cache then already holds that no subscription matches.
         side.says(&SUBJECTS.map(|s| format!("PUB {s} 0\r\n\r\n").repeat(2)).concat());
     }
     thread::spawn(move || {
@@ -81,24 +81,25 @@ fn publisher(broker: &Arc<Broker>, logs: &Logs, id: usize) -> thread::JoinHandle
     })
 }
 
-/// A subscription's life, and between which messages of each publisher it lay.
+/// The life of a subscription, relative to the messages of each publisher.
 #[derive(Debug, Clone)]
 struct Life {
     sid: usize,
     pattern: &'static str,
-    /// What UNSUB limited it to, and how many it may have had by then.
+    /// The limit set by UNSUB, and the most messages that the subscription may get: more than the limit if it already
+    /// had more.
     limit: Option<(usize, usize)>,
-    /// Messages done with when SUB was sent: it gets none of these.
+    /// Messages processed before SUB was sent: the subscription gets none of these.
     before: Count,
-    /// Messages begun when SUB had been taken: it gets those from here on.
+    /// Messages begun before SUB was processed: the subscription gets all later ones.
     from: Count,
-    /// Messages done with when UNSUB was sent: it gets all until here.
+    /// Messages processed before UNSUB was sent: the subscription gets all up to here.
     to: Count,
-    /// Messages begun when UNSUB had been taken: it gets none of those from here on.
+    /// Messages begun before UNSUB was processed: the subscription gets none of the later ones.
     until: Count,
 }
 
-/// A message as it arrived.
+/// A message that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Arrival {
     sid: usize,
@@ -107,7 +108,7 @@ struct Arrival {
 }
 
 impl Life {
-    /// Subscribes, and waits a little.
+    /// Subscribes, then yields a random number of times.
     fn begin(side: &mut Side, logs: &Logs, sid: usize, pattern: &'static str, queue: &str) -> Self {
         let before = done(logs);
         let _ = side.send(&format!("SUB {pattern} {queue} {sid}\r\n"));
@@ -132,7 +133,7 @@ impl Life {
         self.until = begun(logs);
     }
 
-    /// The messages between two points that it matches.
+    /// Returns the matching messages between two points.
     fn between(&self, subjects: &[Vec<&str>], from: Count, to: Count) -> Vec<Arrival> {
         let one = |publisher: usize| {
             let range = from[publisher]..to[publisher].min(subjects[publisher].len());
@@ -144,14 +145,14 @@ impl Life {
     }
 }
 
-/// All that arrived, in its order.
+/// Returns the messages that arrived, in order.
 fn arrivals(side: &Side) -> Vec<Arrival> {
     let output = side.output();
     let mut lines = output.lines();
     let mut arrivals = Vec::new();
     while let (Some(line), Some(payload)) = (lines.next(), lines.next()) {
         let sid = line.split(' ').nth(2).unwrap().parse().unwrap();
-        // The first ones, which only fill caches, are empty.
+        // The publishers' first messages, which only fill caches, have empty payloads.
         let Some((publisher, number)) = payload.split_once(' ') else { continue };
         let (publisher, number) = (publisher.parse().unwrap(), number.parse().unwrap());
         arrivals.push(Arrival { sid, publisher, number });
@@ -159,7 +160,7 @@ fn arrivals(side: &Side) -> Vec<Arrival> {
     arrivals
 }
 
-/// Each publisher's messages on a subscription are in order, none twice.
+/// Checks that each publisher's messages arrive on a subscription in order, none twice.
 fn check_order(arrivals: &[Arrival]) {
     let mut last = std::collections::HashMap::new();
     for a in arrivals {
@@ -168,7 +169,7 @@ fn check_order(arrivals: &[Arrival]) {
     }
 }
 
-/// What arrived on a subscription name is what its lives allow, and all that they demand.
+/// Checks that the lives of a `sid` allow each message that arrived, and that none is missing.
 fn check_lives(side: &Side, lives: &[Life], arrivals: &[Arrival], subjects: &[Vec<&str>]) {
     let allowed: Vec<Arrival> = lives.iter().flat_map(|l| l.between(subjects, l.before, l.until)).collect();
     for a in arrivals {
@@ -180,7 +181,7 @@ fn check_lives(side: &Side, lives: &[Life], arrivals: &[Arrival], subjects: &[Ve
             None => due.iter().for_each(|due| {
                 assert!(arrivals.contains(due), "{due:?} is missing: {lives:?} {arrivals:?}")
             }),
-            // Under one name, nobody can say which life had which message.
+            // With several lives under one `sid`, a message can't be attributed to one of them.
             Some(_) if lives.len() > 1 => {}
             Some((max, most)) => {
                 let range = max.min(due.len())..=most;
@@ -193,7 +194,7 @@ fn check_lives(side: &Side, lives: &[Life], arrivals: &[Arrival], subjects: &[Ve
     }
 }
 
-/// A client that subscribes again and again, then checks what it got when all is over.
+/// Starts a client that subscribes several times; returns the client and the lives of its subscriptions.
 fn subscriber(broker: &Arc<Broker>, logs: &Logs) -> thread::JoinHandle<(Side, Vec<Life>)> {
     let (mut side, logs) = (client(broker), logs.clone());
     thread::spawn(move || {
@@ -214,7 +215,7 @@ fn subscriber(broker: &Arc<Broker>, logs: &Logs) -> thread::JoinHandle<(Side, Ve
     })
 }
 
-/// What the publishers published.
+/// Waits for the publishers; returns the subjects of each one's messages.
 fn published(publishers: Vec<thread::JoinHandle<()>>, logs: &Logs) -> Vec<Vec<&'static str>> {
     publishers.into_iter().for_each(|p| p.join().unwrap());
     logs.iter().map(|log| log.begun.lock().clone()).collect()
@@ -265,7 +266,7 @@ fn a_name_is_free_again_once_its_subscription_is_over() {
         if ended {
             first.end(&mut side, &logs);
         } else {
-            // It ends by itself: the client knows by its message.
+            // The subscription ends by itself; the client notices by the message.
             while side.peer.0.lock().0.is_empty() {
                 thread::yield_now();
                 side.session.client().outbound.flush();
@@ -286,7 +287,7 @@ fn a_name_is_free_again_once_its_subscription_is_over() {
 #[test]
 fn a_closed_client_is_given_nothing_more() {
     explore(ITERATIONS, || {
-        // So little may wait that a publisher writes first, and looks again.
+        // `max_pending` is so small that a publisher flushes and checks it again.
         let options = BrokerOptions { max_pending: 30, ..BrokerOptions::default() };
         let (broker, logs) = (broker_of(options, Authorization::default()), Logs::default());
         let mut side = client(&broker);

@@ -1,6 +1,6 @@
-//! A client's session: from the bytes that were read to operations on its account.
+//! A client's session: parses the bytes that were read and performs the operations on the client's account.
 //!
-//! The session belongs to the connection's task alone. What others need of it lies in [`Client`].
+//! The session belongs to the connection's task alone. State that other tasks need is in [`Client`].
 
 mod authenticate;
 #[cfg(test)]
@@ -40,20 +40,21 @@ use tracing::{debug, error, trace};
 
 /// Partial input of this size and more is read in place rather than moved to the front of the next read.
 const IN_PLACE_FROM: usize = 4096;
-/// Partial input grows by at most this much ahead of what has arrived, so that a size alone reserves no memory.
+/// Most bytes by which the buffer of partial input grows beyond the received bytes, so that an announced size alone
+/// reserves no memory.
 const GROW_MAX: usize = 1 << 20;
 
-/// What a session asks of the task that drives it.
+/// The next step that a session requests from its connection's task.
 #[derive(Debug)]
 #[must_use]
 pub enum Progress {
-    /// Read on, after this pause.
+    /// Read more input, after this pause.
     Read(Duration),
-    /// Let others have their turn, then call [`ClientSession::resume`].
+    /// Let the thread's other connections run, then call [`ClientSession::resume`].
     Yield,
-    /// Check these credentials off the hot threads, then call [`ClientSession::authenticated`].
+    /// Check these credentials on a thread that serves no connections, then call [`ClientSession::authenticated`].
     Authenticate(Credentials),
-    /// Close the connection; why is in [`Client::closing`].
+    /// Close the connection; [`Client::closing`] has the reason.
     Close,
 }
 
@@ -67,18 +68,18 @@ pub struct ClientSession {
     parser: Parser,
     connect: ConnectOptions,
     credentials: Option<Credentials>,
-    /// Who let it in.
+    /// The authenticator that admitted the client.
     authenticator: Arc<Authenticator>,
     connected: bool,
     first_pong_sent: bool,
-    /// The message whose payload is awaited was already called invalid.
+    /// Whether the subject of the incomplete publish was already reported as invalid.
     warned: bool,
     account: Option<Arc<Account>>,
     permissions: Option<Box<CompiledPermissions>>,
-    /// Input whose operation is not complete, and how much of it there will be at least.
+    /// Input of an incomplete operation, and the least number of bytes that this operation needs.
     partial: Vec<u8>,
     needed: usize,
-    /// Input that was read and must wait until others have had their turn, and how much of it is done.
+    /// Input that waits until other connections have run, and the number of its bytes already processed.
     unread: Vec<u8>,
     unread_done: usize,
     /// Credentials to be checked when the batch is over.
@@ -92,15 +93,15 @@ pub struct ClientSession {
     is_closed: bool,
 }
 
-/// What a cached match knows besides its receivers.
+/// Data of a cached match besides its receivers.
 #[derive(Debug)]
 struct Verdict {
-    /// The session's permissions let it publish there.
+    /// Whether the session's permissions allow publishing on the subject.
     allowed: bool,
     head: Head,
 }
 
-/// Figures of the batch under way.
+/// Counts of the current batch.
 #[derive(Debug, Default)]
 struct Figures {
     msgs: u64,
@@ -109,18 +110,19 @@ struct Figures {
     hits: u64,
 }
 
-/// The connection must end; the reason is noted and the client was told.
+/// Marker that the connection must end. The reason is recorded, and the `-ERR` for the client, if any, is in its
+/// buffer.
 #[derive(Debug)]
 struct Ending;
 
 type Step = Result<(), Ending>;
 
-/// Why no further operation is taken from the input for now.
+/// The reason why no further operation is taken from the input for now.
 #[derive(Debug)]
 enum Pause {
-    /// The next one is not complete.
+    /// The next operation is incomplete.
     Incomplete,
-    /// Credentials must be checked first; how much input the CONNECT took.
+    /// Credentials must be checked first. The number is the bytes of input up to the end of CONNECT's line.
     Authenticate(usize, Box<Credentials>),
     Ending,
 }
@@ -132,7 +134,7 @@ impl From<Ending> for Pause {
 }
 
 impl ClientSession {
-    /// A session for a connection that was just registered: INFO is already in its buffer.
+    /// Returns the session of a newly registered connection, and sends INFO.
     pub fn new(broker: Arc<Broker>, client: Arc<Client>, now: Instant) -> Self {
         let options = broker.options();
         let authenticator = broker.authenticator();
@@ -192,8 +194,8 @@ impl ClientSession {
         self.client.outbound.flush();
     }
 
-    /// Puts input that waits for its rest at the front of the buffer that is read into next; how much that is. `None` if
-    /// it is large: then read into [`ClientSession::partial_space`].
+    /// Copies partial input to the front of the next read buffer and returns its length. `None` if the partial input is
+    /// large: then read into [`ClientSession::partial_space`].
     pub fn prepare(&mut self, buffer: &mut [u8]) -> Option<usize> {
         let len = self.partial.len();
         if len >= IN_PLACE_FROM || len > buffer.len() / 2 {
@@ -203,16 +205,17 @@ impl ClientSession {
         Some(len)
     }
 
-    /// Where the rest of large partial input goes.
+    /// Returns the space to read the rest of large partial input into.
     pub fn partial_space(&mut self) -> &mut [u8] {
         let len = self.partial.len();
-        // A line's end may be anywhere: it is looked for in pieces, not byte by byte.
+        // An unfinished line asks for only one more byte; reading larger pieces avoids a call for each byte.
         let missing = self.needed.saturating_sub(len).clamp(IN_PLACE_FROM, GROW_MAX);
         self.partial.resize(len + missing, 0);
         &mut self.partial[len..]
     }
 
-    /// `filled` bytes of [`ClientSession::partial_space`] were read; the space is given back first even if none were.
+    /// Processes `filled` bytes that were read into [`ClientSession::partial_space`], whose length was `space`. Call it
+    /// even if nothing was read, to give the space back.
     pub fn partial_filled(&mut self, space: usize, filled: usize, now: Instant) -> Progress {
         self.partial.truncate(self.partial.len() - space + filled);
         if self.partial.len() < self.needed || filled == 0 {
@@ -221,14 +224,15 @@ impl ClientSession {
         let input = std::mem::take(&mut self.partial);
         let progress = self.ingest(&input, now);
         if self.partial.is_empty() && input.capacity() <= GROW_MAX {
-            // Keeps the memory for the next large message; an idle session gives it up.
+            // Keeps the memory for the next large message; an idle session frees it (`rest`).
             self.partial = input;
             self.partial.clear();
         }
         progress
     }
 
-    /// Takes input that can't be read in place, behind large partial input of before.
+    /// Appends input that can't be read in place to large partial input, and processes it once the operation is
+    /// complete.
     pub fn ingest_more(&mut self, input: &[u8], now: Instant) -> Progress {
         self.partial.extend_from_slice(input);
         if self.partial.len() < self.needed {
@@ -238,14 +242,14 @@ impl ClientSession {
         self.ingest(&input, now)
     }
 
-    /// Gives up memory that only a busy session needs.
+    /// Frees memory that only a busy session needs.
     pub fn rest(&mut self) {
         if self.partial.is_empty() && self.partial.capacity() > 0 {
             self.partial = Vec::new();
         }
     }
 
-    /// Takes what was read, partial input of before at its front, and does what it says.
+    /// Processes input that was read, with the earlier partial input at its front.
     pub fn ingest(&mut self, input: &[u8], now: Instant) -> Progress {
         self.partial.clear();
         self.refresh();
@@ -256,7 +260,8 @@ impl ClientSession {
         self.end_slice(now)
     }
 
-    /// Does what the input says until others should have their turn: how much of it is done. What is not complete is kept.
+    /// Performs operations from the input until other connections should run; returns the bytes consumed. An incomplete
+    /// operation counts as consumed and is kept in `partial`.
     #[inline]
     fn operate(&mut self, input: &[u8], now: Instant) -> usize {
         let mut used = 0;
@@ -283,12 +288,12 @@ impl ClientSession {
         input.len()
     }
 
-    /// Whether what was read is not done yet: then [`ClientSession::resume`] goes on.
+    /// Returns whether input that was read is not fully processed. [`ClientSession::resume`] continues it.
     pub fn is_busy(&self) -> bool {
         self.router.is_waiting() || self.router.is_flushing() || !self.unread.is_empty()
     }
 
-    /// Goes on when others have had their turn.
+    /// Continues after other connections have run.
     pub fn resume(&mut self, now: Instant) -> Progress {
         self.refresh();
         self.router.begin_slice();
@@ -315,7 +320,7 @@ impl ClientSession {
         }
     }
 
-    /// What is to be done next.
+    /// Ends the slice: ends the batch if it is complete or large, and returns the next step.
     #[inline]
     fn end_slice(&mut self, now: Instant) -> Progress {
         let is_over = !self.router.is_waiting() && self.unread.is_empty();
@@ -332,8 +337,8 @@ impl ClientSession {
         }
     }
 
-    /// Does a slice of what is left of messages that are on their way, when the connection ends. Call it until it answers false: a
-    /// message that was taken reaches all, and who it was appended for is flushed.
+    /// Delivers a slice of the remaining fan-outs when the connection ends. Call it until it returns false: an accepted
+    /// message reaches all its receivers, and each receiver is flushed.
     pub fn wind_up(&mut self, now: Instant) -> bool {
         self.unread.clear();
         self.router.begin_slice();
@@ -342,7 +347,7 @@ impl ClientSession {
         self.is_busy()
     }
 
-    /// One operation: how much input it took.
+    /// Performs one operation; returns the bytes of input that it took.
     #[inline]
     fn step(&mut self, input: &[u8], now: Instant) -> Result<usize, Pause> {
         if self.account.is_none() && !self.connected {
@@ -420,7 +425,7 @@ impl ClientSession {
         }
     }
 
-    /// What a log says of arguments that can't be read.
+    /// Returns the log text for arguments that can't be parsed.
     fn bad_arguments(&self, input: &[u8]) -> String {
         let line = input.split(|&b| b == b'\n').next().unwrap_or_default().trim_ascii();
         let verb_end = line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len());
@@ -435,7 +440,7 @@ impl ClientSession {
         format!("{operation} Parse Error: {}", stonechat_wire::quote(args.trim_ascii()))
     }
 
-    /// What the configuration says now, if it was reloaded.
+    /// Takes over the current options if the configuration was reloaded.
     #[inline]
     fn refresh(&mut self) {
         if self.generation != self.broker.generation() {
@@ -446,10 +451,10 @@ impl ClientSession {
         }
     }
 
-    /// Looks at what others asked; call it when the task was woken.
+    /// Handles the flags that other tasks raised. Call it when the connection's task was woken.
     pub fn woken(&mut self, now: Instant) -> Progress {
         if self.is_busy() && self.client.closing().is_none() {
-            // Nothing of it changes what was published before.
+            // The flags wait: they don't affect messages that were published before.
             return self.resume(now);
         }
         self.refresh();
@@ -462,13 +467,13 @@ impl ClientSession {
         self.end_slice(now)
     }
 
-    /// Ends the batch: false if others should have their turn first.
+    /// Ends the batch; false if other connections should run first.
     fn finish_batch(&mut self, now: Instant) -> bool {
         if !self.router.finish(&self.broker, &self.options, &self.client) {
             return false;
         }
-        // What the session itself said goes out with the batch too. A peer that asks and never reads the answers is as
-        // slow as one that never reads its messages.
+        // The session's own output leaves with the batch too. A peer that never reads replies such as PONG is as slow
+        // as one that never reads its messages.
         self.client.outbound.flush();
         if self.client.outbound.progress().0 > self.options.max_pending {
             Router::close_slow(&self.options, &self.client);
@@ -489,13 +494,13 @@ impl ClientSession {
         true
     }
 
-    /// Ends the connection without a word.
+    /// Ends the connection without an `-ERR`.
     fn end(&self, reason: ClosedReason) -> Ending {
         self.client.close(reason);
         Ending
     }
 
-    /// Ends the connection and says why.
+    /// Ends the connection after an `-ERR` with this text.
     fn fail(&self, text: &str, reason: ClosedReason) -> Ending {
         self.send_error(text);
         self.end(reason)
@@ -521,7 +526,7 @@ impl ClientSession {
         }
     }
 
-    /// Traces an operation as it was written, but for secrets.
+    /// Traces an operation as the client wrote it, with secrets redacted.
     fn trace_in(&self, operation: &[u8]) {
         let line = operation.split(|&b| b == b'\n').next().unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -537,7 +542,7 @@ impl ClientSession {
         trace!("{} - <<- [{verb}{gap}{args}]", self.client.label());
     }
 
-    /// Ends the session: its subscriptions go, and what is pending with them. Call it once the connection is closed.
+    /// Ends the session: removes its subscriptions and drops its pending output. Call it once the connection is closed.
     pub fn close(&mut self, reason: ClosedReason) {
         self.is_closed = true;
         while self.is_busy() {
@@ -563,13 +568,13 @@ impl Drop for ClientSession {
         if self.is_closed {
             return;
         }
-        // A panic that leaves a destructor while another one is under way would end the process.
+        // A panic that leaves a destructor during unwinding would end the process.
         let flush = AssertUnwindSafe(|| {
-            // The panic may be the fault of the message that was on its way.
+            // The message being delivered may have caused the panic, so it is not delivered further.
             self.router.abandon();
             while !self.router.finish(&self.broker, &self.options, &self.client) {}
         });
-        // Receivers of the batch that was under way rely on this session to flush them.
+        // Receivers of the current batch rely on this session to flush them.
         let flushed = catch_unwind(flush);
         let close = AssertUnwindSafe(|| self.close(ClosedReason::InternalError));
         if catch_unwind(close).is_err() || flushed.is_err() {

@@ -1,4 +1,4 @@
-//! PUB and HPUB: the way of a message from its publisher to the router.
+//! PUB and HPUB: checks a published message and hands it to the router.
 
 use super::traced::may_ask;
 use super::{ClientSession, Step, Verdict};
@@ -22,7 +22,7 @@ impl ClientSession {
             self.trace_publish(message);
         }
         if self.connect.pedantic {
-            // Said again when the payload came separately, as nats-server 2.15 does, which reads the line twice then.
+            // The error is sent again if the payload arrived separately: nats-server 2.15 then reads the line twice.
             self.warned = false;
             self.announced(message.subject);
             self.warned = false;
@@ -41,7 +41,7 @@ impl ClientSession {
         let Some(account) = &self.account else { return Ok(()) };
         let msg = Message::from(message);
         self.figures.matches += 1;
-        // Most messages end here: their subject is in the cache, with the verdict on it.
+        // The common case: the cache has the subject's receivers and the verdict of the permissions.
         if let Some((matched, verdict)) = self.cache.get(message.subject, account.generations()) {
             self.figures.hits += 1;
             if !verdict.allowed && !self.may_reply_to(message.subject, now) {
@@ -103,7 +103,7 @@ impl ClientSession {
         Ok(())
     }
 
-    /// Publishes a message to very many receivers: `found`, or what the cache has.
+    /// Publishes a message to very many receivers: those in `found`, or without it those in the cache.
     #[cold]
     fn publish_widely(
         &mut self,
@@ -124,7 +124,7 @@ impl ClientSession {
         self.router.wait(fanout);
     }
 
-    /// What a fan-out borrows from the cache, and what is needed to put it back.
+    /// Takes a subject's receivers out of the cache for a fan-out, with the data to put them back.
     fn take_cached(&mut self, subject: &[u8]) -> (Matches<SubRef>, Option<(Stamp, bool)>) {
         match self.cache.take(subject) {
             Some((stamp, matched, verdict)) => (matched, Some((stamp, verdict.allowed))),
@@ -132,7 +132,8 @@ impl ClientSession {
         }
     }
 
-    /// A fan-out of this session is over.
+    /// Completes a fan-out of this session: puts its receivers back into the cache, and reports a request that no
+    /// subscription took.
     pub(super) fn conclude_fanout(&mut self, fanout: Fanout) {
         let Fanout { account, subject, reply, matched, kept, taken, is_own, .. } = fanout;
         if let Some((stamp, allowed)) = kept
@@ -147,8 +148,9 @@ impl ClientSession {
         }
     }
 
-    /// Publishes a message and those behind it that differ from it in their payloads only: how much input all of them
-    /// take. `None`, and nothing done, if there are none, or if they need a closer look.
+    /// Publishes a message and the following ones that differ from it only in their payloads; returns the bytes of
+    /// input that all of them take. Returns `None` and does nothing if none follow, or if they require the checks of
+    /// `publish`.
     #[inline]
     pub(super) fn publish_run(
         &mut self,
@@ -223,7 +225,8 @@ impl ClientSession {
         Some(end)
     }
 
-    /// The line of a message: pedantic clients hear of an invalid subject before the payload.
+    /// Handles the line of a publish. A pedantic client gets an error for an invalid subject before it sends the
+    /// payload.
     pub(super) fn announced(&mut self, subject: &[u8]) {
         if self.connect.pedantic && !self.warned && !is_valid_literal(subject) {
             self.warned = true;
@@ -232,7 +235,7 @@ impl ClientSession {
         }
     }
 
-    /// Subjects that belong to servers: gateway replies and Raft.
+    /// Returns whether a subject is reserved for servers: gateway replies and Raft.
     pub(super) fn is_reserved(&self, subject: &[u8]) -> bool {
         let longer = |prefix: &[u8]| subject.len() > prefix.len() && subject.starts_with(prefix);
         longer(b"_GR_.")
@@ -253,13 +256,14 @@ impl ClientSession {
         self.router.touch(&self.client);
     }
 
-    /// Whether `allow_responses` lets this client publish where its permissions do not.
+    /// Returns whether `allow_responses` permits a publish that the permissions deny.
     pub(super) fn may_reply_to(&self, subject: &[u8], now: Instant) -> bool {
         self.permissions.as_ref().is_some_and(|p| p.responses.is_some())
             && self.client.outbound.lock().replies.as_mut().is_some_and(|r| r.take(subject, now))
     }
 
-    /// Tells the publisher that nobody took its request, if it wants to know and listens for the reply itself.
+    /// Sends the publisher a 503 because no subscription took its request, if it enabled `no_responders` and subscribes
+    /// to the reply subject itself.
     pub(super) fn no_responders(&mut self, subject: &[u8], reply: &[u8]) {
         if !self.connect.no_responders {
             return;
@@ -291,7 +295,7 @@ impl ClientSession {
     }
 }
 
-/// Whether a reply subject is one of those that servers make for themselves.
+/// Returns whether a reply subject is reserved for servers.
 #[inline]
 pub(super) fn is_reserved_reply(reply: &[u8]) -> bool {
     let longer = |prefix: &[u8]| reply.len() > prefix.len() && reply.starts_with(prefix);

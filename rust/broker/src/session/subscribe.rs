@@ -9,7 +9,7 @@ use stonechat_subject::{is_valid_subject, token_count};
 use stonechat_wire::{quote, texts};
 use tracing::error;
 
-/// The queue group that servers keep for themselves.
+/// The queue group that is reserved for servers.
 const SYSTEM_QUEUE: &[u8] = b"_sys_";
 
 impl ClientSession {
@@ -43,7 +43,7 @@ impl ClientSession {
         self.send_ok();
     }
 
-    /// The text of the refusal, if permissions or limits refuse.
+    /// Checks a subscription against permissions and limits. The error is the text of the refusal.
     fn check_subscription(&self, subject: &[u8], queue: Option<&[u8]>) -> Result<(), String> {
         let allowed = queue != Some(SYSTEM_QUEUE)
             && self.permissions.as_ref().is_none_or(|p| p.may_subscribe(subject, queue));
@@ -69,7 +69,7 @@ impl ClientSession {
         }
         let Some(sub) = sub else { return };
         let limited = max.is_some_and(|max| {
-            // Deliveries are counted under this lock: none comes between the look at their number and the limit.
+            // Deliveries are counted under this lock, so none falls between the check of their number and the limit.
             let _pending = self.client.outbound.lock();
             sub.limit(max)
         });

@@ -1,4 +1,4 @@
-//! Sessions without sockets: what goes in, and every byte that comes out.
+//! Sessions without sockets: their input, and every byte of their output.
 
 use super::fixture::*;
 use super::*;
@@ -98,7 +98,7 @@ fn a_queue_member_that_takes_no_more_leaves_the_order_to_others() {
         side.says(QUIET);
         side.says(&format!("SUB job workers 1\r\n{more}"));
     }
-    // The first look finds them, the others are in the cache and make a run.
+    // The first message looks the members up; the others find them in the cache and make a run.
     let batch: String = (100..160).map(|n| format!("PUB job 3\r\n{n}\r\n")).collect();
     publisher.says("PUB job 2\r\n99\r\n");
     publisher.says(&batch);

@@ -1,4 +1,4 @@
-//! What a session must do when nothing arrives: refuse, ping, give up.
+//! A session's deadlines: for authentication, pings and writes.
 
 use super::ClientSession;
 use crate::closed::ClosedReason;
@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use stonechat_wire::texts;
 use tracing::{debug, info};
 
-/// The first ping comes this soon, so that a round trip is known early.
+/// Delay of the first ping; short, so that the round-trip time is known early.
 const FIRST_PING: Duration = Duration::from_secs(2);
-/// A round trip is measured at least so often, even if the client is busy.
+/// Longest time between measurements of the round-trip time, even if the client is busy.
 const RTT_EVERY: Duration = Duration::from_secs(3600);
 
 /// The session's deadlines.
@@ -22,7 +22,7 @@ pub(super) struct Timers {
     ping_sent: Option<Instant>,
     rtt_measured: Option<Instant>,
     last_heard: Instant,
-    /// While the peer takes nothing: until when which byte must be written.
+    /// The write deadline while the peer accepts no bytes, and the total of written bytes to reach by then.
     write: Option<(Instant, u64)>,
     seed: u64,
 }
@@ -31,7 +31,7 @@ impl Timers {
     pub(super) fn new(options: &BrokerOptions, authenticate: bool, seed: u64, now: Instant) -> Self {
         Self {
             authentication: authenticate.then(|| now + options.auth_timeout),
-            // As nats-server 2.15: nobody is pinged soon who may still shake hands, or has not said who it is.
+            // As nats-server 2.15: no early ping before CONNECT, since the TLS handshake may still be under way.
             ping: now + options.ping_interval,
             pings_out: 0,
             ping_sent: None,
@@ -42,12 +42,12 @@ impl Timers {
         }
     }
 
-    /// CONNECT arrived: the first ping counts from here, and may come soon.
+    /// Schedules the first ping anew, counted from CONNECT; it may be early now.
     pub(super) fn connected(&mut self, options: &BrokerOptions, now: Instant) {
         self.ping = now + first_ping(options, self.seed);
     }
 
-    /// The connection is encrypted: the time to authenticate counts from here.
+    /// Restarts the authentication timeout, because the connection is encrypted now.
     pub(super) fn secured(&mut self, options: &BrokerOptions, now: Instant) {
         if self.authentication.is_some() {
             self.authentication = Some(now + options.auth_timeout);
@@ -58,12 +58,12 @@ impl Timers {
         self.authentication = None;
     }
 
-    /// The client said something of its own.
+    /// Records a PING of the client.
     pub(super) fn heard(&mut self, now: Instant) {
         self.last_heard = now;
     }
 
-    /// A PONG: the round trip, if a ping was under way.
+    /// Records a PONG. Returns the round-trip time if a ping was outstanding.
     pub(super) fn answered(&mut self, now: Instant) -> Option<Duration> {
         self.pings_out = 0;
         self.rtt_measured = Some(now);
@@ -71,7 +71,8 @@ impl Timers {
     }
 }
 
-/// With up to a fifth on top, so that clients that came together are not pinged together.
+/// Returns the delay of the first ping. Up to a fifth is added, so that clients that connected together are not pinged
+/// together.
 fn first_ping(options: &BrokerOptions, seed: u64) -> Duration {
     let wait = match options.disable_short_first_ping {
         true => options.ping_interval,
@@ -81,19 +82,19 @@ fn first_ping(options: &BrokerOptions, seed: u64) -> Duration {
 }
 
 impl ClientSession {
-    /// The connection is encrypted from now on.
+    /// Tells the session that the connection is encrypted from now on.
     pub fn secured(&mut self, now: Instant) {
         self.timers.secured(&self.options, now);
     }
 
-    /// When [`ClientSession::woken`] wants to be called with [`crate::Flag::Timer`] raised.
+    /// Returns the time at which [`ClientSession::woken`] must be called with [`crate::Flag::Timer`] raised.
     pub fn deadline(&self) -> Instant {
         let t = &self.timers;
         let write = t.write.map(|(at, _)| at);
         [t.authentication, write].into_iter().flatten().fold(t.ping, Instant::min)
     }
 
-    /// The peer takes no more for now: from here on the write deadline counts. True if it did not before.
+    /// Starts the write deadline, because the peer accepts no more bytes for now. True if it was not running.
     pub fn blocked(&mut self, now: Instant) -> bool {
         if self.timers.write.is_some() {
             return false;
@@ -103,7 +104,7 @@ impl ClientSession {
         true
     }
 
-    /// The peer has taken all there was.
+    /// Stops the write deadline, because the peer has accepted all pending bytes.
     pub fn unblocked(&mut self) {
         self.timers.write = None;
     }

@@ -1,5 +1,5 @@
-//! Messages that ask for a trace of their way (ADR-41). This server makes no traces yet; a message that asks for nothing but its trace
-//! must not arrive all the same.
+//! Messages that request a trace of their delivery (ADR-41). This server makes no traces yet. A message that requests
+//! only its trace must still not be delivered.
 
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -13,25 +13,25 @@ use super::publish::is_reserved_reply;
 
 const DESTINATION: &[u8] = b"Nats-Trace-Dest";
 
-/// What a message asks for.
+/// A message's request for a trace.
 #[derive(Debug, PartialEq, Eq)]
 struct Request<'a> {
-    /// Where the trace is to go.
+    /// The subject to which the trace goes.
     destination: &'a [u8],
-    /// The message itself is not to be delivered.
+    /// Whether the message itself must not be delivered.
     only: bool,
-    /// It has a header of servers, with which there is no trace.
+    /// Whether the message has a server's header, which excludes a trace.
     is_foreign: bool,
 }
 
-/// Whether a header block may ask for a trace; hardly any does. Most have not even the one letter of the name that is rare, and to look
-/// for that costs a fifth of a search.
+/// Returns whether a header block may request a trace; hardly any does. The search begins with the one rare letter of
+/// the header's name, which most blocks lack; this costs a fifth of a whole search.
 #[inline]
 pub(super) fn may_ask(headers: &[u8]) -> bool {
     memchr::memchr(b'D', headers).is_some_and(|at| is_named(&headers[at.saturating_sub(BEFORE_LETTER)..]))
 }
 
-/// Bytes of the name before the letter.
+/// Bytes of the header's name before the rare letter.
 const BEFORE_LETTER: usize = DESTINATION.len() - b"Dest".len();
 
 fn is_named(headers: &[u8]) -> bool {
@@ -40,7 +40,7 @@ fn is_named(headers: &[u8]) -> bool {
 }
 
 impl<'a> Request<'a> {
-    /// Reads a header block as nats-server 2.15 does: names count with their case, the first value of a name counts.
+    /// Parses a header block as nats-server 2.15 does: names are case-sensitive, and the first value of a name counts.
     fn parse(block: &'a [u8]) -> Option<Self> {
         let mut rest = block.strip_prefix(b"NATS/1.0\r\n")?;
         let (mut destination, mut only, mut is_foreign) = (None, None, false);
@@ -68,7 +68,8 @@ impl<'a> Request<'a> {
 }
 
 impl ClientSession {
-    /// Whether a message goes nowhere because of the trace that it asks for. If so, its publisher was told what there is to tell.
+    /// Returns whether a message must not be delivered because of its request for a trace. If so, any answer to the
+    /// publisher is already sent.
     #[cold]
     pub(super) fn is_withheld(&mut self, message: &Publish<'_>, now: Instant) -> bool {
         let headers = message.payload.get(..message.header_len.unwrap_or(0)).unwrap_or_default();

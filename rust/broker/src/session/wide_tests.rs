@@ -1,4 +1,4 @@
-//! Messages that reach very many receivers: they are delivered in slices, and what holds for few receivers holds for many.
+//! Messages to very many receivers: they are delivered in slices, and follow the same rules as messages to few.
 
 use super::fixture::*;
 use super::*;
@@ -8,7 +8,7 @@ use stonechat_auth::Authorization;
 /// Subscriptions that need several slices.
 const MANY: usize = 3 * SLICE as usize + 100;
 
-/// A client with so many subscriptions on `a`, with sids from 0 on.
+/// Returns a client with `count` subscriptions on `a`, whose sids begin at 0.
 fn listener(broker: &Arc<Broker>, count: usize, group: impl Fn(usize) -> String) -> Side {
     let mut side = Side::new(broker);
     side.says(QUIET);
@@ -27,14 +27,14 @@ fn publisher(broker: &Arc<Broker>) -> Side {
     side
 }
 
-/// The sids of the deliveries on `a` with this payload, in their order.
+/// Returns the sids of the deliveries on `a` with this payload, in order.
 fn sids(output: &str, payload: &str) -> Vec<usize> {
     let lines: Vec<&str> = output.split("\r\n").collect();
     let heads = lines.windows(2).filter(|pair| pair[0].starts_with("MSG a ") && pair[1] == payload);
     heads.map(|pair| pair[0].split(' ').nth(2).unwrap().parse().unwrap()).collect()
 }
 
-/// Goes on until nothing is left; how many turns the others had.
+/// Resumes the session until it is done; returns the number of turns that other connections had.
 fn finish(side: &mut Side, mut progress: Progress) -> usize {
     let mut turns = 0;
     while matches!(progress, Progress::Yield) {
@@ -52,7 +52,7 @@ fn others_have_their_turn_and_the_answer_to_a_ping_comes_last() {
         let group = |sid: usize| if is_group { format!("g{sid}") } else { String::new() };
         let many = listener(&broker, MANY, group);
         let (mut one, mut other) = (publisher(&broker), publisher(&broker));
-        // Not in the cache, missed again, and then from the cache.
+        // The rounds cover misses and hits of the cache.
         for round in 0..3 {
             let mut progress = one.begin("PUB a 2\r\nhi\r\nPING\r\nPUB a 3\r\nyou\r\nPING\r\n");
             let mut turns = 0;
@@ -150,7 +150,7 @@ fn a_limited_subscription_has_its_last_message_in_the_middle() {
     let got = many.output();
     assert_eq!(["m1", "m2", "m3"].map(|text| sids(&got, text).len()), [MANY, MANY, 0]);
     assert_eq!(many.session.client().subscription_count(), 0);
-    // Three at once, of which two are wanted.
+    // Three messages at once; each subscription takes two.
     let subs: String = (0..MANY).map(|sid| format!("SUB a {sid}\r\nUNSUB {sid} 2\r\n")).collect();
     many.says(&subs);
     let progress = one.begin("PUB a 2\r\nm1\r\nPUB a 2\r\nm2\r\nPUB a 2\r\nm3\r\n");
@@ -240,7 +240,7 @@ fn a_message_that_was_taken_reaches_all_whatever_ends_its_publisher() {
             one.session.close(ClosedReason::ServerShutdown);
             assert_eq!(sids(&many.output(), "hi").len(), MANY);
         }
-        // Nobody is left who waits for a flush that does not come.
+        // No receiver is left marked for a flush that never comes.
         let mut other = publisher(&broker);
         other.says("PUB a 3\r\nnew\r\n");
         let got = many.output();
@@ -286,7 +286,7 @@ fn imports_by_accounts_with_many_subscriptions() {
         exports: vec![export],
         ..AccountDef::default()
     }];
-    // Each is small enough for itself, all are not; and one is large.
+    // Each account is small enough on its own, but all together are not; one account is large.
     let names: Vec<String> = (0..20).map(|n| format!("A{n}")).collect();
     definitions.extend(names.iter().map(|name| AccountDef {
         name: name.clone(),
