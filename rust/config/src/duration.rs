@@ -14,7 +14,7 @@ const UNITS: [(&str, u128); 8] = [
     ("h", 3600 * SECOND),
 ];
 
-/// A duration as Go has it: nanoseconds with a sign.
+/// A duration with Go's range: nanoseconds with a sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SignedDuration {
     /// Nanoseconds.
@@ -22,23 +22,23 @@ pub struct SignedDuration {
 }
 
 impl SignedDuration {
-    /// So many seconds, if they can be expressed.
+    /// Returns a duration of `seconds`; `None` if the nanoseconds overflow.
     #[must_use]
     pub fn from_secs(seconds: i64) -> Option<Self> {
         Some(Self { nanos: seconds.checked_mul(1_000_000_000)? })
     }
 
-    /// The duration if it is not negative.
+    /// Returns the duration as a [`Duration`]; `None` if it is negative.
     #[must_use]
     pub fn to_std(self) -> Option<Duration> {
         u64::try_from(self.nanos).ok().map(Duration::from_nanos)
     }
 }
 
-/// Why a text is not a duration, in Go's words.
+/// The reason why a text is no duration, in Go's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
-    /// It is not of the form at all, or too large.
+    /// The text has another form, or the duration is too large.
     #[error("time: invalid duration {0:?}")]
     Invalid(String),
     /// A number without a unit.
@@ -54,10 +54,10 @@ pub enum DurationError {
     },
 }
 
-/// Parses a duration: a sign, then numbers with units; the units are ns, us, µs, ms, s, m and h.
+/// Parses a duration: an optional sign, then numbers with units. The units are ns, us, µs, ms, s, m and h.
 ///
 /// # Errors
-/// If the text is something else.
+/// Fails if the text has another form or the duration is too large.
 pub fn parse(text: &str) -> Result<SignedDuration, DurationError> {
     let invalid = || DurationError::Invalid(text.to_owned());
     let (is_negative, mut rest) = match text.as_bytes().first() {
@@ -102,14 +102,14 @@ fn is_number_part(character: char) -> bool {
 
 fn nanos(whole: &str, fraction: &str, scale: u128) -> Option<u128> {
     let digits = |text: &str| if text.is_empty() { Some(0) } else { text.parse::<u128>().ok() };
-    // More digits than this are below a nanosecond whatever the unit.
+    // Further digits are below a nanosecond for every unit.
     let fraction = fraction.get(..18).unwrap_or(fraction);
     let below =
         digits(fraction)?.checked_mul(scale)? / 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
     digits(whole)?.checked_mul(scale)?.checked_add(below)
 }
 
-/// A duration as Go prints it: `1h2m3.5s`, `2m0s`, `1.5ms`, `0s`.
+/// Formats a duration like Go: `1h2m3.5s`, `2m0s`, `1.5ms`, `0s`.
 #[must_use]
 pub fn format(duration: Duration) -> String {
     let nanos = duration.as_nanos();
@@ -136,7 +136,7 @@ pub fn format(duration: Duration) -> String {
     text + &decimal(nanos % (60 * SECOND), SECOND) + "s"
 }
 
-/// `nanos / scale` without trailing zeros.
+/// Returns `nanos / scale` without trailing zeros.
 fn decimal(nanos: u128, scale: u128) -> String {
     let (whole, mut rest, mut digits) = (nanos / scale, nanos % scale, String::new());
     let mut place = scale;

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: all errors and warnings, each with its place.
+//! Errors and warnings of a configuration, with their positions.
 
 use std::fmt;
 
@@ -10,9 +10,9 @@ use crate::{
 /// One error or warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issue {
-    /// Where, if it has a place.
+    /// The position in the configuration, if there is one.
     pub position: Option<Position>,
-    /// What.
+    /// The message.
     pub reason: String,
 }
 
@@ -35,12 +35,12 @@ impl fmt::Display for Issue {
     }
 }
 
-/// Why a configuration was not accepted. Displayed one issue a line, warnings first.
+/// All errors of a configuration that was refused. Displayed one issue a line, warnings first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConfigErrors {
-    /// What makes the configuration unusable; never empty in an error that a load returned.
+    /// Errors, which make the configuration unusable. An error that a load returns has at least one.
     pub errors: Vec<Issue>,
-    /// What was found besides.
+    /// Warnings found besides.
     pub warnings: Vec<Issue>,
 }
 

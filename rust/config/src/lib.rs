@@ -2,10 +2,10 @@
 //!
 //! - [`lang`] reads the language into a tree of values with positions, and computes its digest.
 //! - [`options`] turns the tree into [`Options`], collecting all errors and warnings.
-//! - [`flags`] parses the command line in the manner of Go's `flag` package and lays it over the file.
-//! - [`reload`] says what changed between two `Options`, or which change can't be made while running.
+//! - [`flags`] parses the command line like Go's `flag` package. Flags override the file.
+//! - [`reload`] computes the changes between two `Options`, or the first change that needs a restart.
 //!
-//! [`configure`], [`load()`] and [`load_text`] put the first three together. Only they touch files and the
+//! [`configure`], [`load()`] and [`load_text`] combine the first three. Only these functions read files and the
 //! environment, and only through [`lang::Source`].
 
 pub mod duration;

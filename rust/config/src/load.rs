@@ -1,4 +1,4 @@
-//! A configuration file and the flags together make the options.
+//! Loading: combines a configuration file and flags into options.
 
 use std::path::Path;
 
@@ -9,29 +9,29 @@ use crate::{
     options::read_tree,
 };
 
-/// Options, and what was found on the way to them.
+/// Loaded options with their warnings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
     /// The options, not yet validated as a whole: see [`Options::validate`].
     pub options: Options,
-    /// What is dubious; a configuration test counts it as an error.
+    /// The warnings. A configuration test counts them as errors.
     pub warnings: Vec<Issue>,
     /// The digest of the file, `sha256:<hex>`; `None` without a file.
     pub digest: Option<String>,
 }
 
-/// Loads the file at `path` and lays the flags over it.
+/// Loads the file at `path`. Flags override the file.
 ///
 /// # Errors
-/// All that is wrong with the file or the flags.
+/// Returns all errors of the file, or the error of the flags.
 pub fn load(path: &Path, flags: &FlagSet) -> Result<Loaded, ConfigErrors> {
     load_with(path, flags, &DiskSource)
 }
 
-/// [`load`] with files and environment of the caller's choice.
+/// Like [`load`], with files and environment variables of `source`.
 ///
 /// # Errors
-/// All that is wrong with the file or the flags.
+/// Returns all errors of the file, or the error of the flags.
 pub fn load_with(path: &Path, flags: &FlagSet, source: &dyn Source) -> Result<Loaded, ConfigErrors> {
     let options = Options { config_file: Some(path.to_path_buf()), ..Options::default() };
     let name = path.to_string_lossy();
@@ -41,10 +41,10 @@ pub fn load_with(path: &Path, flags: &FlagSet, source: &dyn Source) -> Result<Lo
     Ok(loaded)
 }
 
-/// Loads a text, called `name` in errors, over the defaults of an embedded server.
+/// Loads a text over the defaults of an embedded server. Errors use `name` as the file's name.
 ///
 /// # Errors
-/// All that is wrong with the text.
+/// Returns all errors of the text.
 pub fn load_text(text: &str, name: &str) -> Result<Loaded, ConfigErrors> {
     load_tree(Options::embedded(), lang::parse_text(text, name, &DiskSource), name)
 }
@@ -62,10 +62,10 @@ fn load_tree(
     Ok(Loaded { options, warnings, digest: Some(digest) })
 }
 
-/// Makes the options for a command line: of the file that `-c` names, if any, with the flags over it.
+/// Returns the options of a command line: those of the file that `-c` names, if any. Flags override the file.
 ///
 /// # Errors
-/// All that is wrong with the file or the flags.
+/// Returns all errors of the file, or the error of the flags.
 pub fn configure(flags: &FlagSet) -> Result<Loaded, ConfigErrors> {
     if let Some(path) = flags.config_file() {
         return load(path, flags);

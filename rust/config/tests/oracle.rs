@@ -1,7 +1,7 @@
-//! The corpus of configuration files against what a real nats-server said of them.
+//! Compares the parser's verdicts on a corpus of configuration files with those of a real nats-server.
 //!
-//! `oracle.tsv` was written by `record.py`. Files that are valid for it must be valid here, with the same
-//! digest; files that it refuses must be refused, for the same reason at the same place.
+//! `record.py` wrote these to `oracle.tsv`. Files that nats-server accepts must be valid here, with the same digest.
+//! Files that it refuses must be refused here, for the same reason at the same position.
 
 #![expect(clippy::unwrap_used, reason = "a missing or misshapen corpus must fail the test")]
 
@@ -9,14 +9,14 @@ use std::{fs, path::Path};
 
 use stonechat_config::{ConfigErrors, Loaded, flags::FlagSet, lang::MemorySource, load_with};
 
-/// Files that are judged otherwise on purpose.
+/// Files with an intentionally different verdict.
 const ACCEPTED_HERE: [(&str, &str); 1] =
     [("arrays_integer_last.conf", "the real server trips over an integer right before ']'")];
 const OTHER_DIGEST: [(&str, &str); 1] = [(
     "block_string_at_end.conf",
     "the real server takes the closing parenthesis for text at the end of a file",
 )];
-/// Files that are refused for the same reason in other words or at a better place.
+/// Files that are refused for the same reason, in other words or at a better position.
 const OTHER_WORDS: [(&str, &str); 9] = [
     ("accounts_wrong_mapping_weight.conf", "the place is the destination's beginning"),
     ("auth_high_timeout.conf", "longer explanation there"),
@@ -46,7 +46,7 @@ fn rows(table: &str) -> Vec<Row<'_>> {
         .collect()
 }
 
-/// All files of the corpus under their names relative to it, so that no working directory matters.
+/// All files of the corpus, under their names relative to it, so that the working directory does not matter.
 fn corpus() -> MemorySource {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     let mut source = MemorySource::default();
@@ -66,7 +66,7 @@ fn is_listed(list: &[(&str, &str)], file: &str) -> bool {
     list.iter().any(|(name, _)| *name == file)
 }
 
-/// As a configuration test sees it: a warning is as bad as an error.
+/// Returns the verdict of a configuration test, for which a warning is as bad as an error.
 fn tested(loaded: Result<Loaded, ConfigErrors>) -> Result<String, Vec<String>> {
     match loaded {
         Ok(loaded) if loaded.warnings.is_empty() => Ok(loaded.digest.unwrap()),
@@ -79,10 +79,10 @@ fn tested(loaded: Result<Loaded, ConfigErrors>) -> Result<String, Vec<String>> {
     }
 }
 
-/// Whether a line of ours says what a line of the oracle says. Ours has a place where the oracle's lacks it.
+/// Returns whether our message says the same as the oracle's. Ours also has a position where the oracle's has none.
 fn agrees(ours: &str, oracle: &str) -> bool {
     if let Some((place, _)) = oracle.split_once(": interface conversion") {
-        // The oracle names types of Go there.
+        // The oracle's message has types of Go there.
         return ours.starts_with(place);
     }
     match oracle.split_once("Parse error on line ") {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Record what a real nats-server says of the configuration files in `corpus/`.
+"""Record the verdicts of a real nats-server on the configuration files in `corpus/`.
 
 Usage: record.py <nats-server>; writes `oracle.tsv` beside this file. Each line has the file, the verdict
 (`valid`, or `refused` for errors as well as warnings), and the digest or the texts (joined by `|`).
@@ -14,18 +14,18 @@ HERE = Path(__file__).resolve().parent
 
 
 def judge(server: str, path: Path) -> tuple[str, str]:
-    """Return the verdict and the digest or the texts for one file."""
+    """Return the verdict on one file, with its digest or its error texts."""
     command = [server, "-t", "-c", path.name]
     run = subprocess.run(command, cwd=path.parent, capture_output=True, check=False)  # noqa: S603
     said = run.stderr.decode(errors="replace").removeprefix("nats-server: ").strip()
     if run.returncode == 0 and (valid := re.search(r"is valid \((sha256:[0-9a-f]{64})\)$", said)):
         return "valid", valid[1]
-    # Its maps have no order, so that neither have the errors in them.
+    # nats-server's maps have no order, so the order of its errors varies.
     return "refused", "|".join(sorted(line.replace("\0", "") for line in said.splitlines() if line))
 
 
 def main() -> None:
-    """Judge all files and write the table."""
+    """Record the verdicts on all files in the table."""
     server = sys.argv[1]
     rows = []
     for path in sorted((HERE / "corpus").glob("*.conf")):

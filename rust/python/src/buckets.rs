@@ -1,4 +1,4 @@
-//! The rules of buckets, as Python asks for them. JSON goes in and comes out as text.
+//! The rules of buckets for Python. Arguments and results with structure are JSON texts.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -12,7 +12,7 @@ use stonechat_buckets::{
 
 use crate::errors;
 
-/// Adds the rules to the module.
+/// Adds the functions and classes to the module.
 pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("CHUNK_SIZE", CHUNK_SIZE)?;
     module.add("LINKS_MAX", LINKS_MAX)?;
@@ -33,7 +33,7 @@ pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(digest, module)?)
 }
 
-/// The rule that a name breaks: of a `bucket`, a `key`, a `filter`, an `object` or the id of `chunks`; `None` if it breaks none.
+/// Returns the rule that a name breaks, or `None`. `kind` is `bucket`, `key`, `filter` or `object`.
 #[pyfunction]
 fn broken_rule(kind: &str, name: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
     let (is_right, rule): (fn(&str) -> bool, String) = match kind {
@@ -43,18 +43,19 @@ fn broken_rule(kind: &str, name: &Bound<'_, PyAny>) -> PyResult<Option<String>> 
         "object" => (names::is_object, names::OBJECT_RULE.to_owned()),
         _ => return Err(PyValueError::new_err(format!("no rule is called {kind}"))),
     };
-    // What is no text, or none that UTF-8 can write, breaks every rule.
+    // A value that is no text, or no UTF-8, breaks every rule.
     let is_right = name.extract::<&str>().is_ok_and(is_right);
     Ok((!is_right).then_some(rule))
 }
 
-/// The stream of a bucket, of the kind `kv` or `object`.
+/// Returns the stream's name for a bucket of the kind `kv` or `object`.
 #[pyfunction]
 fn stream_name(kind: &str, bucket: &str) -> String {
     if kind == "kv" { names::kv_stream(bucket) } else { names::object_stream(bucket) }
 }
 
-/// The subject of an object's description (`M`), or of the chunks with an id (`C`); without a name that of all.
+/// Returns the subject of an object's description (`M`) or of the chunks with an id (`C`). Without a name, it is the
+/// subject of all of them.
 #[pyfunction]
 #[pyo3(signature = (bucket, kind, name=None))]
 fn object_subject(bucket: &str, kind: &str, name: Option<&str>) -> String {
@@ -66,7 +67,7 @@ fn object_subject(bucket: &str, kind: &str, name: Option<&str>) -> String {
     }
 }
 
-/// The configuration of a bucket's stream: a new one, or `config` with the options.
+/// Returns the configuration of a bucket's stream: a new one, or `config` changed by the options.
 #[pyfunction]
 #[pyo3(signature = (bucket, options, config=None))]
 fn bucket_config(py: Python<'_>, bucket: &str, options: &str, config: Option<&str>) -> PyResult<String> {
@@ -82,21 +83,22 @@ fn bucket_config(py: Python<'_>, bucket: &str, options: &str, config: Option<&st
     Ok(Value::Object(config).to_string())
 }
 
-/// The configuration of a new object store's stream.
+/// Returns the configuration of a new object store's stream.
 #[pyfunction]
 fn store_config(py: Python<'_>, bucket: &str, options: &str) -> PyResult<String> {
     let options: StoreOptions = given(py, options)?;
     Ok(Value::Object(options.stream(bucket)).to_string())
 }
 
-/// Where a bucket's keys are: prefix, prefix for writes, whether messages can be asked for directly, and the longest value.
+/// Returns where a bucket's keys are: prefix, prefix for writes, whether direct gets are possible, and the largest value
+/// in bytes.
 #[pyfunction]
 fn key_place(bucket: &str, config: &str) -> (String, String, bool, Option<u64>) {
     let place = KeyPlace::of(bucket, &read(config), None);
     (place.prefix, place.put_prefix, place.is_direct, place.max_value_size)
 }
 
-/// Configuration and state of a bucket, from the answer of `STREAM.INFO`.
+/// Returns configuration and state of a bucket, from the response of `STREAM.INFO`.
 #[pyfunction]
 fn bucket_status<'py>(py: Python<'py>, info: &str) -> PyResult<Bound<'py, PyDict>> {
     let status = KvStatus::of(&read(info));
@@ -115,7 +117,7 @@ fn bucket_status<'py>(py: Python<'py>, info: &str) -> PyResult<Bound<'py, PyDict
     Ok(dict)
 }
 
-/// Configuration and state of an object store, from the answer of `STREAM.INFO`.
+/// Returns configuration and state of an object store, from the response of `STREAM.INFO`.
 #[pyfunction]
 fn store_status<'py>(py: Python<'py>, info: &str) -> PyResult<Bound<'py, PyDict>> {
     let status = StoreStatus::of(&read(info));
@@ -130,14 +132,14 @@ fn store_status<'py>(py: Python<'py>, info: &str) -> PyResult<Bound<'py, PyDict>
     Ok(dict)
 }
 
-/// What the headers `KV-Operation` and `Nats-Marker-Reason` say.
+/// Returns the operation that the headers `KV-Operation` and `Nats-Marker-Reason` name.
 #[pyfunction]
 #[pyo3(name = "operation", signature = (done, reason))]
 fn operation(done: Option<&str>, reason: Option<&str>) -> &'static str {
     Operation::of(done, reason).name()
 }
 
-/// The headers of a write; `operation` is `put`, `delete` or `purge`.
+/// Returns the headers of a write; `operation` is `put`, `delete` or `purge`.
 #[pyfunction]
 #[pyo3(signature = (operation, expected=None, ttl_ns=None))]
 fn write_headers(operation: &str, expected: Option<u64>, ttl_ns: Option<u64>) -> Vec<(&'static str, String)> {
@@ -149,7 +151,7 @@ fn write_headers(operation: &str, expected: Option<u64>, ttl_ns: Option<u64>) ->
     Write { operation, expected, ttl_ns }.headers()
 }
 
-/// The fields of an object's description; `None` if it is none.
+/// Returns the fields of an object's description; `None` if the payload is none.
 #[pyfunction]
 fn read_object<'py>(py: Python<'py>, payload: &[u8]) -> PyResult<Option<Bound<'py, PyDict>>> {
     let Some(info) = Description::read(payload) else { return Ok(None) };
@@ -161,7 +163,7 @@ fn read_object<'py>(py: Python<'py>, payload: &[u8]) -> PyResult<Option<Bound<'p
     dict.set_item("chunks", info.chunks())?;
     dict.set_item("digest", info.text("digest"))?;
     dict.set_item("description", info.text("description"))?;
-    // The last value of a header counts.
+    // If a header occurs several times, its last value counts.
     dict.set_item("headers", pairs(py, info.headers())?)?;
     dict.set_item("metadata", pairs(py, info.metadata())?)?;
     dict.set_item("link", info.link().map(|link| (link.bucket, link.name)))?;
@@ -171,34 +173,34 @@ fn read_object<'py>(py: Python<'py>, payload: &[u8]) -> PyResult<Option<Bound<'p
     Ok(Some(dict))
 }
 
-/// An object's description as it is stored.
+/// Returns an object's description in its stored form.
 #[pyfunction]
 fn describe_object(py: Python<'_>, facts: &str) -> PyResult<Py<PyBytes>> {
     let facts: Facts = given(py, facts)?;
     Ok(PyBytes::new(py, Description::new(&facts).value.to_string().as_bytes()).unbind())
 }
 
-/// The description of the same object, deleted; the payload is a description.
+/// Returns an object's description, marked as deleted; `payload` is its current description.
 #[pyfunction]
 fn delete_object(py: Python<'_>, payload: &[u8]) -> Option<Py<PyBytes>> {
     let gone = Description::read(payload)?.deleted();
     Some(PyBytes::new(py, gone.value.to_string().as_bytes()).unbind())
 }
 
-/// A digest as it is written.
+/// Returns a digest in its stored form.
 #[pyfunction]
 fn digest(sha256: &[u8]) -> String {
     digest_text(sha256)
 }
 
-/// What is wrong: the text, and the chunk if one is known to be wrong.
+/// The text of an error, and the number of the wrong chunk if it is known.
 type Wrong = Option<(String, Option<u64>)>;
 
 fn wrong(damage: Option<Damage>) -> Wrong {
     damage.map(|damage| (damage.to_string(), damage.chunk()))
 }
 
-/// Checks the chunks of an object, one after the other.
+/// A check of an object's chunks, one after the other.
 #[pyclass(module = "stonechat._stonechat")]
 pub(crate) struct ObjectCheck(ChunkCheck);
 
@@ -214,7 +216,7 @@ impl ObjectCheck {
         self.0.is_whole()
     }
 
-    /// The description names no chunks.
+    /// Returns the error of a description that names no chunks.
     fn unnamed(&self) -> (String, Option<u64>) {
         let damage = Damage::NoChunks;
         (damage.to_string(), damage.chunk())
@@ -242,7 +244,7 @@ fn read(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_default()
 }
 
-/// Options as they were given.
+/// Parses options that the caller gave.
 fn given<T: DeserializeOwned>(py: Python<'_>, text: &str) -> PyResult<T> {
     serde_json::from_str(text).map_err(|error| errors::rule(py, &format!("an option can't be read: {error}")))
 }

@@ -1,4 +1,4 @@
-//! Doors for faults, in the module that tests build for themselves (`make doors`). No wheel has them.
+//! Triggers for faults, only in the module that `make doors` builds for tests. No wheel has them.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use stonechat_server::{Pipe, PipeClient};
 use crate::errors;
 use crate::handle::Handle;
 
-/// A client that panics in the thread that delivers a message to it.
+/// A client that panics on the thread that delivers a message to it.
 struct Bomb;
 
 impl PipeClient for Bomb {
@@ -21,11 +21,11 @@ impl PipeClient for Bomb {
     fn closed(&self) {}
 }
 
-/// The bomb's connection, which ends with this.
+/// The connection of the panicking client; it closes when this object is dropped.
 #[pyclass(frozen, module = "stonechat._stonechat")]
 pub(crate) struct Planted(#[expect(dead_code, reason = "it is only kept")] Pipe);
 
-/// Lets whoever delivers a message on the subject panic.
+/// Makes the thread panic that delivers a message on the subject.
 #[pyfunction]
 pub(crate) fn plant(py: Python<'_>, handle: &Handle, subject: &str) -> PyResult<Planted> {
     let pipe = handle.server().connect(Arc::new(Bomb)).ok_or_else(|| errors::closed(py))?;

@@ -1,4 +1,4 @@
-//! Turns Rust's errors into the exceptions of `stonechat.errors`.
+//! Conversion of Rust's errors to the exceptions of `stonechat.errors`.
 
 use std::io;
 
@@ -10,13 +10,13 @@ use stonechat_config::ConfigErrors;
 use stonechat_config::lang::{ParseError, Position};
 use stonechat_server::{ReloadError, StartError};
 
-/// A configuration was refused.
+/// Returns the exception for a refused configuration.
 pub(crate) fn config(py: Python<'_>, error: &ConfigErrors) -> PyErr {
     let position = error.errors.iter().find_map(|issue| issue.position.as_ref());
     config_at(py, error.to_string(), position)
 }
 
-/// A configuration could not be parsed.
+/// Returns the exception for a configuration that could not be parsed.
 pub(crate) fn parse(py: Python<'_>, error: &ParseError) -> PyErr {
     config_at(py, error.to_string(), error.position.as_ref())
 }
@@ -27,12 +27,12 @@ fn config_at(py: Python<'_>, message: String, position: Option<&Position>) -> Py
     exception(py, "ConfigError", (message, file, line, column))
 }
 
-/// The configuration file does not exist.
+/// Returns the exception for a configuration file that does not exist.
 pub(crate) fn config_file_not_found(py: Python<'_>, path: &str) -> PyErr {
     exception(py, "ConfigFileNotFoundError", (format!("configuration file not found: {path}"), path))
 }
 
-/// A server did not start.
+/// Returns the exception for a server that did not start.
 pub(crate) fn start(py: Python<'_>, error: &StartError) -> PyErr {
     match error {
         StartError::Listen { addr, source } => {
@@ -49,12 +49,12 @@ pub(crate) fn start(py: Python<'_>, error: &StartError) -> PyErr {
     }
 }
 
-/// A server goes on with its old configuration.
+/// Returns the exception for a failed reload; the server keeps its old configuration.
 pub(crate) fn reload(py: Python<'_>, error: &ReloadError) -> PyErr {
     exception(py, "ReloadError", (error.to_string(),))
 }
 
-/// A reload would set an option back to what the file says.
+/// Returns the exception for a reload that would reset an option to the file's value.
 pub(crate) fn lost_by_reload(py: Python<'_>, option: &str) -> PyErr {
     let message = format!(
         "a server that was given {option} as an option can't be reloaded: only host, port, monitor_port, server_name, \
@@ -63,12 +63,12 @@ pub(crate) fn lost_by_reload(py: Python<'_>, option: &str) -> PyErr {
     exception(py, "ReloadError", (message,))
 }
 
-/// A name or an option breaks a rule; nothing was sent.
+/// Returns the exception for a name or an option that breaks a rule; nothing was sent.
 pub(crate) fn rule(py: Python<'_>, text: &str) -> PyErr {
     exception(py, "RuleError", (text,))
 }
 
-/// A client without a socket can't go on.
+/// Returns the exception for a failed client without a socket.
 pub(crate) fn link(py: Python<'_>, error: &ClientError) -> PyErr {
     match error {
         ClientError::Refused(_) | ClientError::Late(_) => exception(py, "ConnectError", (error.to_string(),)),
@@ -77,23 +77,23 @@ pub(crate) fn link(py: Python<'_>, error: &ClientError) -> PyErr {
     }
 }
 
-/// The connection to the server has ended, which it only does with the server.
+/// Returns the exception for a closed connection. Such a connection closes only when the server ends.
 pub(crate) fn closed(py: Python<'_>) -> PyErr {
     exception(py, "NotRunningError", ("the server has closed the connection: it is not running any more",))
 }
 
-/// The server refuses what a user may not do; the text is its own.
+/// Returns the exception for an operation that the user's permissions forbid; the text is the server's.
 pub(crate) fn not_allowed(py: Python<'_>, text: &str) -> PyErr {
     exception(py, "NotAllowedError", (text,))
 }
 
-/// A forked child uses what belongs to its parent.
+/// Returns the exception for a forked child that uses an object of its parent.
 pub(crate) fn wrong_process(py: Python<'_>, pid: u32) -> PyErr {
     let message = format!("this connection belongs to process {pid}, not to its forked child");
     exception(py, "WrongProcessError", (message,))
 }
 
-/// Builds an exception of `stonechat.errors`; the import only fails if the installation is broken.
+/// Creates an exception of `stonechat.errors`. The import only fails if the installation is broken.
 fn exception<'py>(py: Python<'py>, name: &str, args: impl PyCallArgs<'py>) -> PyErr {
     let built = py
         .import("stonechat.errors")

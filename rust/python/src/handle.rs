@@ -1,4 +1,4 @@
-//! A running server, as Python holds it.
+//! The Python object of a running server.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -14,23 +14,23 @@ use crate::errors;
 use crate::log_queue::{LogQueue, Shared};
 use crate::settings::Settings;
 
-/// A line of the log: seconds since the epoch, level of Python's `logging`, text.
+/// A log line: seconds since the epoch, level of Python's `logging`, text.
 type Line = (f64, u8, String);
 
-/// A server that was started; it stays one object until it is dropped, running or not.
+/// A started server. The object stays valid until it is dropped, even after the server has stopped.
 #[pyclass(frozen, module = "stonechat._stonechat")]
 pub(crate) struct Handle {
     server: Arc<Server>,
     tail: Arc<Tail>,
     /// The protocol trace, if messages are recorded.
     tape: Option<Arc<Tail>>,
-    /// An option that a reload could not keep.
+    /// The first option that a reload could not keep.
     not_reloadable: Option<&'static str>,
     pid: u32,
 }
 
 impl Handle {
-    /// The server itself.
+    /// Returns the server.
     pub(crate) fn server(&self) -> &Server {
         &self.server
     }
@@ -38,7 +38,7 @@ impl Handle {
 
 #[pymethods]
 impl Handle {
-    /// Starts a server whose lines go to `queue` under `key`; the last `keep_lines` of them can be asked for.
+    /// Starts a server whose log lines go to `queue` under `key`. The last `keep_lines` of them are kept.
     #[staticmethod]
     fn start(
         py: Python<'_>,
@@ -70,7 +70,7 @@ impl Handle {
 
     #[getter]
     fn host(&self) -> String {
-        // Not the address that is bound: that may be "all of them".
+        // The host of the URL, because the bound address may be the wildcard address.
         let url = self.server.client_url();
         let authority = url.rsplit("//").next().unwrap_or_default();
         let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
@@ -107,33 +107,33 @@ impl Handle {
         self.server.is_running()
     }
 
-    /// Why the server ended by itself, if an internal error is the reason.
+    /// Returns the internal error that ended the server, if there is one.
     #[getter]
     fn fault(&self) -> Option<String> {
         self.server.fault()
     }
 
-    /// The document of `/varz`, as JSON.
+    /// Returns the document of `/varz`, as JSON.
     fn varz(&self, py: Python<'_>) -> String {
         py.detach(|| self.server.varz().to_string())
     }
 
-    /// The document of `/connz`, as JSON.
+    /// Returns the document of `/connz`, as JSON.
     fn connz(&self, py: Python<'_>, query: &str) -> PyResult<String> {
         py.detach(|| self.server.connz(query)).map_err(PyValueError::new_err)
     }
 
-    /// The document of `/jsz`, as JSON.
+    /// Returns the document of `/jsz`, as JSON.
     fn jsz(&self, py: Python<'_>, query: &str) -> PyResult<String> {
         py.detach(|| self.server.jsz(query)).map_err(PyValueError::new_err)
     }
 
-    /// The last lines of the protocol trace; `None` if messages are not recorded.
+    /// Returns the last lines of the protocol trace; `None` if messages are not recorded.
     fn tape(&self) -> Option<Vec<Line>> {
         self.tape.as_ref().map(|tape| tape.copy())
     }
 
-    /// The last lines of the log.
+    /// Returns the last lines of the log.
     fn logs(&self) -> Vec<Line> {
         self.tail.copy()
     }
@@ -151,7 +151,7 @@ impl Handle {
         py.detach(|| self.server.lame_duck());
     }
 
-    /// Begins to stop.
+    /// Requests the server to stop.
     fn shutdown(&self, py: Python<'_>) {
         py.detach(|| self.server.shutdown());
     }
@@ -165,25 +165,25 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         if self.pid != process::id() {
-            // A forked child has none of the threads that dropping a server waits for. A reference that is never given
-            // back keeps the server from being dropped.
+            // A forked child lacks the threads that the drop of a server waits for. This leaked reference keeps the
+            // server from being dropped.
             mem::forget(Arc::clone(&self.server));
             return;
         }
         self.server.shutdown();
-        // While the interpreter goes down there is none to release, and none that could be held up.
+        // During finalization there is no interpreter to release.
         if Python::try_attach(|py| py.detach(|| self.server.wait())).is_none() {
             self.server.wait();
         }
     }
 }
 
-/// Lines of the protocol trace that a tape holds.
+/// The maximum lines of a recorded protocol trace.
 const TAPE_LINES: usize = 100_000;
-/// Bytes of these lines.
+/// The maximum bytes of these lines.
 const TAPE_BYTES: usize = 32 << 20;
 
-/// The last lines of a log, bounded by their number and their bytes.
+/// The last lines of a log, with limits for lines and bytes.
 struct Tail {
     max_lines: usize,
     max_bytes: usize,
@@ -220,13 +220,14 @@ impl Tail {
     }
 }
 
-/// Sends the lines of a server where they belong: the trace to the tape, all that the user asked for to Python.
+/// A receiver of the server's log lines: recorded trace lines go to the tape, all lines that the user enabled go to
+/// Python.
 struct LogSplitter {
     key: u64,
     queue: Arc<Shared>,
     tail: Arc<Tail>,
     tape: Option<Arc<Tail>>,
-    /// The trace is part of the log, and not only recorded.
+    /// Whether the trace is part of the log, and not only recorded.
     is_trace_logged: bool,
 }
 
@@ -246,7 +247,7 @@ impl LogSplitter {
     }
 }
 
-/// The levels of Python's `logging`, and 5 for the trace that it has no level for.
+/// Returns the level of Python's `logging`, or 5 for trace, which has no level there.
 fn python_level(level: LogLevel) -> u8 {
     match level {
         LogLevel::Fatal => 50,

@@ -1,8 +1,14 @@
-//! The PyO3 module: a thin shim on the server and the command line.
+//! The PyO3 module: thin bindings for the server and the command line.
 //!
-//! What users see is in `python/stonechat`; here is only what has to be Rust: a running server ([`Handle`]), clients without a
-//! socket ([`Link`]), the rules of buckets, the queue that log lines take to Python ([`LogQueue`]), and the two commands. The interpreter is released wherever Rust
-//! waits, and no thread of a server ever attaches to it.
+//! The user's API is in `python/stonechat`. This crate has only the parts that need Rust:
+//!
+//! - a running server ([`Handle`])
+//! - clients without a socket ([`Link`])
+//! - the rules of buckets
+//! - the queue that carries log lines to Python ([`LogQueue`])
+//! - the two commands
+//!
+//! Calls detach from the interpreter while Rust waits, and no thread of a server ever attaches to it.
 
 mod buckets;
 #[cfg(feature = "doors")]
@@ -35,8 +41,8 @@ fn run_server(py: Python<'_>, args: Vec<OsString>) -> i32 {
     py.detach(|| stonechat_server::run(args))
 }
 
-/// Says no in a subinterpreter. From Python 3.12 on the interpreter itself does so; before that it would load the module
-/// with the main interpreter's objects inside.
+/// Refuses to load in a subinterpreter. From Python 3.12 on, the interpreter itself refuses. Before that it would load
+/// the module with objects of the main interpreter inside.
 fn require_main_interpreter() -> PyResult<()> {
     // SAFETY: a module is initialised by a thread that is attached to an interpreter, which both calls ask for; they
     // read its number and change nothing.
@@ -47,7 +53,7 @@ fn require_main_interpreter() -> PyResult<()> {
     }
 }
 
-/// The number of the interpreter that a process begins with.
+/// The number of the main interpreter.
 const MAIN_INTERPRETER: i64 = 0;
 
 /// The Rust side of the package; see `_stonechat.pyi`.

@@ -1,4 +1,4 @@
-//! A client in the server's own process, as Python holds it: see `stonechat._link`.
+//! The Python object of a client in the server's own process, see `stonechat._link`.
 
 use std::mem;
 use std::process;
@@ -13,10 +13,10 @@ use stonechat_client::{Client, Message, Receiver, Taken};
 use crate::errors;
 use crate::handle::Handle;
 
-/// How long a wait goes without a look whether Ctrl-C was pressed.
+/// The longest wait between two checks for Ctrl-C.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// A message: subject, reply, block of headers, payload.
+/// A message: subject, reply subject, block of headers, payload.
 type Parts<'py> = (String, Option<String>, Option<Bound<'py, PyBytes>>, Bound<'py, PyBytes>);
 
 /// A connection without a socket.
@@ -28,7 +28,7 @@ pub(crate) struct Link {
 
 #[pymethods]
 impl Link {
-    /// Connects to the server. `login` is a JSON object that goes into CONNECT.
+    /// Connects to the server. `login` is a JSON object whose fields go into CONNECT.
     #[staticmethod]
     fn connect(py: Python<'_>, handle: &Handle, login: &str, inbox: &str, seconds: f64) -> PyResult<Self> {
         let login = serde_json::from_str(login).map_err(|error| PyValueError::new_err(error.to_string()))?;
@@ -50,7 +50,7 @@ impl Link {
         Ok(self.client.is_closed())
     }
 
-    /// Publishes; the headers are a whole block.
+    /// Publishes a message; `headers` is a complete block of headers.
     #[pyo3(signature = (subject, payload, headers=None, reply=None))]
     fn publish(
         &self,
@@ -72,7 +72,7 @@ impl Link {
         receiver.map(Inbox::new).map_err(|error| errors::link(py, &error))
     }
 
-    /// Asks; the answers come to the inbox.
+    /// Publishes a request; the replies arrive in the returned inbox.
     #[pyo3(signature = (subject, payload, headers=None))]
     fn request(
         &self,
@@ -86,13 +86,13 @@ impl Link {
         receiver.map(Inbox::new).map_err(|error| errors::link(py, &error))
     }
 
-    /// A subject of this connection alone.
+    /// Returns a new inbox subject of this connection.
     fn inbox(&self, py: Python<'_>) -> PyResult<String> {
         check_process(py, self.pid)?;
         Ok(self.client.inbox())
     }
 
-    /// Waits for tokens given to [`Inbox::tell`]; `None` when the connection has ended.
+    /// Waits for tokens given to [`Inbox::tell`]; `None` once the connection has ended.
     fn notices(&self, py: Python<'_>, seconds: f64) -> PyResult<Option<Vec<u64>>> {
         check_process(py, self.pid)?;
         Ok(py.detach(|| self.client.notices(duration(seconds))))
@@ -109,13 +109,13 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         if self.pid != process::id() {
-            // What a forked child has of it may be locked for ever: it is left as it is.
+            // The child's copy of the client may contain locks that stay locked for ever, so it is leaked.
             mem::forget(Arc::clone(&self.client));
         }
     }
 }
 
-/// Messages of a subscription, or answers to a request.
+/// The messages of a subscription, or the replies to a request.
 #[pyclass(frozen, module = "stonechat._stonechat")]
 pub(crate) struct Inbox {
     receiver: Arc<Receiver>,
@@ -130,14 +130,14 @@ impl Inbox {
 
 #[pymethods]
 impl Inbox {
-    /// Waits for the next message; `None` if none came in time. Without `seconds` it waits for ever.
+    /// Waits for the next message; `None` if none arrives in time. Without `seconds` it waits for ever.
     #[pyo3(signature = (seconds=None))]
     fn take<'py>(&self, py: Python<'py>, seconds: Option<f64>) -> PyResult<Option<Parts<'py>>> {
         check_process(py, self.pid)?;
         let deadline = seconds.map(|seconds| Instant::now() + duration(seconds));
         loop {
             let left = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()));
-            // What is there is taken without letting go of the interpreter, which costs more than that.
+            // A message that is already there is taken without detaching from the interpreter, which would cost more.
             let taken = match self.receiver.take(Duration::ZERO) {
                 Taken::Nothing => py.detach(|| self.receiver.take(left.min(SLICE))),
                 taken => taken,
@@ -152,21 +152,21 @@ impl Inbox {
         }
     }
 
-    /// Gives notice under this token as soon as there is something to take, once.
+    /// Requests one notice with this token as soon as a message is there.
     fn tell(&self, py: Python<'_>, token: u64) -> PyResult<()> {
         check_process(py, self.pid)?;
         self.receiver.tell(token);
         Ok(())
     }
 
-    /// Messages that were dropped because too many waited.
+    /// Returns the number of messages that were dropped because too many waited.
     #[getter]
     fn dropped(&self, py: Python<'_>) -> PyResult<u64> {
         check_process(py, self.pid)?;
         Ok(self.receiver.dropped())
     }
 
-    /// Takes no more messages, and tells who waits. Never waits itself.
+    /// Stops receiving messages and wakes waiting callers. Does not wait.
     fn close(&self) {
         if self.pid == process::id() {
             self.receiver.close();
@@ -182,7 +182,7 @@ impl Drop for Inbox {
     }
 }
 
-/// Refuses a forked child: locks that its parent's threads held are locked there for ever.
+/// Refuses use in a forked child, where locks that the parent's threads held stay locked for ever.
 fn check_process(py: Python<'_>, pid: u32) -> PyResult<()> {
     if pid == process::id() { Ok(()) } else { Err(errors::wrong_process(py, pid)) }
 }

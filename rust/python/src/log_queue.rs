@@ -6,22 +6,22 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
-/// A line: key of its server, seconds since the epoch, level of Python's `logging`, text.
+/// A log line: key of its server, seconds since the epoch, level of Python's `logging`, text.
 pub(crate) type Line = (u64, f64, u8, String);
 
-/// The queue, as Python holds it.
+/// The Python object of the queue.
 #[pyclass(frozen, module = "stonechat._stonechat")]
 pub(crate) struct LogQueue {
     shared: Arc<Shared>,
 }
 
-/// The queue, as the servers hold it.
+/// The part of the queue that the servers share.
 pub(crate) struct Shared {
     capacity: usize,
     state: Mutex<State>,
-    /// Told of lines and of the end: the drain waits here.
+    /// Notified of new lines and of the end; the drain waits for it.
     filled: Condvar,
-    /// Told when lines have been handled: flushes wait here.
+    /// Notified when lines have been handled; flushes wait for it.
     handled: Condvar,
 }
 
@@ -30,16 +30,16 @@ struct State {
     lines: VecDeque<Line>,
     dropped: u64,
     closed: bool,
-    /// Lines ever taken in, without the dropped ones.
+    /// Lines accepted so far, without the dropped ones.
     pushed: u64,
-    /// Lines ever given to the drain.
+    /// Lines passed to the drain so far.
     taken: u64,
-    /// Lines that the drain has done with: it came back for more.
+    /// Lines that the drain has handled: it has asked for the next ones.
     handled: u64,
 }
 
 impl Shared {
-    /// Takes in a line, or counts it as dropped: a server never waits for its log.
+    /// Appends a line, or counts it as dropped if the queue is full: a server never waits for its log.
     pub(crate) fn push(&self, line: Line) {
         let mut state = self.lock();
         if state.closed {
@@ -55,7 +55,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is consistent at every point where a holder could panic.
+        // The state is consistent at each point where a holder of the lock could panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -98,26 +98,26 @@ impl LogQueue {
 
 #[pymethods]
 impl LogQueue {
-    /// An empty queue for that many lines.
+    /// Creates an empty queue for `capacity` lines.
     #[new]
     fn new(capacity: usize) -> Self {
         let state = Mutex::new(State::default());
         Self { shared: Arc::new(Shared { capacity, state, filled: Condvar::new(), handled: Condvar::new() }) }
     }
 
-    /// Waits for lines; gives at most `limit` of them and the count of lines dropped since the last call. `None` is
-    /// the end: closed, and nothing left.
+    /// Waits for lines. Returns at most `limit` of them, with the number of lines dropped since the last call. Returns
+    /// `None` once the queue is closed and empty.
     fn take(&self, py: Python<'_>, limit: usize) -> Option<(Vec<Line>, u64)> {
         py.detach(|| self.shared.take(limit))
     }
 
-    /// Waits until the lines of now have been handled; `False` if they were not within that many seconds.
+    /// Waits until the lines present now have been handled; `False` if that takes longer than `seconds`.
     fn flush(&self, py: Python<'_>, seconds: f64) -> bool {
         let timeout = Duration::try_from_secs_f64(seconds).unwrap_or_default();
         py.detach(|| self.shared.flush(timeout))
     }
 
-    /// Takes in no more lines, and lets the drain end once it has the rest.
+    /// Stops accepting lines, and lets the drain end after the remaining ones.
     fn close(&self) {
         self.shared.lock().closed = true;
         self.shared.filled.notify_all();

@@ -1,4 +1,4 @@
-//! The keyword options of `stonechat.Server` on top of a configuration.
+//! The keyword options of `stonechat.Server`, which override a configuration.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,10 +11,10 @@ use stonechat_config::{Loaded, Options, RANDOM_PORT, load, load_text};
 
 use crate::errors;
 
-/// What errors call the file of a configuration that is none.
+/// The file name in errors of a configuration given as text.
 const TEXT_NAME: &str = "<config>";
 
-/// The dictionary `stonechat.options.Settings`: checked by Python, with `None` for what the configuration decides.
+/// The dictionary `stonechat.options.Settings`. Python has checked it; `None` leaves an option to the configuration.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct Settings {
@@ -50,7 +50,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// The options that result: defaults of an embedded server, the configuration, the settings.
+    /// Returns the options: the defaults of an embedded server, overridden by the configuration, then by the settings.
     pub(crate) fn options(&self, py: Python<'_>) -> PyResult<Options> {
         let mut options = self.load(py)?;
         set(&mut options.host, self.host.clone());
@@ -74,10 +74,11 @@ impl Settings {
         set_some(&mut options.jetstream_options.max_file, self.max_file);
         set_some(&mut options.store_dir, self.store_dir.as_ref().map(PathBuf::from));
         options.jetstream |= self.jetstream;
-        // Without a directory of its own, what it stores goes with it.
+        // Without a configured directory, the store is removed when the server ends.
         options.jetstream_options.is_throwaway = options.jetstream && options.store_dir.is_none();
         if self.user.is_some() || self.token.is_some() || self.users.is_some() {
-            // Given credentials replace the configured ones: a mixture would let in whoever one forgot.
+            // Given credentials replace the configured ones. A mixture could admit configured users that the caller did
+            // not think of.
             let login = &mut options.authorization;
             login.user = self.user.clone();
             login.password = self.password.clone().map(Password::new);
@@ -87,18 +88,18 @@ impl Settings {
             login.is_defined = true;
         }
         set_some(&mut options.authorization.timeout, self.auth_timeout.map(duration));
-        // Signals belong to the program around us.
+        // The embedding program handles signals.
         options.handle_signals = false;
         Ok(options)
     }
 
-    /// Messages are recorded, by way of the protocol trace.
+    /// Returns whether messages are recorded, through the protocol trace.
     pub(crate) fn record(&self) -> bool {
         self.record
     }
 
-    /// The settings that flags can carry: a server lays its flags over the file again at each reload. Loopback and
-    /// "any free port" are among them even if nobody set them, for the file's own defaults are others.
+    /// Returns the settings that flags can express: at each reload, a server applies its flags to the file again. Host
+    /// and port of an embedded server are among them even if they were not set, because the file has other defaults.
     pub(crate) fn flags(&self, options: &Options) -> FlagSet {
         let embedded = Options::embedded();
         let host = self.host.is_some() || options.host == embedded.host;
@@ -119,12 +120,12 @@ impl Settings {
         let args = given.into_iter().filter_map(|(name, value)| Some(format!("--{name}={}", value?).into()));
         match flags::parse(args) {
             Ok(Invocation::Run(flags)) => flags,
-            // Only reached if a flag is renamed; the server then starts as asked for, and its reload says no.
+            // Only reached if a flag was renamed. The server then starts as configured, but its reload fails.
             _ => FlagSet::default(),
         }
     }
 
-    /// The first of the settings that flags can't carry.
+    /// Returns the first setting that flags can't express.
     pub(crate) fn not_reloadable(&self) -> Option<&'static str> {
         let given = [
             ("users", self.users.is_some()),
@@ -148,7 +149,7 @@ impl Settings {
 }
 
 impl Settings {
-    /// The configuration over the defaults of an embedded server.
+    /// Loads the configuration over the defaults of an embedded server.
     fn load(&self, py: Python<'_>) -> PyResult<Options> {
         let loaded = match (&self.config_text, &self.config_path) {
             (Some(text), _) => {
@@ -170,8 +171,8 @@ impl Settings {
     }
 }
 
-/// Where a configuration does not name an address, that of an embedded server stays: a test must not open a port to
-/// the world because its file says nothing about it.
+/// Restores the address of an embedded server where the configuration names none. A test must not open a port to the
+/// network because its file has no address.
 fn with_embedded_address(mut loaded: Loaded, tree: &Map) -> Loaded {
     let embedded = Options::embedded();
     if !names_host(tree) {
@@ -195,19 +196,19 @@ fn names(tree: &Map, keys: &[&str]) -> bool {
     entries(tree, keys).next().is_some()
 }
 
-/// Keys of a configuration are the same in capitals.
+/// Returns the entries with one of these keys, in upper or lower case.
 fn entries<'a>(tree: &'a Map, keys: &[&str]) -> impl Iterator<Item = &'a Node> {
     tree.iter()
         .filter(|(key, _)| keys.iter().any(|wanted| key.eq_ignore_ascii_case(wanted)))
         .map(|(_, node)| node)
 }
 
-/// Rust's name for "any free port" is nats-server's.
+/// Returns the option's value for a port: 0, any free port, becomes nats-server's -1.
 fn port_option(port: u16) -> i32 {
     if port == 0 { RANDOM_PORT } else { i32::from(port) }
 }
 
-/// Python has checked the range already; what is left of it can't fail.
+/// Converts seconds whose range Python has checked, so the conversion can't fail.
 fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }

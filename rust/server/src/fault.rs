@@ -1,7 +1,7 @@
-//! Faults: errors of the server itself, after which it must not go on.
+//! Faults: internal errors after which the server must not continue.
 //!
-//! A panic in one of the tasks or threads that a server cannot do without would leave a server that looks alive and
-//! does half of its work. It ends the whole server instead.
+//! Without one of its essential tasks or threads, a server would look alive but do only half of its work. So a panic in
+//! one of them ends the whole server.
 
 use crate::logging::{FATAL, Logger};
 use parking_lot::Mutex;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::error;
 
-/// Where a server's parts report that it must end; all clones belong to the same server.
+/// The receiver of faults; all clones belong to the same server.
 #[derive(Clone)]
 pub(crate) struct Fault(Arc<State>);
 
@@ -29,31 +29,31 @@ impl fmt::Debug for Fault {
 }
 
 impl Fault {
-    /// `stop` becomes true with the first fault.
+    /// Creates a receiver that sets `stop` at the first fault.
     pub(crate) fn new(stop: watch::Sender<bool>, log: Logger) -> Self {
         Self(Arc::new(State { reason: Mutex::default(), stop, log }))
     }
 
-    /// Logs the fault and ends the server; the first reason stands.
+    /// Logs the fault and ends the server. The first reason is kept.
     pub(crate) fn raise(&self, reason: String) {
         self.0.log.scope(|| error!(target: FATAL, "Internal error, the server ends: {reason}"));
         self.0.reason.lock().get_or_insert(reason);
         self.0.stop.send_replace(true);
     }
 
-    /// Why the server ended or is about to, if a fault is the reason.
+    /// Returns the fault that ended the server or is about to end it.
     pub(crate) fn reason(&self) -> Option<String> {
         self.0.reason.lock().clone()
     }
 
-    /// Runs a task that the server cannot do without: a panic in it is a fault.
+    /// Runs an essential task: a panic in it is a fault.
     pub(crate) async fn watch<T>(self, task: &'static str, future: impl Future<Output = T>) -> T {
         let _guard = Guard { fault: self, task };
         future.await
     }
 }
 
-/// Reports the panic of the task that drops it.
+/// A guard that raises a fault if its task panics.
 struct Guard {
     fault: Fault,
     task: &'static str,
@@ -67,9 +67,9 @@ impl Drop for Guard {
     }
 }
 
-/// Calls `f`; a panic in it becomes an error that says what it said.
+/// Calls `f`; a panic in it becomes an error with the panic's message.
 ///
-/// The caller must drop whatever `f` has changed, since its state is unknown after a panic.
+/// The caller must drop everything that `f` has changed, since its state is unknown after a panic.
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|panic| message(&*panic))
 }

@@ -1,16 +1,16 @@
-//! The files that tell other programs about a running server: its process id and its ports.
+//! The files that tell other programs about a running server: the pid file and the ports file.
 
 use serde_json::{Map, Value, json};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// A file that goes with the server.
+/// A file that is removed when the server ends.
 #[derive(Debug)]
 pub(crate) struct Companion(PathBuf);
 
 impl Companion {
-    /// Writes the process id, as a number without a newline.
+    /// Writes the pid file: the process id as a number, without a newline.
     pub(crate) fn pid_file(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.create(true).write(true).truncate(true);
@@ -20,7 +20,7 @@ impl Companion {
         Ok(Self(path.into()))
     }
 
-    /// Writes where the server listens: `<folder>/<program>_<pid>.ports`.
+    /// Writes the ports file, which has the URLs of the server's listeners: `<folder>/<program>_<pid>.ports`.
     pub(crate) fn ports_file(folder: &Path, clients: &[String], monitoring: &[String]) -> io::Result<Self> {
         let program = std::env::args_os().next().map(PathBuf::from);
         let program = program.as_deref().and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned());
@@ -32,7 +32,7 @@ impl Companion {
             }
         }
         let path = folder.join(name);
-        // Whoever waits for the file must never see half of it.
+        // A program that waits for the file must never see half of it.
         let partial = path.with_extension("ports.new");
         fs::write(&partial, serde_json::to_vec(&Value::Object(ports))?)?;
         fs::rename(&partial, &path)?;
@@ -42,7 +42,7 @@ impl Companion {
 
 impl Drop for Companion {
     fn drop(&mut self) {
-        // Already gone is as good.
+        // The file may have been removed already.
         let _ = fs::remove_file(&self.0);
     }
 }

@@ -1,14 +1,15 @@
-//! Lame duck mode: no new clients, and the old ones leave one by one, so that the servers they move to are not stormed.
+//! Lame duck mode: the server accepts no new clients and closes the old ones one by one, so that they don't storm other
+//! servers.
 
 use std::sync::Arc;
 use std::time::Duration;
 use stonechat_broker::{Broker, ClosedReason};
 use tracing::info;
 
-/// Between two closes at most.
+/// The longest time between two closes.
 const INTERVAL_MAX: Duration = Duration::from_secs(1);
 
-/// Tells clients, waits the grace period, and closes them over the rest of the duration.
+/// Announces lame duck mode to clients, waits the grace period, and closes clients over the rest of the duration.
 pub(crate) async fn run(broker: &Arc<Broker>, duration: Duration, grace: Duration) {
     info!("Entering lame duck mode, stop accepting new clients");
     broker.enter_lame_duck();

@@ -1,7 +1,7 @@
 //! Tokio, listeners, monitoring HTTP, signals, reload and the `stonechat-server` binary.
 //!
-//! [`Server`] is a whole broker with its own runtime and log, so that a process may hold several. [`run`] is the
-//! command line around one.
+//! [`Server`] is a complete broker with its own runtime and log, so that a process can hold several. [`run`] is the
+//! command line of a server.
 
 #![deny(unsafe_code)]
 

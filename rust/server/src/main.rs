@@ -5,11 +5,11 @@ fn main() {
     std::process::exit(stonechat_server::run(std::env::args_os()));
 }
 
-/// Has glibc take memory from one arena instead of several per core.
+/// Makes glibc allocate from one arena instead of several per core.
 ///
 /// A publisher's task moves between threads while it fills buffers, and each thread's arena would grow to the peak of all
-/// of them: resident memory under a lagging subscriber was half as large again. Buffers are pooled per thread above the
-/// allocator, so that its lock is hardly ever taken.
+/// of them: resident memory under a lagging subscriber was half as large again. Pools of buffers per thread sit above the
+/// allocator, so its lock is hardly ever taken.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn one_arena() {
     // SAFETY: mallopt takes two integers and changes glibc's own settings; no other thread runs yet.

@@ -1,4 +1,4 @@
-//! A whole server: a broker, its listeners and its log on a runtime of its own.
+//! A complete server: a broker, its listeners and its log, on its own tokio runtime.
 
 use crate::fault::Fault;
 use crate::files::Companion;
@@ -35,15 +35,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-/// How long a shutdown waits for connections to end by themselves.
+/// The longest time that a shutdown waits for connections to end by themselves.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
-/// How long to wait for the threads of a server that has ended.
+/// The longest time that [`Server::wait`] waits for the runtime's threads after the server has ended.
 const FREE_WITHIN: Duration = Duration::from_millis(200);
 
-/// How long a reload waits for sessions to look at it.
+/// The longest time that a reload waits until every session has noticed it.
 const RELOAD_WITHIN: Duration = Duration::from_secs(1);
 
-/// Connections can't be encrypted as configured.
+/// The error of TLS options that can't be used, with their position in the configuration file.
 #[derive(Debug)]
 pub struct InvalidTls {
     position: Option<Position>,
@@ -61,15 +61,15 @@ impl fmt::Display for InvalidTls {
 
 impl std::error::Error for InvalidTls {}
 
-/// Why a server did not start.
+/// The reason why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address can't be listened on.
     #[error("can't listen on {addr}: {source}")]
     Listen {
-        /// `host:port` as asked for.
+        /// `host:port` as configured.
         addr: String,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// The configuration is wrong.
@@ -83,19 +83,19 @@ pub enum StartError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// The configuration asks for what this server can't do yet, and going on without it would not be safe.
+    /// The configuration requires a feature that this server lacks, and starting without it would be unsafe.
     #[error("{0}")]
     Unsupported(String),
-    /// Connections can't be encrypted as configured.
+    /// The TLS options can't be used.
     #[error("{0}")]
     Tls(#[from] InvalidTls),
     /// JetStream can't start.
     #[error("{0}")]
     JetStream(#[from] JetStreamError),
-    /// The system gives no random numbers.
+    /// The system provides no random numbers.
     #[error("can't draw random numbers: {0}")]
     Random(io::Error),
     /// The runtime can't be made.
@@ -103,7 +103,7 @@ pub enum StartError {
     Runtime(io::Error),
 }
 
-/// Why a reload changed nothing.
+/// The reason why a reload changed nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
     /// The server was started without a configuration file.
@@ -115,7 +115,7 @@ pub enum ReloadError {
     /// The options contradict each other.
     #[error("{0}")]
     Invalid(#[from] InvalidOptions),
-    /// Connections can't be encrypted as configured.
+    /// The TLS options can't be used.
     #[error("{0}")]
     Tls(#[from] InvalidTls),
     /// An option changed that can't change while the server runs.
@@ -126,12 +126,12 @@ pub enum ReloadError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// A running server. Dropping it shuts it down and waits.
+/// A running server. Dropping it shuts it down and waits for the end.
 pub struct Server {
     shared: Arc<Shared>,
     runtime: Mutex<Option<Runtime>>,
@@ -139,12 +139,12 @@ pub struct Server {
 
 struct Shared {
     broker: Arc<Broker>,
-    /// Keeps the deadlines of connections.
+    /// The deadlines of all connections.
     ticker: Arc<Ticker>,
-    /// Turns for checks of hashed passwords.
+    /// The queue for checks of hashed passwords.
     turns: Arc<Turns>,
     identity: ServerIdentity,
-    /// How connections that come now are encrypted.
+    /// The TLS configuration of new connections; `None` without TLS.
     tls: Arc<RwLock<Option<Arc<TlsContext>>>>,
     options: RwLock<Arc<Options>>,
     /// Held during a reload.
@@ -153,16 +153,16 @@ struct Shared {
     client_addr: SocketAddr,
     monitor_addr: Option<SocketAddr>,
     log: Logger,
-    /// No new clients are taken.
+    /// True once the server accepts no new clients.
     closed_to_clients: watch::Sender<bool>,
-    /// The server is to end.
+    /// True once the server must stop.
     stop: watch::Sender<bool>,
-    /// The server has ended.
+    /// True once the server has ended.
     stopped: watch::Sender<bool>,
     done: (Mutex<bool>, Condvar),
     lame_duck: AtomicBool,
     companions: Mutex<Companions>,
-    /// What ends the server without being asked.
+    /// Ends the server after an internal error.
     fault: Fault,
     /// JetStream, while it runs.
     jetstream: Mutex<Option<Arc<JetStream>>>,
@@ -170,7 +170,7 @@ struct Shared {
     accepting: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// The files that tell other programs about the server, and go with it.
+/// The pid file and the ports file, which are removed when the server ends.
 #[derive(Default)]
 struct Companions {
     pid: Option<Companion>,
@@ -184,20 +184,20 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Starts a server; it takes clients when this returns.
+    /// Starts a server. When this returns, the server accepts clients.
     ///
     /// # Errors
-    /// The options are wrong, an address is taken, a file can't be used.
+    /// Fails if the options are wrong, an address is in use or a file can't be used.
     pub fn start(options: Options, log: LogTarget) -> Result<Self, StartError> {
         Self::start_with_flags(options, FlagSet::default(), log)
     }
 
-    /// As [`Server::start`]; the flags are laid over the configuration file again on a reload.
+    /// Like [`Server::start`], with command-line flags. A reload applies these flags to the configuration file again.
     ///
     /// # Errors
     /// As [`Server::start`].
     pub fn start_with_flags(options: Options, flags: FlagSet, log: LogTarget) -> Result<Self, StartError> {
-        // First, because what is refused may be what the rest refers to, such as the nkey of `no_auth_user`.
+        // Refused options come first: the rest may refer to them, as `no_auth_user` can refer to an nkey.
         let refused: Vec<String> = options.refused().map(ToString::to_string).collect();
         if !refused.is_empty() {
             return Err(StartError::Unsupported(refused.join("\n")));
@@ -278,33 +278,33 @@ impl Server {
         Ok(Self { shared, runtime: Mutex::new(Some(runtime)) })
     }
 
-    /// Where clients connect.
+    /// Returns the address on which clients connect.
     pub fn client_addr(&self) -> SocketAddr {
         self.shared.client_addr
     }
 
-    /// Where clients connect, as a URL.
+    /// Returns the URL on which clients connect.
     pub fn client_url(&self) -> String {
         format!("nats://{}", reachable(self.shared.client_addr))
     }
 
-    /// Where monitoring answers, as a URL.
+    /// Returns the URL of the monitoring port, if there is one.
     pub fn monitor_url(&self) -> Option<String> {
         self.shared.monitor_addr.map(|addr| format!("http://{}", reachable(addr)))
     }
 
-    /// The server's public nkey.
+    /// Returns the server's public nkey.
     pub fn server_id(&self) -> &str {
         self.shared.identity.id()
     }
 
-    /// The configured name, or the id.
+    /// Returns the configured name, or the server's id.
     pub fn server_name(&self) -> String {
         self.shared.broker.info().server_name.clone()
     }
 
-    /// Connects a client in this process, without a socket. The server treats it as any other: it gets INFO, has to log in,
-    /// and what it may do is what its user may. `None` if the server takes no clients any more.
+    /// Connects a client in this process, without a socket. The server treats it like any other client: it gets INFO,
+    /// must log in and has its user's permissions. Returns `None` if the server accepts no clients any more.
     pub fn connect(&self, client: Arc<dyn PipeClient>) -> Option<Pipe> {
         let shared = &self.shared;
         let runtime = self.runtime.lock();
@@ -315,36 +315,37 @@ impl Server {
         Some(pipe)
     }
 
-    /// The server's figures, as `/varz` shows them.
+    /// Returns the server's figures, as `/varz` shows them.
     pub fn varz(&self) -> serde_json::Value {
         self.shared.monitor_state().varz()
     }
 
-    /// The server's connections, as `/connz?QUERY` shows them: JSON.
+    /// Returns the server's connections in JSON, as `/connz?QUERY` shows them.
     ///
     /// # Errors
-    /// What is wrong with the query.
+    /// Fails if the query is wrong.
     pub fn connz(&self, query: &str) -> Result<String, String> {
         self.shared.monitor_state().document(Document::Connections, query)
     }
 
-    /// What JetStream has, as `/jsz?QUERY` shows it: JSON.
+    /// Returns the state of JetStream in JSON, as `/jsz?QUERY` shows it.
     ///
     /// # Errors
-    /// What is wrong with the query.
+    /// Fails if the query is wrong or JetStream does not answer.
     pub fn jsz(&self, query: &str) -> Result<String, String> {
         self.shared.monitor_state().document(Document::JetStream, query)
     }
 
-    /// Reads the configuration file again and takes over what can change while the server runs: all or nothing.
+    /// Reads the configuration file again and applies the changes that are possible while the server runs: all of them or
+    /// none.
     ///
     /// # Errors
-    /// There is no file, it is wrong, or an option changed that can't.
+    /// Fails if there is no file, the file is wrong, or an option changed that requires a restart.
     pub fn reload(&self) -> Result<(), ReloadError> {
         self.shared.log.scope(|| self.shared.reload())
     }
 
-    /// Opens the log file anew, after it was moved away.
+    /// Opens the log file again, after another program has renamed it.
     pub fn reopen_log(&self) {
         self.shared.log.scope(|| match self.shared.log.reopen() {
             Ok(true) => info!("File log re-opened"),
@@ -353,7 +354,7 @@ impl Server {
         });
     }
 
-    /// Enters lame duck mode; the server ends when its clients are gone.
+    /// Enters lame duck mode; the server ends when its clients have left.
     pub fn lame_duck(&self) {
         if self.shared.lame_duck.swap(true, Ordering::AcqRel) || !self.is_running() {
             return;
@@ -371,12 +372,12 @@ impl Server {
         }
     }
 
-    /// Begins to shut the server down, and returns at once.
+    /// Requests the shutdown and returns at once.
     pub fn shutdown(&self) {
         self.shared.stop.send_replace(true);
     }
 
-    /// Waits until the server has ended, and frees its threads.
+    /// Waits until the server has ended, then frees its threads.
     pub fn wait(&self) {
         let (done, condition) = &self.shared.done;
         let mut ended = done.lock();
@@ -385,22 +386,22 @@ impl Server {
         }
         drop(ended);
         let Some(runtime) = self.runtime.lock().take() else { return };
-        // Only answers of the monitoring port may still be on their way, and nobody waits for them.
+        // Only responses of the monitoring port can still be in progress, and the shutdown does not wait for them.
         let free = move || runtime.shutdown_timeout(FREE_WITHIN);
         if tokio::runtime::Handle::try_current().is_ok() {
-            // A runtime can't be dropped inside another one's task; a thread of its own can.
+            // A runtime can't be dropped inside a task of another runtime, so a new thread drops it.
             drop(std::thread::spawn(free).join());
         } else {
             free();
         }
     }
 
-    /// Whether the server takes clients or still has some.
+    /// Returns whether the server has not ended yet.
     pub fn is_running(&self) -> bool {
         !*self.shared.done.0.lock()
     }
 
-    /// Why the server ended, or is about to, if an internal error is the reason.
+    /// Returns the internal error that ended the server or is about to end it.
     pub fn fault(&self) -> Option<String> {
         self.shared.fault.reason()
     }
@@ -415,7 +416,7 @@ impl Server {
         self.shared.jetstream.lock().clone()
     }
 
-    /// Becomes true when the server has ended.
+    /// Returns a receiver that becomes true when the server has ended.
     pub(crate) fn stopped(&self) -> watch::Receiver<bool> {
         self.shared.stopped.subscribe()
     }
@@ -425,7 +426,7 @@ impl Server {
         self.shared.log.scope(f)
     }
 
-    /// Whether SIGTERM is to be ignored, as nats-server does in lame duck mode.
+    /// Returns whether SIGTERM is ignored, as nats-server does in lame duck mode.
     pub(crate) fn is_lame_duck(&self) -> bool {
         self.shared.lame_duck.load(Ordering::Acquire)
     }
@@ -439,7 +440,7 @@ impl Drop for Server {
 }
 
 impl Shared {
-    /// Starts all that runs, on the runtime.
+    /// Starts monitoring, JetStream, the client listener and the supervisor. Must run on the server's runtime.
     async fn open(
         self: &Arc<Self>,
         clients: std::net::TcpListener,
@@ -479,19 +480,19 @@ impl Shared {
         info!("Server is ready");
         let shared = self.clone();
         tokio::spawn(async move {
-            // However it ends, nobody waits for ever.
+            // `Ended` reports the end even if the supervisor panics, so no thread waits for ever.
             let _ended = Ended(shared.clone());
             shared.fault.clone().watch("ends the server", shared.supervise()).await;
         });
         Ok(())
     }
 
-    /// Takes no more clients; when it returns, connecting is refused.
+    /// Stops accepting clients. When this returns, the system refuses new connections.
     async fn close_listener(&self) {
         self.closed_to_clients.send_replace(true);
         let accepting = self.accepting.lock().take();
         if let Some(task) = accepting {
-            // It only ends; a panic in it would already be in the log.
+            // A panic of the task is already in the log.
             let _ = task.await;
         }
     }
@@ -502,7 +503,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Writes the pid file, and removes the one before.
+    /// Writes the pid file and removes the previous one.
     fn write_pid_file(&self, options: &Options) -> Result<(), (PathBuf, io::Error)> {
         let path = options.pid_file.as_ref();
         let file = path.map(|path| Companion::pid_file(path).map_err(|source| (path.clone(), source)));
@@ -510,7 +511,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Writes the ports file, and removes the one before.
+    /// Writes the ports file and removes the previous one.
     fn write_ports_file(&self, options: &Options) {
         let file = options.ports_file_dir.as_ref().and_then(|folder| {
             let clients = urls(if options.tls.is_some() { "tls" } else { "nats" }, self.client_addr);
@@ -522,7 +523,7 @@ impl Shared {
         self.companions.lock().ports = file;
     }
 
-    /// Waits for the order to stop, then ends everything.
+    /// Waits for the request to stop, then ends everything.
     async fn supervise(&self) {
         let mut stop = self.stop.subscribe();
         let _ = stop.wait_for(|stop| *stop).await;
@@ -530,7 +531,7 @@ impl Shared {
         self.close_listener().await;
         let jetstream = self.jetstream.lock().clone();
         if let Some(jetstream) = jetstream {
-            // Those who wait for messages are told before their connections end.
+            // Clients with open pull requests get their answer before their connections end.
             let _ = tokio::task::spawn_blocking(move || jetstream.end_requests()).await;
         }
         for client in self.broker.clients() {
@@ -543,7 +544,7 @@ impl Shared {
         let jetstream = self.jetstream.lock().take();
         if let Some(jetstream) = jetstream {
             info!("Initiating JetStream Shutdown...");
-            // It waits for the disk.
+            // The stop waits for the disk.
             let _ = tokio::task::spawn_blocking(move || jetstream.stop(true)).await;
             info!("JetStream Shutdown");
         }
@@ -563,7 +564,8 @@ impl Shared {
         )
     }
 
-    /// Waits until every session has looked at a reload, so that who reads that it is done can rely on it.
+    /// Waits until every session has noticed the reload, at most `RELOAD_WITHIN`: when the reload is reported as done, it
+    /// applies to all.
     fn await_sessions(&self) {
         let deadline = Instant::now() + RELOAD_WITHIN;
         while self.broker.clients().iter().any(|c| c.is_flagged()) && Instant::now() < deadline {
@@ -571,7 +573,7 @@ impl Shared {
         }
     }
 
-    /// Starts JetStream if a reload turns it on: the last step of a reload that can fail.
+    /// Starts JetStream if the reload turns it on. This is the last step of a reload that can fail.
     fn prepare_jetstream(&self, new: &Options) -> Result<Option<Arc<JetStream>>, ReloadError> {
         if !new.jetstream || self.jetstream.lock().is_some() {
             return Ok(None);
@@ -580,7 +582,7 @@ impl Shared {
         started.map(|started| Some(Arc::new(started))).map_err(|e| ReloadError::NotReloadable(e.to_string()))
     }
 
-    /// Takes over JetStream that was started, stops the one that runs, or tells it what accounts may use.
+    /// Installs JetStream that `prepare_jetstream` started, stops the running one, or updates its account limits.
     fn apply_jetstream(&self, started: Option<Arc<JetStream>>, old: &Options, new: &Options) {
         let running = {
             let mut slot = self.jetstream.lock();
@@ -608,7 +610,7 @@ impl Shared {
         }
     }
 
-    /// Writes the files that moved. As in nats-server, one that can't be written is an error in the log only.
+    /// Writes the pid file and the ports file if their paths changed. As in nats-server, a failure is only logged.
     fn reload_files(&self, old: &Options, new: &Options) {
         if old.pid_file != new.pid_file
             && let Err((path, error)) = self.write_pid_file(new)
@@ -620,7 +622,7 @@ impl Shared {
         }
     }
 
-    /// Reads the file again. Everything that can fail is prepared before anything changes.
+    /// Reloads the configuration file. Every step that can fail comes before the first change.
     fn reload(&self) -> Result<(), ReloadError> {
         let _one_at_a_time = self.reloading.lock();
         if *self.stop.borrow() {
@@ -632,7 +634,7 @@ impl Shared {
         let mut new = loaded.options;
         new.validate()?;
         new.handle_signals = old.handle_signals;
-        // A random port that was written into the file since is no change.
+        // A random port is no change: the file may contain the port that was bound since.
         let mut bound = Options::clone(&old);
         if new.port != old.port {
             bound.port = self.client_addr.port().into();
@@ -646,7 +648,7 @@ impl Shared {
         let tls = load_tls(&new)?;
         let log = self.log.prepare(&new).map_err(|(path, source)| ReloadError::Io { path, source })?;
         let jetstream = self.prepare_jetstream(&new)?;
-        // From here on nothing fails.
+        // No step from here on can fail.
         self.log.apply(log);
         let new = Arc::new(new);
         *self.options.write() = new.clone();
@@ -670,7 +672,7 @@ impl Shared {
     }
 }
 
-/// Tells all who wait that the server has ended, when it is dropped.
+/// Reports the end of the server to all waiting threads and tasks when it is dropped.
 struct Ended(Arc<Shared>);
 
 impl Drop for Ended {
@@ -681,7 +683,7 @@ impl Drop for Ended {
     }
 }
 
-/// Reads the certificates, if connections are to be encrypted.
+/// Reads the certificates, if the options ask for TLS.
 pub(crate) fn load_tls(options: &Options) -> Result<Option<Arc<TlsContext>>, InvalidTls> {
     let Some(tls) = &options.tls else { return Ok(None) };
     let context = TlsContext::load(tls, settings::plain_allowed(options));
@@ -690,7 +692,7 @@ pub(crate) fn load_tls(options: &Options) -> Result<Option<Arc<TlsContext>>, Inv
     Ok(Some(Arc::new(context)))
 }
 
-/// What the system says, in Go's manner: `no such file or directory`.
+/// Returns the system's error text in Go's style: `no such file or directory`.
 pub(crate) fn os_error(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
@@ -715,7 +717,7 @@ fn runtime(log: &Logger) -> io::Result<Runtime> {
     let log = log.clone();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores())
-        // Looks for new input after few tasks: those that have much to do would else keep the others waiting.
+        // Checks for new input after few tasks. Otherwise tasks with much work would delay the others.
         .event_interval(8)
         .thread_name("stonechat")
         .on_thread_start(move || log.adopt_thread())
@@ -725,7 +727,7 @@ fn runtime(log: &Logger) -> io::Result<Runtime> {
 }
 
 fn listen(host: &str, port: i32) -> Result<std::net::TcpListener, StartError> {
-    // -1 is nats-server's word for any free port.
+    // -1 means any free port, as in nats-server.
     let number = u16::try_from(port.max(0)).unwrap_or(0);
     listener::open(host, number).map_err(|source| StartError::Listen { addr: join(host, port), source })
 }
@@ -737,7 +739,7 @@ fn join(host: &str, port: i32) -> String {
     }
 }
 
-/// Where a listener is; one on every address is named as it was asked for.
+/// Returns the address of a listener. For a listener on every address, the IP is the configured one.
 fn local_addr(listener: &std::net::TcpListener, host: &str) -> Result<SocketAddr, StartError> {
     let addr = listener.local_addr().map_err(|source| StartError::Listen { addr: host.into(), source })?;
     match host.parse::<std::net::IpAddr>() {
@@ -746,7 +748,7 @@ fn local_addr(listener: &std::net::TcpListener, host: &str) -> Result<SocketAddr
     }
 }
 
-/// An address that a client of this machine can connect to.
+/// Returns an address that a client on this machine can connect to.
 fn reachable(addr: SocketAddr) -> SocketAddr {
     match addr.ip() {
         ip if !ip.is_unspecified() => addr,
@@ -755,11 +757,12 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
     }
 }
 
-/// The URLs of a listener; one on every address has a URL for each address of the machine's interfaces.
+/// Returns the URLs of a listener. For a listener on every address there is one URL for each address of the machine's
+/// interfaces.
 fn urls(scheme: &str, addr: SocketAddr) -> Vec<String> {
     let mut ips = Vec::new();
     if addr.ip().is_unspecified() {
-        // Go's order: that of the interfaces, and of each one its addresses of IPv4 first.
+        // Go's order: by interface, and within an interface IPv4 addresses first.
         let mut interfaces = if_addrs::get_if_addrs().unwrap_or_default();
         let index = |i: &if_addrs::Interface| i.index.unwrap_or(u32::MAX);
         interfaces.sort_by_key(|interface| (index(interface), interface.ip().is_ipv6()));
@@ -772,7 +775,7 @@ fn urls(scheme: &str, addr: SocketAddr) -> Vec<String> {
     ips.into_iter().map(url).collect()
 }
 
-/// A cryptographic generator, seeded by the system.
+/// Returns a cryptographic random generator, seeded by the system.
 pub(crate) fn random() -> io::Result<StdRng> {
     StdRng::try_from_rng(&mut SysRng).map_err(io::Error::other)
 }

@@ -1,4 +1,4 @@
-//! From the configuration's options to what the broker is made of.
+//! Conversion of configuration options to the broker's settings.
 
 use crate::version::{API_LEVEL, COMPATIBLE_VERSION, TOOLCHAIN, VERSION};
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use stonechat_broker::{BrokerOptions, SYSTEM_ACCOUNT};
 use stonechat_config::{HandshakeFirst, Options};
 use stonechat_wire::Info;
 
-/// Limits and switches of the client protocol.
+/// Returns the limits and switches of the client protocol.
 pub(crate) fn broker_options(options: &Options) -> BrokerOptions {
     BrokerOptions {
         max_control_line: options.max_control_line as usize,
@@ -31,23 +31,23 @@ pub(crate) fn broker_options(options: &Options) -> BrokerOptions {
     }
 }
 
-/// Whether clients may stay unencrypted: not where the handshake comes before all else.
+/// Returns whether clients may stay unencrypted. They may not if the handshake always comes first.
 pub(crate) fn plain_allowed(options: &Options) -> bool {
     let first = options.tls.as_ref().map(|tls| tls.handshake_first);
     options.allow_non_tls && first != Some(HandshakeFirst::Always)
 }
 
-/// Who lets clients in.
+/// Returns the authenticator for the configured users.
 pub(crate) fn authenticator(options: &Options) -> Authenticator {
     Authenticator::new(&options.authorization, &options.accounts, system_account(options))
 }
 
-/// The account of the server's own services.
+/// Returns the name of the system account.
 pub(crate) fn system_account(options: &Options) -> &str {
     options.system_account().unwrap_or(SYSTEM_ACCOUNT)
 }
 
-/// nats-server's feature flags, all of JetStream, with its defaults under what the configuration sets.
+/// Returns nats-server's feature flags, which all concern JetStream. The configuration overrides their defaults.
 pub(crate) fn feature_flags(options: &Options) -> BTreeMap<String, bool> {
     let known = [
         ("js_ack_fc_v2", false),
@@ -60,7 +60,7 @@ pub(crate) fn feature_flags(options: &Options) -> BTreeMap<String, bool> {
     flags
 }
 
-/// INFO as it is for everybody.
+/// Returns the part of INFO that is the same for all clients.
 pub(crate) fn info(options: &Options, identity: &ServerIdentity, port: u16) -> Info {
     let (host, port) = advertised(options, port);
     Info {
@@ -86,7 +86,7 @@ pub(crate) fn info(options: &Options, identity: &ServerIdentity, port: u16) -> I
     }
 }
 
-/// Where clients are told to connect: `client_advertise`, with the listener's port unless it names one.
+/// Returns the host and port that INFO announces: those of `client_advertise`, with the listener's port if it names none.
 fn advertised(options: &Options, port: u16) -> (String, u16) {
     let own = (options.host.clone(), port);
     let Some(text) = options.client_advertise.as_deref().filter(|t| !t.is_empty()) else { return own };

@@ -1,15 +1,15 @@
-//! Times and durations as nats-server writes them.
+//! Times and durations in nats-server's formats.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::time::{Duration, SystemTime};
 
-/// RFC 3339 in UTC with as many digits of a second as there are.
+/// Formats a time by RFC 3339 in UTC, with as many decimals of a second as it needs.
 pub(crate) fn rfc3339(time: SystemTime) -> String {
     Timestamp::try_from(time).map(|t| t.to_string()).unwrap_or_else(|_| "0001-01-01T00:00:00Z".into())
 }
 
-/// The stamp of a log line: `2026/11/23 20:04:20.906330`, in local time or UTC.
+/// Formats the timestamp of a log line: `2026/11/23 20:04:20.906330`, in local time or UTC.
 pub(crate) fn log_stamp(time: SystemTime, utc: bool) -> String {
     let zone = if utc { TimeZone::UTC } else { TimeZone::system() };
     match Timestamp::try_from(time) {
@@ -18,7 +18,7 @@ pub(crate) fn log_stamp(time: SystemTime, utc: bool) -> String {
     }
 }
 
-/// The stamp in the name of a rotated log file: `2026.11.23.20.04.20.906330000`.
+/// Formats the timestamp in the name of a rotated log file: `2026.11.23.20.04.20.906330000`.
 pub(crate) fn backup_stamp(time: SystemTime) -> String {
     match Timestamp::try_from(time) {
         Ok(t) => t.to_zoned_datetime(TimeZone::system()).strftime("%Y.%m.%d.%H.%M.%S.%9f").to_string(),
@@ -26,7 +26,7 @@ pub(crate) fn backup_stamp(time: SystemTime) -> String {
     }
 }
 
-/// How long something has been up, in whole seconds: `5s`, `3m10s`, `2h3m4s`, `1d2h3m4s`, `1y2d3h4m5s`.
+/// Formats an uptime in whole seconds: `5s`, `3m10s`, `2h3m4s`, `1d2h3m4s`, `1y2d3h4m5s`.
 pub(crate) fn uptime(up: Duration) -> String {
     let secs = up.as_secs();
     let (m, s) = (secs / 60, secs % 60);
@@ -40,7 +40,7 @@ pub(crate) fn uptime(up: Duration) -> String {
     }
 }
 
-/// A short duration as Go prints it: `309µs`, `1.5ms`, `2.25s`.
+/// Formats a short duration in Go's notation: `309µs`, `1.5ms`, `2.25s`.
 pub(crate) fn go_duration(d: Duration) -> String {
     let fraction = |value: f64, unit: &str| {
         let text = format!("{value:.9}");

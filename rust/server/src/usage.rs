@@ -1,13 +1,13 @@
-//! What the process uses: resident memory and processor time.
+//! Resource use of the process: resident memory and processor time.
 
 use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 use stonechat_broker::ProcessUsage;
 
-/// Between two looks at the processor time at least; sooner the last answer is given again.
+/// The shortest time between two measurements of the processor time. Calls in between get the previous result.
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
 
-/// Measures the process from call to call.
+/// A meter that measures the process from call to call.
 pub(crate) struct UsageMeter {
     last: Mutex<(Instant, Duration, f64)>,
 }
@@ -30,7 +30,7 @@ impl UsageMeter {
     }
 }
 
-/// Cores that this process may use.
+/// Returns the number of cores that this process may use.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -53,14 +53,14 @@ fn processor_time() -> Duration {
     Duration::ZERO
 }
 
-/// Bytes that are free for this process on the disk of `path`; `None` where that can't be asked.
+/// Returns the bytes on the disk of `path` that are free for this process; `None` if the system does not tell.
 #[cfg(unix)]
 pub(crate) fn free_space(path: &std::path::Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(path).ok()?;
     stat.f_bavail.checked_mul(stat.f_frsize)
 }
 
-/// Bytes that are free for this process on the disk of `path`; `None` where that can't be asked.
+/// Returns the bytes on the disk of `path` that are free for this process; `None` if the system does not tell.
 #[cfg(not(unix))]
 pub(crate) fn free_space(_path: &std::path::Path) -> Option<u64> {
     None

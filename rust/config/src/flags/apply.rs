@@ -1,4 +1,4 @@
-//! Laying flags over options.
+//! Application of flags to options.
 
 use std::path::PathBuf;
 
@@ -8,10 +8,10 @@ use super::{FlagError, FlagSet, table::Flag};
 use crate::{Effect, Options, TlsOptions, Unsupported, options::UnsupportedBlock};
 
 impl FlagSet {
-    /// Overrides the options that flags were given for.
+    /// Overrides the options for which flags were given.
     ///
     /// # Errors
-    /// If flags miss each other, or what they need from the options.
+    /// Fails if a flag lacks another flag or an option that it requires.
     pub fn apply(&self, options: &mut Options) -> Result<(), FlagError> {
         self.apply_server(options)?;
         self.apply_logging(options);
@@ -109,7 +109,7 @@ impl FlagSet {
         }
     }
 
-    /// Any TLS flag turns TLS on, unless `-tls=false` turns it off, also for the file.
+    /// Turns TLS on if there is any TLS flag. `-tls=false` turns it off, even if the file turns it on.
     fn apply_tls(&self, options: &mut Options) -> Result<(), FlagError> {
         if self.boolean(Flag::Tls) == Some(false) {
             options.tls = None;
@@ -159,14 +159,14 @@ fn unsupported(options: &mut Options, field: &str, effect: Effect) {
     options.unsupported.push(Unsupported { field: field.to_owned(), position: None, effect });
 }
 
-/// Notes a flag that opens the capability of a block, while this version lacks the block.
+/// Notes a flag that uses the capability of a block, if this version lacks the block.
 fn lacking(options: &mut Options, block: &str, flag: &str) {
     if UnsupportedBlock::named(block).is_some() {
         unsupported(options, flag, Effect::Capability);
     }
 }
 
-/// `nats://[user:password@]host:port`, where the port may be -1.
+/// Checks that a URL has the form `nats://[user:password@]host:port`; the port may be -1.
 fn check_cluster_url(url: &str) -> Result<(), FlagError> {
     let invalid = || FlagError::InvalidClusterUrl(super::redact::hide_user(url));
     let (_, authority) = url.split_once("://").ok_or_else(invalid)?;

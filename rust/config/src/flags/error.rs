@@ -1,15 +1,15 @@
-//! Why a command line was not understood.
+//! Errors of a command line.
 
-/// What is wrong with a command line, in the words of Go's `flag` package and of nats-server.
+/// An error of a command line, in the words of Go's `flag` package and of nats-server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FlagError {
     /// There is no such flag.
     #[error("flag provided but not defined: -{0}")]
     Undefined(String),
-    /// A flag without its value at the end.
+    /// The last flag lacks its value.
     #[error("flag needs an argument: -{0}")]
     NeedsArgument(String),
-    /// `-=x` or `---x`.
+    /// A malformed flag, such as `-=x` or `---x`.
     #[error("bad flag syntax: {0}")]
     BadSyntax(String),
     /// A value of the wrong type.
@@ -19,10 +19,10 @@ pub enum FlagError {
         flag: String,
         /// The value.
         value: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: &'static str,
     },
-    /// A boolean flag with a value that is none.
+    /// A boolean flag whose value is no boolean.
     #[error("invalid boolean value {value:?} for -{flag}: parse error")]
     InvalidBoolean {
         /// The flag as it was written.
@@ -36,7 +36,7 @@ pub enum FlagError {
     /// `-t` without `-c`.
     #[error("must specify [-c, --config] option to check configuration file syntax")]
     NoConfigToTest,
-    /// A word after `--signal` that is no signal.
+    /// An unknown word after `--signal`.
     #[error("unknown signal {0:?}")]
     UnknownSignal(String),
     /// More than `command=pid` after `--signal`.
@@ -51,27 +51,27 @@ pub enum FlagError {
     /// A TLS flag without the key.
     #[error("TLS Server private key must be present and valid")]
     NoTlsKey,
-    /// `--cluster` with something that is no URL with host and port.
+    /// The value of `--cluster` is no URL with host and port.
     #[error("invalid cluster URL {0:?}: it must be of the form nats://host:port")]
     InvalidClusterUrl(String),
-    /// `--cluster` with a user but no password.
+    /// The URL of `--cluster` has a user but no password.
     #[error("expected cluster password to be set")]
     NoClusterPassword,
     /// `--routes` without a cluster.
     #[error("solicited routes require cluster capabilities, e.g. --cluster")]
     RoutesWithoutCluster,
-    /// A port that does not exist.
+    /// A port number is out of range.
     #[error("port {port} for flag -{flag} is out of range")]
     PortOutOfRange {
         /// The flag's first name.
         flag: &'static str,
-        /// The number.
+        /// The port number.
         port: i64,
     },
 }
 
 impl FlagError {
-    /// Whether the usage is to be shown after the message.
+    /// Returns whether the usage follows the message.
     #[must_use]
     pub fn shows_usage(&self) -> bool {
         matches!(
@@ -84,7 +84,7 @@ impl FlagError {
         )
     }
 
-    /// The exit code for it. Like nats-server's, it is zero where the usage is shown.
+    /// Returns the exit code. As in nats-server, it is zero where the usage is shown.
     #[must_use]
     pub fn exit_code(&self) -> i32 {
         i32::from(!self.shows_usage())

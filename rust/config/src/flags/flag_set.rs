@@ -1,4 +1,4 @@
-//! The flags that were given, with their values.
+//! Sets of given flags with their values.
 
 use std::{
     collections::BTreeMap,
@@ -19,20 +19,20 @@ pub(super) enum Value {
     Text(String),
 }
 
-/// The flags that were given explicitly. They override the configuration file, at each reload again.
+/// The flags that were given explicitly. They override the configuration file, also at each reload.
 #[derive(Clone, Default, PartialEq)]
 pub struct FlagSet {
     values: BTreeMap<Flag, Value>,
 }
 
 impl FlagSet {
-    /// The file that `-c` names.
+    /// Returns the path of the configuration file, from `-c`.
     #[must_use]
     pub fn config_file(&self) -> Option<&Path> {
         self.text(Flag::Config).filter(|path| !path.is_empty()).map(Path::new)
     }
 
-    /// Names the configuration file, as `-c` does.
+    /// Sets the path of the configuration file, like `-c`.
     pub fn set_config_file(&mut self, path: impl Into<PathBuf>) {
         let path = path.into().to_string_lossy().into_owned();
         self.values.insert(Flag::Config, Value::Text(path));
@@ -86,13 +86,13 @@ impl FlagSet {
 }
 
 impl fmt::Debug for FlagSet {
-    /// Values stay out: some are secrets.
+    /// Formats only the names, because some values are secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.values.keys()).finish()
     }
 }
 
-/// Reads flags until the first argument that is none; returns the arguments from there on.
+/// Parses flags up to the first argument that is no flag. Returns the arguments from there on.
 pub(super) fn parse_flags(
     args: &[String],
     find: fn(&str) -> Option<&'static Spec>,
@@ -135,7 +135,7 @@ fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-/// Go's integers: decimal, or with `0x`, `0o`, `0b` or a leading zero in another base.
+/// Parses an integer of Go: decimal, or in another base with `0x`, `0o`, `0b` or a leading zero.
 fn parse_int(text: &str) -> Result<i64, &'static str> {
     let (sign, digits) = match text.as_bytes().first() {
         Some(b'-') => ("-", &text[1..]),

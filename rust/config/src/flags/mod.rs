@@ -1,7 +1,7 @@
-//! The command line: nats-server's flags, read as Go's `flag` package reads them.
+//! The command line: nats-server's flags, parsed like Go's `flag` package.
 //!
-//! One dash or two make no difference, a value follows after `=` or as the next argument, booleans take a
-//! value only after `=`, and the first argument that is no flag ends them.
+//! One dash or two make no difference. A value follows after `=` or as the next argument; booleans take a value only
+//! after `=`. The first argument that is no flag ends the flags.
 
 mod apply;
 mod error;
@@ -22,7 +22,7 @@ pub use usage::{TLS_USAGE, usage};
 use flag_set::parse_flags;
 use table::Flag;
 
-/// What a command line asks for.
+/// The action that a command line requests.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Invocation {
     /// Run a server.
@@ -44,13 +44,14 @@ pub enum Invocation {
     },
 }
 
-/// The monitoring port that a health check asks unless told otherwise.
+/// The default monitoring port of a health check.
 const HEALTHCHECK_PORT: u16 = 8222;
 
-/// Reads a command line without the name of the program.
+/// Parses a command line without the name of the program.
 ///
 /// # Errors
-/// What can't be read; [`FlagError::exit_code`] and [`FlagError::shows_usage`] say what to do then.
+/// Fails if an argument is invalid. [`FlagError::exit_code`] and [`FlagError::shows_usage`] tell how the command then
+/// ends.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, FlagError> {
     let args: Vec<String> = args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     if args.first().is_some_and(|first| first == "healthcheck") {

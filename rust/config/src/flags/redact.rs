@@ -1,12 +1,12 @@
-//! Hiding secrets in the arguments that others on the machine can see.
+//! Redaction of secrets in arguments that other users of the machine can see.
 
 use super::table::{Flag, Kind};
 
-/// What stands in place of a secret.
+/// The replacement of a secret.
 const REDACTED: &str = "[REDACTED]";
 
-/// The arguments with the values of `--user`, `--pass`, `--auth` and the credentials of cluster URLs
-/// replaced.
+/// Returns the arguments with secrets replaced: the values of `--user`, `--pass` and `--auth`, and the credentials in
+/// cluster URLs.
 #[must_use]
 pub fn redact(args: &[String]) -> Vec<String> {
     let mut redacted = Vec::with_capacity(args.len());
@@ -27,7 +27,7 @@ pub fn redact(args: &[String]) -> Vec<String> {
             "cluster" | "cluster_listen" => hide_user,
             _ => {
                 redacted.push(arg.clone());
-                // The value of another flag is no flag, whatever it looks like.
+                // The value of another flag is no flag, even if it looks like one.
                 let takes_next =
                     value.is_none() && Flag::of_server(name).is_some_and(|spec| spec.kind != Kind::Bool);
                 pending = takes_next.then_some(str::to_owned);
@@ -45,7 +45,7 @@ pub fn redact(args: &[String]) -> Vec<String> {
     redacted
 }
 
-/// `nats://user:password@host` without user and password.
+/// Replaces user and password in `nats://user:password@host`.
 pub(super) fn hide_user(url: &str) -> String {
     let start = url.find("://").map_or(0, |index| index + 3);
     let end = url[start..].find('/').map_or(url.len(), |index| start + index);

@@ -1,10 +1,10 @@
-//! `--signal`: which signal to send to which process.
+//! `--signal`: the signal and its target process.
 
 use std::fs;
 
 use super::FlagError;
 
-/// A signal by its word on the command line.
+/// A signal of the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignalCommand {
     /// Kill at once.
@@ -22,11 +22,11 @@ pub enum SignalCommand {
 }
 
 impl SignalCommand {
-    /// All commands.
+    /// All signals.
     pub const ALL: [Self; 6] =
         [Self::Stop, Self::Quit, Self::Term, Self::Reopen, Self::LameDuck, Self::Reload];
 
-    /// The word on the command line.
+    /// Returns the word on the command line.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -45,15 +45,15 @@ impl SignalCommand {
 pub struct SignalRequest {
     /// The signal.
     pub command: SignalCommand,
-    /// The process id, or the beginning of one with `*`; the one running server if none.
+    /// A process id, or a prefix of one followed by `*`; `None` for the only running server.
     pub target: Option<String>,
 }
 
 impl SignalRequest {
-    /// Reads `command` or `command=pid`; a pid that is the path of a readable file stands for its content.
+    /// Parses `command` or `command=pid`. If the pid is the path of a readable file, the file's content replaces it.
     ///
     /// # Errors
-    /// If the command is unknown or there is more than a pid.
+    /// Fails if the command is unknown or the pid is invalid.
     pub fn parse(text: &str) -> Result<Self, FlagError> {
         let mut parts = text.split('=');
         let word = parts.next().unwrap_or_default();

@@ -1,6 +1,6 @@
-//! All flags: their names, what they take, and what the usage says of them.
+//! The table of all flags: names, kinds of value, and usage texts.
 
-/// A flag, whatever name it was given by.
+/// A flag, independent of which of its names was used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Flag {
     Addr,
@@ -22,7 +22,7 @@ pub(super) enum Flag {
     RemoteSyslog,
     Debug,
     Trace,
-    // The order of these three is the one in which they take effect.
+    // The order of these three is the order in which they take effect.
     DebugTrace,
     DebugTraceVerbose,
     TraceVerbose,
@@ -51,7 +51,7 @@ pub(super) enum Flag {
     Url,
 }
 
-/// What a flag takes.
+/// The kind of a flag's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Bool,
@@ -59,10 +59,10 @@ pub(super) enum Kind {
     Text,
 }
 
-/// One flag's row.
+/// A row of the table.
 pub(super) struct Spec {
     pub(super) flag: Flag,
-    /// Names, the usual ones first; one letter or word, without dashes.
+    /// Names without dashes, the usual ones first.
     pub(super) names: &'static [&'static str],
     pub(super) kind: Kind,
     /// The placeholder of the value in the usage.
@@ -70,7 +70,7 @@ pub(super) struct Spec {
     pub(super) help: &'static str,
 }
 
-/// Flags that belong together in the usage.
+/// A group of flags in the usage.
 pub(super) struct Group {
     pub(super) title: &'static str,
     pub(super) specs: &'static [Spec],
@@ -240,17 +240,17 @@ pub(super) static HEALTHCHECK: &[Group] = &[Group {
 }];
 
 impl Flag {
-    /// The server's flag of that name.
+    /// Returns the server's flag with this name.
     pub(super) fn of_server(name: &str) -> Option<&'static Spec> {
         find(SERVER, name)
     }
 
-    /// The flag of that name of the health check.
+    /// Returns the health check's flag with this name.
     pub(super) fn of_healthcheck(name: &str) -> Option<&'static Spec> {
         find(HEALTHCHECK, name)
     }
 
-    /// The flag's first name.
+    /// Returns the flag's first name.
     pub(super) fn name(self) -> &'static str {
         let specs = SERVER.iter().chain(HEALTHCHECK).flat_map(|group| group.specs);
         specs.into_iter().find(|spec| spec.flag == self).map_or("", |spec| spec.names[0])

@@ -1,13 +1,13 @@
-//! The texts for people who ask for help.
+//! Help texts.
 
 use std::fmt::Write;
 
 use super::table::{Group, HEALTHCHECK, SERVER, Spec};
 
-/// Where the explanations begin.
+/// The column at which explanations begin.
 const HELP_COLUMN: usize = 44;
 
-/// What `--help_tls` prints.
+/// The output of `--help_tls`.
 pub const TLS_USAGE: &str = "\
 TLS is configured in the `tls` block of the configuration file:
 
@@ -24,7 +24,7 @@ or for the client listener by the flags --tls, --tlscert, --tlskey, --tlsverify 
 Other keys: certs, verify, min_version, cipher_suites, timeout, handshake_first; allow_non_tls beside the block.
 ";
 
-/// The usage: every flag with all its names, in groups.
+/// Returns the usage: every flag with all its names, in groups.
 #[must_use]
 pub fn usage() -> String {
     let mut text = String::from(
@@ -62,7 +62,7 @@ fn names(spec: &Spec) -> String {
     format!("  {} {}", names.join(", "), spec.value).trim_end().to_owned()
 }
 
-/// Short names that are words all the same.
+/// Returns whether a name is a word, although it is short.
 fn is_word(name: &str) -> bool {
     matches!(name, "net" | "pid" | "log" | "tls" | "url")
 }

@@ -1,16 +1,16 @@
-//! A place in a text that moves forward and knows its line and column.
+//! A position in a text that moves forward and counts lines and columns.
 
 use std::sync::Arc;
 
 use super::{ParseError, ParseErrorKind, Position};
 
-/// Reads a text character by character.
+/// A reader of a text, character by character.
 #[derive(Debug)]
 pub(super) struct Cursor<'a> {
     text: &'a str,
     offset: usize,
     line: u32,
-    /// Where columns of this line are counted from: the line break before it.
+    /// The offset from which columns of this line are counted: the line break before it.
     line_start: usize,
     file: Arc<str>,
 }
@@ -20,23 +20,23 @@ impl<'a> Cursor<'a> {
         Self { text, offset: 0, line: 1, line_start: 0, file }
     }
 
-    /// The next character, if there is one.
+    /// Returns the next character, if there is one.
     pub(super) fn peek(&self) -> Option<char> {
         self.rest().chars().next()
     }
 
-    /// The text from here on.
+    /// Returns the text from the cursor on.
     pub(super) fn rest(&self) -> &'a str {
-        // Offsets are only ever moved over whole characters.
+        // The offset is always between two characters.
         self.text.get(self.offset..).unwrap_or("")
     }
 
-    /// Whether the text goes on with `prefix`.
+    /// Returns whether the rest of the text begins with `prefix`.
     pub(super) fn at(&self, prefix: &str) -> bool {
         self.rest().starts_with(prefix)
     }
 
-    /// Takes the next character.
+    /// Consumes the next character.
     pub(super) fn bump(&mut self) -> Option<char> {
         let next = self.peek()?;
         if next == '\n' {
@@ -47,7 +47,7 @@ impl<'a> Cursor<'a> {
         Some(next)
     }
 
-    /// Takes the next character if it is the one.
+    /// Consumes the next character if it is `wanted`.
     pub(super) fn eat(&mut self, wanted: char) -> bool {
         let found = self.peek() == Some(wanted);
         if found {
@@ -56,7 +56,7 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    /// Takes characters as long as they suit.
+    /// Consumes characters while `suits` is true.
     pub(super) fn take_while(&mut self, mut suits: impl FnMut(char) -> bool) -> &'a str {
         let start = self.offset;
         while self.peek().is_some_and(&mut suits) {
@@ -65,30 +65,30 @@ impl<'a> Cursor<'a> {
         self.since(start)
     }
 
-    /// The place to come back to, for [`since`](Self::since).
+    /// Returns the current offset, for [`since`](Self::since).
     pub(super) fn offset(&self) -> usize {
         self.offset
     }
 
-    /// The text from `start` to here.
+    /// Returns the text from `start` to the cursor.
     pub(super) fn since(&self, start: usize) -> &'a str {
         self.text.get(start..self.offset).unwrap_or("")
     }
 
-    /// Where the cursor is.
+    /// Returns the position of the cursor.
     pub(super) fn position(&self) -> Position {
         let column = u32::try_from(self.offset - self.line_start).unwrap_or(u32::MAX);
         Position { file: self.file.clone(), line: self.line, column }
     }
 
-    /// A syntax error here.
+    /// Returns a syntax error at the cursor.
     pub(super) fn error(&self, message: impl Into<String>) -> ParseError {
         let position = self.position();
         let kind = ParseErrorKind::Syntax { line: position.line, message: message.into() };
         ParseError { position: Some(position), kind }
     }
 
-    /// The next character for an error message.
+    /// Describes the next character for an error message.
     pub(super) fn found(&self) -> String {
         match self.peek() {
             None => "the end of the file".into(),
@@ -98,12 +98,12 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Space and tab: what separates within a line.
+/// Returns whether the character is a space or a tab, which separate within a line.
 pub(super) fn is_blank(character: char) -> bool {
     matches!(character, ' ' | '\t')
 }
 
-/// A line break.
+/// Returns whether the character is a line break.
 pub(super) fn is_line_end(character: char) -> bool {
     matches!(character, '\n' | '\r')
 }

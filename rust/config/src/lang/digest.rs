@@ -1,4 +1,4 @@
-//! The digest of a configuration: SHA-256 over its tree as JSON, as Go's `encoding/json` writes it.
+//! The digest of a configuration: SHA-256 over its tree, in JSON as Go's `encoding/json` writes it.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Map, Value};
 
-/// `sha256:<hex>` of the tree, equal to what `nats-server -t` prints.
+/// Returns `sha256:<hex>` for the tree, equal to the output of `nats-server -t`.
 #[must_use]
 pub fn digest(tree: &Map) -> String {
     let mut json = to_json(tree);
@@ -18,7 +18,7 @@ pub fn digest(tree: &Map) -> String {
     text
 }
 
-/// The tree as JSON with sorted keys and Go's escapes.
+/// Returns the tree as JSON with sorted keys and Go's escapes.
 #[must_use]
 pub fn to_json(tree: &Map) -> String {
     let mut json = String::new();
@@ -59,7 +59,7 @@ fn push_value(out: &mut String, value: &Value) {
     }
 }
 
-/// Go switches to an exponent below 1e-6 and from 1e21 on, and writes the exponent's sign always.
+/// Appends a float in Go's form: with an exponent below 1e-6 and from 1e21 on, and always with the exponent's sign.
 fn push_float(out: &mut String, number: f64) {
     let size = number.abs();
     if size != 0.0 && !(1e-6..1e21).contains(&size) {
@@ -70,7 +70,7 @@ fn push_float(out: &mut String, number: f64) {
     }
 }
 
-/// Go escapes what is special in HTML or JavaScript, too.
+/// Appends a string with Go's escapes, which include characters that are special in HTML or JavaScript.
 fn push_string(out: &mut String, text: &str) {
     out.push('"');
     for character in text.chars() {

@@ -1,23 +1,23 @@
-//! Why a configuration could not be parsed.
+//! Parse errors of a configuration.
 
 use std::fmt;
 
 use super::Position;
 
-/// The first thing in a configuration that could not be read or understood.
+/// The first part of a configuration that could not be read or parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseError {
-    /// Where; `None` if the file itself could not be opened.
+    /// The position; `None` if the file itself could not be opened.
     pub position: Option<Position>,
-    /// What.
+    /// The kind of error.
     pub kind: ParseErrorKind,
 }
 
 /// The kinds of [`ParseError`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseErrorKind {
-    /// The text does not follow the grammar. The line number repeats the position's, because programs
-    /// look for this wording.
+    /// The text does not follow the grammar. The message repeats the line number of the position, because programs search
+    /// for this wording.
     #[error("Parse error on line {line}: '{message}'")]
     Syntax {
         /// Line of the position.
@@ -31,7 +31,7 @@ pub enum ParseErrorKind {
     /// A variable is neither defined above nor in the environment.
     #[error("variable reference for '{name}' on line {line} can not be found")]
     VariableNotFound {
-        /// Its name, without `$`.
+        /// The variable's name, without `$`.
         name: String,
         /// Line of the reference.
         line: u32,
@@ -39,11 +39,11 @@ pub enum ParseErrorKind {
     /// A variable's text in the environment is not a value.
     #[error("variable reference for '{name}' on line {line} could not be parsed: {source}")]
     VariableUnparsable {
-        /// Its name, without `$`.
+        /// The variable's name, without `$`.
         name: String,
         /// Line of the reference.
         line: u32,
-        /// Why not.
+        /// The error of the variable's text.
         source: Box<ParseError>,
     },
     /// Environment variables refer to each other in a circle.
@@ -52,12 +52,12 @@ pub enum ParseErrorKind {
     /// An included file could not be parsed.
     #[error("error parsing include file '{path}', {source}")]
     Include {
-        /// As written after `include`.
+        /// The path as written after `include`.
         path: String,
-        /// Why not.
+        /// The error of the included file.
         source: Box<ParseError>,
     },
-    /// A file includes itself, maybe by way of others.
+    /// A file includes itself, directly or through other files.
     #[error("include cycle: '{0}' is being read already")]
     IncludeCycle(String),
     /// A file could not be read.

@@ -1,8 +1,7 @@
-//! The configuration language: text in, a tree of values with positions out.
+//! The configuration language: parses text into a tree of values with positions.
 //!
-//! It accepts what nats-server accepts, JSON included, and a little more where nats-server trips over
-//! plain input (a number right before `]`, a block string that ends with the file). See [`Value`] for what
-//! there is to say in it.
+//! It accepts all that nats-server accepts, JSON included. It also accepts some plain input that nats-server refuses: a
+//! number right before `]`, a block string that ends with the file. See [`Value`] for the types of values.
 
 mod cursor;
 mod digest;
@@ -21,33 +20,33 @@ pub use position::Position;
 pub use source::{DiskSource, MemorySource, Source};
 pub use value::{Map, Node, Value};
 
-/// How deep arrays, maps, includes and variables may nest.
+/// The maximum depth of nested arrays, maps, includes and variables.
 pub const DEPTH_MAX: usize = 128;
-/// How many values a configuration may consist of, variables counted with what they stand for.
+/// The maximum number of values in a configuration. A variable counts with all values that it stands for.
 pub const NODES_MAX: usize = 1 << 20;
-/// How large one file may be, in bytes.
+/// The maximum size of one file in bytes.
 pub const FILE_BYTES_MAX: usize = 16 << 20;
 
-/// Parses the file at `path` and whatever it includes.
+/// Parses the file at `path` and all files that it includes.
 ///
 /// # Errors
-/// The first thing that can't be read or understood.
+/// Returns the first part that can't be read or parsed.
 pub fn parse_file(path: &Path, source: &dyn Source) -> Result<Map, ParseError> {
     parser::parse_file(path, source)
 }
 
-/// Parses a text that is called `name` in errors; includes are relative to the working directory.
+/// Parses a text. Errors use `name` as the file's name; includes are relative to the working directory.
 ///
 /// # Errors
-/// The first thing that can't be read or understood.
+/// Returns the first part that can't be read or parsed.
 pub fn parse_text(text: &str, name: &str, source: &dyn Source) -> Result<Map, ParseError> {
     parser::parse_text(text.as_bytes(), name, source)
 }
 
-/// Parses any bytes without touching files or the environment: the entry for fuzzing.
+/// Parses any bytes without touching files or the environment, for fuzzing.
 ///
 /// # Errors
-/// The first thing that can't be understood.
+/// Returns the first part that can't be parsed.
 pub fn parse_bytes(bytes: &[u8]) -> Result<Map, ParseError> {
     parser::parse_text(bytes, "input", &MemorySource::default())
 }

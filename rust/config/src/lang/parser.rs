@@ -1,4 +1,4 @@
-//! From text to tree: keys, blocks, lists, variables and includes.
+//! The parser for keys, blocks, lists, variables and includes.
 
 use std::{
     path::{Component, Path, PathBuf},
@@ -12,9 +12,9 @@ use super::{
     source::describe_io_error,
 };
 
-/// How many files one configuration may consist of; a file counts each time it is included.
+/// The maximum number of files of one configuration; a file counts each time it is included.
 const FILES_MAX: usize = 1024;
-/// The key that the text of an environment variable is given for parsing.
+/// The key under which the text of an environment variable is parsed.
 const VARIABLE_KEY: &str = "pk";
 
 pub(super) fn parse_file(path: &Path, source: &dyn Source) -> Result<Map, ParseError> {
@@ -25,10 +25,10 @@ pub(super) fn parse_text(bytes: &[u8], name: &str, source: &dyn Source) -> Resul
     Context::new(source).text(bytes, name, PathBuf::new())
 }
 
-/// What the files and variables of one configuration have in common.
+/// The state that the files and variables of one configuration share.
 struct Context<'a> {
     source: &'a dyn Source,
-    /// The files that are being read, the outermost first.
+    /// The files that are being parsed, outermost first.
     open_files: Vec<PathBuf>,
     files: usize,
     /// The environment variables that are being parsed.
@@ -75,7 +75,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The text of a file, if it is one: UTF-8 without NUL.
+/// Returns the text of a file; fails unless it is UTF-8 without NUL.
 fn check_text<'t>(bytes: &'t [u8], file: &Arc<str>) -> Result<&'t str, ParseError> {
     let (valid, message) = match std::str::from_utf8(bytes) {
         Ok(text) => match text.find('\0') {
@@ -89,7 +89,7 @@ fn check_text<'t>(bytes: &'t [u8], file: &Arc<str>) -> Result<&'t str, ParseErro
     Err(cursor.error(message))
 }
 
-/// Where an entry stands, which decides how it may be laid out.
+/// The place of an entry, which decides its allowed layout.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// In the file, outside of braces.
@@ -103,9 +103,9 @@ enum Place {
 struct Parser<'c, 'a, 't> {
     context: &'c mut Context<'a>,
     cursor: Cursor<'t>,
-    /// What includes are relative to.
+    /// The directory to which includes are relative.
     directory: PathBuf,
-    /// The blocks around the cursor with their entries so far, for variables; the innermost is last.
+    /// The blocks around the cursor, innermost last, with their entries so far. Variables refer to them.
     scopes: Vec<Map>,
 }
 
@@ -115,7 +115,7 @@ impl Parser<'_, '_, '_> {
         loop {
             self.skip_filler();
             match self.cursor.peek() {
-                // Like nats-server, don't insist on the brace that closes a braced file.
+                // Like nats-server, accepts a braced file without its closing brace.
                 None => return Ok(self.scopes.swap_remove(0)),
                 Some('{') => braces += 1,
                 Some('}') if braces > 0 => braces -= 1,
@@ -131,7 +131,7 @@ impl Parser<'_, '_, '_> {
         }
     }
 
-    /// White space, line ends and comments.
+    /// Skips white space, line ends and comments.
     fn skip_filler(&mut self) {
         loop {
             self.cursor.take_while(char::is_whitespace);
@@ -149,7 +149,7 @@ impl Parser<'_, '_, '_> {
         is_comment
     }
 
-    /// A key with its value, or an include, up to and with what ends it.
+    /// Parses a key with its value, or an include, up to the end of the entry.
     fn entry(&mut self, place: Place) -> Result<(), ParseError> {
         let Some((key, position)) = self.key(place)? else {
             self.include()?;
@@ -163,7 +163,7 @@ impl Parser<'_, '_, '_> {
         self.entry_end(place)
     }
 
-    /// A key with its place; `None` for the word `include`.
+    /// Parses a key with its position; `None` for the word `include`.
     fn key(&mut self, place: Place) -> Result<Option<(String, Position)>, ParseError> {
         match self.cursor.peek() {
             Some(quote @ ('"' | '\'')) => {
@@ -192,7 +192,7 @@ impl Parser<'_, '_, '_> {
         Ok(Some((key.to_owned(), position)))
     }
 
-    /// White space and the separator between key and value.
+    /// Skips white space and the separator between key and value.
     fn before_value(&mut self, place: Place, key: &Position) -> Result<(), ParseError> {
         self.cursor.take_while(char::is_whitespace);
         let separated = self.cursor.peek().is_some_and(is_separator);
@@ -218,7 +218,7 @@ impl Parser<'_, '_, '_> {
         Ok(())
     }
 
-    /// What may follow a value: a separator, a comment, the end of the line or of the block.
+    /// Parses the end of an entry: a separator, a comment, the end of the line or of the block.
     fn entry_end(&mut self, place: Place) -> Result<(), ParseError> {
         self.cursor.take_while(is_blank);
         if self.skip_comment() {
@@ -230,7 +230,7 @@ impl Parser<'_, '_, '_> {
                 Ok(())
             }
             Some('}') => {
-                // A brace too many ends a value at the top, as with nats-server.
+                // A surplus brace ends a value at the top, as in nats-server.
                 if place == Place::Top {
                     self.cursor.bump();
                 }
@@ -356,7 +356,7 @@ impl Parser<'_, '_, '_> {
         }
     }
 
-    /// The value of `$name`: from the blocks around, inner ones first, else from the environment.
+    /// Returns the value of `$name`: from the blocks around, inner ones first, else from the environment.
     fn variable(&mut self, name: &str, position: Position) -> Result<Value, ParseError> {
         let defined = self.scopes.iter_mut().rev().find_map(|scope| scope.get_mut(name));
         let value = match defined {
@@ -422,8 +422,8 @@ fn is_separator(character: char) -> bool {
     matches!(character, ':' | '=')
 }
 
-/// The path of an include relative to the including file's directory, without `.` and `..` where that
-/// can be done. Like nats-server's, a leading slash makes no difference.
+/// Joins the path of an include to the including file's directory, without `.` and, where possible, `..`. As in
+/// nats-server, a leading slash makes no difference.
 fn join(directory: &Path, path: &str) -> PathBuf {
     let mut joined = PathBuf::new();
     for component in directory.components().chain(Path::new(path.trim_start_matches('/')).components()) {

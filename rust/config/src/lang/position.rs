@@ -1,16 +1,16 @@
-//! Where in which file something was written.
+//! Positions in configuration files.
 
 use std::{fmt, sync::Arc};
 
-/// A place in a configuration file.
+/// A position in a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// The file as it was named.
+    /// The file's name as given.
     pub file: Arc<str>,
-    /// Line, from 1.
+    /// The line, from 1.
     pub line: u32,
-    /// Column as nats-server counts it: bytes into the line, from 0 on a file's first line and from 1 on
-    /// all others.
+    /// The column, as nats-server counts it: the byte offset in the line, from 0 on a file's first line and from 1 on all
+    /// others.
     pub column: u32,
 }
 

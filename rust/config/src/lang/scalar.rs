@@ -1,4 +1,4 @@
-//! Values without parts: numbers, booleans, dates, strings in their four forms, references to variables.
+//! Scalars: numbers, booleans, dates, strings in their four forms, references to variables.
 
 use super::{
     ParseError, Value,
@@ -12,7 +12,7 @@ pub(super) enum Scalar {
     Variable(String),
 }
 
-/// Reads a scalar that begins at the cursor. White space and line ends before it were dealt with.
+/// Parses a scalar at the cursor. White space and line ends before it were skipped.
 pub(super) fn scalar(cursor: &mut Cursor<'_>) -> Result<Scalar, ParseError> {
     let text = |text| Ok(Scalar::Value(Value::String(text)));
     match cursor.peek() {
@@ -26,7 +26,7 @@ pub(super) fn scalar(cursor: &mut Cursor<'_>) -> Result<Scalar, ParseError> {
     }
 }
 
-/// Whether a bare value ends before this character.
+/// Returns whether a bare value ends before this character.
 fn ends_bare(next: Option<char>) -> bool {
     next.is_none_or(|c| is_line_end(c) || is_blank(c) || matches!(c, ';' | ',' | ']' | '}'))
 }
@@ -35,7 +35,7 @@ fn single_quoted(cursor: &mut Cursor<'_>) -> Result<String, ParseError> {
     quoted(cursor, '\'')
 }
 
-/// The text between two `quote`s, without escapes: a string or a key.
+/// Parses the text between two `quote`s, without escapes: a string or a key.
 pub(super) fn quoted(cursor: &mut Cursor<'_>, quote: char) -> Result<String, ParseError> {
     let unclosed = cursor.error("A quoted text is not closed before the end of the file");
     cursor.bump();
@@ -57,7 +57,7 @@ fn double_quoted(cursor: &mut Cursor<'_>) -> Result<String, ParseError> {
     }
 }
 
-/// What follows a backslash. All escapes stand for one byte.
+/// Parses the characters after a backslash. Each escape stands for one byte.
 fn escape(cursor: &mut Cursor<'_>) -> Result<u8, ParseError> {
     let byte = match cursor.peek() {
         Some('t') => b'\t',
@@ -96,7 +96,7 @@ fn utf8(bytes: Vec<u8>, cursor: &Cursor<'_>) -> Result<String, ParseError> {
     String::from_utf8(bytes).map_err(|_| cursor.error("The escapes of a string don't make up UTF-8 text"))
 }
 
-/// `( ... )` with the closing parenthesis alone on its line.
+/// Parses `( ... )`, with the closing parenthesis alone on its line.
 fn block(cursor: &mut Cursor<'_>) -> Result<String, ParseError> {
     let unclosed = cursor.error("A block is not closed by a ')' alone on its line");
     cursor.bump();
@@ -114,7 +114,7 @@ fn block(cursor: &mut Cursor<'_>) -> Result<String, ParseError> {
     }
 }
 
-/// Text without quotes: a boolean, `$VARIABLE`, or simply text.
+/// Parses text without quotes: a boolean, `$VARIABLE`, or simply text.
 fn bare(cursor: &mut Cursor<'_>) -> Result<Scalar, ParseError> {
     let mut bytes = Vec::new();
     let mut is_plain = true;
@@ -127,7 +127,7 @@ fn bare(cursor: &mut Cursor<'_>) -> Result<Scalar, ParseError> {
                 bytes.push(escape(cursor)?);
                 is_plain = false;
             }
-            // A quote ends the text, too, and then it is neither boolean nor variable.
+            // A quote ends the text too. Such a text is neither a boolean nor a variable.
             Some('\'') => {
                 cursor.bump();
                 is_plain = false;
@@ -149,7 +149,7 @@ fn plain_text(text: String) -> Scalar {
         return Scalar::Value(Value::Bool(false));
     }
     match text.strip_prefix('$') {
-        // Not a variable but a bcrypt hash, which nobody should have to quote.
+        // A bcrypt hash, which must not need quotes, and not a variable.
         Some(rest) if matches!(rest.as_bytes(), [b'2', b'a' | b'b' | b'x' | b'y', b'$', ..]) => {
             Scalar::Value(Value::String(text))
         }
@@ -175,7 +175,7 @@ fn negative(cursor: &mut Cursor<'_>) -> Result<Value, ParseError> {
     }
 }
 
-/// Anything that begins with a digit: an integer, a float, a date, an address, or text after all.
+/// Parses a value that begins with a digit: an integer, a float, a date, an address, or text.
 fn number(cursor: &mut Cursor<'_>) -> Result<Value, ParseError> {
     let start = cursor.offset();
     let digits = cursor.take_while(|c| c.is_ascii_digit()).len();
@@ -189,19 +189,19 @@ fn number(cursor: &mut Cursor<'_>) -> Result<Value, ParseError> {
             None => text_from(cursor, start),
         },
         _ => {
-            // Whatever comes right after the digits stands for itself, even a backslash.
+            // The character right after the digits stands for itself, even a backslash.
             cursor.bump();
             text_from(cursor, start)
         }
     }
 }
 
-/// It began like a number, but is text.
+/// Parses the rest of a text that began like a number.
 fn text_from(cursor: &mut Cursor<'_>, start: usize) -> Result<Value, ParseError> {
     let head = cursor.since(start).to_owned();
     Ok(match bare(cursor)? {
         Scalar::Value(Value::String(tail)) => Value::String(head + &tail),
-        // What looked like a boolean or a variable is only the tail of a text.
+        // The tail only looks like a boolean or a variable.
         Scalar::Value(_) | Scalar::Variable(_) => Value::String(cursor.since(start).to_owned()),
     })
 }
@@ -223,14 +223,14 @@ fn is_suffix(character: char) -> bool {
     matches!(character.to_ascii_lowercase(), 'k' | 'm' | 'g' | 't' | 'p' | 'e')
 }
 
-/// An integer with a size suffix; `None` if it is text that only looked like one.
+/// Parses an integer with a size suffix; `None` if it is text that only looks like one.
 fn suffixed(cursor: &mut Cursor<'_>, start: usize) -> Result<Option<Value>, ParseError> {
     let digits = cursor.since(start);
     let suffix_start = cursor.offset();
     cursor.bump();
     cursor.take_while(|c| matches!(c, 'b' | 'B' | 'i' | 'I'));
     let suffix = cursor.since(suffix_start).to_ascii_lowercase();
-    // Before `]` nats-server takes it for text, which tags like `5g` live on.
+    // Before `]`, nats-server takes such a value for text. Tags like `5g` depend on this.
     if !ends_bare(cursor.peek()) || cursor.peek() == Some(']') {
         return Ok(None);
     }
@@ -247,7 +247,7 @@ fn suffixed(cursor: &mut Cursor<'_>, start: usize) -> Result<Option<Value>, Pars
     }
 }
 
-/// The cursor is at the point: a float, or an address if another point follows.
+/// Parses a float from its decimal point on, or an address if another point follows.
 fn fraction(cursor: &mut Cursor<'_>, start: usize) -> Result<Value, ParseError> {
     cursor.bump();
     if !cursor.peek().is_some_and(|c| c.is_ascii_digit()) {
@@ -266,7 +266,7 @@ fn fraction(cursor: &mut Cursor<'_>, start: usize) -> Result<Value, ParseError> 
     }
 }
 
-/// The year was read and the cursor is at the first hyphen.
+/// Parses a date from the first hyphen on.
 fn date(cursor: &mut Cursor<'_>, start: usize) -> Result<Value, ParseError> {
     for wanted in "-00-00T00:00:00Z".chars() {
         let suits = |c: char| if wanted == '0' { c.is_ascii_digit() } else { c == wanted };
@@ -286,7 +286,7 @@ fn date(cursor: &mut Cursor<'_>, start: usize) -> Result<Value, ParseError> {
     }
 }
 
-/// Whether the numbers of a well-formed date exist in the calendar and on the clock.
+/// Returns whether the numbers of a well-formed date exist in the calendar and on the clock.
 fn is_calendar_date(text: &str) -> bool {
     let part = |from: usize, to: usize| text.get(from..to).and_then(|t| t.parse::<u32>().ok()).unwrap_or(0);
     let (year, month, day) = (part(0, 4), part(5, 7), part(8, 10));

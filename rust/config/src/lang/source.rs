@@ -1,4 +1,4 @@
-//! Where files and environment variables come from.
+//! Sources of files and environment variables.
 
 use std::{
     collections::HashMap,
@@ -6,15 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What a configuration may read besides its own text.
+/// The files and environment variables that a configuration may read.
 pub trait Source {
-    /// The content of a file.
+    /// Returns the content of a file.
     ///
     /// # Errors
-    /// Why it can't be read.
+    /// Fails if the file can't be read.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
-    /// The value of an environment variable.
+    /// Returns the value of an environment variable.
     fn variable(&self, name: &str) -> Option<String>;
 }
 
@@ -32,7 +32,7 @@ impl Source for DiskSource {
     }
 }
 
-/// Files and variables held in memory; nothing else exists for it.
+/// Files and variables in memory; it gives access to nothing else.
 #[derive(Debug, Clone, Default)]
 pub struct MemorySource {
     files: HashMap<PathBuf, Vec<u8>>,
@@ -65,7 +65,7 @@ impl Source for MemorySource {
     }
 }
 
-/// An I/O error as nats-server words it: `open f: no such file or directory`.
+/// Formats an I/O error in nats-server's words: `open f: no such file or directory`.
 pub(crate) fn describe_io_error(path: &Path, error: &io::Error) -> String {
     let action = if error.kind() == io::ErrorKind::IsADirectory { "read" } else { "open" };
     let reason = match error.kind() {

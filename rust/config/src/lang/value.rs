@@ -1,29 +1,29 @@
-//! The tree that a configuration is parsed into.
+//! The tree of a parsed configuration.
 
 use std::collections::BTreeMap;
 
 use super::Position;
 
-/// The entries of a map. Of several entries with one key the last one counts.
+/// The entries of a map. If a key occurs several times, its last entry counts.
 pub type Map = BTreeMap<String, Node>;
 
-/// A value with its place.
+/// A value with its position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     /// The value.
     pub value: Value,
-    /// The place of the key if it is the value of a key, else of the value.
+    /// The position of the key if the value has one, else of the value.
     pub position: Position,
-    /// A variable referred to this key, so that it may have any name.
+    /// Whether a variable refers to this key. Such a key may have any name.
     pub is_used_variable: bool,
 }
 
-/// What can be written in a configuration.
+/// A value of the configuration language.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// Text, bare or quoted.
     String(String),
-    /// A whole number, its size suffix applied.
+    /// A whole number, with its size suffix applied.
     Integer(i64),
     /// A number with a fraction.
     Float(f64),
@@ -38,7 +38,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// The name of the type for people.
+    /// Returns the name of the type for error messages.
     #[must_use]
     pub fn type_name(&self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ impl Value {
         }
     }
 
-    /// The value as nats-server shows it in its errors (Go's `%v`).
+    /// Returns the value in the form of nats-server's errors (Go's `%v`).
     #[must_use]
     pub fn shown(&self) -> String {
         match self {
@@ -70,7 +70,7 @@ impl Value {
         }
     }
 
-    /// The number of values in it, itself included.
+    /// Returns the number of values in it, itself included.
     #[must_use]
     pub fn node_count(&self) -> usize {
         1 + match self {
@@ -80,7 +80,7 @@ impl Value {
         }
     }
 
-    /// The number of levels in it, itself included.
+    /// Returns the number of levels in it, itself included.
     #[must_use]
     pub fn depth(&self) -> usize {
         1 + match self {

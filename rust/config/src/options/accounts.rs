@@ -1,4 +1,4 @@
-//! Reading the `accounts` block and subject mappings.
+//! The `accounts` block and subject mappings.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Reader {
-    /// A list of names, or a block with a block for each.
+    /// Reads accounts from a list of names, or from a block with a block for each account.
     pub(super) fn accounts(&mut self, node: &Node) -> Vec<AccountDef> {
         match &node.value {
             Value::Array(items) => self.account_names(items),
@@ -55,7 +55,7 @@ impl Reader {
         let mut accounts = Vec::new();
         let mut taken = HashSet::new();
         for (_, name, node) in in_order(map) {
-            // It only holds what accounts refer to.
+            // The entry only holds values for variables.
             if node.is_used_variable {
                 continue;
             }
@@ -144,7 +144,7 @@ impl Reader {
                 }
             };
             *limit = self.integer(node).and_then(|number| u64::try_from(number).ok());
-            // There are no leaf nodes to limit, and a negative number is no limit.
+            // There are no leaf nodes to limit, and a negative number means no limit.
             if limit.is_some() && !key.starts_with("max_leaf") {
                 self.refuse(&format!("{field}.{key}"), node);
             }
@@ -152,7 +152,7 @@ impl Reader {
         Some(limits)
     }
 
-    /// Checks where traces of an account go, and how many messages are traced.
+    /// Checks the destination of an account's traces and the share of messages that are traced.
     fn check_trace(&mut self, node: &Node) {
         let map = match &node.value {
             Value::String(subject) => return self.check_trace_destination(subject, node),
@@ -170,7 +170,7 @@ impl Reader {
                     has_sampling = true;
                     let reason = match (percent(value), value) {
                         (Some(1..=100), _) => continue,
-                        // The slip is nats-server's, whose words these are.
+                        // The typo is nats-server's, whose message this is.
                         (Some(number), _) => {
                             format!(
                                 "Ttrace destination sampling value {number} is invalid, needs to be [1..100]"
@@ -198,7 +198,7 @@ impl Reader {
         }
     }
 
-    /// `source: destination`, or with one or several weighted destinations.
+    /// Checks `source: destination`, or a source with one or several weighted destinations.
     pub(super) fn check_mappings(&mut self, node: &Node) {
         let Some(map) = self.map(node) else { return };
         for (_, subject, node) in in_order(map) {
@@ -240,7 +240,7 @@ impl Reader {
     }
 }
 
-/// Checks the destinations of a mapping together, whose forms are right.
+/// Checks the destinations of a mapping together. Their types were checked.
 fn check_mapping(source: &str, node: &Node) -> Result<(), String> {
     if let Value::String(destination) = &node.value {
         let made = Transform::new(source.as_bytes(), destination.as_bytes());

@@ -1,4 +1,4 @@
-//! Reading the `authorization` block and lists of users.
+//! The `authorization` block and lists of users.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -10,10 +10,10 @@ use crate::{
     lang::{Node, Value},
 };
 
-/// Above this a timeout is warned of: somebody wrote `1m`, a million, for `"1m"`.
+/// The timeout in seconds above which a warning follows: the file probably has `1m`, a million, instead of `"1m"`.
 const TIMEOUT_SECONDS_HIGH: f64 = 60.0;
 
-/// The users of a list, each with the place of its entry.
+/// The users of a list.
 pub(super) type Users = Vec<User>;
 
 impl Reader {
@@ -59,7 +59,7 @@ impl Reader {
         }
     }
 
-    /// Notes users whose names are taken, and takes the names.
+    /// Notes an error for each user whose name is in `taken`, and adds the names.
     pub(super) fn check_duplicates(&mut self, users: &[User], taken: &mut HashSet<String>, node: &Node) {
         for user in users {
             if !taken.insert(user.name.clone()) {
@@ -68,7 +68,7 @@ impl Reader {
         }
     }
 
-    /// Seconds, whole or not, or a duration.
+    /// Reads seconds, whole or not, or a duration.
     pub(super) fn auth_timeout(&mut self, field: &str, node: &Node) -> Option<Duration> {
         let invalid = "error parsing authorization config, 'timeout'";
         let seconds = match &node.value {
@@ -177,7 +177,7 @@ impl Reader {
     }
 }
 
-/// Whether a text has the form of a public nkey with that prefix.
+/// Returns whether a text has the form of a public nkey with this prefix.
 pub(super) fn is_public_nkey(text: &str, prefix: char) -> bool {
     text.starts_with(prefix) && stonechat_auth::is_public_key(text)
 }

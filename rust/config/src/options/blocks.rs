@@ -1,4 +1,4 @@
-//! The keys of the blocks whose capabilities come with later versions.
+//! Schemas of blocks, including blocks whose capabilities this version lacks.
 
 use super::schema::{
     Field, Kind,
@@ -31,7 +31,7 @@ const COMPRESSION: Field = field(
     ]),
 );
 
-/// A user, password and token that a listener of its own asks for.
+/// The user, password and token of a listener's own `authorization` block.
 static SIMPLE_AUTHORIZATION: Schema = Schema(&[USER, PASSWORD, field(&["token"], Text), TIMEOUT]);
 
 pub(super) static CLUSTER: Schema = Schema(&[
@@ -203,12 +203,12 @@ pub(super) static MQTT: Schema = Schema(&[
     field(&["downgrade_qos2_subscribe"], Boolean),
 ]);
 
-/// The `jetstream` block without `store_dir` and `enabled`, which are read.
+/// The `jetstream` block.
 pub(super) static JETSTREAM: Schema = Schema(&[
     field(&["store", "store_dir", "storedir"], Text),
     field(&["enable", "enabled"], Boolean),
     field(&["strict"], Boolean),
-    // `always`, or a duration; whoever reads it says what is wrong.
+    // `always` or a duration. The code that reads the value reports errors.
     field(&["sync", "sync_interval"], Any),
     field(&["max_memory_store", "max_mem_store", "max_mem"], Size),
     field(&["max_file_store", "max_file"], Size),
@@ -376,18 +376,18 @@ pub(super) static EXPORTS: Kind = List(&Block(&EXPORT));
 /// The imports of an account.
 pub(super) static IMPORTS: Kind = List(&Block(&IMPORT));
 
-/// What an account may do with JetStream.
+/// JetStream limits of an account.
 pub(super) static ACCOUNT_JETSTREAM: Kind =
     Either(&[Boolean, Word(&["enabled", "enable", "disabled", "disable"]), Block(&ACCOUNT_JETSTREAM_BLOCK)]);
 
-/// Where an account's traces go.
+/// The destination of an account's traces.
 pub(super) static MSG_TRACE: Kind = Either(&[Text, Block(&MSG_TRACE_BLOCK)]);
 
-/// Where account JWTs come from.
+/// The source of account JWTs.
 pub(super) static RESOLVER: Kind = Either(&[Text, Block(&RESOLVER_BLOCK)]);
 
-/// Stapling.
+/// OCSP stapling.
 pub(super) static OCSP: Kind = Either(&[Boolean, Block(&OCSP_BLOCK)]);
 
-/// The cache of responses.
+/// The cache of OCSP responses.
 pub(super) static OCSP_CACHE: Kind = Either(&[Boolean, Block(&OCSP_CACHE_BLOCK)]);

@@ -1,4 +1,4 @@
-//! Reading the exports and imports of accounts, whose forms were checked.
+//! The exports and imports of accounts, whose types were checked.
 
 use stonechat_auth::{AccountDef, Exchange, Export, Import, ImportError, ResponseType};
 
@@ -9,7 +9,7 @@ use super::{
 use crate::lang::{Map, Node, Position, Value};
 
 impl Reader {
-    /// The exports of an account.
+    /// Reads the exports of an account.
     pub(super) fn exports(&mut self, field: &str, node: &Node) -> Vec<Export> {
         let Value::Array(items) = &node.value else { return Vec::new() };
         items.iter().filter_map(|item| self.export(field, item)).collect()
@@ -50,7 +50,7 @@ impl Reader {
                     let Value::Array(items) = &node.value else { continue };
                     accounts = items.iter().filter_map(|item| self.string(item).map(str::to_owned)).collect();
                 }
-                // How long answers may take: they are kept longer here anyway.
+                // The longest response time. It is only checked: the server keeps reply subjects longer anyway.
                 "threshold" | "response_threshold" | "response_max_time" | "response_time" => {
                     let text = self.string(node)?;
                     if crate::duration::parse(text).is_err() {
@@ -60,7 +60,7 @@ impl Reader {
                         self.error(&node.position, reason);
                     }
                 }
-                // Without it accounts get what is meant for others.
+                // Without this restriction, accounts would get messages that are meant for others.
                 "account_token_position" if self.integer(node)? > 0 => {
                     self.refuse(&format!("{field}.{key}"), node);
                 }
@@ -79,7 +79,7 @@ impl Reader {
         Some(Export { exchange, subject, accounts, response })
     }
 
-    /// Checks how often a service's latency is to be measured, and where the samples go.
+    /// Checks the share of a service's requests whose latency is measured, and the subject of the samples.
     fn check_latency(&mut self, node: &Node) {
         let Value::Map(map) = &node.value else { return };
         let mut has_subject = false;
@@ -100,7 +100,7 @@ impl Reader {
         }
     }
 
-    /// The imports of an account.
+    /// Reads the imports of an account.
     pub(super) fn imports(&mut self, field: &str, node: &Node) -> Vec<Import> {
         let Value::Array(items) = &node.value else { return Vec::new() };
         items.iter().filter_map(|item| self.import(field, item)).collect()
@@ -162,8 +162,8 @@ impl Reader {
         (account, subject)
     }
 
-    /// Checks what accounts give each other, now that all of them are known. Imports that can't be had are left out. What is wrong is
-    /// told of the whole block, as nats-server does.
+    /// Checks the exports and imports of all accounts, once all accounts are known, and removes invalid imports. As in
+    /// nats-server, the errors have the position of the whole block.
     pub(super) fn check_exchange(&mut self, accounts: &mut [AccountDef], position: &Position) {
         let names: Vec<String> = accounts.iter().map(|account| account.name.clone()).collect();
         for export in accounts.iter_mut().flat_map(|account| &mut account.exports) {
@@ -173,7 +173,7 @@ impl Reader {
             }
             export.accounts.retain(|name| names.contains(name));
         }
-        // As nats-server does: streams of all accounts first.
+        // As in nats-server, the streams of all accounts come first.
         let mut good = GoodImports::new(accounts);
         for exchange in [Exchange::Stream, Exchange::Service] {
             for (at, account) in accounts.iter().enumerate() {
@@ -204,7 +204,7 @@ impl Reader {
     }
 }
 
-/// A whole number, or a text such as `25%`.
+/// Returns a percentage from a whole number, or from a text such as `25%`.
 pub(super) fn percent(value: &Value) -> Option<i64> {
     match value {
         Value::Integer(number) => Some(*number),

@@ -1,4 +1,4 @@
-//! From the tree of a configuration file to options.
+//! Conversion of a configuration file's tree to options.
 
 use std::{collections::HashSet, path::PathBuf, time::Duration};
 
@@ -14,13 +14,13 @@ use crate::{
     lang::{Map, Node, Position, Value},
 };
 
-/// The shortest lame duck duration that a file may ask for.
+/// The shortest lame duck duration that a file may configure.
 const LAME_DUCK_DURATION_MIN: Duration = Duration::from_secs(30);
 
-/// Lays the tree of the file called `name` over `options`. Returns the warnings.
+/// Overrides `options` with the tree of the file called `name`. Returns the warnings.
 ///
 /// # Errors
-/// All errors of the file, and its warnings with them.
+/// Returns all errors of the file, with its warnings.
 pub(crate) fn read_tree(options: &mut Options, tree: &Map, name: &str) -> Result<Vec<Issue>, ConfigErrors> {
     let mut file = File { reader: Reader::default(), options, users: None, store_dir: None };
     if tree.is_empty() {
@@ -36,7 +36,7 @@ pub(crate) fn read_tree(options: &mut Options, tree: &Map, name: &str) -> Result
     for issues in [&mut errors, &mut warnings] {
         issues.sort_by_key(|issue| issue.position.as_ref().map(|p| (p.line, p.column)));
     }
-    // A value that is checked and then read may be found wrong twice.
+    // A value that is first checked and then read may cause the same error twice.
     errors.dedup();
     if errors.is_empty() { Ok(warnings) } else { Err(ConfigErrors { errors, warnings }) }
 }
@@ -44,9 +44,9 @@ pub(crate) fn read_tree(options: &mut Options, tree: &Map, name: &str) -> Result
 struct File<'o> {
     reader: Reader,
     options: &'o mut Options,
-    /// Where users of accounts were defined.
+    /// The position of the `accounts` block.
     users: Option<Position>,
-    /// Where the storage directory was.
+    /// The position of the storage directory.
     store_dir: Option<Position>,
 }
 
@@ -161,7 +161,7 @@ impl File<'_> {
         let defaults = Options::default();
         let Self { reader, options, .. } = self;
         match key {
-            // Zero and less mean that nobody may connect.
+            // No connection is allowed with zero or a negative number.
             "max_connections" | "max_conn" => set(&mut options.max_connections, reader.natural(node)),
             "max_control_line" => {
                 if let Some(number) = int32(reader, key, node) {
@@ -375,7 +375,7 @@ impl File<'_> {
         set(&mut self.options.store_dir, path(&mut self.reader, node));
     }
 
-    /// What the authorization block and the users of accounts must not have in common.
+    /// Checks that the authorization block and the users of accounts don't conflict.
     fn check_users(&mut self) {
         let Some(position) = &self.users else { return };
         let auth = &self.options.authorization;
@@ -389,7 +389,7 @@ impl File<'_> {
         }
         let mut names: HashSet<_> = auth.users.iter().flatten().map(|user| &user.name).collect();
         for user in self.options.accounts.iter().flat_map(|account| &account.users) {
-            // Duplicates within the accounts were noted where they stand.
+            // Duplicates within the accounts were reported at their own positions.
             if names.remove(&user.name) {
                 self.reader.error(position, format!("Duplicate user {:?} detected", user.name));
             }
@@ -457,7 +457,7 @@ fn lame_duck(reader: &mut Reader, node: &Node) -> Option<Duration> {
     Some(duration)
 }
 
-/// With a leading slash, without a trailing one.
+/// Returns the path with a leading slash and without a trailing one.
 fn normal_base_path(text: &str) -> String {
     let parts: Vec<_> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     format!("/{}", parts.join("/"))

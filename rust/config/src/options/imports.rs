@@ -1,28 +1,28 @@
-//! Which imports of accounts can be had beside each other: covered by an export, not twice, and in no circle.
+//! Checks of imports against each other: each needs an export, must be unique and must not close a circle.
 
 use std::collections::{HashMap, HashSet};
 
 use stonechat_auth::{AccountDef, Exchange, Export, Import, ImportError, check_import};
 use stonechat_subject::{is_subset, overlaps};
 
-/// Accounts that the search for a circle visits at most, as nats-server.
+/// The maximum accounts that the search for a circle visits, as in nats-server.
 const SEARCH_MAX: usize = 1024;
 
-/// The imports that were found good so far.
+/// The imports that were found valid so far.
 pub(super) struct GoodImports {
-    /// The place of each account.
+    /// The index of each account.
     places: HashMap<String, usize>,
     /// The name of each account.
     names: Vec<String>,
     /// The exports of each account.
     exports: Vec<Vec<Export>>,
-    /// The good imports of each account.
+    /// The valid imports of each account.
     pub(super) imports: Vec<Vec<Import>>,
 }
 
-/// Why an import can't be had.
+/// The reason why an import is invalid.
 pub(super) enum NoImport {
-    /// There is no such account.
+    /// The account does not exist.
     UnknownAccount,
     /// The import is refused.
     Refused(ImportError),
@@ -35,7 +35,7 @@ impl From<ImportError> for NoImport {
 }
 
 impl GoodImports {
-    /// No imports yet, of these accounts.
+    /// Returns a value for these accounts, without imports.
     pub(super) fn new(accounts: &[AccountDef]) -> Self {
         Self {
             places: accounts.iter().enumerate().map(|(at, account)| (account.name.clone(), at)).collect(),
@@ -45,15 +45,15 @@ impl GoodImports {
         }
     }
 
-    /// Adds an import of the account at place `at`, if it can be had.
+    /// Adds an import of the account with index `at`, if it is valid.
     ///
     /// # Errors
-    /// Why not.
+    /// Returns the reason why the import is invalid.
     pub(super) fn add(&mut self, at: usize, import: &Import) -> Result<(), NoImport> {
         let from = *self.places.get(&import.account).ok_or(NoImport::UnknownAccount)?;
         check_import(&self.names[at], import, &self.imports[at], &self.exports[from])?;
         match import.exchange {
-            // As nats-server, which holds both subjects against those of the other account.
+            // As in nats-server, which compares both subjects with those of the other account.
             Exchange::Stream => {
                 self.check_circle(at, from, import.exchange, &stream_here(import))?;
                 self.check_circle(at, from, import.exchange, &import.subject)?;
@@ -64,8 +64,8 @@ impl GoodImports {
         Ok(())
     }
 
-    /// Looks whether what goes from account `from` to `at` could come back through the imports of others. An account that is
-    /// reached on two ways counts as a circle too, as in nats-server.
+    /// Checks whether messages from account `from` to `at` could return through other imports. An account that can
+    /// be reached on two paths counts as a circle too, as in nats-server.
     fn check_circle(
         &self,
         at: usize,
@@ -117,7 +117,8 @@ impl GoodImports {
     }
 }
 
-/// The subject of an import that is held against the one searched for, and the one that the search goes on with.
+/// Returns two subjects of an import: the one to compare with the searched subject, and the one with which the search
+/// continues.
 fn ends(import: &Import) -> (String, String) {
     match import.exchange {
         Exchange::Stream => (stream_here(import), stream_here(import)),
@@ -125,7 +126,7 @@ fn ends(import: &Import) -> (String, String) {
     }
 }
 
-/// The subject of an imported stream in the importing account.
+/// Returns the subject of an imported stream in the importing account.
 fn stream_here(import: &Import) -> String {
     match import.prefix.as_deref().filter(|prefix| !prefix.is_empty()) {
         Some(prefix) => format!("{}.{}", prefix.trim_end_matches('.'), import.subject),
@@ -133,7 +134,7 @@ fn stream_here(import: &Import) -> String {
     }
 }
 
-/// A subject with `*` for each reference to a wildcard, such as `$1` or `{{wildcard(1)}}`.
+/// Returns a subject with `*` for each reference to a wildcard, such as `$1` or `{{wildcard(1)}}`.
 fn wildcards(subject: &str) -> String {
     let is_reference = |token: &str| {
         token.starts_with("{{") || token.strip_prefix('$').is_some_and(|number| number.parse::<u32>().is_ok())

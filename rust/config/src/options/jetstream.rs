@@ -1,4 +1,4 @@
-//! What the configuration says of JetStream.
+//! JetStream options.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,19 +7,19 @@ use super::reader::Reader;
 use super::reader::in_order;
 use crate::lang::{Map, Node, Value};
 
-/// Requests that may wait, unless configured (as nats-server 2.15).
+/// The default limit of waiting requests (as nats-server 2.15).
 const REQUEST_QUEUE_LIMIT: usize = 10_000;
 
-/// When what was acknowledged is on disk.
+/// The time at which an acknowledged message is synced to disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncInterval {
-    /// Before it is acknowledged.
+    /// Before the acknowledgement.
     Always,
-    /// So long after at most.
+    /// At most this long after the acknowledgement.
     Every(Duration),
 }
 
-/// How what is stored is encrypted.
+/// The cipher of the store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum StoreCipher {
     /// ChaCha20-Poly1305.
@@ -29,12 +29,12 @@ pub enum StoreCipher {
     Aes,
 }
 
-/// A key for what is stored. It is in no debugging output.
+/// An encryption key of the store. Debug output does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoreKey(String);
 
 impl StoreKey {
-    /// Its bytes.
+    /// Returns the key's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
@@ -46,44 +46,45 @@ impl std::fmt::Debug for StoreKey {
     }
 }
 
-/// The `jetstream` block. `None` is the default.
+/// The `jetstream` block. `None` means the default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JetStreamOptions {
-    /// Bytes that all streams in memory may have.
+    /// The maximum bytes of all memory streams.
     pub max_memory: Option<i64>,
-    /// Bytes that all streams on disk may have.
+    /// The maximum bytes of all streams on disk.
     pub max_file: Option<i64>,
-    /// Bytes of memory for what streams on disk know of their subjects. Stonechat's own.
+    /// The maximum bytes of memory for the indexes of streams on disk. Only Stonechat has this option.
     pub max_index_memory: Option<i64>,
-    /// The domain.
+    /// The JetStream domain.
     pub domain: Option<String>,
-    /// When what was acknowledged is on disk; without it before it is acknowledged.
+    /// The time at which acknowledged messages are synced; `None` means before the acknowledgement.
     pub sync_interval: Option<SyncInterval>,
     /// Unknown fields of requests are errors.
     pub strict: bool,
     /// The longest duplicate window.
     pub duplicate_window: Option<Duration>,
-    /// Consumers of a stream when neither it nor its account says how many; 0 for no limit.
+    /// The maximum consumers of a stream, if neither the stream nor its account has a limit; 0 for no limit.
     pub default_max_consumers: i64,
     /// The largest `max_ack_pending` of a consumer; 0 for no limit.
     pub max_ack_pending: i64,
     /// The largest `max_batch` of a consumer; 0 for no limit.
     pub max_request_batch: i64,
-    /// The key with which what is stored is encrypted.
+    /// The key that encrypts the store.
     pub key: Option<StoreKey>,
-    /// The key before, with which the store may still be locked.
+    /// The previous key, which may still encrypt the store.
     pub previous_key: Option<StoreKey>,
-    /// How it is encrypted.
+    /// The cipher that encrypts the store.
     pub cipher: StoreCipher,
-    /// Requests that may wait: those that change something.
+    /// The maximum waiting API requests of an account, without those of `info_queue_limit`.
     pub request_queue_limit: usize,
-    /// And the others.
+    /// The maximum waiting API requests of an account for infos, names and lists.
     pub info_queue_limit: usize,
-    /// Messages that may wait for a stream.
+    /// The maximum messages that wait for a stream.
     pub max_buffered_msgs: Option<usize>,
-    /// Bytes of messages that may wait for a stream.
+    /// The maximum bytes of messages that wait for a stream.
     pub max_buffered_size: Option<usize>,
-    /// The store is thrown away with the server: nothing is synced. No option of the file; for servers within a program.
+    /// The store is deleted when the server ends, so nothing is synced. Only embedded servers set this; no option of the
+    /// file does.
     pub is_throwaway: bool,
 }
 
@@ -112,7 +113,7 @@ impl Default for JetStreamOptions {
     }
 }
 
-/// What an account may use of JetStream; -1 is without limit.
+/// JetStream limits of an account; -1 for no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the fields are those of the configuration")]
 pub struct AccountJetStream {
@@ -144,8 +145,8 @@ impl Default for AccountJetStream {
 /// Accounts that may use JetStream, by name.
 pub type JetStreamAccounts = BTreeMap<String, AccountJetStream>;
 
-/// Bytes, written as a number or with a unit (`1G`, `512MB`, `64kib`): powers of 1024, as nats-server 2.15 but for the
-/// units that end in `b` without `i`.
+/// Returns a number of bytes, written as a number or with a unit (`1G`, `512MB`, `64kib`). Units are powers of 1024.
+/// nats-server 2.15 agrees, except for units that end in `b` without `i`.
 fn size(node: &Node) -> Option<i64> {
     match &node.value {
         Value::Integer(number) => Some(*number),
@@ -177,7 +178,7 @@ impl Reader {
         size
     }
 
-    /// Reads the block's fields, whose forms were checked; the store's directory and whether it is on are read elsewhere.
+    /// Reads the fields of the block, whose types were checked. The store's directory and the switch are read elsewhere.
     pub(super) fn jetstream_block(&mut self, map: &Map, options: &mut JetStreamOptions) {
         let (mut requests, mut infos) = (None, None);
         for (key, written, node) in in_order(map) {
@@ -199,7 +200,7 @@ impl Reader {
                 "key" | "ek" | "encryption_key" => options.key = self.store_key(node),
                 "prev_key" | "prev_ek" | "prev_encryption_key" => options.previous_key = self.store_key(node),
                 "cipher" => {
-                    // The schema knows no other word.
+                    // The schema allows no other cipher.
                     options.cipher = match self.string(node).is_some_and(|w| w.eq_ignore_ascii_case("aes")) {
                         true => StoreCipher::Aes,
                         false => StoreCipher::ChaCha,
@@ -209,7 +210,7 @@ impl Reader {
                 "request_queue_limit" => requests = self.size(node).and_then(|n| usize::try_from(n).ok()),
                 "info_queue_limit" => infos = self.size(node).and_then(|n| usize::try_from(n).ok()),
                 "max_buffered_msgs" | "max_buffered_size" => {
-                    // As there, 0 stands for the default.
+                    // As in nats-server, 0 stands for the default.
                     let limit = self.size(node).and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
                     match key.as_str() {
                         "max_buffered_msgs" => options.max_buffered_msgs = limit,
@@ -231,7 +232,7 @@ impl Reader {
                 _ => self.ignore(&format!("jetstream.{key}"), node),
             }
         }
-        // 0 stands for the default, and one limit for both if the other is not given.
+        // 0 stands for the default. If only one limit is given, it holds for both.
         let positive = |limit: Option<usize>| limit.filter(|limit| *limit > 0);
         options.request_queue_limit = positive(requests).unwrap_or(REQUEST_QUEUE_LIMIT);
         options.info_queue_limit = positive(infos).unwrap_or(options.request_queue_limit);
@@ -247,10 +248,10 @@ impl Reader {
             match key.as_str() {
                 "duplicate_window" => options.duplicate_window = self.positive_duration(written, node),
                 "default_max_consumers" => {
-                    // The form was checked: it is a number.
+                    // The type was checked: it is a number.
                     options.default_max_consumers = self.size(node).unwrap_or(options.default_max_consumers);
                 }
-                // Zero and less are no limit.
+                // Zero or a negative number means no limit.
                 "max_ack_pending" => options.max_ack_pending = self.size(node).unwrap_or(0).max(0),
                 "max_request_batch" => options.max_request_batch = self.size(node).unwrap_or(0).max(0),
                 "batch" => self.refuse("jetstream.limits.batch", node),
@@ -259,7 +260,7 @@ impl Reader {
         }
     }
 
-    /// What an account's `jetstream` says, whose form was checked: `None` for off.
+    /// Reads an account's `jetstream` value, whose type was checked; `None` if it turns JetStream off.
     pub(super) fn account_jetstream(&mut self, node: &Node) -> Option<AccountJetStream> {
         let mut account = AccountJetStream::default();
         let map = match &node.value {

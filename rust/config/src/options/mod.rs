@@ -1,4 +1,4 @@
-//! All options of a server: what a configuration file and the flags on top of it come down to.
+//! All options of a server, from a configuration file and flags.
 
 mod accounts;
 mod authorization;
@@ -29,27 +29,26 @@ pub(crate) use unsupported::UnsupportedBlock;
 pub use unsupported::{Effect, Unsupported};
 pub use validate::InvalidOptions;
 
-/// The port that `port: -1` asks for: any free one.
+/// The value of a port option that means any free port.
 pub const RANDOM_PORT: i32 = -1;
-/// The client port unless configured otherwise.
+/// The default client port.
 pub const DEFAULT_PORT: i32 = 4222;
 
-/// What happens to a connection whose write takes longer than `write_deadline`.
+/// The handling of a connection whose write takes longer than `write_deadline`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WriteTimeout {
-    /// As fits the kind of connection: clients are closed.
+    /// Depends on the kind of connection: clients are closed.
     #[default]
     Default,
     /// Close the connection.
     Close,
-    /// Go on with what could not be written yet.
+    /// Continue with the rest of the output.
     Retry,
 }
 
-/// The options of a server, with nats-server's defaults, by nats-server's names.
+/// The options of a server, with nats-server's names and defaults.
 ///
-/// Zeros and absences that stand for a default in the configuration file are resolved already: what is
-/// here is what holds.
+/// Zero or missing values that mean a default in the configuration file are already replaced.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Options {
@@ -89,7 +88,7 @@ pub struct Options {
     pub max_subscriptions: u64,
     /// Most tokens in a subscription's subject; 0 for no limit.
     pub max_subscription_tokens: u8,
-    /// How many closed connections monitoring remembers.
+    /// Number of closed connections that monitoring keeps.
     pub max_closed_clients: usize,
     /// Time between pings of a silent client.
     pub ping_interval: Duration,
@@ -97,7 +96,7 @@ pub struct Options {
     pub ping_max: u32,
     /// Longest time for one write to a client.
     pub write_deadline: Duration,
-    /// What happens when it is exceeded.
+    /// The handling of a write that exceeds `write_deadline`.
     pub write_timeout: WriteTimeout,
     /// Drop messages for a receiver that can't keep up, instead of slowing the publisher down.
     pub no_fast_producer_stall: bool,
@@ -109,11 +108,11 @@ pub struct Options {
     pub proxy_protocol: bool,
     /// Time over which lame duck mode closes the clients.
     pub lame_duck_duration: Duration,
-    /// Time before it starts to.
+    /// Time before lame duck mode begins to close clients.
     pub lame_duck_grace_period: Duration,
-    /// Every so many failed attempts to connect to another server one is logged; the first always is.
+    /// Interval, in failed attempts to connect to another server, at which one is logged. The first is always logged.
     pub connect_error_reports: u32,
-    /// The same for attempts to reconnect.
+    /// The same interval for attempts to reconnect.
     pub reconnect_error_reports: u32,
 
     /// Log debug messages.
@@ -126,7 +125,7 @@ pub struct Options {
     pub trace_headers: bool,
     /// Log lines begin with the time.
     pub logtime: bool,
-    /// That time is UTC.
+    /// Whether that time is UTC.
     pub logtime_utc: bool,
     /// Log file; standard error if none.
     pub log_file: Option<PathBuf>,
@@ -147,20 +146,20 @@ pub struct Options {
     /// Port for profiling; 0 for none.
     pub prof_port: i32,
 
-    /// How client connections are encrypted; `None` if they are not.
+    /// Encryption of client connections; `None` for no TLS.
     pub tls: Option<TlsOptions>,
-    /// Clients may stay unencrypted although there is TLS.
+    /// Clients may stay unencrypted although TLS is configured.
     pub allow_non_tls: bool,
-    /// Who may connect.
+    /// The users that may connect.
     pub authorization: Authorization,
     /// The accounts of the `accounts` block, in order of their appearance.
     pub accounts: Vec<AccountDef>,
-    /// The account that counts as the system's, if named.
+    /// The configured system account.
     pub system_account: Option<String>,
-    /// Have no system account.
+    /// There is no system account.
     pub no_system_account: bool,
 
-    /// JetStream is asked for.
+    /// JetStream is enabled.
     pub jetstream: bool,
     /// Directory for JetStream.
     pub store_dir: Option<PathBuf>,
@@ -171,13 +170,13 @@ pub struct Options {
 
     /// Signals are handled (never for a server embedded in another program).
     pub handle_signals: bool,
-    /// The configuration file that this came from.
+    /// The configuration file.
     pub config_file: Option<PathBuf>,
-    /// Its digest, `sha256:<hex>`.
+    /// The file's digest, `sha256:<hex>`.
     pub config_digest: Option<String>,
     /// Start without the capabilities that this version lacks.
     pub allow_unsupported: bool,
-    /// What was configured that this version can't do.
+    /// The configured features that this version lacks.
     pub unsupported: Vec<Unsupported>,
 }
 
@@ -249,13 +248,13 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Defaults for a server inside another program: loopback, any free port, signals left alone.
+    /// Returns the defaults for a server inside another program: loopback, any free port, no signal handling.
     #[must_use]
     pub fn embedded() -> Self {
         Self { host: "127.0.0.1".into(), port: RANDOM_PORT, handle_signals: false, ..Self::default() }
     }
 
-    /// Puts defaults where a zero or an empty text asks for them.
+    /// Replaces zero values and empty texts by the defaults that they stand for.
     pub(crate) fn resolve(&mut self) {
         let defaults = Self::default();
         if self.host.is_empty() {
@@ -272,7 +271,8 @@ impl Options {
         }
     }
 
-    /// The time for a client to authenticate; with TLS by default a second more than its handshake may take.
+    /// Returns the time in which a client must authenticate. With TLS, the default is one second more than the handshake
+    /// may take.
     #[must_use]
     pub fn auth_timeout(&self) -> Duration {
         match (&self.tls, self.authorization.timeout) {
@@ -281,18 +281,18 @@ impl Options {
         }
     }
 
-    /// The configured features without which the server must not start.
+    /// Returns the configured features without which the server must not start.
     pub fn refused(&self) -> impl Iterator<Item = &Unsupported> {
         self.unsupported.iter().filter(|feature| feature.is_fatal())
     }
 
-    /// The address to bind for monitoring.
+    /// Returns the address to bind for monitoring.
     #[must_use]
     pub fn http_host(&self) -> &str {
         self.http_host.as_deref().unwrap_or(&self.host)
     }
 
-    /// The name of the system account; `None` if there is to be none.
+    /// Returns the name of the system account; `None` if there is none.
     #[must_use]
     pub fn system_account(&self) -> Option<&str> {
         match &self.system_account {
@@ -302,7 +302,7 @@ impl Options {
         }
     }
 
-    /// Whether a password or token is configured in plain text, which deserves a warning.
+    /// Returns whether a password or token is configured in plain text, which causes a warning.
     #[must_use]
     pub fn has_plain_passwords(&self) -> bool {
         let auth = &self.authorization;

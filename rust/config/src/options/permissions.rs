@@ -1,4 +1,4 @@
-//! Reading permission blocks.
+//! Permission blocks.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::reader::{Reader, in_order};
 use crate::lang::{Node, Value};
 
 impl Reader {
-    /// `{ publish: .., subscribe: .., allow_responses: .. }`
+    /// Reads `{ publish: .., subscribe: .., allow_responses: .. }`.
     pub(super) fn permissions(&mut self, node: &Node) -> Option<Arc<Permissions>> {
         let Value::Map(map) = &node.value else {
             let reason = format!("Expected permissions to be a map/struct, got {}", node.value.shown());
@@ -40,7 +40,7 @@ impl Reader {
         }
     }
 
-    /// A subject, a list of them, or `{ allow: .., deny: .. }`.
+    /// Reads a subject, a list of subjects, or `{ allow: .., deny: .. }`.
     fn subject_permission(&mut self, node: &Node, allow_queue: bool) -> Option<SubjectPermission> {
         let Value::Map(map) = &node.value else {
             let allow = self.subjects(node, allow_queue)?;
@@ -78,7 +78,7 @@ impl Reader {
         Some(subjects)
     }
 
-    /// `true`, or `{ max: .., expires: .. }`.
+    /// Reads `true`, or `{ max: .., expires: .. }`.
     fn response_permission(&mut self, node: &Node) -> Option<ResponsePermission> {
         let map = match &node.value {
             Value::Bool(allowed) => return allowed.then(ResponsePermission::default),
@@ -92,7 +92,7 @@ impl Reader {
         let mut permission = ResponsePermission::default();
         for (key, written, node) in in_order(map) {
             match key.as_str() {
-                // Zero leaves the default, less than zero is no limit.
+                // Zero means the default, a negative number means no limit.
                 "max" | "max_msgs" | "max_messages" | "max_responses" => match self.integer(node)? {
                     0 => {}
                     max => permission.max_msgs = u64::try_from(max).ok(),
@@ -114,7 +114,7 @@ impl Reader {
     }
 }
 
-/// As with nats-server, an empty list is no list.
+/// Returns `None` for an empty list, which counts as absent, as in nats-server.
 fn non_empty(subjects: Vec<String>) -> Option<Vec<String>> {
     (!subjects.is_empty()).then_some(subjects)
 }

@@ -1,4 +1,4 @@
-//! Typed access to the values of a configuration, with all complaints collected on the way.
+//! Typed access to the values of a configuration, which collects all errors and warnings.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -9,23 +9,24 @@ use crate::{
     lang::{Map, Node, Position, Value},
 };
 
-/// Identifies a node of the tree that is read: its address, since the tree does not move meanwhile.
+/// The identity of a node: its address, since the tree does not move while it is read.
 type NodeId = usize;
 
 fn node_id(node: &Node) -> NodeId {
     std::ptr::from_ref(node).addr()
 }
 
-/// Collects what is wrong while values are read. A reading method that finds a value unsuitable notes the
-/// error and returns `None`, so that reading goes on with the next one.
+/// A collector of errors and warnings. If a value is unsuitable, the method that reads it notes an error and returns
+/// `None`, so that reading continues with the next value.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     pub(super) errors: Vec<Issue>,
-    /// Errors whose reason does not name the field yet: the index in `errors`, and which node it is about.
+    /// Errors whose reason does not name the field yet: the index in `errors`, and the node.
     unnamed: Vec<(usize, NodeId)>,
     pub(super) warnings: Vec<Issue>,
     pub(super) unsupported: Vec<Unsupported>,
-    /// Accounts that may use JetStream: no part of an account's definition, which `auth` owns.
+    /// Accounts that may use JetStream. They are separate because the definition of an account belongs to the crate
+    /// `auth`.
     pub(super) jetstream_accounts: super::JetStreamAccounts,
 }
 
@@ -38,19 +39,19 @@ impl Reader {
         self.warnings.push(Issue::at(position, format!("invalid use of field {field:?}: {reason}")));
     }
 
-    /// An error about a value, whose field [`Reader::name_fields`] puts before the reason.
+    /// Notes an error about a value. [`Reader::name_fields`] later puts the field before the reason.
     pub(super) fn error_of_field(&mut self, node: &Node, reason: impl Into<String>) {
         self.unnamed.push((self.errors.len(), node_id(node)));
         self.error(&node.position, reason);
     }
 
-    /// Names the fields that errors are about, as paths from the top of `tree`.
+    /// Adds the fields to the errors of [`Reader::error_of_field`], as paths from the top of `tree`.
     pub(super) fn name_fields(&mut self, tree: &Map) {
         let mut unnamed: HashMap<NodeId, Vec<usize>> = HashMap::new();
         for (error, node) in self.unnamed.drain(..) {
             unnamed.entry(node).or_default().push(error);
         }
-        // Blocks still to be looked through.
+        // The blocks still to be searched.
         let mut open: Vec<(String, &Node)> = tree.iter().map(|(key, node)| (key.clone(), node)).collect();
         while !unnamed.is_empty()
             && let Some((path, node)) = open.pop()
@@ -66,19 +67,19 @@ impl Reader {
         }
     }
 
-    /// An unknown key, unless it is there to be referred to as a variable.
+    /// Notes an unknown key, unless variables refer to it.
     pub(super) fn unknown(&mut self, key: &str, node: &Node) {
         if !node.is_used_variable {
             self.error(&node.position, format!("unknown field {key:?}"));
         }
     }
 
-    /// Something that must be refused, since running without it would be less safe than asked for.
+    /// Notes a feature without which the server must refuse to start, because it would be less safe than configured.
     pub(super) fn refuse(&mut self, field: &str, node: &Node) {
         self.unsupported_field(field, node, Effect::Restriction);
     }
 
-    /// Something that is left out with a warning.
+    /// Notes a feature that is left out with a warning.
     pub(super) fn ignore(&mut self, field: &str, node: &Node) {
         self.unsupported_field(field, node, Effect::Ignored);
     }
@@ -104,7 +105,7 @@ impl Reader {
         }
     }
 
-    /// A string of which an empty one counts as absent.
+    /// Reads a string; an empty one counts as absent.
     pub(super) fn text(&mut self, node: &Node) -> Option<Option<String>> {
         self.string(node).map(|text| (!text.is_empty()).then(|| text.to_owned()))
     }
@@ -129,12 +130,12 @@ impl Reader {
         }
     }
 
-    /// An integer of which those below zero count as zero, that is as unset.
+    /// Reads an integer; negative numbers count as zero, which means unset.
     pub(super) fn natural(&mut self, node: &Node) -> Option<u64> {
         self.integer(node).map(|number| u64::try_from(number).unwrap_or(0))
     }
 
-    /// A port: -1 for a random one, 0 for the default.
+    /// Reads a port: -1 for a random one, 0 for the default.
     pub(super) fn port(&mut self, node: &Node) -> Option<i32> {
         let number = self.integer(node)?;
         let port = port_in_range(number);
@@ -164,7 +165,7 @@ impl Reader {
         }
     }
 
-    /// A string, or a list of strings.
+    /// Reads a string or a list of strings.
     pub(super) fn strings(&mut self, node: &Node) -> Option<Vec<String>> {
         match &node.value {
             Value::String(text) => Some(vec![text.clone()]),
@@ -176,7 +177,7 @@ impl Reader {
         }
     }
 
-    /// A duration, or a number of seconds, which is warned of.
+    /// Reads a duration, or a number of seconds, which causes a warning.
     pub(super) fn duration(&mut self, field: &str, node: &Node) -> Option<SignedDuration> {
         match &node.value {
             Value::String(_) => self.duration_text(field, node),
@@ -195,7 +196,7 @@ impl Reader {
         }
     }
 
-    /// A duration in Go's notation.
+    /// Reads a duration in Go's notation.
     pub(super) fn duration_text(&mut self, field: &str, node: &Node) -> Option<SignedDuration> {
         match duration::parse(self.string(node)?) {
             Ok(duration) => Some(duration),
@@ -206,7 +207,7 @@ impl Reader {
         }
     }
 
-    /// A duration that may not be negative; zero stands for the default and gives `None`.
+    /// Reads a duration that must not be negative. Zero stands for the default and gives `None`.
     pub(super) fn positive_duration(&mut self, field: &str, node: &Node) -> Option<Duration> {
         let duration = self.duration(field, node)?.to_std();
         if duration.is_none() {
@@ -215,7 +216,7 @@ impl Reader {
         duration.filter(|duration| !duration.is_zero())
     }
 
-    /// `host:port` or only a port.
+    /// Reads `host:port` or only a port.
     pub(super) fn listen(&mut self, node: &Node) -> Option<(String, i32)> {
         let text = match &node.value {
             Value::Integer(_) => return self.port(node).map(|port| (String::new(), port)),
@@ -251,7 +252,7 @@ fn split_host_port(text: &str) -> Option<(&str, &str)> {
     (!port.contains([':', '[', ']']) && !host.contains([']', '['])).then_some((host, port))
 }
 
-/// The entries of a map in the order in which they were written.
+/// Returns the entries of a map in the order of their positions.
 pub(super) fn in_order(map: &Map) -> Vec<(String, &str, &Node)> {
     let mut entries: Vec<_> =
         map.iter().map(|(key, node)| (key.to_lowercase(), key.as_str(), node)).collect();

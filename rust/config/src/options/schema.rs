@@ -1,10 +1,10 @@
-//! Checks blocks that this version does not act on: their keys must exist and their values have the right
-//! type, so that a configuration is not accepted today and refused tomorrow.
+//! Checks of blocks that this version ignores. Their keys must exist and their values must have the right type. Otherwise
+//! a later version would refuse a configuration that this one accepts.
 
 use super::reader::{Reader, in_order};
 use crate::lang::{Node, Value};
 
-/// What a value may be.
+/// The allowed type of a value.
 pub(super) enum Kind {
     /// Anything.
     Any,
@@ -16,7 +16,7 @@ pub(super) enum Kind {
     Integer,
     /// A number with or without a fraction.
     Number,
-    /// Yes or no.
+    /// A boolean.
     Boolean,
     /// A duration or a number of seconds (with a warning).
     Duration,
@@ -40,11 +40,11 @@ pub(super) enum Kind {
     Permissions,
     /// A block with known keys.
     Block(&'static Schema),
-    /// A `tls` block for clients, leaf nodes or what this server connects to; its unknown keys have their own message.
+    /// A `tls` block for clients, leaf nodes or outgoing connections. It has its own message for unknown keys.
     Tls,
-    /// A `tls` block for routes and gateways, whose certificates can be held against the configured URLs.
+    /// A `tls` block for routes and gateways, whose certificates can be checked against the configured URLs.
     PeerTls,
-    /// One of several kinds, of which those with structure come first.
+    /// One of several kinds; kinds with structure come first.
     Either(&'static [Kind]),
 }
 
@@ -52,11 +52,11 @@ pub(super) enum Kind {
 pub(super) struct Field {
     /// The key and its aliases, in lower case.
     pub(super) names: &'static [&'static str],
-    /// What its value may be.
+    /// The type of the value.
     pub(super) kind: Kind,
 }
 
-/// A key with its aliases, separated by spaces.
+/// Returns a field with these names: the key and its aliases.
 pub(super) const fn field(names: &'static [&'static str], kind: Kind) -> Field {
     Field { names, kind }
 }
@@ -71,7 +71,7 @@ impl Schema {
 }
 
 impl Kind {
-    /// Whether a value is of this kind as far as its type goes.
+    /// Returns whether the value has the right type. The content is not checked.
     fn suits(&self, value: &Value) -> bool {
         match self {
             Self::Any => true,
@@ -110,7 +110,7 @@ impl Kind {
 }
 
 impl Reader {
-    /// Notes what is wrong with the value of `key`.
+    /// Notes the errors in the value of `key`.
     pub(super) fn check(&mut self, key: &str, node: &Node, kind: &Kind) {
         if !kind.suits(&node.value) {
             return self.wrong_type(node, kind.description());
@@ -214,7 +214,7 @@ impl Reader {
     }
 }
 
-/// What nats-server says of a word that it does not know, and a list of those that it knows where it says nothing helpful.
+/// Returns nats-server's message for an unknown word, or a list of the known words where that message would not help.
 fn unknown_word(key: &str, text: &str, words: &[&str]) -> String {
     match key {
         "jetstream" => format!("Expected 'enabled' or 'disabled' for string value, got '{text}'"),

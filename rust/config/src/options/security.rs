@@ -1,5 +1,5 @@
-//! Keys whose meaning is security of a kind that this version lacks. They are checked, and then refused:
-//! a server that ignored them would be open where its owner thinks it closed.
+//! Keys for security features that this version lacks. They are checked and then refused: a server that ignored them
+//! would be open although its configuration restricts access.
 
 use super::{
     authorization::is_public_nkey,
@@ -14,7 +14,7 @@ impl Reader {
         self.check("auth_callout", node, &Kind::Block(&AUTH_CALLOUT));
     }
 
-    /// Handles the key if it is one of these.
+    /// Reads the key if it is one of these; else returns false.
     pub(super) fn read_security(&mut self, key: &str, node: &Node) -> bool {
         let kind: &Kind = match key {
             "resolver_tls" => &Kind::Tls,
@@ -36,8 +36,8 @@ impl Reader {
         true
     }
 
-    /// Certificate status: `must` and `always` promise that revoked certificates end the server. The other modes
-    /// promise nothing that a server without them breaks.
+    /// Reads the options of certificate status (OCSP). `must` and `always` promise that a revoked certificate ends the
+    /// server. The other modes promise nothing that a server without them breaks.
     fn read_certificate_status(&mut self, key: &str, node: &Node) -> bool {
         match key {
             "ocsp" => {

@@ -8,58 +8,58 @@ use super::{
 };
 use crate::lang::{Node, Position, Value};
 
-/// How long a handshake may take unless configured otherwise.
+/// The default time limit of a handshake.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// How long `handshake_first: auto` waits for a client that begins.
+/// The time in which `handshake_first: auto` waits for the client's handshake.
 const FALLBACK: Duration = Duration::from_millis(50);
 
-/// Who speaks first on a connection that is to be encrypted.
+/// The side that sends first on a connection with TLS.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum HandshakeFirst {
-    /// The server, with INFO in the clear.
+    /// The server, with unencrypted INFO.
     #[default]
     Never,
-    /// The client, with its handshake; INFO comes encrypted.
+    /// The client, with its handshake; INFO follows encrypted.
     Always,
-    /// The client, if it begins within this time; else the server.
+    /// The client, if it sends within this time; else the server.
     Fallback(Duration),
 }
 
 /// A certificate with its key, both as paths of PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFiles {
-    /// The certificate, and behind it those that it hangs on.
+    /// The certificate, followed by its chain.
     pub certificate: PathBuf,
-    /// Its private key.
+    /// The certificate's private key.
     pub key: PathBuf,
 }
 
-/// How client connections are encrypted.
+/// The TLS options of client connections.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct TlsOptions {
-    /// The certificates that the server shows; the first that suits a client is taken.
+    /// The server's certificates; the first that suits a client is used.
     pub certificates: Vec<CertificateFiles>,
-    /// The authorities that sign clients' certificates; those of the system if none.
+    /// The authorities for client certificates; `None` for the system's authorities.
     pub ca_file: Option<PathBuf>,
-    /// Clients must show a certificate.
+    /// Clients must have a valid certificate.
     pub verify: bool,
-    /// TLS 1.3 is the least that is spoken, rather than 1.2.
+    /// Only TLS 1.3 is allowed, and not TLS 1.2.
     pub only_tls13: bool,
-    /// Cipher suites of TLS 1.2 by their IANA names; all that are safe if empty.
+    /// Cipher suites of TLS 1.2 by their IANA names; all secure ones if empty.
     pub cipher_suites: Vec<String>,
-    /// Groups for key exchange by Go's names, the best first; all that are safe if empty.
+    /// Groups for key exchange by Go's names, in order of preference; all secure ones if empty.
     pub curve_preferences: Vec<String>,
-    /// How long a handshake may take.
+    /// The time limit of a handshake.
     pub timeout: Duration,
-    /// Who speaks first.
+    /// The side that sends first.
     pub handshake_first: HandshakeFirst,
-    /// Where the block stands, for errors; `None` for flags.
+    /// The position of the block, for errors; `None` for flags.
     pub position: Option<Position>,
 }
 
 impl TlsOptions {
-    /// Encryption with one certificate and defaults for the rest.
+    /// Returns options with one certificate and defaults for the rest.
     #[must_use]
     pub fn new(certificate: PathBuf, key: PathBuf) -> Self {
         Self { certificates: vec![CertificateFiles { certificate, key }], ..Self::empty() }
@@ -105,7 +105,7 @@ impl Reader {
                 "handshake_first" | "first" | "immediate" => {
                     tls.handshake_first = self.handshake_first(written, node).unwrap_or_default();
                 }
-                // Without these clients get in that should not.
+                // Without these restrictions, unauthorized clients could connect.
                 "verify_and_map" | "ocsp_peer" | "pinned_certs" | "cert_store" | "connection_rate_limit"
                     if restricts(node) =>
                 {
@@ -157,7 +157,7 @@ impl Reader {
         }
     }
 
-    /// A duration, or seconds with or without a fraction. Zero stands for the default.
+    /// Reads a duration, or seconds with or without a fraction. Zero stands for the default.
     fn tls_timeout(&mut self, node: &Node) -> Option<Duration> {
         let timeout = match node.value {
             Value::Integer(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
@@ -193,7 +193,7 @@ impl Reader {
     }
 }
 
-/// Whether the value of a restriction restricts anything: `false`, an empty list and 0 do not.
+/// Returns whether the value of a restriction restricts anything; `false`, an empty list and 0 do not.
 fn restricts(node: &Node) -> bool {
     match &node.value {
         Value::Bool(is_on) => *is_on,

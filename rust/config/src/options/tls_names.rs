@@ -1,9 +1,9 @@
-//! Cipher suites and curves by the names that nats-server takes from Go, and what it says about others.
+//! Names of cipher suites and curves, which nats-server takes from Go, and its messages for other names.
 
 use super::reader::Reader;
 use crate::lang::{Node, Position, Value};
 
-/// Cipher suites of Go that are secure. Those of TLS 1.3 come first.
+/// The secure cipher suites of Go. Those of TLS 1.3 come first.
 const SECURE: [&str; 13] = [
     "TLS_AES_128_GCM_SHA256",
     "TLS_AES_256_GCM_SHA384",
@@ -20,7 +20,7 @@ const SECURE: [&str; 13] = [
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
 ];
 
-/// Cipher suites of Go that need `allow_insecure_cipher_suites`.
+/// The cipher suites of Go that need `allow_insecure_cipher_suites`.
 const INSECURE: [&str; 12] = [
     "TLS_RSA_WITH_RC4_128_SHA",
     "TLS_RSA_WITH_3DES_EDE_CBC_SHA",
@@ -48,8 +48,8 @@ const CURVES: [&str; 7] = [
 ];
 
 impl Reader {
-    /// Checks a list of cipher suites; `allow_insecure` is what the block says beside it. Insecure ones are an error of the
-    /// block.
+    /// Checks a list of cipher suites. `allow_insecure` is the value of the option with that name. Insecure suites are an
+    /// error of the block.
     pub(super) fn check_cipher_suites(&mut self, node: &Node, block: &Position, allow_insecure: bool) {
         let known = |name: &str| SECURE.contains(&name) || INSECURE.contains(&name);
         if !self.check_names(node, "cipher_suites", "cipher", known) || allow_insecure {
@@ -70,7 +70,7 @@ impl Reader {
         self.check_names(node, "curve_preferences", "curve preference", |name| CURVES.contains(&name));
     }
 
-    /// Whether a list holds names, all of which are known. As nats-server does, it notes the first unknown name.
+    /// Checks that a list has only known names. As in nats-server, only the first unknown name is an error.
     fn check_names(&mut self, node: &Node, key: &str, what: &str, known: impl Fn(&str) -> bool) -> bool {
         let Value::Array(items) = &node.value else { return false };
         if items.is_empty() {

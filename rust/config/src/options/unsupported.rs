@@ -1,4 +1,4 @@
-//! Configured features that this version lacks, and what a server does about each.
+//! Configured features that this version lacks, and their effect on the start.
 
 use std::fmt;
 
@@ -16,8 +16,8 @@ pub(crate) struct UnsupportedBlock {
     pub(super) schema: &'static Schema,
 }
 
-/// The blocks that this version lacks. Whoever builds a capability removes its line; nothing else mentions
-/// the block as missing, but for the flags of a cluster, which ask this table.
+/// The blocks that this version lacks. When a capability is implemented, remove its line: no other code treats the block
+/// as missing, except for the flags of a cluster, which query this table.
 static BLOCKS: [UnsupportedBlock; 5] = [
     UnsupportedBlock { names: &["cluster"], schema: &CLUSTER },
     UnsupportedBlock { names: &["gateway"], schema: &GATEWAY },
@@ -27,18 +27,18 @@ static BLOCKS: [UnsupportedBlock; 5] = [
 ];
 
 impl UnsupportedBlock {
-    /// The unsupported block with that key, in lower case.
+    /// Returns the unsupported block with this key in lower case.
     pub(crate) fn named(key: &str) -> Option<&'static Self> {
         BLOCKS.iter().find(|block| block.names.contains(&key))
     }
 
-    /// The block's usual key.
+    /// Returns the block's usual key.
     pub(super) fn name(&self) -> &'static str {
         self.names[0]
     }
 }
 
-/// What a server does about a configured feature that it lacks.
+/// The effect of a configured feature that the server lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// The feature restricts access or use: the server does not start, because it would allow more than the
@@ -50,19 +50,19 @@ pub enum Effect {
     Ignored,
 }
 
-/// A configured feature of a later version.
+/// A configured feature that this version lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsupported {
     /// The option or block, as a path (`authorization.users.nkey`), or the flag (`--tls`).
     pub field: String,
-    /// Where it was configured; `None` for a flag.
+    /// The position in the file; `None` for a flag.
     pub position: Option<Position>,
-    /// What the server does about it.
+    /// The effect on the start.
     pub effect: Effect,
 }
 
 impl Unsupported {
-    /// Whether the server must not start.
+    /// Returns whether the server must not start.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         self.effect != Effect::Ignored
@@ -87,7 +87,7 @@ impl fmt::Display for Unsupported {
     }
 }
 
-/// Leaves the missing capabilities out with a warning, as `allow_unsupported` asks. Restrictions stay.
+/// Reduces missing capabilities to warnings, as `allow_unsupported` asks. Restrictions stay.
 pub(super) fn allow_capabilities(unsupported: &mut [Unsupported]) {
     for feature in unsupported.iter_mut().filter(|feature| feature.effect == Effect::Capability) {
         feature.effect = Effect::Ignored;

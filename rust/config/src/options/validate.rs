@@ -1,11 +1,11 @@
-//! What options must satisfy together, whatever they came from.
+//! Rules that options must satisfy together, from any source.
 
 use std::time::Duration;
 
 use super::Options;
 use crate::duration;
 
-/// Why a server can't run with these options.
+/// The reason why a server can't run with these options.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidOptions {
     /// Lame duck mode would end before it began to close clients.
@@ -22,26 +22,26 @@ pub enum InvalidOptions {
     /// A message of the largest size would make any client a slow consumer.
     #[error("max_payload ({max_payload}) cannot be higher than max_pending ({max_pending})")]
     PayloadAbovePending {
-        /// Bytes of a payload.
+        /// The largest payload in bytes.
         max_payload: i32,
-        /// Bytes that may wait.
+        /// The most bytes that may wait for a client.
         max_pending: u64,
     },
     /// `no_auth_user` without users.
     #[error("no_auth_user: \"{0}\" present, but users/nkeys are not defined")]
     NoUsersForNoAuthUser(String),
-    /// `no_auth_user` names nobody.
+    /// `no_auth_user` names no configured user.
     #[error(
         "no_auth_user: \"{0}\" not present as user or nkey in authorization block or account configuration"
     )]
     UnknownNoAuthUser(String),
-    /// A server name with a space can't be shown in one word.
+    /// The server name has a space.
     #[error("server name cannot contain spaces")]
     ServerName,
-    /// JetStream's domain would be no part of a subject.
+    /// JetStream's domain would not form a valid subject.
     #[error("invalid domain name: derived \"$JS.{0}.API.>\" is not a valid subject")]
     DomainSubject(String),
-    /// JetStream's domain would be several tokens of a subject, or a wildcard.
+    /// JetStream's domain has several tokens or a wildcard.
     #[error("invalid domain name: may not contain ., * or >")]
     DomainTokens,
     /// `client_advertise` is no address.
@@ -49,7 +49,7 @@ pub enum InvalidOptions {
     ClientAdvertise {
         /// The address.
         address: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// `system_account` names no configured account.
@@ -58,10 +58,10 @@ pub enum InvalidOptions {
 }
 
 impl Options {
-    /// Checks what must hold for a server to start or to reload with these options.
+    /// Checks the rules for a start or a reload with these options.
     ///
     /// # Errors
-    /// The first rule that does not hold.
+    /// Returns the first rule that is broken.
     pub fn validate(&self) -> Result<(), InvalidOptions> {
         let (grace, duration) = (self.lame_duck_grace_period, self.lame_duck_duration);
         if grace >= duration {

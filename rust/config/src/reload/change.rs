@@ -1,10 +1,10 @@
-//! A change of options that a running server can take.
+//! Changes of options that a running server can apply.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use crate::duration;
 
-/// One changed option with its new value. Displayed as the log line says it after `Reloaded: `.
+/// A changed option with its new value. Displayed like the log line after `Reloaded: `.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each variant is the option of its name, with the option's new value")]
@@ -45,7 +45,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// Whether logging must be set up anew.
+    /// Returns whether logging must be set up again.
     #[must_use]
     pub fn is_logging(&self) -> bool {
         matches!(
@@ -62,7 +62,7 @@ impl Change {
         )
     }
 
-    /// Whether connections must be held against the new users and permissions.
+    /// Returns whether connections must be checked against the new users and permissions.
     #[must_use]
     pub fn is_authorization(&self) -> bool {
         matches!(self, Self::Users | Self::Accounts | Self::Username | Self::Password | Self::Token)
@@ -82,7 +82,7 @@ impl fmt::Display for Change {
             Self::TraceHeaders(value) => write!(f, "trace_headers = {value}"),
             Self::Logtime(value) => write!(f, "logtime = {value}"),
             Self::LogtimeUtc(value) => write!(f, "logtime_utc = {value}"),
-            // None at all is -1 in nats-server.
+            // nats-server shows -1 if no connection is allowed.
             Self::MaxConnections(0) => f.write_str("max_connections = -1"),
             Self::MaxConnections(value) => write!(f, "max_connections = {value}"),
             Self::Tls(true) => f.write_str("tls = enabled"),

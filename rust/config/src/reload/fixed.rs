@@ -1,10 +1,10 @@
-//! Options that a running server can't change.
+//! Options that require a restart.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{Options, RANDOM_PORT, Unsupported, WriteTimeout, duration};
 
-/// A change that needs a restart.
+/// A change that requires a restart.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotReloadable {
     /// An option has another value.
@@ -12,20 +12,20 @@ pub enum NotReloadable {
     Changed {
         /// The option, by nats-server's name in this message.
         field: &'static str,
-        /// The value that holds.
+        /// The current value.
         old: String,
-        /// The value that was asked for.
+        /// The new value.
         new: String,
     },
-    /// Something has another value that can't be told in a word.
+    /// Another change, whose values can't be shown in a word.
     #[error("config reload not supported for {0}")]
     Fixed(&'static str),
-    /// The new configuration asks for security that this version lacks.
+    /// The new configuration requires security that this version lacks.
     #[error("{0}")]
     Unsupported(Unsupported),
 }
 
-/// Values as this message shows them.
+/// A value in the form of this message.
 trait Show: PartialEq {
     fn show(&self) -> String;
 }
@@ -76,7 +76,7 @@ fn same<T: Show>(field: &'static str, old: &T, new: &T) -> Result<(), NotReloada
     if old == new { Ok(()) } else { Err(NotReloadable::Changed { field, old: old.show(), new: new.show() }) }
 }
 
-/// Compares what must stay, in the order in which nats-server does.
+/// Checks the options that must not change, in nats-server's order.
 pub(super) fn check(old: &Options, new: &Options) -> Result<(), NotReloadable> {
     same("ServerName", &old.server_name, &new.server_name)?;
     same("Host", &old.host, &new.host)?;
@@ -103,14 +103,14 @@ pub(super) fn check(old: &Options, new: &Options) -> Result<(), NotReloadable> {
     same("LameDuckGracePeriod", &old.lame_duck_grace_period, &new.lame_duck_grace_period)?;
     same("FeatureFlags", &old.feature_flags, &new.feature_flags)?;
     check_jetstream(old, new)?;
-    // Last, because nats-server's own refusals come with its own words.
+    // Last, because nats-server has its own messages for the checks above.
     match new.refused().next() {
         Some(unsupported) => Err(NotReloadable::Unsupported(unsupported.clone())),
         None => Ok(()),
     }
 }
 
-/// JetStream can be turned on and off; while it runs, its store stays where and as it is.
+/// Checks JetStream, which a reload can turn on and off. While it runs, its store can't change.
 fn check_jetstream(old: &Options, new: &Options) -> Result<(), NotReloadable> {
     if !(old.jetstream && new.jetstream) {
         return Ok(());
@@ -149,12 +149,12 @@ fn check_jetstream(old: &Options, new: &Options) -> Result<(), NotReloadable> {
     Ok(())
 }
 
-/// As nats-server shows it: nothing for the root.
+/// Returns the base path as nats-server shows it: empty for the root.
 fn base_path(options: &Options) -> String {
     Some(&options.http_base_path).filter(|path| *path != "/").cloned().unwrap_or_default()
 }
 
-/// As nats-server shows it: its default if nothing or `always` is configured.
+/// Returns the interval as nats-server shows it: its default if none or `always` is configured.
 fn sync_interval(options: &crate::JetStreamOptions) -> Duration {
     match options.sync_interval {
         Some(crate::SyncInterval::Every(interval)) => interval,
@@ -162,12 +162,12 @@ fn sync_interval(options: &crate::JetStreamOptions) -> Duration {
     }
 }
 
-/// A random port is whatever it is already.
+/// Checks a port. A random port counts as unchanged.
 fn same_port(field: &'static str, old: i32, new: i32) -> Result<(), NotReloadable> {
     if new == RANDOM_PORT && old != 0 { Ok(()) } else { same(field, &old, &new) }
 }
 
-/// It may only go, and only together with its user.
+/// Checks `no_auth_user`. It may only be removed, and only together with its user.
 fn check_no_auth_user(old: &Options, new: &Options) -> Result<(), NotReloadable> {
     let (before, after) = (&old.authorization.no_auth_user, &new.authorization.no_auth_user);
     let mut users =
@@ -178,7 +178,7 @@ fn check_no_auth_user(old: &Options, new: &Options) -> Result<(), NotReloadable>
     }
 }
 
-/// The default one may be written out or left out.
+/// Checks the system account. Its default may be written out or left out.
 fn check_system_account(old: &Options, new: &Options) -> Result<(), NotReloadable> {
     if old.system_account() == new.system_account() {
         return Ok(());

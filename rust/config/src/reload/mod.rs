@@ -1,4 +1,4 @@
-//! What changes from one set of options to the next, and whether it can while the server runs.
+//! Differences between two sets of options, and whether a running server can apply them.
 
 mod change;
 mod fixed;
@@ -11,14 +11,13 @@ use stonechat_auth::{AccountDef, User};
 
 use crate::Options;
 
-/// The changes from `old` to `new`, in the order in which nats-server reports them. Lists of users,
-/// accounts and tags are compared without regard to their order.
+/// Returns the changes from `old` to `new`, in nats-server's order. The order of users, accounts and tags does not
+/// matter.
 ///
-/// In `old` the ports should be those that were bound, so that a port that was chosen at random stays
-/// what it is.
+/// The ports in `old` should be the bound ones, so that a randomly chosen port stays as it is.
 ///
 /// # Errors
-/// The first change that needs a restart.
+/// Returns the first change that requires a restart.
 pub fn diff(old: &Options, new: &Options) -> Result<Vec<Change>, NotReloadable> {
     fixed::check(old, new)?;
     let mut changes = Vec::new();
@@ -42,7 +41,7 @@ pub fn diff(old: &Options, new: &Options) -> Result<Vec<Change>, NotReloadable> 
         logtime_utc => LogtimeUtc,
         max_connections => MaxConnections,
     }
-    // Certificates may be new in files of the old names.
+    // The certificates may have changed in the same files.
     note(old.tls.is_some() || new.tls.is_some(), Change::Tls(new.tls.is_some()));
     let (old_auth, new_auth) = (&old.authorization, &new.authorization);
     note(!same_users(old_auth.users.as_deref(), new_auth.users.as_deref()), Change::Users);

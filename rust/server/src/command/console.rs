@@ -1,4 +1,4 @@
-//! Text for the two standard streams. A reader that has gone (`stonechat-server --help | head -1`) is not an error, and
+//! Output to the two standard streams. A reader that has gone (`stonechat-server --help | head -1`) is not an error, and
 //! `println!` would panic.
 
 use std::fmt::{Arguments, Display};

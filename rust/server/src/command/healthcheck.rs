@@ -1,5 +1,5 @@
-//! `stonechat-server healthcheck`: asks a running server over its monitoring port. A container without a shell has no
-//! other way.
+//! `stonechat-server healthcheck`: queries a running server over its monitoring port, since a container without a shell
+//! has no other means.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -8,7 +8,7 @@ use std::time::Duration;
 const TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_MAX: u64 = 64 << 10;
 
-/// Exit code 0 if the server says that it is healthy.
+/// Requests `url`; returns exit code 0 if the response is 200.
 pub(super) fn ask(url: &str) -> i32 {
     match fetch(url) {
         Ok(answer) if answer.split_ascii_whitespace().nth(1) == Some("200") => 0,
@@ -26,7 +26,7 @@ pub(super) fn ask(url: &str) -> i32 {
     }
 }
 
-/// One request on a connection of its own; all that comes back.
+/// Sends one request on its own connection; returns the whole response.
 fn fetch(url: &str) -> std::io::Result<String> {
     let invalid = |text: &str| std::io::Error::new(std::io::ErrorKind::InvalidInput, text.to_string());
     let rest = url.strip_prefix("http://").ok_or_else(|| invalid("the URL must begin with http://"))?;

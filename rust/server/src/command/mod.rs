@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use stonechat_config::ConfigErrors;
 use stonechat_config::flags::{self, FlagSet, Invocation};
 
-/// Runs the command with these arguments, the program's name first; what the process is to exit with.
+/// Runs the command with these arguments, the first of which is the program's name. Returns the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> i32 {
     let mut args = args.into_iter().skip(1).peekable();
     if args.next_if(|first| first == "store").is_some() {
@@ -55,7 +55,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> i32 {
     }
 }
 
-/// Checks the configuration file: warnings count as errors, and so does what the server would not start with.
+/// Checks the configuration file. Warnings count as errors, and so do options that the server would refuse.
 fn test_config(flags: &FlagSet) -> i32 {
     let file = flags.config_file().map(|p| p.display().to_string()).unwrap_or_default();
     match stonechat_config::configure(flags) {
@@ -87,8 +87,8 @@ fn test_config(flags: &FlagSet) -> i32 {
     }
 }
 
-/// Prints what is wrong with a configuration. nats-server ends a list of findings, but not an error of the language, with
-/// an empty line.
+/// Prints the errors of a configuration and returns the exit code. nats-server prints an empty line after a list of
+/// errors, but not after an error of the language.
 fn complain(errors: &ConfigErrors) -> i32 {
     let of_language = ["Parse error", "variable reference", "error parsing include", "open "];
     let is_list = !errors.errors.iter().any(|e| of_language.iter().any(|start| e.reason.starts_with(start)));
@@ -97,7 +97,7 @@ fn complain(errors: &ConfigErrors) -> i32 {
 }
 
 fn serve(flags: FlagSet) -> i32 {
-    // As Go programs do: a broker has a file descriptor for each of its connections.
+    // Raises the limit of file descriptors, as Go programs do: each connection needs one.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let loaded = match stonechat_config::configure(&flags) {
         Ok(loaded) => loaded,
@@ -106,17 +106,17 @@ fn serve(flags: FlagSet) -> i32 {
     for warning in &loaded.warnings {
         console::err(warning);
     }
-    // Before the server says that it is ready: whoever waits for that may signal at once.
+    // Before the server logs that it is ready: another program may wait for that line and then send a signal.
     let signals = Signals::install();
     match Server::start_with_flags(loaded.options, flags, LogTarget::Options) {
         Ok(server) => {
             #[cfg(test)]
             tests::started(&server);
             signals.serve(&server);
-            // The fault is in the log.
+            // The fault is already in the log.
             i32::from(server.fault().is_some())
         }
-        // Already in the log, as nats-server has it there.
+        // The error is already in the log, as in nats-server.
         Err(StartError::Listen { .. } | StartError::JetStream(_)) => 1,
         Err(StartError::Io { path, source }) => {
             console::err(format_args!("error opening file: open {}: {}", path.display(), os_error(&source)));

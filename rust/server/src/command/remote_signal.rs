@@ -2,7 +2,7 @@
 
 use stonechat_config::flags::SignalRequest;
 
-/// Sends the signal; the exit code.
+/// Sends the signal; returns the exit code.
 #[cfg(unix)]
 pub(super) fn send(request: &SignalRequest) -> i32 {
     match unix::send(request) {
@@ -14,7 +14,7 @@ pub(super) fn send(request: &SignalRequest) -> i32 {
     }
 }
 
-/// Sends the signal; the exit code.
+/// Reports that signals are not supported; returns the exit code.
 #[cfg(not(unix))]
 pub(super) fn send(_: &SignalRequest) -> i32 {
     super::console::err("nats-server: signals to other processes are not supported on this system");
@@ -27,7 +27,7 @@ mod unix {
     use std::process::Command;
     use stonechat_config::flags::{SignalCommand, SignalRequest};
 
-    /// Names that a server's process goes by.
+    /// Process names of a server.
     const NAMES: &str = "nats-server|stonechat-serve";
 
     pub(super) fn send(request: &SignalRequest) -> Result<(), String> {
@@ -56,7 +56,7 @@ mod unix {
         }
     }
 
-    /// A process id, a file that holds one, or the beginning of ids before a `*`.
+    /// Returns the process ids for a process id, a file that holds one, or a prefix of ids followed by `*`.
     fn targets(target: &str) -> Result<Vec<u32>, String> {
         if let Some(prefix) = target.strip_suffix('*') {
             let pids: Vec<u32> =

@@ -1,4 +1,4 @@
-//! Signals of the standalone server, until it ends.
+//! Signal handling of the standalone server.
 
 use crate::server::Server;
 use std::io;
@@ -10,7 +10,7 @@ use {
     tracing::{error, info},
 };
 
-/// The process's signals, caught from when this is made.
+/// The caught signals of the process.
 pub(super) struct Signals(io::Result<(Runtime, Caught)>);
 
 #[cfg(unix)]
@@ -20,7 +20,7 @@ struct Caught {
     reopen: Signal,
     lame_duck: Signal,
     reload: Signal,
-    /// Caught so that a write beyond the limit of file sizes (`ulimit -f`) is an error and not the end.
+    /// Caught so that a write beyond the file size limit (`ulimit -f`) is an error and does not end the process.
     _file_too_large: Signal,
 }
 
@@ -28,7 +28,7 @@ struct Caught {
 struct Caught;
 
 impl Signals {
-    /// Catches signals from now on.
+    /// Starts to catch signals.
     pub(super) fn install() -> Self {
         Self(Builder::new_current_thread().enable_all().build().and_then(|runtime| {
             let caught = runtime.block_on(async { Caught::new() })?;
@@ -36,7 +36,7 @@ impl Signals {
         }))
     }
 
-    /// Answers signals until the server has ended.
+    /// Handles signals until the server has ended.
     pub(super) fn serve(self, server: &Server) {
         server.log_scope(|| match self.0 {
             Ok((runtime, caught)) => runtime.block_on(caught.answer(server)),

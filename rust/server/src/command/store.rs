@@ -1,4 +1,4 @@
-//! `stonechat-server store`: looks through the store of a server that does not run, and mends it when asked.
+//! `stonechat-server store`: checks the store of a server that does not run, and repairs it on request.
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -17,11 +17,11 @@ use stonechat_store::encryption::Keyring;
 use crate::jetstream::{Directory, JetStreamError, now, secret, unlock};
 use crate::version::COMPATIBLE_VERSION;
 
-/// All is as it should be.
+/// Exit code: the store is in order.
 const GOOD: i32 = 0;
-/// Something is damaged or lost.
+/// Exit code: something is damaged or lost.
 const DAMAGED: i32 = 1;
-/// The store can't be used as asked.
+/// Exit code: the store can't be used as requested.
 const FAILED: i32 = 2;
 
 /// The store of a server that does not run.
@@ -75,7 +75,7 @@ struct Store {
     json: bool,
 }
 
-/// Nobody listens while a store is looked through.
+/// A host without subscribers, for the inspection of a store.
 struct Nobody;
 
 impl Host for Nobody {
@@ -88,7 +88,7 @@ impl Host for Nobody {
     }
 }
 
-/// Why the store can't be used.
+/// The reason why the store can't be used.
 #[derive(Debug, thiserror::Error)]
 enum StoreError {
     #[error(transparent)]
@@ -107,13 +107,13 @@ enum StoreError {
     Io { path: PathBuf, source: std::io::Error },
 }
 
-/// Runs the command with the arguments behind `store`; what the process is to exit with.
+/// Runs the command with the arguments after `store`; returns the exit code.
 pub(super) fn run(args: impl IntoIterator<Item = OsString>) -> i32 {
     let program = std::iter::once(OsString::from("stonechat-server store"));
     let command = match Command::try_parse_from(program.chain(args)) {
         Ok(command) => command,
         Err(error) => {
-            // Where nobody reads it, nobody misses it.
+            // A closed output is not an error.
             let _ = error.print();
             return if error.use_stderr() { FAILED } else { GOOD };
         }
@@ -158,13 +158,13 @@ impl Store {
     }
 }
 
-/// A store that is there.
+/// An open and locked store.
 struct Opened {
     path: PathBuf,
-    /// Its lock.
+    /// The lock of the directory.
     directory: Directory,
     keys: Keyring,
-    /// What was found on the way.
+    /// Warnings and errors so far.
     notices: Vec<Notice>,
 }
 
@@ -187,12 +187,12 @@ fn options(keys: Keyring, durability: Durability) -> Options {
     }
 }
 
-/// `check` and `show`.
+/// Runs `check` and `show`.
 fn look(store: &Store, reads: bool) -> Result<i32, StoreError> {
     let Opened { path, directory, keys, mut notices } = store.open(false)?;
     let disk = |name: &str| Arc::new(Overlay::new(RealDisk::read_only(path.join(name))));
     let disks = Disks { log: disk("log"), catalogue: disk("catalogue"), streams: disk("streams") };
-    // What is written stays in memory.
+    // All writes stay in memory.
     let (mut engine, opened) =
         Engine::open_without_log(&disks, options(keys, Durability::None), Box::new(Nobody), 1, now())?;
     notices.extend(engine.take_notices());
@@ -205,7 +205,7 @@ fn look(store: &Store, reads: bool) -> Result<i32, StoreError> {
     Ok(if reads { verdict.exit_code() } else { GOOD })
 }
 
-/// What a repair is to do beside what a start does.
+/// The actions of a repair beyond those of a server's start.
 struct Wishes<'a> {
     accept_loss: bool,
     adopt: &'a [(u32, String)],
@@ -213,7 +213,7 @@ struct Wishes<'a> {
     discard: &'a [u32],
 }
 
-/// Reads `NUMBER=NAME`.
+/// Parses `NUMBER=NAME`.
 fn adoption(text: &str) -> Result<(u32, String), String> {
     let parts = text.split_once('=').and_then(|(number, name)| Some((number.parse().ok()?, name.to_owned())));
     parts.ok_or_else(|| "NUMBER=NAME is wanted, such as 7=ORDERS".to_owned())
@@ -226,7 +226,7 @@ fn repair(store: &Store, wishes: &Wishes<'_>) -> Result<i32, StoreError> {
         RealDisk::new(&path).map(Arc::new).map_err(|source| StoreError::Io { path, source })
     };
     let disks = Disks { log: disk("log")?, catalogue: disk("catalogue")?, streams: disk("streams")? };
-    // Only who accepts a loss goes on without the log.
+    // A store without its log opens only if the user accepts the loss.
     let open = if wishes.accept_loss { Engine::open_without_log } else { Engine::open };
     let (mut engine, opened) = open(&disks, options(keys, Durability::Synced), Box::new(Nobody), 1, now())?;
     notices.extend(engine.take_notices());
@@ -251,7 +251,7 @@ fn repair(store: &Store, wishes: &Wishes<'_>) -> Result<i32, StoreError> {
     Ok(if verdict.lost() == 0 && left == 0 { GOOD } else { DAMAGED })
 }
 
-/// Says on a terminal which stream is read.
+/// Shows the stream that is being read, on a terminal.
 fn progress(stream: &str) {
     if std::io::stderr().is_terminal() {
         super::console::err_part(format_args!("\r\x1b[Kreading {stream} ..."));
@@ -264,7 +264,7 @@ fn end_progress() {
     }
 }
 
-/// What was found.
+/// The result of a check or repair.
 struct Verdict<'a> {
     path: &'a Path,
     records: u64,
@@ -285,7 +285,7 @@ impl Verdict<'_> {
     }
 
     fn print(&self, json: bool, gone: &[(String, u64)]) {
-        // A pipe that is closed needs nothing more.
+        // A closed output is not an error.
         let _ = if json { self.print_json(gone) } else { self.print_text(gone) };
     }
 

@@ -1,5 +1,5 @@
-//! The command as a process of its own. Tests start this test program anew, so that the process has doors for faults that no build for
-//! users has.
+//! Tests of the command in its own process. They start this test program again, because it has triggers for faults that
+//! no release build has.
 
 use super::run;
 use crate::fault::tests::{PATIENCE, Peer, get_from, plant};
@@ -10,12 +10,12 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
-/// The arguments of the command in the process, one a line.
+/// The environment variable with the arguments of the command, one a line.
 const ARGS: &str = "STONECHAT_TEST_ARGS";
-/// The store is opened only when the standard input has ended.
+/// The environment variable that delays the opening of the store until standard input has ended.
 const HOLD: &str = "STONECHAT_TEST_HOLD";
 
-/// The process that the tests start.
+/// Runs the command in the process that the tests start.
 #[test]
 #[ignore = "a process that other tests start"]
 fn command_process() {
@@ -23,30 +23,30 @@ fn command_process() {
     std::process::exit(run(args.lines().map(OsString::from)));
 }
 
-/// The door in the command: a message on `boom` panics in the thread that delivers it.
+/// Plants the fault of the tests: a message on `boom` panics in the thread that delivers it.
 pub(super) fn started(server: &Server) {
     if std::env::var_os(ARGS).is_some() {
         plant(server, true, false);
     }
 }
 
-/// The door before the store is opened.
+/// Waits before the store is opened, if `HOLD` is set.
 pub(crate) fn opening() {
     if std::env::var_os(HOLD).is_some() {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
     }
 }
 
-/// A process, killed when it is dropped.
+/// A process that is killed when it is dropped.
 struct Process {
     child: Child,
     log: Receiver<String>,
-    /// What was logged until now.
+    /// The log lines read so far.
     logged: Vec<String>,
 }
 
 impl Process {
-    /// Starts the command with JetStream, and with its log in the standard error output.
+    /// Starts the command with JetStream and with its log on standard error.
     fn start(store: &tempfile::TempDir, holds: bool) -> Self {
         let store = store.path().display().to_string();
         let args = ["stonechat-server", "-a", "127.0.0.1", "-p", "-1", "-m", "-1", "-js", "-sd", &store];
@@ -64,7 +64,7 @@ impl Process {
         Self { child, log, logged: Vec::new() }
     }
 
-    /// Reads the log until a line with `text`; returns what is behind it.
+    /// Reads the log until a line with `text`; returns the rest of the line after it.
     fn until(&mut self, text: &str) -> String {
         loop {
             let line = self.log.recv_timeout(PATIENCE);
@@ -80,7 +80,7 @@ impl Process {
         self.child.stdin.take().expect("a pipe")
     }
 
-    /// Waits for its end; returns the exit code.
+    /// Waits for the process to end; returns the exit code and the log lines.
     fn wait(mut self) -> (Option<i32>, Vec<String>) {
         let deadline = Instant::now() + PATIENCE;
         // The log ends with the process.
@@ -95,7 +95,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -120,7 +120,7 @@ fn a_panic_in_jetstream_ends_the_process_with_an_error() {
     assert!(log.iter().any(is_told), "{log:?}");
     assert!(publisher.is_closed());
 
-    // What was acknowledged is there.
+    // Acknowledged messages survive.
     let mut process = Process::start(&store, false);
     let address = process.until("Listening for client connections on ");
     process.until("Server is ready");

@@ -1,4 +1,4 @@
-//! What a panic leaves behind: nothing, in whatever part of the server it is.
+//! Tests that a panic in any part of the server leaves nothing inconsistent behind.
 
 use super::{Fault, catch};
 use crate::logging::{LogTarget, Logger};
@@ -12,7 +12,7 @@ use stonechat_broker::{Client, GLOBAL_ACCOUNT, Inlet, Message};
 use stonechat_config::Options;
 use tokio::sync::watch;
 
-/// How long something that must happen may take on a loaded machine.
+/// The longest time that an expected event may take on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
@@ -35,7 +35,7 @@ async fn a_task_that_panics_ends_the_server() {
     assert!(*stop.borrow());
 }
 
-/// Panics when a message reaches it, or at the end of the batch.
+/// A receiver that panics when a message arrives, or at the end of the batch.
 #[derive(Debug)]
 pub(crate) struct Bomb {
     in_push: AtomicBool,
@@ -89,7 +89,7 @@ impl Peer {
         self.0.write_all(text.as_bytes()).expect("a socket");
     }
 
-    /// Reads until `text` was read since the last one.
+    /// Reads until `text` arrives, then discards everything read so far.
     pub(crate) fn until(&mut self, text: &str) {
         while !self.1.contains(text) {
             assert!(self.read() > 0, "{:?} before {text:?}", self.1);
@@ -104,7 +104,7 @@ impl Peer {
 
     fn read(&mut self) -> usize {
         let mut buffer = [0; 4096];
-        // A reset is an end too.
+        // A reset counts as the end too.
         let n = self.0.read(&mut buffer).unwrap_or(0);
         self.1.push_str(&String::from_utf8_lossy(&buffer[..n]));
         n
@@ -132,12 +132,12 @@ fn a_connection_whose_task_panics_is_closed_and_leaves_nothing() {
         victim.until("PONG\r\nPONG");
         victim.says("PUB a 5\r\nfirst\r\nPUB boom 0\r\n\r\n");
         assert!(victim.is_closed(), "its socket");
-        // What was delivered before the panic arrives.
+        // Messages that were delivered before the panic arrive.
         receiver.until("first");
         wait_until("its place is free", || server.broker().client_count() == 1);
         let account = server.broker().account(GLOBAL_ACCOUNT);
         assert!(account.is_wanted(b"work"));
-        // The place is free for another, and no message goes to a queue member that is gone.
+        // Another connection can take the place, and no message goes to the queue member that is gone.
         let mut next = Peer::connect(&server);
         for i in 0..50 {
             next.says(&format!("PUB work 3\r\n{i:03}\r\n"));
@@ -153,7 +153,7 @@ fn get(server: &Server, path: &str) -> (u16, String) {
     get_from(monitor.trim_start_matches("http://"), path)
 }
 
-/// The same, of what listens at `address`.
+/// Like [`get`], for the server at `address`.
 pub(crate) fn get_from(address: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
@@ -176,7 +176,7 @@ fn monitoring_says_when_jetstream_does_not_answer() {
     for path in ["/healthz", of_stream, "/jsz"] {
         assert_eq!(get(&server, path).0, 200, "{path}");
     }
-    // JetStream's thread is held until all were asked.
+    // The JetStream thread is blocked until all requests were sent.
     let (release, held) = std::sync::mpsc::channel::<()>();
     let (entered, enters) = std::sync::mpsc::channel();
     let jetstream = server.jetstream().expect("it is on");
@@ -217,7 +217,7 @@ fn a_server_whose_jetstream_panics_ends() {
     assert_eq!(jetstream.ask(|_| 7), None, "nobody waits for an answer");
 }
 
-/// The answer to a publish is delivered by whoever has the runner: JetStream's thread, or the publisher's task.
+/// Replies to a publish are delivered by the thread that holds the runner: the JetStream thread or the publisher's task.
 #[test]
 fn a_panic_while_jetstream_answers_ends_the_server() {
     let server = start(100, true);

@@ -1,4 +1,4 @@
-//! The store's directory: whose it is, and that only one server uses it.
+//! The store's directory: its owner, its format, and the lock that excludes other servers.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -10,34 +10,35 @@ use stonechat_store::encryption::{self, Cipher, KEY_FILES, Keyring, Secret, Unlo
 
 use super::JetStreamError;
 
-/// Tells a store of this server from others. A store whose format is another than 1 has the number behind this, so that who knows only older
-/// ones finds no store of theirs.
+/// The prefix of the marker file's name. From format 2 on, the name also has the format's number. So a version that knows
+/// only older formats finds no store.
 const MARKER: &str = "STONECHAT";
-/// That of an encrypted store: files have draws.
+/// The marker of format 2: an encrypted store whose files have draws.
 const MARKER_DRAWN: &str = "STONECHAT-2";
 /// The newest format that this version reads.
 const FORMAT: u64 = 2;
 const LOCK: &str = "LOCK";
-/// The keys of an encrypted store, wrapped; two files with the same, the second of which is written first.
+/// Files with the wrapped keys of an encrypted store. Both have the same content; the second one is written first.
 const KEYS: [&str; KEY_FILES] = ["KEYS", "KEYS.copy"];
 const CONTENT: &str = "stonechat jetstream store, format 1\n";
 const CONTENT_DRAWN: &str = "stonechat jetstream store, format 2\nencrypted\n";
-/// What the marker of format 1 says more of a store that has a file with keys: without that file it must not be taken for one in the clear.
+/// A line in the marker of format 1, for a store that has key files. If these are lost, the store must not be taken for
+/// an unencrypted one.
 const ENCRYPTED: &str = "encrypted";
 
-/// The directory, locked as long as this lives.
+/// The directory, locked as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct Directory {
     _lock: File,
 }
 
 impl Directory {
-    /// Whether this is a store of ours.
+    /// Returns whether the directory holds a Stonechat store.
     pub(crate) fn is_store(path: &Path) -> bool {
         format(path).is_ok_and(|format| format > 0)
     }
 
-    /// Makes the directory if there is none, and locks it.
+    /// Creates the directory if it does not exist, and locks it.
     pub(crate) fn open(path: &Path) -> Result<Self, JetStreamError> {
         let failed = |source: io::Error| JetStreamError::Directory { path: path.to_owned(), source };
         create_private_dir(path).map_err(failed)?;
@@ -64,10 +65,11 @@ impl Directory {
     }
 }
 
-/// Refuses directories that somebody else may have prepared: `root`, and the store `path` in it. Directories that do not exist are fine.
+/// Refuses directories that another user may have prepared: `root`, and the store `path` in it. Directories that do not
+/// exist are fine.
 ///
-/// A store that belongs to another user could be read or replaced by that user. Where `root` is the default one, in a temporary
-/// directory that all users share, `root` itself must be this user's and no link.
+/// A store that belongs to another user could be read or replaced by that user. The default `root` is in a temporary
+/// directory that all users share. So it must belong to this user and must not be a link.
 pub(super) fn check_owner(root: &Path, path: &Path, is_default: bool) -> Result<(), JetStreamError> {
     #[cfg(unix)]
     {
@@ -90,19 +92,19 @@ pub(super) fn check_owner(root: &Path, path: &Path, is_default: bool) -> Result<
     Ok(())
 }
 
-/// Creates or empties a file of the store.
+/// Creates or truncates a file of the store.
 fn create(path: &Path) -> io::Result<File> {
     private_file().create(true).truncate(true).write(true).open(path)
 }
 
-/// The content of a file of the store.
+/// Reads a file of the store.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     private_file().read(true).open(path)?.read_to_end(&mut content)?;
     Ok(content)
 }
 
-/// What the options say of encryption, if they say something.
+/// Returns the configured encryption, if any.
 pub(crate) fn secret(options: &JetStreamOptions) -> Option<Secret> {
     let bytes = |key: &StoreKey| key.as_bytes().to_vec();
     let cipher = match options.cipher {
@@ -113,8 +115,8 @@ pub(crate) fn secret(options: &JetStreamOptions) -> Option<Secret> {
     Some(Secret { cipher, key, previous: options.previous_key.as_ref().map(bytes) })
 }
 
-/// Unlocks the keys of the store in `path`, and tells whether one of their copies had to be mended. What changes them, as a new key does, is
-/// durable when this returns; a caller that may change nothing says so, and goes without.
+/// Unlocks the keys of the store in `path`. The second value is a warning if a copy of the keys was damaged or missing.
+/// Changes of the keys, such as a new key, are durable when this returns. Without `may_write` nothing is written.
 pub(crate) fn unlock(
     path: &Path,
     secret: Option<&Secret>,
@@ -143,7 +145,7 @@ pub(crate) fn unlock(
             replace(path, name, &content).map_err(failed)?;
         }
     }
-    // Only then may something be written that an older version would not understand.
+    // The keys come first: from here on, files may have content that older versions don't know.
     if keys.current() > 0 && may_write {
         raise_format(path, is_drawn).map_err(failed)?;
     }
@@ -155,7 +157,7 @@ pub(crate) fn unlock(
     Ok((keys, warning))
 }
 
-/// The format of the store in `path`, 0 if there is none.
+/// Returns the format of the store in `path`, 0 if there is none.
 fn format(path: &Path) -> io::Result<u64> {
     let mut format = 0;
     for entry in std::fs::read_dir(path)? {
@@ -170,7 +172,7 @@ fn format(path: &Path) -> io::Result<u64> {
     Ok(format)
 }
 
-/// Makes a store one whose files have draws, if it `is` not one already.
+/// Changes the store's marker to format 2. `is` tells whether it has that format already.
 fn raise_format(path: &Path, is: bool) -> io::Result<()> {
     if !is {
         replace(path, MARKER_DRAWN, CONTENT_DRAWN.as_bytes())?;
@@ -181,7 +183,7 @@ fn raise_format(path: &Path, is: bool) -> io::Result<()> {
     }
 }
 
-/// Writes a file of the directory whole, or not at all.
+/// Replaces a file of the directory atomically and durably.
 fn replace(path: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let new = path.join(format!("{name}.new"));
     let mut file = create(&new)?;
@@ -192,14 +194,14 @@ fn replace(path: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes what was renamed and removed in a directory durable; systems that can't sync one do it by themselves.
+/// Makes renamed and removed names of a directory durable. Systems that can't sync a directory do it by themselves.
 fn sync_names(path: &Path) {
     if let Ok(directory) = File::open(path) {
         directory.sync_all().ok();
     }
 }
 
-/// Whether there is something that another server may have written: nats-server keeps a directory for each account.
+/// Returns whether the directory has content of another server: nats-server keeps a directory for each account.
 fn has_foreign_content(path: &Path) -> io::Result<bool> {
     for entry in std::fs::read_dir(path)? {
         let name = entry?.file_name();
@@ -210,12 +212,12 @@ fn has_foreign_content(path: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Bytes that are free on the disk of `path`.
+/// Returns the free bytes on the disk of `path`.
 pub(super) fn free_space(path: &Path) -> i64 {
     crate::usage::free_space(path).map_or(1 << 40, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX))
 }
 
-/// Bytes that a file of this process may have (`ulimit -f`).
+/// Returns the largest file length of this process (`ulimit -f`), in bytes.
 pub(super) fn file_len_max() -> u64 {
     #[cfg(unix)]
     return rlimit::Resource::FSIZE.get_soft().unwrap_or(u64::MAX);
@@ -223,7 +225,7 @@ pub(super) fn file_len_max() -> u64 {
     u64::MAX
 }
 
-/// Bytes of memory of the machine.
+/// Returns the machine's memory in bytes.
 pub(super) fn total_memory() -> i64 {
     let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let total = info

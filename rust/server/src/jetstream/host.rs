@@ -1,4 +1,4 @@
-//! What the engine asks of the broker.
+//! The broker as the engine's [`Host`].
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use rand::rngs::StdRng;
 use stonechat_broker::Broker;
 use stonechat_jetstream::engine::Host;
 
-/// The broker, as the engine sees it.
+/// The engine's view of the broker.
 #[derive(Debug)]
 pub(super) struct BrokerHost {
     broker: Arc<Broker>,
-    /// Names of consumers and the like are not to be guessed.
+    /// A cryptographic generator: names of consumers and the like must not be guessable.
     random: StdRng,
 }
 
@@ -43,7 +43,7 @@ impl Host for BrokerHost {
         let create = format!("$JS.API.CONSUMER.CREATE.{stream}");
         let asked = format!("{api}{}", create.strip_prefix("$JS.API")?);
         let (target, subject) = account.service_behind(asked.as_bytes())?;
-        // What a consumer would deliver to; the last token is any.
+        // A subject to which a consumer would deliver; its last token is arbitrary.
         let deliver = if deliver.is_empty() { "$JS" } else { deliver };
         let delivered = format!("{deliver}.M.stonechat").replace("..", ".");
         let is_let = subject == create.as_bytes() && target.exports_to(&account, delivered.as_bytes());

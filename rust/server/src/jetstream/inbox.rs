@@ -1,4 +1,4 @@
-//! What waits for JetStream, and who works on it.
+//! The inbox of JetStream: messages that wait to be processed, and the choice of the thread that processes them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,18 +19,19 @@ use super::now;
 use super::runner::Runner;
 use crate::fault::{self, Fault};
 
-/// Up to so many messages, and bytes of them, are little enough to be worked on by whoever brings them.
+/// Limits for inline processing by the publisher's task: messages and bytes.
 const LIGHT_ITEMS: usize = 2;
 const LIGHT: usize = 64 << 10;
-/// From so many waiting bytes on, publishers pause.
+/// Waiting bytes from which on publishers pause.
 const SLOW: usize = 8 << 20;
 
-/// Bytes that wait at most.
+/// The most bytes that may wait.
 #[derive(Debug, Clone, Copy)]
 struct Room {
-    /// More is not taken: publishers are told so.
+    /// Above this, the inbox accepts no messages. Publishes get an error reply.
     full: usize,
-    /// Bytes of refusals that wait then; publishers beyond are told nothing.
+    /// Further bytes for rejected publishes, which wait for their error reply. Above this, publishes are dropped without a
+    /// reply.
     refused: usize,
 }
 
@@ -40,40 +41,41 @@ impl Default for Room {
     }
 }
 
-/// What a subscription is for; the upper half of its tag. The lower half is the number of a stream or account.
+/// The purpose of a subscription, in the upper half of its tag. The lower half is the number of a stream, account or
+/// backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Publish,
     Direct,
     Api,
-    /// A message for a stream that there was no room for.
+    /// A publish that is rejected because the inbox or the stream's queue is full.
     Overflow,
-    /// A request for a consumer's messages; the number is the consumer's.
+    /// A pull request; the number is the consumer's.
     Pull,
     /// An acknowledgement.
     Ack,
-    /// An answer to flow control.
+    /// A reply to a flow control message.
     Flow,
-    /// Interest in a deliver subject changed.
+    /// A change of interest in a deliver subject.
     Interest,
-    /// A chunk of a backup has arrived; the number is the backup's.
+    /// An acknowledgement of a chunk of a backup; the number is the backup's.
     Snapshot,
-    /// A chunk of a backup.
+    /// A chunk of a backup that is restored.
     Restore,
 }
 
-/// How much may wait.
+/// Limits for waiting messages and requests.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct QueueLimits {
-    /// Messages for one stream, if that is limited.
+    /// Messages for one stream; `None` for no limit.
     pub(super) messages: Option<usize>,
-    /// Their bytes.
+    /// Bytes of the messages for one stream; `None` for no limit.
     pub(super) bytes: Option<usize>,
-    /// Requests of the API that one account may send between two turns of the thread; more are dropped.
+    /// API requests of one account between two turns of the thread; further requests are dropped.
     pub(super) requests: usize,
 }
 
-/// The subjects of consumers begin so.
+/// Prefixes of the subjects of consumers.
 const PULL: &[u8] = b"$JS.API.CONSUMER.MSG.NEXT.";
 const ACK: &[u8] = b"$JS.ACK.";
 const FLOW: &[u8] = b"$JS.FC.";
@@ -82,7 +84,7 @@ pub(super) fn tag(kind: Kind, number: u32) -> u64 {
     (kind as u64) << 32 | u64::from(number)
 }
 
-/// A message that waits; its bytes lie in a row behind those of the one before.
+/// A waiting message. The bytes of all messages lie in `Arrived::bytes`, in the same order.
 #[derive(Debug)]
 pub(super) struct Item {
     pub(super) kind: Kind,
@@ -91,13 +93,13 @@ pub(super) struct Item {
     reply_len: u32,
     headers_len: u32,
     payload_len: u32,
-    /// Who asks; for requests only.
+    /// The requesting client; for API requests only.
     pub(super) client: Option<Arc<Client>>,
-    /// The payload, if it is large: it was copied before anybody had to wait for that.
+    /// The payload, if it is large: it is copied before the inbox is locked.
     pub(super) body: Option<Arc<Vec<u8>>>,
 }
 
-/// A message that waited, borrowed.
+/// The parts of a waiting message, borrowed.
 pub(super) struct Waiting<'a> {
     pub(super) subject: &'a [u8],
     pub(super) reply: &'a [u8],
@@ -105,34 +107,34 @@ pub(super) struct Waiting<'a> {
     pub(super) payload: &'a [u8],
 }
 
-/// Something to be done with the engine.
+/// A closure that runs on the JetStream thread with the engine.
 pub(super) type Command = Box<dyn FnOnce(&mut Engine<RealDisk>) + Send>;
 
-/// All that came since the thread last looked.
+/// Everything that arrived since the runner last emptied the inbox.
 #[derive(Default)]
 pub(super) struct Arrived {
     pub(super) items: Vec<Item>,
     bytes: Vec<u8>,
-    /// Bytes of large payloads besides.
+    /// Bytes of large payloads, which are not in `bytes`.
     bodies: usize,
     pub(super) done: Vec<Done>,
     pub(super) commands: Vec<Command>,
     pub(super) stop: bool,
-    /// JetStream has failed or ended: the inbox accepts nothing any more.
+    /// JetStream has failed or ended, and the inbox accepts nothing any more.
     is_failed: bool,
-    /// Messages and bytes that wait for each stream; kept only where that is limited.
+    /// Waiting messages and bytes of each stream; counted only if there is a limit.
     buffered: HashMap<u32, (usize, usize)>,
-    /// Requests of each account: those that wait, and those that were dropped because too many did.
+    /// API requests of each account: waiting ones, and ones dropped because of the limit.
     requests: HashMap<u32, (usize, u64)>,
 }
 
 impl Arrived {
-    /// Bytes that wait. Short messages take more room than theirs.
+    /// Returns the bytes that wait, including the `Item` of each message.
     fn len(&self) -> usize {
         self.bytes.len() + self.bodies + self.items.len() * size_of::<Item>()
     }
 
-    /// Whether it is little, and nothing of it takes long.
+    /// Returns whether all of it is suited for inline processing: little, and nothing slow.
     fn is_light(&self) -> bool {
         let is_light = |item: &Item| {
             matches!(item.kind, Kind::Publish | Kind::Direct | Kind::Pull | Kind::Ack | Kind::Flow)
@@ -154,7 +156,7 @@ impl Arrived {
             && !self.is_failed
     }
 
-    /// Takes note of a request; false if it is dropped.
+    /// Counts an API request; false if it must be dropped.
     fn note_request(&mut self, account: u32, limit: usize) -> bool {
         let (waiting, dropped) = self.requests.entry(account).or_default();
         let is_taken = *waiting < limit;
@@ -166,12 +168,12 @@ impl Arrived {
         is_taken
     }
 
-    /// How many requests were dropped because too many waited.
+    /// Returns the number of requests that were dropped because too many waited.
     pub(super) fn dropped_requests(&self) -> u64 {
         self.requests.values().map(|(_, dropped)| dropped).sum()
     }
 
-    /// Takes note of a message for a stream; false if too much waits for it.
+    /// Counts a message for a stream; false if the stream's limits reject it.
     fn note_message(&mut self, stream: u32, len: usize, limits: QueueLimits) -> bool {
         if limits.messages.is_none() && limits.bytes.is_none() {
             return true;
@@ -215,42 +217,42 @@ impl Arrived {
     }
 }
 
-/// A consumer by its account and `stream.consumer`.
+/// The key of a consumer: the account's number and `stream.consumer`.
 type ConsumerKey = (u32, Box<[u8]>);
 
-/// A consumer to which messages may be sent.
+/// A consumer that accepts messages on its subjects.
 #[derive(Debug, Clone, Copy)]
 struct KnownConsumer {
     number: u32,
-    /// It takes acknowledgements; with one that does not, an acknowledgement has no responders.
+    /// Whether the consumer takes acknowledgements. If not, an acknowledgement gets "no responders".
     takes_acks: bool,
 }
 
-/// The inbox.
+/// The queue between the broker and the engine.
 #[derive(Default)]
 pub(super) struct Inbox {
     arrived: Mutex<Arrived>,
     thread: OnceLock<Thread>,
-    /// The thread sleeps or is about to.
+    /// Whether the thread sleeps or is about to.
     is_asleep: AtomicBool,
-    /// When it wakes by itself, in nanoseconds since 1970.
+    /// The time at which the thread wakes by itself, in nanoseconds since 1970.
     wakes_at: AtomicI64,
-    /// What works on it. Nobody has it before the start and after the end.
+    /// The runner; `None` before the start, after the end and while a thread runs it.
     runner: Mutex<Option<Box<Runner>>>,
     limits: QueueLimits,
-    /// The whole server ends, not JetStream alone.
+    /// Whether the whole server ends, not only JetStream.
     broker_ends: AtomicBool,
     room: Room,
-    /// Where a panic is reported.
+    /// The receiver of panics.
     fault: Option<Fault>,
-    /// Consumers by account and `stream.consumer`: others have nobody who answers.
+    /// Consumers by account and `stream.consumer`. Messages to other consumers get "no responders".
     consumers: RwLock<HashMap<ConsumerKey, KnownConsumer>>,
-    /// Accounts without JetStream that reach that of another account by imports: they get no answers of their own.
+    /// Accounts without JetStream that import the API of another account. They get no API of their own.
     importing: RwLock<HashSet<u32>>,
 }
 
-/// What is left of the subject of an acknowledgement behind the names, in both of its forms: the second one has domain and
-/// account before the stream.
+/// Strips the tokens before the stream from the subject of an acknowledgement. There are two forms: the second one has
+/// domain and account before the stream.
 fn ack_parts(rest: &[u8]) -> &[u8] {
     let mut dots = rest.iter().enumerate().filter(|(_, b)| **b == b'.').map(|(at, _)| at);
     let second = dots.nth(1);
@@ -261,13 +263,13 @@ fn ack_parts(rest: &[u8]) -> &[u8] {
     }
 }
 
-/// The numbers at the end of the subject of an acknowledgement.
+/// Returns the numbers at the end of the subject of an acknowledgement.
 pub(super) fn ack_numbers(subject: &[u8]) -> &[u8] {
     let rest = ack_parts(subject.get(ACK.len()..).unwrap_or_default());
     consumer_name(rest).map_or(b"", |(_, numbers)| numbers)
 }
 
-/// The first two tokens of `rest`, and what is behind them.
+/// Splits `rest` into its first two tokens and the part after them.
 fn consumer_name(rest: &[u8]) -> Option<(&[u8], &[u8])> {
     let first = rest.iter().position(|b| *b == b'.')?;
     let second = rest[first + 1..].iter().position(|b| *b == b'.').map(|at| first + 1 + at);
@@ -288,8 +290,8 @@ impl Inbox {
         Self { limits, fault: Some(fault), ..Self::default() }
     }
 
-    /// JetStream has panicked, and the server ends: from now on nobody takes publishes and requests, and who waits for an
-    /// answer hears at once that there is none.
+    /// Marks JetStream as failed after a panic, and ends the server. From now on, publishes and requests get "no
+    /// responders" at once.
     pub(super) fn fail(&self, reason: &str) {
         let dropped = {
             let mut arrived = self.arrived.lock();
@@ -300,18 +302,18 @@ impl Inbox {
         if let Some(fault) = &self.fault {
             fault.raise(format!("JetStream {reason}"));
         }
-        // The thread ends.
+        // The woken thread sees the failure and ends.
         self.wake();
     }
 
-    /// Whether JetStream has failed.
+    /// Returns whether JetStream has failed.
     pub(super) fn is_failed(&self) -> bool {
         self.arrived.lock().is_failed
     }
 
-    /// Says which thread to wake.
+    /// Sets the JetStream thread, so that it can be woken.
     pub(super) fn belongs_to(&self, thread: Thread) {
-        // Set once, by the thread itself.
+        // Set only once, by the thread itself.
         let _ = self.thread.set(thread);
     }
 
@@ -323,27 +325,27 @@ impl Inbox {
         }
     }
 
-    /// Gives it what works on what comes.
+    /// Puts the runner in.
     pub(super) fn hold(&self, runner: Runner) {
         *self.runner.lock() = Some(Box::new(runner));
     }
 
-    /// What works on what comes, for the thread.
+    /// Locks the runner, for the JetStream thread.
     pub(super) fn runner(&self) -> MutexGuard<'_, Option<Box<Runner>>> {
         self.runner.lock()
     }
 
-    /// Lets what has come be worked on: here and now if it is little and the thread sleeps, else by the thread.
+    /// Processes the inbox: inline if it holds little and the thread sleeps, else by waking the thread.
     fn work(&self, is_light: bool) {
         if !(is_light && self.is_asleep.load(Ordering::Acquire) && self.work_here()) {
             self.wake();
         }
     }
 
-    /// False if the thread is to be woken.
+    /// Processes the inbox on the current thread; false if the JetStream thread must be woken.
     fn work_here(&self) -> bool {
         let Some(mut held) = self.runner.try_lock() else { return false };
-        // It is put back only if nothing panics: nobody goes on with streams in an unknown state.
+        // The runner is put back only without a panic: after one, the state of the streams is unknown.
         let Some(mut runner) = held.take() else { return false };
         let until = self.wakes_at.load(Ordering::Acquire);
         match fault::catch(move || (runner.run_light(until), runner)) {
@@ -371,7 +373,7 @@ impl Inbox {
         self.work(is_light);
     }
 
-    /// Jobs that ended since.
+    /// Takes the jobs that ended since the last call.
     pub(super) fn take_done(&self) -> Vec<Done> {
         std::mem::take(&mut self.arrived.lock().done)
     }
@@ -380,7 +382,7 @@ impl Inbox {
         let mut arrived = self.arrived.lock();
         if arrived.is_failed {
             drop(arrived);
-            // Who waits for what it sends hears that nothing comes.
+            // Dropping the command drops its reply channel, so the caller gets its answer at once.
             return drop(command);
         }
         arrived.commands.push(command);
@@ -388,7 +390,7 @@ impl Inbox {
         self.wake();
     }
 
-    /// Lets what is sent to a consumer in, or no more.
+    /// Adds a consumer, or removes it if `number` is `None`. Messages to other consumers are not accepted.
     pub(super) fn know_consumer(&self, account: u32, name: &str, number: Option<u32>) {
         let key = (account, name.as_bytes().into());
         match number {
@@ -399,7 +401,7 @@ impl Inbox {
         }
     }
 
-    /// Lets acknowledgements to a known consumer in.
+    /// Allows acknowledgements to a known consumer.
     pub(super) fn know_acks(&self, account: u32, name: &str) {
         let key = (account, name.as_bytes().into());
         if let Some(known) = self.consumers.write().get_mut(&key) {
@@ -422,12 +424,12 @@ impl Inbox {
         self.consumers.read().get(&Key(account, name)).copied()
     }
 
-    /// Says which accounts have no JetStream of their own and import that of another one.
+    /// Sets the accounts without JetStream that import the API of another account.
     pub(super) fn set_importing(&self, accounts: HashSet<u32>) {
         *self.importing.write() = accounts;
     }
 
-    /// The subject of a request, that of the domain's own form in the usual one.
+    /// Rewrites `$JS.<domain>.API.…` to `$JS.API.…`. Other subjects stay as they are.
     fn usual_subject(subject: &[u8]) -> Cow<'_, [u8]> {
         const API: &[u8] = b"$JS.API.";
         let domain = subject.strip_prefix(b"$JS.").filter(|_| !subject.starts_with(API));
@@ -440,7 +442,7 @@ impl Inbox {
         }
     }
 
-    /// What a message on one of JetStream's own subjects is for; `None` if nobody wants it.
+    /// Returns the kind and number of a message on one of JetStream's own subjects; `None` if it has no receiver.
     fn sort(&self, account: u32, subject: &[u8]) -> Option<(Kind, u32)> {
         let (kind, rest) = if let Some(rest) = subject.strip_prefix(PULL) {
             (Kind::Pull, rest)
@@ -463,19 +465,19 @@ impl Inbox {
         Some((kind, known.number))
     }
 
-    /// Whether the broker ends as well.
+    /// Returns whether the whole server ends.
     pub(super) fn broker_ends(&self) -> bool {
         self.broker_ends.load(Ordering::Acquire)
     }
 
-    /// Asks the thread to stop; `broker_ends` if no other messages follow, because the whole server ends.
+    /// Requests the thread to stop. With `broker_ends`, the whole server ends and no other messages follow.
     pub(super) fn stop(&self, broker_ends: bool) {
         self.broker_ends.store(broker_ends, Ordering::Release);
         self.arrived.lock().stop = true;
         self.wake();
     }
 
-    /// Takes what has come.
+    /// Swaps everything that waits into `into`.
     pub(super) fn take(&self, into: &mut Arrived) {
         let mut arrived = self.arrived.lock();
         if !arrived.is_failed {
@@ -483,7 +485,7 @@ impl Inbox {
         }
     }
 
-    /// Takes what is left. From now on the inbox accepts nothing, and publishers hear that nobody responds.
+    /// Takes everything that is left. From now on the inbox accepts nothing, and publishers get "no responders".
     pub(super) fn close(&self, into: &mut Arrived) {
         let mut arrived = self.arrived.lock();
         if !arrived.is_failed {
@@ -492,7 +494,7 @@ impl Inbox {
         }
     }
 
-    /// Takes what has come if it is little; false if it is not.
+    /// Takes everything that waits if it suits inline processing; else returns false.
     pub(super) fn take_light(&self, into: &mut Arrived) -> bool {
         let mut arrived = self.arrived.lock();
         let is_light = arrived.is_light();
@@ -502,15 +504,15 @@ impl Inbox {
         is_light
     }
 
-    /// The thread, which holds the runner, is about to sleep until `deadline`, in nanoseconds since 1970; false if there is something
-    /// to do already.
+    /// Announces that the thread sleeps until `deadline`, in nanoseconds since 1970. Returns false if there is work
+    /// already. The caller holds the runner.
     pub(super) fn fall_asleep(&self, deadline: Option<i64>) -> bool {
         if deadline.is_some_and(|deadline| deadline <= now()) {
             return false;
         }
         self.wakes_at.store(deadline.unwrap_or(i64::MAX), Ordering::Release);
         self.is_asleep.store(true, Ordering::Release);
-        // What came before the flag was set woke nobody.
+        // Messages that arrived before the flag was set have not woken the thread.
         if self.arrived.lock().is_empty() {
             return true;
         }
@@ -518,7 +520,7 @@ impl Inbox {
         false
     }
 
-    /// Sleeps until the deadline, or until somebody wakes the thread.
+    /// Sleeps until the deadline or until another thread wakes this one.
     pub(super) fn sleep(&self, deadline: Option<i64>) {
         match deadline {
             Some(deadline) => {
@@ -552,7 +554,7 @@ impl Inlet for Inbox {
             },
         };
         let (headers, mut payload) = message.payload.split_at(message.header_len.unwrap_or(0));
-        // What is stored is copied once more anyway; requests are kept as they are.
+        // The stream copies a publish anyway; a large request is kept as a whole.
         let is_body = payload.len() > LIGHT && !matches!(kind, Kind::Publish | Kind::Restore);
         let body = is_body.then(|| Arc::new(payload.to_vec()));
         let mut arrived = self.arrived.lock();
@@ -562,7 +564,7 @@ impl Inlet for Inbox {
         let mut headers = headers;
         let waiting = arrived.len();
         let is_full = waiting > self.room.full;
-        // Refusals take room too, so that not all can be told.
+        // Rejected publishes take room too, so their number is bounded.
         if is_full
             && (kind != Kind::Publish
                 || message.reply.is_empty()
@@ -662,7 +664,7 @@ mod tests {
         assert!(arrived.note_message(1, 10, limits));
     }
 
-    /// A connection that nobody reads.
+    /// A transport without a reader.
     struct Nobody;
 
     impl Transport for Nobody {
@@ -698,13 +700,13 @@ mod tests {
             waiting = push(Kind::Publish, 1, "s", "reply", &payload);
         }
         assert!(kinds().iter().all(|kind| *kind == Kind::Publish));
-        // Nobody waits for an answer, or for one that comes soon.
+        // Publishes without a reply subject and requests are dropped.
         let full = waiting;
         assert_eq!(push(Kind::Publish, 1, "s", "", &payload), full);
         assert_eq!(push(Kind::Api, 1, "$JS.API.INFO", "reply", ""), full);
         assert_eq!(push(Kind::Api, 1, "$JS.API.CONSUMER.MSG.NEXT.S.C", "reply", ""), full);
         assert_eq!(push(Kind::Direct, 1, "$JS.API.DIRECT.GET.S", "reply", ""), full);
-        // Publishers are told, without what they sent, until that takes too much as well.
+        // Publishers get an error without their payload, until the errors fill their room too.
         let mut last = full;
         for _ in 0..10_000 {
             waiting = push(Kind::Publish, 1, "s", "reply", &payload);
@@ -714,7 +716,7 @@ mod tests {
         assert!(waiting.1 > full.1 + 10, "{} refusals", waiting.1 - full.1);
         assert!(waiting.0 <= room.full + room.refused + payload.len() + 100, "{} bytes", waiting.0);
         assert!(kinds()[full.1..].iter().all(|kind| *kind == Kind::Overflow));
-        // When it was taken, all is as before.
+        // After the inbox was emptied, it accepts messages as before.
         let mut arrived = Arrived::default();
         inbox.take(&mut arrived);
         assert_eq!(arrived.items.len(), waiting.1);

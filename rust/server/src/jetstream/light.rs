@@ -1,33 +1,33 @@
-//! Whether what comes is worked on by whoever brings it.
+//! The decision whether work may be processed inline.
 
 use std::time::Duration;
 
-/// Work on somebody else's thread that takes so long is too much for him, if it takes so long on average too.
+/// The limit for inline work. It pauses after a piece of work that takes longer, if the average is above the limit too.
 const LONG: Duration = Duration::from_micros(500);
-/// More does not count for more. One stay is then half of what ends it: it says little, since the processor may have been taken
-/// from the thread for as long.
+/// The cap on one measurement. One long measurement alone reaches half of the average that pauses inline work. It says
+/// little: another process may have had the processor.
 const MOST: Duration = Duration::from_millis(4);
-/// The average is over about so many pieces of work.
+/// The weight of the average, in pieces of work.
 const WEIGHT: i64 = 16;
-/// For so long JetStream's thread does all then, in nanoseconds.
+/// The length of a pause of inline work, in nanoseconds.
 const PAUSE: i64 = 100_000_000;
 
-/// Watches how long work takes that is done by whoever brings it.
+/// The running time of inline work.
 #[derive(Debug, Default)]
 pub(super) struct Light {
-    /// What a piece of work took on average, in nanoseconds.
+    /// The average time of a piece of work, in nanoseconds.
     average: i64,
-    /// Until then JetStream's thread does all.
+    /// The end of the pause, in nanoseconds since 1970. Until then the JetStream thread does all work.
     paused_until: i64,
 }
 
 impl Light {
-    /// Whether such work may be done at `time`, in nanoseconds since 1970.
+    /// Returns whether work may be processed inline at `time`, in nanoseconds since 1970.
     pub(super) fn is_allowed(&self, time: i64) -> bool {
         time >= self.paused_until
     }
 
-    /// Takes note that work begun at `time` took `spent`.
+    /// Records that inline work, begun at `time`, took `spent`.
     pub(super) fn took(&mut self, time: i64, spent: Duration) {
         self.average += (spent.min(MOST).as_nanos() as i64 - self.average) / WEIGHT;
         if spent > LONG && self.average > LONG.as_nanos() as i64 {

@@ -1,4 +1,5 @@
-//! JetStream on threads of its own: what the broker's messages go into, who waits for the disk, where the store is.
+//! JetStream on its own threads: the bridge between broker and engine, the workers for the disk, and the store's
+//! directory.
 
 mod directory;
 mod host;
@@ -28,10 +29,10 @@ use crate::version::COMPATIBLE_VERSION;
 pub(crate) use directory::{Directory, secret, unlock};
 use inbox::{Inbox, QueueLimits};
 
-/// How long monitoring waits for an answer.
+/// The longest time that a caller waits for an answer of the engine.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// Why JetStream did not start.
+/// The reason why JetStream did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum JetStreamError {
     /// The directory can't be used.
@@ -39,28 +40,28 @@ pub enum JetStreamError {
     Directory {
         /// The directory.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// It is no directory, in nats-server's words.
+    /// The path is no directory; the error has nats-server's words.
     #[error("storage directory is not a directory: {}", .0.display())]
     NoDirectory(PathBuf),
-    /// Another server uses it.
+    /// Another server uses the directory.
     #[error("another server uses the JetStream store in {}: stop it, or give this one a store_dir of its own", .0.display())]
     InUse(PathBuf),
-    /// It belongs to another user, or may have been prepared by one.
+    /// The directory belongs to another user, or another user may have prepared it.
     #[error(
         "the JetStream directory {} belongs to another user or is a link, and is left alone: make it this user's (chown), or choose \
          another store_dir", .0.display()
     )]
     NotOurs(PathBuf),
-    /// nats-server wrote it.
+    /// nats-server wrote the directory.
     #[error(
         "{} was written by nats-server and is left alone: give stonechat a store_dir of its own, and move streams over with \
          `nats stream backup` and `nats stream restore`", .0.display()
     )]
     Foreign(PathBuf),
-    /// A later version wrote it.
+    /// A later version wrote the store.
     #[error(
         "the JetStream store in {} was written by a newer version of stonechat (format {format}) and is left alone: start that version, \
          or move streams here with `nats stream backup` and `nats stream restore`", path.display()
@@ -68,23 +69,23 @@ pub enum JetStreamError {
     Newer {
         /// The directory.
         path: PathBuf,
-        /// What it says.
+        /// The format that the store's marker names.
         format: u64,
     },
-    /// What is there can't be read.
+    /// The content can't be read.
     #[error("can't open the JetStream store in {}: {source}", path.display())]
     Open {
         /// The directory.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         source: engine::OpenError,
     },
-    /// It is encrypted, and can't be unlocked.
+    /// The store is encrypted and can't be unlocked.
     #[error("can't open the JetStream store in {}: {source}", path.display())]
     Keys {
         /// The directory.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         source: stonechat_store::encryption::KeyError,
     },
     /// The system gives no random numbers.
@@ -95,7 +96,7 @@ pub enum JetStreamError {
     Thread(std::io::Error),
 }
 
-/// JetStream, running.
+/// Running JetStream.
 #[derive(Debug)]
 pub(crate) struct JetStream {
     inbox: Arc<Inbox>,
@@ -107,7 +108,7 @@ pub(crate) struct JetStream {
 }
 
 impl JetStream {
-    /// Opens the store and starts the threads. What streams listen to is attached when this returns.
+    /// Opens the store and starts the threads. When this returns, the subjects of all streams are subscribed.
     pub(crate) fn start(
         broker: &Arc<Broker>,
         options: &Options,
@@ -209,7 +210,7 @@ impl JetStream {
         })
     }
 
-    /// A directory that goes with the server, if it is to have one.
+    /// Creates a temporary directory that is removed when JetStream stops, if the options ask for one.
     fn throwaway(options: &Options) -> Result<Option<tempfile::TempDir>, JetStreamError> {
         if !options.jetstream_options.is_throwaway {
             return Ok(None);
@@ -218,32 +219,32 @@ impl JetStream {
         tempfile::Builder::new().prefix("stonechat-").tempdir().map(Some).map_err(failed)
     }
 
-    /// Tells all who wait for messages of consumers that the server ends.
+    /// Ends all pull requests, because the server shuts down.
     pub(crate) fn end_requests(&self) {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         self.inbox.command(Box::new(move |engine| {
             engine.end_waiting();
-            // Who asked may have gone.
+            // The caller may have given up.
             let _ = sender.send(());
         }));
         if receiver.recv_timeout(ANSWER_WITHIN).is_ok() {
-            // What was sent is on its way once the thread has taken the next command.
+            // The answers are on their way once the thread takes the next command.
             self.ask(|_| ());
         }
     }
 
-    /// Ends it: all is written when this returns. `broker_ends` if the whole server ends.
+    /// Stops JetStream. When this returns, everything is written. `broker_ends` tells whether the whole server ends.
     pub(crate) fn stop(&self, broker_ends: bool) {
         self.inbox.stop(broker_ends);
         if let Some(thread) = self.thread.lock().take() {
-            // A panic there is in the log.
+            // A panic of the thread is already in the log.
             let _ = thread.join();
         }
-        // What can't be removed stays for the system's own cleaning.
+        // Files that can't be removed are left to the system's cleaning of temporary files.
         drop(self.throwaway.lock().take());
     }
 
-    /// Its figures; `None` if it does not answer. The engine does other work between two steps.
+    /// Returns the figures; `None` if the engine does not answer in time. The engine does other work between two steps.
     pub(crate) fn figures(&self, detail: Detail) -> Option<engine::Figures> {
         let mut survey = self.ask(move |engine| engine.survey(detail))?;
         loop {
@@ -254,19 +255,19 @@ impl JetStream {
         }
     }
 
-    /// Whether an account may use JetStream, and whether it has this stream.
+    /// Returns whether the account may use JetStream, and whether it has the stream.
     pub(crate) fn find(&self, account: &str, stream: &str) -> Option<(bool, bool)> {
         let (account, stream) = (account.to_owned(), stream.to_owned());
         self.ask(move |engine| engine.has(&account, &stream))
     }
 
-    /// Whether a stream has this consumer.
+    /// Returns whether the stream has the consumer.
     pub(crate) fn has_consumer(&self, account: &str, stream: &str, consumer: &str) -> Option<bool> {
         let (account, stream, consumer) = (account.to_owned(), stream.to_owned(), consumer.to_owned());
         self.ask(move |engine| engine.has_consumer(&account, &stream, &consumer))
     }
 
-    /// Takes over what accounts may use.
+    /// Updates the limits of all accounts.
     pub(crate) fn set_accounts(&self, options: &Options) {
         let accounts = accounts(options);
         self.inbox.command(Box::new(move |engine| {
@@ -281,7 +282,7 @@ impl JetStream {
     ) -> Option<T> {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         self.inbox.command(Box::new(move |engine| {
-            // Who asked may have gone.
+            // The caller may have given up.
             let _ = sender.send(question(engine));
         }));
         receiver.recv_timeout(ANSWER_WITHIN).ok()
@@ -295,7 +296,7 @@ pub(crate) fn now() -> i64 {
         .map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
-/// Which accounts may use JetStream, and how much of it; `None` for those that may not.
+/// Returns the limits of each account; `None` for accounts that may not use JetStream.
 fn accounts(options: &Options) -> Vec<(String, Option<AccountLimits>)> {
     let limits = |a: &AccountJetStream| AccountLimits {
         max_memory: a.max_memory,
@@ -312,14 +313,15 @@ fn accounts(options: &Options) -> Vec<(String, Option<AccountLimits>)> {
         .iter()
         .map(|a| (a.name.clone(), options.jetstream_accounts.get(&a.name).map(limits)));
     let mut accounts: Vec<_> = named.collect();
-    // Where no account is said to have it, the global one has.
+    // If no account has JetStream configured, the global account has it.
     let global = options.jetstream_accounts.is_empty().then(AccountLimits::default);
     accounts.push((stonechat_broker::GLOBAL_ACCOUNT.to_owned(), global));
     accounts.push((crate::settings::system_account(options).to_owned(), None));
     accounts
 }
 
-/// Three quarters of the memory and of the room on the disk, unless configured (as nats-server 2.15).
+/// Returns the limits for memory and disk: unless configured, three quarters of the machine's memory and of the free disk
+/// space (as nats-server 2.15).
 fn limits(options: &Options, path: &std::path::Path) -> (i64, i64) {
     let js = &options.jetstream_options;
     let memory = js.max_memory.unwrap_or_else(|| directory::total_memory() / 4 * 3);

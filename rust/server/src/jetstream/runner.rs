@@ -1,9 +1,9 @@
-//! What works on all streams: one thread at a time, which holds the [`Runner`].
+//! The [`Runner`]: processes all streams. Only the thread that holds it runs the engine.
 //!
-//! Mostly that is a thread of its own. While it sleeps, whoever brings a little to do does it himself ([`Runner::run_light`]): waking
-//! another thread takes longer than storing a message, and a publisher that waits for each answer would wait for that too. What
-//! may take long, and what time asks for, is left to the thread; and when some of this took long all the same, it gets
-//! all for a while.
+//! Mostly that is the JetStream thread. While that thread sleeps, a publisher's task processes a little work inline
+//! ([`Runner::run_light`]). Waking another thread takes longer than storing a message, and a publisher that waits for
+//! each reply would wait for that too. Slow work and timers are left to the JetStream thread. If inline work is slow all
+//! the same, the JetStream thread does everything for a while.
 
 use std::collections::HashMap;
 use std::io;
@@ -27,10 +27,10 @@ use super::workers::Workers;
 use crate::fault;
 use crate::logging::Logger;
 
-/// Messages after which what can leave leaves.
+/// Messages after which a commit follows.
 const BATCH: usize = 512;
 
-/// What is worked on, and with.
+/// The engine with everything that it needs to run: inbox, workers, delivery.
 pub(super) struct Runner {
     engine: Engine<RealDisk>,
     workers: Workers,
@@ -40,13 +40,13 @@ pub(super) struct Runner {
     inbox: Arc<Inbox>,
     courier: Courier,
     accounts: Vec<Arc<Account>>,
-    /// What accounts let each other do, as it was when it was last looked at.
+    /// The count of changes of imports and exports at the last call of `learn_imports`.
     exchanges: Option<u64>,
-    /// What streams and backups listen to, with the number of the account.
+    /// Subscriptions of streams and backups, with their account.
     attached: HashMap<(Interest, String), (AccountId, SubRef)>,
-    /// The API of each account.
+    /// Subscriptions of the API of each account.
     api: Vec<(AccountId, SubRef)>,
-    /// Unlocked when the thread ends.
+    /// The store's lock, released when the thread ends.
     directory: Directory,
     log: Logger,
 }
@@ -78,7 +78,7 @@ impl Runner {
         })
     }
 
-    /// Attaches what streams listen to, then lets the thread run.
+    /// Subscribes to the subjects of all streams, then starts the thread.
     pub(super) fn start(mut self) -> io::Result<JoinHandle<()>> {
         self.learn_accounts();
         self.attach_changes();
@@ -100,7 +100,7 @@ impl Runner {
         })
     }
 
-    /// Every account has an API, if only to say that it may not use it.
+    /// Subscribes to the API for new accounts. An account without JetStream has an API too, which replies with an error.
     fn learn_accounts(&mut self) {
         for number in (self.accounts.len() as u32..).map(AccountId) {
             let Some(name) = self.engine.account_name(number) else { break };
@@ -120,7 +120,9 @@ impl Runner {
         }
     }
 
-    /// An account without JetStream says so, unless it imports the API of another account (as nats-server 2.15): then two would answer.
+    /// Tells the inbox which accounts import the API of another account and have no JetStream themselves. Their own API
+    /// does not reply, or a request would get two replies. In the other accounts without JetStream it replies with an
+    /// error (as nats-server 2.15).
     fn learn_imports(&mut self) {
         let accounts = self.accounts.iter().zip((0..).map(AccountId));
         let importing = accounts.filter(|(account, number)| {
@@ -129,7 +131,7 @@ impl Runner {
         self.inbox.set_importing(importing.map(|(_, id)| id.0).collect());
     }
 
-    /// Does all that has come and that time asks for; true if it was asked to stop.
+    /// Processes the inbox and all due timers; true if the thread must stop.
     fn run(&mut self) -> bool {
         let mut arrived = std::mem::take(&mut self.arrived);
         self.inbox.take(&mut arrived);
@@ -146,11 +148,11 @@ impl Runner {
         arrived.for_each(|i, item, waiting| {
             self.take(item, waiting);
             if (i + 1) % BATCH == 0 {
-                // Much may have come at once, and nothing else waits until it is done.
+                // Many messages may have arrived at once, so finished jobs and timers must not wait for all of them.
                 self.engine.set_time(now());
                 self.inbox.take_done().into_iter().for_each(|done| self.engine.job_done(done));
                 self.engine.tick();
-                // Requests have their turn when all of it is done.
+                // API requests have their turn after the last message.
                 self.engine.commit_messages();
                 self.end_commit();
             }
@@ -166,8 +168,8 @@ impl Runner {
         stop
     }
 
-    /// Does what has come, on whatever thread this is, if that is little. `until`: when the thread wakes by itself. False
-    /// if it is to be woken.
+    /// Processes a little work inline, on any thread. `until` is the time at which the JetStream thread wakes by itself.
+    /// Returns false if that thread must be woken.
     pub(super) fn run_light(&mut self, until: i64) -> bool {
         let began = Instant::now();
         let time = now();
@@ -221,7 +223,7 @@ impl Runner {
                         .as_deref()
                         .map_or(serde_json::Value::Null, |c| self.describe(c, AccountId(item.number)))
                 };
-                // The description is made before the engine is borrowed, and only if somebody listens.
+                // The description is made before the engine is borrowed, and only if the advisory has a subscriber.
                 let is_watched = self
                     .accounts
                     .get(item.number as usize)
@@ -238,7 +240,7 @@ impl Runner {
         }
     }
 
-    /// Who asks, as advisories tell it.
+    /// Returns the description of a requesting client for advisories.
     fn describe(&self, client: &Client, account: AccountId) -> serde_json::Value {
         let facts = client.facts(false);
         let account = self.engine.account_name(account).map_or("", |name| name);
@@ -304,7 +306,7 @@ impl Runner {
                 }
                 Interest::Deliver(_) if begins => {
                     account.watch(inlet, tag(Kind::Interest, id.0), subject.as_bytes());
-                    // Who came between the look and the watch was not told of.
+                    // Subscribers that came between the engine's check and the watch caused no notification.
                     self.engine.deliver_interest_changed(id, subject.as_bytes());
                     continue;
                 }
@@ -315,7 +317,7 @@ impl Runner {
             };
             let key = (interest, subject);
             if begins {
-                // A stream and its mirrors share the requests.
+                // The queue group makes a stream and its mirrors share the requests.
                 let queue = (kind == Kind::Direct).then_some(&b"_sys_"[..]);
                 let sub = account.attach(inlet, tag(kind, number), key.1.as_bytes(), queue);
                 self.attached.insert(key, (id, sub));
@@ -330,7 +332,7 @@ impl Runner {
         if notices.is_empty() {
             return;
         }
-        // Whatever thread this is.
+        // The current thread may be one without this log.
         self.log.scope(|| {
             for notice in notices {
                 match notice {
@@ -341,7 +343,7 @@ impl Runner {
         });
     }
 
-    /// Ends what streams and the API listen to.
+    /// Unsubscribes all streams, backups and APIs.
     fn detach_all(&mut self) {
         for (_, (number, sub)) in self.attached.drain() {
             if let Some(account) = self.accounts.get(number.0 as usize) {
@@ -355,13 +357,13 @@ impl Runner {
         }
     }
 
-    /// Writes all there is; nothing comes in any more.
+    /// Closes the inbox, processes its rest, and closes the store.
     fn close(mut self) {
         self.engine.hurry();
         self.workers.stop();
         let mut arrived = Arrived::default();
         self.inbox.close(&mut arrived);
-        // Removing very many subscriptions takes long, and a broker that ends has no use for it.
+        // Removing very many subscriptions takes long, and a broker that ends does not need it.
         if !self.inbox.broker_ends() {
             self.detach_all();
         }
@@ -380,15 +382,16 @@ impl Runner {
     }
 }
 
-/// A stop that takes longer leaves the rest of its checkpoint to the next start.
+/// The longest time of a stop. If its checkpoint takes longer, the next start does the rest.
 const CLOSE_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Works until it is asked to stop; the runner is taken out of the inbox then. `None` if JetStream has failed.
+/// Runs the loop of the JetStream thread until a stop is requested, then returns the runner; `None` if JetStream has
+/// failed.
 fn run(inbox: &Inbox) -> Option<Box<Runner>> {
     loop {
         let deadline = {
             let mut held = inbox.runner();
-            // It is put back only if nothing panics: nobody goes on with streams in an unknown state.
+            // The runner is put back only without a panic: after one, the state of the streams is unknown.
             let mut runner = held.take()?;
             let deadline = loop {
                 if runner.run() {
@@ -398,7 +401,7 @@ fn run(inbox: &Inbox) -> Option<Box<Runner>> {
                     return None;
                 }
                 if runner.courier.is_busy() {
-                    // What has come meanwhile has its turn before the next slice.
+                    // Messages that arrived meanwhile have their turn before the next slice.
                     runner.courier.proceed();
                     continue;
                 }
@@ -414,7 +417,7 @@ fn run(inbox: &Inbox) -> Option<Box<Runner>> {
     }
 }
 
-/// Sends a message on its way; false if nobody took it.
+/// Delivers a message; false if it had no receiver.
 fn deliver(courier: &mut Courier, accounts: &[Arc<Account>], out: &Departing<'_>, now: Instant) -> bool {
     let Some(account) = accounts.get(out.account.0 as usize) else { return false };
     let message = Message {

@@ -1,4 +1,4 @@
-//! JetStream and very many receivers.
+//! Tests of JetStream with very many receivers.
 
 use crate::fault::tests::{Peer, start};
 use std::io::Read;
@@ -6,8 +6,8 @@ use std::io::Read;
 const SUBSCRIBERS: usize = 2000;
 const MESSAGES: usize = 600;
 
-/// What a consumer sends to very many subscribers goes out in slices: requests of others are answered in the middle, everybody gets all
-/// of it in its order, and the consumer is held when too much waits.
+/// A consumer's messages to very many subscribers go out in slices. Requests of other clients are answered in between,
+/// every subscriber gets all messages in order, and the consumer pauses when too many wait.
 #[test]
 fn a_consumer_with_many_subscribers() {
     let server = start(100, true);

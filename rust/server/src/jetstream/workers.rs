@@ -1,6 +1,11 @@
-//! Threads that wait for the disk: one for the log, which acknowledgements wait for, one for what may take seconds, and one for the
-//! rest; and one that does what would keep JetStream's own thread too long. Those that are seldom needed are begun when there is
-//! something.
+//! Worker threads:
+//!
+//! - one syncs the log, on which acknowledgements wait
+//! - one runs disk jobs that may take seconds
+//! - one runs the other disk jobs
+//! - one runs long computations that would delay the JetStream thread
+//!
+//! The threads for long jobs and computations start with their first job.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +19,7 @@ use super::inbox::Inbox;
 use crate::fault;
 use crate::logging::Logger;
 
-/// The threads. They end when it is stopped.
+/// The worker threads. They end in [`Workers::stop`].
 pub(super) struct Workers {
     urgent: Option<Sender<Job<RealDisk>>>,
     rest: Option<Sender<Job<RealDisk>>>,
@@ -50,12 +55,13 @@ impl Workers {
     }
 
     pub(super) fn run(&mut self, job: Job<RealDisk>) {
-        // Without a thread of its own it holds up the rest.
+        // If the thread can't be started, the job runs with the other disk jobs.
         if job.is_long() && self.long.is_none() {
             self.long = self.worker("stonechat-index").ok();
         }
         if job.is_aside() && self.aside.is_none() {
-            // Nobody waits for its end: it does not know the store, and may be in the middle of something long.
+            // `stop` does not wait for this thread: it does not access the store, and may be in the middle of a long
+            // computation.
             self.aside = self.begin("stonechat-aside").ok().map(|(sender, _)| sender);
         }
         let own = match (job.is_long(), job.is_aside(), job.is_urgent()) {
@@ -65,26 +71,26 @@ impl Workers {
             _ => None,
         };
         if let Some(queue) = own.or(self.rest.as_ref()) {
-            // It lives as long as the queue.
+            // The thread lives as long as its queue.
             let _ = queue.send(job);
         }
     }
 
-    /// Waits until all that was begun has ended.
+    /// Waits until all disk jobs have ended.
     pub(super) fn stop(&mut self) {
         (self.urgent, self.rest, self.long, self.aside) = (None, None, None, None);
         let own = std::thread::current().id();
         for thread in self.threads.drain(..) {
             // A worker thread can run the engine; if that panics, the thread drops the workers and must not wait for itself.
             if thread.thread().id() != own {
-                // A panic there is in the log.
+                // A panic of the thread is already in the log.
                 let _ = thread.join();
             }
         }
     }
 }
 
-/// However they are given up, no thread writes to the store after it was unlocked.
+/// Stops the workers on every way out, so that no thread writes to the store after it was unlocked.
 impl Drop for Workers {
     fn drop(&mut self) {
         self.stop();

@@ -1,4 +1,4 @@
-//! The log file: appended to, opened anew on request, rotated when it is large.
+//! The log file: appended to, reopened on request, rotated by size.
 
 use parking_lot::Mutex;
 use std::fs::{self, File, OpenOptions};
@@ -9,9 +9,9 @@ use std::time::SystemTime;
 /// A log file.
 pub(super) struct LogFile {
     path: PathBuf,
-    /// Bytes after which it is rotated; 0 for never.
+    /// The size in bytes after which the file is rotated; 0 for never.
     limit: u64,
-    /// Files that are kept, this one included; 0 for all.
+    /// The number of files to keep, the current one included; 0 for all.
     keep: u64,
     open: Mutex<Open>,
 }
@@ -43,10 +43,10 @@ impl LogFile {
         Ok(())
     }
 
-    /// Appends a line; `line_of` makes the line that tells of a rotation.
+    /// Appends a line. `line_of` formats the line that reports a rotation.
     pub(super) fn write(&self, line: &str, line_of: impl Fn(&str) -> String) {
         let mut open = self.open.lock();
-        // A log that can't be written has nowhere to complain to.
+        // There is no place to report that the log can't be written.
         let _ = open.file.write_all(line.as_bytes());
         open.size += line.len() as u64;
         if self.limit == 0 || open.size <= self.limit {
@@ -64,7 +64,7 @@ impl LogFile {
     fn rotate(&self, open: &mut Open) -> io::Result<PathBuf> {
         let stamp = crate::time::backup_stamp(SystemTime::now());
         let backup = PathBuf::from(format!("{}.{stamp}", self.path.display()));
-        // Tried again only when another limit's worth was written, should it fail.
+        // After a failure, the next attempt comes when another `limit` bytes were written.
         open.size = 0;
         fs::rename(&self.path, &backup)?;
         *open = Open::at(&self.path)?;

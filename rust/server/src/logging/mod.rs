@@ -1,7 +1,7 @@
-//! Log lines: from `tracing` events to nats-server's format, for each server on its own.
+//! Log lines: formats `tracing` events like nats-server, for each server separately.
 //!
-//! A server in a process that holds several has its own dispatch, which its runtime's threads carry; nothing global is
-//! set. Events of other crates are not for the users of a broker and are left out.
+//! Each server has its own dispatch, which its runtime's threads carry. Nothing global is set, so a process can hold
+//! several servers. Events of other crates don't concern the users of a broker and are left out.
 
 mod file;
 mod record;
@@ -43,7 +43,7 @@ struct Inner {
     sink: RwLock<Sink>,
 }
 
-/// What [`Logger::prepare`] opened for a reload.
+/// The log that [`Logger::prepare`] opened for a reload.
 pub(crate) struct PreparedLog {
     debug: bool,
     trace: bool,
@@ -51,7 +51,7 @@ pub(crate) struct PreparedLog {
     sink: Option<Sink>,
 }
 
-/// Where lines go.
+/// The destination of log lines.
 enum Sink {
     Stderr { style: Style },
     File { file: LogFile, style: Style },
@@ -59,7 +59,7 @@ enum Sink {
     Discard,
 }
 
-/// How a line looks.
+/// The format of log lines.
 #[derive(Clone, Copy)]
 struct Style {
     time: bool,
@@ -71,7 +71,7 @@ impl Logger {
     /// Opens the log that the options or the embedding program ask for.
     ///
     /// # Errors
-    /// The log file can't be opened; with its path.
+    /// Fails if the log file can't be opened. The error has its path.
     pub(crate) fn open(options: &Options, target: LogTarget) -> Result<Self, (PathBuf, io::Error)> {
         let sink = match target {
             LogTarget::Options => sink(options)?,
@@ -84,23 +84,23 @@ impl Logger {
         Ok(Self { inner, dispatch })
     }
 
-    /// Makes this the log of the current thread.
+    /// Makes this log the current thread's.
     pub(crate) fn adopt_thread(&self) {
         let guard = tracing::dispatcher::set_default(&self.dispatch);
         GUARD.with(|slot| slot.replace(Some(guard)));
     }
 
-    /// Ends what [`Logger::adopt_thread`] began.
+    /// Reverts [`Logger::adopt_thread`].
     pub(crate) fn leave_thread() {
         GUARD.with(|slot| slot.replace(None));
     }
 
-    /// Runs `f` with this as the log.
+    /// Runs `f` with this log.
     pub(crate) fn scope<R>(&self, f: impl FnOnce() -> R) -> R {
         tracing::dispatcher::with_default(&self.dispatch, f)
     }
 
-    /// Opens the log file anew, after it was moved away; false if the log is no file.
+    /// Reopens the log file, after another program has renamed it. Returns false if the log is no file.
     pub(crate) fn reopen(&self) -> io::Result<bool> {
         match &*self.inner.sink.read() {
             Sink::File { file, .. } => file.reopen().map(|()| true),
@@ -108,17 +108,17 @@ impl Logger {
         }
     }
 
-    /// Opens what a reload asks for, and changes nothing yet.
+    /// Opens the log of new options for a reload, but changes nothing yet.
     ///
     /// # Errors
-    /// The log file can't be opened; with its path.
+    /// Fails if the log file can't be opened. The error has its path.
     pub(crate) fn prepare(&self, options: &Options) -> Result<PreparedLog, (PathBuf, io::Error)> {
         let is_own = matches!(&*self.inner.sink.read(), Sink::Stderr { .. } | Sink::File { .. });
         let sink = if is_own { Some(sink(options)?) } else { None };
         Ok(PreparedLog { debug: options.debug, trace: is_traced(options), sink })
     }
 
-    /// Takes over what was prepared.
+    /// Switches to the prepared log.
     pub(crate) fn apply(&self, prepared: PreparedLog) {
         self.inner.debug.store(prepared.debug, Relaxed);
         self.inner.trace.store(prepared.trace, Relaxed);
@@ -163,7 +163,7 @@ impl Style {
 impl Inner {
     fn write(&self, record: LogRecord) {
         match &*self.sink.read() {
-            // A log that can't be written has nowhere to complain to.
+            // There is no place to report that the log can't be written.
             Sink::Stderr { style } => drop(io::stderr().write_all(style.line(&record).as_bytes())),
             Sink::File { file, style } => file.write(&style.line(&record), |text| {
                 let level = LogLevel::Info;
@@ -175,7 +175,7 @@ impl Inner {
     }
 }
 
-/// The events of the server's crates, as `tracing` hands them over.
+/// A subscriber of `tracing` for the events of the server's crates.
 struct Events(Arc<Inner>);
 
 impl Subscriber for Events {
@@ -227,7 +227,7 @@ impl Subscriber for Events {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// Takes the message out of an event.
+/// The message of an event.
 struct Message(String);
 
 impl Visit for Message {

@@ -1,28 +1,28 @@
-//! One line of the log, and where lines may go.
+//! Log lines and their destinations.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// How much a line matters.
+/// The severity of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LogLevel {
     /// The server ends.
     Fatal,
     /// Something failed.
     Error,
-    /// Something is not as it should be.
+    /// An unexpected state that the server can handle.
     Warn,
-    /// What happens.
+    /// A normal event.
     Info,
-    /// For those who look closely.
+    /// Details for debugging.
     Debug,
-    /// Every operation.
+    /// Each protocol operation.
     Trace,
 }
 
 impl LogLevel {
-    /// nats-server's label.
+    /// Returns nats-server's label.
     pub fn label(self) -> &'static str {
         match self {
             Self::Fatal => "FTL",
@@ -48,22 +48,22 @@ impl LogLevel {
 /// One line of the log.
 #[derive(Debug, Clone)]
 pub struct LogRecord {
-    /// How much it matters.
+    /// The severity.
     pub level: LogLevel,
     /// The text.
     pub message: String,
-    /// When.
+    /// The time of the event.
     pub time: SystemTime,
 }
 
-/// Where a server's log goes.
+/// The destination of a server's log.
 #[derive(Clone)]
 pub enum LogTarget {
-    /// Where the options say: standard error or a file.
+    /// The destination in the options: standard error or a file.
     Options,
-    /// To the program that embeds the server. Called on the server's threads: it must not block.
+    /// The program that embeds the server. The server's threads call the function, so it must not block.
     Callback(Arc<dyn Fn(LogRecord) + Send + Sync>),
-    /// Nowhere.
+    /// No destination.
     Discard,
 }
 

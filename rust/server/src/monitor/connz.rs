@@ -1,4 +1,4 @@
-//! `/connz`: the connections, open and closed.
+//! `/connz`: open and closed connections.
 
 use super::query::{BadQuery, Query};
 use super::{MonitorState, time};
@@ -9,10 +9,10 @@ use std::time::{Duration, SystemTime};
 use stonechat_broker::{ClientFacts, ClosedReason, Subscription};
 use stonechat_jetstream::json::List;
 
-/// Connections that one answer holds unless asked otherwise.
+/// The default number of connections in a response.
 const LIMIT: usize = 1024;
 
-/// A connection, and how it ended if it has.
+/// A connection, with the reason and time of its end if it is closed.
 struct Row {
     facts: ClientFacts,
     closed: Option<(ClosedReason, SystemTime)>,
@@ -42,7 +42,7 @@ impl Subs {
 }
 
 impl MonitorState {
-    /// `/connz`, as JSON.
+    /// Returns the response of `/connz` in JSON.
     pub(super) fn connz(&self, query: &Query) -> Result<String, BadQuery> {
         let auth = query.boolean("auth")?;
         let subs = subs(query)?;
@@ -64,13 +64,13 @@ impl MonitorState {
         let sort = query.text("sort");
         check_sort(sort, state)?;
         let (user, account) = (query.text("user"), query.text("acc"));
-        // As in nats-server 2.15 only the account narrows the total.
+        // As in nats-server 2.15, the total depends on no filter but the account.
         rows.retain(|row| account.is_empty() || row.facts.account.as_deref() == Some(account));
         let total = rows.len();
         rows.retain(|row| {
             (cid == 0 || row.facts.cid == cid)
                 && (cid > 0 || user.is_empty() || row.facts.user.as_deref() == Some(user))
-                // Nobody speaks MQTT yet.
+                // This server has no MQTT connections.
                 && query.text("mqtt_client").is_empty()
         });
         let now = SystemTime::now();
@@ -126,7 +126,7 @@ fn check_sort(sort: &str, state: State) -> Result<(), BadQuery> {
     }
 }
 
-/// Figures descend, so that the busiest stand first; ids, times and uptimes ascend.
+/// Sorts the rows. Figures descend, so that the busiest connections come first; ids, times and uptimes ascend.
 fn sort_rows(rows: &mut [Row], sort: &str, now: SystemTime) {
     let stop = |r: &Row| r.closed.map(|(_, at)| at);
     match sort {
@@ -207,7 +207,7 @@ fn connection(row: &Row, now: SystemTime, auth: bool) -> Value {
     Value::Object(fields)
 }
 
-/// The subscriptions of a connection, as far as they are asked for.
+/// Returns the subscriptions of a connection, in the requested detail.
 fn listed(row: &Row, subs: Subs) -> List {
     let mut list = List::default();
     for sub in row.facts.subs.iter().filter(|_| subs != Subs::No) {
@@ -219,7 +219,7 @@ fn listed(row: &Row, subs: Subs) -> List {
     list
 }
 
-/// Below a millisecond whole microseconds, as nats-server 2.15.
+/// Rounds a time below a millisecond down to whole microseconds, as nats-server 2.15.
 fn precise_enough(rtt: Duration) -> Duration {
     match rtt {
         rtt if rtt > Duration::from_micros(1) && rtt < Duration::from_millis(1) => {
@@ -229,7 +229,7 @@ fn precise_enough(rtt: Duration) -> Duration {
     }
 }
 
-/// A subscription as connz and subsz show it.
+/// Returns a subscription in the form of connz and subsz.
 pub(super) fn subscription(sub: &Arc<Subscription>, account: &str, cid: u64) -> Value {
     let mut fields = Map::new();
     if !account.is_empty() {

@@ -1,6 +1,7 @@
-//! JSON for people, made from its text without a tree of values.
+//! Indented JSON, made from compact text without a tree of values.
 
-/// The same JSON with a line for each item, as `serde_json` and nats-server 2.15 indent it. What is no JSON comes out in some form.
+/// Indents JSON with a line for each item, like `serde_json` and nats-server 2.15. Invalid JSON gives an unspecified
+/// result.
 pub(super) fn indent(compact: &str) -> String {
     let mut out = String::with_capacity(compact.len() + compact.len() / 2);
     let (mut depth, mut rest) = (0, compact);
@@ -42,7 +43,7 @@ fn line(out: &mut String, depth: usize) {
     (0..depth).for_each(|_| out.push_str("  "));
 }
 
-/// The length of the string that stands at the beginning, with its quotes.
+/// Returns the length of the string at the beginning of `text`, with its quotes.
 fn string_len(text: &str) -> usize {
     let mut is_escaped = false;
     // True at the end of the string.
@@ -51,7 +52,7 @@ fn string_len(text: &str) -> usize {
         is_escaped = byte == b'\\' && !is_escaped;
         is_end
     };
-    // A quote is a character of its own.
+    // A quote is a single byte.
     text.bytes().skip(1).position(ends).map_or(text.len(), |at| at + 2)
 }
 

@@ -1,4 +1,4 @@
-//! `/jsz`: JetStream, and what `/varz` and `/healthz` say of it.
+//! `/jsz`, and the JetStream parts of `/varz` and `/healthz`.
 
 use super::query::{BadQuery, Query};
 use super::{MonitorState, Refusal, time};
@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use stonechat_config::SyncInterval;
 use stonechat_jetstream::engine::{Detail, Figures};
 
-/// Accounts that one answer holds unless asked otherwise.
+/// The default number of accounts in a response.
 const LIMIT: i64 = 1024;
 
 impl MonitorState {
@@ -17,7 +17,7 @@ impl MonitorState {
         (self.jetstream)()
     }
 
-    /// JetStream's configuration, as it is in force.
+    /// Returns JetStream's configuration that is in force.
     fn jetstream_config(&self, jetstream: &JetStream) -> Value {
         let options = (self.options)();
         let js = &options.jetstream_options;
@@ -45,7 +45,7 @@ impl MonitorState {
         config
     }
 
-    /// The part of `/varz`.
+    /// Returns the JetStream part of `/varz`.
     pub(super) fn jetstream_varz(&self) -> Value {
         let Some(jetstream) = self.jetstream() else { return json!({}) };
         let figures = jetstream.figures(Detail::default());
@@ -56,7 +56,7 @@ impl MonitorState {
         json!({ "config": self.jetstream_config(&jetstream), "stats": stats, "limits": limits(&(self.options)()) })
     }
 
-    /// `/jsz`, as JSON.
+    /// Returns the response of `/jsz` in JSON.
     pub(super) fn jsz(&self, query: &Query) -> Result<String, Refusal> {
         let switch = |key: &str| query.boolean(key);
         for key in ["consumers", "leader-only", "raft", "stream-leader-only", "direct-consumers"] {
@@ -106,7 +106,7 @@ impl MonitorState {
         Ok(accounts.within(&Value::Object(fields), "account_details"))
     }
 
-    /// The health of JetStream and of what `/healthz` asks for of it.
+    /// Returns the health of JetStream, and of the account, stream and consumer in the query.
     pub(super) fn jetstream_health(&self, query: &Query) -> Result<Health, BadQuery> {
         let is_asked_for =
             |keys: &[&str]| keys.iter().try_fold(false, |asked, k| Ok(asked | query.boolean(k)?));
@@ -129,25 +129,26 @@ impl MonitorState {
     }
 }
 
-/// What `/healthz` tells of JetStream.
+/// The result of a JetStream health check.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Health {
     Good,
     /// JetStream does not work.
     Unavailable(String),
-    /// It works, and does not have what is asked for.
+    /// JetStream works, but lacks the account, stream or consumer.
     Missing(String),
 }
 
-/// What nats-server says while JetStream is configured and does not run.
+/// nats-server's text if JetStream is configured but does not run.
 const NOT_ENABLED: &str = "JetStream not enabled (10076)";
 
-/// What is said of JetStream when it does not answer.
+/// Returns the text for a JetStream that does not answer in time.
 fn no_answer() -> String {
     format!("JetStream did not answer within {ANSWER_WITHIN:?}")
 }
 
-/// Whether JetStream answers, and has what is named; `None` if it does not answer.
+/// Checks whether JetStream has the account, stream and consumer; empty names are not checked. `None` if it does not
+/// answer in time.
 fn health_of(jetstream: &JetStream, account: &str, stream: &str, consumer: &str) -> Option<Health> {
     if account.is_empty() {
         return jetstream.ask(|_| ()).map(|()| Health::Good);

@@ -1,4 +1,4 @@
-//! Monitoring over HTTP: what the server is, has and does.
+//! Monitoring over HTTP.
 
 mod connz;
 mod indent;
@@ -34,15 +34,15 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, error};
 
-/// The endpoints that there are.
+/// The paths of all endpoints.
 const PATHS: [&str; 7] = ["/", "/varz", "/connz", "/subsz", "/subscriptionsz", "/jsz", "/healthz"];
 
-/// How long a connection may take for the headers of a request, the first one or the next.
+/// The longest time in which a connection must send the headers of a request, the first one or the next.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
-/// How long to wait after an accept failed: most often there are no file descriptors, and soon there may be.
+/// The wait after a failed accept. Usually there is no free file descriptor, and soon there may be one.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
-/// A document that a program around the server can ask for.
+/// A document that the program which embeds the server can request.
 #[derive(Clone, Copy)]
 pub(crate) enum Document {
     /// `/connz`.
@@ -51,12 +51,12 @@ pub(crate) enum Document {
     JetStream,
 }
 
-/// What the endpoints look at.
+/// The data behind the endpoints.
 #[derive(Clone)]
 pub(crate) struct MonitorState {
     broker: Arc<Broker>,
     options: Arc<dyn Fn() -> Arc<Options> + Send + Sync>,
-    /// JetStream, if it runs.
+    /// Returns JetStream if it runs.
     jetstream: Arc<dyn Fn() -> Option<Arc<JetStream>> + Send + Sync>,
     addr: Option<SocketAddr>,
     base: Arc<str>,
@@ -86,10 +86,10 @@ impl MonitorState {
         }
     }
 
-    /// The document of `/connz` or `/jsz` for a query string, as JSON, without HTTP.
+    /// Returns the document of `/connz` or `/jsz` for a query string, in JSON, without HTTP.
     ///
     /// # Errors
-    /// What is wrong with the query, or that JetStream does not answer.
+    /// Fails if the query is wrong or JetStream does not answer.
     pub(crate) fn document(&self, of: Document, query: &str) -> Result<String, String> {
         let query = Query::parse(query);
         let made = match of {
@@ -104,7 +104,7 @@ impl MonitorState {
     }
 }
 
-/// Answers until told to stop; requests under way are dropped then.
+/// Serves connections until `stop` is true; then open requests are dropped.
 pub(crate) async fn serve(listener: TcpListener, state: MonitorState, mut stop: watch::Receiver<bool>) {
     let app = router(state);
     let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
@@ -142,7 +142,7 @@ fn router(state: MonitorState) -> Router {
     .with_state(state)
 }
 
-/// Serves one connection, which must ask in time.
+/// Serves one connection. It is closed if the headers of a request don't arrive in time.
 async fn serve_connection(stream: TcpStream, app: Router, headers_within: Duration) {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -165,7 +165,7 @@ async fn answer(state: MonitorState, path: &'static str, query: Query) -> Respon
     }
 }
 
-/// Makes a long answer where no client connection waits for it, one at a time.
+/// Makes a response on a blocking thread, so that no client connection waits for it. Only one is made at a time.
 async fn aside(
     state: MonitorState,
     make: impl FnOnce(&MonitorState) -> Response + Send + 'static,
@@ -175,11 +175,11 @@ async fn aside(
     made.unwrap_or_else(|_| response(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", String::new()))
 }
 
-/// Why a question is not answered.
+/// The reason why a request gets no document.
 enum Refusal {
-    /// It can't be understood.
+    /// The query is invalid.
     BadQuery(String),
-    /// Who knows the answer does not say it.
+    /// JetStream does not answer.
     Unavailable(String),
 }
 
@@ -200,7 +200,7 @@ fn pretty(made: Result<String, impl Into<Refusal>>) -> Response {
     }
 }
 
-/// Whether the server is healthy, and the questions about JetStream that can be answered without it.
+/// Returns the response of `/healthz`. Invalid queries are answered without JetStream.
 fn healthz(state: &MonitorState, query: &Query) -> Response {
     if let Some(BadQuery(text)) =
         ["js-enabled", "js-enabled-only", "js-server-only", "js-meta-only", "details"]
@@ -222,7 +222,7 @@ fn healthz(state: &MonitorState, query: &Query) -> Response {
     json_response(StatusCode::BAD_REQUEST, body.to_string())
 }
 
-/// The health of JetStream and of what is asked for of it.
+/// Returns the health of JetStream, and of the account, stream and consumer in the query.
 fn jetstream_health(state: &MonitorState, query: &Query) -> Response {
     let (account, stream, consumer) = (query.text("account"), query.text("stream"), query.text("consumer"));
     let (status, kind, error) = match state.jetstream_health(query) {
@@ -282,7 +282,7 @@ fn html(base: &str) -> Response {
     response(StatusCode::OK, "text/html; charset=utf-8", page)
 }
 
-/// A time as monitoring shows it.
+/// Returns a time in the form that monitoring shows.
 fn time(time: SystemTime) -> Value {
     Value::String(crate::time::rfc3339(time))
 }
@@ -293,7 +293,7 @@ mod tests {
     use std::net::Ipv4Addr;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    /// Who keeps a connection and asks nothing, or half of something, is let go.
+    /// A connection that sends no request, or only a part of one, is closed.
     #[tokio::test]
     async fn a_connection_that_never_asks_is_closed() {
         for said in ["", "GET /varz HTTP/1.1\r\nHost"] {

@@ -1,5 +1,5 @@
-//! The body of an answer, given away in pieces: a thread that writes tens of megabytes to a socket in one go keeps the clients waiting
-//! that it serves too.
+//! The body of a response, sent in pieces. A thread that writes tens of megabytes to a socket at once would delay the
+//! clients that it serves too.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -8,14 +8,14 @@ use std::task::{Context, Poll};
 use axum::body::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-/// Bytes of a piece. Hyper writes what it is given at once, and a system call that copies so much takes some 50 µs.
+/// The bytes of a piece. Hyper writes a piece at once; a system call that copies this much takes about 50 µs.
 const PIECE: usize = 128 << 10;
 
-/// What is left of a body.
+/// The rest of a body.
 #[derive(Debug)]
 pub(super) struct Pieces {
     rest: Bytes,
-    /// Others had their turn since the last piece.
+    /// Whether other tasks had their turn since the last piece.
     has_yielded: bool,
 }
 
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
     use std::task::Waker;
 
-    /// Every second time it lets others go first.
+    /// Every second poll yields to other tasks.
     #[test]
     fn a_long_body_comes_in_pieces() {
         let whole = "0123456789abcdef".repeat(PIECE / 4);

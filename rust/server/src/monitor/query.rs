@@ -1,11 +1,11 @@
-//! Query parameters, and what is said of bad ones.
+//! Query parameters and the errors for bad ones.
 
 use std::collections::HashMap;
 
-/// The text of a 400.
+/// The text of a response with status 400.
 pub(super) struct BadQuery(pub(super) String);
 
-/// The parameters of a request; of two with one name the first counts.
+/// The parameters of a request. Of two with the same name, the first counts.
 pub(super) struct Query(HashMap<String, String>);
 
 impl Query {
@@ -55,7 +55,7 @@ impl Query {
     }
 }
 
-/// Undoes percent encoding; what is no encoding stays as it is.
+/// Undoes percent encoding; invalid encodings stay as they are.
 fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());

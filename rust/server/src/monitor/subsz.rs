@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use stonechat_jetstream::json::List;
 use stonechat_subject::{is_valid_literal, matches};
 
-/// Subscriptions that one answer holds unless asked otherwise.
+/// The default number of subscriptions in a response.
 const LIMIT: usize = 1024;
 
 impl MonitorState {
@@ -33,7 +33,7 @@ impl MonitorState {
         put("server_id", json!(self.broker.info().server_id));
         put("now", time(SystemTime::now()));
         put("num_subscriptions", json!(self.broker.subscription_count()));
-        // Sessions cache matches for themselves; there is no shared cache to count.
+        // Each session has its own match cache, so there is no shared cache to count.
         put("num_cache", json!(0));
         put("num_inserts", json!(n(&totals.inserts)));
         put("num_removes", json!(n(&totals.removes)));

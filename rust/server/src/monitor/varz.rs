@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 
 impl MonitorState {
-    /// The server's options and figures, in nats-server's fields.
+    /// Returns the server's options and figures, in nats-server's fields.
     pub(crate) fn varz(&self) -> Value {
         let mut fields = Map::new();
         self.identity(&mut fields);
@@ -81,7 +81,7 @@ impl MonitorState {
         for none in ["routes", "remotes", "leafnodes"] {
             put(none, json!(0));
         }
-        // Clients are the only kind of connection yet, so their figures are the server's.
+        // Clients are the only kind of connection, so their figures are the server's.
         for prefix in ["", "client_"] {
             put(&format!("in_{prefix}msgs"), n(&totals.in_msgs));
             put(&format!("in_{prefix}bytes"), n(&totals.in_bytes));
@@ -114,7 +114,7 @@ impl MonitorState {
     }
 }
 
-/// A number without a fraction it does not have: Go writes 2, not 2.0.
+/// Returns a whole number without a fraction: Go writes 2, not 2.0.
 fn number(value: f64) -> Value {
     match value.fract() == 0.0 && value.abs() < 1e15 {
         true => json!(value as i64),

@@ -20,35 +20,35 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tracing::error;
 
-/// Bytes that one read takes at most. The buffer belongs to the thread: idle connections own none.
+/// The most bytes of one read. The buffer belongs to the thread, so idle connections have none.
 const READ_BUFFER: usize = 128 << 10;
-/// How long a connection that has always something to do keeps its thread before others get their turn. It looks at the time at the
-/// latest when a slice of deliveries is over. Giving up the thread is not free: the task may go on on another one.
+/// The time after which a connection that always has work lets others of its thread run. It checks the time after each
+/// read and each slice of deliveries. Yielding has a cost: the task may continue on another thread.
 const TURN: Duration = Duration::from_millis(1);
-/// How long a closing connection may take to send what is pending, as nats-server 2.15.
+/// The longest time that a closing connection may take to send pending bytes, as in nats-server 2.15.
 const LAST_WORDS: Duration = Duration::from_millis(100);
-/// Input that is thrown away on closing, so that the peer gets our last words rather than a reset.
+/// The most input that is discarded on closing. Discarding lets the peer receive the last bytes instead of a reset.
 const DISCARD_MAX: usize = 1 << 20;
 
 thread_local! {
     pub(super) static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER].into());
 }
 
-/// Why the task woke up.
+/// The reason why the task woke up.
 pub(super) enum Event {
     Progress(Progress),
     /// A flag was raised, or the connection is closing.
     Woken,
-    /// The peer takes more.
+    /// The socket accepts more output.
     Writable,
     Ended(ClosedReason),
 }
 
-/// How the bytes of a connection come and go.
+/// The encryption of a connection, and the task that writes.
 pub(super) enum Layer {
-    /// As they are; whoever delivers writes.
+    /// Unencrypted; the delivering task writes.
     Plain,
-    /// As they are, but only the connection's task writes: they may yet be encrypted.
+    /// Unencrypted, but only the connection's task writes, because encryption may still begin.
     Owned,
     /// Encrypted, by the connection's task.
     Tls(Box<TlsSession>),
@@ -63,13 +63,13 @@ pub(crate) fn serve(
     turns: Arc<Turns>,
     tls: Option<Arc<TlsContext>>,
 ) -> impl Future<Output = ()> {
-    // Small writes are batched by the broker, so waiting for more only adds delay.
+    // The broker batches small writes, so waiting for more would only add delay.
     let _ = stream.set_nodelay(true);
     let (read, write) = stream.into_split();
     serve_halves(ReadHalf::Tcp(read), WriteHalf::Tcp(write), peer, broker, ticker, turns, tls)
 }
 
-/// Serves a client in this process until it ends. There is nothing to encrypt, as in nats-server.
+/// Serves a client in this process until it ends. As in nats-server, there is no encryption.
 pub(crate) fn serve_pipe(
     read: PipeReader,
     write: PipeWriter,
@@ -77,7 +77,7 @@ pub(crate) fn serve_pipe(
     ticker: Arc<Ticker>,
     turns: Arc<Turns>,
 ) -> impl Future<Output = ()> {
-    // What Go calls the address of a pipe.
+    // Go's name for the address of a pipe.
     let peer = PeerAddress { ip: "pipe".into(), port: 0 };
     serve_halves(ReadHalf::Pipe(read), WriteHalf::Pipe(write), peer, broker, ticker, turns, None)
 }
@@ -101,7 +101,7 @@ async fn serve_halves(
     let mut connection = Connection { read, side, layer, early: Vec::new(), session, client, ticker, turns };
     if fits {
         let secured = match tls {
-            // Boxed: plain connections, nearly all, would keep room for its state.
+            // Boxed: otherwise each connection would reserve memory for this state, though nearly all are unencrypted.
             Some(tls) => Box::pin(connection.secure(&tls)).await,
             None => Ok(()),
         };
@@ -109,7 +109,7 @@ async fn serve_halves(
         let reason = match secured {
             Ok(()) => connection.run(&broker).await,
             Err(reason) => {
-                // What was meant for an encrypted connection is not sent in the clear.
+                // Bytes that were meant for an encrypted connection must not be sent unencrypted.
                 connection.client.outbound.close();
                 reason
             }
@@ -125,7 +125,7 @@ pub(super) struct Connection {
     pub(super) read: ReadHalf,
     pub(super) side: Arc<TcpSide>,
     pub(super) layer: Layer,
-    /// What came with the end of the handshake.
+    /// Plain input that arrived together with the end of the handshake.
     pub(super) early: Vec<u8>,
     pub(super) session: ClientSession,
     pub(super) client: Arc<Client>,
@@ -133,7 +133,7 @@ pub(super) struct Connection {
     turns: Arc<Turns>,
 }
 
-/// However the connection's task ends, its socket is closed: others may know the connection for longer.
+/// Closes the socket on every way out: others may keep a reference to the connection for longer.
 impl Drop for Connection {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -182,10 +182,10 @@ impl Connection {
                         }
                         break;
                     }
-                    // It goes on at once unless its turn is over.
+                    // The connection continues at once unless its turn is over.
                     Progress::Yield => break,
                     Progress::Authenticate(credentials) => {
-                        // Boxed: most connections never need room for its state.
+                        // Boxed: most connections never need memory for this state.
                         let verdict = Box::pin(self.check_aside(broker, credentials.clone())).await;
                         progress = match verdict {
                             Some(verdict) => self.session.authenticated(credentials, verdict, Instant::now()),
@@ -197,8 +197,8 @@ impl Connection {
         }
     }
 
-    /// Hashing a password takes long: it is done where no other connection waits for it, and when it is this one's turn.
-    /// `None` if the connection is to end before.
+    /// Checks a password on a blocking thread, after a wait for its turn, since hashing takes long. `None` if the
+    /// connection closes before.
     async fn check_aside(&mut self, broker: &Broker, credentials: Credentials) -> Option<Verdict> {
         let address = self.client.peer.ip.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let mut turn = pin!(self.turns.clone().take(address));
@@ -218,7 +218,7 @@ impl Connection {
         let authenticator = broker.authenticator();
         let check = move || {
             let verdict = authenticator.check(&credentials, ConnectionKind::Standard);
-            // Only now: the thread is busy even if nobody waits for it any more.
+            // The turn ends only now: the thread was busy even if the connection has closed meanwhile.
             drop(turn);
             verdict
         };
@@ -281,7 +281,7 @@ impl Connection {
         })
     }
 
-    /// What a read means: input, the end, or nothing yet.
+    /// Translates the result of a read: input, the end, or nothing yet.
     pub(super) fn arrived(&mut self, result: Poll<io::Result<()>>, filled: usize) -> Poll<Option<Event>> {
         match result {
             Poll::Pending => {
@@ -300,7 +300,7 @@ impl Connection {
         }
     }
 
-    /// Writes what is pending, or what a slow peer left.
+    /// Continues to write after the socket accepts output again.
     fn write_on(&mut self) {
         self.client.outbound.unblock();
         self.write();
@@ -309,14 +309,14 @@ impl Connection {
         }
     }
 
-    /// Whether something waits until the peer takes it.
+    /// Returns whether output waits for the peer.
     fn waits_for_peer(&self) -> bool {
         let encrypted = matches!(&self.layer, Layer::Tls(tls) if !tls.outgoing().is_empty());
         encrypted || self.client.outbound.is_blocked()
     }
 
     pub(super) fn write(&mut self) {
-        // Before the look at what is pending: what is appended later raises it again.
+        // Cleared before pending output is read: output that is appended later sets it again.
         self.side.output.store(false, Ordering::SeqCst);
         match &mut self.layer {
             Layer::Plain => self.client.outbound.flush(),
@@ -335,12 +335,12 @@ impl Connection {
         }
         let reason = self.client.closing().unwrap_or(ClosedReason::ClientClosed);
         if !reason.is_abrupt() && !self.client.outbound.is_broken() {
-            // Both may fail: the peer may be gone.
+            // Both steps may fail, because the peer may be gone.
             let _ = tokio::time::timeout(LAST_WORDS, self.drain()).await;
         }
         self.session.close(reason);
         self.side.close();
-        // A peer that answers nothing is not listened to any more: its writes are to fail.
+        // The input of a peer that answers nothing is not read any more, so that its writes fail.
         let is_gone = matches!(reason, ClosedReason::ClientClosed | ClosedReason::StaleConnection);
         if !reason.is_abrupt() && !is_gone {
             let _ = tokio::time::timeout(LAST_WORDS, self.discard_input()).await;
@@ -363,8 +363,8 @@ impl Connection {
         }
     }
 
-    /// Reads until the peer has closed too: closing a socket with unread input resets it, and the peer would lose what
-    /// was sent last.
+    /// Reads until the peer has closed too. Closing a socket with unread input resets it, and the peer would lose the
+    /// last bytes sent to it.
     async fn discard_input(&mut self) {
         let mut total = 0;
         while total < DISCARD_MAX {

@@ -16,25 +16,25 @@ use super::ticker::Ticker;
 use super::tls::TlsContext;
 use super::turns::Turns;
 
-/// Every address of the machine.
+/// The address that means all addresses of the machine.
 const ANY: &str = "0.0.0.0";
 const BACKLOG: i32 = 4096;
-/// After a failed accept (no file descriptor is left, say) the loop waits: at first and at most so long.
+/// The wait after a failed accept, at first and at most. Usually there is no free file descriptor.
 const RETRY_MIN: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
-/// Opens a listening socket; port 0 takes any free one.
+/// Opens a listening socket; port 0 means any free port.
 pub(crate) fn open(host: &str, port: u16) -> io::Result<StdListener> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     if host.is_empty() || host == ANY {
-        // Go listens on IPv6 too when told 0.0.0.0; a machine without IPv6 has only the other.
+        // Like Go, listens on IPv6 too for 0.0.0.0. A machine without IPv6 has only IPv4.
         if let Ok(listener) = open_at((Ipv6Addr::UNSPECIFIED, port).into()) {
             return Ok(listener);
         }
         return open_at((Ipv4Addr::UNSPECIFIED, port).into());
     }
     let addrs: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
-    // A name with addresses of both families means the first one of IPv4, as in Go.
+    // For a name with addresses of both families, the first IPv4 address counts, as in Go.
     let addr = addrs.iter().find(|addr| addr.is_ipv4()).or(addrs.first());
     let addr = addr
         .copied()
@@ -44,7 +44,7 @@ pub(crate) fn open(host: &str, port: u16) -> io::Result<StdListener> {
 
 fn open_at(addr: SocketAddr) -> io::Result<StdListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    // On Windows this option would let others take the port.
+    // On Windows this option would let other programs take the port.
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
     if addr.ip() == Ipv6Addr::UNSPECIFIED {

@@ -1,4 +1,4 @@
-//! Sockets: listeners, connections, and the clock that wakes them.
+//! Sockets: listeners, connections, and the timer for their deadlines.
 
 pub(crate) mod connection;
 pub(crate) mod listener;

@@ -1,7 +1,7 @@
 //! A connection without a socket: a client in this process, served by the same task and session as any other.
 //!
-//! What the server writes is handed to a [`PipeClient`] by whoever delivers it; what the client sends waits in memory until
-//! the connection's task reads it.
+//! The delivering thread hands the server's output to a [`PipeClient`]. The client's output waits in memory until the
+//! connection's task reads it.
 
 use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
@@ -13,43 +13,44 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// Bytes that may wait to be read by the server. A client that sends more without waiting for answers is refused.
+/// The most bytes that may wait for the server. A client that sends more without waiting for replies gets
+/// [`PipeError::Full`].
 const WAITING_MAX: usize = 64 << 20;
 
 /// The client's end of a pipe.
 pub trait PipeClient: Send + Sync {
-    /// Takes bytes from the server, in order. Called by whoever delivers a message, one at a time: it must not wait, and must
-    /// not call the server but for [`Pipe::send`] and [`Pipe::close`].
+    /// Takes bytes from the server, in order. The delivering thread calls this, one call at a time. It must not block,
+    /// and must not call the server except for [`Pipe::send`] and [`Pipe::close`].
     fn receive(&self, bytes: &[IoSlice<'_>]);
-    /// The server has closed the connection; nothing more comes.
+    /// Reports that the server has closed the connection; no more bytes follow.
     fn closed(&self);
 }
 
-/// Sends to the server. Clones share the connection.
+/// The sending end of a pipe. Clones share the connection.
 #[derive(Clone)]
 pub struct Pipe(Arc<Input>);
 
-/// Why nothing was sent.
+/// The reason why nothing was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PipeError {
     /// The connection is closed.
     Closed,
-    /// Too much waits to be read already.
+    /// Too many bytes wait for the server already.
     Full,
 }
 
-/// What the server has not read yet.
+/// The client's output that the server has not read yet.
 #[derive(Default)]
 struct Input {
     state: Mutex<State>,
-    /// The connection's task.
+    /// Wakes the connection's task.
     waker: AtomicWaker,
 }
 
 #[derive(Default)]
 struct State {
     bytes: VecDeque<u8>,
-    /// The client sends no more, or the server reads no more.
+    /// Whether the client sends no more, or the server reads no more.
     closed: bool,
 }
 
@@ -57,7 +58,7 @@ impl Pipe {
     /// Sends the parts as one piece.
     ///
     /// # Errors
-    /// The connection is closed, or the server does not keep up; then nothing of it was sent.
+    /// Fails if the connection is closed or the server does not keep up. Then nothing was sent.
     pub fn send(&self, parts: &[&[u8]]) -> Result<(), PipeError> {
         let mut state = self.0.state.lock();
         if state.closed {
@@ -74,7 +75,7 @@ impl Pipe {
         Ok(())
     }
 
-    /// Ends the connection, when the server has read what was sent.
+    /// Ends the connection once the server has read everything that was sent.
     pub fn close(&self) {
         self.0.state.lock().closed = true;
         self.0.waker.wake();
@@ -87,18 +88,18 @@ impl fmt::Debug for Pipe {
     }
 }
 
-/// Makes a pipe to the client: what it sends with, and the server's two halves.
+/// Creates a pipe: the client's sending end and the server's two halves.
 pub(crate) fn pipe(client: Arc<dyn PipeClient>) -> (Pipe, PipeReader, PipeWriter) {
     let input = Arc::new(Input::default());
     (Pipe(input.clone()), PipeReader(input), PipeWriter(client))
 }
 
-/// The half that the server reads.
+/// The server's reading half.
 pub(crate) struct PipeReader(Arc<Input>);
 
 impl AsyncRead for PipeReader {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        // Before the look at what is there: what is sent later wakes this task again.
+        // Registered before the bytes are checked: bytes that are sent later wake this task again.
         self.0.waker.register(cx.waker());
         let mut state = self.0.state.lock();
         if state.bytes.is_empty() {
@@ -124,11 +125,11 @@ impl Drop for PipeReader {
     }
 }
 
-/// The half that the server writes.
+/// The server's writing half.
 pub(crate) struct PipeWriter(Arc<dyn PipeClient>);
 
 impl PipeWriter {
-    /// Hands over all of it.
+    /// Hands all bytes to the client.
     pub(crate) fn write(&self, slices: &[IoSlice<'_>]) -> usize {
         self.0.receive(slices);
         slices.iter().map(|slice| slice.len()).sum()

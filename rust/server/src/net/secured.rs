@@ -1,4 +1,4 @@
-//! What an encrypted connection does otherwise: it shakes hands first, and reads and writes through [`TlsSession`].
+//! The parts of a connection that only encryption needs: the handshake, then reads and writes through [`TlsSession`].
 
 use super::connection::{BUFFER, Connection, Event, Layer};
 use super::tls::{End, HANDSHAKE, INPUT_MAX, TlsContext, TlsSession};
@@ -16,16 +16,16 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::timeout;
 use tracing::{debug, error};
 
-/// What is said of a client that does not encrypt, in Go's words, which programs look for.
+/// The log text for a client that does not encrypt, in Go's words, which programs search for.
 const NOT_TLS: &str = "tls: first record does not look like a TLS handshake";
 
 thread_local! {
-    /// Encrypted input of one read, which always fits into the plain buffer when it is decrypted.
+    /// Encrypted input of one read. Decrypted, it always fits into the plain buffer.
     static CIPHER: RefCell<Box<[u8]>> = RefCell::new(vec![0; INPUT_MAX].into());
 }
 
 impl TlsSession {
-    /// Encrypts and writes what is pending. What the socket did not take is left in [`TlsSession::outgoing`].
+    /// Encrypts and writes pending output. Bytes that the socket did not accept stay in [`TlsSession::outgoing`].
     pub(super) fn write_out(&mut self, outbound: &Outbound, side: &TcpSide) {
         match self.write_outgoing(side) {
             Ok(true) => {}
@@ -42,7 +42,7 @@ impl TlsSession {
         });
     }
 
-    /// Writes what is encrypted; false if the peer does not take all of it now.
+    /// Writes the encrypted bytes; false if the socket does not accept all of them now.
     fn write_outgoing(&mut self, side: &TcpSide) -> io::Result<bool> {
         while !self.outgoing().is_empty() {
             match side.write(&[IoSlice::new(self.outgoing())]) {
@@ -57,7 +57,7 @@ impl TlsSession {
 }
 
 impl Connection {
-    /// Brings the connection to where it may be spoken on: encrypted, or plain where that is allowed.
+    /// Completes the handshake, unless the client stays unencrypted and the options allow that.
     pub(super) async fn secure(&mut self, context: &TlsContext) -> Result<(), ClosedReason> {
         let first = match context.first {
             HandshakeFirst::Never => false,
@@ -86,7 +86,7 @@ impl Connection {
                 self.session.secured(Instant::now());
                 return Ok(());
             }
-            // The server itself ended it.
+            // The server itself ended the connection.
             _ if self.client.closing().is_some() => {}
             Ok(Err(why)) if why == NOT_TLS => debug!("{label} - TLS handshake error: {why}"),
             Ok(Err(why)) => error!("{label} - TLS handshake error: {why}"),
@@ -95,7 +95,7 @@ impl Connection {
         Err(self.client.closing().unwrap_or(ClosedReason::TlsHandshakeFailure))
     }
 
-    /// The first byte that the client sends, if it comes in time.
+    /// Waits for the client's first byte, without consuming it; `None` if it does not arrive in time.
     async fn first_byte(&mut self, wait: Duration) -> Option<u8> {
         let mut byte = [0];
         match timeout(wait, self.read.peek(&mut byte)).await {
@@ -108,7 +108,7 @@ impl Connection {
         let mut started = false;
         while tls.is_handshaking() {
             let read = poll_fn(|cx| self.poll_handshake(cx, &mut tls, &mut started)).await;
-            // What it came to is said even if it is a refusal.
+            // The output is sent even after an error: it then holds the alert.
             while !tls.write_outgoing(&self.side).map_err(|error| error.to_string())? {
                 poll_fn(|cx| self.side.poll_writable(cx)).await;
             }
@@ -116,7 +116,7 @@ impl Connection {
         }
         let (version, cipher_suite) = tls.agreed();
         self.layer = Layer::Tls(Box::new(tls));
-        // What is pending since before the handshake, INFO perhaps, is to be written now.
+        // Output from before the handshake, such as INFO, must be written now.
         self.side.output.store(true, Ordering::Release);
         Ok(TlsFacts { version, cipher_suite, first: false })
     }
@@ -179,7 +179,7 @@ impl Connection {
         let front = self.session.prepare(plain);
         let received = tls.receive(cipher, &mut plain[front.unwrap_or(0)..]);
         Poll::Ready(match (received.plain, front) {
-            // An end that follows data is found again by the next read.
+            // If data precedes the end, the next read finds the end again.
             (0, _) => match &received.end {
                 Some(end) => Event::Ended(self.end_reason(end)),
                 None => Event::Progress(Progress::Read(Duration::ZERO)),
@@ -189,13 +189,13 @@ impl Connection {
         })
     }
 
-    /// Why the connection ends when its encryption has ended.
+    /// Returns the reason for which the connection closes after its encryption has ended.
     fn end_reason(&mut self, end: &End) -> ClosedReason {
         match end {
             End::Closed => ClosedReason::ClientClosed,
             End::Failed(error) => {
                 if let Layer::Tls(tls) = &mut self.layer {
-                    // The alert that tells the peer; a courtesy, which may fail.
+                    // The alert for the peer. It is optional, so an error is ignored.
                     let _ = tls.write_outgoing(&self.side);
                 }
                 debug!("{} - TLS read error: {error}", self.client.label());

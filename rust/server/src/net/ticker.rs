@@ -1,7 +1,7 @@
-//! One clock for all connections: who has a deadline is woken when it comes.
+//! One timer for all connections: wakes each connection at its deadlines.
 //!
-//! A connection has at most a few entries here, and an entry that is no longer due wakes it for nothing, which costs
-//! less than taking entries out.
+//! A connection has at most a few entries here. An outdated entry wakes its connection without need, which costs less
+//! than removing entries.
 
 use parking_lot::Mutex;
 use std::cmp::Ordering;
@@ -25,7 +25,7 @@ struct Deadline {
 }
 
 impl Ticker {
-    /// Wakes the connection at this time.
+    /// Wakes the connection at the time `at`.
     pub(crate) fn schedule(&self, at: Instant, client: &Arc<Client>) {
         let mut deadlines = self.deadlines.lock();
         let first = deadlines.peek().is_none_or(|d| at < d.at);
@@ -36,7 +36,7 @@ impl Ticker {
         }
     }
 
-    /// Wakes whom it must, for ever.
+    /// Wakes connections at their deadlines, for ever.
     pub(crate) async fn run(&self) {
         loop {
             match self.wake_due(Instant::now()) {
@@ -51,7 +51,7 @@ impl Ticker {
         }
     }
 
-    /// Wakes those whose time has come; when the next one comes.
+    /// Wakes the connections whose deadline has passed; returns the next deadline.
     fn wake_due(&self, now: Instant) -> Option<Instant> {
         loop {
             let due = {
@@ -69,7 +69,7 @@ impl Ticker {
     }
 }
 
-// The heap's greatest is the earliest.
+// Reversed, because the greatest entry of the heap must be the earliest deadline.
 impl Ord for Deadline {
     fn cmp(&self, other: &Self) -> Ordering {
         other.at.cmp(&self.at)

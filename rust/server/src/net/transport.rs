@@ -1,5 +1,5 @@
-//! How a plain connection's bytes come and leave: written by whoever ends its batch, by the connection's own task only when
-//! the peer is slow.
+//! The transport of a plain connection. The delivering task writes at the end of its batch. The connection's own task
+//! writes only when the peer is slow.
 
 use super::pipe::{PipeReader, PipeWriter};
 use atomic_waker::AtomicWaker;
@@ -13,19 +13,19 @@ use stonechat_broker::{Outbound, Transport};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-/// Vectored writes that one flush makes before it leaves the rest to the connection's task.
+/// The most vectored writes of one flush. The connection's task writes the rest.
 pub(crate) const WRITES_MAX: usize = 16;
 
 /// The reading half of a connection.
 pub(crate) enum ReadHalf {
-    /// A socket's.
+    /// The half of a socket.
     Tcp(OwnedReadHalf),
-    /// That of a client in this process.
+    /// The half of a client in this process.
     Pipe(PipeReader),
 }
 
 impl ReadHalf {
-    /// Looks at what comes first, without taking it. Only sockets are looked at so: TLS is theirs alone.
+    /// Reads the next bytes without consuming them. Supported only by sockets, since only they have TLS.
     pub(crate) async fn peek(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(read) => read.peek(into).await,
@@ -47,20 +47,20 @@ impl AsyncRead for ReadHalf {
 /// The writing half of a connection.
 #[derive(Debug)]
 pub(crate) enum WriteHalf {
-    /// A socket's.
+    /// The half of a socket.
     Tcp(OwnedWriteHalf),
-    /// That to a client in this process, which takes everything at once.
+    /// The half of a client in this process, which accepts all bytes at once.
     Pipe(PipeWriter),
 }
 
-/// The writing side of a connection, shared by all who deliver to it.
+/// The writing side of a connection, shared by all tasks that deliver to it.
 #[derive(Debug)]
 pub(crate) struct TcpSide {
-    /// `None` once the connection is closed: others may know the connection for longer, and the socket must not stay open
-    /// for them. Only its own task takes it out, so that readers never wait.
+    /// `None` once the connection is closed: other tasks may keep a reference for longer, and the socket must not stay
+    /// open for them. Only the connection's task removes it, so that readers of the lock never wait.
     write: RwLock<Option<WriteHalf>>,
     pub(crate) waker: AtomicWaker,
-    /// Something waits to be written by the task, where nobody else writes.
+    /// Whether output waits for the connection's task, where no other task writes.
     pub(crate) output: AtomicBool,
 }
 
@@ -79,7 +79,7 @@ impl TcpSide {
         }
     }
 
-    /// Whether the socket takes more.
+    /// Polls until the socket accepts more output.
     pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &*self.write.read() {
             Some(WriteHalf::Tcp(write)) => write.as_ref().poll_write_ready(cx).map(|_| ()),
@@ -87,7 +87,7 @@ impl TcpSide {
         }
     }
 
-    /// Ends the writing side.
+    /// Closes the writing side.
     pub(crate) fn close(&self) {
         *self.write.write() = None;
     }

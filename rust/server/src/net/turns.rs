@@ -1,7 +1,7 @@
-//! Turns for checks of hashed passwords, each of which keeps a core busy for long.
+//! Turns for checks of hashed passwords, since each check occupies a core for long.
 //!
-//! Only so many run at once. Addresses take turns: whoever tries passwords from one address holds up nobody who logs in
-//! from another one.
+//! Only a limited number run at once. Client addresses take turns: password guesses from one address don't delay logins
+//! from other addresses.
 
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// Bits of an IPv6 address that one subscriber of a network has no choice about.
+/// The bits of an IPv6 address that a network's subscriber can't choose.
 const SITE: u128 = !0 << 64;
 
 /// The turns of a server.
@@ -19,17 +19,17 @@ pub(crate) struct Turns(Mutex<State>);
 #[derive(Debug)]
 struct State {
     free: usize,
-    /// Addresses with connections that wait, in the order of their turns.
+    /// Addresses with waiting connections, in the order of their turns.
     order: VecDeque<IpAddr>,
     waiting: HashMap<IpAddr, VecDeque<oneshot::Sender<Turn>>>,
 }
 
-/// A turn, which passes to the next one when it is dropped.
+/// A turn. When it is dropped, the next connection gets it.
 #[derive(Debug)]
 pub(crate) struct Turn(Option<Arc<Turns>>);
 
 impl Turns {
-    /// So many run at once.
+    /// `at_once` is the number of checks that may run at once.
     pub(crate) fn new(at_once: usize) -> Arc<Self> {
         let state = State { free: at_once.max(1), order: VecDeque::new(), waiting: HashMap::new() };
         Arc::new(Self(Mutex::new(state)))
@@ -61,14 +61,14 @@ impl State {
             VecDeque::new()
         });
         if queue.len() == queue.capacity() {
-            // Connections that ended while they waited must not add up.
+            // Connections that ended while they waited must not accumulate.
             queue.retain(|waiting| !waiting.is_closed());
         }
         queue.push_back(sender);
         receiver
     }
 
-    /// The next one that waits.
+    /// Removes the next waiting connection from the queue.
     fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
         while let Some(address) = self.order.pop_front() {
             let Some(queue) = self.waiting.get_mut(&address) else { continue };
@@ -92,7 +92,7 @@ impl Drop for Turn {
         while let Some(next) = state.next() {
             match next.send(Turn(Some(Arc::clone(&turns)))) {
                 Ok(()) => return,
-                // Given up meanwhile: it must not pass itself on, under this very lock.
+                // The connection was closed meanwhile. Its turn must not pass itself on here, under this very lock.
                 Err(mut turn) => drop(turn.0.take()),
             }
         }
@@ -100,7 +100,7 @@ impl Drop for Turn {
     }
 }
 
-/// What counts as one address.
+/// Returns the address that stands for a client's whole site.
 fn site(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) & SITE).into(),
@@ -150,7 +150,7 @@ mod tests {
         let mut given = Box::pin(turns.clone().take(address("10.0.0.1")));
         assert!((&mut given).now_or_never().is_none());
         drop(running);
-        // Given its turn, it ends without taking it.
+        // A connection that got its turn ends without using it.
         drop(given);
         assert!(turns.clone().take(address("10.0.0.1")).now_or_never().is_some());
         assert_eq!(turns.0.lock().free, 1);

@@ -1,4 +1,4 @@
-//! The server binary as async-nats, the Rust client, sees it. Each test starts a server of its own.
+//! Tests of the server binary with async-nats, the Rust client. Each test starts its own server.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "tests end where something is not as expected")]
 
@@ -11,16 +11,17 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// How long something that must happen may take on a loaded machine.
+/// The longest time that an expected event may take on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn next(subscriber: &mut Subscriber) -> async_nats::Message {
     timeout(PATIENCE, subscriber.next()).await.expect("a message in time").expect("an open subscription")
 }
 
-/// Returns when the server has handled what the client did before.
+/// Waits until the server has handled all earlier operations of the client.
 ///
-/// A flush of async-nats only hands the bytes to the socket, so this sends a message to itself and waits for it.
+/// A flush of async-nats only hands the bytes to the socket. So this function publishes to its own subscription and waits
+/// for the message.
 async fn settle(client: &Client) {
     let inbox = client.new_inbox();
     let mut echo = client.subscribe(inbox.clone()).await.expect("a subscription");
@@ -38,13 +39,13 @@ async fn wait_for(events: &mut mpsc::UnboundedReceiver<Event>, wanted: fn(&Event
     }
 }
 
-/// Options whose events arrive in a channel.
+/// Returns options whose events arrive in a channel.
 fn with_events(options: ConnectOptions) -> (ConnectOptions, mpsc::UnboundedReceiver<Event>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let options = options.event_callback(move |event| {
         let sender = sender.clone();
         async move {
-            // The test may be over and have dropped its end.
+            // The test may be over and have dropped the receiver.
             let _ = sender.send(event);
         }
     });

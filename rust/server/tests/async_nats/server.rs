@@ -1,4 +1,4 @@
-//! The server binary, started for one test on a free port and found by its ports file, as other suites do.
+//! The server binary, started for one test on a free port. As in other suites, the ports file has the port.
 
 use crate::PATIENCE;
 use async_nats::Client;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
-/// A running server with a directory of its own. Dropping it kills the server.
+/// A running server with its own directory. Dropping it kills the server.
 pub(crate) struct Server {
     child: Child,
     directory: PathBuf,
@@ -66,13 +66,13 @@ impl Server {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// Ends the server as a crash would.
+    /// Kills the server, like a crash.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("the server can be killed");
         self.child.wait().expect("the server ends");
     }
 
-    /// Starts it again on the same port.
+    /// Starts the server again on the same port.
     pub(crate) fn restart(&mut self) {
         self.child = Self::spawn(&self.directory, i32::from(self.port));
         assert_eq!(self.wait_for_port(), self.port);
@@ -94,7 +94,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only when the server is gone already.
+        // Both fail only if the server has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.directory);

@@ -186,7 +186,7 @@ fn bounds_hold() {
     assert!(json(&deep).unwrap_err().contains("nested too deeply"));
     assert!(json(&"{".repeat(100_000)).is_ok());
 
-    // Each variable holds the one before it ten times: ten to the power of nine values if written out.
+    // Each variable has ten copies of the previous one: 10⁹ values in the end.
     let mut bomb = String::from("v0: [x,x,x,x,x,x,x,x,x,x]\n");
     for level in 1..9 {
         let items = vec![format!("$v{}", level - 1); 10].join(",");
@@ -203,7 +203,7 @@ fn bounds_hold() {
     assert!(error.contains("too many files"), "{error}");
 }
 
-/// Texts that come close to configurations, so that the parser gets far into them.
+/// Texts similar to configurations, so that the parser gets far into them.
 fn near_configuration() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just("a"),
@@ -241,7 +241,7 @@ fn near_configuration() -> impl Strategy<Value = String> {
     proptest::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
 }
 
-/// Values that can be written and read back unchanged.
+/// Values that survive writing and reading unchanged.
 fn any_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         any::<i64>().prop_map(Value::Integer),

@@ -1,4 +1,4 @@
-//! Connections that share a thread: none keeps it for long.
+//! Tests that connections share a thread fairly.
 
 use super::*;
 use crate::logging::LogTarget;
@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 const QUIET: &str = "CONNECT {\"verbose\":false}\r\n";
 
-/// A client of a server whose connections all run on this very thread.
+/// A client of a server whose connections all run on the current thread.
 struct Peer(TcpStream);
 
 impl Peer {
@@ -35,7 +35,7 @@ impl Peer {
         self.0.write_all(text.as_bytes()).await.expect("a socket");
     }
 
-    /// Sends a PING and reads until its answer; how many bytes came before it.
+    /// Sends a PING and reads until the PONG; returns the number of bytes before it.
     async fn asks(&mut self) -> usize {
         self.says("PING\r\n").await;
         self.until_pong().await
@@ -57,7 +57,7 @@ impl Peer {
     }
 }
 
-/// A server, of which only the broker is used. It has a runtime of its own.
+/// A server with its own runtime. The tests use only its broker.
 fn server(max_connections: i64) -> Server {
     let mut options = Options::default();
     (options.host, options.port, options.max_connections) = ("127.0.0.1".into(), -1, max_connections as _);
@@ -69,7 +69,8 @@ fn stop(server: Server) {
     std::thread::spawn(move || drop(server)).join().expect("it stops");
 }
 
-/// One message to 60,000 subscriptions, and a thousand to a few hundred: others are answered in the middle.
+/// One message goes to 60,000 subscriptions, and a thousand messages to a few hundred. Other clients get replies in
+/// between.
 #[tokio::test(flavor = "current_thread")]
 async fn others_are_served_while_a_message_goes_to_very_many() {
     let server = server(100);
@@ -115,7 +116,8 @@ async fn others_are_served_while_a_message_goes_to_very_many() {
     stop(server);
 }
 
-/// What a client of an encrypted connection gets until it is closed; `after`, it says once it has read a PONG.
+/// Returns everything that a client of an encrypted connection reads until it is closed. The client sends `after` once it
+/// has read a PONG.
 fn encrypted(address: std::net::SocketAddr, name: &'static str, version: Version, after: &str) -> String {
     let config = client_config(version, Arc::new(Secrets::default()));
     let name = rustls_pki_types::ServerName::try_from(name).expect("a name");
@@ -157,7 +159,7 @@ async fn a_panic_in_the_encryption_is_the_end_of_its_connection_only() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let address = listener.local_addr().expect("a port");
     let injected = &*format!("PUB work {}\r\n{INJECTED}\r\n", INJECTED.len());
-    // In the handshake, after it, and not at all: each finds the one place free that there is.
+    // The panic happens in the handshake, after it, or not at all. Each connection finds the server's only place free.
     for (name, after) in
         [(INJECTED, ""), ("good.test", injected), ("good.test", "PUB work 0\r\n\r\n-ERR\r\n")]
     {

@@ -1,4 +1,4 @@
-//! The certificates of clients, held against the authorities.
+//! Verification of client certificates.
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -6,7 +6,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use std::sync::Arc;
 
-/// Judges as the verifier inside does, and refuses with the alerts that Go's TLS sends, since clients look for them.
+/// A verifier that decides like the inner one, but sends the alerts of Go's TLS, since clients look for them.
 #[derive(Debug)]
 pub(super) struct GoAlerts(pub(super) Arc<dyn ClientCertVerifier>);
 
@@ -58,8 +58,8 @@ impl ClientCertVerifier for GoAlerts {
     }
 }
 
-/// The certificate names an authority of ours that did not sign it: to Go, an authority of the same name whom it does not
-/// know; to rustls, a bad signature, whose alert ("decrypt error") speaks of a broken handshake.
+/// Returns whether the certificate names a trusted authority that did not sign it. For Go that is an unknown authority of
+/// the same name. For rustls it is a bad signature, and its alert ("decrypt error") would suggest a broken handshake.
 fn is_forged(why: &CertificateError) -> bool {
     matches!(
         why,

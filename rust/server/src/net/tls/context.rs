@@ -1,4 +1,4 @@
-//! What the `tls` block comes down to: certificates, authorities, versions.
+//! The settings of a TLS listener: certificates, authorities, versions.
 
 use super::clients::GoAlerts;
 use rustls::crypto::{CryptoProvider, ring};
@@ -11,46 +11,46 @@ use std::sync::Arc;
 use std::time::Duration;
 use stonechat_config::{CertificateFiles, HandshakeFirst, TlsOptions};
 
-/// Why connections can't be encrypted as configured.
+/// The reason why the TLS options can't be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
-    /// A file of the certificate or its key can't be used.
+    /// A certificate file or key file can't be used.
     #[error("error parsing X509 certificate/key pair: {}: {reason}", path.display())]
     Certificate {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// The authorities of clients can't be used.
+    /// The authorities for client certificates can't be used.
     #[error("failed to parse root ca certificate {}: {reason}", path.display())]
     Authorities {
-        /// The file; empty for the system's own.
+        /// The file; empty for the system's authorities.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// No certificate is configured.
     #[error("TLS needs a certificate: set cert_file and key_file")]
     NoCertificate,
-    /// None of the configured cipher suites is there.
+    /// None of the configured cipher suites is supported.
     #[error("none of the configured cipher_suites is supported")]
     NoCipherSuite,
-    /// None of the configured groups for key exchange is there.
+    /// None of the configured groups for key exchange is supported.
     #[error("none of the configured curve_preferences is supported: X25519, CurveP256 and CurveP384 are")]
     NoCurve,
-    /// rustls refuses the whole.
+    /// rustls rejects the combination.
     #[error("{0}")]
     Rustls(#[from] rustls::Error),
 }
 
-/// How the client listener encrypts; a reload makes a new one for the connections that follow.
+/// The TLS configuration of the client listener. A reload makes a new one for later connections.
 #[derive(Debug, Clone)]
 pub(crate) struct TlsContext {
     pub(crate) config: Arc<ServerConfig>,
     pub(crate) timeout: Duration,
     pub(crate) first: HandshakeFirst,
-    /// Clients may stay unencrypted.
+    /// Whether clients may stay unencrypted.
     pub(crate) optional: bool,
 }
 
@@ -67,7 +67,7 @@ impl TlsContext {
         };
         let builder =
             ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions)?;
-        // A file of authorities must be good even if no certificate is held against it, as in nats-server.
+        // A file of authorities must be valid even if clients need no certificate, as in nats-server.
         let roots = match options.verify || options.ca_file.is_some() {
             true => authorities(options.ca_file.as_deref())?,
             false => RootCertStore::empty(),
@@ -88,7 +88,7 @@ impl TlsContext {
             return Err(TlsError::NoCertificate);
         }
         let mut config = builder.with_cert_resolver(Arc::new(super::resolver::FirstThatSuits(certified)));
-        // Clients of NATS stay connected: what makes a second handshake cheaper is only memory and bytes.
+        // NATS clients stay connected, so resuming sessions would only cost memory and bytes.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         // The order of the suites is the server's, as in Go.
@@ -98,7 +98,7 @@ impl TlsContext {
     }
 }
 
-/// Keeps the groups with these names, in this order; all if there are no names.
+/// Keeps the groups with these names, in this order; all groups if there are no names.
 fn prefer_curves(provider: &mut CryptoProvider, names: &[String]) -> Result<(), TlsError> {
     if names.is_empty() {
         return Ok(());
@@ -116,11 +116,11 @@ fn prefer_curves(provider: &mut CryptoProvider, names: &[String]) -> Result<(), 
     if provider.kx_groups.is_empty() { Err(TlsError::NoCurve) } else { Ok(()) }
 }
 
-/// Cryptography, with those of the named suites of TLS 1.2 that are there; TLS 1.3 keeps its own, as in Go. Names of
-/// TLS 1.3 alone leave no suite of TLS 1.2.
+/// Returns the cryptography provider with the named TLS 1.2 suites that are supported. TLS 1.3 keeps its own suites, as
+/// in Go. If all names are of TLS 1.3, no suite of TLS 1.2 is left.
 fn provider(names: &[String]) -> Result<CryptoProvider, TlsError> {
     let mut provider = ring::default_provider();
-    // AES with 128 bits first: enough, and the faster.
+    // AES with 128 bits comes first: it is strong enough, and faster.
     provider.cipher_suites.sort_by_key(|suite| !format!("{:?}", suite.suite()).contains("AES_128"));
     if names.is_empty() {
         return Ok(provider);
@@ -165,7 +165,7 @@ fn authorities_error(path: Option<&Path>, reason: impl ToString) -> TlsError {
     TlsError::Authorities { path: path.map(Path::to_owned).unwrap_or_default(), reason: reason.to_string() }
 }
 
-/// The certificates of a PEM file; at least one.
+/// Reads the certificates of a PEM file; fails if there are none.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match found {

@@ -1,7 +1,7 @@
 //! Encryption of client connections through rustls.
 //!
-//! A connection's own task encrypts and decrypts; whoever delivers to it only wakes that task. [`TlsSession`] does no
-//! I/O: bytes of the socket go in and come out, as plain bytes do on the other side.
+//! A connection's own task encrypts and decrypts; delivering tasks only wake that task. [`TlsSession`] does no I/O: it
+//! converts between the socket's encrypted bytes and plain bytes.
 
 mod clients;
 mod context;

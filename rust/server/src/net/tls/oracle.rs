@@ -1,7 +1,8 @@
-//! Plays steps of a peer to a [`TlsSession`] and to rustls' buffered interface, and compares what they make of them.
+//! Comparison of [`TlsSession`] with rustls' buffered interface: both get the same steps of a peer and must have the same
+//! outcome.
 //!
-//! Tests and the fuzz target `tls` share it. Each side has a client of its own, since the random values of handshakes
-//! differ; the bytes that travel have the same lengths, so that both can be cut at the same places.
+//! Tests and the fuzz target `tls` use it. Each side has its own client, since the random values of handshakes differ.
+//! The transferred bytes have the same lengths, so both can be split at the same positions.
 
 use super::session::{End, INPUT_MAX, TlsSession};
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -14,60 +15,60 @@ use rustls::{ServerConfig, ServerConnection, SignatureScheme, version};
 use std::io::{IoSlice, Read, Write};
 use std::sync::{Arc, Mutex};
 
-/// What a script does at first to complete the handshake; see [`play`].
+/// The script byte of the step that completes the handshake; see [`play`].
 pub(crate) const HANDSHAKE_STEP: u8 = 0;
-/// Rounds in which any handshake is complete.
+/// The number of rounds that complete any handshake.
 const ROUNDS: usize = 8;
 const HANDSHAKE: u8 = 22;
 
-/// The version that the two agree on.
+/// The negotiated version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
     Tls12,
     Tls13,
 }
 
-/// What happens next.
+/// A step of a script.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
-    /// Client and server shake hands until both are done.
+    /// Client and server exchange handshake messages until both are done.
     Handshake,
-    /// The client's next flight is put on the wire, its records split into parts of this length (0: as they are).
+    /// The client's next flight goes on the wire, its records split into parts of this length (0: not split).
     Flight(usize),
-    /// Bytes are put on the wire as they are.
+    /// Bytes go on the wire unchanged.
     Raw(Vec<u8>),
-    /// A record is put on the wire in the clear.
+    /// A record goes on the wire unencrypted.
     Record { kind: u8, payload: Vec<u8> },
-    /// A record is put on the wire encrypted with the client's keys (TLS 1.3, after the handshake).
+    /// A record goes on the wire, encrypted with the client's keys (TLS 1.3, after the handshake).
     Sealed { kind: u8, payload: Vec<u8> },
-    /// The client changes its keys, and asks the server to do the same or not.
+    /// The client changes its keys. The value tells whether it also requests the server to do so.
     KeyUpdate(bool),
-    /// The server receives so many bytes of the wire, as far as they are there.
+    /// The server receives at most this many bytes of the wire.
     Deliver(usize),
-    /// The server sends so many bytes of application data.
+    /// The server sends this many bytes of application data.
     Write(usize),
-    /// The server says that it sends nothing more.
+    /// The server announces the end of its output.
     Goodbye,
 }
 
-/// What a session has come to.
+/// The result of a session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
     /// Application data that the server received.
     pub(crate) received: Vec<u8>,
-    /// Why it receives nothing more.
+    /// The reason why the server receives nothing more.
     pub(crate) end: Option<String>,
-    /// Bytes of application data that arrived at the client.
+    /// The bytes of application data that arrived at the client.
     pub(crate) answered: usize,
-    /// What the client says of the server's records.
+    /// The client's error after a record of the server.
     client: Option<String>,
     is_handshaking: bool,
 }
 
 impl Outcome {
-    /// What must be the same on both sides. Both must refuse a message that one of them can't read, but not for the same
-    /// reason, nor with the same alert: rustls' buffered interface refuses some by the length that they claim, without an
-    /// alert, before the other one looks into them, or at their type.
+    /// Returns the part that must be the same on both sides. Both must refuse a message that one of them can't read. But
+    /// the reason and the alert may differ: rustls' buffered interface refuses some messages by their claimed length,
+    /// without an alert, before the other side looks into them or at their type.
     fn comparable(&self, other: &Self) -> Self {
         let is_unreadable =
             |side: &Self| side.end.as_deref().is_some_and(|end| end.starts_with("Failed: InvalidMessage"));
@@ -78,13 +79,13 @@ impl Outcome {
         outcome
     }
 
-    /// Whether the peer broke the protocol.
+    /// Returns whether the peer broke the protocol.
     pub(crate) fn is_failed(&self) -> bool {
         self.end.as_deref().is_some_and(|end| end.starts_with("Failed"))
     }
 }
 
-/// Reads steps from bytes, and plays them.
+/// Reads steps from bytes and plays them.
 pub(crate) fn play(script: &[u8]) {
     let mut script = Script(script);
     let version = if script.byte().is_multiple_of(2) { Version::Tls13 } else { Version::Tls12 };
@@ -107,7 +108,7 @@ impl Script<'_> {
     }
 
     fn bytes(&mut self) -> Vec<u8> {
-        // Handshake messages that claim to be long are of interest, long payloads less.
+        // Handshake messages with a large claimed length matter more than long payloads.
         let len = match self.byte() {
             255 => 16_384,
             n => usize::from(n % 64),
@@ -139,7 +140,7 @@ impl Script<'_> {
 /// Plays the steps to both sides.
 ///
 /// # Panics
-/// If they differ, or the session panics.
+/// Panics if their outcomes differ, or if the session panics.
 pub(crate) fn run(version: Version, steps: &[Step]) -> Outcome {
     let mut tested = Side::new(version, Tested::new);
     let mut oracle = Side::new(version, Oracle::new);
@@ -152,20 +153,20 @@ pub(crate) fn run(version: Version, steps: &[Step]) -> Outcome {
     tested.outcome()
 }
 
-/// A server's end of a connection, whatever its interface.
+/// A server's end of a connection, with either interface.
 trait Peer {
     /// Takes input; application data is appended to `received`.
     fn receive(&mut self, input: &[u8], received: &mut Vec<u8>);
     /// Sends application data.
     fn write(&mut self, data: &[u8]);
     fn goodbye(&mut self);
-    /// Takes what is to be sent.
+    /// Takes the bytes to send.
     fn outgoing(&mut self) -> Vec<u8>;
     fn end(&self) -> Option<String>;
     fn is_handshaking(&self) -> bool;
 }
 
-/// The session, driven as a connection drives it.
+/// The session, used like in a connection.
 struct Tested(TlsSession);
 
 impl Tested {
@@ -239,10 +240,10 @@ impl Peer for Oracle {
             let read = self.connection.read_tls(&mut input);
             let state = match read {
                 Ok(_) => self.connection.process_new_packets(),
-                // Its buffer is full: of a message that is too large.
+                // Its buffer is full: a message is too large.
                 Err(_) => Err(Error::General("a handshake message is too large".into())),
             };
-            // It ends with an error if there is no more.
+            // An error only means that no more data is there.
             let _ = self.connection.reader().read_to_end(received);
             self.end = match state {
                 Ok(state) if state.peer_has_closed() => Some("Closed".to_owned()),
@@ -290,7 +291,7 @@ struct Side<P> {
     server: P,
     client: ClientConnection,
     secrets: Arc<Secrets>,
-    /// The client's keys of TLS 1.3, once they are used by hand.
+    /// The client's TLS 1.3 keys, once records are encrypted by hand.
     keys: Option<Keys>,
     wire: Vec<u8>,
     outcome: Outcome,
@@ -358,10 +359,11 @@ impl<P: Peer> Side<P> {
         }
     }
 
-    /// Puts what the client says on the wire.
+    /// Puts the client's output on the wire.
     fn flight(&mut self, part: usize) {
         let mut flight = Vec::new();
-        // Once records are sealed by hand the client has nothing to say, since its sequence numbers are used up.
+        // Once records are encrypted by hand, the client must send nothing itself, since its sequence numbers are used
+        // up.
         while self.keys.is_none() && self.client.wants_write() {
             self.client.write_tls(&mut flight).expect("a vector takes all");
         }
@@ -370,7 +372,7 @@ impl<P: Peer> Side<P> {
             let len = usize::from(u16::from_be_bytes([header[3], header[4]]));
             let (payload, behind) = behind.split_at(len);
             rest = behind;
-            // Only what is in the clear can be split: the ClientHello.
+            // Only an unencrypted record can be split: the ClientHello.
             let is_hello = !std::mem::replace(&mut self.said_hello, true);
             if part == 0 || !is_hello {
                 push_record(&mut self.wire, header[0], payload);
@@ -397,7 +399,7 @@ impl<P: Peer> Side<P> {
         self.answer();
     }
 
-    /// Brings what the server says to the client.
+    /// Passes the server's output to the client.
     fn answer(&mut self) {
         let outgoing = self.server.outgoing();
         let mut rest = &outgoing[..];
@@ -410,7 +412,7 @@ impl<P: Peer> Side<P> {
                 self.outcome.client = Some(format!("{error:?}"));
             }
             let mut plain = Vec::new();
-            // It ends with an error if there is no more.
+            // An error only means that no more data is there.
             let _ = self.client.reader().read_to_end(&mut plain);
             self.outcome.answered += plain.len();
         }
@@ -423,7 +425,7 @@ fn push_record(wire: &mut Vec<u8>, kind: u8, payload: &[u8]) {
     wire.extend_from_slice(payload);
 }
 
-/// The secret of the client's application data, as its key log tells it.
+/// The secret of the client's application data, from its key log.
 #[derive(Debug, Default)]
 pub(crate) struct Secrets(Mutex<Option<Vec<u8>>>);
 
@@ -435,7 +437,7 @@ impl KeyLog for Secrets {
     }
 }
 
-/// Keys of TLS 1.3 with AES-128-GCM.
+/// TLS 1.3 keys for AES-128-GCM.
 struct Keys {
     secret: Vec<u8>,
     key: LessSafeKey,
@@ -450,7 +452,7 @@ impl Keys {
         Self { secret: secret.to_vec(), key, iv, sequence: 0 }
     }
 
-    /// Those that follow after a KeyUpdate.
+    /// Returns the keys after the next KeyUpdate.
     fn next(&self) -> Self {
         Self::new(&expand(&self.secret, "traffic upd", 32))
     }
@@ -517,7 +519,7 @@ pub(crate) fn client_config(version: Version, secrets: Arc<Secrets>) -> Arc<Clie
     Arc::new(config)
 }
 
-/// Takes any certificate: what is tested is the server.
+/// A verifier that accepts any certificate, since only the server is tested.
 #[derive(Debug)]
 struct Anyone;
 

@@ -1,11 +1,11 @@
-//! Which certificate a client is shown.
+//! Choice of the certificate that a client gets.
 
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::sync::Arc;
 
-/// Shows the first certificate that is made out to the name that the client asks for and that it can verify the
-/// signature of; else the first of all, as Go's servers do.
+/// Chooses the first certificate that fits the client's server name and whose signature the client can verify. If there
+/// is none, chooses the first certificate, as Go's servers do.
 #[derive(Debug)]
 pub(super) struct FirstThatSuits(pub(super) Vec<Arc<CertifiedKey>>);
 

@@ -8,34 +8,34 @@ use rustls::{Error, ServerConfig};
 use std::io::IoSlice;
 use std::sync::Arc;
 
-/// Plain bytes that are encrypted into one piece before it is written.
+/// The most plain bytes that are encrypted before a write.
 const PIECE: usize = 64 << 10;
-/// A record's plain bytes; what is smaller is gathered, so that a small message does not become a record of its own.
+/// The plain bytes of a full record. Smaller slices are gathered, so that not every small message becomes a record.
 const RECORD: usize = 16 << 10;
-/// What a record is longer than its plain bytes, at most: header, nonce, content type, tag.
+/// The most bytes that a record adds to its plain bytes: header, nonce, content type, tag.
 const OVERHEAD: usize = 64;
 /// The first byte of a handshake.
 pub(crate) const HANDSHAKE: u8 = 0x16;
-/// Memory for encrypted bytes that an idle connection may keep.
+/// The most memory for encrypted bytes that an idle connection keeps.
 const KEPT: usize = 4 << 10;
 
-/// Input that one call of [`TlsSession::receive`] takes at most, and thus the most that a session keeps of it: far more
-/// than a record, and enough for long certificate chains.
+/// The most input of one call of [`TlsSession::receive`], and so the most that a session keeps. That is far more than a
+/// record, and enough for long certificate chains.
 pub(crate) const INPUT_MAX: usize = 64 << 10;
 
 /// The result of a piece of input.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Received {
-    /// Plain bytes that were written to the buffer; they precede the end, if there is one.
+    /// The plain bytes written to the buffer; they precede the end, if there is one.
     pub(crate) plain: usize,
-    /// Nothing more can be received.
+    /// The end of the input, if nothing more can be received.
     pub(crate) end: Option<End>,
 }
 
-/// Why a session receives nothing more.
+/// The reason why a session receives nothing more.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum End {
-    /// The peer said that it is done.
+    /// The peer closed the session.
     Closed,
     /// The peer broke the protocol.
     Failed(Error),
@@ -47,17 +47,17 @@ pub(crate) struct TlsSession {
     connection: UnbufferedServerConnection,
     /// Input that rustls has not consumed.
     ///
-    /// Between calls rustls remembers offsets into it (of handshake messages that are not complete), and has decrypted and
-    /// moved parts of it in place. So each call must get exactly these bytes, at the front of its buffer: with any
-    /// other buffer rustls panics.
+    /// rustls keeps offsets into it (of incomplete handshake messages) between calls, and has decrypted and moved parts
+    /// of it in place. So each call must get exactly these bytes, at the front of its buffer: with any other buffer
+    /// rustls panics.
     partial: Vec<u8>,
     outgoing: Vec<u8>,
     written: usize,
-    /// Once set, rustls is not called for input any more, because its offsets fit no buffer then.
+    /// Once this is set, rustls gets no more input, because its offsets don't fit any buffer then.
     end: Option<End>,
 }
 
-/// What makes a session panic in tests, on the wire or in what was decrypted.
+/// A text that makes a session panic in tests, on the wire or in decrypted bytes.
 #[cfg(test)]
 pub(crate) const INJECTED: &str = "panic-in-the-encryption.test";
 
@@ -76,17 +76,17 @@ impl TlsSession {
         Ok(Self { connection, partial: Vec::new(), outgoing: Vec::new(), written: 0, end: None })
     }
 
-    /// Whether the handshake is still under way.
+    /// Returns whether the handshake is incomplete.
     pub(crate) fn is_handshaking(&self) -> bool {
         self.connection.is_handshaking()
     }
 
-    /// Why nothing more is received, if that is so.
+    /// Returns the reason why nothing more is received, if there is one.
     pub(crate) fn end(&self) -> Option<&End> {
         self.end.as_ref()
     }
 
-    /// The version and the cipher suite by the names that Go gives them.
+    /// Returns the version and the cipher suite, by Go's names.
     pub(crate) fn agreed(&self) -> (&'static str, String) {
         let version = match self.connection.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_3) => "1.3",
@@ -97,16 +97,16 @@ impl TlsSession {
         (version, suite.unwrap_or_default())
     }
 
-    /// Copies the input that is not consumed yet to the front of the buffer that is read into next; returns its length,
-    /// which is less than [`INPUT_MAX`].
+    /// Copies the unconsumed input to the front of the buffer for the next read. Returns its length, which is less than
+    /// [`INPUT_MAX`].
     pub(crate) fn prepare(&mut self, buffer: &mut [u8]) -> usize {
         let len = self.partial.len().min(buffer.len());
         buffer[..len].copy_from_slice(&self.partial[..len]);
         len
     }
 
-    /// Takes a buffer that begins with what [`TlsSession::prepare`] copied, followed by new input; [`INPUT_MAX`] bytes at
-    /// most. Plain bytes go to `plain`, which must be as large as the input.
+    /// Processes input of at most [`INPUT_MAX`] bytes. It must begin with the bytes that [`TlsSession::prepare`] copied,
+    /// followed by new input. Plain bytes go to `plain`, which must be as large as the input.
     pub(crate) fn receive(&mut self, input: &mut [u8], plain: &mut [u8]) -> Received {
         let mut received = Received::default();
         if self.end.is_none() {
@@ -124,7 +124,7 @@ impl TlsSession {
         received
     }
 
-    /// Has rustls process the input. `used` counts the bytes that it has consumed, `len` the plain bytes.
+    /// Makes rustls process the input. `used` counts the consumed bytes, `len` the plain bytes.
     fn process(
         &mut self,
         input: &mut [u8],
@@ -182,20 +182,20 @@ impl TlsSession {
         }
     }
 
-    /// After an error: encodes the alerts that tell the peer of it. `rest` is the input that is not consumed.
+    /// Encodes the alerts for the peer after an error. `rest` is the unconsumed input.
     fn take_alerts(&mut self, rest: &mut [u8]) {
-        // Only while there are any: without, rustls would go on to process the input.
+        // Only while there are alerts: otherwise rustls would continue to process the input.
         while self.connection.wants_write() {
             let state = self.connection.process_tls_records(rest).state;
             let Ok(ConnectionState::EncodeTlsData(data)) = state else { return };
-            // An alert is a courtesy; the connection ends anyway.
+            // An alert is optional; the connection ends anyway.
             if encode_record(data, &mut self.outgoing).is_err() {
                 return;
             }
         }
     }
 
-    /// Encrypts from the front of these bytes, a piece at most; how many of them that took.
+    /// Encrypts bytes from the front of `slices`, at most a piece; returns how many.
     pub(crate) fn encrypt(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, Error> {
         self.with_traffic(|traffic, outgoing| {
             let mut taken = 0;
@@ -225,10 +225,10 @@ impl TlsSession {
         })
     }
 
-    /// Says that nothing more will come. Nothing more is received either: rustls would assert, in debug builds, if it had
-    /// to send an alert now.
+    /// Announces the end of the output. The session then receives nothing more either: rustls would fail an assertion, in
+    /// debug builds, if it had to send an alert now.
     pub(crate) fn say_goodbye(&mut self) {
-        // The peer may be gone or the handshake not done: then nothing is said.
+        // Nothing is sent if the peer is gone or the handshake is incomplete.
         let _ = self.with_traffic(|traffic, outgoing| {
             encode(outgoing, |out| {
                 traffic.queue_close_notify(out).map_err(|error| match error {
@@ -240,7 +240,7 @@ impl TlsSession {
         self.end.get_or_insert(End::Closed);
     }
 
-    /// Calls `f` once application data may be sent; what the handshake still has to say goes out before it.
+    /// Calls `f` once application data may be sent; remaining handshake output precedes it.
     fn with_traffic<R>(
         &mut self,
         f: impl FnOnce(&mut WriteTraffic<'_, ServerConnectionData>, &mut Vec<u8>) -> Result<R, Error>,
@@ -277,12 +277,12 @@ impl TlsSession {
         }
     }
 
-    /// What is encrypted and waits to be written.
+    /// Returns the encrypted bytes that wait to be written.
     pub(crate) fn outgoing(&self) -> &[u8] {
         &self.outgoing[self.written..]
     }
 
-    /// So much of it was written.
+    /// Records that `n` outgoing bytes were written.
     pub(crate) fn sent(&mut self, n: usize) {
         self.written += n;
         if self.written >= self.outgoing.len() {
@@ -291,7 +291,7 @@ impl TlsSession {
         }
     }
 
-    /// Gives up memory that only a busy connection needs.
+    /// Frees memory that only a busy connection needs.
     pub(crate) fn rest(&mut self) {
         if self.outgoing.is_empty() && self.outgoing.capacity() > KEPT {
             self.outgoing = Vec::new();
@@ -299,7 +299,7 @@ impl TlsSession {
     }
 }
 
-/// Has `write` append to `out` with as much room as it asks for.
+/// Calls `write` to append to `out`, with as much room as it asks for.
 fn encode(
     out: &mut Vec<u8>,
     mut write: impl FnMut(&mut [u8]) -> Result<usize, Option<usize>>,
@@ -321,7 +321,7 @@ fn encode(
     Err(Error::General("can't encode a record".into()))
 }
 
-/// Appends a record of the handshake to `out`.
+/// Appends a handshake record to `out`.
 fn encode_record(mut data: EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u8>) -> Result<(), Error> {
     encode(out, |out| {
         data.encode(out).map_err(|error| match error {
@@ -331,7 +331,7 @@ fn encode_record(mut data: EncodeTlsData<'_, ServerConnectionData>, out: &mut Ve
     })
 }
 
-/// Encrypts into records at the end of `out`.
+/// Encrypts `plain` into records at the end of `out`.
 fn seal(
     traffic: &mut WriteTraffic<'_, ServerConnectionData>,
     plain: &[u8],
@@ -356,7 +356,7 @@ mod tests {
     use super::super::oracle::{self, Step, Version};
     use proptest::prelude::*;
 
-    /// The type of a record.
+    /// Types of records.
     const CCS: u8 = 20;
     const ALERT: u8 = 21;
     const HANDSHAKE: u8 = 22;
@@ -434,7 +434,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
 
-        /// Records in any slicing mean the same to a session as to rustls' buffered interface.
+        /// A session and rustls' buffered interface agree on records in any slicing.
         #[test]
         fn agrees_with_the_buffered_interface(script in proptest::collection::vec(any::<u8>(), 0..160)) {
             oracle::play(&script);
