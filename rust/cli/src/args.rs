@@ -195,7 +195,7 @@ pub(crate) struct ConnectionArgs {
 }
 
 impl ConnectionArgs {
-    /// Whether a flag asks for TLS.
+    /// Whether a flag of the command line requires TLS.
     pub(crate) fn is_encrypted(&self) -> bool {
         self.tls || self.tls_first || self.tls_ca.is_some() || self.tls_cert.is_some()
     }
@@ -211,7 +211,7 @@ pub(crate) struct PayloadArgs {
 }
 
 impl PayloadArgs {
-    /// The bytes to send; reads standard input if asked to.
+    /// Returns the payload to send; reads standard input if the payload is `-`.
     pub(crate) fn payload(&self) -> Result<Bytes, CliError> {
         match self.payload.as_deref() {
             None => Ok(Bytes::new()),
@@ -220,7 +220,7 @@ impl PayloadArgs {
         }
     }
 
-    /// The headers to send, if there are any: a message without headers is sent without a header block.
+    /// Returns the headers to send; `None` if there are none, so that the message has no header block.
     pub(crate) fn headers(&self) -> Option<HeaderMap> {
         if self.headers.is_empty() {
             return None;
@@ -232,7 +232,7 @@ impl PayloadArgs {
         Some(map)
     }
 
-    /// The bytes to send; without a payload on the command line those of standard input, unless that is a terminal.
+    /// Returns the payload to send. Without one on the command line it reads standard input, unless that is a terminal.
     pub(crate) fn payload_or_input(&self) -> Result<Bytes, CliError> {
         match self.payload.is_none() && !std::io::stdin().is_terminal() {
             true => read_input(),
@@ -245,7 +245,7 @@ impl PayloadArgs {
     }
 }
 
-/// All of standard input.
+/// Reads all of standard input.
 pub(crate) fn read_input() -> Result<Bytes, CliError> {
     let mut bytes = Vec::new();
     std::io::stdin().lock().read_to_end(&mut bytes).map_err(CliError::Stdin)?;
@@ -368,7 +368,7 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// What the page about commands says of a command: the section of its group.
+    /// Returns the section of `docs/cli.md` about a group of commands.
     fn section<'a>(page: &'a str, group: &str) -> &'a str {
         let is_heading = |line: &str| {
             line.strip_prefix("### ").is_some_and(|title| title.split(", ").any(|name| name == group))
@@ -397,7 +397,7 @@ mod tests {
                 }
                 for flag in command.get_arguments().filter(|flag| !flag.is_hide_set()) {
                     let Some(long) = flag.get_long() else { continue };
-                    // A flag that says the contrary of another one, or what holds anyway, goes without saying.
+                    // `--no-x` and `--x` are documented as one flag.
                     let plain = long.strip_prefix("no-").unwrap_or(long);
                     let is_told =
                         text.contains(&format!("--{plain}")) || text.contains(&format!("--no-{plain}"));

@@ -1,4 +1,4 @@
-//! Questions on the terminal. Without a terminal nobody can answer, and a question is an error.
+//! Questions on the terminal. Without a terminal, a question is an error.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::error::CliError;
 
-/// Whether a question can be answered.
+/// Whether standard input is a terminal, so that a question can be answered.
 pub(crate) fn is_interactive() -> bool {
     io::stdin().is_terminal()
 }
@@ -14,7 +14,7 @@ pub(crate) fn is_interactive() -> bool {
 /// Asks whether to go on. An empty answer is `default`.
 ///
 /// # Errors
-/// Standard input is no terminal.
+/// Standard input is not a terminal.
 pub(crate) async fn confirm(question: &str, default: bool) -> Result<bool, CliError> {
     if !is_interactive() {
         return Err(CliError::NotConfirmed);
@@ -27,7 +27,7 @@ pub(crate) async fn confirm(question: &str, default: bool) -> Result<bool, CliEr
     })
 }
 
-/// Asks before something is removed; acts at once with `force`.
+/// Asks before a removal; with `force` it does not ask.
 ///
 /// # Errors
 /// [`CliError::Refused`] if the answer is no; [`CliError::NotConfirmed`] without a terminal.
@@ -41,7 +41,7 @@ pub(crate) async fn agree(question: &str, force: bool) -> Result<(), CliError> {
 /// Asks for a text. An empty answer is the default; without a default the question is repeated.
 ///
 /// # Errors
-/// [`CliError::NotAsked`] without a terminal: `flag` says how to answer beforehand.
+/// [`CliError::NotAsked`] without a terminal; it names the `flag` that answers in advance.
 pub(crate) async fn input(question: &str, default: Option<&str>, flag: &str) -> Result<String, CliError> {
     if !is_interactive() {
         return Err(CliError::NotAsked { question: question.to_owned(), flag: flag.to_owned() });
@@ -60,7 +60,7 @@ pub(crate) async fn input(question: &str, default: Option<&str>, flag: &str) -> 
     }
 }
 
-/// Asks for a value until the answer can be read as one.
+/// Asks until the answer can be parsed.
 ///
 /// # Errors
 /// As [`input`].
@@ -79,7 +79,7 @@ pub(crate) async fn value<T>(
     }
 }
 
-/// Asks for one of several texts, by its number or its name; the first is the default.
+/// Asks for one of several texts, by number or name; the first is the default.
 ///
 /// # Errors
 /// As [`input`].
@@ -100,7 +100,7 @@ pub(crate) async fn choose(question: &str, options: &[String], flag: &str) -> Re
     }
 }
 
-/// Prints the prompt and reads a line. A thread of its own reads: Ctrl-C ends the command meanwhile.
+/// Prints the prompt and reads a line, on its own thread, so that Ctrl-C can end the command meanwhile.
 async fn read_answer(prompt: &str) -> Result<String, CliError> {
     let mut output = io::stderr().lock();
     write!(output, "{prompt}").and_then(|()| output.flush()).map_err(CliError::Output)?;

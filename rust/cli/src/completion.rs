@@ -1,4 +1,4 @@
-//! `stonechat completion`: a script that lets a shell complete commands and flags.
+//! `stonechat completion`: prints a script with which a shell completes commands and flags.
 
 use clap::{Args, CommandFactory};
 use clap_complete::{Shell, generate};
@@ -21,7 +21,7 @@ pub(crate) struct CompletionArgs {
     shell: Shell,
 }
 
-/// The command.
+/// Runs `stonechat completion`.
 pub(crate) fn run(args: &CompletionArgs) -> Result<(), CliError> {
     let mut script = Vec::new();
     generate(args.shell, &mut Cli::command(), "stonechat", &mut script);

@@ -1,4 +1,4 @@
-//! Configurations of streams and consumers as JSON: read from files, edited, compared, written.
+//! Configurations of streams and consumers as JSON: reading, editing, comparing and writing.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -46,10 +46,10 @@ pub(crate) struct ChangeArgs {
     pub(crate) dry_run: bool,
 }
 
-/// Takes the configuration out of what a server says of a stream or a consumer.
+/// Takes the configuration out of the server's info about a stream or consumer.
 ///
 /// # Errors
-/// There is none in it.
+/// The info holds no configuration.
 pub(crate) fn taken(info: &mut Value) -> Result<Map<String, Value>, CliError> {
     match info.get_mut("config").map(Value::take) {
         Some(Value::Object(config)) => Ok(config),
@@ -57,7 +57,7 @@ pub(crate) fn taken(info: &mut Value) -> Result<Map<String, Value>, CliError> {
     }
 }
 
-/// A configuration without what the server notes in it.
+/// Returns a configuration without the metadata that the server adds.
 pub(crate) fn own(config: Value) -> Map<String, Value> {
     let Value::Object(mut config) = config else { return Map::new() };
     if let Some(Value::Object(metadata)) = config.get_mut("metadata") {
@@ -69,7 +69,7 @@ pub(crate) fn own(config: Value) -> Map<String, Value> {
     config
 }
 
-/// A configuration from a file, or from the output of `info --json` in one.
+/// Reads a configuration from a file; the file may also hold the output of `info --json`.
 ///
 /// # Errors
 /// The file can't be read, or holds no JSON object.
@@ -86,7 +86,7 @@ pub(crate) fn read(file: &Path) -> Result<Map<String, Value>, CliError> {
     }
 }
 
-/// Writes a configuration into a file, and says so as JSON if asked to.
+/// Writes a configuration to a file; with `is_json`, prints the name and the file as JSON.
 ///
 /// # Errors
 /// The file can't be written.
@@ -96,10 +96,10 @@ pub(crate) fn write(file: &Path, config: &Value, is_json: bool) -> Result<(), Cl
     if is_json { json_line(&json!({ "name": config["name"], "file": file })) } else { Ok(()) }
 }
 
-/// One field that differs: its name, the old value and the new one.
+/// A field that differs: its name, the old and the new value.
 pub(crate) type Difference<'a> = (&'a str, Option<&'a Value>, Option<&'a Value>);
 
-/// The fields that differ. The order of the items in a list does not count.
+/// Returns the fields that differ. The order of a list's items does not count.
 pub(crate) fn differences<'a>(
     old: &'a Map<String, Value>,
     new: &'a Map<String, Value>,
@@ -119,7 +119,7 @@ pub(crate) fn differences<'a>(
         .collect()
 }
 
-/// Prints differences, line by line.
+/// Prints differences, one a line.
 pub(crate) fn tell(differences: &[Difference<'_>]) -> Result<(), CliError> {
     let mut text = String::from("Differences (-old +new):\n");
     for (name, old, new) in differences {
@@ -132,7 +132,7 @@ pub(crate) fn tell(differences: &[Difference<'_>]) -> Result<(), CliError> {
     line(&text)
 }
 
-/// Shows what an edit changes, and decides whether it goes on: not if nothing changes, nor in a dry run.
+/// Prints what an edit changes. Returns whether to apply it: not if nothing changes, and not in a dry run.
 ///
 /// # Errors
 /// [`CliError::Differs`] in a dry run that would change something.
@@ -156,10 +156,10 @@ pub(crate) fn is_changed(
     }
 }
 
-/// Lets the user edit a configuration in a file.
+/// Lets the user edit a configuration in the `EDITOR`.
 ///
 /// # Errors
-/// There is no editor, it fails, or it leaves no configuration.
+/// `EDITOR` is not set, the editor fails, or the file no longer holds a configuration.
 pub(crate) fn in_editor(config: &Map<String, Value>) -> Result<Map<String, Value>, CliError> {
     let editor = std::env::var("EDITOR").unwrap_or_default();
     if editor.trim().is_empty() {

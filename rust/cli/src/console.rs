@@ -1,4 +1,4 @@
-//! Lines for standard error. A reader that has gone is not an error, and `eprintln!` would panic.
+//! Output of lines on standard error. A closed output is not an error; `eprintln!` would panic.
 
 use std::fmt::Display;
 use std::io::{self, Write};

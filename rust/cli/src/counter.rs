@@ -1,4 +1,4 @@
-//! `stonechat counter`: subjects that count (ADR-49), in streams that allow it.
+//! `stonechat counter`: reads and changes counters (ADR-49), in streams that allow them.
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
@@ -13,9 +13,9 @@ use crate::output::{Facts, json_line, line, shown};
 use crate::session::{JetStreamArgs, Session};
 use crate::values::{parse_name, parse_subject};
 
-/// The header that says by how much a counter changes.
+/// Header with the amount by which a counter changes.
 const INCREMENT: &str = "Nats-Incr";
-/// The header that says what a counter has from which source.
+/// Header with the share of each source in a counter.
 const SOURCES: &str = "Nats-Counter-Sources";
 
 const EXAMPLES: &str = "\
@@ -86,7 +86,7 @@ enum CounterCommand {
     },
 }
 
-/// Reads a whole number of any size.
+/// Parses a whole number of any size.
 fn parse_integer(text: &str) -> Result<String, String> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     match !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit()) {
@@ -95,15 +95,15 @@ fn parse_integer(text: &str) -> Result<String, String> {
     }
 }
 
-/// A number with its sign, or with the other one.
+/// Returns the number, negated if `is_negated`.
 fn signed(text: &str, is_negated: bool) -> String {
     let is_negative = text.starts_with('-') != is_negated;
     let digits = text.trim_start_matches(['-', '+']);
-    // Without a plus sign, as nats.go writes it.
+    // No plus sign, as in nats.go.
     format!("{}{digits}", if is_negative { "-" } else { "" })
 }
 
-/// The command.
+/// Runs `stonechat counter`.
 pub(crate) async fn run(args: CounterArgs) -> Result<(), CliError> {
     let mut interrupt = Interrupt::catch();
     let json = args.jetstream.json;
@@ -129,7 +129,7 @@ pub(crate) async fn run(args: CounterArgs) -> Result<(), CliError> {
     }
 }
 
-/// The stream of a counter: the one that is named, or that which takes the subject. It must allow counters.
+/// Returns the stream of a counter: the named one, or the one that takes the subject. It must allow counters.
 async fn stream(
     session: &mut Session,
     subject: Option<&str>,
@@ -154,7 +154,7 @@ async fn stream(
     }
 }
 
-/// The last message of a counter: its headers, and its value.
+/// Returns the last message of a counter: its headers and its value.
 async fn last(session: &mut Session, place: &Place) -> Result<(HeaderMap, String), CliError> {
     let name = stream(session, Some(&place.subject), place.stream.clone()).await?;
     let call = format!("DIRECT.GET.{name}.{}", place.subject);
@@ -170,7 +170,7 @@ async fn last(session: &mut Session, place: &Place) -> Result<(HeaderMap, String
     Ok((message.headers.unwrap_or_default(), value(&body)?))
 }
 
-/// The value in the body of a counter, or in the answer to a change of it.
+/// Returns the value in a counter's message, or in the answer to a change.
 fn value(body: &Value) -> Result<String, CliError> {
     let found = body["val"].as_str().map(shown);
     found.ok_or_else(|| CliError::Client("the server's answer holds no value of a counter".to_owned()))

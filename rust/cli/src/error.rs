@@ -1,15 +1,15 @@
-//! What can go wrong in a command, and the exit code that tells a script about it.
+//! Errors of commands, and their exit codes for scripts.
 
 use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Something failed: no server, no responder, no message in time.
+/// A failure: no server, no responder, no message in time.
 pub(crate) const EXIT_FAILURE: i32 = 1;
-/// The command line is wrong (clap's own code for it).
+/// A wrong command line (clap's own exit code for it).
 pub(crate) const EXIT_USAGE: i32 = 2;
-/// Ended by Ctrl-C, as shells number it: 128 + SIGINT.
+/// An interruption by Ctrl-C, with the number that shells use: 128 + SIGINT.
 pub(crate) const EXIT_INTERRUPTED: i32 = 130;
 
 /// An error of the command line tool.
@@ -80,7 +80,7 @@ pub(crate) enum CliError {
 }
 
 impl CliError {
-    /// A reader that went away (`stonechat sub '>' | head -1`) ended the command as it wished.
+    /// Whether the reader of the output has closed the pipe (`stonechat sub '>' | head -1`): that is not a failure.
     fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }

@@ -1,4 +1,4 @@
-//! `stonechat errors`: what the errors of JetStream's API mean.
+//! `stonechat errors`: explains the errors of JetStream's API.
 
 use clap::{Args, Subcommand, ValueEnum};
 use regex_lite::Regex;
@@ -57,7 +57,7 @@ enum ErrorsCommand {
     },
 }
 
-/// The command.
+/// Runs `stonechat errors`.
 pub(crate) fn run(args: &ErrorsArgs) -> Result<(), CliError> {
     match &args.command {
         ErrorsCommand::Ls { text, sort, reverse } => list(text.as_deref(), *sort, *reverse, args.json),

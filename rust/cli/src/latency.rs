@@ -1,4 +1,4 @@
-//! `stonechat latency`: how long messages take from one server to another.
+//! `stonechat latency`: measures how long messages take from one server to another.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -24,11 +24,11 @@ Examples:
   stonechat latency --server nats://one:4222 --server-b nats://two:4222
   stonechat latency --server-b nats://two:4222 --rate 10000 --size 512 --duration 1m --histogram run";
 
-/// Bytes at the beginning of a message that say when it was sent.
+/// Size in bytes of the send time with which each message begins; no message is shorter.
 const STAMP: i64 = 8;
-/// How long interest takes to reach the other server, at most.
+/// Minimum time before the wait for the second server's interest gives up; interest spreads faster than this.
 const ROUTE: Duration = Duration::from_secs(2);
-/// Time between two messages that look whether it has.
+/// Interval between the messages that test whether the interest has arrived.
 const PROBE: Duration = Duration::from_millis(10);
 /// The percentiles that are shown.
 const SHARES: [f64; 9] = [10.0, 50.0, 75.0, 90.0, 99.0, 99.9, 99.99, 99.999, 100.0];
@@ -69,18 +69,18 @@ fn parse_size(text: &str) -> Result<i64, String> {
     }
 }
 
-/// What was measured.
+/// The result of a measurement.
 struct Figures {
     publisher_rtt: Duration,
     subscriber_rtt: Duration,
     sent: u64,
     sending: Duration,
     receiving: Duration,
-    /// As the messages came; sorted later.
+    /// In order of arrival; sorted later.
     latencies: Vec<Duration>,
 }
 
-/// The command.
+/// Runs `stonechat latency`.
 pub(crate) async fn run(args: LatencyArgs) -> Result<(), CliError> {
     let mut interrupt = Interrupt::catch();
     tokio::select! {
@@ -140,7 +140,7 @@ async fn measure(args: &LatencyArgs) -> Result<Figures, CliError> {
         tokio::select! {
             biased;
             result = receive(&mut messages, began, count, &mut latencies) => result,
-            // What is lost is said at the end.
+            // Lost messages are reported at the end.
             () = async { is_sent.notified().await; tokio::time::sleep(args.timeout).await } => Ok(()),
         }
     };
@@ -148,7 +148,7 @@ async fn measure(args: &LatencyArgs) -> Result<Figures, CliError> {
     Ok(Figures { publisher_rtt, subscriber_rtt, sent: count, sending, receiving: began.elapsed(), latencies })
 }
 
-/// Sends messages, each with its time, and returns how long that took. Late ones are sent at once.
+/// Sends messages, each with its time, and returns how long that took. A message that is late is sent at once.
 async fn send(
     publisher: &Connection,
     subject: &str,
@@ -201,7 +201,7 @@ async fn round_trip(connection: &mut Connection, timeout: Duration) -> Result<Du
     Ok(began.elapsed())
 }
 
-/// Waits until messages of one server reach the other one: interest takes a while to get around in a cluster.
+/// Waits until messages of one server reach the other: in a cluster, interest takes time to spread.
 async fn wait_for_route(
     publisher: &Connection,
     subscriber: &mut Connection,
@@ -220,7 +220,7 @@ async fn wait_for_route(
     Err(CliError::Client("no message reaches the second server from the first one".to_owned()))
 }
 
-/// The latency that this percentage of all does not exceed.
+/// Returns the latency that this percentage of all latencies does not exceed.
 fn percentile(sorted: &[Duration], share: f64) -> Duration {
     let rank = (sorted.len() as f64 * share / 100.0).ceil() as usize;
     sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or_default()
@@ -276,7 +276,7 @@ fn as_json(figures: &Figures) -> serde_json::Value {
     })
 }
 
-/// The distribution in the form that tools of HDR histograms draw: milliseconds, share, and how many lie below.
+/// Formats the distribution for tools that draw HDR histograms: milliseconds, share, and the number of latencies up to it.
 fn distribution(sorted: &[Duration]) -> String {
     let mut text = "Value  Percentile  TotalCount  1/(1-Percentile)\n\n".to_owned();
     for share in SHARES {

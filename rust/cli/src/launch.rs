@@ -1,11 +1,11 @@
-//! `stonechat server` with flags of the server: the server in this program, or the program `stonechat-server`.
+//! `stonechat server` with server flags: runs the server in this program, or the program `stonechat-server`.
 
 use std::ffi::OsString;
 
-/// Runs a server with these flags; the result is the exit code.
+/// Runs the server with these flags; the result is the exit code.
 #[cfg(feature = "server")]
 pub(crate) fn serve(args: Vec<OsString>) -> i32 {
-    // The server expects its own name first, as any program does.
+    // The first argument is the program's name.
     stonechat_server::run(std::iter::once(OsString::from("stonechat-server")).chain(args))
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn serve(args: Vec<OsString>) -> i32 {
     })
 }
 
-/// The server beside this program, else the first one on PATH.
+/// Returns the server program beside this program, else the first one on `PATH`.
 #[cfg(any(test, not(feature = "server")))]
 fn find(own: Option<std::path::PathBuf>, path: Option<OsString>) -> Option<std::path::PathBuf> {
     let name = format!("stonechat-server{}", std::env::consts::EXE_SUFFIX);
@@ -37,7 +37,7 @@ fn find(own: Option<std::path::PathBuf>, path: Option<OsString>) -> Option<std::
     beside.into_iter().chain(folders).map(|folder| folder.join(&name)).find(|program| program.is_file())
 }
 
-/// Becomes the server, so that signals and the process id are its own.
+/// Replaces this process by the server, so that signals and the process id belong to the server.
 #[cfg(all(unix, not(feature = "server")))]
 fn run(command: &mut std::process::Command) -> std::io::Result<i32> {
     use std::os::unix::process::CommandExt;
@@ -45,7 +45,7 @@ fn run(command: &mut std::process::Command) -> std::io::Result<i32> {
     Err(command.exec())
 }
 
-/// Waits for the server.
+/// Runs the server, and waits for its end.
 #[cfg(all(not(unix), not(feature = "server")))]
 fn run(command: &mut std::process::Command) -> std::io::Result<i32> {
     Ok(command.status()?.code().unwrap_or(crate::error::EXIT_FAILURE))

@@ -1,14 +1,14 @@
-//! Lists of JetStream's API, which come in pages.
+//! Lists of JetStream's API, which the server returns in pages.
 
 use serde_json::{Map, Value, json};
 
 use crate::error::CliError;
 use crate::session::Session;
 
-/// All items of a list that the API answers page by page: those under `field` in the answers to `call`.
+/// Returns all items of a list, from all its pages: those under `field` in the answers to `call`.
 ///
 /// # Errors
-/// The server refuses, or does not answer.
+/// The server refuses a request, or does not answer.
 pub(crate) async fn all(
     session: &mut Session,
     call: &str,
@@ -30,7 +30,7 @@ pub(crate) async fn all(
     Ok(found)
 }
 
-/// The streams, or those that take messages on a subject.
+/// Returns the infos of all streams, or of those that accept messages on a subject.
 ///
 /// # Errors
 /// As [`all`].
@@ -38,7 +38,7 @@ pub(crate) async fn streams(session: &mut Session, subject: Option<&str>) -> Res
     all(session, "STREAM.LIST", filter(subject), "streams").await
 }
 
-/// The names of the streams, sorted.
+/// Returns the names of streams, sorted.
 ///
 /// # Errors
 /// As [`all`].
@@ -49,7 +49,7 @@ pub(crate) async fn stream_names(
     Ok(names(all(session, "STREAM.NAMES", filter(subject), "streams").await?))
 }
 
-/// The consumers of a stream.
+/// Returns the infos of a stream's consumers.
 ///
 /// # Errors
 /// As [`all`].
@@ -57,7 +57,7 @@ pub(crate) async fn consumers(session: &mut Session, stream: &str) -> Result<Vec
     all(session, &format!("CONSUMER.LIST.{stream}"), json!({}), "consumers").await
 }
 
-/// The names of a stream's consumers, sorted.
+/// Returns the names of a stream's consumers, sorted.
 ///
 /// # Errors
 /// As [`all`].
@@ -65,7 +65,7 @@ pub(crate) async fn consumer_names(session: &mut Session, stream: &str) -> Resul
     Ok(names(all(session, &format!("CONSUMER.NAMES.{stream}"), json!({}), "consumers").await?))
 }
 
-/// The subjects in a stream that match a filter, and how many messages each has.
+/// Returns the subjects in a stream that match a filter, with the number of messages of each.
 ///
 /// # Errors
 /// As [`all`].

@@ -1,4 +1,4 @@
-//! The native `stonechat` binary; everything is in the library, which Python's console script calls as well.
+//! The native `stonechat` binary. All code is in the library, which the console script of the Python package calls too.
 
 use std::process;
 

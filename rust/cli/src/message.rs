@@ -1,4 +1,4 @@
-//! Prints messages to standard output.
+//! Output of messages on standard output.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -9,17 +9,17 @@ use serde_json::{Value, json};
 
 use crate::error::CliError;
 
-/// Bytes of a binary payload that are shown.
+/// Maximum bytes of a binary payload that are shown.
 const HEX_BYTES_MAX: usize = 32;
 
-/// How messages are shown.
+/// The output format of messages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Format {
     /// Number, subject, payload and headers.
     Full,
-    /// The payload as it is, and a line feed.
+    /// The payload unchanged, and a line feed.
     Raw,
-    /// An object in a line.
+    /// A JSON object on one line.
     Json,
 }
 
@@ -32,7 +32,7 @@ impl Format {
         }
     }
 
-    /// Prints one message at once: whoever reads the pipe shall not wait for a buffer to fill.
+    /// Prints one message and flushes, so that readers of a pipe get it at once.
     pub(crate) fn print(self, number: u64, message: &Message) -> Result<(), CliError> {
         let mut text = Vec::with_capacity(message.payload.len() + 64);
         let written = match self {
@@ -45,20 +45,20 @@ impl Format {
     }
 }
 
-/// Writes to standard output at once.
+/// Writes to standard output and flushes.
 pub(crate) fn write_out(text: &[u8]) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text).and_then(|()| stdout.flush()).map_err(CliError::Output)
 }
 
-/// A message as JSON: a payload that is no text stands as Base64 under `data_base64`.
+/// Returns a message as JSON. A payload that is not text is Base64 in `data_base64`.
 fn as_json(message: &Message) -> Value {
     let mut object = json!({ "subject": message.subject.as_str() });
     if let Some(reply) = &message.reply {
         object["reply"] = json!(reply.as_str());
     }
     if let Some(headers) = message.headers.as_ref().filter(|headers| !headers.is_empty()) {
-        // Sorted: the client keeps headers in a hash map.
+        // Sorted, because the client keeps headers in a hash map.
         let headers: BTreeMap<&str, Vec<&str>> = headers
             .iter()
             .map(|(name, values)| (name.as_ref(), values.iter().map(|value| value.as_str()).collect()))
@@ -72,7 +72,7 @@ fn as_json(message: &Message) -> Value {
     object
 }
 
-/// `[1] subject (reply to inbox): payload`, then the headers, indented.
+/// Writes `[1] subject (reply to inbox): payload`, then the headers, indented.
 fn write_full(out: &mut impl Write, number: u64, message: &Message) -> io::Result<()> {
     write!(out, "[{number}] {}", message.subject)?;
     if let Some(reply) = &message.reply {
@@ -89,7 +89,7 @@ fn write_full(out: &mut impl Write, number: u64, message: &Message) -> io::Resul
             writeln!(out, "{}", if message.payload.len() > HEX_BYTES_MAX { " ..." } else { "" })?;
         }
     }
-    // The client keeps headers in a hash map; sorting them makes the output steady.
+    // Sorted for stable output, because the client keeps headers in a hash map.
     let mut headers: Vec<_> = message.headers.iter().flat_map(|map| map.iter()).collect();
     headers.sort_by_key(|(name, _)| AsRef::<str>::as_ref(*name));
     for (name, values) in headers {

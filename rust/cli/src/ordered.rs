@@ -1,4 +1,4 @@
-//! The messages of a stream in order, through a consumer that is made anew after an interruption.
+//! Ordered reading of a stream, through a consumer that is recreated after an interruption.
 
 use std::time::Duration;
 
@@ -13,51 +13,51 @@ use crate::connection::client_error;
 use crate::error::CliError;
 use crate::session::Session;
 
-/// How long the end of a consumer is waited for.
+/// Maximum wait for the deletion of the consumer.
 const CLOSING: Duration = Duration::from_secs(1);
-/// Silence after which it is asked whether what is waited for is still there.
+/// Silence after which the consumer is asked whether it has messages left.
 const SILENCE: Duration = Duration::from_secs(2);
-/// How long it takes to read what has come already.
+/// Time to wait for messages that the client has already received.
 const DELIVERED: Duration = Duration::from_millis(200);
 
-/// What of a stream is read.
+/// A selection of a stream's messages.
 #[derive(Clone, Debug)]
 pub(crate) struct Reading {
-    /// Who reads, for people who look at the consumers.
+    /// Description of the consumer, for `consumer info` and lists.
     pub(crate) reader: &'static str,
     pub(crate) filter: String,
     pub(crate) from: DeliverPolicy,
-    /// Without bodies.
+    /// Whether bodies are omitted.
     pub(crate) is_headers_only: bool,
 }
 
-/// Messages in order: those that are there, then new ones as they come.
+/// A reader of messages in order: first the stored ones, then new ones as they arrive.
 pub(crate) struct Ordered {
     messages: push::Ordered,
-    /// How many of those that were there at the beginning are still to come.
+    /// Number of messages, stored when the reader was opened, that are still to be delivered.
     waiting: u64,
     client: Client,
-    /// The subject that deletes the consumer.
+    /// The subject of the request that deletes the consumer.
     end: String,
-    /// The subject that describes it.
+    /// The subject of the request for the consumer's info.
     look: String,
 }
 
-/// A delivered message and what its consumer says of it.
+/// A delivered message, and the consumer's figures about it.
 pub(crate) struct Delivered {
     pub(crate) message: Message,
     pub(crate) sequence: u64,
-    /// When it was stored (RFC 3339).
+    /// The time at which it was stored (RFC 3339).
     pub(crate) time: String,
-    /// How many follow.
+    /// Number of messages that follow.
     pub(crate) pending: u64,
 }
 
 impl Delivered {
-    /// Reads what a consumer says of a message.
+    /// Reads the figures in the message's ack subject.
     ///
     /// # Errors
-    /// It is no message of a consumer.
+    /// The message does not come from a consumer.
     pub(crate) fn new(message: Message) -> Result<Self, CliError> {
         let info = message.info().map_err(|error| CliError::Client(error.to_string()))?;
         let time = Timestamp::from_nanosecond(info.published.unix_timestamp_nanos());
@@ -68,10 +68,10 @@ impl Delivered {
 }
 
 impl Ordered {
-    /// Makes the consumer.
+    /// Creates the consumer.
     ///
     /// # Errors
-    /// The server makes none.
+    /// The server refuses to create the consumer.
     pub(crate) async fn open(session: &Session, stream: &str, what: Reading) -> Result<Self, CliError> {
         let stream = session.context.get_stream_no_info(stream).await.map_err(client_error)?;
         let config = push::OrderedConfig {
@@ -93,15 +93,15 @@ impl Ordered {
         Ok(Self { messages, waiting, client, end, look })
     }
 
-    /// How many of those that were there at the beginning are still to come.
+    /// Returns how many of the messages that were stored at the opening are still to be delivered.
     pub(crate) fn waiting(&self) -> u64 {
         self.waiting
     }
 
-    /// The next message, when it comes.
+    /// Waits for the next message.
     ///
     /// # Errors
-    /// The connection or the consumer is gone for good.
+    /// The connection or the consumer is lost for good.
     pub(crate) async fn next(&mut self) -> Result<Delivered, CliError> {
         match self.messages.next().await {
             Some(Ok(message)) => Delivered::new(message),
@@ -110,7 +110,7 @@ impl Ordered {
         }
     }
 
-    /// Deletes the consumer, so that none is left behind until its inactive threshold.
+    /// Deletes the consumer, so that it does not remain until its inactive threshold.
     pub(crate) async fn close(&mut self) {
         if !self.end.is_empty() {
             let request = Request::new().timeout(Some(CLOSING));
@@ -118,7 +118,8 @@ impl Ordered {
         }
     }
 
-    /// The next of the messages that were there at the beginning; `None` after the last, when the consumer is gone too.
+    /// Returns the next of the messages that were stored at the opening. After the last it deletes the consumer and returns
+    /// `None`.
     ///
     /// # Errors
     /// As [`Ordered::next`].
@@ -132,7 +133,7 @@ impl Ordered {
                     return Ok(Some(delivered));
                 }
                 Err(_) if patience == DELIVERED => self.waiting = 0,
-                // What waited may have been removed, and then nothing comes in its place.
+                // The awaited messages may have been removed from the stream: then nothing arrives in their place.
                 Err(_) if self.is_all_delivered().await => patience = DELIVERED,
                 Err(_) => {}
             }
@@ -141,7 +142,8 @@ impl Ordered {
         Ok(None)
     }
 
-    /// Whether the consumer has nothing left. One that was made anew has another name; it delivers what is there.
+    /// Whether the consumer has no messages left. A recreated consumer has another name, so this returns false, and it delivers
+    /// the remaining messages.
     async fn is_all_delivered(&self) -> bool {
         let request = Request::new().timeout(Some(SILENCE));
         let Ok(answer) = self.client.send_request(self.look.clone(), request).await else { return false };
@@ -150,10 +152,10 @@ impl Ordered {
     }
 }
 
-/// Where to begin: at a sequence, at a time (RFC 3339), or with the first message.
+/// Returns the policy to start at a sequence, at a time (RFC 3339), or with the first message.
 ///
 /// # Errors
-/// The time is none.
+/// The time can't be parsed.
 pub(crate) fn beginning(sequence: Option<u64>, time: Option<&str>) -> Result<DeliverPolicy, CliError> {
     match (time, sequence.filter(|sequence| *sequence > 0)) {
         (Some(time), _) => {

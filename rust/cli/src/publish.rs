@@ -1,4 +1,4 @@
-//! `stonechat pub`: publishes a message, one or many times.
+//! `stonechat pub`: publishes a message once or several times.
 
 use std::io::{self, BufRead};
 
@@ -13,11 +13,11 @@ use crate::error::CliError;
 use crate::interrupt::Interrupt;
 use crate::message::write_out;
 
-/// Lines that may wait to be published.
+/// Capacity of the queue of lines that are read but not yet published.
 const LINES_WAITING: usize = 64;
 
 pub(crate) async fn run(args: PubArgs) -> Result<(), CliError> {
-    // Read before the runtime traps Ctrl-C: a blocked read then still ends with it.
+    // Read before the runtime handles Ctrl-C, so that Ctrl-C ends a blocked read.
     let payload = if args.lines { Bytes::new() } else { args.message.payload_or_input()? };
     let mut interrupt = Interrupt::catch();
     tokio::select! {
@@ -46,10 +46,10 @@ async fn publish(args: &PubArgs, payload: Bytes) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Publishes the lines of standard input as they come; returns how many there were.
+/// Publishes the lines of standard input as they arrive; returns their number.
 async fn publish_lines(connection: &Connection, args: &PubArgs) -> Result<u64, CliError> {
     let (sender, mut lines) = mpsc::channel(LINES_WAITING);
-    // A thread of its own: a read that never ends must not hold up the end of the command.
+    // A thread reads the lines, so that a blocked read does not delay the end of the command.
     std::thread::spawn(move || read_lines(&sender));
     let mut count = 0;
     while let Some(line) = lines.recv().await {
@@ -60,7 +60,7 @@ async fn publish_lines(connection: &Connection, args: &PubArgs) -> Result<u64, C
     Ok(count)
 }
 
-/// Reads lines, without their ends, until the input or its receiver is gone.
+/// Reads lines without their line ends, until the input or the receiver is closed.
 fn read_lines(sender: &mpsc::Sender<io::Result<Bytes>>) {
     let mut input = io::stdin().lock();
     loop {

@@ -30,7 +30,7 @@ pub(crate) async fn run(args: ReplyArgs) -> Result<(), CliError> {
         complaint = connection.complaint() => return Err(complaint),
         ended = end(interrupt, args.timeout) => Err(ended),
     };
-    // The last answers may still be on their way.
+    // The last replies may still be in flight.
     connection.settle(CONNECT_TIMEOUT).await?;
     match (ended, args.count) {
         (Err(Ended::TimeOver), Some(expected)) => Err(CliError::TooFew { received: answered, expected }),
@@ -49,7 +49,7 @@ async fn answer(
         *answered += 1;
         Format::new(args.raw, args.json).print(*answered, &request)?;
         let Message { reply, payload: asked, .. } = request;
-        // A plain message has no one to answer to; it counts and is shown all the same.
+        // A message without a reply subject can't be answered, but it is counted and printed.
         if let Some(reply) = reply {
             let body = if args.echo { asked } else { payload.clone() };
             match args.message.headers() {

@@ -11,7 +11,7 @@ use crate::interrupt::Interrupt;
 use crate::message::Format;
 
 pub(crate) async fn run(args: ReqArgs) -> Result<(), CliError> {
-    // Read before the runtime traps Ctrl-C: a blocked read then still ends with it.
+    // Read before the runtime handles Ctrl-C, so that Ctrl-C ends a blocked read.
     let payload = args.message.payload()?;
     let mut interrupt = Interrupt::catch();
     tokio::select! {
@@ -29,7 +29,7 @@ async fn request_all(args: &ReqArgs, payload: Bytes) -> Result<(), CliError> {
     Ok(())
 }
 
-/// One request with its own inbox, so that late replies to an earlier one are not taken for its own.
+/// Sends one request. It has its own inbox, so that late replies to an earlier request are not counted.
 async fn request(
     connection: &mut Connection,
     args: &ReqArgs,
@@ -53,7 +53,7 @@ async fn request(
     }
 }
 
-/// Prints replies until there are enough or the time is over.
+/// Prints replies until enough have arrived or the time is over.
 async fn gather(mut replies: Subscriber, args: &ReqArgs, printed: &mut u64) -> Result<(), CliError> {
     let deadline = tokio::time::Instant::now() + args.timeout;
     let mut received = 0;
@@ -74,7 +74,7 @@ async fn gather(mut replies: Subscriber, args: &ReqArgs, printed: &mut u64) -> R
     Ok(())
 }
 
-/// The time is over: fine only for a gathering that got something.
+/// Handles the timeout: an error, unless replies are collected without a limit and at least one has arrived.
 fn late(args: &ReqArgs, received: u64) -> Result<(), CliError> {
     match (args.replies, received) {
         (0, 1..) => Ok(()),

@@ -1,4 +1,4 @@
-//! `stonechat rtt`: how long a round trip to each server takes.
+//! `stonechat rtt`: measures the round-trip time to each server.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ pub(crate) struct RttArgs {
     json: bool,
 }
 
-/// The command.
+/// Runs `stonechat rtt`.
 pub(crate) async fn run(args: RttArgs) -> Result<(), CliError> {
     let mut interrupt = Interrupt::catch();
     let work = async {
@@ -54,7 +54,7 @@ pub(crate) async fn run(args: RttArgs) -> Result<(), CliError> {
 async fn measure_all(args: &RttArgs, server: &async_nats::ServerAddr) -> Result<(), CliError> {
     let (host, port) = (server.host(), server.port());
     let url = format!("{}://{host}:{port}", server.scheme());
-    // A certificate is for the name: an encrypted connection goes to it as it is.
+    // A certificate contains the server's name, so an encrypted connection uses the name instead of the addresses.
     let found = lookup_host((host, port)).await;
     let mut targets: Vec<String> = match found {
         Ok(found) if !server.tls_required() && !args.connection.is_encrypted() => {
@@ -89,7 +89,7 @@ async fn measure_all(args: &RttArgs, server: &async_nats::ServerAddr) -> Result<
     Ok(())
 }
 
-/// The mean of some round trips.
+/// Returns the mean of several round trips.
 async fn measure(args: &RttArgs, target: &str) -> Result<Duration, CliError> {
     let connection = ConnectionArgs { server: Some(target.to_owned()), ..args.connection.clone() };
     let mut connection = Connection::open(&connection, args.timeout).await?;

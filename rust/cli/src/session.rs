@@ -1,4 +1,4 @@
-//! A connection to JetStream: requests of its API, and what they answer.
+//! A connection to JetStream: requests to its API, and their answers.
 
 use std::time::Duration;
 
@@ -34,19 +34,19 @@ pub(crate) struct JetStreamArgs {
 }
 
 impl JetStreamArgs {
-    /// A connection and a time to wait, for commands that talk to servers but not to JetStream.
+    /// Returns arguments for commands that do not use JetStream.
     pub(crate) fn new(connection: ConnectionArgs, timeout: Duration) -> Self {
         Self { connection, timeout, js_domain: None, js_api_prefix: None, json: false }
     }
 }
 
-/// The least time to wait for the next part of an answer in many parts.
+/// Minimum time to wait for the next part of an answer in several parts.
 const LEAST_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How much later than the time to wait an answer of the server about it may come.
+/// Additional wait for the server's own answer that its time limit has passed.
 const LATE: Duration = Duration::from_secs(2);
 
-/// The prefix of JetStream's API where nothing says otherwise.
+/// The default prefix of JetStream's API.
 const API: &str = "$JS.API";
 
 /// A connection to a server with JetStream.
@@ -58,10 +58,10 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Connects.
+    /// Connects to the server.
     ///
     /// # Errors
-    /// There is no server, or it does not let us in.
+    /// No server can be reached, or the login fails.
     pub(crate) async fn open(args: &JetStreamArgs) -> Result<Self, CliError> {
         let named = Context::active(args.connection.context.as_deref())?;
         let connection = Connection::open(&args.connection, args.timeout).await?;
@@ -78,20 +78,20 @@ impl Session {
         Ok(Self { connection, context, prefix, timeout: args.timeout })
     }
 
-    /// The prefix of JetStream's API, if it is not the usual one: messages for its streams begin with it too.
+    /// Returns the prefix of JetStream's API, if it is not the default; messages for its streams begin with it too.
     pub(crate) fn foreign_prefix(&self) -> Option<&str> {
         Some(self.prefix.as_str()).filter(|prefix| *prefix != API)
     }
 
-    /// The subject of a call of JetStream's API.
+    /// Returns the subject of a request to JetStream's API.
     pub(crate) fn subject(&self, call: &str) -> String {
         format!("{}.{call}", self.prefix)
     }
 
-    /// Asks JetStream's API; `call` is what follows its prefix, such as `STREAM.INFO.ORDERS`.
+    /// Sends a request to JetStream's API. `call` is the subject after the prefix, such as `STREAM.INFO.ORDERS`.
     ///
     /// # Errors
-    /// [`CliError::Api`] if the server refuses.
+    /// [`CliError::Api`] if the server refuses the request.
     pub(crate) async fn ask(&mut self, call: &str, body: Option<&Value>) -> Result<Value, CliError> {
         let subject = self.subject(call);
         let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
@@ -104,10 +104,10 @@ impl Session {
         refusal(&answer).map_or(Ok(answer), Err)
     }
 
-    /// Stores a message and returns the answer to it.
+    /// Stores a message, and returns the server's answer.
     ///
     /// # Errors
-    /// [`CliError::Api`] if the stream refuses it.
+    /// [`CliError::Api`] if the stream refuses the message.
     pub(crate) async fn store(
         &mut self,
         subject: String,
@@ -120,10 +120,10 @@ impl Session {
         refusal(&answer).map_or(Ok(answer), Err)
     }
 
-    /// A request to a service of somebody else.
+    /// Sends a request to a service other than JetStream.
     ///
     /// # Errors
-    /// Nobody listens, or no answer comes in time.
+    /// No service listens, or no answer arrives in time.
     pub(crate) async fn ask_service(
         &mut self,
         subject: &str,
@@ -136,7 +136,7 @@ impl Session {
         })
     }
 
-    /// A request whose answer is a message, such as a direct get; `call` as in [`Session::ask`].
+    /// Sends a request whose answer is a message, such as a direct get; `call` as in [`Session::ask`].
     pub(crate) async fn ask_message(
         &mut self,
         call: &str,
@@ -145,21 +145,22 @@ impl Session {
         self.request(self.subject(call), None, body).await
     }
 
-    /// How long to wait for the next part of an answer: longer than for a whole one, since the server may be at work.
+    /// Returns the time to wait for the next part of an answer. It is longer than for a whole answer, since the server may be
+    /// busy.
     pub(crate) fn patience(&self) -> Duration {
         self.timeout.max(LEAST_PATIENCE)
     }
 
-    /// How long to wait for answers.
+    /// Returns the time to wait for answers.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// A request that is answered by a message of a stream, under a subject of its own, or by a status. The server answers
-    /// when the time to wait is over.
+    /// Sends a request whose answer is a message of a stream, under its own subject, or a status. The server itself answers when
+    /// the request expires.
     ///
     /// # Errors
-    /// No answer comes.
+    /// No answer arrives.
     pub(crate) async fn ask_for_delivery(
         &mut self,
         call: &str,
@@ -186,15 +187,15 @@ impl Session {
         }
     }
 
-    /// The version of the server.
+    /// Returns the version of the server.
     pub(crate) fn server_version(&self) -> String {
         self.connection.client.server_info().version
     }
 
-    /// Sends bytes to a subject of the server's choice and waits that long for the answer.
+    /// Sends bytes to a subject that the server chose, and waits up to `patience` for the answer.
     ///
     /// # Errors
-    /// [`CliError::Api`] if the answer is a refusal.
+    /// [`CliError::Api`] if the server refuses.
     pub(crate) async fn ask_raw(
         &mut self,
         subject: &str,
@@ -208,7 +209,8 @@ impl Session {
         refusal(&answer).map_or(Ok(()), Err)
     }
 
-    /// Sends a request. What the server complains of meanwhile, such as a missing permission, is the error: no answer comes then.
+    /// Sends a request. An error that the server sends meanwhile, such as a missing permission, ends the wait: no answer follows
+    /// it.
     async fn request(
         &mut self,
         subject: String,
@@ -238,7 +240,7 @@ impl Session {
     }
 }
 
-/// The error in an answer of JetStream's API.
+/// Returns the error in an answer of JetStream's API.
 fn refusal(answer: &Value) -> Option<CliError> {
     let error = answer.get("error")?;
     let number = |name: &str| error.get(name).and_then(Value::as_u64).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Messages of streams as they are shown: headers, bodies, JSON.
+//! Output of stored messages: headers, bodies, JSON.
 
 use async_nats::{HeaderMap, Message};
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -8,7 +8,7 @@ use crate::error::CliError;
 use crate::output::shown;
 use crate::translate::translate;
 
-/// The headers of a stored message, in their order.
+/// Parses the headers of a stored message, in their order.
 pub(crate) fn parse_headers(block: &[u8]) -> Vec<(String, String)> {
     let text = String::from_utf8_lossy(block);
     let lines = text.split("\r\n").skip(1);
@@ -16,7 +16,7 @@ pub(crate) fn parse_headers(block: &[u8]) -> Vec<(String, String)> {
     pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()
 }
 
-/// The headers of a delivered message, sorted: the client keeps them in a hash map.
+/// Returns the headers of a delivered message, sorted, because the client keeps them in a hash map.
 pub(crate) fn sorted_headers(headers: Option<&HeaderMap>) -> Vec<(String, String)> {
     let mut pairs: Vec<(String, String)> = headers
         .into_iter()
@@ -29,13 +29,13 @@ pub(crate) fn sorted_headers(headers: Option<&HeaderMap>) -> Vec<(String, String
     pairs
 }
 
-/// Headers as lines, indented.
+/// Formats headers as indented lines.
 pub(crate) fn header_lines(headers: &[(String, String)]) -> String {
     headers.iter().map(|(name, value)| format!("  {}: {}\n", shown(name), shown(value))).collect()
 }
 
-/// A body as it is shown: through the command if there is one; lines of text as they are, but for characters that would
-/// move the cursor, and what is no text as Base64.
+/// Formats a body, after the translation command if there is one. Text keeps its lines, but characters that move the cursor are
+/// escaped; other data becomes Base64.
 ///
 /// # Errors
 /// The command fails.
@@ -58,7 +58,7 @@ pub(crate) fn body_text(
     Ok(format!("{text}\n\n").into_bytes())
 }
 
-/// A delivered message as JSON, with the fields of a stored one.
+/// Returns a delivered message as JSON, with the fields of a stored message.
 pub(crate) fn stored_json(seq: u64, time: &str, message: &Message) -> Value {
     let headers = sorted_headers(message.headers.as_ref());
     let mut value = json!({ "subject": message.subject.as_str(), "seq": seq });

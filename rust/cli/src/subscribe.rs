@@ -13,7 +13,7 @@ use crate::error::CliError;
 use crate::interrupt::Interrupt;
 use crate::message::Format;
 
-/// How long a command that waits without end tries to connect.
+/// Maximum time to connect, for commands without a time limit.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(args: SubArgs) -> Result<(), CliError> {
@@ -36,7 +36,7 @@ pub(crate) async fn run(args: SubArgs) -> Result<(), CliError> {
     };
     match (ended, args.count) {
         (Ended::TimeOver, Some(expected)) => Err(CliError::TooFew { received, expected }),
-        // Whoever gave no count ends the command in just this way.
+        // Without a count, Ctrl-C and the time limit are the normal end.
         _ => Ok(()),
     }
 }
@@ -72,11 +72,11 @@ async fn print(
     Err(CliError::ConnectionLost)
 }
 
-/// What ended a command that would go on for ever.
+/// The reason why a command without an end of its own ended.
 pub(crate) enum Ended {
-    /// The user's Ctrl-C.
+    /// The user pressed Ctrl-C.
     ByUser,
-    /// Its `--timeout`.
+    /// The `--timeout` has passed.
     TimeOver,
 }
 

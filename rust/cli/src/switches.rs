@@ -1,4 +1,4 @@
-//! Flags that say yes or no of a field of a configuration: `--deny-purge`, `--no-deny-purge`, or nothing.
+//! Yes/no flags for a field of a configuration, such as `--deny-purge` and `--no-deny-purge`.
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Map, Value, json};
@@ -8,22 +8,22 @@ use serde_json::{Map, Value, json};
 pub(crate) struct Switch {
     /// The flag, such as `deny-purge`.
     pub(crate) flag: &'static str,
-    /// The flag that says the contrary.
+    /// The flag with the opposite meaning.
     pub(crate) negated: &'static str,
     /// The field of the configuration.
     pub(crate) field: &'static str,
-    /// Whether the field says the contrary of the flag.
+    /// Whether the field means the opposite of the flag.
     pub(crate) is_inverted: bool,
     pub(crate) help: &'static str,
 }
 
-/// A table of switches, as arguments of a command.
+/// A table of switches that serve as arguments of a command.
 pub(crate) trait Table {
     /// The switches.
     const SWITCHES: &'static [Switch];
 }
 
-/// What a command line says of the switches of a table.
+/// The switches of a table that the command line sets.
 #[derive(Clone, Debug)]
 pub(crate) struct Switches<T> {
     said: Vec<(&'static Switch, bool)>,
@@ -31,12 +31,12 @@ pub(crate) struct Switches<T> {
 }
 
 impl<T: Table> Switches<T> {
-    /// What was said of a flag, if anything.
+    /// Returns the value that the command line gives a flag; `None` if it does not name it.
     pub(crate) fn get(&self, flag: &str) -> Option<bool> {
         self.said.iter().find(|(switch, _)| switch.flag == flag).map(|(_, value)| *value)
     }
 
-    /// Sets the fields of the switches that were named.
+    /// Sets the fields of the switches that the command line names.
     pub(crate) fn apply(&self, config: &mut Map<String, Value>) {
         for (switch, value) in &self.said {
             config.insert(switch.field.to_owned(), json!(*value != switch.is_inverted));
@@ -85,7 +85,7 @@ impl<T: Table> clap::Args for Switches<T> {
     }
 }
 
-/// A switch whose field says what the flag says.
+/// Returns a switch whose field has the same meaning as the flag.
 pub(crate) const fn switch(
     flag: &'static str,
     negated: &'static str,

@@ -1,4 +1,4 @@
-//! `stonechat trace`: the way of a message through the servers, as they tell it.
+//! `stonechat trace`: shows the path of a message through the servers, from their trace events.
 
 use std::time::{Duration, Instant};
 
@@ -22,11 +22,11 @@ Examples:
   stonechat trace orders.new                     who would get it
   stonechat trace orders.new '{}' --deliver -T   deliver it too, and show when what happened";
 
-/// The header that says where servers tell of a message.
+/// Header with the subject to which servers send their trace events of a message.
 const DESTINATION: &str = "Nats-Trace-Dest";
-/// The header that keeps a message from being delivered.
+/// Header that tells servers to trace a message without delivering it.
 const ONLY: &str = "Nats-Trace-Only";
-/// The header by which a server knows which way a message came.
+/// Header that identifies the hop on which a message reached a server.
 const HOP: &str = "Nats-Trace-Hop";
 
 /// Arguments of `stonechat trace`.
@@ -58,7 +58,7 @@ pub(crate) struct TraceArgs {
     json: bool,
 }
 
-/// The command.
+/// Runs `stonechat trace`.
 pub(crate) async fn run(args: TraceArgs) -> Result<(), CliError> {
     let mut interrupt = Interrupt::catch();
     tokio::select! {
@@ -69,7 +69,7 @@ pub(crate) async fn run(args: TraceArgs) -> Result<(), CliError> {
 
 async fn trace(args: &TraceArgs) -> Result<(), CliError> {
     let mut connection = Connection::open(&args.connection, args.timeout).await?;
-    // Servers that do not trace ignore the headers: they would deliver the message. nats-server names its Go version here.
+    // Servers without tracing ignore the headers and would deliver the message. nats-server has its Go version in this field.
     if !connection.client.server_info().go.starts_with("go") {
         return Err(CliError::Client(
             "this server does not trace messages: it would deliver the message and tell nothing".to_owned(),
@@ -109,7 +109,7 @@ async fn trace(args: &TraceArgs) -> Result<(), CliError> {
     write_out(text.as_bytes())
 }
 
-/// Sends the message and gathers what the servers tell of it, until all have or the time is over.
+/// Sends the message and collects trace events, until every server has sent one or the time is over.
 async fn gather(connection: &mut Connection, args: &TraceArgs) -> Result<Vec<Value>, CliError> {
     let client = connection.client.clone();
     let inbox = client.new_inbox();
@@ -149,23 +149,23 @@ async fn gather(connection: &mut Connection, args: &TraceArgs) -> Result<Vec<Val
     }
 }
 
-/// Whether all servers have told, in whatever order: only the one that had the message first begins the count.
+/// Whether all servers have sent their event. Events arrive in any order, and only the first server's event starts the count.
 fn is_complete(told: &[Value]) -> bool {
     told.iter().any(|event| hop_of(event).is_none()) && told.len() >= expected(told)
 }
 
-/// How many servers tell of the message: each says to how many others it sent it.
+/// Returns the number of expected events: each event has the number of servers to which its server forwarded the message.
 fn expected(told: &[Value]) -> usize {
     let hops = told.iter().map(|event| event["hops"].as_u64().unwrap_or_default());
     usize::try_from(hops.fold(1, u64::saturating_add)).unwrap_or(usize::MAX)
 }
 
-/// Which way the message came to a server; nothing at the server that had it first.
+/// Returns the hop on which the message reached a server; `None` for the server that received it first.
 fn hop_of(event: &Value) -> Option<&str> {
     event["request"]["header"][HOP][0].as_str()
 }
 
-/// When the message came in.
+/// Returns the time at which the first server received the message.
 fn began(origin: &Value) -> Option<Timestamp> {
     steps(origin).find(|step| step["type"] == "in").and_then(time)
 }
@@ -178,21 +178,21 @@ fn time(step: &Value) -> Option<Timestamp> {
     step["ts"].as_str()?.parse().ok()
 }
 
-/// Servers deeper than this are not shown: a message takes no such way.
+/// Maximum depth of servers that are shown; real paths are shorter.
 const DEEPEST: usize = 32;
 
-/// The text of a trace while it is written.
+/// The text of a trace while it is built.
 struct View<'a> {
     told: &'a [Value],
     began: Option<Timestamp>,
     shows_times: bool,
     text: String,
-    /// What the message reached, by its kind.
+    /// Number of destinations that the message reached, by kind.
     reached: Vec<(&'static str, usize)>,
 }
 
 impl View<'_> {
-    /// What a server did with the message, and below it those to which it went on.
+    /// Writes what a server did with the message, and below it the servers to which it forwarded the message.
     fn event(&mut self, event: &Value, depth: usize) {
         let mut is_lost = true;
         for step in steps(event) {
@@ -255,7 +255,7 @@ impl View<'_> {
                 time(step).zip(self.began).map(|(now, began)| Duration::try_from(now.duration_since(began)));
             let since = match since {
                 Some(Ok(since)) => duration(Duration::from_micros(since.as_micros() as u64)),
-                // Clocks of servers differ.
+                // The servers' clocks may differ.
                 Some(Err(_)) => "earlier".to_owned(),
                 None => String::new(),
             };
@@ -273,7 +273,7 @@ impl View<'_> {
     }
 }
 
-/// The kind of a connection: its name, the sign of a message that goes there, and the letters before its number.
+/// Returns a connection's kind as three texts: its name, an arrow, and the prefix of its id.
 fn kind(step: &Value) -> (&'static str, &'static str, &'static str) {
     match step["kind"].as_u64() {
         Some(0) => ("Client", "--C", "cid"),
@@ -287,7 +287,7 @@ fn kind(step: &Value) -> (&'static str, &'static str, &'static str) {
     }
 }
 
-/// A connection: its kind, name and number.
+/// Formats a connection's kind, name and id.
 fn connection(step: &Value) -> String {
     let (kind, _, letters) = kind(step);
     let name = crate::output::text(&step["name"]).map(|name| format!(" {name:?}")).unwrap_or_default();
@@ -350,7 +350,7 @@ mod tests {
             json!({ "events": [5, null, { "type": "eg", "hop": "1", "name": "\u{1b}[2J" }, { "type": "new" }] }),
         ];
         assert!(!shown_of(&told, true).contains('\u{1b}'));
-        // A server that says it sent the message to itself.
+        // A server that claims to have sent the message to itself.
         let circle =
             [json!({ "request": { "header": { HOP: ["1"] } }, "events": [{ "type": "eg", "hop": "1" }] })];
         assert!(shown_of(&circle, false).lines().count() > DEEPEST);

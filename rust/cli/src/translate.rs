@@ -1,14 +1,14 @@
-//! Bodies of messages run through a command before they are shown (`--translate`).
+//! Translation of messages' bodies by a command before output (`--translate`).
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 use crate::error::CliError;
 
-/// Splits a command line as a shell does: quotes of both kinds, and backslashes.
+/// Splits a command line like a shell: with single and double quotes, and backslashes.
 ///
 /// # Errors
-/// A quote is not closed, or there is no word.
+/// A quote is not closed, or the line contains no word.
 pub(crate) fn split_words(line: &str) -> Result<Vec<String>, CliError> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -35,12 +35,12 @@ pub(crate) fn split_words(line: &str) -> Result<Vec<String>, CliError> {
     }
 }
 
-/// What the command makes of a body. `{{Subject}}` and `{{Stream}}` in its line stand for those of the message.
+/// Returns the output of a command for a body. `{{Subject}}` and `{{Stream}}` in the command line stand for those of the message.
 ///
 /// # Errors
-/// The command can't be run, or fails.
+/// The command can't be started, or fails.
 pub(crate) fn translate(line: &str, body: &[u8], subject: &str, stream: &str) -> Result<Vec<u8>, CliError> {
-    // Filled in after the split: what others chose as a subject stays one word.
+    // Replaced after the split, so that a subject from another client remains one word.
     let words = split_words(&line.replace("{{ ", "{{").replace(" }}", "}}"))?;
     let filled = |word: &String| word.replace("{{Subject}}", subject).replace("{{Stream}}", stream);
     let words: Vec<String> = words.iter().map(filled).collect();
@@ -53,7 +53,7 @@ pub(crate) fn translate(line: &str, body: &[u8], subject: &str, stream: &str) ->
         .map_err(|error| wrong(error.to_string()))?;
     let input = child.stdin.take();
     let body = body.to_vec();
-    // The command may write before it has read everything: both pipes need to move.
+    // The command may write before it has read all input, so a thread writes its input.
     let writer = std::thread::spawn(move || input.is_none_or(|mut input| input.write_all(&body).is_ok()));
     let output = child.wait_with_output().map_err(|error| wrong(error.to_string()))?;
     let _ = writer.join();

@@ -1,11 +1,11 @@
-//! Values on the command line: durations, sizes, subjects, headers.
+//! Parsers for values on the command line: durations, sizes, subjects, headers.
 
 use std::time::Duration;
 
 use async_nats::{HeaderName, HeaderValue};
 use stonechat_buckets::names;
 
-/// Units of durations, as the `nats` command takes them, in nanoseconds. Longer names stand before their beginnings.
+/// Units of durations, as in the `nats` command, in nanoseconds. A longer unit stands before one that is its prefix.
 const UNITS: [(&str, f64); 13] = [
     ("ns", 1.0),
     ("us", 1e3),
@@ -22,7 +22,7 @@ const UNITS: [(&str, f64); 13] = [
     ("Y", 365.0 * 86_400e9),
 ];
 
-/// Reads `250ms`, `1h30m`, `7d`; a bare number counts seconds. Units: ns, us, ms, s, m, h, d (days), w, M (30 days), y.
+/// Parses `250ms`, `1h30m`, `7d`; a bare number means seconds. Units: ns, us, ms, s, m, h, d (days), w, M (30 days), y.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time; write it like 500ms, 2.5s, 1m or 1h30m");
     let mut rest = text;
@@ -45,7 +45,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Reads a time that may be unlimited: `-1` and `0` are zero.
+/// Parses a time limit; `-1` and `0` mean unlimited, and return zero.
 pub(crate) fn parse_time_limit(text: &str) -> Result<Duration, String> {
     match text.trim() {
         "0" | "-1" => Ok(Duration::ZERO),
@@ -53,12 +53,12 @@ pub(crate) fn parse_time_limit(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A duration as JetStream's API writes it.
+/// Converts a duration to nanoseconds, as in JetStream's API.
 pub(crate) fn api_nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).min(i64::MAX as u64)
 }
 
-/// Reads `512`, `64K`, `10MB`, `1GiB`: all count in 1024; a negative number is -1, for "unlimited".
+/// Parses `512`, `64K`, `10MB`, `1GiB`. All units are powers of 1024; a negative number returns -1, for "unlimited".
 pub(crate) fn parse_bytes(text: &str) -> Result<i64, String> {
     let text = text.trim();
     if text.starts_with('-') {
@@ -78,7 +78,7 @@ pub(crate) fn parse_bytes(text: &str) -> Result<i64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| format!("{text:?} is too large a size"))
 }
 
-/// As [`parse_bytes`], for what the server keeps in 32 bits.
+/// As [`parse_bytes`], for sizes that the server stores in 32 bits.
 pub(crate) fn parse_bytes_32(text: &str) -> Result<i64, String> {
     let bytes = parse_bytes(text)?;
     match i32::try_from(bytes) {
@@ -87,19 +87,19 @@ pub(crate) fn parse_bytes_32(text: &str) -> Result<i64, String> {
     }
 }
 
-/// The subjects in a text, which commas or spaces part.
+/// Splits a text with subjects at commas and spaces.
 pub(crate) fn split_subjects(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty())
 }
 
-/// Reads `name=value`.
+/// Parses `name=value`.
 pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
     let (name, value) =
         text.split_once('=').or_else(|| text.split_once(':')).ok_or("write it as name=value")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// Refuses what no server accepts as a subject; a space would even end it within the protocol.
+/// Checks that a text is a valid subject; a space in it would break the protocol's line.
 pub(crate) fn parse_subject(text: &str) -> Result<String, String> {
     if text.split('.').any(str::is_empty) {
         return Err("a subject is made of tokens with a dot between them; none may be empty".to_owned());
@@ -113,7 +113,7 @@ pub(crate) fn parse_subject(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Reads `Name:Value`; spaces around the value do not count.
+/// Parses `Name:Value`; spaces around the value are removed.
 pub(crate) fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("write a header as Name:Value")?;
     let name = name.parse::<HeaderName>().map_err(|error| error.to_string())?;
@@ -121,7 +121,7 @@ pub(crate) fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), Stri
     Ok((name, value))
 }
 
-/// Refuses what can't name a stream or consumer: it becomes a token of a subject.
+/// Checks that a text can name a stream or consumer: the name becomes a token of a subject.
 pub(crate) fn parse_name(text: &str) -> Result<String, String> {
     let is_bad = |c: char| c.is_whitespace() || c.is_control() || ">*./\\".contains(c);
     match !text.is_empty() && !text.contains(is_bad) {
@@ -130,7 +130,7 @@ pub(crate) fn parse_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// Refuses what can't name a bucket (ADR-8, ADR-20): it becomes part of a stream's name.
+/// Checks that a text can name a bucket (ADR-8, ADR-20): the name becomes part of a stream's name.
 pub(crate) fn parse_bucket(text: &str) -> Result<String, String> {
     match names::is_bucket(text) {
         true => Ok(text.to_owned()),
@@ -138,7 +138,7 @@ pub(crate) fn parse_bucket(text: &str) -> Result<String, String> {
     }
 }
 
-/// Refuses what can't be a key (ADR-8): it becomes part of a subject.
+/// Checks that a text can be a key (ADR-8): the key becomes part of a subject.
 pub(crate) fn parse_key(text: &str) -> Result<String, String> {
     match names::is_key(text) {
         true => Ok(text.to_owned()),
@@ -146,7 +146,7 @@ pub(crate) fn parse_key(text: &str) -> Result<String, String> {
     }
 }
 
-/// A key, or a filter of keys: `*` stands for one token, `>` for the rest.
+/// Checks that a text is a key or a filter of keys: `*` matches one token, `>` the rest.
 pub(crate) fn parse_key_filter(text: &str) -> Result<String, String> {
     match names::is_key_filter(text) {
         true => Ok(text.to_owned()),
@@ -154,7 +154,7 @@ pub(crate) fn parse_key_filter(text: &str) -> Result<String, String> {
     }
 }
 
-/// Refuses what can't name an object (ADR-20).
+/// Checks that a text can name an object (ADR-20).
 pub(crate) fn parse_object(text: &str) -> Result<String, String> {
     match names::is_object(text) {
         true => Ok(text.to_owned()),

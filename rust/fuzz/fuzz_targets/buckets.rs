@@ -1,4 +1,4 @@
-//! What streams of buckets hold and say, in any shape: read as far as it can be read. Nothing panics.
+//! Infos, headers and messages of buckets' streams, with any content: they are read as far as possible. Nothing panics.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Configuration text, with a file to include and a variable: it is understood or refused, and what is understood
-//! stays within the parser's limits, has a digest, and makes options or complaints.
+//! Configuration text, with a file to include and a variable. The text is accepted or refused. Accepted text stays within the
+//! parser's limits, has a digest, and gives options or errors.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +10,7 @@ use stonechat_config::{Options, load_with, reload};
 
 const FILE: &str = "etc/server.conf";
 
-// Up to three texts with a NUL between: the file, one to include as `more.conf`, the variable `VALUE`.
+// Up to three texts, separated by NUL: the file, a file to include as `more.conf`, and the variable `VALUE`.
 fuzz_target!(|data: &[u8]| {
     let mut texts = data.splitn(3, |&b| b == 0);
     let file = texts.next().unwrap_or_default();
@@ -39,7 +39,7 @@ fuzz_target!(|data: &[u8]| {
                 let refused = loaded.options.refused().next().is_some();
                 assert!(refused, "a reload of the same is refused");
             }
-            // Whatever they say, they must not panic.
+            // Any options must not cause a panic.
             let _ = loaded.options.validate();
             let _ = reload::diff(&Options::default(), &loaded.options);
         }
@@ -64,7 +64,7 @@ fn is_same(value: &Value, json: &serde_json::Value) -> bool {
     match value {
         Value::String(text) | Value::Datetime(text) => json.as_str() == Some(text),
         Value::Integer(number) => json.as_i64() == Some(*number),
-        // The reader of JSON may miss the last digit.
+        // The JSON parser may differ in the last digit.
         Value::Float(number) => json.as_f64().is_some_and(|n| (n - number).abs() <= number.abs() * 1e-12),
         Value::Bool(truth) => json.as_bool() == Some(*truth),
         Value::Array(items) => json.as_array().is_some_and(|array| {

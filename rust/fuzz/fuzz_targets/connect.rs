@@ -1,4 +1,4 @@
-//! CONNECT's JSON, its form for the log, and quoting: no secret shows, nothing breaks out of its quotes.
+//! CONNECT's JSON, its form for the log, and quoting: no secret appears, and no text ends its quotes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

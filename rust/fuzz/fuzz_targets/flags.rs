@@ -1,5 +1,5 @@
-//! A command line, one argument a line: it is understood or refused with a text, makes options, and shows no secret
-//! to those who may list processes.
+//! A command line, one argument a line. It is accepted, or refused with a text. Accepted flags give options, and the process list
+//! shows no secret.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -9,11 +9,11 @@ use stonechat_auth::Password;
 use stonechat_config::Options;
 use stonechat_config::flags::{self, FlagSet, Invocation};
 
-/// Shorter secrets appear by chance.
+/// Minimum length of a secret; shorter ones appear by chance.
 const LENGTH_MIN: usize = 4;
 
 fuzz_target!(|data: &[u8]| {
-    // `--signal stop=<file>` reads the file; the fuzzer is to read none.
+    // `--signal stop=<file>` reads the file; the fuzzer must not read files.
     if data.contains(&b'/') {
         return;
     }
@@ -38,7 +38,7 @@ fn check_options(set: &FlagSet, given: &[String], shown: &[String]) {
     if set.apply(&mut options).is_err() {
         return;
     }
-    // Whatever it says, it must not panic.
+    // Any options must not cause a panic.
     let _ = options.validate();
     let mut again = Options::default();
     assert!(set.apply(&mut again).is_ok() && again == options, "applied twice");
@@ -46,7 +46,7 @@ fn check_options(set: &FlagSet, given: &[String], shown: &[String]) {
     let passwords = [&auth.password, &auth.token].into_iter().flatten().map(Password::reveal);
     for secret in passwords.chain(auth.user.as_deref()).filter(|s| s.len() >= LENGTH_MIN) {
         let count = |args: &[String]| args.iter().map(|arg| arg.matches(secret).count()).sum::<usize>();
-        // It may be an innocent word elsewhere.
+        // The secret may also be a harmless word elsewhere.
         let is_only_here = count(given) == 1;
         assert!(!is_only_here || count(shown) == 0, "{secret:?} is in {shown:?}");
     }

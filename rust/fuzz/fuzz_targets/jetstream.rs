@@ -1,5 +1,5 @@
-//! A client that may send anything to JetStream: requests, messages, pulls, acknowledgements, backups, through restarts.
-//! Nothing panics, answers are JSON, and what a stream holds is the same after a restart.
+//! A client that sends arbitrary requests to JetStream: API requests, messages, pulls, acknowledgements and backups, with
+//! restarts between. Nothing panics, answers are JSON, and a restart preserves the contents of streams.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! A backup that may be anything: it becomes a stream or an error. Nothing panics.
+//! An arbitrary backup becomes a stream or an error. Nothing panics.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Two clients of one broker that may send anything, in any pieces, read or not, come and go: nothing panics, what
-//! they are sent is protocol, and nothing is left of them when they are gone.
+//! Two clients of one broker that send arbitrary bytes in arbitrary pieces, read or stop reading, connect and disconnect. Nothing
+//! panics, all output is protocol, and nothing of the clients remains after they are gone.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

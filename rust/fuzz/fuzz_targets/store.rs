@@ -1,5 +1,5 @@
-//! A store whose files were damaged, noticed by checksums or not: it opens or is refused, tells what it can't read, and after the
-//! loss was accepted it is sound. Nothing panics.
+//! A store with damaged files, whether or not checksums detect the damage. It opens or is refused, and reports what it can't
+//! read. After the loss is accepted, it is sound. Nothing panics.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

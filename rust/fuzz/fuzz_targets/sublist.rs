@@ -1,4 +1,4 @@
-//! The interest index and the match cache above it, against a list that is searched from end to end.
+//! The interest index and the match cache above it, compared with a list that is searched in full.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

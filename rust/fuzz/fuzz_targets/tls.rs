@@ -1,5 +1,5 @@
-//! A peer that sends any records in any slicing, while the server answers or says goodbye: the session of an encrypted
-//! connection does not panic, and makes of them what rustls' buffered interface does.
+//! A peer that sends arbitrary records in arbitrary slices, while the server answers or closes. The session of an encrypted
+//! connection does not panic, and gives the same results as rustls' buffered interface.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

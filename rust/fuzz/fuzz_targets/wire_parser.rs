@@ -1,4 +1,4 @@
-//! Bytes of a client, at once and in pieces: both must mean the same operations and the same error.
+//! Bytes of a client, parsed at once and in pieces: both must give the same operations and the same error.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
     assert_same(&whole, &wire::hear_when_needed(&parser, pieces), "pieces");
 });
 
-/// The low bits of a printable character choose the limits.
+/// Returns a parser with limits chosen by the low bits of a printable character.
 fn parser(settings: u8) -> Parser {
     Parser {
         headers: settings & 1 == 0,

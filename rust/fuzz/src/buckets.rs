@@ -1,4 +1,4 @@
-//! The rules of buckets and object stores, asked about anything.
+//! Checks of the rules of buckets and object stores with arbitrary input.
 
 use serde_json::{Map, Value};
 use stonechat_buckets::{
@@ -6,10 +6,10 @@ use stonechat_buckets::{
     digest_text, header, last_header, names,
 };
 
-/// Asks about an input: the first line says what the rest is, `name`, `headers`, `stream` or `object`.
+/// Checks an input. The first line says what the rest is: `name`, `headers`, `stream` or `object`.
 ///
 /// # Panics
-/// If an answer contradicts itself.
+/// If an answer contradicts another.
 pub fn check(data: &[u8]) {
     let (kind, rest) = data.split_at(data.iter().position(|byte| *byte == b'\n').unwrap_or_default());
     let rest = rest.get(1..).unwrap_or_default();
@@ -51,7 +51,7 @@ fn stream(json: &[u8]) {
     assert_eq!(StoreStatus::of(&info).bytes, status.bytes);
     let place = KeyPlace::of("B", &info["config"], None);
     assert_eq!(place.key(&place.subject("k")), "k");
-    // Options, as Python gives them, on a configuration of another shape.
+    // Apply options, in the form that Python uses, to a configuration of any shape.
     let options: BucketOptions = serde_json::from_value(info["options"].clone()).unwrap_or_default();
     let Value::Object(before) = &info["config"] else { return };
     let mut after = before.clone();
@@ -64,7 +64,7 @@ fn stream(json: &[u8]) {
     kept(before, &after);
 }
 
-/// What no option names stays.
+/// Checks that fields that no option names are unchanged.
 fn kept(before: &Map<String, Value>, after: &Map<String, Value>) {
     const NAMED: [&str; 18] = [
         "allow_msg_ttl",
@@ -104,7 +104,7 @@ fn object(payload: &[u8]) {
     assert!(Description::read(gone.value.to_string().as_bytes()).is_some());
 }
 
-/// Chunks as the description tells of them, and one too few.
+/// Checks the chunks that the description states, and every smaller number of them.
 fn chunks(info: &Description, mut check: ChunkCheck) {
     let most = info.chunks().min(100);
     let places: Vec<u64> = (1..=most).collect();
@@ -127,7 +127,7 @@ fn chunks(info: &Description, mut check: ChunkCheck) {
     }
 }
 
-/// Whether a digest can be right.
+/// Whether the digest in a description can be right.
 fn fits(info: &Description) -> bool {
     let is_nothing = info.chunks() == 0 && info.text("digest").is_empty();
     is_nothing || info.digest().is_some_and(|digest| digest_text(&digest).starts_with("SHA-256="))

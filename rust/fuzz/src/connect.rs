@@ -1,4 +1,4 @@
-//! Where the secrets of a CONNECT are, and how quoted text is read back.
+//! Finds the secrets in a CONNECT, and reads quoted text back.
 
 use serde::Deserializer;
 use serde::de::{MapAccess, Visitor};
@@ -8,11 +8,10 @@ use std::ops::Range;
 
 /// Fields whose values must not reach a log.
 const SECRET: [&str; 5] = ["pass", "auth_token", "nkey", "sig", "proxy_sig"];
-/// Shorter ones appear by chance.
+/// Minimum length of a secret; shorter ones appear by chance.
 const LENGTH_MIN: usize = 4;
 
-/// The places of the secrets in a JSON object, without their quotes; none if it is no object or names one twice, since
-/// then one secret may stand in another's place.
+/// Returns the positions of the secrets in a JSON object, without their quotes. Returns none if the text is not an object.
 pub fn secrets(text: &str) -> Vec<Range<usize>> {
     let mut json = serde_json::Deserializer::from_str(text);
     let Ok(fields) = json.deserialize_map(Fields) else { return Vec::new() };
@@ -46,7 +45,7 @@ impl<'de> Visitor<'de> for Fields {
     }
 }
 
-/// The bytes that a quoted text stands for; `None` if it is not one text in quotes, or not fit for a line of a log.
+/// Returns the bytes that a quoted text stands for; `None` if it is not one text in quotes, or not fit for one line of a log.
 pub fn unquote(quoted: &str) -> Option<Vec<u8>> {
     let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
     let mut bytes = Vec::new();

@@ -1,10 +1,10 @@
-//! What a client reads: frames of the server's side of the protocol, told apart by the letter.
+//! A check of the server's output: frames of the server's side of the protocol, byte by byte.
 
-/// Checks that `output` is a sequence of frames of the server's side, INFO first, and says how many there are.
-/// With `cut`, the last one may end early, for the connection did.
+/// Checks that `output` is a sequence of the server's frames, INFO first, and returns their number. With `cut`, the last frame
+/// may be incomplete, because the connection was cut.
 ///
 /// # Panics
-/// Panics with the place of the first byte that is no frame.
+/// Panics with the bytes from the first one that is not part of a frame.
 pub fn check(output: &[u8], cut: bool) -> usize {
     let mut at = 0;
     let mut count = 0;
@@ -23,9 +23,9 @@ pub fn check(output: &[u8], cut: bool) -> usize {
 }
 
 enum Frame {
-    /// A frame of so many bytes.
+    /// A frame of this many bytes.
     Whole(usize),
-    /// The beginning of one.
+    /// The beginning of a frame.
     Cut,
     Wrong(&'static str),
 }
@@ -62,7 +62,7 @@ fn frame(output: &[u8], first: bool) -> Frame {
     message(output, arguments, with_headers, line_len)
 }
 
-/// `<subject> <sid> [reply] [header size] <size>`, one blank between each.
+/// Checks a message: `<subject> <sid> [reply] [header size] <size>`, with one blank between each.
 fn message(output: &[u8], arguments: &[u8], with_headers: bool, line_len: usize) -> Frame {
     let words: Vec<&[u8]> = arguments.split(|&b| b == b' ').collect();
     let sizes = 1 + usize::from(with_headers);

@@ -1,13 +1,13 @@
-//! The index under test beside a plain list of subscriptions; both are asked, and must agree.
+//! The index under test beside a plain list of subscriptions; the results of both must be equal.
 
 use std::collections::BTreeMap;
 use stonechat_subject::{
     Generations, MatchCache, Matches, Sublist, is_subset, is_valid_subject, matches, overlaps,
 };
 
-/// Subscriptions that one `*` line adds: enough for the index within a subject to come and go.
+/// Subscriptions that one `*` line adds: enough for the index to create and remove its inner index of a subject.
 const MANY: usize = 40;
-/// No more subscriptions than this, so that the plain list stays fast enough.
+/// Maximum number of subscriptions, so that the plain list stays fast enough.
 const SUBSCRIPTIONS_MAX: usize = 1000;
 const SEED: u64 = 7;
 
@@ -18,10 +18,10 @@ struct Subscription {
     id: u32,
 }
 
-/// What a subject reaches, in an order that can be compared.
+/// The subscriptions that a subject reaches, in a comparable order: plain ones, and those of each queue group.
 type Reached = (Vec<u32>, BTreeMap<Vec<u8>, Vec<u32>>);
 
-/// The index, its generations, a cache, and the list that they are compared with.
+/// The index, its generations, a match cache, and the list with which they are compared.
 pub struct Interest {
     index: Sublist<u32>,
     generations: Generations,
@@ -37,7 +37,7 @@ impl Default for Interest {
 }
 
 impl Interest {
-    /// Nothing is subscribed.
+    /// Creates an index without subscriptions.
     pub fn new() -> Self {
         Self {
             index: Sublist::new(SEED),
@@ -48,9 +48,9 @@ impl Interest {
         }
     }
 
-    /// Does what a line says: `+subject [queue]` subscribes, `*subject [queue]` forty times, `-N` ends the N-th
-    /// subscription (a missing one if there is none), `!N` subscribes it again in vain, anything else is a subject
-    /// to look up.
+    /// Performs the operation on a line. `+subject [queue]` subscribes. `*subject [queue]` subscribes forty times. `-N` ends the
+    /// Nth subscription, or one that does not exist if there is none. `!N` subscribes the Nth again, which must fail. Any other
+    /// line is a subject to look up.
     pub fn step(&mut self, line: &[u8]) {
         let Some((&verb, rest)) = line.split_first() else { return };
         match verb {
@@ -68,7 +68,7 @@ impl Interest {
         assert_eq!(self.index.is_empty(), self.list.is_empty());
     }
 
-    /// Ends all subscriptions, the first one first; afterwards nobody is reached any more.
+    /// Ends all subscriptions, the first one first, and checks that no interest remains.
     pub fn clear(&mut self) {
         let subjects: Vec<_> = self.list.iter().map(|s| s.subject.clone()).collect();
         while !self.list.is_empty() {
@@ -156,7 +156,7 @@ fn reached(found: &Matches<u32>) -> Reached {
     (sorted(&found.plain), queues)
 }
 
-/// Whether a message on `subject` reaches a subscription on `pattern`: the definition, token by token.
+/// Whether a message on `subject` reaches a subscription on `pattern`: the definition of matching, token by token.
 fn reaches(subject: &[u8], pattern: &[u8]) -> bool {
     let subject: Vec<&[u8]> = subject.split(|&b| b == b'.').collect();
     let pattern: Vec<&[u8]> = pattern.split(|&b| b == b'.').collect();
@@ -171,7 +171,7 @@ fn reaches(subject: &[u8], pattern: &[u8]) -> bool {
     long_enough && pattern.iter().zip(&subject).all(|(p, s)| *p == b"*" || p == s)
 }
 
-/// What the crate says of two valid subjects must fit together.
+/// Checks that the crate's statements about two valid subjects are consistent.
 fn compare_subjects(a: &[u8], b: &[u8]) {
     let shown = || format!("{} and {}", a.escape_ascii(), b.escape_ascii());
     assert_eq!(overlaps(a, b), overlaps(b, a), "{}", shown());

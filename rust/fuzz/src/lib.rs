@@ -1,5 +1,5 @@
-//! What the fuzz targets share: oracles that are written independently of the code under test, and the plumbing that
-//! turns a fuzzer's bytes into something that people can read and write as seeds.
+//! Code that the fuzz targets share: oracles that are independent of the code under test, and formats that turn a fuzzer's bytes
+//! into seeds that people can read and write.
 
 pub mod buckets;
 pub mod connect;

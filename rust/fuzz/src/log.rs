@@ -1,4 +1,4 @@
-//! A log that formats every line, as a server at its most talkative does, and keeps none.
+//! A log subscriber that formats every line, as a server at its highest log level does, and discards it.
 
 use std::fmt::{self, Write as _};
 use std::sync::Once;
@@ -6,7 +6,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// Has every log line of this process formatted and checked: it is one line.
+/// Formats every log line of this process, and checks that it is a single line.
 pub fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

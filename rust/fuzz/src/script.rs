@@ -1,37 +1,36 @@
-//! The script of a session: protocol text, with a few bytes that never occur in UTF-8 as stage directions.
+//! The script of a session: protocol text, with a few bytes that never occur in UTF-8 as instructions.
 //!
-//! A seed is thus mostly text that a client would send, and a fuzzer that flips, copies and joins bytes makes new plays
-//! of it.
+//! A seed is thus mostly text that a client would send, and a fuzzer that flips, copies and joins bytes creates new scripts.
 
-/// One step of a play.
+/// One step of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// These bytes arrive in one read.
     Read(Vec<u8>),
-    /// From here on the first (`0xf0`) or the second (`0xf1`) client acts.
+    /// From here on, the first (`0xf0`) or the second (`0xf1`) client acts.
     Actor(usize),
     /// `0xf3`: the client stops reading.
     StopReading,
     /// `0xf4`: the client reads again.
     ReadAgain,
-    /// `0xf5`: a second passes. `0xf6`: two hundred do.
+    /// `0xf5`: one second passes. `0xf6`: 200 seconds pass.
     Wait(u64),
-    /// `0xf7`: the configuration is reloaded, and says something else.
+    /// `0xf7`: the configuration is reloaded with other settings.
     Reload,
-    /// `0xf8`: the client hangs up, and a new one takes its place.
+    /// `0xf8`: the client hangs up, and a new client takes its place.
     HangUp,
     /// `0xfa`: lame duck mode begins.
     LameDuck,
-    /// `0xfb`: from here on reads bring single bytes, or whole pieces again.
+    /// `0xfb`: from here on, reads return single bytes, or whole pieces again.
     SingleBytes,
-    /// `0xfc`, and a number: the client's socket takes so many bytes at once, 0 for all.
+    /// `0xfc`, and a number: the client's socket takes at most this many bytes in one write; 0 means no limit.
     WriteSize(usize),
 }
 
-/// Bytes that a `0xf9` stands for times the number behind it: large messages from small inputs.
+/// Bytes for each count of `0xf9`, which is followed by the count: large messages from small inputs.
 const FILLER: usize = 64;
 
-/// The steps that an input tells.
+/// Returns the steps of an input.
 pub fn parse(data: &[u8]) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut read = Vec::new();
@@ -39,7 +38,7 @@ pub fn parse(data: &[u8]) -> Vec<Step> {
     while let Some(byte) = bytes.next() {
         let step = match byte {
             0xf0 | 0xf1 => Step::Actor(usize::from(byte - 0xf0)),
-            // Only ends the read.
+            // This byte only ends the read.
             0xf2 => Step::Read(Vec::new()),
             0xf3 => Step::StopReading,
             0xf4 => Step::ReadAgain,

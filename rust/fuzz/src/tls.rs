@@ -1,6 +1,6 @@
-//! The session of an encrypted connection, beside rustls' buffered interface.
+//! The session of an encrypted connection, compared with rustls' buffered interface.
 //!
-//! Both files are the server's own: they need nothing of it, and a fuzz target that linked the whole server would take
+//! Both files belong to the server. They depend on nothing else of it, and a fuzz target that linked the whole server would take
 //! minutes to build.
 
 #[path = "../../server/src/net/tls/oracle.rs"]
@@ -10,10 +10,10 @@ mod oracle;
 #[expect(dead_code, reason = "the server uses the rest")]
 mod session;
 
-/// Plays a script to both.
+/// Runs a script on both.
 ///
 /// # Panics
-/// If they differ.
+/// If their results differ.
 pub fn play(script: &[u8]) {
     oracle::play(script);
 }

@@ -1,33 +1,33 @@
-//! What a parser makes of bytes that arrive in pieces, and what every operation must look like.
+//! The parser's results for bytes that arrive in pieces, and checks of every operation.
 
 use stonechat_wire::{Op, ParseError, Parsed, Parser, Publish};
 
-/// What was understood of an input.
+/// The result of parsing an input.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Heard {
     /// The operations, as text for comparison.
     pub operations: Vec<String>,
-    /// What ended it, if anything did.
+    /// The error that ended the parsing, if any.
     pub error: Option<ParseError>,
-    /// Bytes that belong to no operation yet; 0 behind an error.
+    /// Bytes that belong to no operation yet; 0 after an error.
     pub rest: usize,
 }
 
-/// Parses after every piece, whether the parser asked for so little or not.
+/// Parses after every piece, even if the parser has asked for more bytes.
 pub fn hear<'a>(parser: &Parser, pieces: impl IntoIterator<Item = &'a [u8]>) -> Heard {
     Listener::new(parser).hear(pieces, false)
 }
 
-/// Parses only when as many bytes are there as the parser asked for, as a session does.
+/// Parses only when the parser has as many bytes as it asked for, as a session does.
 pub fn hear_when_needed<'a>(parser: &Parser, pieces: impl IntoIterator<Item = &'a [u8]>) -> Heard {
-    // The last look is not skipped: at the end of the input nothing more will come.
+    // The input is always parsed once more at its end: no more bytes will follow.
     Listener::new(parser).hear(pieces, true)
 }
 
 struct Listener<'p> {
     parser: &'p Parser,
     waiting: Vec<u8>,
-    /// What the parser asked for since the last operation, the least and the most of it.
+    /// Largest number of bytes that the parser has asked for since the last operation.
     needed: usize,
     heard: Heard,
 }
@@ -50,7 +50,7 @@ impl<'p> Listener<'p> {
         self.heard
     }
 
-    /// Takes the operations that are complete; false behind an error.
+    /// Consumes all complete operations; returns false after an error.
     fn parse(&mut self) -> bool {
         let mut used = 0;
         while used < self.waiting.len() {
@@ -104,7 +104,7 @@ fn check(parser: &Parser, op: &Op<'_>, input: &[u8]) {
     }
 }
 
-/// Nothing that would break a frame that it is written into.
+/// Whether a text can't break a frame into which it is written.
 fn is_word(text: &[u8]) -> bool {
     !text.is_empty() && !text.iter().any(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n'))
 }

@@ -1,4 +1,4 @@
-//! A broker with two clients and no sockets: sessions are driven as the server's connections drive them.
+//! A broker with two clients and no sockets. Sessions are driven as the server's connection tasks drive them.
 
 use crate::{frames, log, script::Step};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -13,11 +13,11 @@ use stonechat_broker::{
 };
 use stonechat_wire::Info;
 
-/// Bytes that one read takes at most: less than the server's, so that large input comes up often.
+/// Maximum bytes of one read: less than the server's, so that input larger than a read is frequent.
 const READ_BUFFER: usize = 12 << 10;
-/// The password "c", hashed as cheaply as can be.
+/// Hash of the password "c", with the lowest cost.
 const HASH_OF_C: &str = "$2b$04$tStgJ98XSxt4qfhyJ3z6FO9x3Uhj4I6YJC8R6r579bnwbEWmiMPri";
-/// Subscriptions that an account has of its own: what the server answers itself.
+/// Number of subscriptions that an account has without clients, for requests that the server itself answers.
 const OWN_SUBSCRIPTIONS: usize = 1;
 const OWN_SUBSCRIPTIONS_OF_SYSTEM: usize = 4;
 
@@ -29,13 +29,13 @@ pub struct World {
     now: Instant,
     actor: usize,
     sides: [Side; 2],
-    /// Every client that there ever was: none may be left in the end.
+    /// Every client that has ever existed; at the end, none may remain.
     past: Vec<Weak<Client>>,
 }
 
 impl World {
-    /// A world with two clients. The low bits of `settings`: who is let in (two bits), tight limits, whether closed
-    /// clients are remembered.
+    /// Creates a world with two clients. The low bits of `settings` select the authorization (two bits), tight limits, and that
+    /// no closed clients are kept.
     pub fn new(settings: u8) -> Self {
         log::listen();
         let broker = Broker::new(setup(settings));
@@ -45,7 +45,7 @@ impl World {
         Self { broker, settings, reloads: 0, now, actor: 0, sides, past }
     }
 
-    /// Does a step, and whatever follows from it.
+    /// Performs a step, and the connection tasks' reaction to it.
     pub fn step(&mut self, step: Step) {
         let side = &mut self.sides[self.actor];
         match step {
@@ -81,7 +81,7 @@ impl World {
         }
     }
 
-    /// What the connections' own tasks do once they are woken.
+    /// Does the work of the connection tasks after they are woken.
     fn settle(&mut self) {
         for side in &mut self.sides {
             if side.closed {
@@ -98,7 +98,7 @@ impl World {
         }
     }
 
-    /// Ends every connection; afterwards nothing is left of them.
+    /// Closes every connection, and checks that nothing of them remains.
     pub fn end(mut self) {
         for side in &mut self.sides {
             side.close(ClosedReason::ClientClosed);
@@ -115,14 +115,14 @@ impl World {
     }
 }
 
-/// A client's end of its connection.
+/// The client's end of a connection.
 #[derive(Debug, Default)]
 struct Peer {
     got: Mutex<Vec<u8>>,
     stopped: AtomicBool,
-    /// Bytes that one write takes; 0 for all.
+    /// Maximum bytes that one write takes; 0 means no limit.
     write_size: AtomicUsize,
-    /// A write was not taken whole: the connection's task waits until it may go on.
+    /// A write was not taken in full: the connection's task waits until it can continue.
     blocked: AtomicBool,
 }
 
@@ -187,7 +187,7 @@ impl Side {
         }
     }
 
-    /// One read of the socket; what it leaves.
+    /// Reads once from the socket; returns the bytes that are left.
     fn read_once<'b>(&mut self, broker: &Broker, bytes: &'b [u8], now: Instant) -> &'b [u8] {
         let (progress, taken) = match self.session.prepare(&mut self.buffer) {
             Some(start) => {
@@ -207,7 +207,7 @@ impl Side {
         &bytes[taken..]
     }
 
-    /// A read that finds nothing.
+    /// Performs a read that finds no data.
     fn read_nothing(&mut self, now: Instant) {
         match self.session.prepare(&mut self.buffer) {
             Some(_) => self.session.rest(),
@@ -236,7 +236,7 @@ impl Side {
         }
     }
 
-    /// The socket takes more: the connection's task writes on.
+    /// Lets the socket take data again; the connection's task continues to write.
     fn read_again(&mut self) {
         self.peer.stopped.store(false, Relaxed);
         if self.closed || !self.peer.blocked.swap(false, Relaxed) {
@@ -248,7 +248,7 @@ impl Side {
         self.session.unblocked();
     }
 
-    /// Says what there is to say, ends the session, and looks at all that the client was ever sent.
+    /// Flushes the remaining output, closes the session, and checks all output that the client has received.
     fn close(&mut self, reason: ClosedReason) {
         if std::mem::replace(&mut self.closed, true) {
             return;
@@ -307,7 +307,7 @@ fn options(settings: u8) -> BrokerOptions {
     }
 }
 
-/// Nobody is asked; or users, one of whom stands in for the anonymous; or users alone; or a token.
+/// Returns the authorization for the settings: none; users with one as `no_auth_user`; users; or a token.
 fn authenticator(settings: u8) -> Authenticator {
     let authorization = match settings & 3 {
         0 => return Authenticator::open(),

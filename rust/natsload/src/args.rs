@@ -83,13 +83,13 @@ pub(crate) struct RunArgs {
 }
 
 impl RunArgs {
-    /// Whether the scenario `name` was asked for.
+    /// Whether the command line selects the scenario `name`.
     pub(crate) fn wants(&self, name: &str) -> bool {
         (self.scenario.is_empty() || matches(name, &self.scenario)) && !matches(name, &self.skip)
     }
 }
 
-/// Whether one of `patterns` is `name`, or a beginning of it followed by `*`.
+/// Whether one of `patterns` is `name`, or a prefix of it followed by `*`.
 pub(crate) fn matches(name: &str, patterns: &[String]) -> bool {
     patterns.iter().any(|p| p.strip_suffix('*').map_or(name == p, |start| name.starts_with(start)))
 }

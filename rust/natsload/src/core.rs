@@ -71,7 +71,7 @@ pub(crate) fn all() -> Vec<Scenario> {
 enum Shape {
     /// Every subscriber gets every message.
     Fan,
-    /// Publisher i to subscriber i.
+    /// Publisher i sends to subscriber i.
     Pairs,
     /// Subscribers share one queue group.
     Queue,
@@ -107,7 +107,7 @@ fn topology(
     steady(c, writers, readers, fanout, size + hdr.len() + 24, 0)
 }
 
-/// Publishing alone: every chunk ends in a PING, and a chunk counts when its PONG is back.
+/// Measures publishing without subscribers. Each chunk ends in a PING, and counts when its PONG has arrived.
 fn pub_only(c: &mut Ctx, pubs: usize) -> Result<Vec<Metric>> {
     let (mut writers, mut readers, mut per_pong) = (Vec::new(), Vec::new(), 0);
     for i in 0..pubs {
@@ -184,7 +184,7 @@ impl Rng {
     }
 }
 
-/// What a measured span cost.
+/// Start values of a measured span: time and CPU use.
 pub(crate) struct Probe {
     at: Instant,
     server: proc::Usage,
@@ -198,7 +198,7 @@ impl Probe {
         Probe { at: Instant::now(), server, own: proc::own_cpu(), machine: proc::machine_busy() }
     }
 
-    /// Rate, CPU and memory metrics for `n` messages since the start.
+    /// Returns metrics of rate, CPU and memory for `n` messages since the start.
     pub(crate) fn finish(&self, s: &Server, n: f64) -> Vec<Metric> {
         let secs = self.at.elapsed().as_secs_f64();
         let now = proc::usage(s.pid());
@@ -218,7 +218,7 @@ impl Probe {
     }
 }
 
-/// Counters shared between the threads of one run, and the first failure.
+/// Counters that the threads of one run share, and the first failure.
 #[derive(Default)]
 struct Shared {
     sent: AtomicU64,
@@ -242,7 +242,7 @@ impl Shared {
         }
     }
 
-    /// After the publishers ended: every message must arrive.
+    /// Waits after the end of the publishers until every message has arrived.
     fn drain(&self, fanout: u64) {
         let (mut last, mut since) = (0, Instant::now());
         while !self.stop_sub.load(Relaxed) {
@@ -260,7 +260,7 @@ impl Shared {
             }
             sleep(Duration::from_millis(1));
         }
-        // A surplus message would come now.
+        // A surplus message would arrive now.
         sleep(Duration::from_millis(20));
         if self.got.load(Relaxed) != self.sent.load(Relaxed) * fanout {
             self.fail(anyhow::anyhow!("more messages delivered than expected"));
@@ -268,9 +268,8 @@ impl Shared {
     }
 }
 
-/// Publish flat out with a bounded number of undelivered messages; measure between two moments of
-/// the steady state; then stop and check that every message arrived. `per_pong` is 0, or the number
-/// of messages a PONG stands for.
+/// Publishes at full speed with a bounded number of undelivered messages. Measures a span of the steady state, then stops and
+/// checks that every message arrived. `per_pong` is 0, or the number of messages that a PONG acknowledges.
 fn steady(
     c: &mut Ctx,
     writers: Vec<(TcpStream, Load)>,
@@ -291,7 +290,7 @@ fn steady(
                 t.spawn(move || {
                     publish(&mut s, &load, fanout, window, sh).unwrap_or_else(|e| sh.fail(e));
                     if per_pong == 0 && sh.failure.lock().unwrap().is_none() {
-                        // Sees a -ERR the server sent meanwhile.
+                        // A `-ERR` that the server has sent meanwhile is noticed here.
                         s.write_all(b"PING\r\n")
                             .map_err(Into::into)
                             .and_then(|_| wire::wait_pong(&mut s))
@@ -349,7 +348,7 @@ fn count(readers: Vec<TcpStream>, per_pong: u64, sh: &Shared) -> Result<()> {
             let h = &mut hops[i];
             let before = if per_pong > 0 { h.pongs * per_pong } else { h.msgs };
             if h.pending() > 8192 {
-                // The middle of a big payload need not be copied out of the kernel.
+                // The middle of a large payload need not be copied out of the kernel.
                 // SAFETY: with MSG_TRUNC a TCP receive discards and writes nothing.
                 let n = unsafe {
                     libc::recv(readers[i].as_raw_fd(), std::ptr::null_mut(), h.pending() - 2, libc::MSG_TRUNC)
@@ -372,7 +371,7 @@ fn count(readers: Vec<TcpStream>, per_pong: u64, sh: &Shared) -> Result<()> {
     Ok(())
 }
 
-/// Level-triggered epoll over a list of sockets, by index.
+/// Level-triggered epoll over a list of sockets, which it reports by index.
 struct Poll(i32);
 
 impl Poll {
@@ -407,7 +406,7 @@ impl Drop for Poll {
     }
 }
 
-/// A request with an eight-digit token in its reply subject, as client libraries send.
+/// Writes an eight-digit token into the reply subject of a request, like those of client libraries.
 fn set_token(req: &mut [u8], at: usize, mut n: u64) {
     for b in req[at..at + 8].iter_mut().rev() {
         *b = b'0' + (n % 10) as u8;
@@ -521,8 +520,8 @@ fn ask(c: &mut Ctx, socks: &[TcpStream], stop: &AtomicBool) -> Result<Vec<Metric
     Ok(out)
 }
 
-/// Ticks of 200 us, each with its share of messages due; late ticks are sent at once and keep their
-/// intended time, so a stall counts against every message it delays.
+/// Sends a fixed share of messages each 200 us. A late tick is sent at once and keeps its intended time, so a stall adds to the
+/// latency of every message that it delays.
 fn fixed_rate(c: &mut Ctx, rate: u64) -> Result<Vec<Metric>> {
     let mut rx = wire::connect(c.server.addr)?;
     wire::subscribe(&mut rx, &[("tick".into(), "", 1)])?;
@@ -604,7 +603,7 @@ fn idle(c: &mut Ctx) -> Result<Vec<Metric>> {
         let from = socks.len();
         for i in from..total.min(from + 50) {
             let mut s = wire::dial(c.server.addr).with_context(|| format!("connection {i}"))?;
-            // Closing with a reset leaves no port in TIME_WAIT.
+            // A reset instead of a normal close leaves no port in TIME_WAIT.
             let linger = libc::linger { l_onoff: 1, l_linger: 0 };
             // SAFETY: passes a valid struct with its size.
             unsafe {
@@ -631,7 +630,7 @@ fn idle(c: &mut Ctx) -> Result<Vec<Metric>> {
     let spent = proc::usage(pid).cpu - cpu;
     sleep(Duration::from_millis(500));
     let (rss, _) = proc::rss(pid);
-    // Past the first keep-alive round of servers that ping new clients early.
+    // Wait for the first keep-alive round of servers that ping new clients early.
     sleep(Duration::from_millis(2500));
     let settled = proc::rss(pid);
     let still = proc::usage(pid).cpu;

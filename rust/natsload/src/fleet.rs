@@ -1,4 +1,4 @@
-//! Watchers on many connections, read by one thread, and what each of them has seen.
+//! Watchers on many connections, read by one thread, and the updates that each has seen.
 
 use crate::kvwatch::INACTIVE;
 use crate::replay::{Want, answer_control, consumer, sequence};
@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-/// The subject of a key of a group.
+/// Returns the subject of a key of a group.
 pub(crate) fn subject(group: u64, key: u64) -> String {
     format!("$KV.W.g{group:05}.k{key}")
 }
@@ -19,22 +19,23 @@ struct Conn {
     r: Reader,
 }
 
-/// What a watcher has seen since it was made.
+/// The messages that a watcher has received since it was created.
 #[derive(Default, Clone)]
 struct Watcher {
     got: u64,
     last: u64,
 }
 
-/// All watchers: one for each group of keys, then those of everything.
+/// All watchers: one for each group of keys, then those of the whole bucket.
 pub(crate) struct Fleet {
     conns: Vec<Conn>,
     watchers: Vec<Watcher>,
     groups: usize,
     keys_each: u64,
-    /// For each watcher of everything, and first for those of a group: the last update's number of each group.
+    /// Number of the last update seen of each group: first one list for all group watchers, then one for each watcher of the
+    /// whole bucket.
     seen: Vec<Vec<u64>>,
-    /// How often all were made; a part of the names of consumers, which are new each time.
+    /// How often all watchers were created; part of the consumers' names, which are new each time.
     epoch: u32,
     made: usize,
     watching: usize,
@@ -62,7 +63,7 @@ impl Fleet {
         self.groups
     }
 
-    /// The watchers that have all values.
+    /// Returns the number of watchers that have all initial values.
     pub(crate) fn watching(&self) -> usize {
         self.watching
     }
@@ -71,7 +72,7 @@ impl Fleet {
         self.watching == self.len() && self.made == self.len()
     }
 
-    /// Closes what is open, and makes all watchers on new connections.
+    /// Closes all connections, and creates all watchers on new ones.
     pub(crate) fn connect(&mut self, addr: SocketAddr, connections: usize) -> Result<()> {
         self.conns.clear();
         self.watchers.fill(Watcher::default());
@@ -101,8 +102,8 @@ impl Fleet {
         Ok(())
     }
 
-    /// Reads what there is, at most for `limit` if there is nothing; `each` gets every update with the moment it was read and
-    /// the one it was due. The number of messages.
+    /// Reads available messages; waits up to `limit` if there are none. `each` gets the time of reading and the due time of every
+    /// update. Returns the number of messages.
     pub(crate) fn turn(
         &mut self,
         limit: Duration,
@@ -113,7 +114,7 @@ impl Fleet {
             .iter()
             .map(|c| libc::pollfd { fd: c.s.as_raw_fd(), events: libc::POLLIN, revents: 0 })
             .collect();
-        // SAFETY: the array lives and has the length that is told.
+        // SAFETY: the array lives during the call and has the given length.
         let ready =
             unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, limit.as_millis() as i32) };
         let mut count = 0;
@@ -129,7 +130,7 @@ impl Fleet {
     fn read(&mut self, conn: usize, each: &mut dyn FnMut(Instant, u64) -> Result<()>) -> Result<usize> {
         let mut c = self.conns.swap_remove(conn);
         let done = self.drain(&mut c, each);
-        // Back to its place.
+        // Put the connection back in its place.
         self.conns.push(c);
         let last = self.conns.len() - 1;
         self.conns.swap(conn, last);
@@ -158,7 +159,7 @@ impl Fleet {
         Ok(count)
     }
 
-    /// Takes a message of a watcher; when it was due, if it is no value from before.
+    /// Checks a message of a watcher; returns its due time, or `None` for an initial value.
     fn note(&mut self, m: &Msg) -> Result<Option<u64>> {
         let name = std::str::from_utf8(consumer(m)?)?;
         let id = name.strip_prefix('w').and_then(|name| name.split_once('e'));
@@ -194,7 +195,7 @@ impl Fleet {
         Ok(Some(due))
     }
 
-    /// Every watcher must have seen all updates that concern it; `count` is their number.
+    /// Checks that every watcher has seen all `count` updates that concern it.
     pub(crate) fn check_all_seen(&self, count: u64) -> Result<()> {
         for (list, seen) in self.seen.iter().enumerate() {
             let sum: u64 = seen.iter().sum();

@@ -1,9 +1,9 @@
-//! Histories of operations on keys, and whether each key behaved as one register with versions.
+//! Histories of operations on keys, and a check that each key behaves as one register with versions.
 //!
-//! Every value is written once, so a read names the write that it saw; and every successful operation tells its revision,
-//! which is the stream's sequence. Both leave one order only that a history can have, so that it takes no search: all
-//! operations stand at the revision that they made or saw, and nothing that ended may stand behind what began later.
-//! `tests/linearizability` gives the same histories to a checker that knows nothing of this.
+//! Every value is written once, so a read identifies the write that it saw. Every successful operation has a revision, the
+//! sequence in the stream. Together they leave only one possible order, so the check requires no search. All operations are
+//! ordered by the revision that they made or saw, and an operation that ended before another began must not come after it.
+//! `tests/linearizability` checks the same histories with an independent checker.
 
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -11,11 +11,11 @@ use std::collections::{HashMap, HashSet};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// What was asked.
+/// The kind of an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Get,
-    /// Writes whatever the revision is.
+    /// Writes a value at any revision of the key.
     Put,
     /// Writes a value if the key is at the expected revision.
     Update,
@@ -23,14 +23,14 @@ pub(crate) enum Kind {
     Delete,
 }
 
-/// What came of it.
+/// The outcome of an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
-    /// The revision that was made or read; 0 where a get found nothing.
+    /// The revision that was written or read; 0 if a get found nothing.
     Done(u64),
-    /// The expected revision was not the key's; the server tells which one is.
+    /// The expected revision was not the key's; the server's answer may name the key's revision.
     Refused(Option<u64>),
-    /// The connection ended before the answer.
+    /// The connection was lost before the answer.
     Unknown,
 }
 
@@ -38,7 +38,7 @@ pub(crate) enum Outcome {
 #[derive(Clone, Debug)]
 pub(crate) struct Op {
     pub(crate) key: usize,
-    /// How often the server had been killed.
+    /// Number of kills of the server before the operation.
     pub(crate) generation: u32,
     pub(crate) client: usize,
     pub(crate) call: u64,
@@ -55,7 +55,7 @@ impl Op {
         self.kind != Kind::Get
     }
 
-    /// The revision at which the operation stands.
+    /// Returns the revision at which the operation is ordered.
     fn at(&self) -> Option<u64> {
         match self.outcome {
             Outcome::Done(revision) => Some(revision),
@@ -65,9 +65,9 @@ impl Op {
     }
 }
 
-/// Settles what became of writes whose answer was lost: those whose value was seen, by a get or in `log` (the values that
-/// the stream had after a kill, with their revisions), have its revision. The others go: a write that nobody saw changes
-/// nothing for anybody. A refusal may have named its revision all the same, which then counts for nothing.
+/// Resolves writes whose answer was lost. If a get or `log` has the value, the write was done at that revision; `log` has the
+/// values in the stream after a kill, with their revisions. Other operations without an answer are removed: nothing has observed
+/// them. A refusal may name the revision of a removed write; that revision is dropped.
 pub(crate) fn settle(ops: &mut Vec<Op>, log: &HashMap<i64, u64>) {
     let mut seen = log.clone();
     let gets = ops.iter().filter(|op| op.kind == Kind::Get);
@@ -100,7 +100,7 @@ pub(crate) fn settle(ops: &mut Vec<Op>, log: &HashMap<i64, u64>) {
     }
 }
 
-/// What contradicts one register with versions for each key; empty if nothing does.
+/// Returns the contradictions to one register with versions for each key; empty if there are none.
 pub(crate) fn violations(ops: &[Op], keys: usize) -> Vec<String> {
     let mut found = Vec::new();
     for key in 0..keys {
@@ -115,7 +115,7 @@ pub(crate) fn violations(ops: &[Op], keys: usize) -> Vec<String> {
     found
 }
 
-/// Successful writes in the order of revisions; no two may have the same.
+/// Returns successful writes in the order of revisions; no two may have the same revision.
 fn writes_of<'a>(ops: &[&'a Op], found: &mut Vec<String>) -> Vec<(u64, &'a Op)> {
     let done = |op: &&'a Op| matches!(op.outcome, Outcome::Done(_)) && op.is_write();
     let mut writes: Vec<(u64, &Op)> =
@@ -130,7 +130,7 @@ fn writes_of<'a>(ops: &[&'a Op], found: &mut Vec<String>) -> Vec<(u64, &'a Op)> 
     writes
 }
 
-/// A conditional write stands right behind the revision that it expected, so each revision has one winner at most.
+/// Checks that a conditional write directly follows its expected revision, so that each revision has at most one winner.
 fn chain(writes: &[(u64, &Op)], found: &mut Vec<String>) {
     let mut before = 0;
     let mut winners = HashMap::new();
@@ -146,7 +146,7 @@ fn chain(writes: &[(u64, &Op)], found: &mut Vec<String>) {
     }
 }
 
-/// A read has the value of the write of its revision; a refusal names a revision that is not the expected one.
+/// Checks that a read has the value that its revision's write wrote, and that a refusal does not name the expected revision.
 fn reads_right(op: &Op, writes: &[(u64, &Op)], found: &mut Vec<String>) {
     let Some(at) = op.at() else { return };
     let write = writes.binary_search_by_key(&at, |(revision, _)| *revision).ok().map(|i| writes[i].1);
@@ -163,7 +163,7 @@ fn reads_right(op: &Op, writes: &[(u64, &Op)], found: &mut Vec<String>) {
     }
 }
 
-/// What ended before something else began stands before it.
+/// Checks that an operation that ended before another began is ordered before it.
 fn in_real_time(ops: &[&Op], found: &mut Vec<String>) {
     let placed = || ops.iter().copied().filter_map(|op| Some((op.at()?, op)));
     let (mut begun, mut ended): (Vec<_>, Vec<_>) = (placed().collect(), placed().collect());
@@ -186,7 +186,7 @@ fn in_real_time(ops: &[&Op], found: &mut Vec<String>) {
     }
 }
 
-/// Writes a history to a new file in `folder`, an operation a line.
+/// Writes a history to a new file in `folder`, one operation a line.
 pub(crate) fn save(ops: &[Op], folder: &Path, name: &str) -> Result<PathBuf> {
     std::fs::create_dir_all(folder)?;
     let free = (0..).map(|n| folder.join(format!("{name}-{n}.jsonl"))).find(|path| !path.exists());
@@ -221,7 +221,7 @@ mod tests {
         op(call, end, kind, expected, value, Outcome::Done(revision))
     }
 
-    /// One key: put, read, replaced, refused, deleted.
+    /// A history of one key: put, read, update, refusal, deletion.
     fn good() -> Vec<Op> {
         vec![
             done(0, 1, Kind::Get, 0, 0, 0),
@@ -243,11 +243,11 @@ mod tests {
     #[test]
     fn a_stale_read_is_found() {
         let mut ops = good();
-        // The value before the marker, asked for after the deletion was answered.
+        // The value before the marker, read after the deletion was answered.
         ops[7] = done(16, 17, Kind::Get, 0, 2, 11);
         let found = violations(&ops, 1);
         assert!(found.len() == 1 && found[0].contains("revision 15 was there before"), "{found:?}");
-        // Beside the deletion the same read is right.
+        // If the read overlaps the deletion, the same result is correct.
         ops[7].call = 14;
         assert_eq!(violations(&ops, 1), Vec::<String>::new());
     }
@@ -276,7 +276,7 @@ mod tests {
         ops[3].outcome = Outcome::Unknown;
         ops.push(op(20, 30, Kind::Put, 0, 5, Outcome::Unknown));
         ops.push(op(21, 30, Kind::Get, 0, 0, Outcome::Unknown));
-        // Seen after all: the update, which the deletion then follows; unseen: the put.
+        // A get saw the update, and the deletion follows it; nothing saw the put.
         ops.insert(5, done(10, 13, Kind::Get, 0, 2, 11));
         settle(&mut ops, &HashMap::new());
         assert_eq!(ops.len(), 9);

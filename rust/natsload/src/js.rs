@@ -111,7 +111,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     v
 }
 
-/// One connection that makes requests and can tell their replies apart by number.
+/// A connection that sends requests, and numbers them in their reply subjects.
 pub(crate) struct Client {
     pub(crate) s: TcpStream,
     pub(crate) r: Reader,
@@ -124,7 +124,7 @@ impl Client {
         Client::named(addr, "load")
     }
 
-    /// One of several clients: each needs a name of its own.
+    /// Opens one of several clients; each requires its own name.
     pub(crate) fn named(addr: SocketAddr, name: &str) -> Result<Client> {
         let mut s = wire::connect(addr)?;
         let inbox = format!("_INBOX.{name}");
@@ -132,7 +132,7 @@ impl Client {
         Ok(Client { s, r: Reader::new(), inbox, n: 0 })
     }
 
-    /// One request and its reply.
+    /// Sends one request, and returns its reply.
     pub(crate) fn ask(&mut self, subject: &str, hdr: &[u8], body: &[u8]) -> Result<Msg<'_>> {
         let mut out = Vec::new();
         wire::encode(&mut out, subject, &format!("{}.one", self.inbox), hdr, body);
@@ -189,9 +189,9 @@ impl Client {
         v["state"]["messages"].as_u64().context("no message count in stream info")
     }
 
-    /// Make requests with `window` outstanding until `max` are made or `secs` are over. `make` writes
-    /// the n-th request's subject and body; `check` tells whether a reply is good. Returns the number
-    /// made and, for one outstanding, the latencies.
+    /// Sends requests with up to `window` outstanding, until `max` are sent or `secs` have passed. `make` writes the n-th
+    /// request, given its reply subject; `check` tells whether a reply is good. Returns the number of requests, and the latencies
+    /// if `window` is 1.
     pub(crate) fn pump(
         &mut self,
         max: u64,
@@ -236,7 +236,7 @@ impl Client {
         Ok((sent, lat))
     }
 
-    /// Publish with acks; the message count of the stream must grow by as much.
+    /// Publishes with acknowledgements; the stream's message count must grow by the number of messages.
     pub(crate) fn fill(
         &mut self,
         stream: &str,
@@ -274,7 +274,7 @@ fn publish(c: &mut Ctx, store: &str, size: usize, window: u64) -> Result<Vec<Met
     k.stream("BENCH", "bench.*", store)?;
     let subject = |_| "bench.a".to_string();
     k.fill("BENCH", c.scaled(5000), c.warm(), window, size, subject)?;
-    // A set number of messages, so that memory can be compared; the time is only a bound.
+    // A fixed number of messages, so that memory use can be compared; the time is only a limit.
     let n = c.scaled(if window == 1 {
         40_000
     } else if size > 128 {
@@ -357,7 +357,7 @@ fn ack(m: &Msg, out: &mut Vec<u8>) {
     out.extend_from_slice(b" 4\r\n+ACK\r\n");
 }
 
-/// Wait until the consumer's ack floor has come to `n`.
+/// Waits until the consumer's ack floor reaches `n`.
 fn settle(k: &mut Client, consumer: &str, n: u64) -> Result<()> {
     let begin = Instant::now();
     loop {
@@ -441,8 +441,8 @@ fn kv(c: &mut Ctx, put: bool, window: u64) -> Result<Vec<Metric>> {
     Ok(out)
 }
 
-/// Fill a stream, then restart the server after SIGKILL and after SIGTERM; ready means that stream
-/// info tells the right count.
+/// Fills a stream, then restarts the server after SIGKILL and after SIGTERM. The stream is ready when its info has the right
+/// message count.
 fn restart(c: &mut Ctx, n: u64, subjects: u64, size: usize) -> Result<Vec<Metric>> {
     let (n, subjects) = (c.scaled(n), c.scaled(subjects));
     let mut k = Client::open(c.server.addr)?;

@@ -1,5 +1,5 @@
-//! Writers that compare and set, while the server is killed again and again: who wins, and whether the recorded history is
-//! one of registers with versions.
+//! Writers that compare and set, while the server is killed repeatedly. Counts successful writes, and checks that the recorded
+//! history is one of registers with versions.
 
 use crate::core::Rng;
 use crate::history::{self, Kind, Op, Outcome};
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 const KEYS: usize = 10;
 const WRITERS: u64 = 200;
-/// The server is killed this often; a span is as long as the time between two kills.
+/// Number of kills; a span is the time between two kills.
 const KILLS: u32 = 5;
 const SPANS: u32 = KILLS + 1;
 const RESTART: Duration = Duration::from_secs(60);
@@ -34,12 +34,12 @@ pub(crate) fn all() -> Vec<Scenario> {
     vec![s]
 }
 
-/// What writers and the one who kills share.
+/// State that the writers share with the thread that kills the server.
 struct Run {
     addr: SocketAddr,
     begin: Instant,
     next_value: AtomicI64,
-    /// Set before the server is killed, so that a lost connection is no failure.
+    /// Set before the server is killed, so that a lost connection is not a failure.
     is_killing: AtomicBool,
     is_over: AtomicBool,
     turn: Mutex<Turn>,
@@ -49,7 +49,7 @@ struct Run {
 #[derive(Default)]
 struct Turn {
     generation: u32,
-    /// Writers that wait for the server, or have ended.
+    /// Number of writers that wait for the server, or have ended.
     idle: usize,
     failure: Option<anyhow::Error>,
 }
@@ -63,7 +63,7 @@ impl Run {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the server is back; the new generation.
+    /// Waits until the server is back; returns the new generation.
     fn pause(&self) -> u32 {
         let mut turn = self.turn();
         let before = turn.generation;
@@ -92,7 +92,7 @@ impl Run {
         }
     }
 
-    /// Lets the writers go on with a server that is back.
+    /// Lets the writers continue with the restarted server.
     fn go_on(&self) {
         let mut turn = self.turn();
         turn.generation += 1;
@@ -101,7 +101,7 @@ impl Run {
         self.changed.notify_all();
     }
 
-    /// Ends the run: writers end with the operation that they are at.
+    /// Ends the run; each writer completes its current operation.
     fn end(&self, failure: Option<anyhow::Error>) {
         self.is_over.store(true, SeqCst);
         let mut turn = self.turn();
@@ -150,13 +150,13 @@ fn run(c: &mut Ctx) -> Result<Vec<Metric>> {
             None => spent.context("no failure and no result"),
         }
     })?;
-    // What the last writers did is seen by the last look at each key.
+    // The final read of each key observes the effects of the last writers.
     look(c, &shared, KILLS, &mut ops, &mut log)?;
     history::settle(&mut ops, &log);
     report(c, ops, spent)
 }
 
-/// What the measured spans cost.
+/// CPU and wall-clock seconds of the measured spans.
 #[derive(Default)]
 struct Spent {
     cpu: f64,
@@ -196,8 +196,8 @@ fn kill_again_and_again(
     Ok(spent)
 }
 
-/// Reads the bucket's history, all of which is known then, and records what each key has as the last reads of a generation
-/// and the first of the next.
+/// Reads the bucket's complete history while no writer is active. Records each key's value as a read at the end of this
+/// generation, and at the start of the next.
 fn look(
     c: &Ctx,
     shared: &Run,
@@ -270,13 +270,13 @@ fn report(c: &Ctx, ops: Vec<Op>, spent: Spent) -> Result<Vec<Metric>> {
     Ok(out)
 }
 
-/// One client of the bucket.
+/// A client of the bucket.
 struct Writer<'a> {
     shared: &'a Run,
     id: usize,
     chance: Rng,
     generation: u32,
-    /// The revisions that this client saw last.
+    /// The revision of each key that this client saw last.
     seen: [u64; KEYS],
     ops: Vec<Op>,
 }
@@ -302,7 +302,7 @@ impl<'a> Writer<'a> {
         self.ops
     }
 
-    /// Works until the run is over or the connection is lost.
+    /// Performs operations until the run is over or the connection is lost.
     fn serve(&mut self, mut k: Client) -> Result<()> {
         while !self.shared.is_over.load(SeqCst) {
             let dice = self.chance.next();
@@ -311,7 +311,7 @@ impl<'a> Writer<'a> {
                 0 => self.once(&mut k, key, Kind::Put)?,
                 1 => self.once(&mut k, key, Kind::Get)?,
                 2 => self.once(&mut k, key, Kind::Delete)?,
-                // Some know nothing newer than what they did last.
+                // An update without a get before it knows only the revision of its last operation.
                 3 | 4 => self.once(&mut k, key, Kind::Update)?,
                 _ => {
                     self.once(&mut k, key, Kind::Get)?;
@@ -322,7 +322,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// One operation, recorded whatever comes of it.
+    /// Performs one operation, and records it whatever its outcome.
     fn once(&mut self, k: &mut Client, key: usize, kind: Kind) -> Result<()> {
         let expected = if matches!(kind, Kind::Update | Kind::Delete) { self.seen[key] } else { 0 };
         let number = if kind == Kind::Get { 0 } else { self.shared.next_value.fetch_add(1, SeqCst) + 1 };
@@ -344,7 +344,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Asks the server; the value that was read and the outcome. None if the server did not take the request.
+/// Sends a request; returns the read value and the outcome. `None` if the server did not accept the request.
 fn exchange(
     k: &mut Client,
     key: usize,
@@ -389,7 +389,7 @@ fn exchange(
     }
 }
 
-/// The number of a value, negative for a delete marker.
+/// Returns the number of a value, negative for a delete marker.
 fn value_of(m: &Msg) -> Result<i64> {
     let number: i64 = std::str::from_utf8(m.body)?.parse().context("a value that nobody wrote")?;
     Ok(if m.header("KV-Operation") == Some("DEL") { -number } else { number })

@@ -1,4 +1,4 @@
-//! Buckets with many keys: filling, a kill, listings by filter, single gets.
+//! Buckets with many keys: filling, a kill, listings with filters, single gets.
 
 use crate::core::{Probe, Rng};
 use crate::js::Client;
@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 
 const HISTORY: u64 = 5;
 const VALUE: usize = 32;
-/// Tokens that a filter sets; with the two forms of keys this makes one key in a thousand.
+/// Numbers of values of the two tokens that a filter fixes. With the two forms of keys, a filter matches one key in 1000.
 const REGIONS: u64 = 20;
 const KINDS: u64 = 25;
 const LAST: &str = "$KV.K.last.r07.c07.*";
 const MIDDLE: &str = "$KV.K.mid.r07.*.c07";
-/// Only ends a run that hangs.
+/// A limit that only ends a run that hangs.
 const BOUND: Duration = Duration::from_secs(7200);
 
 pub(crate) fn all() -> Vec<Scenario> {
@@ -31,7 +31,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     vec![many, few]
 }
 
-/// The configuration of a bucket's stream, as clients make it.
+/// Returns the configuration of a bucket's stream, as clients create it.
 pub(crate) fn bucket(name: &str, history: u64) -> Value {
     json!({"name": format!("KV_{name}"), "subjects": [format!("$KV.{name}.>")], "storage": "file", "retention": "limits",
         "discard": "new", "max_consumers": -1, "max_msgs": -1, "max_bytes": -1, "max_age": 0, "max_msg_size": -1,
@@ -39,7 +39,8 @@ pub(crate) fn bucket(name: &str, history: u64) -> Value {
         "allow_direct": true})
 }
 
-/// The subject of the nth key: the wildcard of a filter is the last token of one half, and in the middle of the other.
+/// Returns the subject of the nth key. A filter's wildcard is the last token for one half of the keys, and in the middle for the
+/// other.
 fn subject(n: u64) -> String {
     let (region, kind, user) = (n / 2 % REGIONS, n / 2 / REGIONS % KINDS, n / 2 / REGIONS / KINDS);
     if n.is_multiple_of(2) {
@@ -49,7 +50,7 @@ fn subject(n: u64) -> String {
     }
 }
 
-/// How many of the first `keys` keys each filter matches.
+/// Returns how many of the first `keys` keys each filter matches.
 fn matching(keys: u64) -> (u64, u64) {
     let (period, place) = (2 * REGIONS * KINDS, 2 * (7 + 7 * REGIONS));
     let count = |first: u64| keys.saturating_sub(first).div_ceil(period);
@@ -63,7 +64,7 @@ fn keys(c: &mut Ctx, keys: u64) -> Result<Vec<Metric>> {
     k.fill("KV_K", keys * HISTORY, BOUND, 4000, VALUE, |n| subject(n % keys))?;
     let mut out = probe.finish(&c.server, (keys * HISTORY) as f64);
     out.push(low("MiB after fill", proc::rss(c.server.pid()).0 as f64 / 1024.0));
-    // What is acknowledged may not have reached the page cache yet, which outlives the process.
+    // Acknowledged messages may not have reached the page cache yet, which outlives the process.
     std::thread::sleep(Duration::from_millis(500));
     out.push(low("disk B/msg", c.server.store_bytes() as f64 / (keys * HISTORY) as f64));
     c.server.stop(false)?;
@@ -120,7 +121,7 @@ fn list(
     Ok(())
 }
 
-/// Gets of random keys; each must have the value.
+/// Gets random keys, and checks their values.
 fn gets(
     c: &Ctx,
     k: &mut Client,

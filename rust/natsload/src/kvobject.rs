@@ -1,4 +1,4 @@
-//! Object store: one large object up, down and away; very many small ones.
+//! Object store: upload, download and deletion of one large object; a million small objects.
 
 use crate::js::{Client, is_ack};
 use crate::measure::{Ctx, Scenario, scenario};
@@ -14,14 +14,14 @@ use ring::digest::{self, SHA256};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// What clients use unless they are told otherwise.
+/// The default chunk size of clients.
 const CHUNK: usize = 128 << 10;
 const SMALL: usize = 4096;
 const LARGE: u64 = 4 << 30;
 const MANY: u64 = 1_000_000;
-/// Small objects that are read back.
+/// Number of small objects that are read back.
 const PROBES: u64 = 20;
-/// What a server may keep on disk without an object: our log and its files of fixed size.
+/// Bytes that a server may keep on disk without any object: the log and files of fixed size.
 const KEPT: u64 = 80 << 20;
 const BOUND: Duration = Duration::from_secs(7200);
 
@@ -42,7 +42,7 @@ fn store(k: &mut Client) -> Result<()> {
     k.api("STREAM.CREATE.OBJ_B", conf).map(|_| ())
 }
 
-/// What stands at the subject of an object's name.
+/// Returns the subject and the body of an object's info.
 fn info(name: &str, nuid: &str, size: u64, chunks: u64, digest: &str) -> (String, Vec<u8>) {
     let subject = format!("$O.B.M.{}", BASE64_URL_SAFE.encode(name));
     let told = json!({"name": name, "bucket": "B", "nuid": nuid, "size": size, "chunks": chunks, "digest": digest,
@@ -56,7 +56,7 @@ fn digest_text(sum: &digest::Digest) -> String {
     format!("SHA-256={}", BASE64_URL_SAFE.encode(sum))
 }
 
-/// The CPU, the time and the greatest memory of a stage.
+/// Start values of a stage: time and CPU use. The peak of memory is reset at the start.
 struct Stage {
     begin: Instant,
     cpu: f64,
@@ -68,7 +68,7 @@ impl Stage {
         Stage { begin: Instant::now(), cpu: proc::usage(c.server.pid()).cpu }
     }
 
-    /// Rates in MB, and the peak over `idle` KiB.
+    /// Returns rates in MB, and the peak of memory above `idle` KiB.
     fn finish(&self, c: &Ctx, bytes: u64, idle: u64, names: [&'static str; 3]) -> [Metric; 3] {
         let cpu = proc::usage(c.server.pid()).cpu - self.cpu;
         let megabytes = bytes as f64 / 1e6;
@@ -103,7 +103,7 @@ fn large(c: &mut Ctx) -> Result<Vec<Metric>> {
         bail!("{purged} after {chunks} chunks");
     }
     out.push(low("delete ms", begin.elapsed().as_secs_f64() * 1e3));
-    // Named by the bound where the disk is not back.
+    // If the disk space is not freed within 60 s, that limit is the result.
     while c.server.store_bytes() > empty + KEPT && begin.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -112,7 +112,7 @@ fn large(c: &mut Ctx) -> Result<Vec<Metric>> {
     Ok(out)
 }
 
-/// Publishes chunks, 64 of them on their way, then the object's info. The digest of all bytes.
+/// Publishes chunks, with up to 64 in flight, then the object's info. Returns the digest of all bytes.
 fn upload(k: &mut Client, chunks: u64) -> Result<String> {
     let mut sum = digest::Context::new(&SHA256);
     let mut body = filler(CHUNK);
@@ -136,7 +136,7 @@ fn upload(k: &mut Client, chunks: u64) -> Result<String> {
     Ok(told)
 }
 
-/// Reads an object's info and chunks; the digest of what came, which must be `size` bytes long.
+/// Reads an object's info and chunks. Returns the digest of the received bytes, which must be `size`.
 fn download(c: &Ctx, k: &mut Client, name: &str, size: u64) -> Result<String> {
     let subject = format!("$JS.API.DIRECT.GET.OBJ_B.$O.B.M.{}", BASE64_URL_SAFE.encode(name));
     let told: Value = serde_json::from_slice(k.ask(&subject, b"", b"")?.body).context("no info")?;
@@ -200,7 +200,7 @@ fn many(c: &mut Ctx) -> Result<Vec<Metric>> {
     Ok(out)
 }
 
-/// Bytes that do not compress.
+/// Returns bytes that do not compress.
 fn filler(size: usize) -> Vec<u8> {
     let mut chance = crate::core::Rng(1);
     (0..size / 8).flat_map(|_| chance.next().to_le_bytes()).collect()

@@ -1,4 +1,4 @@
-//! Many watchers of a bucket: what an update costs, who sees it and when, and storms in which all of them reconnect.
+//! Many watchers of a bucket: the cost and the latency of updates, and storms in which all watchers reconnect.
 
 use crate::core::{Probe, Rng};
 use crate::fleet::{Fleet, subject};
@@ -25,7 +25,7 @@ pub(crate) const KEYS_EACH: u64 = 10;
 /// Updates a second.
 const RATE: u64 = 1000;
 const STORMS: usize = 5;
-/// Within which a server removes consumers that have lost their watchers.
+/// Time after which a server removes consumers that have lost their watchers.
 pub(crate) const INACTIVE: Duration = Duration::from_secs(10);
 
 pub(crate) fn all() -> Vec<Scenario> {
@@ -38,7 +38,7 @@ pub(crate) fn all() -> Vec<Scenario> {
 fn run(c: &mut Ctx) -> Result<Vec<Metric>> {
     let groups = c.at_least(WATCHERS, 100);
     let mut k = Client::open(c.server.addr)?;
-    // With less history an update may be gone before a watcher that is late has seen it.
+    // With less history, an update may be removed before a late watcher has seen it.
     k.api("STREAM.CREATE.KV_W", bucket("W", 64))?;
     let body = update(0, 0, 0);
     k.pump(
@@ -71,8 +71,8 @@ fn run(c: &mut Ctx) -> Result<Vec<Metric>> {
     Ok(out)
 }
 
-/// Closes all connections and opens them again with new consumers, as clients do after a reconnect; the seconds until every
-/// watcher has all values.
+/// Closes all connections and opens them again with new consumers, as clients do after a reconnect. Returns the seconds until
+/// every watcher has all values.
 fn start(c: &Ctx, fleet: &mut Fleet, connections: usize) -> Result<(f64, u64)> {
     let begin = Instant::now();
     fleet.connect(c.server.addr, connections)?;
@@ -87,12 +87,12 @@ fn start(c: &Ctx, fleet: &mut Fleet, connections: usize) -> Result<(f64, u64)> {
     Ok((begin.elapsed().as_secs_f64(), fleet.len() as u64))
 }
 
-/// The body of an update: its group, its number in the group, and when it was due.
+/// Returns the body of an update: its group, its number in the group, and the time at which it is due.
 fn update(group: u64, number: u64, due: u64) -> Vec<u8> {
     format!("{group:05} {number:08} {due:016}").into_bytes()
 }
 
-/// Updates at a set rate; every watcher that an update concerns must see it, in order.
+/// Publishes updates at a fixed rate, and checks that each watcher concerned sees them in order.
 fn updates(c: &Ctx, fleet: &mut Fleet) -> Result<Vec<Metric>> {
     let span = c.secs * 30;
     let count = (RATE as f64 * span.as_secs_f64()) as u64;
@@ -122,7 +122,7 @@ fn updates(c: &Ctx, fleet: &mut Fleet) -> Result<Vec<Metric>> {
             }
         };
         is_failed.fetch_or(seen.is_err(), SeqCst);
-        // Nothing but heartbeats is left to come; the CPU is told for the updates alone.
+        // Only heartbeats follow from here; the CPU is measured for the updates only.
         cpu.extend(probe.finish(&c.server, times.len() as f64));
         let published = publisher.join().map_err(|_| anyhow!("the publisher panicked"))?;
         seen.and(published)
@@ -134,7 +134,7 @@ fn updates(c: &Ctx, fleet: &mut Fleet) -> Result<Vec<Metric>> {
     Ok(out)
 }
 
-/// Publishes updates when they are due, and waits for their acknowledgements at the end.
+/// Publishes updates when they are due; at the end, waits for their acknowledgements.
 fn publish(c: &Ctx, begin: Instant, count: u64, groups: u64, is_failed: &AtomicBool) -> Result<()> {
     let told = (|| {
         let mut s = wire::connect(c.server.addr)?;
@@ -170,7 +170,7 @@ fn send(s: &mut TcpStream, begin: Instant, count: u64, groups: u64, is_failed: &
         sleep((step * sent as u32).saturating_sub(begin.elapsed()));
     }
     if sent < count {
-        // Ends the reader of acknowledgements, too.
+        // This ends the reader of acknowledgements too.
         s.shutdown(std::net::Shutdown::Both)?;
     }
     Ok(())
@@ -190,11 +190,11 @@ fn acknowledged(mut s: TcpStream, count: u64) -> Result<()> {
     Ok(())
 }
 
-/// Waits until there are as many consumers as watchers; how long it took, and how many are too many in the end.
+/// Waits until there are as many consumers as watchers. Returns the number of consumers above that at the end, and the time.
 fn settled(k: &mut Client, fleet: &mut Fleet, watchers: u64) -> Result<[Metric; 2]> {
     let begin = Instant::now();
     let left = loop {
-        // Watchers answer what they are asked meanwhile.
+        // Meanwhile, the watchers answer flow control requests.
         fleet.turn(Duration::from_millis(100), &mut |_, _| Ok(()))?;
         let told = k.api("STREAM.INFO.KV_W", Value::Null)?;
         let have = told["state"]["consumer_count"].as_u64().unwrap_or(0);

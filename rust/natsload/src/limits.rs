@@ -1,5 +1,5 @@
-//! What this machine could do at best: the same byte streams with no broker between, or with one
-//! that only copies; storage syncs; memory copies.
+//! The limits of this machine: the same byte streams without a broker, or with one that only copies; storage syncs; memory
+//! copies.
 
 use crate::proc;
 use crate::report::spread;
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-/// Bytes of a delivered `MSG bench.0 1 N` frame.
+/// Returns the size in bytes of a delivered `MSG bench.0 1 N` frame.
 fn frame(size: usize) -> usize {
     format!("MSG bench.0 1 {size}\r\n").len() + size + 2
 }
@@ -105,7 +105,7 @@ fn pour(mut s: TcpStream, stop: &AtomicBool) {
     while !stop.load(Relaxed) && s.write_all(&buf).is_ok() {}
 }
 
-/// Reads until the end, adding up what it gets.
+/// Reads until the end, and counts the bytes.
 fn drain(mut s: TcpStream, got: &AtomicU64) {
     let mut buf = vec![0u8; 256 << 10];
     while let Ok(n) = s.read(&mut buf) {
@@ -135,8 +135,8 @@ fn sink(secs: Duration) -> Result<(f64, f64)> {
     }))
 }
 
-/// One thread reads 64 KiB at a time and writes it to every subscriber. Returns delivered bytes a
-/// second and relay CPU seconds per delivered byte.
+/// Measures a relay: one thread reads 64 KiB at a time and writes it to every subscriber. Returns delivered bytes a second, and
+/// the relay's CPU seconds per delivered byte.
 fn relay(fan: usize, secs: Duration) -> Result<(f64, f64)> {
     let (tx, mut mid) = pair()?;
     let (mut outs, mut ends) = (Vec::new(), Vec::new());
@@ -171,7 +171,7 @@ fn relay(fan: usize, secs: Duration) -> Result<(f64, f64)> {
     }))
 }
 
-/// Round trip of 40 bytes; with two hops a relay thread stands between, as a broker would.
+/// Measures the round trip of 40 bytes; with two hops, a relay thread forwards them, as a broker would.
 fn echo(hops: usize, secs: Duration) -> Result<(f64, f64)> {
     let (mut asker, near) = pair()?;
     let (far, answerer) = pair()?;

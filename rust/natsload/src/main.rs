@@ -1,9 +1,9 @@
-//! `natsload` runs the same load against several NATS servers in turn and compares them.
+//! `natsload` runs the same load against several NATS servers in turn, and compares them.
 //!
-//! The generator is as light as it can be (blocking sockets, pre-encoded batches, counting by frame length), so that the
-//! server is what is measured. `docs/benchmarks/natsload.md` explains the figures.
+//! The generator is as light as possible (blocking sockets, pre-encoded batches, counting by frame length), so that the
+//! measurement is about the server. `docs/benchmarks/natsload.md` explains the figures.
 
-// A benchmark stops at what it does not expect; its threads hand failures on by panicking in `join`.
+// A benchmark stops at anything unexpected; its threads pass failures on by panicking in `join`.
 #![allow(clippy::unwrap_used)]
 
 #[cfg(target_os = "linux")]

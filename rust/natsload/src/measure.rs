@@ -1,4 +1,4 @@
-//! Scenarios, and how they are run against each server in turn.
+//! Scenarios, and their runs against each server in turn.
 
 use crate::args::{self, Common, RunArgs};
 use crate::priority::Priority;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// What a scenario gets.
+/// The environment of a scenario.
 pub(crate) struct Ctx {
     /// The server under test, freshly started.
     pub(crate) server: Server,
@@ -18,44 +18,44 @@ pub(crate) struct Ctx {
     pub(crate) secs: Duration,
     /// Factor on counts of messages, connections and subscriptions.
     pub(crate) scale: f64,
-    /// Most undelivered bytes in flight.
+    /// Maximum undelivered bytes in flight.
     pub(crate) window: usize,
-    /// Where recorded histories go.
+    /// Folder for recorded histories.
     pub(crate) histories: Option<PathBuf>,
 }
 
 impl Ctx {
-    /// Time before the measured span.
+    /// Returns the length of the warm-up before the measured span.
     pub(crate) fn warm(&self) -> Duration {
         (self.secs / 4).clamp(Duration::from_millis(200), Duration::from_millis(500))
     }
 
-    /// `n` times the scale, at least 1000 or `n`.
+    /// Returns `n` times the scale, but at least the smaller of 1000 and `n`.
     pub(crate) fn scaled(&self, n: u64) -> u64 {
         self.at_least(n, 1000.min(n))
     }
 
-    /// `n` times the scale, at least `least`.
+    /// Returns `n` times the scale, but at least `least`.
     pub(crate) fn at_least(&self, n: u64, least: u64) -> u64 {
         ((n as f64 * self.scale) as u64).max(least)
     }
 }
 
-/// Drives one scenario.
+/// The function that runs a scenario.
 pub(crate) type Run = Box<dyn Fn(&mut Ctx) -> Result<Vec<Metric>>>;
 
-/// A load, and the server that it needs.
+/// A load, and the server settings that it requires.
 pub(crate) struct Scenario {
     pub(crate) name: String,
     pub(crate) about: String,
     pub(crate) js: Js,
     pub(crate) tls: bool,
-    /// Takes long, so it is run less often.
+    /// Takes long, and is therefore run less often.
     pub(crate) heavy: bool,
     pub(crate) run: Run,
 }
 
-/// A scenario of core NATS.
+/// Creates a scenario of core NATS.
 pub(crate) fn scenario(
     name: &str,
     about: &str,
@@ -137,7 +137,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     Ok(())
 }
 
-/// Refuses names that mean nothing before anything is measured.
+/// Refuses unknown names before anything is measured.
 fn check(args: &RunArgs, known: &[Scenario]) -> Result<()> {
     for pattern in args.scenario.iter().chain(&args.skip) {
         if !known.iter().any(|s| args::matches(&s.name, std::slice::from_ref(pattern))) {
@@ -155,7 +155,8 @@ fn check(args: &RunArgs, known: &[Scenario]) -> Result<()> {
     Ok(())
 }
 
-/// All runs of one scenario. A failed run leaves a gap, so that runs stay paired; a failure in the first ends the scenario.
+/// Runs a scenario for all servers. A failed run leaves a gap, so that runs stay paired. A failure in the first turn ends the
+/// scenario.
 fn measure(args: &RunArgs, scenario: &Scenario) -> Outcome {
     let mut outcome = Outcome {
         scenario: scenario.name.clone(),

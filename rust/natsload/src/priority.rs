@@ -1,11 +1,11 @@
-//! The priority of a measurement, and how many files it may hold open.
+//! The priority of a measurement, and its limit of open files.
 
 use anyhow::{Result, bail};
 
-/// Priority of this process and all it starts; ends when dropped.
+/// The priority of this process and the processes that it starts.
 ///
-/// Linux may also weigh sessions against each other (autogroups), which makes nice values count only within one session.
-/// The session's weight is therefore set too.
+/// Linux may also weigh sessions against each other (autogroups); nice values then count only within one session. The session's
+/// weight is therefore set too, and restored on drop.
 pub(crate) struct Priority {
     old_group: Option<String>,
 }
@@ -36,7 +36,7 @@ impl Drop for Priority {
     }
 }
 
-/// Raises the limit of open files: the idle scenario holds as many sockets as the server.
+/// Raises the limit of open files: the idle scenario holds as many sockets as the server does.
 pub(crate) fn raise_file_limit() {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the calls read and write only the struct they are given.

@@ -4,7 +4,7 @@ use std::fs;
 
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Usage {
-    /// CPU seconds of the process, all threads, dead ones too.
+    /// CPU seconds of the process: all threads, including ended ones.
     pub(crate) cpu: f64,
     pub(crate) user: f64,
     pub(crate) sys: f64,
@@ -29,15 +29,15 @@ pub(crate) fn usage(pid: u32) -> Usage {
     u
 }
 
-/// (current, peak) resident memory in KiB.
+/// Returns the (current, peak) resident memory in KiB.
 pub(crate) fn rss(pid: u32) -> (u64, u64) {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     (field(&status, "VmRSS:"), field(&status, "VmHWM:"))
 }
 
-/// Lets the peak of the resident memory begin anew.
+/// Resets the peak of the resident memory.
 pub(crate) fn reset_peak(pid: u32) {
-    // Where the kernel refuses it, the peak since the start is told, which is no less.
+    // If the kernel refuses, the peak since the start is reported, which is at least as high.
     let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
 }
 
@@ -70,7 +70,7 @@ pub(crate) fn thread_cpu() -> f64 {
     ts.tv_sec as f64 + ts.tv_nsec as f64 / 1e9
 }
 
-/// CPU seconds the whole machine has been busy.
+/// Returns the CPU seconds that the whole machine has been busy.
 pub(crate) fn machine_busy() -> f64 {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     let f: Vec<f64> =
@@ -90,7 +90,7 @@ pub(crate) fn pin(cpu: usize) {
     }
 }
 
-/// Sleep as exactly as the kernel lets this thread.
+/// Lets the calling thread sleep as precisely as the kernel allows.
 pub(crate) fn sharp_timer() {
     // SAFETY: plain prctl.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };

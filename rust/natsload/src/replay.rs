@@ -1,4 +1,4 @@
-//! Reads a stream through a push consumer with flow control, as clients' watches and listings do.
+//! Reads a stream through a push consumer with flow control, as the watches and listings of clients do.
 
 use crate::js::Client;
 use crate::server::Server;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// What of a stream is read.
+/// A selection of a stream's messages.
 pub(crate) struct Want<'a> {
     pub(crate) stream: &'a str,
     pub(crate) filter: &'a str,
@@ -17,16 +17,16 @@ pub(crate) struct Want<'a> {
     pub(crate) headers_only: bool,
 }
 
-/// What a replay took.
+/// The size and the times of a replay.
 pub(crate) struct Took {
     pub(crate) messages: u64,
-    /// From the request to the first message.
+    /// Time from the request to the first message.
     pub(crate) first: Duration,
     pub(crate) all: Duration,
 }
 
 impl Want<'_> {
-    /// The configuration of an ordered consumer, as clients make it.
+    /// Returns the configuration of an ordered consumer, as clients create it.
     pub(crate) fn config(&self, name: &str, deliver: &str) -> Value {
         let policy = if self.last { "last_per_subject" } else { "all" };
         json!({"stream_name": self.stream, "action": "create", "config": {
@@ -37,7 +37,7 @@ impl Want<'_> {
     }
 }
 
-/// Hands every message to `each` until nothing is pending.
+/// Passes every message to `each`, until none is pending.
 pub(crate) fn replay(
     server: &Server,
     k: &mut Client,
@@ -49,7 +49,7 @@ pub(crate) fn replay(
     let begin = Instant::now();
     let api = format!("CONSUMER.CREATE.{}.replay.{}", want.stream, want.filter);
     let made = k.api(&api, want.config("replay", "deliver.replay"))?;
-    // Without filter subjects the server tells the number that was there when the consumer was made.
+    // Without filter subjects, the server returns the number of pending messages at the consumer's creation.
     let mut took = Took { messages: 0, first: Duration::ZERO, all: Duration::ZERO };
     let mut left = made["num_pending"].as_u64().context("no num_pending in the consumer's info")?
         + made["delivered"]["consumer_seq"].as_u64().unwrap_or(0);
@@ -78,7 +78,7 @@ pub(crate) fn replay(
     Ok(took)
 }
 
-/// Whether this is a heartbeat or a question of flow control; the latter is answered.
+/// Whether a message is a heartbeat or a flow control request; a request is answered.
 pub(crate) fn answer_control(m: &Msg, out: &mut Vec<u8>) -> bool {
     if m.status() != Some(100) {
         return false;
@@ -92,17 +92,17 @@ pub(crate) fn answer_control(m: &Msg, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Stream sequence out of an ack subject.
+/// Returns the stream sequence in a message's ack subject.
 pub(crate) fn sequence(m: &Msg) -> Result<u64> {
     token(m, 5)
 }
 
-/// A number out of an ack subject, by its place in the form of nine tokens; the longer form has two more in front.
+/// Returns a number in the ack subject, by its position in the form with nine tokens; the longer form has two more at the front.
 fn token(m: &Msg, place: usize) -> Result<u64> {
     std::str::from_utf8(word(m, place)?)?.parse().context("bad ack subject")
 }
 
-/// The consumer that sent a message.
+/// Returns the name of the consumer that sent a message.
 pub(crate) fn consumer<'a>(m: &Msg<'a>) -> Result<&'a [u8]> {
     word(m, 3)
 }

@@ -1,4 +1,4 @@
-//! Metrics of one run, medians and ratios over runs, the table and the JSON.
+//! Metrics of one run, medians and ratios over several runs, and their output as a table and as JSON.
 
 use serde_json::{Map, Value, json};
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 pub(crate) enum Better {
     High,
     Low,
-    /// Tells about the run, not about the server.
+    /// Describes the run, not the server.
     Neither,
 }
 
@@ -29,7 +29,7 @@ pub(crate) fn note(key: &'static str, value: f64) -> Metric {
     Metric { key, better: Better::Neither, value }
 }
 
-/// p50, p99 and p99.9 in microseconds of latencies in nanoseconds.
+/// Returns p50, p99 and p99.9 in microseconds, of latencies in nanoseconds.
 pub(crate) fn latency(mut ns: Vec<u64>) -> Vec<Metric> {
     if ns.is_empty() {
         return vec![];
@@ -39,7 +39,7 @@ pub(crate) fn latency(mut ns: Vec<u64>) -> Vec<Metric> {
     vec![low("p50 us", at(0.5)), low("p99 us", at(0.99)), low("p99.9 us", at(0.999))]
 }
 
-/// Median, least and greatest.
+/// Returns the median, the least and the greatest value.
 pub(crate) fn spread(values: &[f64]) -> Option<(f64, f64, f64)> {
     let mut v: Vec<f64> = values.iter().copied().filter(|x| x.is_finite()).collect();
     v.sort_by(f64::total_cmp);
@@ -58,7 +58,7 @@ fn show(x: f64) -> String {
     }
 }
 
-/// Results of one scenario: for each server, the metrics of each run.
+/// Results of one scenario: the metrics of each run, for each server.
 pub(crate) struct Outcome {
     pub(crate) scenario: String,
     pub(crate) about: String,
@@ -84,7 +84,7 @@ impl Outcome {
             .collect()
     }
 
-    /// Ratios of the first server to the server `b`, run by run.
+    /// Returns the ratios of the first server to server `b`, run by run.
     fn ratios(values: &[Vec<f64>], b: usize) -> Vec<f64> {
         values[0].iter().zip(&values[b]).map(|(x, y)| x / y).collect()
     }

@@ -33,7 +33,7 @@ pub(crate) enum Js {
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) js: Js,
-    /// JetStream's `sync_interval`, where a scenario does not set its own; none leaves each server its default.
+    /// JetStream's `sync_interval`, unless the scenario sets its own; `None` keeps each server's default.
     pub(crate) sync_interval: Option<String>,
     pub(crate) tls: bool,
     pub(crate) pin: bool,
@@ -79,7 +79,7 @@ impl Server {
         Ok(s)
     }
 
-    /// Spawn and wait until a client can connect; returns the time that took.
+    /// Starts the server, and waits until a client can connect; returns the time that this took.
     pub(crate) fn launch(&mut self, limit: Duration) -> Result<Duration> {
         let log = File::create(self.dir.join("server.log"))?;
         let pin = self.setup.pin;
@@ -142,7 +142,7 @@ impl Server {
         walk(&self.dir.join("store"))
     }
 
-    /// Stop our own child, gently (SIGTERM, then SIGKILL after 60 s) or at once.
+    /// Stops the server: with SIGTERM, and SIGKILL after 60 s, or at once with SIGKILL.
     pub(crate) fn stop(&mut self, gently: bool) -> Result<()> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
         if gently {

@@ -1,6 +1,5 @@
-//! The NATS wire, as cheaply as a load generator can speak it: blocking sockets, pre-encoded
-//! batches, a full parser for the scenarios that need message contents and a frame hopper for
-//! those that only count.
+//! The NATS protocol at the lowest cost for a load generator: blocking sockets and pre-encoded batches. Scenarios that need
+//! message contents use a full parser; those that only count use a frame hopper.
 
 use anyhow::{Context, Result, bail};
 use std::io::{Read, Write};
@@ -18,7 +17,7 @@ pub(crate) fn dial(addr: SocketAddr) -> Result<TcpStream> {
     Ok(s)
 }
 
-/// Connect and complete the handshake.
+/// Connects, and completes the handshake.
 pub(crate) fn connect(addr: SocketAddr) -> Result<TcpStream> {
     let mut s = dial(addr)?;
     s.write_all(HELLO)?;
@@ -26,7 +25,7 @@ pub(crate) fn connect(addr: SocketAddr) -> Result<TcpStream> {
     Ok(s)
 }
 
-/// Read until a PONG; only for a connection that gets no messages meanwhile.
+/// Reads until a PONG; only for a connection that receives no messages meanwhile.
 pub(crate) fn wait_pong(s: &mut impl Read) -> Result<()> {
     let mut got = Vec::new();
     let mut buf = [0u8; 4096];
@@ -39,14 +38,14 @@ pub(crate) fn wait_pong(s: &mut impl Read) -> Result<()> {
         if got.split(|c| *c == b'\n').any(|line| line.starts_with(b"-ERR")) {
             bail!("server said {}", String::from_utf8_lossy(&got).trim());
         }
-        // A server may send a second INFO behind the first PONG.
+        // A server may send a second INFO after the first PONG.
         if got.ends_with(b"\n") && got.split(|c| *c == b'\n').any(|line| line == b"PONG\r") {
             return Ok(());
         }
     }
 }
 
-/// Send SUBs (subject, queue, sid) and wait until the server has taken them.
+/// Sends SUBs (subject, queue, sid), and waits until the server has processed them.
 pub(crate) fn subscribe(s: &mut (impl Read + Write), subs: &[(String, &str, u64)]) -> Result<()> {
     let mut out = Vec::new();
     for (subj, queue, sid) in subs {
@@ -70,7 +69,7 @@ pub(crate) fn matches(filter: &str, subject: &[u8]) -> bool {
     }
 }
 
-/// One encoded message. `hdr` is a whole header block, or empty for PUB.
+/// Appends one encoded message. `hdr` is a whole header block, or empty for PUB.
 pub(crate) fn encode(out: &mut Vec<u8>, subj: &str, reply: &str, hdr: &[u8], body: &[u8]) {
     let sep = if reply.is_empty() { "" } else { " " };
     let _ = if hdr.is_empty() {
@@ -83,7 +82,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, subj: &str, reply: &str, hdr: &[u8], bod
     out.extend_from_slice(b"\r\n");
 }
 
-/// A pre-encoded publishing load, cut on message boundaries: (start, end, messages).
+/// A pre-encoded publishing load, cut at message boundaries into chunks: (start, end, messages).
 pub(crate) struct Load {
     pub(crate) bytes: Vec<u8>,
     pub(crate) chunks: Vec<(usize, usize, u64)>,
@@ -110,8 +109,8 @@ impl Load {
     }
 }
 
-/// Counts messages in a stream whose frames all have one length: full parse of the first header and
-/// of every 64th, first and last byte of every other.
+/// Counts messages in a stream whose frames all have the same length. It parses the first header and every 64th in full, and
+/// checks only the first and last byte of the others.
 #[derive(Default)]
 pub(crate) struct Hopper {
     frame: usize,
@@ -131,12 +130,12 @@ impl Hopper {
         self.step(&all)
     }
 
-    /// Bytes of the current frame that are still to come.
+    /// Returns the number of bytes that are still missing of the current frame.
     pub(crate) fn pending(&self) -> usize {
         self.skip
     }
 
-    /// Account for `n` bytes that were thrown away unread inside the current frame.
+    /// Accounts for `n` bytes of the current frame that were discarded unread.
     pub(crate) fn skipped(&mut self, n: usize) {
         self.skip -= n;
     }
@@ -203,7 +202,7 @@ fn number(b: &[u8]) -> Result<usize> {
     std::str::from_utf8(b).ok().and_then(|s| s.parse().ok()).context("bad number in message header")
 }
 
-/// Where in its reader's buffer the parts of a message lie.
+/// Positions of a message's parts in the reader's buffer.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
     subject: (usize, usize),
@@ -220,13 +219,13 @@ pub(crate) struct Msg<'a> {
 }
 
 impl Msg<'_> {
-    /// Status code of a header-only control message, such as 100, 404 or 409.
+    /// Returns the status code of a header-only control message, such as 100, 404 or 409.
     pub(crate) fn status(&self) -> Option<u32> {
         let rest = self.hdr.strip_prefix(b"NATS/1.0 ")?;
         std::str::from_utf8(rest.get(..3)?).ok()?.parse().ok()
     }
 
-    /// The value of a header.
+    /// Returns the value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let value = self
             .hdr
@@ -236,7 +235,7 @@ impl Msg<'_> {
     }
 }
 
-/// Buffered full parser.
+/// A buffered full parser.
 pub(crate) struct Reader {
     buf: Vec<u8>,
     pos: usize,
@@ -264,7 +263,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Next complete message in the buffer; control lines are passed over.
+    /// Returns the next complete message in the buffer; control lines are skipped.
     pub(crate) fn next(&mut self) -> Result<Option<Msg<'_>>> {
         Ok(self.scan()?.map(|at| self.view(at)))
     }
@@ -274,7 +273,7 @@ impl Reader {
         Msg { subject: part(at.subject), reply: part(at.reply), hdr: part(at.hdr), body: part(at.body) }
     }
 
-    /// As next(), without borrowing the buffer; what it finds is gone with the next fill().
+    /// As next(), without borrowing the buffer; the result is valid until the next fill().
     pub(crate) fn scan(&mut self) -> Result<Option<Place>> {
         loop {
             let b = &self.buf[self.pos..self.end];

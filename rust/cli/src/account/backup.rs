@@ -1,4 +1,4 @@
-//! All streams of an account, saved and restored.
+//! Backup and restore of all streams of an account.
 
 use std::path::PathBuf;
 
@@ -74,7 +74,7 @@ pub(super) async fn restore(session: &mut Session, args: &RestoreArgs, json: boo
     }
     found.sort();
     let there = listing::stream_names(session, None).await?;
-    // Everything is looked at first: a restore that ends halfway is hard to repeat.
+    // Check all backups first: a restore that fails halfway is hard to repeat.
     for path in &found {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if !path.join("backup.json").is_file() {

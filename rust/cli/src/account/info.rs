@@ -1,4 +1,4 @@
-//! Who we are, what the account uses and what it may use.
+//! Shows the user, and the limits and usage of the account.
 
 use std::time::{Duration, Instant};
 
@@ -61,7 +61,7 @@ pub(super) async fn run(session: &mut Session, as_json: bool) -> Result<(), CliE
     write_out(facts.render().as_bytes())
 }
 
-/// What the server says of the user; null where it says nothing.
+/// Returns the server's info about the user; null if the server has none.
 async fn user(session: &mut Session) -> Value {
     let Ok(message) = session.ask_service("$SYS.REQ.USER.INFO", None, bytes::Bytes::new()).await else {
         return Value::Null;

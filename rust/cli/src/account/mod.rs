@@ -1,4 +1,4 @@
-//! `stonechat account`: the account that we are in, and all of its streams saved and restored.
+//! `stonechat account`: shows the user's account, and backs up and restores all its streams.
 
 mod backup;
 mod info;
@@ -76,7 +76,7 @@ struct RestoreArgs {
     tag: Vec<String>,
 }
 
-/// The command.
+/// Runs `stonechat account`.
 pub(crate) async fn run(args: AccountArgs) -> Result<(), CliError> {
     let mut interrupt = Interrupt::catch();
     let json = args.jetstream.json;

@@ -1,4 +1,4 @@
-//! `stonechat account report`: what servers tell of our own account.
+//! `stonechat account report`: reports on the user's own account.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -83,7 +83,7 @@ fn table(answers: &[Value]) -> String {
         "Slow Consumers",
     ];
     let mut table = Table::new("Server Statistics".to_owned(), &header);
-    // A server without connections of the account tells nothing of it.
+    // A server without connections of the account has no figures for it.
     let told = answers.iter().map(|answer| (&answer["server"], &answer["data"]["account_statz"][0]));
     let told: Vec<(&Value, &Value)> = told.filter(|(_, account)| account.is_object()).collect();
     for (server, account) in &told {

@@ -1,4 +1,4 @@
-//! `stonechat consumer edit` and `copy`: the configuration of a consumer with some changes.
+//! `stonechat consumer edit` and `copy`: change the configuration of a consumer, or copy it with changes.
 
 use serde_json::{Value, json};
 

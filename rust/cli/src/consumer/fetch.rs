@@ -1,4 +1,4 @@
-//! Messages of a consumer: fetched from one that is asked, or listened to.
+//! Messages of a consumer: fetched from a pull consumer, or received from a push consumer.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::session::Session;
 use crate::stored::{body_text, header_lines, sorted_headers, stored_json};
 use crate::values::api_nanoseconds;
 
-/// What is answered to a message.
+/// The kind of acknowledgement for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     Ack,
@@ -58,7 +58,7 @@ pub(super) async fn next(session: &mut Session, args: &NextArgs, json: bool) -> 
     Ok(())
 }
 
-/// Asks for one message, prints and answers it.
+/// Fetches one message, prints it and acknowledges it.
 async fn fetch(
     session: &mut Session,
     stream: &str,
@@ -80,7 +80,7 @@ async fn fetch(
         }
         Err(error) => return Err(error),
     };
-    // Nobody answers for a consumer that is not there.
+    // The server does not answer requests to a consumer that does not exist: check that it exists.
     let info = select::info(session, stream, consumer).await?;
     Err(CliError::Client(match is_pull(&info) {
         true => format!("no message came from {stream} > {consumer}: {}", shown(&reason)),
@@ -88,7 +88,7 @@ async fn fetch(
     }))
 }
 
-/// Prints a message and answers it.
+/// Prints a message and acknowledges it.
 async fn taken(
     session: &mut Session,
     message: &Message,
@@ -107,13 +107,13 @@ async fn taken(
     if is_raw || json { Ok(()) } else { write_out(format!("\n{}\n\n", answer.told()).as_bytes()) }
 }
 
-/// Some time up to the longest; consumers in the same state do not answer at the same time.
+/// Returns a random part of `longest`, so that clients that started together do not answer together.
 fn random_part(longest: Duration) -> Duration {
     let nanoseconds = jiff::Timestamp::now().subsec_nanosecond().unsigned_abs();
     longest.mul_f64(f64::from(nanoseconds % 1_000) / 1_000.0)
 }
 
-/// Answers a message, and waits until the server has it.
+/// Sends an acknowledgement, and waits until the server has processed it.
 async fn respond(session: &mut Session, message: &Message, answer: Answer) -> Result<(), CliError> {
     let Some(reply) = message.reply.clone() else { return Ok(()) };
     let client = &session.connection.client;
@@ -122,8 +122,8 @@ async fn respond(session: &mut Session, message: &Message, answer: Answer) -> Re
     session.connection.settle(timeout).await
 }
 
-/// What the subject for the answer says of a message: `$JS.ACK.STREAM.CONSUMER.TRIES.SEQ.CONSUMER_SEQ.TIME.PENDING`, which may
-/// have a domain and an account before the stream, and a token of chance at the end.
+/// Figures in the ack subject of a message: `$JS.ACK.STREAM.CONSUMER.TRIES.SEQ.CONSUMER_SEQ.TIME.PENDING`. The long form has a
+/// domain and an account before the stream, and a random token at the end.
 #[derive(Debug, PartialEq, Eq)]
 struct Told<'a> {
     tries: &'a str,
@@ -189,7 +189,7 @@ fn headers(headers: Option<&HeaderMap>) -> String {
     format!("\nHeaders:\n\n{}\nData:\n", header_lines(&pairs))
 }
 
-/// Prints what a consumer delivers.
+/// Prints the messages that a consumer delivers.
 pub(super) async fn subscribe(
     session: &mut Session,
     info: &Value,
@@ -215,7 +215,7 @@ pub(super) async fn subscribe(
         say(format_args!("subscribed to {} of {stream} > {consumer}", shown(&subject)));
     }
     while let Some(message) = messages.next().await {
-        // A sign of life; a reply, or a header with one, asks for an answer.
+        // A heartbeat or a flow control request. A reply subject, or a header with one, requires an answer.
         if message.status.map(|status| status.as_u16()) == Some(100) {
             let stalled = message.headers.as_ref().and_then(|headers| headers.get("Nats-Consumer-Stalled"));
             let reply = stalled.map(|value| value.as_str().into()).or(message.reply);

@@ -1,4 +1,4 @@
-//! `stonechat consumer find`: the consumers that meet conditions.
+//! `stonechat consumer find`: lists the consumers that meet conditions.
 
 use serde_json::{Value, json};
 
@@ -26,10 +26,10 @@ pub(super) async fn run(
     })
 }
 
-/// Whether a consumer meets all conditions. With `--invert` each of them is turned around.
+/// Whether a consumer meets all conditions. `--invert` inverts each condition.
 fn is_match(info: &Value, args: &FindArgs) -> bool {
     let is = |holds: bool| holds != args.invert;
-    // Consumers without any of what is counted are none of these, as in the `nats` command.
+    // A consumer whose count is zero never matches, as in the `nats` command.
     let fewer = |field: &str, limit: u64| {
         let number = info[field].as_u64().unwrap_or_default();
         number > 0 && if args.invert { number > limit } else { number < limit }
@@ -55,7 +55,7 @@ fn is_match(info: &Value, args: &FindArgs) -> bool {
         && args.api_level.filter(|least| *least > 0).is_none_or(|least| is(level(info) >= least))
 }
 
-/// Whether all priority groups have a client.
+/// Whether every priority group has a pinned client.
 fn is_pinned(info: &Value) -> bool {
     let groups = info["config"]["priority_groups"].as_array().map_or(0, Vec::len);
     let states = info["priority_groups"].as_array().into_iter().flatten();

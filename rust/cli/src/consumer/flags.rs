@@ -1,4 +1,4 @@
-//! Flags that `consumer add`, `edit` and `copy` share, and what they change in a configuration.
+//! Flags that `consumer add`, `edit` and `copy` share, and the fields of a configuration that they set.
 
 use std::time::Duration;
 
@@ -177,7 +177,7 @@ pub(crate) struct NewArgs {
 }
 
 impl ConfigArgs {
-    /// Sets what the command line names.
+    /// Sets the fields that the command line names.
     pub(super) fn apply(&self, config: &mut Map<String, Value>) -> Result<(), CliError> {
         let mut set = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
@@ -211,7 +211,7 @@ impl ConfigArgs {
         Ok(())
     }
 
-    /// The times between deliveries, in nanoseconds.
+    /// Returns the backoff times between deliveries, in nanoseconds.
     fn backoff_times(&self, mode: Backoff) -> Result<Vec<u64>, CliError> {
         match mode {
             Backoff::None => Ok(Vec::new()),
@@ -220,7 +220,7 @@ impl ConfigArgs {
     }
 }
 
-/// Times that grow by equal steps.
+/// Returns times that grow from `min` to `max` in equal steps.
 pub(super) fn linear(steps: u32, min: Duration, max: Duration) -> Result<Vec<u64>, CliError> {
     let (min, max) = (min.min(max), max.max(min));
     let step = (max - min).checked_div(steps).unwrap_or_default();
@@ -231,7 +231,7 @@ pub(super) fn linear(steps: u32, min: Duration, max: Duration) -> Result<Vec<u64
     Ok((0..steps).map(|i| api_nanoseconds(min).saturating_add(rounded(step.saturating_mul(i)))).collect())
 }
 
-/// Sets the subjects of a consumer: one field for one, another one for several.
+/// Sets the filter subjects of a consumer: one field for a single subject, another for several.
 pub(super) fn set_filters(config: &mut Map<String, Value>, filters: &[String]) {
     match filters {
         [] => {}
@@ -246,7 +246,7 @@ pub(super) fn set_filters(config: &mut Map<String, Value>, filters: &[String]) {
     }
 }
 
-/// Sets where a consumer begins: `all`, `new`, `last`, `subject`, a sequence, or how long ago.
+/// Sets where a consumer starts: `all`, `new`, `last`, `subject`, a sequence, or a time ago.
 pub(super) fn set_start(config: &mut Map<String, Value>, policy: &str) -> Result<(), String> {
     let (name, extra) = match policy {
         "all" => ("all", None),
@@ -272,7 +272,7 @@ pub(super) fn set_start(config: &mut Map<String, Value>, policy: &str) -> Result
     Ok(())
 }
 
-/// The time until which a consumer is paused: `2026-12-24 18:00:00` (UTC), or how long from now.
+/// Returns the time until which a consumer is paused, from `2026-12-24 18:00:00` (UTC) or a duration from now.
 pub(super) fn pause_until(text: &str) -> Result<String, String> {
     if let Ok(time) = text.parse::<DateTime>()
         && let Ok(time) = TimeZone::UTC.to_timestamp(time)
@@ -287,7 +287,7 @@ pub(super) fn pause_until(text: &str) -> Result<String, String> {
         .map_err(|_| format!("{text:?} is too long"))
 }
 
-/// Sets the groups among which the messages are shared.
+/// Sets the priority groups of a consumer, and their policy.
 pub(super) fn set_groups(config: &mut Map<String, Value>, args: &NewArgs) {
     let (policy, groups) = match (&args.pinned_groups, &args.overflow_groups, &args.prioritized_groups) {
         (pinned, ..) if !pinned.is_empty() => ("pinned_client", pinned),

@@ -1,4 +1,4 @@
-//! `stonechat consumer graph`: what a consumer does, drawn each second.
+//! `stonechat consumer graph`: draws a consumer's activity each second.
 
 use serde_json::Value;
 

@@ -45,12 +45,12 @@ pub(super) async fn run(
     line(table.render().trim_end())
 }
 
-/// Whether a consumer is asked for messages.
+/// Whether a consumer is a pull consumer.
 pub(super) fn is_pull(info: &Value) -> bool {
     info["config"]["deliver_subject"].as_str().is_none_or(str::is_empty)
 }
 
-/// The level of the API that a consumer needs.
+/// Returns the API level that a consumer requires.
 pub(super) fn level(info: &Value) -> u64 {
     let level = info["config"]["metadata"]["_nats.req.level"].as_str();
     level.and_then(|level| level.parse().ok()).unwrap_or_default()
@@ -104,7 +104,7 @@ pub(super) async fn report(
     line(table.render().trim_end())
 }
 
-/// A row of the report, as JSON.
+/// Returns a row of the report as JSON.
 fn summary(info: &Value) -> Value {
     json!({
         "name": info["name"],

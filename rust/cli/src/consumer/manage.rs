@@ -1,4 +1,4 @@
-//! Commands on a consumer that change where it stands, or whether it is there.
+//! Commands on a consumer that change its position or its state, or remove it.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! `stonechat consumer`: makes, shows, edits and pauses consumers, and fetches their messages.
+//! `stonechat consumer`: creates, shows, edits and pauses consumers, and fetches their messages.
 
 mod args;
 mod edit;
@@ -21,7 +21,7 @@ use crate::stream::{SelectBy, select as select_stream};
 use args::ConsumerCommand;
 use select::select;
 
-/// The command.
+/// Runs `stonechat consumer`.
 pub(crate) async fn run(args: ConsumerArgs) -> Result<(), CliError> {
     let ConsumerArgs { jetstream, all, command } = args;
     let json = jetstream.json;

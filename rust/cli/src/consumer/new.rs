@@ -1,4 +1,4 @@
-//! `stonechat consumer add`: a configuration from flags, defaults, answers on the terminal, or a file.
+//! `stonechat consumer add`: builds a configuration from flags, defaults, answers on the terminal, or a file.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ pub(super) async fn run(session: &mut Session, args: AddArgs, all: bool, json: b
     create(session, &stream, &config, json).await
 }
 
-/// Makes a consumer, or changes one that is there, and shows it.
+/// Creates or updates a consumer, and prints it.
 pub(super) async fn create(
     session: &mut Session,
     stream: &str,
@@ -71,7 +71,7 @@ pub(super) async fn create(
     show::consumer(&info, false, json)
 }
 
-/// Refuses a configuration that no server takes, with the name of the field.
+/// Refuses a configuration that no server accepts; the error names the field.
 fn check(config: &Value) -> Result<(), CliError> {
     let wrong = |reason: String| CliError::Client(format!("the configuration is not valid: {reason}"));
     let filters =
@@ -81,7 +81,7 @@ fn check(config: &Value) -> Result<(), CliError> {
     }
     let mut config = config.clone();
     if let Value::Object(config) = &mut config {
-        // The client library does not know all of them.
+        // The client library does not know all priority policies.
         config.shift_remove("priority_policy");
     }
     serde_json::from_value::<async_nats::jetstream::consumer::Config>(config)
@@ -89,7 +89,7 @@ fn check(config: &Value) -> Result<(), CliError> {
         .map_err(|error| wrong(error.to_string()))
 }
 
-/// A configuration from flags; what they leave open is the default with `--defaults`, else it is asked.
+/// Builds a configuration from flags. Missing settings get the default with `--defaults`; otherwise the user is asked.
 async fn complete(session: &Session, args: &AddArgs) -> Result<Map<String, Value>, CliError> {
     let (new, flags) = (&args.new, &args.flags);
     let name = match &args.place.consumer {
@@ -132,13 +132,13 @@ async fn complete(session: &Session, args: &AddArgs) -> Result<Map<String, Value
     Ok(config)
 }
 
-/// A name that no other consumer has.
+/// Returns a unique name.
 fn random_name(session: &Session) -> String {
     let inbox = session.connection.client.new_inbox();
     inbox.rsplit('.').next().unwrap_or_default().to_owned()
 }
 
-/// What is only said of consumers that send messages.
+/// Sets the fields that only push consumers have.
 async fn push_settings(config: &mut Map<String, Value>, args: &AddArgs) -> Result<(), CliError> {
     let new = &args.new;
     let group = match &new.deliver_group {
@@ -233,7 +233,7 @@ async fn filters(config: &mut Map<String, Value>, args: &AddArgs) -> Result<(), 
     Ok(())
 }
 
-/// How often messages are delivered, and how many at a time.
+/// Sets how often messages are delivered, and how many at a time.
 async fn deliveries(config: &mut Map<String, Value>, args: &AddArgs, ack: Ack) -> Result<(), CliError> {
     let flags = &args.flags;
     let number = |text: &str| text.parse::<i64>().map_err(|_| format!("{text:?} is no whole number"));
@@ -277,7 +277,7 @@ async fn ask_backoff(config: &mut Map<String, Value>) -> Result<(), CliError> {
     Ok(())
 }
 
-/// What follows from other settings, and what is never asked.
+/// Sets the fields that follow from others, and those that the user is never asked for.
 fn finish(
     config: &mut Map<String, Value>,
     new: &NewArgs,
@@ -287,7 +287,7 @@ fn finish(
     if ack == Ack::None {
         config.insert("max_deliver".to_owned(), json!(-1));
     }
-    // The server wants more deliveries than there are times between them.
+    // The server requires `max_deliver` to exceed the number of backoff times.
     let steps = config.get("backoff").and_then(Value::as_array).map_or(0, Vec::len);
     if backoff.is_some() && steps > 0 && config.get("max_deliver").is_some_and(|tries| *tries == -1) {
         config.insert("max_deliver".to_owned(), json!(steps + 1));

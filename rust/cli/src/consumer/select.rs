@@ -1,4 +1,4 @@
-//! The consumer that a command is about: the one that is named, or one that is picked from a list.
+//! The consumer of a command: named on the command line, or picked from a list.
 
 use serde_json::Value;
 
@@ -9,15 +9,15 @@ use crate::listing;
 use crate::session::Session;
 use crate::stream::{SelectBy, select as select_stream};
 
-/// Error of the API: there is no such consumer.
+/// API error: the consumer does not exist.
 const CONSUMER_NOT_FOUND: u64 = 10014;
-/// Error of the API: there is no such stream.
+/// API error: the stream does not exist.
 const STREAM_NOT_FOUND: u64 = 10059;
 
-/// What the server says of a consumer.
+/// Returns the server's info about a consumer.
 ///
 /// # Errors
-/// [`CliError::NoConsumer`] or [`CliError::NoStream`] if there is none.
+/// [`CliError::NoConsumer`] or [`CliError::NoStream`] if it does not exist.
 pub(super) async fn info(session: &mut Session, stream: &str, consumer: &str) -> Result<Value, CliError> {
     match session.ask(&format!("CONSUMER.INFO.{stream}.{consumer}"), None).await {
         Err(CliError::Api { err_code: CONSUMER_NOT_FOUND, .. }) => {
@@ -28,15 +28,15 @@ pub(super) async fn info(session: &mut Session, stream: &str, consumer: &str) ->
     }
 }
 
-/// The names of stream and consumer, as the server says them.
+/// Returns the names of the stream and the consumer in a consumer's info.
 pub(super) fn names(info: &Value) -> (&str, &str) {
     (info["stream_name"].as_str().unwrap_or_default(), info["name"].as_str().unwrap_or_default())
 }
 
-/// What the server says of the consumer. Where a name is missing, or is not there, a list is offered on the terminal.
+/// Returns the info of the consumer. If a name is missing or does not exist, the user picks from a list on the terminal.
 ///
 /// # Errors
-/// There is no such consumer, and nobody can pick one.
+/// The consumer does not exist, and no list can be shown.
 pub(super) async fn select(session: &mut Session, place: Place, by: SelectBy) -> Result<Value, CliError> {
     let (stream, _) = select_stream(session, place.stream, by).await?;
     if let Some(consumer) = place.consumer {

@@ -1,4 +1,4 @@
-//! What `info`, `state`, `add` and `edit` show of a consumer.
+//! Output of `info`, `state`, `add` and `edit` about a consumer.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::output::{
     time_ago, without_envelope,
 };
 
-/// Prints a consumer. One of another shape is shown as far as it can be.
+/// Prints a consumer. Missing fields, and those of unexpected types, show as empty or as their default.
 pub(super) fn consumer(info: &Value, is_state_only: bool, as_json: bool) -> Result<(), CliError> {
     if as_json {
         return json(&without_envelope(info));
@@ -25,7 +25,7 @@ pub(super) fn consumer(info: &Value, is_state_only: bool, as_json: bool) -> Resu
     write_out(facts.render().as_bytes())
 }
 
-/// A count above zero.
+/// Formats a count, if it is above zero.
 fn some_count(value: &Value) -> Option<String> {
     value.as_u64().filter(|number| *number > 0).map(|_| count(value))
 }
@@ -89,7 +89,7 @@ fn configuration(facts: &mut Facts, info: &Value) {
     facts.add_metadata(&config["metadata"]);
 }
 
-/// The times between deliveries: those in the middle of many are left out.
+/// Formats the times between deliveries; of many times, those in the middle are left out.
 fn backoff(times: &Value) -> Option<String> {
     let times: Vec<String> = times.as_array()?.iter().filter_map(nanoseconds).map(duration).collect();
     match times.len() {

@@ -1,4 +1,4 @@
-//! What `stonechat context` does.
+//! The commands of `stonechat context`.
 
 use serde_json::{Map, Value, json};
 
@@ -12,7 +12,7 @@ use crate::output::{Table, json_line, line, shown, text_or_empty};
 /// The address of a context that names none.
 const DEFAULT_URL: &str = "nats://127.0.0.1:4222";
 
-/// The command.
+/// Runs `stonechat context`.
 pub(crate) async fn run(args: ContextArgs) -> Result<(), CliError> {
     let json = args.json;
     match &args.command {
@@ -95,7 +95,7 @@ fn unselect(json: bool) -> Result<(), CliError> {
     }
 }
 
-/// The fields of a context that says nothing.
+/// Returns the fields of an empty context.
 fn empty() -> Map<String, Value> {
     let fields = json!({
         "description": "",
@@ -126,7 +126,7 @@ fn empty() -> Map<String, Value> {
     if let Value::Object(fields) = fields { fields } else { Map::new() }
 }
 
-/// Writes a context: that of `source`, or an empty one, with what the flags name.
+/// Writes a context: a copy of `source`, or an empty one, with the fields that the flags set.
 async fn save(args: &ContextArgs, source: Option<&str>, name: &str, new: &NewArgs) -> Result<(), CliError> {
     let mut fields = match source {
         Some(source) => files::read(source)?,
@@ -141,11 +141,11 @@ async fn save(args: &ContextArgs, source: Option<&str>, name: &str, new: &NewArg
     }
 }
 
-/// Sets what the flags name.
+/// Sets the fields that the flags name.
 fn apply(fields: &mut Map<String, Value>, args: &ContextArgs, new: &NewArgs) {
     let connection = &args.connection;
     let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
-    // A user without a password is a token, as in addresses.
+    // A user without a password is a token, as in server addresses.
     let (user, token) = match (&connection.user, &connection.password) {
         (Some(token), None) => (None, Some(token.clone())),
         (user, _) => (user.clone(), connection.token.clone()),
@@ -185,7 +185,7 @@ fn list(is_names: bool, json: bool) -> Result<(), CliError> {
     let mut table = Table::new("Known Contexts".to_owned(), &["Name", "Description"]);
     let mut is_empty = true;
     for name in &names {
-        // A broken file keeps nobody from the others.
+        // A broken file must not hide the other contexts.
         let fields = match files::read(name) {
             Ok(fields) => fields,
             Err(error) => {
@@ -218,7 +218,7 @@ async fn remove(name: &str, force: bool, json: bool) -> Result<(), CliError> {
             "context {name:?} is selected; select another one, or none with \"stonechat context unselect\""
         )));
     }
-    // As `rm -f` does: what is not there need not be removed.
+    // As `rm -f`: a missing context is not an error.
     if !force {
         known(name)?;
     }

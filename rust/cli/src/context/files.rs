@@ -1,4 +1,4 @@
-//! The files of contexts, and those that tell which of them is selected and was selected before.
+//! The files of contexts, and the files that name the selected and the previously selected context.
 
 use std::env;
 use std::fs;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::home;
 use crate::error::CliError;
 
-/// The folder of the `nats` command: below `XDG_CONFIG_HOME`, or below `~/.config`.
+/// Returns the folder of the `nats` command: below `XDG_CONFIG_HOME`, or below `~/.config`.
 fn root() -> PathBuf {
     let configured = env::var_os("XDG_CONFIG_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
     configured.unwrap_or_else(|| home().join(".config")).join("nats")
@@ -20,10 +20,10 @@ fn folder() -> PathBuf {
     root().join("context")
 }
 
-/// The file of a context.
+/// Returns the path of a context's file.
 ///
 /// # Errors
-/// The name can't be that of a file.
+/// The name is not valid as the name of a file.
 pub(super) fn path(name: &str) -> Result<PathBuf, CliError> {
     match name.is_empty() || name.contains("..") || name.contains(['/', '\\']) {
         true => {
@@ -33,7 +33,7 @@ pub(super) fn path(name: &str) -> Result<PathBuf, CliError> {
     }
 }
 
-/// The names of all contexts, sorted.
+/// Returns the names of all contexts, sorted.
 pub(super) fn names() -> Vec<String> {
     let entries = fs::read_dir(folder()).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries
@@ -43,15 +43,15 @@ pub(super) fn names() -> Vec<String> {
     names
 }
 
-/// Whether there is a context.
+/// Whether a context exists.
 pub(super) fn is_known(name: &str) -> bool {
     path(name).is_ok_and(|path| path.is_file())
 }
 
-/// The fields of a context.
+/// Reads the fields of a context.
 ///
 /// # Errors
-/// There is no such context, or its file holds no JSON object: the error names file, line and column.
+/// The context does not exist, or its file is not a JSON object: the error names file, line and column.
 pub(super) fn read(name: &str) -> Result<Map<String, Value>, CliError> {
     let path = path(name)?;
     let wrong = |reason: String| CliError::Context { name: name.to_owned(), path: path.clone(), reason };
@@ -71,7 +71,7 @@ pub(super) fn write(name: &str, fields: &Map<String, Value>) -> Result<(), CliEr
 /// Removes a context.
 ///
 /// # Errors
-/// There is none.
+/// The context does not exist.
 pub(super) fn remove(name: &str) -> Result<(), CliError> {
     let path = path(name)?;
     let wrong = |error: std::io::Error| CliError::Context {
@@ -87,17 +87,17 @@ fn name_in(file: &str) -> Option<String> {
     Some(text.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
-/// The selected context.
+/// Returns the selected context.
 pub(super) fn selected() -> Option<String> {
     name_in("context.txt")
 }
 
-/// The context that was selected before.
+/// Returns the context that was selected before.
 pub(super) fn previous() -> Option<String> {
     name_in("previous-context.txt")
 }
 
-/// Selects a context, or none.
+/// Selects a context; `None` selects none.
 ///
 /// # Errors
 /// The files can't be written.
@@ -117,7 +117,7 @@ pub(super) fn select(name: Option<&str>) -> Result<(), CliError> {
     }
 }
 
-/// Writes a file that holds secrets, beside itself first: it is never half written.
+/// Replaces a file that may contain secrets. It is written beside the target and renamed, so it is never incomplete.
 fn replace(path: &Path, text: &str) -> Result<(), CliError> {
     let wrong = |error: std::io::Error| CliError::File { path: path.to_owned(), reason: error.to_string() };
     if let Some(folder) = path.parent() {

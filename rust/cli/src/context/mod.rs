@@ -1,5 +1,5 @@
-//! Contexts: files, kept where the `nats` command keeps them, that say how to reach a server and who we are. `stonechat context` makes
-//! and changes them.
+//! Contexts: files, in the folder of the `nats` command, with a server's address and the user's credentials. `stonechat context`
+//! creates and changes them.
 
 mod args;
 mod commands;
@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use crate::error::CliError;
 
-/// A context as the `nats` command writes it; fields that this command does not use are ignored.
+/// A context in the format of the `nats` command; fields that this command does not use are ignored.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Context {
@@ -37,10 +37,11 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The context with this name, a name with a path separator being a file; without a name the selected one, or nothing.
+    /// Returns the context with this name. A name with a path separator is the path of a file. Without a name, returns the
+    /// selected context, or an empty one.
     ///
     /// # Errors
-    /// There is no such context, or it is no JSON.
+    /// The context does not exist, or is not valid JSON.
     pub(crate) fn active(name: Option<&str>) -> Result<Self, CliError> {
         match name {
             Some(name) => Self::load(name),
@@ -67,7 +68,7 @@ fn home() -> PathBuf {
     env::home_dir().unwrap_or_default()
 }
 
-/// A path in which a leading `~/` stands for the home folder.
+/// Replaces a leading `~/` of a path by the home folder.
 pub(crate) fn expand(path: &str) -> PathBuf {
     match path.strip_prefix("~/") {
         Some(rest) => home().join(rest),

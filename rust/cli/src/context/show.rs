@@ -1,4 +1,4 @@
-//! What is shown of a context. Passwords and tokens are not.
+//! Output about a context, without passwords and tokens.
 
 use std::fs::File;
 
@@ -11,13 +11,13 @@ use crate::error::CliError;
 use crate::message::write_out;
 use crate::output::{Color, Facts, json_line, line, paint, shown, text};
 
-/// Fields that hold secrets.
+/// Fields that contain secrets.
 const SECRETS: [&str; 3] = ["password", "token", "user_seed"];
-/// Fields that name files.
+/// Fields that contain paths of files, with their labels.
 const FILES: [(&str, &str); 5] =
     [("Credentials", "creds"), ("NKey", "nkey"), ("Certificate", "cert"), ("Key", "key"), ("CA", "ca")];
 
-/// The fields of a context without its secrets.
+/// Returns the fields of a context, with secrets hidden.
 pub(super) fn without_secrets(name: &str, fields: &Map<String, Value>, is_selected: bool) -> Value {
     let mut told = json!({ "name": name, "selected": is_selected });
     for (field, value) in fields {
@@ -27,7 +27,7 @@ pub(super) fn without_secrets(name: &str, fields: &Map<String, Value>, is_select
     told
 }
 
-/// Whether a file that a context names can be read; credentials of other kinds are not asked.
+/// Checks that a file of a context can be read; credentials from other sources are not checked.
 fn check_file(name: &str) -> Result<&'static str, String> {
     for (scheme, kind) in
         [("op://", "1Password"), ("nsc://", "nsc"), ("env://", "environment"), ("data:", "embedded")]
@@ -44,7 +44,7 @@ fn check_file(name: &str) -> Result<&'static str, String> {
     }
 }
 
-/// What was found wrong with a context.
+/// Returns the problems of a context.
 async fn problems(
     args: &ContextArgs,
     name: &str,
@@ -64,13 +64,13 @@ async fn problems(
     found
 }
 
-/// Connects with nothing but the context.
+/// Connects with the context only, ignoring all other flags.
 async fn connect(args: &ContextArgs, name: &str) -> Result<(), CliError> {
     let alone = crate::args::ConnectionArgs { context: Some(name.to_owned()), ..Default::default() };
     Connection::open(&alone, args.timeout).await.map(drop)
 }
 
-/// Shows a context. Files that can't be read are marked, but are no failure.
+/// Shows a context. Files that can't be read are marked; they are not an error.
 pub(super) async fn one(args: &ContextArgs, name: &str, is_connected: bool) -> Result<(), CliError> {
     show(args, name, is_connected).await.map(drop)
 }
@@ -78,7 +78,7 @@ pub(super) async fn one(args: &ContextArgs, name: &str, is_connected: bool) -> R
 /// Shows contexts.
 ///
 /// # Errors
-/// [`CliError::Unsound`] if one of them can't be used.
+/// [`CliError::Unsound`] if one of the contexts has a problem.
 pub(super) async fn validate(
     args: &ContextArgs,
     names: &[String],
@@ -101,7 +101,7 @@ pub(super) async fn validate(
     if is_sound { Ok(()) } else { Err(CliError::Unsound) }
 }
 
-/// Shows a context; true if all is well with it.
+/// Shows a context; returns whether it has no problems.
 async fn show(args: &ContextArgs, name: &str, is_connected: bool) -> Result<bool, CliError> {
     let fields = files::read(name)?;
     let problems = problems(args, name, &fields, is_connected).await;

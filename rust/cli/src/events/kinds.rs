@@ -1,11 +1,11 @@
-//! The kinds of events: what each is called, and which of its fields people look at.
+//! The kinds of events: their titles, and the fields that are shown.
 
-/// How a field is shown.
+/// The form in which a field is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// A text, number or truth value as it is.
+    /// A text, number or Boolean, unchanged.
     Plain,
-    /// A number with commas.
+    /// A number with thousands separators.
     Count,
     /// A number of bytes.
     Bytes,
@@ -13,28 +13,28 @@ pub(super) enum Form {
     Duration,
     /// A time.
     Time,
-    /// A client: a section of its own.
+    /// A client, as its own section.
     Client,
     /// Messages and bytes.
     Traffic,
-    /// The members of a group: a section of its own.
+    /// The members of a group, as their own section.
     Members,
-    /// JSON in a text: a section of its own.
+    /// JSON in a text field, as its own section.
     Body,
 }
 
-/// A field: its name for people, where it stands, and how it is shown.
+/// A field: its label, its JSON pointer, and its form.
 pub(super) type Field = (&'static str, &'static str, Form);
 
 /// A kind of event.
 #[derive(Debug)]
 pub(super) struct Kind {
-    /// The type that the event names.
+    /// The event's type.
     pub(super) name: &'static str,
     pub(super) title: &'static str,
     /// Fields of the short form.
     pub(super) brief: &'static [Field],
-    /// The others.
+    /// Additional fields of the full form.
     pub(super) more: &'static [Field],
 }
 
@@ -64,7 +64,7 @@ const RECEIVED: Field = ("Received", "/received", Form::Traffic);
 const SENT: Field = ("Sent", "/sent", Form::Traffic);
 const ERROR: Field = ("Error", "/error", Form::Plain);
 
-/// All kinds that are known.
+/// All known kinds.
 pub(super) static KINDS: [Kind; 27] = [
     Kind {
         name: "io.nats.server.advisory.v1.client_connect",
@@ -260,7 +260,7 @@ pub(super) static KINDS: [Kind; 27] = [
     },
 ];
 
-/// The kind with this name, if it is known.
+/// Returns the kind with this name, if it is known.
 pub(super) fn kind(name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.name == name)
 }

@@ -1,4 +1,4 @@
-//! `stonechat events`: what servers and JetStream tell of what happens, as it happens.
+//! `stonechat events`: prints events of servers and of JetStream as they happen.
 
 mod kinds;
 mod render;
@@ -34,7 +34,7 @@ Ends with Ctrl-C.";
 
 const ADVISORIES: &str = "$JS.EVENT.ADVISORY.>";
 const METRICS: &str = "$JS.EVENT.METRIC.>";
-/// What servers tell the system account of clients.
+/// Subjects on which servers publish events of clients, in the system account.
 const CLIENTS: [&str; 3] =
     ["$SYS.ACCOUNT.*.CONNECT", "$SYS.ACCOUNT.*.DISCONNECT", "$SYS.SERVER.*.CLIENT.AUTH.ERR"];
 
@@ -79,7 +79,7 @@ pub(crate) struct EventsArgs {
     cloudevent: bool,
 }
 
-/// How events are shown.
+/// The output form of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Full,
@@ -88,7 +88,7 @@ enum Form {
     CloudEvent,
 }
 
-/// The command. Ctrl-C is how it is meant to end.
+/// Runs `stonechat events`; Ctrl-C is its normal end.
 pub(crate) async fn run(args: EventsArgs) -> Result<(), CliError> {
     let mut interrupt = Interrupt::catch();
     tokio::select! {
@@ -118,7 +118,7 @@ async fn watch(args: &EventsArgs) -> Result<(), CliError> {
     }
 }
 
-/// The subjects that the flags name.
+/// Returns the subjects that the flags select.
 fn subjects(args: &EventsArgs) -> Vec<&str> {
     let mut subjects = Vec::new();
     subjects.extend((args.all || args.js_advisory).then_some(ADVISORIES));
@@ -130,7 +130,7 @@ fn subjects(args: &EventsArgs) -> Vec<&str> {
     subjects
 }
 
-/// Events as they are published.
+/// Prints events as they are published.
 async fn live(args: &EventsArgs, printer: &Printer) -> Result<(), CliError> {
     let subjects = subjects(args);
     if subjects.is_empty() {
@@ -155,7 +155,7 @@ async fn live(args: &EventsArgs, printer: &Printer) -> Result<(), CliError> {
     }
 }
 
-/// Events of a stream.
+/// Prints events from a stream.
 async fn stored(args: &EventsArgs, stream: &str, printer: &Printer) -> Result<(), CliError> {
     let session = Session::open(&args.jetstream).await?;
     let since = args.since.map(|time| Timestamp::now().checked_sub(time).unwrap_or(Timestamp::UNIX_EPOCH));
@@ -174,7 +174,7 @@ async fn stored(args: &EventsArgs, stream: &str, printer: &Printer) -> Result<()
     }
 }
 
-/// Which events are printed, and how.
+/// Filter and output form of events.
 struct Printer {
     form: Form,
     filter: Option<Regex>,
@@ -185,7 +185,7 @@ impl Printer {
         self.text(subject, payload).map_or(Ok(()), |text| write_out(text.as_bytes()))
     }
 
-    /// The text of an event that passes the filter.
+    /// Returns the text of an event; `None` if the filter rejects it.
     fn text(&self, subject: &str, payload: &[u8]) -> Option<String> {
         let body = String::from_utf8_lossy(payload);
         if self.filter.as_ref().is_some_and(|filter| !filter.is_match(&body)) {

@@ -1,4 +1,4 @@
-//! Events as texts: in full, on a line, or as CloudEvents.
+//! Output of events: in full, on one line, or as CloudEvents.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::output::{
     Facts, byte_count, count, duration, list, local_time, nanoseconds, shown, since, text_or_empty,
 };
 
-/// An event with all that people look at; one of an unknown kind as JSON.
+/// Formats an event with all fields of its kind; an event of an unknown kind as JSON.
 pub(super) fn full(subject: &str, event: &Value) -> String {
     let Some(kind) = known(event) else { return unknown(subject, event) };
     let mut facts = Facts::new(format!("[{}] [{}] {}", time(event), text_or_empty(&event["id"]), kind.title));
@@ -15,7 +15,7 @@ pub(super) fn full(subject: &str, event: &Value) -> String {
         kind.brief.iter().chain(kind.more).partition(|(_, _, form)| is_section(*form));
     let has_client = sections.iter().any(|(_, _, form)| *form == Form::Client);
     for (label, pointer, form) in plain {
-        // They stand in the client's section.
+        // Fields of the client are in the client's section.
         if !(has_client && pointer.starts_with("/client/")) {
             facts.add_some(label, value(event, pointer, *form));
         }
@@ -26,7 +26,7 @@ pub(super) fn full(subject: &str, event: &Value) -> String {
     format!("{}\n", facts.render())
 }
 
-/// An event on a line.
+/// Formats an event on one line.
 pub(super) fn short(subject: &str, event: &Value) -> String {
     let Some(kind) = known(event) else { return format!("{} {event}\n", shown(subject)) };
     let facts = kind.brief.iter().filter_map(|(label, pointer, form)| {
@@ -35,7 +35,7 @@ pub(super) fn short(subject: &str, event: &Value) -> String {
     format!("{} [{}] {}\n", time(event), kind.title, facts.collect::<Vec<_>>().join(", "))
 }
 
-/// An event in the form of CloudEvents 1.0.
+/// Converts an event to the form of CloudEvents 1.0.
 pub(super) fn cloud_event(subject: &str, event: &Value) -> Value {
     let name = event["type"].as_str().unwrap_or_default();
     let mut parts = name.split('.').skip(2);
@@ -58,7 +58,7 @@ fn unknown(subject: &str, event: &Value) -> String {
     format!("Event of an unknown type on {}:\n\n{event:#}\n\n", shown(subject))
 }
 
-/// The time of day of an event.
+/// Returns the time of day of an event.
 fn time(event: &Value) -> String {
     let time = local_time(event["timestamp"].as_str().unwrap_or_default());
     time.split_once(' ').map_or(time.clone(), |(_, time)| time.to_owned())
@@ -68,14 +68,14 @@ fn is_section(form: Form) -> bool {
     matches!(form, Form::Client | Form::Members | Form::Body)
 }
 
-/// The value of a field that is there.
+/// Formats the value of a field; `None` if the field is missing or empty.
 fn value(event: &Value, pointer: &str, form: Form) -> Option<String> {
     let value = event.pointer(pointer).filter(|value| !value.is_null() && *value != "")?;
     Some(match form {
         Form::Count => count(value),
         Form::Bytes => byte_count(value),
         Form::Duration => duration(nanoseconds(value)?),
-        // The year 1 stands for no time.
+        // The year 1 means that no time is set.
         Form::Time => since(value).and(value.as_str()).map(local_time)?,
         Form::Traffic => format!("{} messages, {}", count(&value["msgs"]), byte_count(&value["bytes"])),
         Form::Plain | Form::Client | Form::Members | Form::Body => match value {
@@ -121,7 +121,7 @@ fn members(facts: &mut Facts, label: &str, value: &Value) {
     }
 }
 
-/// JSON of a request or an answer, which stands in the event as a text.
+/// Adds the JSON of a request or an answer, which the event holds as text.
 fn body(facts: &mut Facts, label: &str, value: &Value) {
     let text = value.as_str().unwrap_or_default();
     let body = match serde_json::from_str::<Value>(text) {

@@ -199,7 +199,7 @@ pub(crate) struct BucketArgs {
 }
 
 impl BucketArgs {
-    /// Whether it is to be compressed, if something was said about it.
+    /// Returns whether the flags turn compression on or off; `None` if they do neither.
     pub(crate) fn compression(&self) -> Option<bool> {
         match (self.compress, self.no_compress) {
             (true, _) => Some(true),

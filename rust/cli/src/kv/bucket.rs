@@ -1,4 +1,4 @@
-//! A bucket: where its keys are read and written.
+//! A key-value bucket: reads and writes of its keys.
 
 use std::time::Duration;
 
@@ -15,21 +15,21 @@ use crate::ordered::{self, Ordered};
 use crate::session::Session;
 use crate::values::api_nanoseconds;
 
-/// A bucket that is there.
+/// An existing bucket.
 #[derive(Debug)]
 pub(super) struct Bucket {
     pub(super) name: String,
-    /// What the server says about its stream.
+    /// The server's info about its stream.
     pub(super) info: Value,
-    /// Where its keys are.
+    /// The subjects of its keys.
     place: KeyPlace,
 }
 
 impl Bucket {
-    /// Looks the bucket up.
+    /// Looks up the bucket.
     ///
     /// # Errors
-    /// [`CliError::NoBucket`] if there is none.
+    /// [`CliError::NoBucket`] if it does not exist.
     pub(super) async fn open(session: &mut Session, name: &str) -> Result<Self, CliError> {
         match session.ask(&format!("STREAM.INFO.{}", kv_stream(name)), None).await {
             Ok(info) => Ok(Self::new(session, name, info)),
@@ -40,26 +40,26 @@ impl Bucket {
         }
     }
 
-    /// A bucket whose stream the server has just described.
+    /// Creates a bucket from the server's info about its stream.
     pub(super) fn new(session: &Session, name: &str, info: Value) -> Self {
         let place = KeyPlace::of(name, &info["config"], session.foreign_prefix());
         Self { name: name.to_owned(), info, place }
     }
 
-    /// The subject of a key's messages.
+    /// Returns the subject of a key's messages.
     pub(super) fn subject(&self, key: &str) -> String {
         self.place.subject(key)
     }
 
-    /// How many values of each key it keeps.
+    /// Returns how many values of each key the bucket keeps.
     pub(super) fn history(&self) -> i64 {
         self.info["config"]["max_msgs_per_subject"].as_i64().unwrap_or_default()
     }
 
-    /// The last entry of a key, or that of a revision; `None` if there is none.
+    /// Returns the last entry of a key, or the entry of a revision; `None` if there is none.
     ///
     /// # Errors
-    /// There is no answer, or it can't be read.
+    /// The server does not answer, or its answer can't be read.
     pub(super) async fn entry(
         &self,
         session: &mut Session,
@@ -86,14 +86,14 @@ impl Bucket {
                 Err(error) => return Err(error),
             }
         };
-        // A revision can be another key's.
+        // The revision may belong to another key.
         Ok(found.filter(|entry| entry.key == key))
     }
 
-    /// The value of a key, or of a revision.
+    /// Returns the value of a key, at its last or at another revision.
     ///
     /// # Errors
-    /// [`CliError::NoKey`] if there is none, also after a deletion.
+    /// [`CliError::NoKey`] if there is no value, or it was deleted.
     pub(super) async fn value(
         &self,
         session: &mut Session,
@@ -110,10 +110,10 @@ impl Bucket {
         self.write(session, key, PUT, value).await
     }
 
-    /// Writes a value if the last revision of the key is `revision`; 0 stands for "none".
+    /// Writes a value if the last revision of the key is `revision`; 0 means that the key has none.
     ///
     /// # Errors
-    /// [`CliError::Api`] with the server's words if it is another one.
+    /// [`CliError::Api`] with the server's text if the last revision is another one.
     pub(super) async fn put_after(
         &self,
         session: &mut Session,
@@ -143,8 +143,8 @@ impl Bucket {
                 Err(CliError::Api { err_code: code::WRONG_LAST_SEQUENCE, .. }) => {}
                 result => return result,
             }
-            // Something is there. A marker of a deletion may be replaced, if it is still the last one; a key that has gone since
-            // begins anew. Each further turn means that somebody else has written meanwhile.
+            // The key has a message. If that is the marker of a deletion, replace it, expecting its revision; if the message is
+            // gone meanwhile, start over. Each further iteration means that another client has written to the key.
             expected = match self.entry(session, key, None).await? {
                 Some(entry) if entry.operation == Operation::Put => {
                     let text =
@@ -157,7 +157,7 @@ impl Bucket {
         }
     }
 
-    /// Marks a key as deleted, or as deleted with its history; returns the revision of the marker.
+    /// Writes a marker that the key is deleted or purged; returns the marker's revision.
     pub(super) async fn delete(
         &self,
         session: &mut Session,
@@ -192,10 +192,10 @@ impl Bucket {
         Ok(answer["seq"].as_u64().unwrap_or_default())
     }
 
-    /// Delivers entries in order: those that are there, then new ones as they come.
+    /// Opens a reader of entries in order: first the stored ones, then new ones as they arrive.
     ///
     /// # Errors
-    /// The server makes no consumer.
+    /// The server refuses to create the consumer.
     pub(super) async fn read(&self, session: &Session, what: Reading<'_>) -> Result<Reader, CliError> {
         let reading = ordered::Reading {
             reader: "stonechat kv",
@@ -208,19 +208,19 @@ impl Bucket {
     }
 }
 
-/// A write of a value, whatever is there.
+/// A write of a value without an expected revision.
 const PUT: Write = Write { operation: Operation::Put, expected: None, ttl_ns: None };
 
-/// What of a bucket is read.
+/// A selection of a bucket's entries.
 pub(super) struct Reading<'a> {
     /// A key, or a filter of keys.
     pub(super) filter: &'a str,
     pub(super) from: DeliverPolicy,
-    /// Without values.
+    /// Whether values are omitted.
     pub(super) is_headers_only: bool,
 }
 
-/// Entries in order.
+/// A reader of entries in order.
 pub(super) struct Reader {
     messages: Ordered,
     bucket: String,
@@ -228,16 +228,16 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// The next entry, when it comes.
+    /// Waits for the next entry.
     ///
     /// # Errors
-    /// The connection or the consumer is gone for good.
+    /// The connection or the consumer is lost for good.
     pub(super) async fn next(&mut self) -> Result<Entry, CliError> {
         let delivered = self.messages.next().await?;
         Ok(Entry::from_delivered(&self.bucket, &self.place, delivered))
     }
 
-    /// The next one of the entries that were there at the beginning; `None` after the last.
+    /// Returns the next of the entries that were stored when the reader was opened; `None` after the last.
     ///
     /// # Errors
     /// As [`Reader::next`].

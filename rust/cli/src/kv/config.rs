@@ -1,4 +1,4 @@
-//! What the command line says of a bucket, as the options of its stream.
+//! Converts the command line of a bucket to the options of its stream.
 
 use serde_json::{Map, Value, json};
 use stonechat_buckets::{BucketOptions, Republish, Storage, merged_placement};
@@ -6,7 +6,7 @@ use stonechat_buckets::{BucketOptions, Republish, Storage, merged_placement};
 use super::args::{self, AddArgs, BucketArgs, EditArgs};
 use crate::values::api_nanoseconds;
 
-/// The stream of a new bucket.
+/// Returns the stream configuration of a new bucket.
 pub(super) fn new(args: &AddArgs) -> Value {
     let storage = match args.storage {
         args::Storage::File => Storage::File,
@@ -21,7 +21,7 @@ pub(super) fn new(args: &AddArgs) -> Value {
     Value::Object(options.stream(&args.bucket.bucket))
 }
 
-/// An existing configuration with the changes.
+/// Returns an existing configuration with the changes of the flags.
 pub(super) fn edited(mut config: Value, args: &EditArgs) -> Value {
     if let Value::Object(config) = &mut config {
         let bucket = &args.bucket.bucket;
@@ -33,7 +33,7 @@ pub(super) fn edited(mut config: Value, args: &EditArgs) -> Value {
     config
 }
 
-/// What the command line names; a placement is merged with that of the configuration.
+/// Returns the options of the command line; a placement is merged with that of the configuration.
 fn options(args: &BucketArgs, config: &Map<String, Value>) -> BucketOptions {
     let republish = args.republish_destination.as_ref().map(|dest| Republish {
         src: args.republish_source.clone().unwrap_or_else(|| ">".to_owned()),

@@ -1,4 +1,4 @@
-//! An entry: one revision of a key, from whatever message it comes.
+//! An entry: one revision of a key, from any kind of message.
 
 use async_nats::{HeaderMap, HeaderValue, Message};
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -9,12 +9,12 @@ use stonechat_buckets::{KeyPlace, Operation, header, last_header};
 use crate::error::CliError;
 use crate::ordered::Delivered;
 
-/// What the headers of a message do to its key.
+/// Returns the operation on the key that the headers of a message state.
 fn operation(headers: Option<&HeaderMap>) -> Operation {
     Operation::of(last(headers, header::OPERATION), last(headers, header::MARKER_REASON))
 }
 
-/// The last value of a header: what the server says stands behind what the message has.
+/// Returns the last value of a header: the server's headers follow those of the message.
 fn last<'a>(headers: Option<&'a HeaderMap>, name: &'static str) -> Option<&'a str> {
     headers?.get_all(name).last().map(HeaderValue::as_str)
 }
@@ -26,15 +26,15 @@ pub(super) struct Entry {
     pub(super) key: String,
     pub(super) value: Bytes,
     pub(super) revision: u64,
-    /// When it was written, as the server says it (RFC 3339).
+    /// The time at which the server stored it (RFC 3339).
     pub(super) created: String,
     pub(super) operation: Operation,
-    /// How many entries follow of those that a consumer delivers.
+    /// Number of entries that the consumer will deliver after this one.
     pub(super) pending: u64,
 }
 
 impl Entry {
-    /// From the answer to a direct get; `None` if there is no such message.
+    /// Reads the answer to a direct get; `None` if there is no such message.
     pub(super) fn from_direct(
         bucket: &str,
         place: &KeyPlace,
@@ -62,7 +62,7 @@ impl Entry {
         }))
     }
 
-    /// From the answer of `STREAM.MSG.GET`.
+    /// Reads an answer of `STREAM.MSG.GET`.
     pub(super) fn from_stored(bucket: &str, place: &KeyPlace, answer: &Value) -> Result<Self, CliError> {
         let message = &answer["message"];
         let bytes = |name: &str| BASE64_STANDARD.decode(message[name].as_str().unwrap_or_default());
@@ -83,7 +83,7 @@ impl Entry {
         })
     }
 
-    /// From a message of a consumer.
+    /// Reads a message of a consumer.
     pub(super) fn from_delivered(bucket: &str, place: &KeyPlace, delivered: Delivered) -> Self {
         let Delivered { message, sequence, time, pending } = delivered;
         Self {
@@ -97,7 +97,7 @@ impl Entry {
         }
     }
 
-    /// As JSON; a value that is no text stands as Base64 under `value_base64`.
+    /// Returns the entry as JSON; a value that is not text is Base64 in `value_base64`.
     pub(super) fn as_json(&self) -> Value {
         let mut object = json!({
             "bucket": self.bucket,

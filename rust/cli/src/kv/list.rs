@@ -1,4 +1,4 @@
-//! Lists: buckets, keys of a bucket, values of a key. They print what they have while more comes.
+//! Lists: buckets, keys of a bucket, values of a key.
 
 use async_nats::jetstream::consumer::DeliverPolicy;
 use serde_json::{Value, json};
@@ -11,10 +11,10 @@ use crate::listing;
 use crate::output::{Table, bytes, commas, json_line, line, local_time, shown, shown_value, time_ago};
 use crate::session::Session;
 
-/// Characters of a value in a table.
+/// Maximum characters of a value in a table.
 const BRIEF_MAX: usize = 40;
 
-/// A value in a table: its beginning and its end.
+/// Shortens a value for a table: its beginning and its end.
 pub(super) fn brief(value: &[u8]) -> String {
     let text: Vec<char> = shown_value(value).chars().collect();
     match text.len() > BRIEF_MAX {
@@ -30,7 +30,7 @@ pub(super) async fn run(session: &mut Session, args: &LsArgs, json: bool) -> Res
     }
 }
 
-/// All streams that are buckets, by size.
+/// Lists all buckets, by size.
 async fn buckets(session: &mut Session, args: &LsArgs, json: bool) -> Result<(), CliError> {
     let mut found = listing::streams(session, Some("$KV.>")).await?;
     found.retain(|info| bucket_name(info).is_some());
@@ -60,12 +60,12 @@ async fn buckets(session: &mut Session, args: &LsArgs, json: bool) -> Result<(),
     line(table.render().trim_end())
 }
 
-/// The name of the bucket that a stream is.
+/// Returns the name of the bucket that a stream belongs to.
 fn bucket_name(info: &Value) -> Option<&str> {
     names::kv_bucket(info["config"]["name"].as_str()?)
 }
 
-/// A bucket in a list, as JSON.
+/// Returns a bucket as JSON for a list.
 fn summary(info: &Value) -> Value {
     json!({
         "bucket": bucket_name(info),
@@ -77,7 +77,7 @@ fn summary(info: &Value) -> Value {
     })
 }
 
-/// The keys that have a value. The server looks for those that match a filter.
+/// Lists the keys that have a value, as they arrive unless in a table. The server applies the filter.
 async fn keys(session: &mut Session, bucket: &str, args: &LsArgs, json: bool) -> Result<(), CliError> {
     let bucket = Bucket::open(session, bucket).await?;
     let what = Reading {
@@ -128,7 +128,7 @@ async fn keys(session: &mut Session, bucket: &str, args: &LsArgs, json: bool) ->
     }
 }
 
-/// Every revision of a key that the bucket keeps.
+/// Prints every revision of a key that the bucket keeps.
 pub(super) async fn history(
     session: &mut Session,
     bucket: &str,

@@ -1,4 +1,4 @@
-//! Commands on whole buckets.
+//! Commands on whole key-value buckets.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::error::CliError;
 use crate::output::json_line;
 use crate::session::Session;
 
-/// Markers of deletions that are younger stay when a bucket is compacted: watchers shall see them (as nats.go).
+/// Minimum age of deletion markers that compaction removes. Younger markers stay, so that watchers can see them (as in nats.go).
 const MARKERS_STAY: Duration = Duration::from_secs(30 * 60);
 
 pub(super) async fn add(session: &mut Session, args: &AddArgs, json: bool) -> Result<(), CliError> {
@@ -44,13 +44,13 @@ pub(super) async fn info(session: &mut Session, name: &str, json: bool) -> Resul
 }
 
 pub(super) async fn remove(session: &mut Session, name: &str, json: bool) -> Result<(), CliError> {
-    // Looked up first: the answer shall name the bucket, not its stream.
+    // Look up the bucket first, so that an error names the bucket, not its stream.
     let bucket = Bucket::open(session, name).await?;
     session.ask(&format!("STREAM.DELETE.{}", kv_stream(&bucket.name)), None).await?;
     if json { json_line(&json!({ "bucket": name, "deleted": true })) } else { Ok(()) }
 }
 
-/// Removes the history of deleted keys, and the markers of those that were deleted a while ago.
+/// Removes the history of deleted keys, and their markers if these are old enough.
 pub(super) async fn compact(session: &mut Session, name: &str, json: bool) -> Result<(), CliError> {
     let bucket = Bucket::open(session, name).await?;
     let what = Reading { filter: ">", from: DeliverPolicy::LastPerSubject, is_headers_only: true };

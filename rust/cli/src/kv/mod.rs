@@ -1,5 +1,5 @@
-//! `stonechat kv`: key-value buckets (ADR-8). A bucket is a stream `KV_NAME`, a key one of its subjects, a revision the sequence
-//! of a message.
+//! `stonechat kv`: key-value buckets (ADR-8). A bucket is a stream `KV_NAME`; a key is one of its subjects; a revision is the
+//! sequence of a message.
 
 mod args;
 mod bucket;
@@ -18,10 +18,10 @@ use crate::interrupt::Interrupt;
 use crate::session::Session;
 use args::KvCommand;
 
-/// The command.
+/// Runs `stonechat kv`.
 pub(crate) async fn run(args: KvArgs) -> Result<(), CliError> {
     let KvArgs { jetstream, command } = args;
-    // Read before the runtime traps Ctrl-C: a blocked read or question then still ends with it.
+    // Read before the runtime handles Ctrl-C, so that Ctrl-C ends a blocked read or question.
     let prepared = values::prepare(&command).await?;
     let mut interrupt = Interrupt::catch();
     let json = jetstream.json;

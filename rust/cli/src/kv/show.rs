@@ -1,4 +1,4 @@
-//! What `add`, `edit` and `info` show of a bucket.
+//! Output of `add`, `edit` and `info` about a bucket.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::output::{
     Facts, ago_or_never, bytes, commas, count, duration, json, local_time, long_duration, shown, text,
 };
 
-/// Prints a bucket. A stream of another shape is shown as far as it can be.
+/// Prints a bucket. Missing fields, and those of unexpected types, show as empty or as their default.
 pub(super) fn bucket(bucket: &Bucket, as_json: bool) -> Result<(), CliError> {
     if as_json {
         return json(&json!({ "bucket": bucket.name, "stream": bucket.info }));
@@ -54,7 +54,7 @@ fn facts(bucket: &Bucket) -> Facts {
     facts
 }
 
-/// Where a copy or an aggregating bucket has its keys from.
+/// Adds the mirror and the sources of a bucket.
 fn origins(facts: &mut Facts, info: &Value) {
     if info["mirror"].is_object() {
         facts.section("Mirror Information");

@@ -16,13 +16,13 @@ use crate::message::write_out;
 use crate::output::{commas, json_line, line, local_time, shown, shown_value};
 use crate::session::Session;
 
-/// Bytes of a value that `get` shows without `--raw`.
+/// Maximum bytes of a value that `get` shows without `--raw`.
 const SHOWN_MAX: usize = 120;
 
-/// Reads a value from standard input where the command wants it, and asks before something is removed.
+/// Reads the value from standard input if the command needs one, and asks before a removal.
 ///
 /// # Errors
-/// The input can't be read, or nobody agrees.
+/// The input can't be read, or the user does not confirm.
 pub(super) async fn prepare(command: &KvCommand) -> Result<Option<Bytes>, CliError> {
     let question = match command {
         KvCommand::Put { value, .. } | KvCommand::Create { value, .. } => {
@@ -40,7 +40,7 @@ pub(super) async fn prepare(command: &KvCommand) -> Result<Option<Bytes>, CliErr
     Ok(None)
 }
 
-/// What standard input has, if the value is to come from there.
+/// Reads the value from standard input if it comes from there; otherwise returns `None`.
 fn read_value(value: Option<&str>) -> Result<Option<Bytes>, CliError> {
     let is_wanted = match value {
         Some(text) => text == "-",
@@ -58,7 +58,7 @@ fn chosen(value: Option<&str>, read: Option<Bytes>) -> Bytes {
     read.unwrap_or_else(|| Bytes::copy_from_slice(value.unwrap_or_default().as_bytes()))
 }
 
-/// Tells of a write: the value, as `nats` does, or where it went.
+/// Prints the result of a write: the value, as `nats` does, or its place.
 fn written(bucket: &str, key: &str, revision: u64, value: Option<&str>, json: bool) -> Result<(), CliError> {
     match json {
         true => json_line(&json!({ "bucket": bucket, "key": key, "revision": revision })),
@@ -128,7 +128,7 @@ pub(super) async fn get(session: &mut Session, args: &GetArgs, json: bool) -> Re
     line(&format!("Showing first {SHOWN_MAX} bytes of {length}, use --raw for full data\n\n{beginning}\n"))
 }
 
-/// Tells of a deletion.
+/// Prints the result of a deletion.
 fn removed(bucket: &str, key: &str, revision: u64, json: bool) -> Result<(), CliError> {
     match json {
         true => json_line(&json!({ "bucket": bucket, "key": key, "revision": revision })),
@@ -159,7 +159,7 @@ pub(super) async fn purge(
     removed(&bucket.name, key, revision, json)
 }
 
-/// Writes an earlier value again, unless somebody writes meanwhile.
+/// Writes an earlier value again; fails if another client writes meanwhile.
 pub(super) async fn revert(
     session: &mut Session,
     bucket: &str,

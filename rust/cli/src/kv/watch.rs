@@ -28,7 +28,7 @@ pub(super) async fn run(session: &mut Session, args: &WatchArgs, json: bool) -> 
     }
 }
 
-/// `[time] PUT bucket > key: value`.
+/// Prints an entry like `[time] PUT bucket > key: value`.
 fn print(entry: &Entry, json: bool) -> Result<(), CliError> {
     if json {
         return json_line(&entry.as_json());

@@ -27,9 +27,9 @@ pub(super) async fn run(session: &mut Session, args: &CheckArgs, json: bool) -> 
     if is_sound { Ok(()) } else { Err(CliError::Unsound) }
 }
 
-/// Checks a bucket; false if something is left that should not be so.
+/// Checks a bucket; returns whether it is sound after the check.
 async fn check(session: &mut Session, store: &Store, args: &CheckArgs, json: bool) -> Result<bool, CliError> {
-    // Chunks first: those of an object that is put meanwhile then have an owner.
+    // List the chunks first: then the chunks of an object that is stored meanwhile are not mistaken for orphans.
     let prefix = store.chunk_subject("");
     let found = listing::subjects(session, &store.stream, &format!("{prefix}>")).await?;
     let mut chunks: HashMap<String, u64> = found
@@ -70,7 +70,7 @@ async fn check(session: &mut Session, store: &Store, args: &CheckArgs, json: boo
     Ok(is_sound)
 }
 
-/// Tells of chunks without an owner, and removes them if asked to and old enough.
+/// Reports chunks without an object; removes them if the flags ask for it and they are old enough.
 async fn orphan(
     session: &mut Session,
     store: &Store,
@@ -92,7 +92,7 @@ async fn orphan(
     Ok(is_removed)
 }
 
-/// Prints what was found.
+/// Prints a finding.
 fn tell(store: &Store, json: bool, found: &Value) -> Result<(), CliError> {
     if json {
         let mut told = json!({ "bucket": store.name });

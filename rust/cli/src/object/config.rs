@@ -1,4 +1,4 @@
-//! What the command line says of a bucket, as the options of its stream.
+//! Converts the command line of a bucket to the options of its stream.
 
 use serde_json::{Map, Value, json};
 use stonechat_buckets::{Storage, StoreOptions, merged_placement};
@@ -6,7 +6,7 @@ use stonechat_buckets::{Storage, StoreOptions, merged_placement};
 use super::args::{self, BucketArgs};
 use crate::values::api_nanoseconds;
 
-/// The stream of a new bucket.
+/// Returns the stream configuration of a new bucket.
 pub(super) fn new(args: &BucketArgs, storage: args::Storage) -> Map<String, Value> {
     let storage = match storage {
         args::Storage::File => Storage::File,
@@ -15,12 +15,12 @@ pub(super) fn new(args: &BucketArgs, storage: args::Storage) -> Map<String, Valu
     StoreOptions { storage: Some(storage), ..options(args, &Map::new()) }.stream(&args.bucket)
 }
 
-/// Sets what the command line names.
+/// Sets the fields that the command line names.
 pub(super) fn apply(config: &mut Map<String, Value>, args: &BucketArgs) {
     options(args, config).apply(config);
 }
 
-/// What the command line names; a placement is merged with that of the configuration.
+/// Returns the options of the command line; a placement is merged with that of the configuration.
 fn options(args: &BucketArgs, config: &Map<String, Value>) -> StoreOptions {
     let metadata: Map<String, Value> =
         args.metadata.iter().map(|(name, value)| (name.clone(), json!(value))).collect();

@@ -1,5 +1,5 @@
-//! `stonechat object get`: several chunks on their way at a time, into a file beside the target that is renamed when its digest is
-//! right. After an interruption the file beside goes on.
+//! `stonechat object get`: fetches several chunks in parallel into a part file beside the target. When the digest is right, the
+//! part file is renamed to the target. After an interruption, the download resumes from the part file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -25,7 +25,7 @@ use crate::output::{Progress, Unit, bytes, json_line, line, long_duration};
 use crate::session::Session;
 use crate::values::parse_bucket;
 
-/// Chunks that are asked for at a time.
+/// Maximum number of chunks requested in parallel.
 const UNDERWAY: usize = 16;
 
 pub(super) async fn run(session: &mut Session, args: &GetArgs, json: bool) -> Result<(), CliError> {
@@ -63,7 +63,7 @@ pub(super) async fn run(session: &mut Session, args: &GetArgs, json: bool) -> Re
     line(&format!("Wrote: {} to {} in {}{rate}", bytes(info.size()), target.display(), long_duration(took)))
 }
 
-/// The object itself, where a link stands for one.
+/// Follows links to the object itself.
 async fn follow(
     session: &mut Session,
     store: Store,
@@ -93,11 +93,11 @@ async fn follow(
     Err(CliError::Client(format!("more than {LINKS_MAX} links follow one another")))
 }
 
-/// The file to write.
+/// Returns the file to write.
 fn target(args: &GetArgs, info: &ObjectInfo) -> Result<PathBuf, CliError> {
     let path = match &args.output {
         Some(path) => Some(path.clone()),
-        // Nothing but the last part: an object must not choose the folder.
+        // Only the last part of the name: an object must not choose the folder.
         None => Path::new(info.name()).file_name().map(PathBuf::from),
     };
     let path =
@@ -106,14 +106,14 @@ fn target(args: &GetArgs, info: &ObjectInfo) -> Result<PathBuf, CliError> {
     std::path::absolute(&path).map_err(wrong)
 }
 
-/// A chunk in the stream.
+/// A chunk of the object, as a message of the stream.
 #[derive(Clone, Copy, Debug)]
 struct Chunk {
     sequence: u64,
     size: u64,
 }
 
-/// The chunks of an object, in order, with their sizes.
+/// Returns the chunks of an object, in order, with their sizes.
 async fn index(session: &Session, store: &Store, info: &ObjectInfo) -> Result<Vec<Chunk>, CliError> {
     let Some(id) = info.chunk_id().filter(|_| info.chunks() > 0) else { return Ok(Vec::new()) };
     let reading = Reading {
@@ -126,14 +126,14 @@ async fn index(session: &Session, store: &Store, info: &ObjectInfo) -> Result<Ve
     let mut chunks = Vec::new();
     while let Some(delivered) = messages.next_stored().await? {
         let headers = delivered.message.headers.as_ref();
-        // The last one: what the server says stands behind what the message has.
+        // Use the last value: the server's headers follow those of the message.
         let size = headers.and_then(|headers| headers.get_all(header::SIZE).last()?.as_str().parse().ok());
         chunks.push(Chunk { sequence: delivered.sequence, size: size.unwrap_or_default() });
     }
     Ok(chunks)
 }
 
-/// Why an object can't be had as it was put.
+/// Returns the error for a damaged object.
 fn damaged(store: &Store, info: &ObjectInfo, damage: &Damage) -> CliError {
     CliError::Damaged {
         bucket: store.name.clone(),
@@ -142,7 +142,7 @@ fn damaged(store: &Store, info: &ObjectInfo, damage: &Damage) -> CliError {
     }
 }
 
-/// Checks the lengths of all chunks.
+/// Checks the number and the lengths of all chunks.
 fn check(info: &ObjectInfo, chunks: &[Chunk]) -> Result<ChunkCheck, Damage> {
     let mut check = ChunkCheck::of(info)?;
     let places: Vec<u64> = chunks.iter().map(|chunk| chunk.sequence).collect();
@@ -178,12 +178,12 @@ async fn fetch(
     check.finish(&part.digest()).map_err(|damage| damaged(store, info, &damage))
 }
 
-/// A chunk was removed since the chunks were counted.
+/// Returns the error for a chunk that was removed after the chunks were counted.
 fn gone(store: &Store, info: &ObjectInfo, index: usize) -> CliError {
     damaged(store, info, &Damage::Missing { chunk: index as u64 + 1, chunks: info.chunks() })
 }
 
-/// Asks for chunks directly, some at a time, and writes them in order.
+/// Fetches chunks with direct gets, several in parallel, and writes them in order.
 async fn directly(
     session: &mut Session,
     store: &Store,
@@ -222,7 +222,7 @@ async fn directly(
     Ok(())
 }
 
-/// The file beside the target.
+/// The part file beside the target.
 struct Part {
     path: PathBuf,
     file: File,
@@ -230,7 +230,7 @@ struct Part {
 }
 
 impl Part {
-    /// Opens the file, or makes it. Its name holds the id of the chunks: another version of the object begins anew.
+    /// Opens or creates the part file. Its name contains the id of the chunks, so that another version of the object starts over.
     fn open(target: &Path, info: &ObjectInfo) -> Result<Self, CliError> {
         let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let id: String = info.text("nuid").chars().filter(char::is_ascii_alphanumeric).take(40).collect();
@@ -240,7 +240,7 @@ impl Part {
         Ok(Self { path, file, hash: Sha256::new() })
     }
 
-    /// Hashes the whole chunks that are there, cuts off the rest, and returns how many there are.
+    /// Hashes the complete chunks of the file, cuts off the rest, and returns their number.
     fn resume(&mut self, chunks: &[Chunk], progress: &mut Progress) -> Result<usize, CliError> {
         let path = self.path.clone();
         let wrong = |error: std::io::Error| file_error(&path, &error);

@@ -1,4 +1,4 @@
-//! What is known of an object: the message that describes it.
+//! The description of an object, and the message that contains it.
 
 use std::ops::Deref;
 
@@ -8,7 +8,7 @@ use stonechat_buckets::{Description, Link};
 use crate::error::CliError;
 use crate::output::{bytes, commas, local_time, shown, text};
 
-/// A description of an object, and the message that it is in.
+/// The description of an object, and the sequence of its message.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ObjectInfo {
     description: Description,
@@ -25,10 +25,10 @@ impl Deref for ObjectInfo {
 }
 
 impl ObjectInfo {
-    /// Reads a description.
+    /// Parses a description.
     ///
     /// # Errors
-    /// It is no JSON object.
+    /// The payload is not a JSON object.
     pub(super) fn read(payload: &[u8], revision: u64, time: &str) -> Result<Self, CliError> {
         let mut description = Description::read(payload).ok_or_else(|| {
             CliError::Client(format!("message {revision} describes no object: it is no JSON"))
@@ -37,12 +37,12 @@ impl ObjectInfo {
         Ok(Self { description, revision })
     }
 
-    /// The object's name; empty if it has none.
+    /// Returns the object's name; empty if it has none.
     pub(super) fn name(&self) -> &str {
         self.text("name")
     }
 
-    /// What people read of an object.
+    /// Returns the facts about an object, for output.
     pub(super) fn facts(&self, bucket: &str) -> crate::output::Facts {
         let title = format!("Object information for {} > {}", shown(bucket), shown(self.name()));
         let mut facts = crate::output::Facts::new(title);

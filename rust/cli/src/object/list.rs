@@ -14,12 +14,12 @@ use crate::output::{
 };
 use crate::session::Session;
 
-/// The name of the bucket that a stream is.
+/// Returns the name of the bucket that a stream belongs to.
 fn bucket_name(info: &Value) -> Option<&str> {
     names::object_bucket(info["config"]["name"].as_str()?)
 }
 
-/// The names of all buckets.
+/// Returns the names of all buckets.
 pub(super) async fn names(session: &mut Session) -> Result<Vec<String>, CliError> {
     let names = listing::stream_names(session, Some("$O.>")).await?;
     Ok(names.iter().filter_map(|name| names::object_bucket(name)).map(str::to_owned).collect())
@@ -64,7 +64,7 @@ pub(super) async fn buckets(session: &mut Session, is_names: bool, json: bool) -
     line(table.render().trim_end())
 }
 
-/// The description in a message.
+/// Reads the description in a message.
 fn read(delivered: &Delivered) -> Result<ObjectInfo, CliError> {
     ObjectInfo::read(&delivered.message.payload, delivered.sequence, &delivered.time)
 }

@@ -106,7 +106,7 @@ pub(super) async fn remove(
     json: bool,
 ) -> Result<(), CliError> {
     let store = Store::open(session, bucket).await?;
-    // What is deleted already is deleted again, if nobody has to be asked.
+    // With `--force`, an object that is already deleted is deleted again.
     let found = store.find(session, object).await?.filter(|info| force || !info.is_deleted());
     let none = || CliError::NoObject { bucket: bucket.to_owned(), object: object.to_owned() };
     let info = found.ok_or_else(none)?;
@@ -154,7 +154,7 @@ pub(super) async fn seal(
     show(&store, json)
 }
 
-/// Gives an object, or a bucket, another name.
+/// Creates a link to an object or a bucket.
 pub(super) async fn link(session: &mut Session, args: &LinkArgs, json: bool) -> Result<(), CliError> {
     let store = Store::open(session, &args.bucket).await?;
     let there = store.find(session, &args.link).await?.filter(|info| !info.is_deleted());

@@ -1,5 +1,5 @@
-//! `stonechat object`: object stores (ADR-20). A bucket is a stream `OBJ_NAME`; an object is a message that describes it, and chunks
-//! under a subject of their own.
+//! `stonechat object`: object stores (ADR-20). A bucket is a stream `OBJ_NAME`. An object is a message with its description, and
+//! messages with its chunks under a subject of their own.
 
 mod args;
 mod check;
@@ -18,7 +18,7 @@ use crate::interrupt::Interrupt;
 use crate::session::Session;
 use args::ObjectCommand;
 
-/// The command.
+/// Runs `stonechat object`.
 pub(crate) async fn run(args: ObjectArgs) -> Result<(), CliError> {
     let ObjectArgs { jetstream, command } = args;
     let json = jetstream.json;

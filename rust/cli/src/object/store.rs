@@ -1,4 +1,4 @@
-//! A bucket: where descriptions of objects and their chunks are.
+//! A bucket of objects: access to descriptions and chunks.
 
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::{HeaderMap, HeaderValue, Message};
@@ -12,20 +12,20 @@ use crate::error::CliError;
 use crate::ordered::{Ordered, Reading};
 use crate::session::Session;
 
-/// A bucket that is there.
+/// An existing bucket.
 #[derive(Clone, Debug)]
 pub(super) struct Store {
     pub(super) name: String,
-    /// What the server says about its stream.
+    /// The server's info about its stream.
     pub(super) info: Value,
     pub(super) stream: String,
 }
 
 impl Store {
-    /// Looks the bucket up.
+    /// Looks up the bucket.
     ///
     /// # Errors
-    /// [`CliError::NoObjectBucket`] if there is none.
+    /// [`CliError::NoObjectBucket`] if it does not exist.
     pub(super) async fn open(session: &mut Session, name: &str) -> Result<Self, CliError> {
         let stream = names::object_stream(name);
         match session.ask(&format!("STREAM.INFO.{stream}"), None).await {
@@ -37,17 +37,17 @@ impl Store {
         }
     }
 
-    /// The subject of the chunks with an id.
+    /// Returns the subject of the chunks with an id.
     pub(super) fn chunk_subject(&self, id: &str) -> String {
         names::chunk_subject(&self.name, id)
     }
 
-    /// Whether messages can be asked for directly.
+    /// Whether the stream allows direct gets.
     pub(super) fn is_direct(&self) -> bool {
         StoreStatus::of(&self.info).is_direct
     }
 
-    /// The description of an object, also of a deleted one; `None` if there is none.
+    /// Returns the description of an object, even of a deleted one; `None` if there is none.
     pub(super) async fn find(
         &self,
         session: &mut Session,
@@ -60,10 +60,10 @@ impl Store {
         }
     }
 
-    /// The description of an object.
+    /// Returns the description of an existing object.
     ///
     /// # Errors
-    /// [`CliError::NoObject`] if there is none, also after a deletion.
+    /// [`CliError::NoObject`] if there is none, or the object was deleted.
     pub(super) async fn object(&self, session: &mut Session, object: &str) -> Result<ObjectInfo, CliError> {
         let found = self.find(session, object).await?.filter(|info| !info.is_deleted());
         found.ok_or_else(|| CliError::NoObject { bucket: self.name.clone(), object: object.to_owned() })
@@ -93,7 +93,7 @@ impl Store {
         Ok(answer["purged"].as_u64().unwrap_or_default())
     }
 
-    /// The descriptions of all objects, in order; new ones follow as they come.
+    /// Reads the descriptions of all objects, in order; new ones follow as they arrive.
     pub(super) async fn descriptions(&self, session: &Session, is_all: bool) -> Result<Ordered, CliError> {
         let reading = Reading {
             reader: "stonechat object",
@@ -104,7 +104,7 @@ impl Store {
         Ordered::open(session, &self.stream, reading).await
     }
 
-    /// What the server says of the bucket now.
+    /// Reads the bucket's info again.
     pub(super) async fn reload(self, session: &mut Session) -> Result<Self, CliError> {
         Self::open(session, &self.name).await
     }
@@ -117,7 +117,7 @@ pub(super) struct Stored {
     pub(super) time: String,
 }
 
-/// The last message of a subject; `None` if there is none.
+/// Returns the last message of a subject; `None` if there is none.
 pub(super) async fn last_message(
     session: &mut Session,
     store: &Store,
@@ -135,7 +135,7 @@ pub(super) fn from_direct(message: &Message) -> Result<Option<Stored>, CliError>
     if message.status.as_ref().map(async_nats::StatusCode::as_u16) == Some(404) {
         return Ok(None);
     }
-    // The last one: what the server says stands behind what the message has.
+    // Use the last value: the server's headers follow those of the message.
     let told = |name: &'static str| message.headers.as_ref()?.get_all(name).last().map(HeaderValue::as_str);
     match told(header::SEQUENCE).and_then(|sequence| sequence.parse().ok()) {
         Some(sequence) => Ok(Some(Stored {
@@ -150,7 +150,7 @@ pub(super) fn from_direct(message: &Message) -> Result<Option<Stored>, CliError>
     }
 }
 
-/// Asks for a message where direct gets are not allowed.
+/// Requests a message through the API, for streams without direct gets.
 pub(super) async fn from_api(
     session: &mut Session,
     store: &Store,

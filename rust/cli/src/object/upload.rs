@@ -1,4 +1,4 @@
-//! `stonechat object put`: several chunks on their way at a time, and after an interruption only those that are missing.
+//! `stonechat object put`: sends several chunks in parallel; after an interruption, it sends only the missing ones.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -23,19 +23,19 @@ use crate::output::{Progress, Unit, json_line};
 use crate::session::Session;
 use crate::values::parse_object;
 
-/// Size of chunks, if nothing else is said: that of all clients.
+/// Default size of a chunk, as in all clients.
 const CHUNK: usize = CHUNK_SIZE as usize;
-/// Bytes that may be on their way to the server.
+/// Maximum bytes in flight to the server.
 const UNDERWAY: usize = 4 << 20;
 
-/// Where the bytes come from.
+/// The source of the object's bytes.
 enum Source {
     File(File, PathBuf),
     Stdin(Stdin),
 }
 
 impl Source {
-    /// Fills the buffer as far as there are bytes; returns how many.
+    /// Fills the buffer as far as the source has bytes; returns their number.
     fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, CliError> {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -78,7 +78,7 @@ pub(super) async fn run(session: &mut Session, args: &PutArgs, json: bool) -> Re
     let sent = match upload.run(session, &mut source, &mut progress).await {
         Ok(sent) => sent,
         Err(error) => {
-            // What was refused will be refused again; a connection that was lost can be resumed.
+            // A refused upload would be refused again, so remove its chunks. After a lost connection, the upload can be resumed.
             if matches!(error, CliError::Upload { .. } | CliError::File { .. } | CliError::Client(_)) {
                 let _ = store.purge_chunks(session, &nuid).await;
             }
@@ -98,7 +98,7 @@ pub(super) async fn run(session: &mut Session, args: &PutArgs, json: bool) -> Re
     }
 }
 
-/// The source, and its size where it is known.
+/// Opens the source; returns it with its size, or with 0 if the size is unknown.
 fn open(file: Option<&Path>) -> Result<(Source, u64), CliError> {
     let Some(path) = file else { return Ok((Source::Stdin(std::io::stdin()), 0)) };
     let wrong = |error: std::io::Error| CliError::File { path: path.to_owned(), reason: error.to_string() };
@@ -110,7 +110,7 @@ fn open(file: Option<&Path>) -> Result<(Source, u64), CliError> {
     }
 }
 
-/// A name without `.`, `..` and doubled separators, as far as that can be seen from it.
+/// Normalizes a name: removes `.`, doubled separators, and `..` with the part before it.
 fn clean(name: &str) -> String {
     let mut parts: Vec<Component<'_>> = Vec::new();
     for part in Path::new(name).components() {
@@ -125,14 +125,14 @@ fn clean(name: &str) -> String {
     if text.is_empty() { ".".to_owned() } else { text }
 }
 
-/// An id for chunks.
+/// Returns a random id for chunks.
 pub(super) fn random_id(session: &Session) -> String {
     let inbox = session.connection.client.new_inbox();
     inbox.rsplit('.').next().unwrap_or_default().to_owned()
 }
 
-/// An id for chunks that the same put of the same file finds again: of bucket, name, file, and what it replaces. The next
-/// put after a successful one has another id.
+/// Returns an id for chunks that another put of the same file finds again. It depends on the bucket, the name, the file and the
+/// object that it replaces, so the next put after a successful one gets another id.
 fn resumable_id(
     store: &Store,
     name: &str,
@@ -157,14 +157,14 @@ fn resumable_id(
     Ok(digest.iter().take(22).map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect())
 }
 
-/// What was sent.
+/// The result of sending all chunks.
 struct Sent {
     size: u64,
     chunks: u64,
     digest: Vec<u8>,
 }
 
-/// Chunks on their way into a bucket.
+/// An upload of chunks into a bucket.
 struct Upload<'a> {
     store: &'a Store,
     nuid: &'a str,
@@ -220,14 +220,14 @@ impl Upload<'_> {
         self.store.chunk_subject(self.nuid)
     }
 
-    /// How many chunks are stored: those of an upload that was interrupted.
+    /// Returns how many chunks of an interrupted upload are stored.
     async fn chunks_there(&self, session: &mut Session) -> Result<u64, CliError> {
         let subject = self.subject();
         let found = crate::listing::subjects(session, &self.store.stream, &subject).await?;
         Ok(found.get(&subject).and_then(Value::as_u64).unwrap_or_default())
     }
 
-    /// Sends a chunk, when there is room for it.
+    /// Sends a chunk; waits while too many bytes are in flight.
     async fn send(
         &self,
         session: &mut Session,
@@ -268,7 +268,7 @@ impl Upload<'_> {
         }
     }
 
-    /// Makes sure that nobody else has stored chunks under the same id meanwhile.
+    /// Checks that no other client has stored chunks under the same id.
     async fn check(&self, session: &mut Session, expected: u64) -> Result<(), CliError> {
         let there = self.chunks_there(session).await?;
         match there == expected {
@@ -281,7 +281,7 @@ impl Upload<'_> {
     }
 }
 
-/// The message that describes the object.
+/// Returns the message that describes the object.
 fn description(
     args: &PutArgs,
     store: &Store,

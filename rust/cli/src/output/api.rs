@@ -1,4 +1,4 @@
-//! Values of JetStream's API as texts. What is missing, or of another kind, is shown as nothing.
+//! Formats values of JetStream's API. A missing value, or one of another type, is shown as empty or zero.
 
 use std::time::Duration;
 
@@ -7,38 +7,38 @@ use serde_json::Value;
 
 use super::text::{bytes, commas, local_time, long_duration, shown};
 
-/// A text that is there.
+/// Returns a text that is not empty.
 pub(crate) fn text(value: &Value) -> Option<String> {
     value.as_str().filter(|text| !text.is_empty()).map(shown)
 }
 
-/// A text, or nothing.
+/// Returns a text; empty if it is missing.
 pub(crate) fn text_or_empty(value: &Value) -> String {
     text(value).unwrap_or_default()
 }
 
-/// A count.
+/// Formats a count.
 pub(crate) fn count(value: &Value) -> String {
     commas(value.as_u64().unwrap_or_default())
 }
 
-/// A number of bytes.
+/// Formats a number of bytes.
 pub(crate) fn byte_count(value: &Value) -> String {
     bytes(value.as_u64().unwrap_or_default())
 }
 
-/// A duration of the API, in nanoseconds; `None` where none is set.
+/// Reads a duration of the API, in nanoseconds; `None` if none is set.
 pub(crate) fn nanoseconds(value: &Value) -> Option<Duration> {
     let nanoseconds = value.as_i64().filter(|ns| (1..i64::MAX).contains(ns))?;
     Some(Duration::from_nanos(nanoseconds.unsigned_abs()))
 }
 
-/// A duration, or "never" where none is set.
+/// Formats a duration; "never" if none is set.
 pub(crate) fn ago_or_never(value: &Value) -> String {
     nanoseconds(value).map_or_else(|| "never".to_owned(), long_duration)
 }
 
-/// A limit in bytes.
+/// Formats a limit in bytes.
 pub(crate) fn byte_limit(value: &Value) -> String {
     match value.as_i64() {
         Some(limit) if limit >= 0 => bytes(limit.unsigned_abs()),
@@ -46,7 +46,7 @@ pub(crate) fn byte_limit(value: &Value) -> String {
     }
 }
 
-/// A limit of a count: zero and less is none.
+/// Formats the limit of a count; zero and negative numbers mean no limit.
 pub(crate) fn limit(value: &Value) -> String {
     match value.as_i64() {
         Some(limit) if limit > 0 => commas(limit.unsigned_abs()),
@@ -54,12 +54,12 @@ pub(crate) fn limit(value: &Value) -> String {
     }
 }
 
-/// How long ago a time of the server was; the year 1 stands for "never".
+/// Formats the time since a time of the server; the year 1 means "never".
 pub(crate) fn time_ago(value: &Value) -> String {
     since(value).map_or_else(|| "never".to_owned(), long_duration)
 }
 
-/// The time that has passed since a time of the server.
+/// Returns the time that has passed since a time of the server.
 pub(crate) fn since(value: &Value) -> Option<Duration> {
     let time = value.as_str()?.parse::<Timestamp>().ok()?;
     if time <= Timestamp::UNIX_EPOCH {
@@ -68,19 +68,19 @@ pub(crate) fn since(value: &Value) -> Option<Duration> {
     Some(Timestamp::now().duration_since(time).try_into().unwrap_or_default())
 }
 
-/// A time of the server as local time; `None` for the year 1.
+/// Formats a time of the server as local time; `None` for the year 1.
 pub(crate) fn time(value: &Value) -> Option<String> {
     since(value)?;
     value.as_str().map(local_time)
 }
 
-/// The texts of a list, with commas between them.
+/// Joins the texts of a list with commas.
 pub(crate) fn list(value: &Value) -> Option<String> {
     let items: Vec<String> = value.as_array()?.iter().filter_map(text).collect();
     Some(items.join(", ")).filter(|text| !text.is_empty())
 }
 
-/// An answer without the fields that belong to the answer, not to what it describes.
+/// Returns an answer without the fields of its envelope.
 pub(crate) fn without_envelope(info: &Value) -> Value {
     let mut info = info.clone();
     if let Value::Object(fields) = &mut info {

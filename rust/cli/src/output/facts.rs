@@ -1,4 +1,4 @@
-//! Names and values in two columns, in sections.
+//! Names and values in two columns, divided into sections.
 
 use std::fmt::Write;
 
@@ -14,7 +14,7 @@ enum Row {
     Fact(String, String),
 }
 
-/// A heading, and names with their values: what `info` commands show.
+/// A heading, and names with their values: the output of `info` commands.
 #[derive(Debug)]
 pub(crate) struct Facts {
     heading: String,
@@ -43,7 +43,7 @@ impl Facts {
         }
     }
 
-    /// Adds a section with what people have noted. Notes of servers begin with `_nats` and stay out.
+    /// Adds a section with the user's metadata. The server's own entries, which begin with `_nats.`, are left out.
     pub(crate) fn add_metadata(&mut self, metadata: &Value) {
         let pairs = metadata.as_object().into_iter().flatten();
         let mut own = pairs.filter(|(name, _)| !name.starts_with("_nats.")).peekable();
@@ -53,7 +53,7 @@ impl Facts {
         own.for_each(|(name, value)| self.add(name, text_or_empty(value)));
     }
 
-    /// The text: names end at the same column.
+    /// Returns the text; names are aligned at their ends.
     pub(crate) fn render(&self) -> String {
         let width = |name: &str| name.chars().count();
         let longest = self.rows.iter().map(|row| match row {

@@ -1,4 +1,4 @@
-//! Graphs of numbers over time, of block characters.
+//! Graphs of numbers over time, drawn with block characters.
 
 use std::collections::VecDeque;
 use std::io::IsTerminal;
@@ -8,28 +8,28 @@ use super::text::{commas, shown};
 use crate::error::CliError;
 use crate::message::write_out;
 
-/// Eighths of a character's height.
+/// Blocks of zero to eight eighths of a character's height.
 const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-/// Columns for the numbers at the side.
+/// Columns of the labels at the side.
 const SIDE: u16 = 12;
 
-/// Columns and rows of the terminal; 80 and 24 where they are unknown.
+/// Returns the columns and rows of the terminal; 80 and 24 if they are unknown.
 pub(crate) fn terminal_size() -> (u16, u16) {
     crossterm::terminal::size().ok().filter(|(columns, rows)| *columns > 0 && *rows > 0).unwrap_or((80, 24))
 }
 
-/// How a graph is drawn.
+/// The layout of a graph.
 #[derive(Debug)]
 struct Graph<'a> {
     title: &'a str,
-    /// Columns, numbers included.
+    /// Columns, labels included.
     width: u16,
     /// Rows, without the title.
     height: u16,
 }
 
 impl Graph<'_> {
-    /// The text: the newest values stand to the right.
+    /// Returns the text of the graph; the newest values are at the right.
     fn render(&self, values: &[f64]) -> String {
         let columns = usize::from(self.width.saturating_sub(SIDE + 1).max(1));
         let values = &values[values.len().saturating_sub(columns)..];
@@ -53,21 +53,21 @@ impl Graph<'_> {
     }
 }
 
-/// Least columns and rows of a terminal that has room for graphs.
+/// Minimum columns and rows of a terminal for graphs.
 const LEAST: u16 = 20;
-/// Time between two drawings.
+/// Interval between two drawings.
 const TICK: Duration = Duration::from_secs(1);
 
-/// What a graph shows of a number.
+/// The kind of a graph, with its title.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Measure {
-    /// The number itself, under this title.
+    /// Shows the number itself.
     Level(&'static str),
-    /// How fast it grows.
+    /// Shows the growth of the number a second.
     Rate(&'static str),
 }
 
-/// Graphs of numbers that are looked at again and again.
+/// Graphs of numbers that are measured again and again.
 #[derive(Debug)]
 pub(crate) struct LiveGraphs {
     heading: String,
@@ -77,10 +77,10 @@ pub(crate) struct LiveGraphs {
 }
 
 impl LiveGraphs {
-    /// Graphs under a heading.
+    /// Creates graphs under a heading.
     ///
     /// # Errors
-    /// Standard output is no terminal.
+    /// Standard output is not a terminal.
     pub(crate) fn open(heading: String, measures: Vec<Measure>) -> Result<Self, CliError> {
         match std::io::stdout().is_terminal() {
             true => {
@@ -90,7 +90,7 @@ impl LiveGraphs {
         }
     }
 
-    /// Draws the numbers, one for each measure.
+    /// Draws the graphs after adding the numbers, one for each measure.
     ///
     /// # Errors
     /// The terminal is too small.
@@ -111,7 +111,7 @@ impl LiveGraphs {
         write_out(text.as_bytes())
     }
 
-    /// Adds to the series.
+    /// Adds the numbers to the series.
     fn take(&mut self, numbers: &[f64], columns: usize) {
         let now = Instant::now();
         let before = self.before.replace((now, numbers.to_vec()));
@@ -132,7 +132,7 @@ impl LiveGraphs {
         }
     }
 
-    /// Waits until it is time for the next drawing.
+    /// Waits until the next drawing is due.
     pub(crate) async fn pause(&self) {
         tokio::time::sleep(TICK).await;
     }

@@ -1,4 +1,4 @@
-//! What commands print: tables, facts, JSON, and texts that a terminal can take.
+//! Output of commands: tables, facts, JSON, and texts that are safe for a terminal.
 
 mod api;
 mod facts;
@@ -30,12 +30,12 @@ pub(crate) fn line(text: &str) -> Result<(), CliError> {
     write_out(format!("{text}\n").as_bytes())
 }
 
-/// Prints a value as JSON, on one line: the form of lists.
+/// Prints a value as JSON on one line, as in lists.
 pub(crate) fn json_line(value: &impl Serialize) -> Result<(), CliError> {
     line(&serde_json::to_string(value).unwrap_or_default())
 }
 
-/// Prints a value as JSON that people can read.
+/// Prints a value as indented JSON.
 pub(crate) fn json(value: &Value) -> Result<(), CliError> {
     line(&format!("{value:#}"))
 }

@@ -1,4 +1,4 @@
-//! Progress of long work: bytes or messages done, rate and time left, on a terminal.
+//! Progress of long operations on a terminal: bytes or messages done, rate, and time left.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -8,11 +8,11 @@ use clap::Args;
 
 use super::text::{bytes, commas, long_duration};
 
-/// Time between two drawings.
+/// Minimum time between two drawings.
 const REDRAW: Duration = Duration::from_millis(100);
-/// Work that ends within this time shows no progress.
+/// Operations that end within this time show no progress.
 const QUIET: Duration = Duration::from_secs(1);
-/// Characters of the bar.
+/// Width of the bar in characters.
 const WIDTH: u64 = 30;
 
 /// Whether progress is shown.
@@ -27,23 +27,23 @@ pub(crate) struct ProgressArgs {
 }
 
 impl ProgressArgs {
-    /// No progress: for what is a part of other work.
+    /// No progress, for steps of a larger operation.
     pub(crate) const QUIET: Self = Self { no_progress: true, progress: false };
 
-    /// Whether a flag says that none is shown.
+    /// Whether the flags turn progress off.
     pub(crate) fn is_quiet(self) -> bool {
         self.no_progress
     }
 }
 
-/// What is counted.
+/// The unit of the count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
     Bytes,
     Count,
 }
 
-/// A line on standard error that is drawn again and again, if that is a terminal.
+/// A progress line on standard error; nothing is drawn if that is not a terminal.
 #[derive(Debug)]
 pub(crate) struct Progress {
     total: u64,
@@ -55,13 +55,13 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Progress towards `total`; zero stands for "unknown". Draws nothing unless `is_wanted`.
+    /// Creates a progress towards `total`; zero means that the total is unknown. Draws nothing unless `is_wanted`.
     pub(crate) fn new(total: u64, unit: Unit, is_wanted: bool) -> Self {
         let is_shown = is_wanted && io::stderr().is_terminal();
         Self { total, done: 0, unit, began: Instant::now(), drawn: None, is_shown }
     }
 
-    /// Adds to what is done.
+    /// Adds to the amount done, and redraws if that is due.
     pub(crate) fn add(&mut self, done: u64) {
         self.done = self.done.saturating_add(done);
         let is_due = self.drawn.map_or(self.began.elapsed() >= QUIET, |drawn| drawn.elapsed() >= REDRAW);
@@ -82,7 +82,7 @@ impl Drop for Progress {
     }
 }
 
-/// `[######      ] 1.2 MiB of 5.0 MiB, 300 KiB/s, 12.00s left`.
+/// Formats a line like `[######      ] 1.2 MiB of 5.0 MiB, 300 KiB/s, 12.00s left`.
 fn line(done: u64, total: u64, unit: Unit, elapsed: Duration) -> String {
     let shown = |amount: u64| if unit == Unit::Bytes { bytes(amount) } else { commas(amount) };
     let rate = done as f64 / elapsed.as_secs_f64().max(0.001);

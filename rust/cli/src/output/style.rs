@@ -1,4 +1,4 @@
-//! Colours, where they are wanted.
+//! Colours of the output, if they are on.
 
 use std::env;
 use std::io::IsTerminal;
@@ -10,14 +10,14 @@ pub(crate) enum Color {
     Green = 32,
 }
 
-/// Whether standard output takes colours: a terminal, and nobody said `NO_COLOR` (<https://no-color.org>).
+/// Whether standard output is coloured: it is a terminal, and `NO_COLOR` is not set (<https://no-color.org>).
 pub(crate) fn is_colored() -> bool {
     std::io::stdout().is_terminal()
         && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
         && env::var_os("TERM").is_none_or(|value| value != "dumb")
 }
 
-/// The text in a colour, if output takes colours.
+/// Returns the text in a colour, if output is coloured.
 pub(crate) fn paint(text: &str, color: Color) -> String {
     match is_colored() {
         true => format!("\x1b[{}m{text}\x1b[0m", color as u8),

@@ -1,4 +1,4 @@
-//! Tables that fit the terminal.
+//! Tables that fit the terminal's width.
 
 use comfy_table::modifiers::UTF8_ROUND_CORNERS;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -8,7 +8,7 @@ use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Wid
 const BETWEEN: usize = 3;
 const PADDING: usize = 2;
 
-/// A titled table. Columns whose cells are all numbers stand to the right.
+/// A table with a title. Cells that look like numbers are aligned to the right.
 pub(crate) struct Table {
     title: String,
     header: Vec<String>,
@@ -21,13 +21,13 @@ impl Table {
         Self { title, header, rows: Vec::new() }
     }
 
-    /// Adds a row; cells are texts that a terminal can take.
+    /// Adds a row; cells must contain no control characters.
     pub(crate) fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells);
     }
 
-    /// The text, as wide as the terminal at most: where it is narrow, columns without any text are left out, and others are
-    /// wrapped, but not within the words of the header if that can be avoided.
+    /// Returns the text, at most as wide as the terminal. On a narrow terminal, columns without any text are left out, and others
+    /// are wrapped. Words of the header are broken only if the terminal is too narrow for them.
     pub(crate) fn render(&self) -> String {
         let mut table = comfy_table::Table::new();
         table
@@ -55,7 +55,7 @@ impl Table {
         format!("{}\n{table}\n", self.title)
     }
 
-    /// The columns that are shown.
+    /// Returns the columns to show.
     fn columns(&self, room: usize) -> Vec<usize> {
         let all: Vec<usize> = (0..self.header.len()).collect();
         let width = |i: usize| {
@@ -72,7 +72,7 @@ impl Table {
     }
 }
 
-/// How wide a table is with columns of these widths.
+/// Returns the width of a table with columns of these widths.
 fn outer_width(widths: &[usize]) -> usize {
     widths.iter().map(|width| width + BETWEEN).sum::<usize>() + 1
 }
@@ -101,7 +101,7 @@ mod tests {
         table.row(vec!["A".to_owned(), String::new(), "5".to_owned()]);
         assert_eq!(table.columns(80), [0, 1, 2]);
         assert_eq!(table.columns(20), [0, 2]);
-        // A row that is shorter than the header is filled up.
+        // A row that is shorter than the header is padded.
         table.row(vec!["B".to_owned()]);
         assert!(table.render().contains("│ B "));
     }

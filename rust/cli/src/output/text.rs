@@ -1,4 +1,4 @@
-//! Numbers, times and foreign texts in the form in which the `nats` command shows them.
+//! Formats numbers, times and untrusted texts as the `nats` command shows them.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// A text of somebody else that a terminal can take: control characters are escaped, so that no name or value can move the
-/// cursor, change the title or forge a line.
+/// Escapes control characters in an untrusted text, so that no name or value can move the cursor, change the title or forge a
+/// line.
 pub(crate) fn shown(text: &str) -> String {
-    // Characters that reverse what follows are as misleading as control characters.
+    // Characters that reverse the writing direction are as misleading as control characters.
     let is_bad = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if !text.contains(is_bad) {
         return text.to_owned();
@@ -17,7 +17,7 @@ pub(crate) fn shown(text: &str) -> String {
     text.chars().map(|c| if is_bad(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
-/// A value: as text if it is one of printable characters, else as Base64.
+/// Formats a value: as text if all its characters are printable, otherwise as Base64.
 pub(crate) fn shown_value(value: &[u8]) -> String {
     match std::str::from_utf8(value) {
         Ok(text) if !text.contains(char::is_control) => shown(text),
@@ -25,7 +25,7 @@ pub(crate) fn shown_value(value: &[u8]) -> String {
     }
 }
 
-/// `1,234,567`.
+/// Formats a number like `1,234,567`.
 pub(crate) fn commas(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -38,7 +38,7 @@ pub(crate) fn commas(number: u64) -> String {
     text
 }
 
-/// `1.5 KiB`.
+/// Formats a number of bytes like `1.5 KiB`.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     if count < 10 {
@@ -54,7 +54,7 @@ pub(crate) fn bytes(count: u64) -> String {
     if value < 10.0 { format!("{value:.1} {}", UNITS[unit]) } else { format!("{value:.0} {}", UNITS[unit]) }
 }
 
-/// A time of the server (RFC 3339) as the local time; what can't be read is shown as it is.
+/// Converts a time of the server (RFC 3339) to local time; an invalid time is returned unchanged.
 pub(crate) fn local_time(text: &str) -> String {
     match text.parse::<Timestamp>() {
         Ok(time) => time.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
@@ -62,7 +62,7 @@ pub(crate) fn local_time(text: &str) -> String {
     }
 }
 
-/// `3h4m5s`, as Go prints a duration of whole settings.
+/// Formats a duration of a setting as Go does, like `3h4m5s`.
 pub(crate) fn duration(value: Duration) -> String {
     let fraction = |number: f64| format!("{number}");
     let nanos = value.as_nanos() as f64;
@@ -85,7 +85,7 @@ pub(crate) fn duration(value: Duration) -> String {
     }
 }
 
-/// How long ago: `2d3h4m5s`, `4.20s`, `13ms`.
+/// Formats an age like `2d3h4m5s`, `4.20s` or `13ms`.
 pub(crate) fn long_duration(value: Duration) -> String {
     let seconds = value.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);

@@ -1,4 +1,4 @@
-//! The command line of `stonechat server`, beside the flags of the server itself.
+//! The command line of `stonechat server`, except the flags of the server itself.
 
 use std::ffi::OsString;
 use std::time::Duration;

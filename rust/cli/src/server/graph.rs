@@ -1,4 +1,4 @@
-//! `stonechat server graph`: what a server does, drawn each second.
+//! `stonechat server graph`: draws a server's activity each second.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::session::{JetStreamArgs, Session};
 
 const VARIABLES: &str = "$SYS.REQ.SERVER.PING.VARZ";
 
-/// Graphs of the server as a whole, and where the numbers stand in its variables.
+/// Graphs of the server as a whole; each with the JSON pointer to its number in the server's variables.
 const SERVER: [(Measure, &str); 6] = [
     (Measure::Level("CPU %"), "/cpu"),
     (Measure::Level("Memory in bytes"), "/mem"),
@@ -48,9 +48,9 @@ pub(super) async fn run(args: &GraphArgs) -> Result<(), CliError> {
     }
 }
 
-/// The variables of the server with this name or id.
+/// Requests the variables of the server with this name or id.
 async fn variables(session: &mut Session, name: &str) -> Result<Value, CliError> {
-    // An id is a public nkey of a server. By its name a server is found among all, and the others stay silent.
+    // An id is a server's public nkey. A name is sent to all servers; only the named one answers.
     let is_id = name.len() == 56 && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
     let (subject, body) = match is_id {
         true => (format!("$SYS.REQ.SERVER.{name}.VARZ"), json!({})),

@@ -1,4 +1,4 @@
-//! `stonechat server`: runs a server, or asks those that run.
+//! `stonechat server`: runs a server, or shows and checks running servers.
 
 mod args;
 mod check;
@@ -14,12 +14,12 @@ pub(crate) use system::{ask_all, gather};
 use crate::error::CliError;
 use crate::interrupt::Interrupt;
 
-/// A command about servers that run.
+/// Runs a command about running servers.
 pub(crate) async fn run(command: ServerCommand) -> Result<(), CliError> {
     let mut interrupt = Interrupt::catch();
     let work = async {
         match command {
-            // Handled before there is a runtime: a server makes its own.
+            // Handled before a runtime exists: a server creates its own.
             ServerCommand::Run { .. } => Ok(()),
             ServerCommand::List(args) => ping::list(&args).await,
             ServerCommand::Ping(args) => ping::ping(&args).await,

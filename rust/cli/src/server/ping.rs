@@ -1,4 +1,4 @@
-//! Servers that answer: listed, pinged, and one of them shown.
+//! Commands that list servers, ping them, and show one of them.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::output::{
 use crate::values::api_nanoseconds;
 
 const PING: &str = "$SYS.REQ.SERVER.PING";
-/// Characters of a server's id in a table.
+/// Maximum characters of a server's id in a table.
 const SHORT: usize = 10;
 const VARIABLES: &str = "$SYS.REQ.SERVER.PING.VARZ";
 
@@ -26,7 +26,7 @@ fn number(value: &Value) -> f64 {
 pub(super) async fn list(args: &ListArgs) -> Result<(), CliError> {
     let mut answers = ask_all(&args.jetstream, PING, &Value::Null, args.expect).await?;
     sort(&mut answers, args.sort);
-    // The largest first, as in the `nats` command, if nothing else is said.
+    // By default the largest first, as in the `nats` command.
     if !args.reverse {
         answers.reverse();
     }
@@ -68,7 +68,7 @@ pub(super) async fn list(args: &ListArgs) -> Result<(), CliError> {
     ))
 }
 
-/// The name of a server; one that is the long id of the server is cut.
+/// Returns the name of a server; a name that is the server's id is shortened.
 fn compact(server: &Value) -> String {
     let name = text_or_empty(&server["name"]);
     match server["name"] == server["id"] && name.len() > SHORT {
@@ -92,7 +92,7 @@ fn sort(answers: &mut [Answer], order: Order) {
     }
 }
 
-/// A time in microseconds.
+/// Rounds a time down to microseconds.
 fn rounded(time: Duration) -> Duration {
     Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or_default())
 }
@@ -123,7 +123,7 @@ pub(super) async fn ping(args: &PingArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Shows one server: its variables where it tells them, else what it says of itself to all.
+/// Shows one server: its variables if it answers with them, otherwise the data of its ping.
 pub(super) async fn info(args: &InfoArgs) -> Result<(), CliError> {
     let is_meant = |answer: &Answer| {
         let server = &answer.value["server"];

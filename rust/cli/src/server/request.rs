@@ -1,4 +1,4 @@
-//! `stonechat server request`: monitoring data of all servers, or of some, as they tell it.
+//! `stonechat server request`: prints monitoring data of all or some servers as JSON.
 
 use serde_json::{Map, Value, json};
 
@@ -8,7 +8,7 @@ use crate::error::CliError;
 use crate::output::json_line;
 
 impl Kind {
-    /// The last token of the subject.
+    /// Returns the last token of the request's subject.
     fn as_subject(self) -> &'static str {
         match self {
             Self::Subscriptions => "SUBSZ",
@@ -26,7 +26,7 @@ impl Kind {
     }
 }
 
-/// Prints an answer a line.
+/// Prints each answer on one line.
 pub(super) async fn run(args: &RequestArgs) -> Result<(), CliError> {
     let mut body = Map::new();
     for (field, value) in [("server_name", &args.name), ("host", &args.host), ("cluster", &args.cluster)] {

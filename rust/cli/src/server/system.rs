@@ -1,4 +1,4 @@
-//! Requests to all servers at once, which those with a system account answer.
+//! Requests to all servers, which answer in the system account.
 
 use std::time::{Duration, Instant};
 
@@ -11,20 +11,20 @@ use crate::connection::client_error;
 use crate::error::CliError;
 use crate::session::{JetStreamArgs, Session};
 
-/// After the last answer, how long others are waited for when nobody has said how many there are.
+/// Wait for further answers after the last one, if the number of servers is unknown.
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// An answer of a server, and how long it took.
+/// An answer of a server, and the time until it arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) value: Value,
     pub(crate) took: Duration,
 }
 
-/// Asks, and gathers answers until there are as many as expected, or as the first one says there are servers.
+/// Sends a request, and collects answers until the expected number has arrived, or the number of servers that an answer states.
 ///
 /// # Errors
-/// Nobody answers: the user is not of the system account, or the servers do not know the request.
+/// No server answers: the user does not belong to the system account, or the servers do not support the request.
 pub(crate) async fn ask_all(
     args: &JetStreamArgs,
     subject: &str,
@@ -36,10 +36,11 @@ pub(crate) async fn ask_all(
     if answers.is_empty() { Err(nobody(subject)) } else { Ok(answers) }
 }
 
-/// As [`ask_all`], on a connection that is there. Servers that the request does not mean stay silent: no answers are no error.
+/// As [`ask_all`], on an existing connection. Servers that the request does not select stay silent, so having no answer is not an
+/// error.
 ///
 /// # Errors
-/// [`CliError::NoResponders`] if nobody listens; an answer is no JSON.
+/// [`CliError::NoResponders`] if no server listens; also if an answer is not valid JSON.
 pub(crate) async fn gather(
     session: &mut Session,
     subject: &str,
@@ -79,7 +80,7 @@ pub(crate) async fn gather(
     Ok(answers)
 }
 
-/// An error of [`gather`] with what to do about it, where the system account is asked.
+/// Converts an error of [`gather`] to one that explains how to use the system account.
 pub(super) fn explained(error: CliError) -> CliError {
     match error {
         CliError::NoResponders(subject) => nobody(&subject),
@@ -93,7 +94,7 @@ pub(super) fn nobody(subject: &str) -> CliError {
     ))
 }
 
-/// How many servers there are, if the answer says so.
+/// Returns the number of servers, if the answer states it.
 pub(super) fn servers(answer: &Value) -> Option<usize> {
     let count = answer["statsz"]["active_servers"].as_u64()?;
     usize::try_from(count).ok().filter(|count| *count > 0)

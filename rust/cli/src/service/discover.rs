@@ -1,4 +1,4 @@
-//! What services tell of themselves.
+//! Discovery of services: their descriptions, figures and round-trip times.
 
 use std::time::{Duration, Instant};
 
@@ -15,16 +15,16 @@ use crate::message::{Format, write_out};
 use crate::output::{Facts, Table, count, duration, json_line, line, local_time, text, text_or_empty};
 use crate::session::Session;
 
-/// After an answer, how long others are waited for: nobody knows how many there are.
+/// Wait for further answers after the last one; the number of services is unknown.
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// An answer, and how long it took.
+/// An answer, and the time until it arrived.
 struct Answer {
     value: Value,
     took: Duration,
 }
 
-/// Asks all services, those of a name, or one instance.
+/// Asks all services, those with a name, or one instance.
 ///
 /// # Errors
 /// No service answers.
@@ -57,7 +57,7 @@ async fn gather(
         if message.status == Some(StatusCode::NO_RESPONDERS) {
             break;
         }
-        // What is no JSON comes from something that only calls itself a service.
+        // An answer that is not JSON does not come from a service.
         if let Ok(value) = serde_json::from_slice(&message.payload) {
             answers.push(Answer { value, took: began.elapsed() });
         }
@@ -96,12 +96,12 @@ pub(super) async fn info(
     let (name, id) = (Some(place.name.as_str()), place.id.as_deref());
     let infos = gather(session, "INFO", name, id).await?;
     let Some(info) = infos.into_iter().next().map(|answer| answer.value) else { return Ok(()) };
-    // Of several instances the first is shown, with its own figures.
+    // If there are several instances, show the first, with its own figures.
     let shown_id = info["id"].as_str().unwrap_or_default();
     let stats = gather(session, "STATS", name, Some(shown_id)).await?;
     let mut stats = stats.into_iter().next().map_or_else(|| json!({}), |answer| answer.value);
     if stats.is_object() && stats.get("metadata").is_none() {
-        // Some libraries leave them out here.
+        // Some libraries omit the metadata here.
         stats["metadata"] = info["metadata"].clone();
     }
     if json {
@@ -135,7 +135,7 @@ pub(super) async fn info(
     write_out(facts.render().as_bytes())
 }
 
-/// A time in nanoseconds.
+/// Formats a time in nanoseconds.
 fn nanoseconds(value: &Value) -> String {
     duration(Duration::from_nanos(value.as_u64().unwrap_or_default()))
 }

@@ -1,4 +1,4 @@
-//! `stonechat service`: services that can be found by the protocol of ADR-32.
+//! `stonechat service`: discovers services by the protocol of ADR-32, calls them, and runs one.
 
 mod args;
 mod discover;
@@ -11,7 +11,7 @@ use crate::error::CliError;
 use crate::interrupt::Interrupt;
 use crate::session::Session;
 
-/// The command.
+/// Runs `stonechat service`.
 pub(crate) async fn run(args: ServiceArgs) -> Result<(), CliError> {
     let mut interrupt = Interrupt::catch();
     let json = args.jetstream.json;

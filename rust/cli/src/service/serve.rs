@@ -1,4 +1,4 @@
-//! A service that sends back what it gets.
+//! A service that echoes its requests.
 
 use async_nats::service::ServiceExt;
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
@@ -45,7 +45,7 @@ pub(super) async fn run(
             true => json_line(&json!({ "subject": subject, "bytes": body.len() }))?,
             false => line(&format!("{subject}: {} bytes", body.len()))?,
         }
-        // Who asked may have gone meanwhile.
+        // The requester may be gone meanwhile.
         let _ = request.respond_with_headers(Ok(body), headers).await;
     }
     service.stop().await.map_err(failed)

@@ -1,4 +1,4 @@
-//! `stonechat stream backup`: saves a stream into a folder, in the form of the `nats` command.
+//! `stonechat stream backup`: saves a stream into a folder, in the format of the `nats` command.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -16,13 +16,13 @@ use crate::error::CliError;
 use crate::output::{Progress, Unit, byte_count, bytes, commas, json_line, line, long_duration};
 use crate::session::Session;
 
-/// The archive of a backup, as servers from 2.15 on write it.
+/// The archive of a backup from servers of version 2.15 and later.
 pub(super) const ARCHIVE: &str = "stream.arc.s2";
-/// The archive of older servers.
+/// The archive of a backup from older servers.
 pub(super) const LEGACY_ARCHIVE: &str = "stream.tar.s2";
-/// The configuration and state; written last, so that it is missing or empty in a backup that was broken off.
+/// The configuration and state. It is written last, so it is missing or empty in an incomplete backup.
 pub(super) const META: &str = "backup.json";
-/// Size of the pieces that the server sends, if nothing else is said.
+/// Default size in bytes of the pieces that the server sends.
 const CHUNK: i64 = 128 * 1024;
 
 pub(crate) async fn run(session: &mut Session, args: &BackupArgs, json: bool) -> Result<(), CliError> {
@@ -57,14 +57,14 @@ pub(crate) async fn run(session: &mut Session, args: &BackupArgs, json: bool) ->
     ))
 }
 
-/// The files of a backup.
+/// The paths of a backup's files.
 struct Folder {
     archive: PathBuf,
     meta: PathBuf,
 }
 
 impl Folder {
-    /// Makes the folder, and refuses one that holds a backup already.
+    /// Creates the folder; refuses one that already holds a backup.
     fn prepare(target: &Path, version: &str) -> Result<Self, CliError> {
         let meta = target.join(META);
         if fs::metadata(&meta).is_ok_and(|meta| meta.len() > 0) {
@@ -96,13 +96,13 @@ fn file_error(path: &Path, error: &std::io::Error) -> CliError {
     CliError::File { path: path.to_owned(), reason: error.to_string() }
 }
 
-/// Whether a server writes archives of the old form.
+/// Whether a server of this version writes archives in the old format.
 fn is_legacy(version: &str) -> bool {
     let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or_default());
     (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()) < (2, 15)
 }
 
-/// How much has come.
+/// The amount of received data.
 #[derive(Default)]
 struct Received {
     bytes: u64,
@@ -140,7 +140,7 @@ async fn receive(
     Ok(received)
 }
 
-/// Writes the pieces into the archive as they come; an empty one is the end.
+/// Writes the pieces into the archive as they arrive; an empty piece is the end.
 async fn write_pieces(
     session: &mut Session,
     mut pieces: Subscriber,
@@ -166,7 +166,7 @@ async fn write_pieces(
             archive.sync_all().map_err(wrong)?;
             return Ok(received);
         }
-        // Answered before it is written: the server waits two seconds for the answer.
+        // Acknowledge a piece before writing it: the server waits only two seconds for the acknowledgement.
         if let Some(reply) = piece.reply {
             session.connection.client.publish(reply, bytes::Bytes::new()).await.map_err(client_error)?;
         }

@@ -1,4 +1,4 @@
-//! `stonechat stream edit` and `copy`: the configuration of a stream with some changes.
+//! `stonechat stream edit` and `copy`: change the configuration of a stream, or copy it with changes.
 
 use serde_json::{Map, Value, json};
 
@@ -65,7 +65,7 @@ fn refuse_origins(flags: &super::flags::ConfigArgs) -> Result<(), CliError> {
     }
 }
 
-/// The configuration with what the flags name.
+/// Returns the configuration with the changes of the flags.
 fn changed(old: &Map<String, Value>, args: &EditArgs) -> Result<Map<String, Value>, CliError> {
     refuse_origins(&args.flags)?;
     let mut config = old.clone();

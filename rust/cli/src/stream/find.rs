@@ -1,4 +1,4 @@
-//! `stonechat stream find`: the streams that meet conditions.
+//! `stonechat stream find`: lists the streams that meet conditions.
 
 use serde_json::Value;
 
@@ -18,12 +18,12 @@ pub(super) async fn run(session: &mut Session, args: &FindArgs, json: bool) -> R
     list::print(found, "Streams".to_owned(), args.names, json)
 }
 
-/// Whether a stream meets all conditions. With `--invert` each of them is turned around.
+/// Whether a stream meets all conditions. `--invert` inverts each condition.
 fn is_match(info: &Value, args: &FindArgs) -> bool {
     let (config, state) = (&info["config"], &info["state"]);
     let number = |value: &Value| value.as_u64().unwrap_or_default();
     let is = |holds: bool| holds != args.invert;
-    // A limit counts on both sides of itself, as in the `nats` command.
+    // A value that equals the limit matches with and without `--invert`, as in the `nats` command.
     let at_most = |value: u64, limit: u64| if args.invert { value >= limit } else { value <= limit };
     let is_older = |value: &Value, limit| since(value).is_none_or(|age| age > limit);
     let level = || config["metadata"]["_nats.req.level"].as_str().and_then(|level| level.parse::<u64>().ok());
@@ -41,13 +41,13 @@ fn is_match(info: &Value, args: &FindArgs) -> bool {
         && args.api_level.filter(|least| *least > 0).is_none_or(|least| is(level().unwrap_or(0) >= least))
 }
 
-/// Whether one of the stream's subjects is covered, or is not.
+/// Whether the filter covers one of the stream's subjects; inverted, whether it does not cover one of them.
 fn has_subject(config: &Value, filter: &str, is_inverted: bool) -> bool {
     let subjects = config["subjects"].as_array().into_iter().flatten().filter_map(Value::as_str);
     subjects.map(|subject| covers(filter, subject)).any(|is_covered| is_covered != is_inverted)
 }
 
-/// Whether all that `subject` stands for is covered by `filter`.
+/// Whether `filter` covers all subjects that `subject` matches.
 fn covers(filter: &str, subject: &str) -> bool {
     let mut rest = subject.split('.');
     for token in filter.split('.') {

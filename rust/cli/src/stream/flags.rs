@@ -1,4 +1,4 @@
-//! Flags that `stream add`, `edit` and `copy` share, and what they change in a configuration.
+//! Flags that `stream add`, `edit` and `copy` share, and the fields of a configuration that they set.
 
 use std::time::Duration;
 
@@ -181,13 +181,13 @@ pub(crate) struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// The subjects, also those with commas or spaces between them.
+    /// Returns the subjects; an argument may contain several, separated by commas or spaces.
     pub(super) fn subjects(&self) -> Vec<String> {
         let split = |text: &String| split_subjects(text).map(str::to_owned).collect::<Vec<_>>();
         self.subjects.iter().flat_map(split).collect()
     }
 
-    /// Sets what the command line names, but for mirror and sources.
+    /// Sets the fields that the command line names, except mirror and sources.
     pub(super) fn apply(&self, config: &mut Map<String, Value>) {
         let mut set = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
@@ -227,7 +227,7 @@ impl ConfigArgs {
     }
 }
 
-/// Sets where a stream is kept. An empty cluster or tag takes the condition away.
+/// Sets the placement of a stream. An empty cluster or tag removes that condition.
 pub(super) fn place(config: &mut Map<String, Value>, cluster: Option<&str>, tags: &[String]) {
     if cluster.is_none() && tags.is_empty() {
         return;
@@ -250,7 +250,7 @@ pub(super) fn place(config: &mut Map<String, Value>, cluster: Option<&str>, tags
     }
 }
 
-/// A mirror or source that is written as a name or as JSON.
+/// Parses a mirror or source, given as a name or as JSON.
 ///
 /// # Errors
 /// The JSON can't be read, or names no stream.

@@ -1,4 +1,4 @@
-//! `stonechat stream gaps`: the sequences whose messages are gone.
+//! `stonechat stream gaps`: shows the sequences of removed messages.
 
 use serde_json::{Value, json};
 
@@ -8,11 +8,11 @@ use crate::ordered::{Delivered, Ordered, Reading, beginning};
 use crate::output::{Progress, Table, Unit, byte_count, commas, count, json_line, line};
 use crate::session::Session;
 
-/// How the command is run.
+/// Options of the command.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct How {
     pub(super) force: bool,
-    /// Without progress.
+    /// Whether progress is hidden.
     pub(super) is_quiet: bool,
 }
 
@@ -44,7 +44,7 @@ pub(super) async fn run(
     line(table.render().trim_end())
 }
 
-/// The gaps, from the server's list; where that is cut short, from the messages behind it.
+/// Returns the gaps from the server's list of removed sequences. If that list is cut short, reads the messages after its end.
 async fn find(session: &mut Session, stream: &str, how: How) -> Result<Vec<[u64; 2]>, CliError> {
     let body = json!({ "deleted_details": true });
     let info = session.ask(&format!("STREAM.INFO.{stream}"), Some(&body)).await?;
@@ -58,7 +58,7 @@ async fn find(session: &mut Session, stream: &str, how: How) -> Result<Vec<[u64;
     Ok(gaps)
 }
 
-/// Sequences, in order, as ranges.
+/// Joins ascending sequences to ranges.
 fn ranges(sequences: &[u64]) -> Vec<[u64; 2]> {
     let mut found: Vec<[u64; 2]> = Vec::new();
     for &seq in sequences {
@@ -70,7 +70,7 @@ fn ranges(sequences: &[u64]) -> Vec<[u64; 2]> {
     found
 }
 
-/// Reads the headers of all messages from a sequence on.
+/// Finds gaps by reading the headers of all messages from a sequence on.
 async fn walk(
     session: &mut Session,
     stream: &str,

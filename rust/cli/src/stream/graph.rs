@@ -1,4 +1,4 @@
-//! `stonechat stream graph`: what happens in a stream, drawn each second.
+//! `stonechat stream graph`: draws a stream's activity each second.
 
 use super::select;
 use crate::error::CliError;

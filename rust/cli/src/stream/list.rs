@@ -1,4 +1,4 @@
-//! Lists of streams, and of the subjects in one.
+//! Lists of streams, and of a stream's subjects.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::output::{
 };
 use crate::session::Session;
 
-/// Widest columns of subject and count at which a table has three of them, and two.
+/// Maximum widths of subject and count, in characters, for a table with three column pairs, and with two.
 const WIDTHS: [(usize, usize); 2] = [(20, 3), (30, 2)];
 
 pub(super) async fn run(
@@ -45,12 +45,12 @@ pub(super) async fn run(
     print(found, title, false, json)
 }
 
-/// The name of a stream.
+/// Returns the name of a stream.
 pub(super) fn name(info: &Value) -> &str {
     info["config"]["name"].as_str().unwrap_or_default()
 }
 
-/// Prints streams by their sizes, or their names alone.
+/// Prints streams by size, or only their names.
 pub(super) fn print(mut found: Vec<Value>, title: String, names: bool, json: bool) -> Result<(), CliError> {
     if names {
         found.sort_by(|a, b| name(a).cmp(name(b)));
@@ -108,7 +108,7 @@ pub(super) async fn subjects(
     line(subject_table(stream, &found).render().trim_end())
 }
 
-/// Subjects and counts, side by side where they are short.
+/// Returns a table of subjects and counts, in several column pairs if they are short.
 fn subject_table(stream: &str, found: &[(String, u64)]) -> Table {
     let cells: Vec<[String; 2]> =
         found.iter().map(|(subject, count)| [shown(subject), commas(*count)]).collect();

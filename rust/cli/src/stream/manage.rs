@@ -1,4 +1,4 @@
-//! Commands on a whole stream that change what it holds or whether it is there.
+//! Commands that change the contents of a whole stream, or remove it.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use crate::message::write_out;
 use crate::output::json_line;
 use crate::session::Session;
 
-/// Refuses to work on the stream of a bucket where nobody can be asked: `--force` answers the other question alone.
+/// Refuses to work on the stream of a bucket without a terminal: that needs its own confirmation, which `--force` does not give.
 pub(super) fn check_bucket(stream: &str) -> Result<(), CliError> {
     if !is_bucket(stream) || ask::is_interactive() {
         return Ok(());
@@ -27,7 +27,7 @@ fn is_bucket(stream: &str) -> bool {
     stream.starts_with("KV_")
 }
 
-/// Asks once more before a command works on the stream of a bucket.
+/// Asks for another confirmation before a command works on the stream of a bucket.
 pub(super) async fn warn_of_bucket(stream: &str) -> Result<(), CliError> {
     if !is_bucket(stream) {
         return Ok(());

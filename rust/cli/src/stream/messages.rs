@@ -1,4 +1,4 @@
-//! Single messages of a stream: printed, and removed.
+//! Commands that print or remove a single message of a stream.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::json;
@@ -11,7 +11,7 @@ use crate::output::{json_line, local_time, text_or_empty, time_ago};
 use crate::session::Session;
 use crate::stored::{body_text, header_lines, parse_headers};
 
-/// Reads the sequence of a message from an answer.
+/// Parses the sequence of a message from the user's answer.
 fn sequence(text: &str) -> Result<u64, String> {
     text.parse().ok().filter(|seq| *seq > 0).ok_or_else(|| format!("{text:?} is no sequence of a message"))
 }

@@ -1,4 +1,4 @@
-//! `stonechat stream`: makes, shows, edits and saves streams, and reads their messages.
+//! `stonechat stream`: creates, shows, edits and backs up streams, and reads their messages.
 
 mod args;
 mod backup;
@@ -27,7 +27,7 @@ use crate::interrupt::Interrupt;
 use crate::session::Session;
 use args::StreamCommand;
 
-/// The command.
+/// Runs `stonechat stream`.
 pub(crate) async fn run(args: StreamArgs) -> Result<(), CliError> {
     let StreamArgs { jetstream, all, command } = args;
     let json = jetstream.json;

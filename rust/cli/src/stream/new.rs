@@ -1,4 +1,4 @@
-//! `stonechat stream add`: a configuration from flags, defaults, answers on the terminal, or a file.
+//! `stonechat stream add`: builds a configuration from flags, defaults, answers on the terminal, or a file.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,9 +17,9 @@ use crate::values::{
     api_nanoseconds, parse_bytes, parse_bytes_32, parse_name, parse_time_limit, split_subjects,
 };
 
-/// Longest time within which a message id counts, unless messages live shorter.
+/// Default window for duplicate message ids; a shorter maximum age limits it.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
-/// The size of a stream where the account asks for one.
+/// Default maximum size of a stream, if the account requires one.
 const REQUIRED_SIZE: &str = "256MB";
 
 pub(super) async fn run(session: &mut Session, args: AddArgs, json: bool) -> Result<(), CliError> {
@@ -40,7 +40,7 @@ pub(super) async fn run(session: &mut Session, args: AddArgs, json: bool) -> Res
     create(session, &config, json).await
 }
 
-/// Makes a stream and shows it.
+/// Creates a stream and prints it.
 pub(super) async fn create(session: &mut Session, config: &Value, json: bool) -> Result<(), CliError> {
     let name = config["name"].as_str().unwrap_or_default();
     parse_name(name).map_err(|rule| CliError::Client(format!("{name:?} can't name a stream: {rule}")))?;
@@ -52,7 +52,7 @@ pub(super) async fn create(session: &mut Session, config: &Value, json: bool) ->
     show::stream(&info, false, json)
 }
 
-/// Refuses a configuration that no server takes, with the name of the field.
+/// Refuses a configuration that no server accepts; the error names the field.
 pub(super) fn check(config: &Value) -> Result<(), CliError> {
     let wrong = |reason: &str| CliError::Client(format!("the configuration is not valid: {reason}"));
     let subjects = config["subjects"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -83,7 +83,7 @@ fn from_file(file: &Path, name: Option<&str>, flags: &ConfigArgs) -> Result<Valu
     Ok(Value::Object(config))
 }
 
-/// A configuration from flags; what they leave open is the default with `--defaults`, else it is asked.
+/// Builds a configuration from flags. Missing settings get the default with `--defaults`; otherwise the user is asked.
 async fn complete(session: &mut Session, args: &AddArgs) -> Result<Value, CliError> {
     let flags = &args.flags;
     let asker = Asker { is_silent: args.draft.defaults };
@@ -115,7 +115,7 @@ async fn complete(session: &mut Session, args: &AddArgs) -> Result<Value, CliErr
     Ok(Value::Object(config))
 }
 
-/// What holds where nothing is said.
+/// Returns the default configuration.
 fn base(name: &str) -> Map<String, Value> {
     let config = json!({
         "name": name,
@@ -135,7 +135,7 @@ fn base(name: &str) -> Map<String, Value> {
     if let Value::Object(config) = config { config } else { Map::new() }
 }
 
-/// Sets what can only be said of a new stream.
+/// Sets the fields that only a new stream can get.
 pub(super) fn apply_new(config: &mut Map<String, Value>, args: &NewArgs) {
     let mut set = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -162,14 +162,14 @@ pub(super) fn apply_new(config: &mut Map<String, Value>, args: &NewArgs) {
     }
 }
 
-/// Asks for what the flags leave open.
+/// Asks the user for settings that the flags leave open.
 struct Asker {
-    /// Takes the defaults instead.
+    /// Uses the defaults instead of asking.
     is_silent: bool,
 }
 
 impl Asker {
-    /// All questions, in the order of the `nats` command.
+    /// Asks all questions, in the order of the `nats` command.
     async fn limits(
         &self,
         config: &mut Map<String, Value>,
@@ -222,7 +222,7 @@ impl Asker {
         self.permissions(config, flags).await
     }
 
-    /// What the stream allows.
+    /// Asks for the permissions of the stream.
     async fn permissions(&self, config: &mut Map<String, Value>, flags: &ConfigArgs) -> Result<(), CliError> {
         if self.is_silent {
             return Ok(());

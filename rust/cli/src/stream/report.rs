@@ -1,4 +1,4 @@
-//! `stonechat stream report`: streams side by side, and who copies from whom.
+//! `stonechat stream report`: a table of streams, and their mirrors and sources.
 
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ fn sort(found: &mut [Value], args: &ReportArgs) {
     }
 }
 
-/// A row of the report, as JSON.
+/// Returns a row of the report as JSON.
 fn summary(info: &Value) -> Value {
     let (config, state) = (&info["config"], &info["state"]);
     json!({
@@ -66,7 +66,7 @@ fn level(config: &Value) -> String {
     if level.is_empty() { "0".to_owned() } else { level }
 }
 
-/// A number in the form that was asked for.
+/// Formats a number, without separators if `is_raw`.
 fn number(value: &Value, is_raw: bool) -> String {
     if is_raw { value.as_u64().unwrap_or_default().to_string() } else { count(value) }
 }
@@ -91,7 +91,7 @@ fn streams(found: &[Value], is_raw: bool) -> Table {
     table
 }
 
-/// The streams that a stream has its messages from, and in which way.
+/// Returns the mirror and the sources of a stream, each with its kind.
 fn origins(info: &Value) -> impl Iterator<Item = (&'static str, &Value)> {
     let mirror = Some(&info["mirror"]).filter(|mirror| mirror.is_object());
     let sources = info["sources"].as_array().into_iter().flatten();
@@ -125,7 +125,7 @@ fn replication(found: &[Value], is_raw: bool) -> Table {
     table
 }
 
-/// Who copies from whom, for Graphviz.
+/// Draws which stream copies from which, for Graphviz.
 fn dot(found: &[Value]) -> String {
     let quoted = |text: &str| json!(text).to_string();
     let mut text = String::from("digraph {\n  label=\"Stream Replication Structure\";\n");

@@ -1,4 +1,4 @@
-//! `stonechat stream restore`: makes a stream from a backup.
+//! `stonechat stream restore`: creates a stream from a backup.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -18,9 +18,9 @@ use crate::output::{Progress, Unit, line, long_duration};
 use crate::session::Session;
 use crate::values::parse_name;
 
-/// Size of the pieces that are sent.
+/// Size in bytes of the pieces that are sent.
 const CHUNK: usize = 64 * 1024;
-/// How long the server may work on the backup after its last piece.
+/// Maximum time for the server to process the backup after its last piece.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 pub(crate) async fn run(session: &mut Session, args: &RestoreArgs, json: bool) -> Result<(), CliError> {
@@ -46,7 +46,7 @@ pub(crate) async fn run(session: &mut Session, args: &RestoreArgs, json: bool) -
     show::stream(&info, false, json)
 }
 
-/// The archive in the folder, and the request for the server.
+/// Returns the archive in the folder, and the request to restore it.
 fn prepare(args: &RestoreArgs) -> Result<(PathBuf, Value), CliError> {
     let meta = args.file.join(META);
     let wrong = |reason: String| CliError::File { path: meta.clone(), reason };
@@ -74,7 +74,7 @@ fn name_of(config: &Map<String, Value>) -> String {
     config.get("name").and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-/// The archive of a backup: one of the two, not both.
+/// Returns the archive of a backup; the folder must contain exactly one.
 fn archive(folder: &Path) -> Result<PathBuf, CliError> {
     let wrong = |reason: &str| CliError::File { path: folder.to_owned(), reason: reason.to_owned() };
     let found: Vec<PathBuf> = [ARCHIVE, LEGACY_ARCHIVE]
@@ -89,7 +89,7 @@ fn archive(folder: &Path) -> Result<PathBuf, CliError> {
     }
 }
 
-/// Sends the archive in pieces, each when the one before is answered.
+/// Sends the archive in pieces; each waits for the acknowledgement of the one before.
 async fn send(session: &mut Session, path: &Path, target: &str, is_shown: bool) -> Result<(), CliError> {
     let wrong = |error: std::io::Error| CliError::File { path: path.to_owned(), reason: error.to_string() };
     let mut archive = File::open(path).map_err(wrong)?;

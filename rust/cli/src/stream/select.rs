@@ -1,4 +1,4 @@
-//! The stream that a command is about: the one that is named, or one that is picked from a list.
+//! The stream of a command: named on the command line, or picked from a list.
 
 use serde_json::Value;
 
@@ -7,15 +7,15 @@ use crate::error::CliError;
 use crate::listing;
 use crate::session::Session;
 
-/// Error of the API: there is no such stream.
+/// API error: the stream does not exist.
 const STREAM_NOT_FOUND: u64 = 10059;
 
-/// Which streams are offered.
+/// The streams that a list offers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SelectBy {
-    /// Those of buckets too.
+    /// Whether to include the streams of buckets.
     pub(crate) all: bool,
-    /// None at all.
+    /// Whether to show no list.
     pub(crate) no_select: bool,
 }
 
@@ -30,10 +30,10 @@ pub(crate) fn is_internal(name: &str) -> bool {
     ["KV_", "OBJ_", "$MQTT_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// What the server says of a stream.
+/// Returns the server's info about a stream.
 ///
 /// # Errors
-/// [`CliError::NoStream`] if there is none.
+/// [`CliError::NoStream`] if it does not exist.
 pub(super) async fn info(session: &mut Session, name: &str) -> Result<Value, CliError> {
     match session.ask(&format!("STREAM.INFO.{name}"), None).await {
         Err(CliError::Api { err_code: STREAM_NOT_FOUND, .. }) => Err(CliError::NoStream(name.to_owned())),
@@ -41,11 +41,11 @@ pub(super) async fn info(session: &mut Session, name: &str) -> Result<Value, Cli
     }
 }
 
-/// The name of a stream, and what the server says of it. Without a name, or one that is not there, the streams are
-/// offered on the terminal.
+/// Returns the name of the stream, and the server's info about it. If the name is missing or does not exist, the user picks from
+/// a list on the terminal.
 ///
 /// # Errors
-/// There is no such stream, and nobody can pick one.
+/// The stream does not exist, and no list can be shown.
 pub(crate) async fn select(
     session: &mut Session,
     name: Option<String>,

@@ -1,4 +1,4 @@
-//! What `info`, `state`, `add` and `edit` show of a stream.
+//! Output of `info`, `state`, `add` and `edit` about a stream.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::output::{
     shown, text, text_or_empty, time, without_envelope,
 };
 
-/// Prints a stream. One of another shape is shown as far as it can be.
+/// Prints a stream. Missing fields, and those of unexpected types, show as empty or as their default.
 pub(super) fn stream(info: &Value, is_state_only: bool, as_json: bool) -> Result<(), CliError> {
     if as_json {
         return json(&without_envelope(info));
@@ -107,13 +107,13 @@ fn limits(facts: &mut Facts, config: &Value) {
     facts.add_some("Consumer Max Ack Pending", pending.map(|_| count(&of_consumers["max_ack_pending"])));
 }
 
-/// `a.* to b.*`, if both are there.
+/// Formats a mapping as `a.* to b.*`; `None` if it has no destination.
 fn arrow(mapping: &Value) -> Option<String> {
     let to = text(&mapping["dest"])?;
     Some(format!("{} to {to}", text(&mapping["src"]).unwrap_or_else(|| ">".to_owned())))
 }
 
-/// Where a mirror, or a stream with sources, has its messages from.
+/// Adds the mirror and the sources of a stream.
 fn origins(facts: &mut Facts, info: &Value) {
     if info["mirror"].is_object() {
         facts.section("Mirror Information");

@@ -1,4 +1,4 @@
-//! `stonechat stream view`: the messages of a stream, page by page on a terminal, and all of them into a pipe.
+//! `stonechat stream view`: prints the messages of a stream, page by page on a terminal, otherwise all of them.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -13,7 +13,7 @@ use crate::output::{json_line, local_time, shown};
 use crate::session::Session;
 use crate::stored::{body_text, header_lines, sorted_headers, stored_json};
 
-/// Most messages of a page.
+/// Maximum number of messages of a page.
 const PAGE_MAX: u64 = 25;
 
 pub(super) async fn run(

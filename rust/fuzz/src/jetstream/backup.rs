@@ -1,4 +1,4 @@
-//! Backups that may be anything.
+//! Restores of arbitrary backups.
 
 use std::sync::atomic::Ordering;
 
@@ -8,11 +8,11 @@ use stonechat_store::checksum::fuzzing::ALL_PASS;
 
 use super::Server;
 
-/// Restores `data` as a stream's backup: as it is if it begins with a zero byte, else compressed, so that it is the archive within.
-/// The stream is there afterwards, or an error was told.
+/// Restores `data` as a stream's backup. With a leading zero byte, the rest is the backup; otherwise `data` is the archive
+/// inside, and is compressed first. Afterwards either the stream exists, or an error was returned.
 ///
 /// # Panics
-/// When the server does not stand it.
+/// If the server does not withstand the backup.
 pub fn restore(data: &[u8]) {
     ALL_PASS.store(false, Ordering::Relaxed);
     let data = match data {

@@ -1,4 +1,4 @@
-//! Stores whose files are changed as the fuzzer says.
+//! Stores whose files the fuzzer damages.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use stonechat_store::disk::sim::SimDisk;
 
 use super::{BEGINNING, Server, Store, World, support};
 
-/// What fills the stores that are damaged then; `c` at the end leaves little in the log, `k` much.
+/// Scripts that fill the stores before the damage. A `c` at the end leaves little in the log, a `k` much.
 const SCRIPTS: [&[u8]; 4] = [
     b"r STREAM.CREATE.S {\"name\":\"S\",\"subjects\":[\"s.>\"],\"allow_msg_ttl\":true,\"metadata\":{\"a\":\"b\"}}\n\
       r CONSUMER.CREATE.S.C {\"stream_name\":\"S\",\"config\":{\"durable_name\":\"C\",\"ack_policy\":\"explicit\"}}\n\
@@ -26,17 +26,17 @@ const SCRIPTS: [&[u8]; 4] = [
       r CONSUMER.CREATE.S.C {\"stream_name\":\"S\",\"config\":{\"durable_name\":\"C\",\"ack_policy\":\"explicit\"}}\n\
       b 20\nl 0||9\na 0|1.3.3.1.1|+ACK\nc\na 0|1.4.4.1.1|-NAK\nb 3\nk",
 ];
-/// A file does not grow beyond this.
+/// Maximum size of a file in bytes.
 const LEN_MAX: usize = 2 << 20;
 
-/// The filled stores, as they are before damage: with checksums, or without.
+/// Returns the filled stores before the damage: with checksums, or without.
 fn stores(is_checked: bool) -> &'static [Store] {
     static STORES: [OnceLock<Vec<Store>>; 2] = [const { OnceLock::new() }; 2];
     let fill = || SCRIPTS.iter().map(|script| Server::default().fill(script)).collect();
     STORES[usize::from(is_checked)].get_or_init(fill)
 }
 
-/// Bytes that are read one after another; zeros when they are used up.
+/// Bytes that are read one by one; zeros after the end.
 struct Bytes<'a>(&'a [u8]);
 
 impl Bytes<'_> {
@@ -51,11 +51,11 @@ impl Bytes<'_> {
     }
 }
 
-/// Changes a file. The places are within 64 KiB: all files that matter are shorter.
+/// Changes a file. Positions are below 64 KiB: all relevant files are shorter.
 fn change(disk: &SimDisk, name: &str, input: &mut Bytes<'_>) {
     let (how, at) = (input.byte(), input.word());
     if how % 8 == 7 {
-        // That it is there was just seen.
+        // The file exists: the disk has just listed it.
         let _ = disk.remove(name);
         return;
     }
@@ -79,11 +79,11 @@ fn change(disk: &SimDisk, name: &str, input: &mut Bytes<'_>) {
     });
 }
 
-/// Opens a store that was changed as `data` says, looks at all of it, accepts the loss and opens it again. If the first byte is
-/// below 128, damage passes the checksums, so that what is behind them is reached.
+/// Damages a store as `data` says, opens it, inspects it completely, accepts the loss, and opens it again. If the first byte is
+/// below 128, all checksums pass, so that the code behind them is reached.
 ///
 /// # Panics
-/// When the store does not stand it.
+/// If the server does not withstand the damage.
 pub fn open_damaged(data: &[u8]) {
     let mut input = Bytes(data);
     let first = input.byte();
@@ -108,7 +108,7 @@ pub fn open_damaged(data: &[u8]) {
     server.settle();
     server.engine.close();
     let server = open(&store);
-    // Without checksums anything may be taken for a record.
+    // Without checksums, any bytes may pass as a record.
     if is_checked {
         let Some(mut server) = server else { panic!("a store that was repaired does not open") };
         server.engine.inspect(true, |_| {});
@@ -118,7 +118,7 @@ pub fn open_damaged(data: &[u8]) {
     }
 }
 
-/// Starts a server on it, unless it can't be opened.
+/// Starts a server on the store; returns `None` if the store can't be opened.
 fn open(store: &Store) -> Option<Server> {
     let [log, catalogue, streams] = store.disks().map(|disk| Arc::new(disk.clone()));
     let disks = Disks { log, catalogue, streams };

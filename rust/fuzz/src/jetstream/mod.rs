@@ -1,4 +1,4 @@
-//! JetStream on simulated disks, with a client that may send anything.
+//! JetStream on simulated disks, with a client that may send arbitrary requests.
 
 mod backup;
 mod damage;
@@ -23,21 +23,21 @@ pub use damage::open_damaged;
 use script::Step;
 use support::Store;
 
-/// Where answers go.
+/// The reply subject of requests.
 const INBOX: &[u8] = b"inbox";
-/// The time at which plays begin, in nanoseconds since 1970.
+/// The time at which scripts start, in nanoseconds since 1970.
 const BEGINNING: i64 = 1_700_000_000 * 1_000_000_000;
-/// More than this of a stream is not read through.
+/// Maximum number of a stream's messages that are compared.
 const READS_MAX: u64 = 40;
 
-/// The world around: somebody wants what consumers deliver, or nobody does.
+/// The host of the engine; it reports that there is interest in deliveries, or that there is none.
 struct World {
     is_wanted: Arc<AtomicBool>,
     ids: u64,
 }
 
 impl World {
-    /// One in which everything is wanted, and what changes that.
+    /// Creates a host that reports interest, and the switch that changes this.
     fn new() -> (Box<dyn Host>, Arc<AtomicBool>) {
         let is_wanted = Arc::new(AtomicBool::new(true));
         (Box::new(Self { is_wanted: Arc::clone(&is_wanted), ids: 0 }), is_wanted)
@@ -55,12 +55,12 @@ impl Host for World {
     }
 }
 
-/// The stream that stores what comes.
+/// Returns the stream to which messages on this interest's subject are published.
 fn stream(interest: &Interest) -> Option<StreamId> {
     if let Interest::Publish(id) = interest { Some(*id) } else { None }
 }
 
-/// The stream of which direct gets read.
+/// Returns the stream that direct gets on this interest's subject read.
 fn read_stream(interest: &Interest) -> Option<StreamId> {
     if let Interest::DirectGet(id) = interest { Some(*id) } else { None }
 }
@@ -69,7 +69,7 @@ fn consumer(interest: &Interest) -> Option<ConsumerId> {
     if let Interest::Consumer(id) = interest { Some(*id) } else { None }
 }
 
-/// The consumer that delivers to somebody.
+/// Returns the consumer whose deliver subject is watched for interest.
 fn receiver(interest: &Interest) -> Option<ConsumerId> {
     if let Interest::Deliver(id) = interest { Some(*id) } else { None }
 }
@@ -82,16 +82,16 @@ fn restoring(interest: &Interest) -> Option<BackupId> {
     if let Interest::Restore(id) = interest { Some(*id) } else { None }
 }
 
-/// A server's JetStream, and what it listens to.
+/// The JetStream of a server, and the interests that its engine has registered.
 pub struct Server {
     store: Store,
     engine: Engine<SimDisk>,
     account: AccountId,
     is_wanted: Arc<AtomicBool>,
-    /// By subject.
+    /// Registered interests, sorted by subject.
     listens: BTreeSet<(String, Interest)>,
     now: i64,
-    /// Payloads that came to the inbox.
+    /// Payloads that arrived on the inbox.
     answers: Vec<Vec<u8>>,
 }
 
@@ -111,7 +111,7 @@ impl Server {
         server
     }
 
-    /// Plays a script and answers the store that it leaves.
+    /// Runs a script, and returns the resulting store.
     fn fill(mut self, script: &[u8]) -> Store {
         for step in script::parse(script) {
             self.step(&step);
@@ -119,8 +119,8 @@ impl Server {
         self.store
     }
 
-    /// Plays a [script](script::Step) to its end: it still answers then, and its streams are the same after a kill and after a
-    /// stop.
+    /// Runs a [script](script::Step), then kills and stops the server. It must still answer afterwards, and its streams must
+    /// survive both unchanged.
     pub fn play(mut self, script: &[u8]) {
         for step in script::parse(script) {
             self.step(&step);
@@ -194,7 +194,7 @@ impl Server {
         self.check_answers();
     }
 
-    /// Starts it again, and looks whether its streams are what they were.
+    /// Restarts the server, and checks that its streams are unchanged.
     fn restart(&mut self, stop: impl FnOnce(Store, &mut Engine<SimDisk>) -> Store) {
         self.settle();
         let before = self.content();
@@ -214,7 +214,7 @@ impl Server {
         assert!(errors.is_empty(), "{errors:?}");
     }
 
-    /// What must be the same after a restart: streams on disk, their states, and the messages of each.
+    /// Returns what a restart must preserve: streams on disk, their states, and the messages of each.
     fn content(&mut self) -> Vec<Value> {
         let mut content = Vec::new();
         let names = self.ask("STREAM.NAMES", &Value::Null)["streams"].clone();
@@ -224,7 +224,7 @@ impl Server {
             if info["config"]["storage"] == "memory" {
                 continue;
             }
-            // Consumers in memory are gone.
+            // Consumers in memory are lost.
             state["consumer_count"] = Value::Null;
             content.push(json!([info["config"], info["created"], state]));
             let number = |field: &str| state[field].as_u64().unwrap_or(0);
@@ -238,7 +238,7 @@ impl Server {
     }
 
     fn publish(&mut self, subject: &[u8], headers: &[u8], payload: &[u8], reply: &[u8]) {
-        // Others never come so far.
+        // The server rejects other subjects before they reach the engine.
         if !is_valid_literal(subject) {
             return;
         }
@@ -299,7 +299,7 @@ impl Server {
 
     fn check_answers(&mut self) {
         for answer in self.answers.drain(..) {
-            // Positions of fast batches and chunks of restores are told otherwise.
+            // Positions of fast batches and chunks of restores are not JSON.
             if answer.first() == Some(&b'{') {
                 let parsed: Result<Value, _> = serde_json::from_slice(&answer);
                 assert!(parsed.is_ok(), "{parsed:?} in {:?}", String::from_utf8_lossy(&answer));
@@ -307,7 +307,7 @@ impl Server {
         }
     }
 
-    /// What `id` picks from all that is listened to, by subject.
+    /// Returns the registered interests that `id` selects, with their subjects.
     fn of<T>(&self, id: fn(&Interest) -> Option<T>) -> impl Iterator<Item = (&String, T)> {
         self.listens.iter().filter_map(move |(subject, interest)| Some((subject, id(interest)?)))
     }
@@ -317,7 +317,7 @@ impl Server {
         ids.get(n.checked_rem(ids.len())?).copied()
     }
 
-    /// A turn of the server's thread, with one job of the disk's.
+    /// Performs one turn of the server's thread, and one job of the disk thread.
     fn turn(&mut self) -> bool {
         self.engine.tick();
         self.engine.commit();
@@ -343,7 +343,7 @@ impl Server {
         worked
     }
 
-    /// Turns until nothing is left to do.
+    /// Performs turns until nothing is left to do.
     fn settle(&mut self) {
         let mut turns = 0;
         while self.turn() || self.engine.is_waiting() {

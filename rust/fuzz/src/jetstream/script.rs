@@ -1,44 +1,44 @@
-//! The script of a play with JetStream: a line a step, so that a seed can be read and written by people.
+//! The script of a JetStream test, one step a line, so that people can read and write seeds.
 
-/// One step of a play. Numbers of things that are not there count from the beginning again.
+/// One step of a script. An index beyond the end of a list wraps around.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step<'a> {
     /// `r PATH BODY`: a request on `$JS.API.PATH`.
     Request { path: &'a [u8], body: &'a [u8] },
-    /// `p SUBJECT|HEADERS|PAYLOAD|REPLY`: a message is published.
+    /// `p SUBJECT|HEADERS|PAYLOAD|REPLY`: publishes a message.
     Publish { subject: &'a [u8], headers: Vec<u8>, payload: &'a [u8], reply: &'a [u8] },
-    /// `b COUNT`: so many messages are published on `s.0` to `s.6`, enough to fill segments.
+    /// `b COUNT`: publishes this many messages on `s.0` to `s.6`, enough to fill segments.
     Burst(usize),
     /// `d SUBJECT|HEADERS|BODY`: a direct get on `$JS.API.DIRECT.GET.SUBJECT`.
     Direct { subject: &'a [u8], headers: Vec<u8>, body: &'a [u8] },
     /// `l CONSUMER|HEADERS|BODY`: a pull request.
     Pull { consumer: usize, headers: Vec<u8>, body: &'a [u8] },
-    /// `a CONSUMER|TOKENS|VERB`: an acknowledgement; the tokens are those behind the consumer's name.
+    /// `a CONSUMER|TOKENS|VERB`: an acknowledgement; the tokens are those after the consumer's name.
     Ack { consumer: usize, tokens: &'a [u8], verb: &'a [u8] },
-    /// `n CONSUMER|SEQUENCE`: a message could not be delivered.
+    /// `n CONSUMER|SEQUENCE`: reports that a message could not be delivered.
     NotDelivered { consumer: usize, sequence: u64 },
-    /// `f CONSUMER|SUBJECT`: a request for flow control was taken off a client's queue.
+    /// `f CONSUMER|SUBJECT`: reports that a flow control request was taken off a client's queue.
     FlowTaken { consumer: usize, subject: &'a [u8] },
-    /// `t MILLISECONDS`: time passes.
+    /// `t MILLISECONDS`: advances the time.
     Wait(i64),
     /// `x RESTORE|CHUNK`: a piece of a backup.
     Chunk { restore: usize, data: &'a [u8] },
-    /// `s SNAPSHOT`: a chunk of a snapshot is acknowledged.
+    /// `s SNAPSHOT`: acknowledges a chunk of a snapshot.
     SnapshotAck(usize),
-    /// `i`: the other side begins or stops to want what consumers deliver.
+    /// `i`: toggles the interest in the deliveries of consumers.
     Interest,
-    /// `k`: the server is killed and starts again.
+    /// `k`: kills the server, and restarts it.
     Kill,
-    /// `c`: it is stopped and starts again.
+    /// `c`: stops the server, and restarts it.
     Close,
-    /// `w SEED`: the power goes.
+    /// `w SEED`: cuts the power, and restarts the server.
     PowerCut(u64),
 }
 
-/// So many steps at most: enough for anything, and quick.
+/// Maximum number of steps: enough for any behaviour, and fast.
 const STEPS_MAX: usize = 150;
 
-/// The steps that an input tells; other lines mean nothing.
+/// Returns the steps of an input; other lines are ignored.
 pub(super) fn parse(data: &[u8]) -> Vec<Step<'_>> {
     data.split(|&b| b == b'\n').filter_map(step).take(STEPS_MAX).collect()
 }
@@ -72,7 +72,7 @@ fn step(line: &[u8]) -> Option<Step<'_>> {
     })
 }
 
-/// The lines of headers stand between `^`. A block that begins otherwise is taken as it is.
+/// Converts header lines, separated by `^`, to a header block. Text that is already a block is returned unchanged.
 fn headers(text: &[u8]) -> Vec<u8> {
     if text.is_empty() || text.starts_with(b"NATS") {
         return text.to_vec();

@@ -1,4 +1,4 @@
-//! Checks of streams and consumers. Limits that no flag names can stand in their metadata.
+//! Checks of streams and consumers. A limit in the metadata of a stream or consumer overrides the limit of a flag.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Checks of the connection, of services, and of what is stored last.
+//! Checks of the connection, of services, and of the last stored message.
 
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ pub(super) struct ConnectionCheck {
     req_critical: Duration,
 }
 
-/// Judges how long something took.
+/// Compares a time with its limits.
 fn judge(outcome: &mut Outcome, what: &str, took: Duration, warn: Duration, critical: Duration) {
     match took {
         took if took >= critical => outcome.critical(format!("{what} exceeded {}", duration(critical))),
@@ -98,7 +98,7 @@ pub(super) async fn connection(
     Ok(())
 }
 
-/// Judges against limits that may be missing.
+/// Compares a time with limits that may be missing.
 fn judge_some(
     outcome: &mut Outcome,
     took: Duration,

@@ -1,4 +1,4 @@
-//! Checks of what JetStream may use, and of buckets.
+//! Checks of JetStream's limits, and of key-value buckets.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ pub(super) async fn jetstream(
     Ok(())
 }
 
-/// Judges how much of a limit is used.
+/// Checks the used share of a limit.
 fn share(
     outcome: &mut Outcome,
     (item, unit): (&str, &'static str),
@@ -130,7 +130,7 @@ pub(super) async fn kv(
     if warn > -1 || critical > -1 {
         let some = |limit: i64| Some(limit).filter(|limit| *limit > -1).map(|limit| limit as f64);
         match critical < warn && critical < 0 {
-            // A warning alone is for too few values, as in the `nats` command.
+            // A warning limit alone warns of too few values, as in the `nats` command.
             true if values <= warn as f64 => outcome.warn(format!("{values} values")),
             true => outcome.ok(format!("{values} values")),
             false => outcome.compare("values", values, some(warn), some(critical)),
@@ -151,7 +151,7 @@ pub(super) async fn kv(
     Ok(())
 }
 
-/// Whether the last message of a key says that it has none.
+/// Whether the last message of a key is a marker of its deletion.
 fn is_deleted(message: &Value) -> bool {
     let headers = message["hdrs"].as_str().unwrap_or_default();
     let headers = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, headers).unwrap_or_default();

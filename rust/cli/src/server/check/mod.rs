@@ -1,4 +1,4 @@
-//! `stonechat server check`: checks for monitoring systems. Their results have the forms and exit codes of `nats server check`.
+//! `stonechat server check`: checks for monitoring systems, with the output formats and exit codes of `nats server check`.
 
 mod assets;
 mod connection;
@@ -119,7 +119,7 @@ fn parse_regex(text: &str) -> Result<Regex, String> {
     Regex::new(text).map_err(|error| format!("it is no regular expression: {error}"))
 }
 
-/// The command.
+/// Runs `stonechat server check`.
 pub(super) async fn run(args: &CheckArgs) -> Result<(), CliError> {
     let mut outcome = Outcome::new(args.what.suite(), &args.what.name());
     match perform(args, &mut outcome).await {

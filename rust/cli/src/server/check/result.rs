@@ -16,7 +16,7 @@ pub(super) enum Format {
     Text,
 }
 
-/// A number that was measured, and its limits; zero is none.
+/// A measured number, and its limits; zero means no limit.
 #[derive(Clone, Debug)]
 pub(super) struct Metric {
     pub(super) name: String,
@@ -36,7 +36,7 @@ impl Metric {
         Self { warn: warn.max(0.0), critical: critical.max(0.0), ..self }
     }
 
-    /// `name=value;warn;critical`.
+    /// Formats the metric as `name=value;warn;critical`.
     fn as_nagios(&self) -> String {
         let number =
             |value: f64| if self.unit == "s" { format!("{value:.4}") } else { format!("{value:.0}") };
@@ -53,7 +53,7 @@ impl Metric {
     }
 }
 
-/// What a check has found.
+/// The findings of a check.
 #[derive(Debug)]
 pub(super) struct Outcome {
     suite: &'static str,
@@ -89,7 +89,7 @@ impl Outcome {
         self.criticals.push(text.into());
     }
 
-    /// Says that all is well, unless something is not.
+    /// Adds an OK text, unless there are warnings or critical findings.
     pub(super) fn ok_otherwise(&mut self, text: impl Into<String>) {
         if self.warnings.is_empty() && self.criticals.is_empty() {
             self.ok(text);
@@ -100,8 +100,8 @@ impl Outcome {
         self.metrics.push(metric);
     }
 
-    /// Compares with limits that hold from there on; a critical limit below that for a warning turns both around. Zero
-    /// and less is no limit.
+    /// Compares a value with limits that it must stay below. If the critical limit is below the warning limit, it must stay above
+    /// them instead. A limit that is `None` is not checked.
     pub(super) fn compare(&mut self, what: &str, value: f64, warn: Option<f64>, critical: Option<f64>) {
         let is_inverted = matches!((warn, critical), (Some(warn), Some(critical)) if critical < warn);
         let is_over = |limit: Option<f64>| match limit {
@@ -125,7 +125,7 @@ impl Outcome {
         }
     }
 
-    /// Prometheus reads the status in the result, not in the exit code.
+    /// Returns the exit code; always 0 for Prometheus, which reads the status from the output.
     pub(super) fn exit_code(&self, format: Format) -> i32 {
         if format == Format::Prometheus { 0 } else { self.status().1 }
     }

@@ -1,4 +1,4 @@
-//! Connections of all servers, one by one or by their accounts.
+//! Report on the connections of all servers: one by one, or summed by account.
 
 use std::cmp::Ordering;
 
@@ -17,14 +17,14 @@ use crate::output::{Table, byte_count, commas, count, since, text_or_empty};
 use crate::server::system::{gather, nobody, servers as servers_there};
 use crate::session::Session;
 
-/// Connections in an answer, at most.
+/// Maximum connections in one answer.
 const PAGE: u64 = 1024;
 const PING: &str = "$SYS.REQ.SERVER.PING";
 const CONNECTIONS: &str = "$SYS.REQ.SERVER.PING.CONNZ";
-/// Characters of a client's name in a table.
+/// Maximum characters of a client's name in a table.
 const NAME: usize = 40;
 
-/// The report on connections.
+/// Returns the report on connections.
 pub(super) async fn report(
     session: &mut Session,
     request: &Request,
@@ -35,10 +35,10 @@ pub(super) async fn report(
     shown(found, request, &args.connections)
 }
 
-/// The report on the connections of our own account, which needs no user of the system account.
+/// Returns the report on the connections of the user's own account; it needs no system account.
 ///
 /// # Errors
-/// No server answers.
+/// No server answers with a connection.
 pub(crate) async fn of_account(
     session: &mut Session,
     args: &ConnectionsArgs,
@@ -65,7 +65,7 @@ pub(crate) async fn of_account(
     shown(found, &request, args)
 }
 
-/// The report on accounts.
+/// Returns the report on accounts.
 pub(super) async fn accounts(
     session: &mut Session,
     request: &Request,
@@ -115,14 +115,14 @@ impl AccountOrder {
     }
 }
 
-/// What servers are asked for.
+/// Filters of a request for connections.
 struct Options<'a> {
     connections: &'a ConnectionsArgs,
     account: Option<&'a str>,
 }
 
 impl Options<'_> {
-    /// The request for the connections from `offset` on.
+    /// Returns the body of a request for the connections from `offset` on.
     fn body(&self, offset: u64, mut body: Map<String, Value>) -> Map<String, Value> {
         let args = self.connections;
         let state = match args.state {
@@ -145,7 +145,8 @@ impl Options<'_> {
     }
 }
 
-/// All connections, with their servers. Servers are counted first, so that none of them is missed, nor waited for in vain.
+/// Returns all connections, each with its server. The servers are counted first, so that none is missed and no time is lost with
+/// waiting for more answers.
 async fn all(
     session: &mut Session,
     request: &Request,
@@ -182,14 +183,14 @@ fn nobody_told() -> CliError {
     CliError::Client("no server told of such connections".to_owned())
 }
 
-/// Whether a server has more connections than this page of them and those before.
+/// Whether the server has more connections after this page.
 fn has_more(answer: &Value) -> bool {
     let data = &answer["data"];
     items(&data["connections"]).next().is_some()
         && number(&data["offset"]).saturating_add(number(&data["limit"])) < number(&data["total"])
 }
 
-/// The connections of all answers, each with its server, without those that were closed for another reason.
+/// Collects the connections of all answers, each with its server; drops those closed for another reason than `--closed-reason`.
 fn flattened(pages: Vec<Vec<Value>>, options: &Options<'_>) -> Result<Vec<Value>, CliError> {
     let reason = options.connections.closed_reason.as_ref().map(|reason| Regex::new(&reason.to_lowercase()));
     let reason =
@@ -211,7 +212,7 @@ fn flattened(pages: Vec<Vec<Value>>, options: &Options<'_>) -> Result<Vec<Value>
     Ok(found)
 }
 
-/// Accounts with the sums of their connections.
+/// Groups connections by account, with the sums of their figures.
 fn by_account(connections: &[Value]) -> Vec<Value> {
     let mut groups: Vec<(&str, Vec<&Value>)> = Vec::new();
     for connection in connections {
@@ -245,12 +246,12 @@ fn by_account(connections: &[Value]) -> Vec<Value> {
     groups.into_iter().map(account).collect()
 }
 
-/// How many subscriptions the server names.
+/// Counts the subscriptions that the server lists for a connection.
 fn subscriptions(connection: &Value) -> u64 {
     items(&connection["subscriptions_list"]).count() as u64
 }
 
-/// Keeps those with most, which stand at the end unless the order is turned around.
+/// Keeps the `most` largest items. They are at the end, or at the beginning if the order is reversed.
 fn keep_most<T>(values: &mut Vec<T>, most: usize, reverse: bool) {
     if most == 0 || most >= values.len() {
         return;
@@ -274,7 +275,7 @@ fn compare(order: ConnectionOrder, a: &Value, b: &Value) -> Ordering {
     }
 }
 
-/// The tables of connections, and of how many each server has.
+/// Formats the table of connections, and the table of connection counts per server.
 fn shown(mut found: Vec<Value>, request: &Request, args: &ConnectionsArgs) -> Result<String, CliError> {
     request.sort(&mut found, |a, b| compare(args.sort, a, b));
     let all = found.clone();
@@ -325,7 +326,7 @@ fn shown(mut found: Vec<Value>, request: &Request, args: &ConnectionsArgs) -> Re
     Ok(format!("{}\n{}", table.render(), per_server(&all)))
 }
 
-/// The cells of a connection.
+/// Returns a connection's cells of the table.
 fn row(connection: &Value) -> Vec<String> {
     let server = &connection["server"];
     let name = [&connection["name"], &connection["mqtt_client"]].into_iter().find_map(crate::output::text);
@@ -334,7 +335,7 @@ fn row(connection: &Value) -> Vec<String> {
         true => format!("{} ..", name.chars().take(NAME).collect::<String>()),
         false => name,
     };
-    // Routes, gateways and leaf nodes are told apart by their first letter.
+    // A first letter marks routes, gateways and leaf nodes.
     let kind = connection["kind"].as_str().filter(|kind| *kind != "Client");
     let kind = kind.and_then(|kind| kind.chars().find(char::is_ascii_alphabetic)).map(String::from);
     vec![

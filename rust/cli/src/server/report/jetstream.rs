@@ -1,4 +1,4 @@
-//! What JetStream holds and does on each server.
+//! Report on JetStream's contents and load on each server.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::error::CliError;
 use crate::output::{Table, bytes, commas, count, duration, nanoseconds, shown, text_or_empty};
 use crate::session::Session;
 
-/// Streams of an account that are asked for.
+/// Maximum streams of an account in one answer.
 const STREAMS: u64 = 10_000;
 
 pub(super) async fn report(
@@ -58,7 +58,7 @@ pub(super) async fn report(
     Ok(text)
 }
 
-/// What a server holds, of one account or of all.
+/// JetStream's contents on a server, of one account or of all.
 struct Held {
     streams: u64,
     consumers: u64,
@@ -142,7 +142,7 @@ fn summary(answers: &[Value], account: Option<&str>, is_compact: bool) -> String
     table.render()
 }
 
-/// The groups that look after the streams of clusters, as their leaders tell of them.
+/// Formats the tables of meta groups, as their leaders report them, or a warning if no leader answered.
 fn meta_groups(answers: &[Value], is_compact: bool) -> String {
     let metas = answers.iter().map(|answer| (&answer["server"]["name"], &answer["data"]["meta_cluster"]));
     let metas: Vec<(&Value, &Value)> = metas.filter(|(_, meta)| meta.is_object()).collect();
@@ -181,7 +181,7 @@ fn meta_group(meta: &Value, is_compact: bool) -> String {
     table.render()
 }
 
-/// The names of servers; compact ones without the domain that all of them end in.
+/// Returns the names of servers; compact ones without the domain that all of them share.
 fn names<'a>(names: impl Iterator<Item = &'a Value>, is_compact: bool) -> Vec<String> {
     let names: Vec<String> = names.map(text_or_empty).collect();
     let parts: Vec<Vec<&str>> = names.iter().map(|name| name.split('.').collect()).collect();

@@ -1,4 +1,4 @@
-//! Connections between servers: routes, gateways and leaf nodes.
+//! Reports on connections between servers: routes, gateways and leaf nodes.
 
 use std::cmp::Ordering;
 
@@ -12,16 +12,16 @@ use crate::error::CliError;
 use crate::output::{Table, byte_count, commas, count, long_duration, since, text_or_empty};
 use crate::session::Session;
 
-/// A connection, and the server that tells of it.
+/// A server, and one of its connections.
 type Link<'a> = (&'a Value, &'a Value);
 
-/// The connections under a field of each answer.
+/// Returns the connections in a field of each answer.
 fn links<'a>(answers: &'a [Value], field: &'static str) -> Vec<Link<'a>> {
     let of = |answer: &'a Value| items(&answer["data"][field]).map(|link| (&answer["server"], link));
     answers.iter().flat_map(of).collect()
 }
 
-/// How many different values there are.
+/// Counts the distinct values.
 fn different<'a>(values: impl Iterator<Item = &'a Value>) -> usize {
     let mut known: Vec<&Value> = Vec::new();
     for value in values {
@@ -32,7 +32,7 @@ fn different<'a>(values: impl Iterator<Item = &'a Value>) -> usize {
     known.len()
 }
 
-/// Routes: connections within clusters.
+/// Returns the report on routes, the connections within clusters.
 pub(super) async fn routes(
     session: &mut Session,
     request: &Request,
@@ -106,7 +106,7 @@ fn route_table(routes: &[Link<'_>]) -> String {
     table.render()
 }
 
-/// Leaf nodes.
+/// Returns the report on leaf nodes.
 pub(super) async fn leafnodes(
     session: &mut Session,
     request: &Request,
@@ -167,7 +167,7 @@ fn compare_leafs(order: LeafnodeOrder, a: Link<'_>, b: Link<'_>) -> Ordering {
     }
 }
 
-/// Gateways: connections between clusters.
+/// Returns the report on gateways, the connections between clusters.
 pub(super) async fn gateways(
     session: &mut Session,
     request: &Request,
@@ -223,7 +223,7 @@ fn gateway_table(answers: &[Value]) -> String {
     table.render()
 }
 
-/// The gateways of a server: their kind, the name of the other cluster, and the connection.
+/// Returns the gateways of a server: their direction, the name of the other cluster, and the connection.
 fn gateways_of(data: &Value) -> Vec<(&'static str, &str, &Value)> {
     let inbound = data["inbound_gateways"].as_object().into_iter().flatten();
     let inbound = inbound.flat_map(|(name, list)| items(list).map(|one| ("Inbound", name.as_str(), one)));

@@ -1,4 +1,4 @@
-//! `stonechat server report`: what all servers tell of their connections, accounts, JetStream and more.
+//! `stonechat server report`: reports on connections, accounts, JetStream and more of all servers.
 
 mod args;
 mod connections;
@@ -24,7 +24,7 @@ use crate::session::Session;
 /// Clears a terminal and goes to its first line.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
-/// The command: one report, or one after the other.
+/// Runs the command: prints one report, or repeats it with `--watch`.
 pub(super) async fn run(args: &ReportArgs) -> Result<(), CliError> {
     let mut session = Session::open(&args.jetstream).await?;
     let Some(seconds) = args.command.servers().watch else {
@@ -39,7 +39,7 @@ pub(super) async fn run(args: &ReportArgs) -> Result<(), CliError> {
     }
 }
 
-/// Prints a report: all of it at once, so that a watched one does not flicker.
+/// Prints a report in one write, so that a watched report does not flicker.
 async fn show(session: &mut Session, args: &ReportArgs, before: &str) -> Result<(), CliError> {
     let request = Request { json: args.jetstream.json, reverse: args.reverse, domain: domain(args) };
     let text = match &args.command {
@@ -75,7 +75,7 @@ fn domain(args: &ReportArgs) -> Option<String> {
     args.jetstream.js_domain.clone()
 }
 
-/// What all reports are asked with.
+/// Options that all reports share.
 struct Request {
     json: bool,
     reverse: bool,
@@ -83,7 +83,7 @@ struct Request {
 }
 
 impl Request {
-    /// Asks servers for monitoring data; `kind` is the last token of the subject.
+    /// Requests monitoring data from the servers; `kind` is the last token of the subject.
     async fn ask(
         &self,
         session: &mut Session,
@@ -112,19 +112,19 @@ impl Request {
         answers.into_iter().map(|answer| accepted(answer.value)).collect()
     }
 
-    /// Sorts, the smallest first unless the order is turned around.
+    /// Sorts items in ascending order, or descending if the order is reversed.
     fn sort<T>(&self, items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
         items.sort_by(|a, b| if self.reverse { compare(b, a) } else { compare(a, b) });
     }
 }
 
 impl ServersArgs {
-    /// Whether servers are left out.
+    /// Whether the flags select some servers only.
     fn is_filtered(&self) -> bool {
         self.host.is_some() || self.cluster.is_some() || !self.tags.is_empty()
     }
 
-    /// The fields of a request that say which servers are meant.
+    /// Returns the fields of a request that select the servers.
     fn filter(&self, domain: Option<&str>) -> Map<String, Value> {
         let mut body = Map::new();
         for (field, value) in
@@ -142,7 +142,7 @@ impl ServersArgs {
     }
 }
 
-/// An answer that is no refusal.
+/// Returns the answer, or its error.
 fn accepted(answer: Value) -> Result<Value, CliError> {
     match answer.get("error").filter(|error| !error.is_null()) {
         None => Ok(answer),
@@ -153,17 +153,17 @@ fn accepted(answer: Value) -> Result<Value, CliError> {
     }
 }
 
-/// Answers as JSON, one a line.
+/// Formats answers as JSON, one a line.
 fn json_lines(values: &[Value]) -> String {
     values.iter().map(|value| format!("{value}\n")).collect()
 }
 
-/// The items of a list.
+/// Returns the items of a JSON list.
 fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-/// A number that is there, or zero.
+/// Returns a JSON number; zero if it is missing.
 fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_default()
 }
@@ -178,7 +178,7 @@ fn by_number(a: &Value, b: &Value) -> Ordering {
     number(a).cmp(&number(b))
 }
 
-/// The long name of an account, cut in the middle.
+/// Shortens a long account name in the middle.
 fn cut_account(account: &Value) -> String {
     let name = crate::output::text_or_empty(account);
     let count = name.chars().count();
@@ -190,7 +190,7 @@ fn cut_account(account: &Value) -> String {
     format!("{start}...{end}")
 }
 
-/// A sum of counts, and one of bytes, as they stand below a column.
+/// Returns the sum of counts.
 fn total(values: impl Iterator<Item = u64>) -> u64 {
     values.fold(0, u64::saturating_add)
 }
@@ -203,7 +203,7 @@ fn total_bytes(values: impl Iterator<Item = u64>) -> String {
     bytes(total(values))
 }
 
-/// `host:port` of a connection.
+/// Returns `host:port` of a connection.
 fn address(connection: &Value) -> String {
     format!("{}:{}", crate::output::text_or_empty(&connection["ip"]), number(&connection["port"]))
 }

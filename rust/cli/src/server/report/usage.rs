@@ -1,4 +1,4 @@
-//! How busy servers are, how much memory they use, and whether they are well.
+//! Reports on CPU, memory and health of servers.
 
 use serde_json::{Map, Value, json};
 
@@ -8,9 +8,9 @@ use crate::error::CliError;
 use crate::output::{Table, bytes, shown, terminal_size, text_or_empty};
 use crate::session::Session;
 
-/// Characters of the longest bar.
+/// Maximum length of a bar in characters.
 const WIDTH: u16 = 30;
-/// Errors of a server that are shown.
+/// Maximum number of a server's errors that are shown.
 const ERRORS: usize = 10;
 
 pub(super) async fn cpu(
@@ -31,7 +31,7 @@ pub(super) async fn memory(
     Ok(if request.json { as_json(&used) } else { bars("Memory Usage", &used, |value| bytes(value as u64)) })
 }
 
-/// A number of each server's statistics, the smallest first.
+/// Returns one figure of each server, sorted by that figure.
 async fn usage(
     session: &mut Session,
     request: &Request,
@@ -54,7 +54,7 @@ fn as_json(used: &[(String, Value)]) -> String {
     format!("{:#}\n", Value::Object(used.iter().cloned().collect::<Map<_, _>>()))
 }
 
-/// A bar for each name, as long as its number is large.
+/// Draws a bar for each name, in proportion to its number.
 fn bars(title: &str, used: &[(String, Value)], text: impl Fn(f64) -> String) -> String {
     let names: Vec<String> = used.iter().map(|(name, _)| shown(name)).collect();
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or_default();
@@ -69,7 +69,7 @@ fn bars(title: &str, used: &[(String, Value)], text: impl Fn(f64) -> String) -> 
     result
 }
 
-/// Which servers are well, and what is wrong with the others.
+/// Returns the report on health: which servers are healthy, and the errors of the others.
 pub(super) async fn health(
     session: &mut Session,
     request: &Request,
