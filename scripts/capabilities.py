@@ -1,4 +1,4 @@
-"""Writes the table of docs/capabilities.yaml into README.md and the site; with --check it only compares."""
+"""Writes the table of docs/capabilities.yaml into README.md and docs/index.md; with --check it only compares."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "docs" / "capabilities.yaml"
 BEGIN = "<!-- capabilities: from docs/capabilities.yaml -->"
 END = "<!-- end of capabilities -->"
-# A page, and what its links to pages of the site begin with.
+# Pages with the table, and the prefix of their links to pages of the site.
 PAGES = {"README.md": "docs/", "docs/index.md": ""}
 
 
 def table(links: str) -> str:
-    """The capabilities as Markdown."""
+    """Returns the capabilities as a Markdown table."""
     groups: dict[str, list[list[str]]] = yaml.safe_load(SOURCE.read_text())
     lines = ["| capability | today | |", "| --- | --- | --- |"]
     for group, rows in groups.items():
@@ -31,7 +31,7 @@ def table(links: str) -> str:
 
 
 def main() -> int:
-    """The exit code: 1 if a page was behind and --check was given."""
+    """Updates the pages. Returns the exit code: 1 if --check was given and a page is outdated."""
     check = "--check" in sys.argv[1:]
     behind = []
     for name, links in PAGES.items():

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure that `docker compose` is there: where it is not, builds Compose from its Go module (a few minutes, once),
-# keeps the binary in the cache outside the clone and links it as a plugin of the docker client.
+# Makes sure that `docker compose` is available. If it is missing, builds Compose from its Go module (a few minutes, once),
+# keeps the binary in the user's cache and links it as a plugin of the docker client.
 set -euo pipefail
 
 version=v5.6.0
@@ -8,7 +8,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/stonechat
 binary=$cache/docker-compose-$version
 plugin=${DOCKER_CONFIG:-$HOME/.docker}/cli-plugins/docker-compose
 
-# Debian's old Compose 1 also answers to the name; only `up --wait` tells one that can run the labs.
+# Debian's old Compose 1 may also be installed as `docker compose`; only a version with `up --wait` can run the labs.
 if docker compose up --help 2>/dev/null | grep -q -- --wait; then
   echo "compose: $(docker compose version)"
   exit 0
@@ -22,7 +22,7 @@ build() {
   echo "compose: building $version from its Go module"
   local module
   module=$(mktemp -d)
-  # A module of our own that requires Compose. Go takes `exclude` only from the main module, so Compose's is repeated.
+  # This module requires Compose. Go uses `exclude` only from the main module, so those of Compose are repeated here.
   cat >"$module/go.mod" <<MOD
 module stonechat.local/compose-plugin
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks licenses, sources and bans of all crates against deny.toml. cargo-deny is built once and kept in the user's cache.
-# With `advisories` it also asks RustSec's database of known weaknesses, which needs a network.
+# With `advisories` it also checks RustSec's database of known vulnerabilities, which needs a network.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

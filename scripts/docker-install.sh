@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs a Docker engine on a Debian or Ubuntu machine that has none. Needs root; does nothing where dockerd is there.
+# Installs a Docker engine on Debian or Ubuntu. Needs root. Does nothing if dockerd is installed.
 set -euo pipefail
 
 if command -v dockerd >/dev/null; then

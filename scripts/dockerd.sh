@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# dockerd.sh start | stop: a Docker engine of our own, for machines on which no service manager starts one.
-# `start` leaves a running engine alone; `stop` ends only an engine that `start` has started.
+# dockerd.sh start | stop: runs a Docker engine on machines without a service manager that starts one.
+# `start` does nothing if an engine is running; `stop` only ends an engine that `start` has started.
 set -euo pipefail
 
 state=${XDG_RUNTIME_DIR:-/run}/stonechat-dockerd
@@ -16,7 +16,7 @@ start() {
     return
   fi
   mkdir -p "$state"
-  # A killed engine leaves its pid files behind, and the next one then refuses to start.
+  # A killed engine leaves its pid files, and the next one then refuses to start.
   pgrep -x dockerd >/dev/null || rm -f /var/run/docker.pid /run/docker/containerd/containerd.pid
   setsid nohup dockerd >"$log" 2>&1 </dev/null &
   echo $! >"$pid_file"

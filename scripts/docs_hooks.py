@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: the labs, the notebooks and the change log become pages of the site, from their own files."""
+"""Hooks of MkDocs that add the labs, the notebooks and the change log as pages of the site."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LINK = re.compile(r"(!?\[(?:[^\]\[]|\[[^\]]*\])*\]\()([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds the pages that lie outside docs/, and their pictures."""
+    """Adds the pages from outside of docs/, and their pictures."""
     source = f"{config.repo_url.rstrip('/')}/blob/main"
     pages = {lab: f"labs/{lab.parent.name}.md" for lab in sorted((ROOT / "tutorials").glob("0*/README.md"))}
     pages[ROOT / "tutorials/README.md"] = "labs/index.md"
@@ -54,9 +54,9 @@ def _rewritten(
     source: str,
     drawn: Container[str],
 ) -> str:
-    """The page with its relative links led to pages of the site, to copies of pictures, or to the repository.
+    """Returns the page with its relative links changed to pages of the site, copied pictures, or the repository.
 
-    Pictures whose paths are in `drawn` are of the site already.
+    Pictures whose paths are in `drawn` are already part of the site.
     """
 
     def relink(match: re.Match[str]) -> str:
@@ -78,18 +78,18 @@ def _rewritten(
         return f"{before}{source}/{file.relative_to(ROOT).as_posix()}{anchor})"
 
     def prose(text: str) -> str:
-        # Folded parts hold Markdown, which GitHub reads by itself and Python-Markdown on request.
+        # GitHub renders Markdown inside of <details>; Python-Markdown only does so with these attributes.
         return (
             LINK.sub(relink, text)
             .replace("<details>", '<details markdown="1">')
             .replace("<summary>", '<summary markdown="span">')
         )
 
-    # Code keeps its links. What labkit reads behind a block's language is not for readers.
+    # Links in code are not changed. labkit's options after the language of a block are removed.
     parts = re.split(r"(^(?:```|~~~).*?^(?:```|~~~)[ ]*$)", text, flags=re.DOTALL | re.MULTILINE)
     return "".join(_plain_block(part) if part.startswith(("```", "~~~")) else prose(part) for part in parts)
 
 
 def _plain_block(block: str) -> str:
-    """A block of code with its language alone on the first line."""
+    """Returns a block of code with only its language on the first line."""
     return re.sub(r"\A((?:```|~~~)[\w-]*)[^\n]*", r"\1", block)

@@ -1,4 +1,4 @@
-"""Notebooks as Markdown, from what is saved in them: nothing is run."""
+"""Converts notebooks to Markdown with their saved outputs; nothing is run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def as_markdown(notebook: Path, repository: str) -> tuple[str, dict[str, bytes]]
             parts += _outputs(cell, notebook.stem, pictures)
         else:
             parts.append(source)
-    # Below the title, which is the first line of the first cell.
+    # Insert the link below the title, which is the first line of the first cell.
     title, _, rest = parts[0].partition("\n")
     link = f"[This notebook in the repository]({repository}/notebooks/{notebook.name}), to download and to run."
     parts[0] = f"{title}\n\n{link}\n{rest}"
@@ -32,7 +32,7 @@ def as_markdown(notebook: Path, repository: str) -> tuple[str, dict[str, bytes]]
 
 
 def _outputs(cell: dict[str, Any], folder: str, pictures: dict[str, bytes]) -> Iterator[str]:
-    """Yields what a cell shows, and adds its pictures to `pictures`."""
+    """Yields the outputs of a cell as Markdown, and adds its pictures to `pictures`."""
     for number, output in enumerate(cell["outputs"]):
         data = output.get("data", {})
         kind = next((kind for kind in ENDINGS if kind in data), None)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# fuzz.sh SECONDS [SEED]: runs every fuzz target of rust/fuzz for that long, from the kept corpus. New inputs go to build/, so
-# that a run leaves the clone as it was; what crashed a target is left in build/fuzz/TARGET/. Without a seed a fresh clone tries the
-# same inputs each time, so that no check fails for what it has nothing to do with; `0` begins elsewhere each time.
+# fuzz.sh SECONDS [SEED]: runs every fuzz target of rust/fuzz for SECONDS, from the committed corpus. New inputs are written
+# to build/, so that a run does not change the clone; crashing inputs are kept in build/fuzz/TARGET/. Without SEED, a fresh
+# clone tries the same inputs each time, so that a check does not fail because of unrelated random inputs. With SEED 0, each
+# run is different.
 set -euo pipefail
 
 seconds=${1:?usage: fuzz.sh SECONDS [SEED]}

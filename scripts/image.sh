@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# image.sh TAG [BINARY]: builds the Docker image. With BINARY, a static stonechat-server, nothing is pulled or compiled;
-# without it the build stage compiles one in a Rust image.
+# image.sh TAG [BINARY]: builds the Docker image. With BINARY, a static stonechat-server, nothing is pulled or compiled.
+# Without it, the build stage compiles the server in a Rust image.
 set -euo pipefail
 
 tag=${1:?usage: image.sh TAG [BINARY]}
@@ -8,8 +8,8 @@ binary=${2:-}
 root=$(cd "$(dirname "$0")/.." && pwd)
 dockerfile=$root/deploy/docker/Dockerfile
 
-# The Dockerfile needs BuildKit: either the buildx plugin, or a client old enough to carry BuildKit itself.
-# On a machine with several clients the first that qualifies is taken.
+# The Dockerfile needs BuildKit: either the buildx plugin, or a client before version 23, which contains BuildKit.
+# Of several clients, the first suitable one is used.
 client=
 for candidate in docker /usr/bin/docker; do
   major=$("$candidate" --version 2>/dev/null | sed -n 's/^Docker version \([0-9]*\)\..*/\1/p') || true

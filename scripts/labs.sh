@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# labs.sh: one Python environment for all labs, in tutorials/.venv, with the server in it where Rust can build it.
+# labs.sh: creates the Python environment of all labs in tutorials/.venv, with the server if a wheel or Rust is available.
 set -euo pipefail
 
 python=${PYTHON:-python3}

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Prints the path of the checker of recorded histories: $LINEARIZABILITY, else tests/linearizability (porcupine), built where Go is
-# installed and kept in the user's cache. Prints nothing where it can't be had: the tests that need it are skipped then.
+# Prints the path of the checker of recorded histories: $LINEARIZABILITY, else tests/linearizability (porcupine), which is
+# built if Go is installed and kept in the user's cache. Prints nothing if neither is available; the tests that need it are
+# skipped then.
 set -euo pipefail
 cd "$(dirname "$0")/../tests/linearizability"
 
@@ -9,7 +10,7 @@ if [ -n "${LINEARIZABILITY:-}" ]; then
   exit 0
 fi
 command -v go >/dev/null || exit 0
-# Another source is another program.
+# Changed sources give another path, so the checker is built again.
 sum=$(cat go.mod go.sum main.go | sha256sum | cut -c1-12)
 program=${XDG_CACHE_HOME:-$HOME/.cache}/stonechat/linearizability-$sum/linearizability
 if [ ! -x "$program" ]; then

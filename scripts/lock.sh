@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes python/requirements-dev.txt: the versions, with hashes, of what pyproject.toml lists for development and what the
-# tutorials import, for every Python and system that we support. `uv` does the resolving: `pip install uv`.
+# Writes python/requirements-dev.txt: versions and hashes of the development dependencies in pyproject.toml and the requirements
+# of the tutorials, for every supported Python and system. Needs `uv`: `pip install uv`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

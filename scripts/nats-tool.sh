@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Prints the path of the `nats` tool that tests compare the stonechat command with: $NATS_TOOL, else 0.5.0, built once from its Go
-# module where Go is installed and kept in the user's cache. Prints nothing where it can't be had: those tests are skipped then.
+# Prints the path of the `nats` tool, with which tests compare the stonechat command: $NATS_TOOL, else 0.5.0, which is built
+# once from its Go module if Go is installed and kept in the user's cache. Prints nothing if neither is available; those
+# tests are skipped then.
 set -euo pipefail
 
 version=0.5.0
@@ -13,7 +14,7 @@ if [ ! -x "$folder/nats" ]; then
   command -v go >/dev/null || exit 0
   echo "tool: building nats $version (once, kept in $folder)" >&2
   mkdir -p "$folder"
-  # It needs a newer Go than some machines have; go fetches that one by itself.
+  # The tool needs a newer Go than some machines have; GOTOOLCHAIN=auto downloads it.
   if ! (cd "$folder" && GOBIN=$folder GOTOOLCHAIN=auto go install "github.com/nats-io/natscli/nats@v$version") >"$folder/log" 2>&1; then
     tail -n 5 "$folder/log" >&2
     echo "tool: nats $version could not be built" >&2

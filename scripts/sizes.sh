@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fails if the repository holds a file above 500 kB: a build product or a download that got in by mistake.
+# Fails if the repository has a file above 500 kB, such as a build product or download that was added by mistake.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

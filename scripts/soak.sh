@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# The long run of all that could lose data: thousands of kills, flipped bits, power cuts and seeds of the simulation, and the fuzzer. It works in
-# parts and notes in build/soak which are done, so that it goes on where it was stopped; `rm -r build/soak` begins anew.
+# Long tests against data loss: thousands of kills, flipped bits, power cuts and seeds of the simulation, and the fuzzer.
+# The run has parts. Finished parts are recorded in build/soak, so that a stopped run can be continued; `rm -r build/soak`
+# starts again.
 #
-# CARGO, PYTHON, LOCKED, STONECHAT_SERVER, STONECHAT_POWERCUT: from the Makefile. SOAK_SECONDS: begin no more parts after so long.
-# SOAK_PARTS: only the parts whose names match, as in `SOAK_PARTS='sim-*'`.
+# CARGO, PYTHON, LOCKED, STONECHAT_SERVER, STONECHAT_POWERCUT: from the Makefile.
+# SOAK_SECONDS: seconds after which no further part is started. SOAK_PARTS: pattern of the parts to run, such as 'sim-*'.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,7 +12,7 @@ notes=build/soak
 mkdir -p "$notes"
 limit=${SOAK_SECONDS:-0}
 
-# part NAME COMMAND...: runs the command unless it is done, and keeps its output.
+# part NAME COMMAND...: runs the command unless the part is finished, and keeps its output.
 part() {
   local name=$1
   shift

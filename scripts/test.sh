@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every check, one after the other, and goes on after a failure. At the end: a table of results and times, then
-# every part that was skipped with its reason, then the line that counts. Logs stay in build/logs.
+# Runs all checks in sequence, and continues after a failure. At the end it prints a table of results and times, the skipped
+# tests with their reasons, and a summary line. Logs are kept in build/logs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,7 +31,7 @@ done
 
 printf '\n=== result (logs in %s) ===\n' "$logs"
 printf '%s\n' "${table[@]}"
-# What pytest reports as skipped, and what our own scripts do.
+# Skipped tests of pytest, and skipped steps of our own scripts.
 reasons=$(grep -E '^(SKIPPED \[|skipped: )' "$logs"/*.log | sed "s|^$logs/||; s|\.log:| |" | sort -u) || true
 if [ -n "$reasons" ]; then
   printf '\nNot everything ran:\n%s\n' "$reasons"

@@ -1,4 +1,4 @@
-"""Tries the installed package with nothing but the standard library: import, a server, a message, both commands."""
+"""Checks the installed package with only the standard library: import, a server, a message, both commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import stonechat
 
 
 def main() -> None:
-    """Fails with an exception where something does not work."""
+    """Runs the checks; a failure raises an exception."""
     with stonechat.Server(port=0, jetstream=True) as server:
         url = urllib.parse.urlsplit(server.url)
         with socket.create_connection((url.hostname or "", url.port or 0), timeout=10) as connection:

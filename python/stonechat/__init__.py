@@ -5,8 +5,8 @@
     with stonechat.Server() as server:
         print(server.url)
 
-The names below are loaded when they are first used: the pytest plugin is imported in every pytest run of an
-environment that has this package, and must cost nothing there.
+The public names are imported at first use. pytest imports this package for its plugin in every run of an environment
+that has it installed, so the import must be cheap.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ _HOMES = {
 }
 
 
-# Type checkers know the names from above; this would make them believe in any name.
+# Type checkers use the imports above. With this function they would accept any name.
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
@@ -182,14 +182,14 @@ if not TYPE_CHECKING:
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """Add the magic `%stonechat` to IPython or a notebook: `%load_ext stonechat`."""
+    """Add the magic `%stonechat` to IPython or a notebook; `%load_ext stonechat` calls this."""
     from ._ipython import load
 
     load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
-    """Stop what `%stonechat` has started, and take the magic away."""
+    """Stop the server and tables that `%stonechat` has started, and remove the magic."""
     from ._ipython import unload
 
     unload(shell)

@@ -1,4 +1,4 @@
-"""Connecting nats-py to a server of this process: at once, or with one sentence that says why not."""
+"""Connects nats-py to a server of this process. A failed first attempt raises an error with a clear message."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
 
 _PATIENCE = 10
-"""Seconds for the only attempt, unless told otherwise: nats-py's 2 are for one of many."""
+"""Default seconds for the only attempt. nats-py's default of 2 is meant for one attempt of many."""
 
 
 async def connect(url: str, options: Mapping[str, Any]) -> Client:
-    """Connect as `nats.connect` does, but give up after the first attempt.
+    """Connect like `nats.connect`, but give up after the first attempt.
 
-    The server lives in this process: what it refuses now it refuses in two minutes as well, after nats-py's 60
-    attempts. The connected client reconnects as its options say.
+    The server is in this process, so further attempts would fail too; nats-py makes 60 of them in two minutes. The
+    connected client reconnects as its options say.
     """
     import nats.errors
     from nats.aio.client import Client

@@ -1,7 +1,7 @@
-"""What notebooks show of servers, streams and buckets. Each has its text twin in `repr()`; all text is escaped.
+"""HTML of servers, streams and buckets for notebooks; `repr()` is the text form. All text is escaped.
 
-Colours are those of the notebook: text is drawn in the current colour, lines in a shade of it, so light and dark themes
-both fit. What is shown is looked up when the cell ends; a server that is gone shows that, and never an error.
+Text has the current colour of the notebook and lines a shade of it, so light and dark themes both work. The data is
+read when the cell ends. For a server that has ended, the HTML says so; no exception is raised.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .streams import ConsumerInfo, StoredMessage, Stream, Streams
 
 ROWS = 20
-"""Rows of a table that are shown."""
+"""Largest number of rows in a table."""
 _LONGEST = 120
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 _STYLE = (
@@ -40,22 +40,22 @@ _STYLE = (
 
 
 def text(value: object) -> str:
-    """Text as it may stand in HTML: escaped, with control characters and those that turn lines around made visible."""
+    """Escape text for HTML; control characters and those that change the text direction become visible."""
     return html.escape(printable(str(value)))
 
 
 def printable(value: str) -> str:
-    """Text whose control characters are visible."""
+    """Return text with visible control characters."""
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
 
 
 def data(value: bytes) -> str:
-    """Bytes as people read them: text if it is text."""
+    """Return bytes as HTML: as text if they are UTF-8, else as escapes."""
     return f"<code>{html.escape(shown(value))}</code>"
 
 
 def shown(value: bytes) -> str:
-    """Bytes as text, shortened."""
+    """Return bytes as text, shortened to `_LONGEST` characters."""
     try:
         read = printable(value[: 4 * _LONGEST].decode())
     except UnicodeDecodeError:
@@ -65,7 +65,7 @@ def shown(value: bytes) -> str:
 
 
 def size(count: float) -> str:
-    """A number of bytes."""
+    """Return a number of bytes with its unit."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if count < 1024:
             return f"{count:,.0f} {unit}" if unit == "B" else f"{count:,.1f} {unit}"
@@ -74,23 +74,23 @@ def size(count: float) -> str:
 
 
 def when(moment: datetime) -> str:
-    """A time, to the second."""
+    """Return a time to the second; empty for an unknown one."""
     return moment.strftime("%Y-%m-%d %H:%M:%S") if moment.year > 1 else ""
 
 
 def box(title: str, *parts: str) -> str:
-    """A frame with a title; the title is HTML."""
+    """Return a box with a title and contents, all of them HTML."""
     return f'{_STYLE}<div class="stonechat"><div><b>{title}</b></div>{"".join(parts)}</div>'
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
-    """A table of names and values; the values are HTML."""
+    """Return a table of names and values; the values are HTML. Pairs with an empty value are left out."""
     rows = "".join(f"<tr><th>{text(name)}</th><td>{value}</td></tr>" for name, value in pairs if value)
     return f"<table>{rows}</table>"
 
 
 def table(heads: Iterable[str], rows: Iterable[tuple[str, ...]], more: str = "") -> str:
-    """A table; cells are HTML. Heads that begin with # are of numbers."""
+    """Return a table; the cells are HTML. A head that begins with `#` marks a column of numbers."""
     named = [(head.removeprefix("#"), ' class="n"' if head.startswith("#") else "") for head in heads]
     head = "".join(f"<th{kind}>{text(name)}</th>" for name, kind in named)
     body = "".join(
@@ -102,14 +102,14 @@ def table(heads: Iterable[str], rows: Iterable[tuple[str, ...]], more: str = "")
 
 
 def looked_up(title: str, look: Callable[[], str]) -> str:
-    """What a look at the server shows, or why it shows nothing."""
+    """Return a box with the result of `look`, or with the message of its error."""
     try:
         return box(title, look())
     except ServerError as error:
         return box(title, f'<div class="off">{text(error)}</div>')
 
 
-# Each of its own
+# Objects
 
 
 def server(server: Server) -> str:

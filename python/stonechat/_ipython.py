@@ -1,4 +1,4 @@
-"""`%load_ext stonechat`: a server beside your cells, with tables that follow what happens in it."""
+"""The IPython extension (`%load_ext stonechat`): a server in the kernel, with live tables."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 _NAME = "%stonechat"
 _LISTED = 1000
-"""Names that completion looks at."""
+"""Largest number of keys or streams that completion considers."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tells what is wrong with a line, and leaves the kernel alone."""
+    """A parser that raises errors instead of ending the kernel."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}\n{self.format_usage().strip()}")
@@ -83,7 +83,7 @@ _COMMANDS = ["start", "stop", "status", "sub", "pub", "kv", "top"]
 
 @magics_class
 class StonechatMagics(Magics):
-    """The magic, and the server that it has started."""
+    """The magic `%stonechat` and the server that it has started."""
 
     shell: Any
 
@@ -97,12 +97,13 @@ class StonechatMagics(Magics):
     def stonechat(self, line: str) -> object:
         """Run a server in this kernel.
 
-        %stonechat start            start it; the variable `server` is it, and it is shown
-        %stonechat sub SUBJECT      follow the messages of a subject
-        %stonechat pub SUBJECT TEXT publish
+        %stonechat start            start the server, show it, and assign it to the variable `server`
+        %stonechat sub SUBJECT      show a live table of the messages on a subject
+        %stonechat pub SUBJECT TEXT publish a message
         %stonechat kv [BUCKET [KEY [VALUE]]]
-        %stonechat top              follow the connections
-        %stonechat status|stop
+                                    list buckets, show a live table of a bucket, show a key, or write it
+        %stonechat top              show a live table of the connections
+        %stonechat status|stop      show or stop the server
         """
         try:
             arguments = self._parser.parse_args(shlex.split(line))
@@ -148,7 +149,7 @@ class StonechatMagics(Magics):
         return self.server
 
     def close(self) -> None:
-        """Stop the server, and end all tables with it."""
+        """End all tables and stop the server."""
         for table in self.tables:
             table.close()
         self.tables.clear()
@@ -179,7 +180,7 @@ class StonechatMagics(Magics):
         return self._shown(_live.Connections(self._running()), arguments)
 
     def _shown(self, table: _live.Table, arguments: argparse.Namespace) -> object:
-        """Let a table follow what happens: beside the cells in a notebook, until Ctrl-C in a terminal."""
+        """Show a live table: in the background in a notebook, until Ctrl-C in a terminal."""
         limits = _live.Limits(arguments.seconds, getattr(arguments, "count", None))
         self.tables = [one for one in self.tables if not one.is_over]
         if not _can_update(self.shell):
@@ -195,7 +196,7 @@ class StonechatMagics(Magics):
         server = self._running()
         if arguments.bucket is None:
             return _live.Buckets(server)
-        # Looking at a bucket does not make it; writing to it does.
+        # Only a write creates the bucket.
         bucket = server.kv(arguments.bucket, create=bool(arguments.value))
         if arguments.key is None:
             return self._shown(_live.Entries(bucket), arguments)
@@ -209,7 +210,7 @@ class StonechatMagics(Magics):
     # Completion
 
     def complete(self, _: object, event: Any) -> list[str]:
-        """What may stand at the end of a line."""
+        """Return the completions for the last word of a line."""
         words = event.line.split()
         if not event.line.endswith((" ", "\t")) and words:
             words = words[:-1]
@@ -225,7 +226,7 @@ class StonechatMagics(Magics):
         return found + _OPTIONS.get(command, [])
 
     def _names(self, command: str, rest: list[str]) -> list[str]:
-        """Buckets, keys and subjects that the server knows."""
+        """Return the buckets, keys or subjects of the server that fit the command."""
         server = self.server
         if server is None or not server.ready:
             return []
@@ -241,12 +242,12 @@ class StonechatMagics(Magics):
 
 
 def _can_update(shell: Any) -> bool:
-    """Whether what is shown can be changed later: a terminal only prints more."""
+    """Whether shown output can be updated later: true in notebooks, false in terminals."""
     return getattr(shell, "kernel", None) is not None
 
 
 def load(shell: Any) -> None:
-    """Add the magic to a shell."""
+    """Register the magic and its completion with a shell."""
     magics = shell.magics_manager.registry.get(StonechatMagics.__name__)
     if magics is None:
         magics = StonechatMagics(shell)
@@ -256,7 +257,7 @@ def load(shell: Any) -> None:
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Stop what the magic has started, and take it away."""
+    """Stop the server and tables of the magic, and remove it."""
     magics = shell.magics_manager.registry.pop(StonechatMagics.__name__, None)
     if magics is not None:
         magics.close()

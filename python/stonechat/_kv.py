@@ -1,4 +1,4 @@
-"""The rules of key-value buckets over streams (ADR-8): one home for buckets that wait and those of event loops."""
+"""Key-value buckets on top of streams (ADR-8). Shared by the blocking and the asynchronous buckets."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ OPTIONS = frozenset(
         *("metadata", "mirror", "sources", "republish", "placement", "replicas"),
     )
 )
-"""What can be said of a bucket."""
+"""Names of the configuration options of a bucket."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,17 @@ class Entry:
     """One revision of a key."""
 
     bucket: str
-    """The bucket."""
+    """Name of the bucket."""
     key: str
-    """The key."""
+    """Name of the key."""
     value: bytes
-    """The value; empty of a deletion."""
+    """Value; empty for delete and purge markers."""
     revision: int
-    """Its revision: a number that only grows, over all keys of the bucket."""
+    """Revision: a number that increases with every write to any key of the bucket."""
     created: datetime
-    """When it was written, by the server's clock."""
+    """Time of the write, by the server's clock."""
     operation: _Operation
-    """`put`, or `delete` or `purge` of a marker."""
+    """`put` for a value, `delete` or `purge` for a marker."""
 
     def _repr_html_(self) -> str:
         from ._html import entry
@@ -72,35 +72,35 @@ class BucketInfo:
     """A bucket's configuration and state."""
 
     name: str
-    """The bucket."""
+    """Name of the bucket."""
     values: int
-    """Values and markers that it keeps, the history included."""
+    """Number of values and markers in the bucket, including the history."""
     bytes: int
-    """Bytes that it takes."""
+    """Size of the bucket in bytes."""
     history: int
-    """Values that it keeps of each key."""
+    """Number of values kept per key."""
     ttl: float | None
-    """Seconds after which values go."""
+    """Seconds after which values expire."""
     marker_ttl: float | None
-    """Seconds that markers stay; keys may have times of their own if it is set."""
+    """Seconds for which delete markers are kept; if set, single keys may have a `ttl`."""
     max_bytes: int | None
-    """Bytes that it may take."""
+    """Largest size of the bucket in bytes."""
     max_value_size: int | None
-    """The longest value."""
+    """Largest size of a value in bytes."""
     storage: str
-    """`file` or `memory`."""
+    """Storage type: `file` or `memory`."""
     compression: bool
-    """Whether it is compressed on disk."""
+    """Whether the data is compressed on disk."""
     description: str
-    """What it is for."""
+    """Description of the bucket."""
     metadata: dict[str, str]
-    """Notes about it."""
+    """Metadata of the bucket."""
     config: dict[str, Any]
-    """The whole configuration of its stream."""
+    """Full configuration of the bucket's stream."""
 
 
 def bucket_info(name: str, told: Mapping[str, Any]) -> BucketInfo:
-    """Read what the server says about a bucket's stream; one of another shape is told as far as it can be."""
+    """Build a `BucketInfo` from the stream info of the server; missing or malformed fields get default values."""
     return BucketInfo(name=name, config=_table(told.get("config")), **_stonechat.bucket_status(json.dumps(told)))
 
 
@@ -109,7 +109,7 @@ def _table(value: object) -> dict[str, Any]:
 
 
 def number(value: object) -> int:
-    """A count of an answer."""
+    """Return a number from a response, or 0 if the value is not an integer."""
     return value if isinstance(value, int) else 0
 
 
@@ -117,7 +117,7 @@ def number(value: object) -> int:
 
 
 def checked_options(options: Mapping[str, Any], known: frozenset[str], what: str) -> dict[str, Any]:
-    """Options that break no rule, as Rust reads them: times in nanoseconds."""
+    """Validate options and convert them for Rust, with times in nanoseconds; options that are `None` are left out."""
     if unknown := set(options) - known:
         raise TypeError(f"{what} has no option {', '.join(sorted(unknown))}")
     checked: dict[str, Any] = {}
@@ -156,7 +156,7 @@ def checked_options(options: Mapping[str, Any], known: frozenset[str], what: str
 
 
 def configuration(name: str, options: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The stream of a bucket with these options; what is not named stays as in `config`."""
+    """Return the stream configuration of a bucket with these options; other fields are taken from `config`."""
     checked = checked_options(options, OPTIONS, "a bucket")
     if "mirror" in checked:
         if checked.get("sources"):
@@ -178,16 +178,16 @@ class Rules:
         self._learn({})
 
     def _learn(self, told: Mapping[str, Any]) -> None:
-        """What the server says about the bucket: where its keys are."""
+        """Read from a stream info which subjects the keys use, how to get them, and the largest value size."""
         config = json.dumps(_table(told.get("config")))
         self.prefix, self.put_prefix, self.is_direct, self.max_value = _stonechat.key_place(self.name, config)
 
     # The bucket itself
 
     def open(self, connection: Connection, options: Mapping[str, Any], *, create: bool) -> Ops[None]:
-        """Find the bucket, or make it."""
+        """Find the bucket, or create it."""
         wanted = {name: given for name, given in options.items() if given is not None}
-        # Also if it is there already: options that break a rule are refused first.
+        # Before the lookup, so that invalid options are refused even if the bucket exists.
         config = configuration(self.name, wanted)
         if not wanted or not create:
             try:
@@ -207,7 +207,7 @@ class Rules:
             ) from None
 
     def info(self, connection: Connection) -> Ops[BucketInfo]:
-        """Configuration and state."""
+        """Return the configuration and state."""
         return bucket_info(self.name, (yield from self._described(connection)))
 
     def _described(self, connection: Connection) -> Ops[dict[str, Any]]:
@@ -219,7 +219,7 @@ class Rules:
         return told
 
     def configure(self, connection: Connection, options: Mapping[str, Any]) -> Ops[BucketInfo]:
-        """Change what is named; what is not stays as it is, known to us or not."""
+        """Change the given options; all other fields stay, including fields unknown to this code."""
         configuration(self.name, options, {})
         told = yield from self._described(connection)
         config = configuration(self.name, options, _table(told.get("config")))
@@ -228,14 +228,14 @@ class Rules:
         return bucket_info(self.name, told)
 
     def drop(self, connection: Connection) -> Ops[None]:
-        """Delete the bucket with all that is in it."""
+        """Delete the bucket and its contents."""
         try:
             yield from connection.api(f"STREAM.DELETE.{self.stream}")
         except StreamNotFoundError:
             raise self.no_bucket() from None
 
     def clear(self, connection: Connection) -> Ops[int]:
-        """Remove all keys at once, with their history."""
+        """Remove all keys and their history with one request; return the number of removed messages."""
         told = yield from self._purged(connection, None)
         return number(told.get("purged"))
 
@@ -246,7 +246,7 @@ class Rules:
             raise self.no_bucket() from None
 
     def no_bucket(self) -> BucketNotFoundError:
-        """The error that there is no such bucket."""
+        """Return the error for a missing bucket."""
         return BucketNotFoundError(f"there is no bucket {self.name}", 404, 10059)
 
     def _no_key(self, key: str, revision: int | None = None) -> KeyNotFoundError:
@@ -256,12 +256,12 @@ class Rules:
     # Reading
 
     def entry(self, connection: Connection, key: str, revision: int | None = None) -> Ops[Entry | None]:
-        """The last entry of a key, or that of a revision, markers included."""
+        """Return the last entry of a key, or the entry at a revision; delete markers count as entries."""
         subject = self.prefix + _rules.key(key)
         if revision is not None:
             _rules.revision(revision)
         found = yield from (self._direct if self.is_direct else self._stored)(connection, subject, revision)
-        # A revision can be another key's.
+        # The revision may belong to another key.
         return found if found is not None and found.key == key else None
 
     def _direct(self, connection: Connection, subject: str, revision: int | None) -> Ops[Entry | None]:
@@ -273,7 +273,7 @@ class Rules:
         if answer.status == 404:
             return None
         if answer.status == 503:
-            # Nobody listens: the bucket is gone, or JetStream is off, which this tells apart.
+            # No responders: the bucket is gone or JetStream is off. A stream info request raises the right error.
             yield from self._described(connection)
         place, sequence = answer.headers.get("Nats-Subject"), answer.headers.get("Nats-Sequence", "")
         if answer.status or place is None or not sequence.isdecimal():
@@ -301,7 +301,7 @@ class Rules:
         return Entry(self.name, subject.removeprefix(self.prefix), data, revision, when, operation(headers))
 
     def value(self, connection: Connection, key: str, revision: int | None = None) -> Ops[Entry]:
-        """The entry of a key that has a value."""
+        """Return the entry of a key; raise an error if the key has no value."""
         entry = yield from self.entry(connection, key, revision)
         if entry is None or entry.operation != "put":
             raise self._no_key(key, revision)
@@ -315,26 +315,26 @@ class Rules:
         start: int | None = None,
         headers_only: bool = False,
     ) -> Reader:
-        """Read entries in order; the server filters."""
+        """Return a reader of the entries that match a pattern, in order; the server filters."""
         filters = [self.prefix + _rules.key_filter(pattern) for pattern in patterns] or [f"{self.prefix}>"]
         if start is not None:
             _rules.revision(start)
         return Reader(self.access, Wanted(self.stream, filters, policy, start, headers_only))
 
     def begin(self, connection: Connection, reader: Reader) -> Ops[None]:
-        """Begin to read."""
+        """Create the reader's consumer."""
         try:
             yield from reader.begin(connection)
         except StreamNotFoundError:
             raise self.no_bucket() from None
 
     def delivered(self, found: Delivered) -> Entry:
-        """The entry of a message that a reader delivers."""
+        """Convert a message from a reader to an entry."""
         sent = found.message
         return self._entry(sent.subject, sent.headers, sent.data, found.sequence, found.time)
 
     def all(self, connection: Connection, patterns: Iterable[str], *, history: bool = False) -> Ops[list[Entry]]:
-        """All entries that are there, markers included."""
+        """Return all current entries, including delete markers."""
         reader = self.reader(patterns, policy="all" if history else "last_per_subject")
         try:
             yield from self.begin(connection, reader)
@@ -348,7 +348,7 @@ class Rules:
     # Writing
 
     def put(self, connection: Connection, key: str, value: object, headers: Mapping[str, str]) -> Ops[int]:
-        """Write a value, whatever is there."""
+        """Write a value unconditionally."""
         subject = self.put_prefix + _rules.key(key)
         data = _rules.value(value)
         self._check_size(key, data)
@@ -367,7 +367,7 @@ class Rules:
             )
 
     def replace(self, connection: Connection, key: str, value: object, revision: int, ttl: Seconds | None) -> Ops[int]:
-        """Write a value if the last revision of the key is this one; 0 stands for "none"."""
+        """Write a value only if the key's last revision is `revision`; 0 means that the key has no entry."""
         headers = write_headers("put", _rules.revision(revision, zero=True), ttl)
         try:
             return (yield from self.put(connection, key, value, headers))
@@ -377,14 +377,14 @@ class Rules:
             ) from None
 
     def create(self, connection: Connection, key: str, value: object, ttl: Seconds | None) -> Ops[int]:
-        """Write a value if the key has none, or was deleted."""
+        """Write a value only if the key has none or was deleted."""
         expected = 0
         while True:
             try:
                 return (yield from self.replace(connection, key, value, expected, ttl))
             except WrongRevisionError as error:  # noqa: PERF203 - a turn is a round trip
-                # Something is there. A marker of a deletion may be replaced, if it is still the last one; a key that
-                # has gone since begins anew. Each further turn means that somebody else has written meanwhile.
+                # The key has an entry. A delete marker is replaced if it is still the last entry. If the entry has
+                # been removed since, the next attempt expects none. Only a concurrent write causes another attempt.
                 entry = yield from self.entry(connection, key)
                 if entry is not None and entry.operation == "put":
                     raise KeyExistsError(
@@ -397,24 +397,24 @@ class Rules:
     def remove(
         self, connection: Connection, key: str, revision: int | None, *, purge: bool, ttl: Seconds | None = None
     ) -> Ops[int]:
-        """Mark a key as deleted, or as deleted with its history."""
+        """Write a delete marker, or a purge marker, which also removes the key's history."""
         expected = None if revision is None else _rules.revision(revision)
         headers = write_headers("purge" if purge else "delete", expected, ttl)
         return (yield from self.put(connection, key, b"", headers))
 
     def discard(self, connection: Connection, key: str) -> Ops[bytes]:
-        """Delete a key that has a value, and tell which one."""
+        """Delete a key that has a value, and return the value."""
         while True:
             entry = yield from self.value(connection, key)
             try:
                 yield from self.remove(connection, key, entry.revision, purge=False)
             except WrongRevisionError:
-                # Written meanwhile: what is deleted is the value that is there now.
+                # Another client has written the key in between: delete and return the new value.
                 continue
             return entry.value
 
     def compact(self, connection: Connection, older_than: Seconds) -> Ops[int]:
-        """Remove the markers of deleted keys, and the history before them."""
+        """Remove delete markers and the history before them; return the number of removed messages."""
         age = _rules.nanoseconds(older_than, "older_than") / 1e9
         told = yield from self._described(connection)
         now = _rules.time(told.get("ts"))
@@ -429,11 +429,11 @@ class Rules:
 
 
 def operation(headers: Mapping[str, str]) -> _Operation:
-    """What the headers say; a marker of the server is a purge, or a deletion if somebody removed the message."""
+    """Return the operation of an entry. Markers of the server are purges, or deletes if their reason is `Remove`."""
     return _stonechat.operation(headers.get("KV-Operation"), headers.get("Nats-Marker-Reason"))
 
 
 def write_headers(operation: _Operation, expected: int | None, ttl: Seconds | None) -> dict[str, str]:
-    """The headers of a write: what it does, on which revision it depends, and its own time to live."""
+    """Return the headers of a write: operation, expected revision and time to live."""
     ttl_ns = None if ttl is None else _rules.nanoseconds(ttl, "a ttl", 1.0)
     return dict(_stonechat.write_headers(operation, expected, ttl_ns))

@@ -1,8 +1,8 @@
-"""Asking the server from within its process: one way for code that waits, and for event loops.
+"""Requests to a server of this process, for blocking code and for event loops.
 
-An operation is a generator. It sends at once, and yields a *step* wherever it has to wait; [`run`] takes the steps on
-the calling thread, [`run_async`] in an event loop (asyncio or trio). So each rule of streams, buckets and objects is
-written once.
+An operation is a generator. It sends requests at once, and yields a *step* wherever it has to wait. [`run`] executes
+the steps on the calling thread, [`run_async`] in an event loop (asyncio or trio). So each operation on streams, buckets
+and objects is written only once.
 """
 
 from __future__ import annotations
@@ -43,27 +43,27 @@ Login = dict[str, str]
 """Credentials: `user` and `password`, or `token`."""
 
 ANSWER_WITHIN = 5.0
-"""Seconds to wait for an answer of the server."""
+"""Seconds to wait for a response of the server."""
 _API = "$JS.API"
 
-# What comes
+# Received messages
 
 
 class Message(NamedTuple):
-    """A message as it came."""
+    """A received message."""
 
     subject: str
     reply: str | None
     headers: dict[str, str]
     data: bytes
     status: int
-    """Of a message without content; 0 of others."""
+    """Status code in the headers, such as 404; 0 if the message has none."""
     text: str
-    """What the status says."""
+    """Description of the status."""
 
 
 def message(parts: tuple[str, str | None, bytes | None, bytes]) -> Message:
-    """Read the headers of a message."""
+    """Parse the headers and the status of a received message."""
     subject, reply, block, data = parts
     if block is None:
         return Message(subject, reply, {}, data, 0, "")
@@ -77,10 +77,10 @@ def message(parts: tuple[str, str | None, bytes | None, bytes]) -> Message:
 
 
 class Step:
-    """Something to wait for."""
+    """A wait of an operation."""
 
     def wait(self) -> Any:
-        """Wait on this thread."""
+        """Wait on the calling thread."""
         raise NotImplementedError
 
     async def wait_async(self) -> Any:
@@ -89,26 +89,26 @@ class Step:
 
 
 Ops = Generator[Step, Any, T]
-"""An operation: it yields what to wait for, and returns what came of it."""
+"""An operation: a generator that yields steps to wait for, and returns the operation's result."""
 
 
 class Call(Step):
-    """A function that takes its time, such as one that reads a file."""
+    """A call of a function that may block, such as one that reads a file."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self.function = function
 
     def wait(self) -> Any:
-        """Call it."""
+        """Call the function."""
         return self.function()
 
     async def wait_async(self) -> Any:
-        """Call it on a thread of its own."""
+        """Call the function on another thread."""
         return await off_thread(self.function)
 
 
 class Take(Step):
-    """The next message of an inbox; `None` if none comes within the seconds."""
+    """A wait for the next message of an inbox. The result is `None` after `seconds`."""
 
     def __init__(self, connection: Connection, inbox: Inbox, seconds: float | None) -> None:
         self.connection = connection
@@ -116,12 +116,12 @@ class Take(Step):
         self.seconds = seconds
 
     def wait(self) -> Message | None:
-        """Wait in Rust, without the interpreter's lock."""
+        """Wait in Rust, without the GIL."""
         parts = self.inbox.take(self.seconds)
         return None if parts is None else message(parts)
 
     async def wait_async(self) -> Message | None:
-        """Wait to be told."""
+        """Wait for a notification of the inbox."""
         parts = self.inbox.take(0)
         if parts is None and (self.seconds is None or self.seconds > 0):
             await self.connection.bell.rings(self.inbox, self.seconds)
@@ -130,7 +130,7 @@ class Take(Step):
 
 
 def run(ops: Ops[T]) -> T:
-    """Carry out an operation on this thread."""
+    """Run an operation on the calling thread."""
     try:
         step = next(ops)
         while True:
@@ -146,7 +146,7 @@ def run(ops: Ops[T]) -> T:
 
 
 async def run_async(ops: Ops[T]) -> T:
-    """Carry out an operation in an event loop."""
+    """Run an operation in an event loop."""
     try:
         step = next(ops)
         while True:
@@ -162,10 +162,10 @@ async def run_async(ops: Ops[T]) -> T:
 
 
 async def off_thread(function: Callable[[], T]) -> T:
-    """Run a function that waits in a thread of the event loop's library."""
+    """Run a blocking function on a worker thread of asyncio or trio."""
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_run():
-        # Cancelled or not: what was begun is finished, as it is with asyncio's threads.
+        # The thread can't be cancelled, so wait for its end even after a cancellation.
         with trio.CancelScope(shield=True):
             result: T = await trio.to_thread.run_sync(function)
         return result
@@ -173,10 +173,10 @@ async def off_thread(function: Callable[[], T]) -> T:
 
 
 class Bell:
-    """Tells event loops that something came.
+    """Wakes event loops that wait for messages of a connection.
 
-    No thread of the server may call into Python, so one of Python waits for tokens in Rust. It begins when an event
-    loop waits for the first time, and ends with its connection.
+    No thread of the server may call into Python. So a Python thread waits in Rust for tokens, which identify the
+    waiting tasks. The thread starts when an event loop waits for the first time, and ends with the connection.
     """
 
     def __init__(self, link: Link) -> None:
@@ -188,7 +188,7 @@ class Bell:
         self._ended = False
 
     async def rings(self, inbox: Inbox, seconds: float | None) -> None:
-        """Return when there is something in the inbox, or when the time is over."""
+        """Wait until the inbox has a message or is closed, at most `seconds`."""
         trio = sys.modules.get("trio")
         token = next(self._tokens)
         if trio is not None and trio.lowlevel.in_trio_run():
@@ -220,7 +220,7 @@ class Bell:
         try:
             inbox.tell(token)
             if self._ended:
-                # Nobody waits for tokens any more; what is there to take is that the connection is closed.
+                # The thread has ended because the connection is closed: wake the task, which then finds it closed.
                 self._ring(token)
             yield
         finally:
@@ -230,7 +230,7 @@ class Bell:
         while (tokens := self._link.notices(3600.0)) is not None:
             for token in tokens:
                 self._ring(token)
-        # Whoever began to wait meanwhile finds the connection closed, and whoever comes later looks here.
+        # Wake the tasks that wait already; tasks that begin to wait later check `_ended`.
         self._ended = True
         for token in list(self._waiting):
             self._ring(token)
@@ -238,7 +238,7 @@ class Bell:
     def _ring(self, token: int) -> None:
         tell = self._waiting.pop(token, None)
         if tell is not None:
-            # The loop may have ended in the meantime.
+            # The event loop may have been closed in the meantime.
             with contextlib.suppress(RuntimeError):
                 tell()
 
@@ -247,7 +247,7 @@ class Bell:
 
 
 class Connection:
-    """A client without a socket, and JetStream's API over it."""
+    """An in-process client without a socket, with requests to JetStream's API."""
 
     def __init__(self, link: Link, handle: Handle) -> None:
         self.link = link
@@ -257,7 +257,7 @@ class Connection:
 
     @classmethod
     def open(cls, handle: Handle, login: Login) -> Connection:
-        """Connect to a server that runs."""
+        """Connect to a running server."""
         names = {"user": "user", "password": "pass", "token": "auth_token"}
         unknown = set(login) - set(names)
         if unknown:
@@ -268,23 +268,23 @@ class Connection:
 
     @property
     def is_open(self) -> bool:
-        """Whether it can be used."""
+        """Whether the connection is open."""
         return not self.link.is_closed
 
     def close(self) -> None:
-        """End it, and whatever waits."""
+        """Close the connection, which ends all waits on it."""
         self.link.close()
 
     def publish(
         self, subject: str, data: bytes, headers: Mapping[str, str] | None = None, reply: str | None = None
     ) -> None:
-        """Publish without an answer."""
+        """Publish a message without waiting for a response."""
         block = _rules.header_block(headers or {})
         self._check_size(subject, data, block)
         self.link.publish(subject, data, block, reply)
 
     def ask(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> Inbox:
-        """Send a request; its answers come to the inbox."""
+        """Send a request and return the inbox for its responses."""
         block = _rules.header_block(headers or {})
         self._check_size(subject, data, block)
         return self.link.request(subject, data, block)
@@ -297,7 +297,7 @@ class Connection:
             )
 
     def answer(self, inbox: Inbox, subject: str, seconds: float = ANSWER_WITHIN) -> Ops[Message]:
-        """Wait for the next answer."""
+        """Wait for the next response to a request."""
         answer: Message | None = yield Take(self, inbox, seconds)
         if answer is None:
             raise NoAnswerError(f"no answer to {subject} within {seconds:g} s")
@@ -306,7 +306,7 @@ class Connection:
     def request(
         self, subject: str, data: bytes, headers: Mapping[str, str] | None = None, seconds: float = ANSWER_WITHIN
     ) -> Ops[Message]:
-        """Send a request and wait for its answer, whatever that is."""
+        """Send a request and return its response, also if that is an error or has a status."""
         inbox = self.ask(subject, data, headers)
         try:
             return (yield from self.answer(inbox, subject, seconds))
@@ -314,7 +314,7 @@ class Connection:
             inbox.close()
 
     def api(self, call: str, body: Mapping[str, Any] | None = None) -> Ops[dict[str, Any]]:
-        """Ask JetStream's API; `call` is what follows its prefix."""
+        """Send a request to JetStream's API and return the parsed response; `call` is the subject after `$JS.API.`."""
         data = b"" if body is None else json.dumps(body).encode()
         answer = yield from self.request(f"{_API}.{call}", data)
         if answer.status == 503:
@@ -322,23 +322,23 @@ class Connection:
         return _document(answer)
 
     def tell(self, call: str, body: bytes) -> None:
-        """Ask JetStream's API for something whose answer nobody waits for."""
-        # With a reply subject all the same: without one it would be no request.
+        """Send a request to JetStream's API and ignore its response."""
+        # The API only handles messages with a reply subject.
         self.ask(f"{_API}.{call}", body).close()
 
     def get(self, call: str, body: Mapping[str, Any] | None = None) -> Ops[Message]:
-        """Ask for a message directly; the answer is the message, or has a status."""
+        """Send a direct get request; the response is the stored message, or a status such as 404."""
         data = b"" if body is None else json.dumps(body).encode()
         return (yield from self.request(f"{_API}.{call}", data))
 
     def store(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> Ops[dict[str, Any]]:
-        """Publish to a stream, and wait until it has the message."""
+        """Publish a message and wait for the acknowledgement of a stream."""
         answer = yield from self.request(subject, data, headers)
         return stored(answer, subject)
 
 
 def stored(answer: Message, subject: str) -> dict[str, Any]:
-    """What a stream says about a message."""
+    """Parse the acknowledgement of a stream; raise the error that it reports."""
     if answer.status == 503:
         raise StreamNotFoundError(f"no stream takes {subject}", 503)
     return _document(answer)
@@ -371,18 +371,18 @@ def _document(answer: Message) -> dict[str, Any]:
 
 
 class Access:
-    """How something of a server reaches it: also after a restart, over a new connection."""
+    """Provides connections to a server with certain credentials, also after a restart of the server."""
 
     def __init__(self, server: Server, login: Login | None) -> None:
         self.server = server
         self.login = login
 
     def connection(self) -> Connection:
-        """The connection, which is made if there is none."""
+        """Return the open connection, or open a new one."""
         return self.server._connection(self.login)
 
     def revived(self) -> Connection:
-        """A connection after one has ended: at once, when the restart is done, or never."""
+        """Return a connection after the previous one has ended; wait for a running restart of the server."""
         while True:
             restarts = self.server._restarts
             while self.server._restarting:
@@ -390,16 +390,16 @@ class Access:
             try:
                 return self.connection()
             except (NotRunningError, ConnectError):
-                # A restart that began meanwhile has ended the server that was asked; what it starts is asked next.
+                # If a restart began in the meantime, it caused the error: connect again to the restarted server.
                 if restarts == self.server._restarts:
                     raise
 
     def run(self, ops: Callable[[Connection], Ops[T]]) -> T:
-        """Carry out an operation on this thread."""
+        """Run an operation on the calling thread."""
         return run(ops(self.connection()))
 
     async def run_async(self, ops: Callable[[Connection], Ops[T]]) -> T:
-        """Carry out an operation in an event loop."""
+        """Run an operation in an event loop."""
         connection = self.server._open_connection(self.login)
         if connection is None:
             connection = await off_thread(self.connection)

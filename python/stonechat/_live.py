@@ -1,4 +1,4 @@
-"""Tables that follow what happens in a server: in notebooks beside the cells, in terminals line by line."""
+"""Tables that show live changes of a server: updated in place in notebooks, printed line by line in terminals."""
 
 from __future__ import annotations
 
@@ -21,61 +21,61 @@ if TYPE_CHECKING:
 
 ROWS = 20
 _UPDATE_SECONDS = 0.2
-"""A table is drawn anew this often at most."""
+"""Shortest time between two updates of a shown table, in seconds."""
 _WAITING = 10_000
-"""Messages that wait to be shown; what comes beyond is counted only."""
+"""Largest number of messages in the inbox that are not shown yet; further ones are dropped and only counted."""
 _AT_ONCE = 1000
 _WIDTH = 60
 
 
 class Limits(NamedTuple):
-    """When a table ends by itself."""
+    """Limits after which a table ends."""
 
     seconds: float | None = None
     changes: int | None = None
 
 
 class Table:
-    """Rows that follow something."""
+    """Base class of the live tables."""
 
     title = ""
     heads: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.count = 0
-        """Changes that were seen."""
+        """Number of changes so far."""
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
-    # What differs
+    # To be implemented by each table
 
     def rows(self) -> list[tuple[str, ...]]:
-        """The rows, as text."""
+        """Return the rows as text."""
         raise NotImplementedError
 
     def step(self, seconds: float, most: int) -> list[str]:
-        """Wait for changes, and return a line of text for each, so many at most."""
+        """Wait at most `seconds` for changes, and return a line of text for each, at most `most` lines."""
         raise NotImplementedError
 
     def release(self) -> None:
-        """End what is waited for."""
+        """Release the watch or subscription of the table."""
 
     # Following
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended."""
+        """Whether the table has ended."""
         return self._over.is_set()
 
     def close(self) -> None:
-        """End; the table stays as it is."""
+        """End the updates; the table stays visible."""
         self._over.set()
         self.release()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(10)
 
     def begin(self, limits: Limits) -> None:
-        """Show the table, and follow on a thread of its own."""
+        """Show the table, and update it from a new thread."""
         import IPython.display
 
         display: Any = IPython.display.display
@@ -96,11 +96,11 @@ class Table:
         self._follow(draw, limits)
         self._over.set()
         with contextlib.suppress(Exception):
-            # The kernel may be on its way out.
+            # The kernel may be shutting down.
             handle.update(self._bundle(), raw=True)
 
     def follow(self, tell: Callable[[str], object], limits: Limits) -> None:
-        """Follow here, and tell of each change, until Ctrl-C."""
+        """Call `tell` for each change on this thread, until Ctrl-C."""
         with contextlib.suppress(KeyboardInterrupt):
             self._follow(lambda lines: [tell(line) for line in lines], limits)
         self.close()
@@ -117,12 +117,12 @@ class Table:
                 self.count += len(lines)
                 told(lines)
         except ServerError:
-            # The server has ended, or the bucket is gone.
+            # The server has ended, or the bucket was deleted.
             pass
         finally:
             self.release()
 
-    # Looks
+    # Presentation
 
     def _bundle(self) -> dict[str, str]:
         return {"text/plain": repr(self), "text/html": self._repr_html_()}
@@ -147,7 +147,7 @@ class Table:
 
 
 class Messages(Table):
-    """The last messages of a subject."""
+    """A table of the last messages on a subject."""
 
     heads = ("time", "subject", "data", "headers")
 
@@ -175,7 +175,7 @@ class Messages(Table):
 
 
 class Entries(Table):
-    """The keys of a bucket that were written last."""
+    """A table of the keys of a bucket that were written last."""
 
     heads = ("key", "value", "#revision", "written")
 
@@ -186,7 +186,7 @@ class Entries(Table):
         self._entries: dict[str, Entry] = {}
 
     def rows(self) -> list[tuple[str, ...]]:
-        # A copy in one go: the thread that follows goes on.
+        # The updating thread changes `_entries` at the same time, so sort a copy.
         entries = sorted(self._entries.copy().values(), key=lambda entry: -entry.revision)
         return [
             (entry.key, _html.shown(entry.value), f"{entry.revision}", _html.when(entry.created))
@@ -216,7 +216,7 @@ class Entries(Table):
 
 
 class Connections(Table):
-    """The connections, with their rates."""
+    """A table of the connections, with messages per second."""
 
     heads = ("connection", "subscriptions", "#in/s", "#out/s", "#pending")
 
@@ -260,7 +260,7 @@ class Connections(Table):
 
 
 class Buckets:
-    """All buckets of a server."""
+    """A table of the first `ROWS` buckets of a server; it is not updated."""
 
     def __init__(self, server: Server) -> None:
         self._infos = [server.kv(name, create=False).info() for name in bucket_names(server)[:ROWS]]
@@ -277,5 +277,5 @@ class Buckets:
 
 
 def bucket_names(server: Server) -> list[str]:
-    """The names of all buckets."""
+    """Return the names of all buckets."""
     return [name.removeprefix("KV_") for name in server.streams.names() if name.startswith("KV_")]

@@ -1,4 +1,4 @@
-"""The rules of object stores over streams (ADR-20): one home for stores that wait and those of event loops."""
+"""Object stores on top of streams (ADR-20). Shared by the blocking and the asynchronous stores."""
 
 from __future__ import annotations
 
@@ -34,42 +34,42 @@ if TYPE_CHECKING:
     from ._stonechat import Inbox
 
 CHUNK_SIZE = _stonechat.CHUNK_SIZE
-"""Bytes of a chunk, unless told otherwise: what all clients take."""
+"""Default size of a chunk in bytes, the same in all clients."""
 _UNDER_WAY = 4 << 20
-"""Bytes of chunks that are sent before an answer to the first of them is waited for."""
+"""Bytes of chunks that may be in flight, sent but not acknowledged."""
 _ROLLUP = {"Nats-Rollup": "sub"}
 
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """What a store knows of an object."""
+    """Description of an object."""
 
     bucket: str
-    """The bucket that it is in."""
+    """Name of the object store."""
     name: str
-    """Its name."""
+    """Name of the object."""
     size: int
-    """Its length in bytes."""
+    """Size in bytes."""
     chunks: int
-    """How many chunks it is kept in."""
+    """Number of chunks."""
     digest: str
     """`SHA-256=` and the digest in Base64."""
     modified: datetime
-    """When it was put, by the server's clock."""
+    """Time of the last change of the description, by the server's clock."""
     description: str = ""
-    """What it is."""
+    """Description text."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Headers, as of a message."""
+    """Headers, like those of a message."""
     metadata: Mapping[str, str] = field(default_factory=dict)
-    """Notes about it."""
+    """User-defined metadata."""
     link: tuple[str, str | None] | None = None
-    """Bucket and object that it is a link to; `None` instead of an object for a whole bucket."""
+    """Target of a link: store and object; the object is `None` for a link to a whole store."""
     deleted: bool = False
-    """Whether it was deleted."""
+    """Whether the object was deleted."""
     nuid: str = ""
-    """What its chunks are known by."""
+    """Unique id of this version, which its chunks have in their subject."""
     chunk_size: int = CHUNK_SIZE
-    """Length of its chunks, but for the last."""
+    """Size of the chunks in bytes; the last one may be smaller."""
 
     def _repr_html_(self) -> str:
         from ._html import stored_object
@@ -82,27 +82,27 @@ class StoreInfo:
     """An object store's configuration and state."""
 
     name: str
-    """The bucket."""
+    """Name of the object store."""
     bytes: int
-    """Bytes that it takes."""
+    """Size of the store in bytes."""
     sealed: bool
-    """Whether it takes no more changes."""
+    """Whether the store is read-only."""
     ttl: float | None
-    """Seconds after which objects go."""
+    """Seconds after which objects expire."""
     max_bytes: int | None
-    """Bytes that it may take."""
+    """Largest size of the store in bytes."""
     storage: str
-    """`file` or `memory`."""
+    """Storage type: `file` or `memory`."""
     compression: bool
-    """Whether it is compressed on disk."""
+    """Whether the data is compressed on disk."""
     description: str
-    """What it is for."""
+    """Description of the store."""
     config: dict[str, Any]
-    """The whole configuration of its stream."""
+    """Full configuration of the store's stream."""
 
 
 def store_info(name: str, told: Mapping[str, Any]) -> StoreInfo:
-    """Read what the server says about a store's stream; one of another shape is told as far as it can be."""
+    """Build a `StoreInfo` from the stream info of the server; missing or malformed fields get default values."""
     return StoreInfo(name=name, config=_table(told.get("config")), **_stonechat.store_status(json.dumps(told)))
 
 
@@ -111,24 +111,24 @@ def _table(value: object) -> dict[str, Any]:
 
 
 def _info(data: bytes, modified: datetime) -> ObjectInfo | None:
-    """An object's description as it is stored; `None` if it makes no sense."""
+    """Parse the stored description of an object; return `None` if it is malformed."""
     told = _stonechat.read_object(data)
     return None if told is None else ObjectInfo(modified=modified, **told)
 
 
 def _described(info: ObjectInfo) -> bytes:
-    """An object's description as it is stored."""
+    """Serialize the description of an object for storage."""
     facts = {**vars(info), "headers": list(info.headers.items()), "metadata": dict(info.metadata)}
     del facts["modified"]
     return _stonechat.describe_object(json.dumps(facts))
 
 
 OPTIONS = frozenset(["ttl", "max_bytes", "storage", "compression", "description", "metadata", "placement", "replicas"])
-"""What can be said of a store."""
+"""Names of the configuration options of an object store."""
 
 
 def configuration(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The stream of a store with these options."""
+    """Return the stream configuration of a store with these options."""
     checked = json.dumps(checked_options(options, OPTIONS, "an object store"))
     told: dict[str, Any] = json.loads(_stonechat.store_config(_rules.bucket(name), checked))
     return told
@@ -143,17 +143,17 @@ class Rules:
         self.stream = _stonechat.stream_name("object", name)
 
     def meta_subject(self, name: str) -> str:
-        """Where an object's description is."""
+        """Return the subject of an object's description."""
         return _stonechat.object_subject(self.name, "M", _rules.object_name(name))
 
     def chunk_subject(self, nuid: str) -> str:
-        """Where an object's chunks are."""
+        """Return the subject of an object's chunks."""
         return _stonechat.object_subject(self.name, "C", nuid)
 
     # The store itself
 
     def open(self, connection: Connection, options: Mapping[str, Any], *, create: bool) -> Ops[None]:
-        """Find the store, or make it."""
+        """Find the store, or create it."""
         wanted = {name: given for name, given in options.items() if given is not None}
         config = configuration(self.name, wanted)
         if not wanted or not create:
@@ -174,7 +174,7 @@ class Rules:
             ) from None
 
     def no_bucket(self) -> BucketNotFoundError:
-        """The error that there is no such store."""
+        """Return the error for a missing store."""
         return BucketNotFoundError(f"there is no object store {self.name}", 404, 10059)
 
     def _api(self, connection: Connection, call: str, body: Mapping[str, Any] | None = None) -> Ops[dict[str, Any]]:
@@ -184,27 +184,27 @@ class Rules:
             raise self.no_bucket() from None
 
     def store(self, connection: Connection) -> Ops[StoreInfo]:
-        """Configuration and state."""
+        """Return the configuration and state."""
         return store_info(self.name, (yield from self._api(connection, "STREAM.INFO")))
 
     def seal(self, connection: Connection) -> Ops[None]:
-        """Take no more changes."""
+        """Make the store read-only."""
         told = yield from self._api(connection, "STREAM.INFO")
         yield from self._api(connection, "STREAM.UPDATE", {**_table(told.get("config")), "sealed": True})
 
     def drop(self, connection: Connection) -> Ops[None]:
-        """Delete the store with all that is in it."""
+        """Delete the store and its contents."""
         yield from self._api(connection, "STREAM.DELETE")
 
     # Descriptions
 
     def find(self, connection: Connection, name: str) -> Ops[ObjectInfo | None]:
-        """What is known of an object, deleted or not."""
+        """Return the description of an object, also if it is deleted; `None` if there is none."""
         found = yield from self._found(connection, name)
         return None if found is None else found[0]
 
     def _found(self, connection: Connection, name: str) -> Ops[tuple[ObjectInfo, bytes] | None]:
-        """The same, and the description as it is stored."""
+        """Return the description of an object and its stored form; `None` if there is none."""
         subject = self.meta_subject(name)
         answer = yield from connection.get(f"DIRECT.GET.{self.stream}.{subject}")
         if answer.status == 404:
@@ -221,14 +221,14 @@ class Rules:
         return info, answer.data
 
     def info(self, connection: Connection, name: str) -> Ops[ObjectInfo]:
-        """What is known of an object that is there."""
+        """Return the description of an object; raise an error if it does not exist or is deleted."""
         info = yield from self.find(connection, name)
         if info is None or info.deleted:
             raise self.no_object(name)
         return info
 
     def no_object(self, name: str) -> ObjectNotFoundError:
-        """The error that there is no such object."""
+        """Return the error for a missing object."""
         return ObjectNotFoundError(f"object store {self.name} has no object {name!r}", 404, 10037)
 
     def _describe(self, connection: Connection, info: ObjectInfo) -> Ops[ObjectInfo]:
@@ -239,24 +239,24 @@ class Rules:
         yield from self._api(connection, "STREAM.PURGE", {"filter": subject})
 
     def reader(self, *, policy: str = "last_per_subject") -> Reader:
-        """Read descriptions in order."""
+        """Return a reader of the descriptions, in order."""
         return Reader(self.access, Wanted(self.stream, [_stonechat.object_subject(self.name, "M")], policy))
 
     def begin(self, connection: Connection, reader: Reader) -> Ops[None]:
-        """Begin to read."""
+        """Create the reader's consumer."""
         try:
             yield from reader.begin(connection)
         except StreamNotFoundError:
             raise self.no_bucket() from None
 
     def delivered(self, found: Delivered) -> ObjectInfo | None:
-        """The description of a message that a reader delivers; `None` if it makes no sense."""
+        """Parse the description in a message from a reader; return `None` if it is malformed."""
         return _info(found.message.data, found.time)
 
     # Putting
 
     def put(self, connection: Connection, source: Pieces, name: str, facts: Mapping[str, Any]) -> Ops[ObjectInfo]:
-        """Store what a source gives, chunk by chunk, then its description; what was there before goes last."""
+        """Store the chunks of a source, then the description; finally remove the chunks of the previous object."""
         facts = dict(facts)
         asked = facts.pop("chunk_size", None)
         usual = min(CHUNK_SIZE, connection.max_payload)
@@ -282,7 +282,8 @@ class Rules:
         except GeneratorExit:
             raise
         except BaseException:
-            # Nobody can find these chunks: they are removed, if the server still can; the error is told as it is.
+            # No description refers to the chunks sent so far: request their removal without waiting for the answer,
+            # so that the original error is raised.
             connection.tell(f"STREAM.PURGE.{self.stream}", json.dumps({"filter": subject}).encode())
             raise
         if before is not None and before.nuid and not before.deleted and before.link is None:
@@ -292,7 +293,7 @@ class Rules:
     def _send(
         self, connection: Connection, source: Pieces, subject: str, chunk_size: int
     ) -> Ops[tuple[int, int, bytes]]:
-        """Send chunks, several at a time; length, number and digest."""
+        """Send chunks, several in flight; return their total size, number and digest."""
         under_way: deque[Inbox] = deque()
         most = max(_UNDER_WAY // chunk_size, 1)
         digest, size, chunks = hashlib.sha256(), 0, 0
@@ -324,7 +325,7 @@ class Rules:
     # Getting
 
     def followed(self, connection: Connection, name: str) -> Ops[tuple[Rules, ObjectInfo]]:
-        """The object itself, over any links, and the store that it is in."""
+        """Follow links to the object itself; return its store and description."""
         rules, info = self, (yield from self.info(connection, name))
         for _ in range(_stonechat.LINKS_MAX):
             if info.link is None:
@@ -339,7 +340,7 @@ class Rules:
     # Changing
 
     def delete(self, connection: Connection, name: str) -> Ops[None]:
-        """Delete an object, and give back its place."""
+        """Delete an object and remove its chunks."""
         found = yield from self._found(connection, name)
         if found is None or found[0].deleted:
             raise self.no_object(name)
@@ -349,7 +350,7 @@ class Rules:
             yield from self._purge(connection, self.chunk_subject(info.nuid))
 
     def link(self, connection: Connection, name: str, bucket: str, target: str | None) -> Ops[ObjectInfo]:
-        """Make an object that is another one, or a whole bucket."""
+        """Create a link to an object, or to a whole store."""
         before = yield from self.find(connection, name)
         if before is not None and not before.deleted and before.link is None:
             raise ObjectExistsError(f"object store {self.name} has an object {name!r} already", 400)
@@ -364,7 +365,7 @@ class Rules:
         return (yield from self._describe(connection, info))
 
     def update(self, connection: Connection, name: str, changes: Mapping[str, Any]) -> Ops[ObjectInfo]:
-        """Change what is said of an object, or its name."""
+        """Change the name or the properties of an object."""
         info = yield from self.info(connection, name)
         new_name = changes.get("name") or name
         if new_name != name:
@@ -380,7 +381,7 @@ class Rules:
 
 
 class Chunks:
-    """The chunks of an object, one after the other, checked against its description."""
+    """Reads the chunks of an object in order and checks them against its description."""
 
     def __init__(self, rules: Rules, info: ObjectInfo) -> None:
         self.info = info
@@ -391,7 +392,7 @@ class Chunks:
         self._check = _stonechat.ObjectCheck(info.size, info.chunks, info.chunk_size, info.digest)
 
     def begin(self, connection: Connection) -> Ops[None]:
-        """Begin to read."""
+        """Create the reader's consumer, and check that it has the right number of chunks to deliver."""
         if not self.info.nuid:
             raise self._damaged(*self._check.unnamed())
         if self.info.chunks:
@@ -401,7 +402,7 @@ class Chunks:
                 yield from self._look_what_is_missing(connection)
 
     def _look_what_is_missing(self, connection: Connection) -> Ops[None]:
-        """Raise the error that says which chunk is not there."""
+        """Raise the error that names the missing chunk."""
         reader = Reader(self._rules.access, replace(self._wanted, headers_only=True))
         places, last_size = [], 0
         try:
@@ -411,15 +412,15 @@ class Chunks:
                 last_size = int(found.message.headers.get("Nats-Msg-Size", 0))
         finally:
             reader.close()
-        # As many as there should be: what was missing has come meanwhile, and something else may be gone.
+        # If the number of chunks is right now, a missing one has arrived since: raise the error for a late chunk.
         self._right(self._check.miscounted(places, last_size) or self._check.late())
 
     def next(self) -> Ops[bytes | None]:
-        """The next chunk; `None` behind the last, when digest and size are what they should be."""
+        """Return the next chunk, or `None` after the last one, if digest and size match."""
         if self._check.is_whole:
             self._right(self._check.finish(self._digest.digest()))
             return None
-        # What is missing does not come: that is seen at the number that still waits, or at the silence.
+        # A missing chunk is detected by the pending count of the next one, or by a timeout.
         found = yield from self._reader.next(_CHUNK_WITHIN)
         if found is None:
             raise self._damaged(*self._check.late())
@@ -429,7 +430,7 @@ class Chunks:
         return data
 
     def _right(self, wrong: tuple[str, int | None] | None) -> None:
-        """Raise what is wrong."""
+        """Raise the error for a failed check; do nothing if the check succeeded."""
         if wrong is not None:
             raise self._damaged(*wrong)
 
@@ -440,7 +441,7 @@ class Chunks:
         )
 
     def close(self) -> None:
-        """End."""
+        """Close the reader."""
         self._reader.close()
 
 
@@ -449,16 +450,16 @@ _CHUNK_WITHIN = 5.0
 
 
 class Pieces:
-    """What is put, in pieces of any size, to be sent in chunks of one size."""
+    """Cuts the pieces of a source, which have any size, into chunks of one size."""
 
     def __init__(self, step: Step) -> None:
         self._step = step
-        """Gives the next piece; `None` at the end."""
+        """Step that returns the next piece, or `None` at the end."""
         self._rest = bytearray()
         self._ended = False
 
     def chunk(self, size: int) -> Ops[bytes]:
-        """The next chunk; empty at the end."""
+        """Return the next chunk; it is empty at the end."""
         while len(self._rest) < size and not self._ended:
             piece = yield self._step
             if piece is None:

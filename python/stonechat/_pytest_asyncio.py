@@ -1,4 +1,4 @@
-"""The part of the pytest plugin that needs pytest-asyncio; registered where that is loaded."""
+"""The part of the pytest plugin that needs pytest-asyncio; it is only registered if that plugin is loaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _in_loop_of(scope: Any) -> Any:
-    # A function of its own for each: pytest-asyncio writes the scope on the function.
+    # Each scope needs its own function, because pytest-asyncio stores the scope on the function.
     async def client(
         _nats_server_in_use: Server, _nats_login: dict[str, str], nats_client_options: dict[str, Any]
     ) -> AsyncIterator[Client]:

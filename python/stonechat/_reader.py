@@ -1,4 +1,4 @@
-"""Reading a stream in order: what is there, then what comes, over damage, restarts and consumers that are lost."""
+"""Reads the stored and new messages of a stream in order, also after gaps, restarts and the loss of a consumer."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from ._stonechat import Inbox
 
 _HEARTBEAT = 2.0
-"""Seconds after which an idle server says that it is still there."""
+"""Seconds without messages after which the server sends a heartbeat."""
 _SILENCE = 2.5 * _HEARTBEAT
 """Seconds of silence after which the consumer counts as lost."""
 _WAITING = 1 << 30
-"""Flow control bounds what waits, not this."""
+"""Inbox limit in messages. It is not meant to be reached: flow control limits the pending messages."""
 
 
 @dataclass(frozen=True)
@@ -33,24 +33,24 @@ class Delivered:
     sequence: int
     time: datetime
     pending: int
-    """How many follow of those that are there."""
+    """Number of stored messages that follow."""
 
 
 @dataclass
 class Wanted:
-    """What of a stream is read."""
+    """The part of a stream to read."""
 
     stream: str
     filters: list[str] = field(default_factory=list)
     policy: str = "all"
     """JetStream's `deliver_policy`."""
     start: int | None = None
-    """The first sequence, with the policy `by_start_sequence`."""
+    """First sequence; if set, it replaces the policy by `by_start_sequence`."""
     headers_only: bool = False
 
 
 class Reader:
-    """Messages in order, none twice. It lasts until it is closed, or the stream is gone."""
+    """Reads messages in order, each once, until it is closed or the stream is deleted."""
 
     def __init__(self, access: Access, wanted: Wanted) -> None:
         self._access = access
@@ -59,18 +59,18 @@ class Reader:
         self._inbox: Inbox | None = None
         self._consumer = ""
         self._last = 0
-        """The sequence that was delivered last."""
+        """Sequence of the last delivered message."""
         self._counted = 0
-        """Messages that this consumer delivered."""
+        """Number of messages delivered by the current consumer."""
         self.pending = 0
-        """How many there are of those that were there at the beginning."""
+        """Number of messages left of those that were stored when the consumer was created."""
         self._is_idle = False
-        """The server has just said that it has nothing to deliver."""
+        """Whether the last message was a heartbeat: the server has nothing to deliver."""
         self.begun = False
         self.closed = False
 
     def begin(self, connection: Connection) -> Ops[None]:
-        """Make the consumer."""
+        """Create the consumer, which starts after the last delivered message."""
         wanted = self._wanted
         config: dict[str, Any] = {
             "deliver_subject": connection.link.inbox(),
@@ -103,13 +103,16 @@ class Reader:
         self.begun = True
         self.pending = int(made.get("num_pending", 0))
         if wanted.policy == "new" and not self._last:
-            # A new consumer begins behind what is there now, not behind what will be there then.
+            # A later consumer must start after the messages that are stored now, not after those stored at that time.
             self._last = int(made.get("delivered", {}).get("stream_seq", 0))
         if self.closed:
             self.close()
 
     def next(self, seconds: float | None = None, *, until_idle: bool = False) -> Ops[Delivered | None]:
-        """The next message; `None` if the time is over, the reader closed, or the server idle if that is asked."""
+        """Return the next message, or `None` after the timeout or the close of the reader.
+
+        With `until_idle`, also return `None` when the server reports that it has nothing to deliver.
+        """
         deadline = None if seconds is None else time.monotonic() + seconds
         silent_since = time.monotonic()
         while not self.closed:
@@ -141,16 +144,16 @@ class Reader:
         return None
 
     def next_stored(self) -> Ops[Delivered | None]:
-        """The next of the messages that were there at the beginning; `None` behind the last."""
+        """Return the next of the messages that were stored at the start, or `None` after the last one."""
         while self.pending and not self.closed:
             delivered = yield from self.next(until_idle=True)
             if delivered is not None:
                 self.pending = delivered.pending
                 return delivered
             if self._is_idle:
-                # What waited may have been removed, and nothing comes in its place.
+                # The pending messages may have been removed. Ask the server for the number of pending ones.
                 yield from self._count_again()
-                # What came before the answer has been delivered to us.
+                # Messages that were sent before the response are in the inbox already.
                 last = None if self.pending else (yield from self.next(0))
                 if last is not None:
                     self.pending = last.pending
@@ -164,7 +167,7 @@ class Reader:
         try:
             told = yield from connection.api(f"CONSUMER.INFO.{self._wanted.stream}.{consumer}")
         except (NotRunningError, NoAnswerError, ConsumerNotFoundError):
-            # Then the consumer is made anew, which counts too.
+            # A new consumer will be created, which sets `pending` too.
             self._drop()
         else:
             self.pending = int(told.get("num_pending", 0))
@@ -176,16 +179,16 @@ class Reader:
         try:
             yield from self.begin(connection)
         except (NotRunningError, NoAnswerError):
-            # It ended meanwhile, or is too busy to answer; the next turn sees whether it comes back.
+            # The server has ended again or is too busy to answer: the next iteration of `next` tries again.
             self._drop()
         except JetStreamError as error:
             if error.code != 503:
                 raise
-            # JetStream is not there yet, or not any more.
+            # JetStream is not ready yet, or is shut down.
             yield Call(lambda: time.sleep(0.05))
 
     def _read(self, message: Message, connection: Connection) -> Delivered | None:
-        """A message of the stream, or what the server says about the delivery."""
+        """Return a stored message; handle flow control, heartbeats and errors, and return `None` for them."""
         self._is_idle = False
         if message.status:
             if stalled := message.headers.get("Nats-Consumer-Stalled"):
@@ -202,7 +205,7 @@ class Reader:
             return None
         sequence, count, moment, pending = place
         if count != self._counted + 1:
-            # Something is missing: begin anew behind what was delivered.
+            # A message is missing: create a new consumer that starts after the last delivered message.
             self._drop()
             return None
         self._counted, self._last = count, sequence
@@ -212,26 +215,26 @@ class Reader:
         return last is not None and last.isdecimal() and int(last) > self._counted
 
     def _drop(self) -> None:
-        """Give up the consumer, without waiting for anything."""
+        """Abandon the consumer and request its deletion, without waiting."""
         inbox, connection = self._inbox, self._connection
         consumer, self._consumer, self._inbox = self._consumer, "", None
         if inbox is not None:
             inbox.close()
         if connection is not None and consumer:
-            # If the connection has ended, the server forgets the consumer by itself.
+            # If the connection has ended, the server removes the consumer by itself.
             with contextlib.suppress(ServerError):
                 connection.tell(f"CONSUMER.DELETE.{self._wanted.stream}.{consumer}", b"")
 
     def close(self) -> None:
-        """End: whoever waits is told at once, and nothing here waits."""
+        """Close the reader. A waiting `next` returns at once; this method does not wait."""
         self.closed = True
         self._drop()
 
 
 def _place(reply: str) -> tuple[int, int, int, int] | None:
-    """Sequences in the stream and of the consumer, time and what follows, from the subject for acknowledgements."""
+    """Parse an acknowledgement subject: stream sequence, consumer sequence, time in nanoseconds and pending count."""
     words = reply.split(".")
-    # With a domain and an account's hash before the stream it has more.
+    # The long form also has a domain and an account hash before the stream.
     found = words[5:9] if len(words) == 9 else words[7:11] if len(words) > 10 else []
     if len(found) != 4 or not all(word.isdecimal() for word in found):
         return None

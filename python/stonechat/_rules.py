@@ -1,4 +1,4 @@
-"""What names, keys, sizes and times may be. What breaks a rule is refused before anything is sent."""
+"""Checks of names, keys, sizes and times before they are sent; an invalid one raises an error."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ _MOST_REVISION = (1 << 64) - 1
 
 
 def bucket(name: object) -> str:
-    """The name of a bucket, if it may be one."""
+    """Check and return the name of a bucket or an object store."""
     return _checked(name, "bucket", f"{name!r} can't be a bucket")
 
 
 def key(name: object) -> str:
-    """A key, if it may be one (ADR-8): it becomes part of a subject."""
+    """Check and return a key (ADR-8), which becomes part of a subject."""
     return _checked(name, "key", f"{name!r} can't be a key")
 
 
 def key_filter(pattern: object) -> str:
-    """A key, or a pattern of keys."""
+    """Check and return a key or a pattern of keys."""
     return _checked(pattern, "filter", f"{pattern!r} can't be a filter")
 
 
 def object_name(name: object) -> str:
-    """The name of an object, if it may be one."""
+    """Check and return the name of an object."""
     return _checked(name, "object", f"{name!r:.80} can't be an object")
 
 
 def _checked(name: object, kind: Literal["bucket", "key", "filter", "object"], wrong: str) -> str:
-    """A name, if it breaks no rule; the command asks the same ones."""
+    """Check a name by the rules in Rust, which the `stonechat` command uses too."""
     rule = _stonechat.broken_rule(kind, name)
     if rule is not None:
         raise RuleError(f"{wrong}: {rule}")
@@ -49,7 +49,7 @@ def _checked(name: object, kind: Literal["bucket", "key", "filter", "object"], w
 
 
 def stream(name: object, what: str = "stream") -> str:
-    """The name of a stream or a consumer, if it may be one."""
+    """Check and return the name of a stream or a consumer."""
     if not isinstance(name, str) or not name or len(name) > _LONGEST_NAME or _FORBIDDEN_IN_NAMES.search(name):
         raise RuleError(
             f"{name!r} can't be a {what}: a name has 1 to {_LONGEST_NAME} characters, and no spaces, dots, *, >, / "
@@ -59,7 +59,7 @@ def stream(name: object, what: str = "stream") -> str:
 
 
 def subject(text: object, *, wildcards: bool = False) -> str:
-    """A subject, or a pattern of subjects."""
+    """Check and return a subject, or with `wildcards` a pattern of subjects."""
     tokens = text.split(".") if isinstance(text, str) else [""]
     if any(not token or re.search(r"[\s\x00-\x1f\x7f]", token) for token in tokens):
         raise RuleError(f"{text!r} can't be a subject: it is made of tokens with dots between, without spaces")
@@ -71,7 +71,7 @@ def subject(text: object, *, wildcards: bool = False) -> str:
 
 
 def value(data: object, what: str = "a value") -> bytes:
-    """Bytes, of whatever holds them."""
+    """Return a bytes-like object as `bytes`."""
     if isinstance(data, (bytes, bytearray, memoryview)):
         return bytes(data)
     advice = "; encode the text: .encode()" if isinstance(data, str) else ""
@@ -79,7 +79,7 @@ def value(data: object, what: str = "a value") -> bytes:
 
 
 def revision(number: object, *, zero: bool = False) -> int:
-    """A revision, or the sequence of a message."""
+    """Check and return a revision, or the sequence of a message."""
     least = 0 if zero else 1
     if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= _MOST_REVISION:
         raise RuleError(f"{number!r} can't be a revision: it is a whole number from {least} on")
@@ -87,14 +87,14 @@ def revision(number: object, *, zero: bool = False) -> int:
 
 
 def size(number: object, what: str, least: int = 1, most: int = (1 << 63) - 1) -> int:
-    """A number within limits."""
+    """Check and return a whole number between `least` and `most`."""
     if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= most:
         raise RuleError(f"{what} can't be {number!r}: it is a whole number from {least} to {most}")
     return number
 
 
 def nanoseconds(time: Seconds, what: str, least: float = 0.0) -> int:
-    """A duration as JetStream counts."""
+    """Check a duration and return it in nanoseconds."""
     seconds = time.total_seconds() if isinstance(time, timedelta) else time
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not math.isfinite(seconds):
         raise RuleError(f"{what} can't be {time!r}: it is seconds or a timedelta")
@@ -104,7 +104,7 @@ def nanoseconds(time: Seconds, what: str, least: float = 0.0) -> int:
 
 
 def header_block(headers: Mapping[str, str]) -> bytes | None:
-    """A block of headers as it is sent; none without headers."""
+    """Return the headers as they are sent, or `None` if there are none."""
     if not headers:
         return None
     lines = ["NATS/1.0"]
@@ -123,7 +123,7 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\
 
 
 def time(text: object) -> datetime:
-    """A time of an answer (RFC 3339, with any number of digits); the year 1 if it is none."""
+    """Parse a time of a response (RFC 3339, with any number of digits); return the year 1 if it is malformed."""
     found = _TIME.fullmatch(text) if isinstance(text, str) else None
     if not found:
         return datetime.min.replace(tzinfo=timezone.utc)
@@ -133,5 +133,5 @@ def time(text: object) -> datetime:
 
 
 def time_of(nanoseconds: int) -> datetime:
-    """A time in nanoseconds since the epoch."""
+    """Convert nanoseconds since 1970 to a time."""
     return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=nanoseconds // 1000)

@@ -1,4 +1,4 @@
-# The Rust module: a running server, clients without a socket, the queue of its log lines, and the commands.
+# Types of the Rust module: a running server, in-process clients, the queue of log lines, and the commands.
 
 from typing import Any, Literal, TypeAlias, final
 
@@ -97,7 +97,7 @@ class Inbox:
     def dropped(self) -> int: ...
     def close(self) -> None: ...
 
-# The rules of buckets and object stores, which the command uses too. JSON goes in and comes out as text.
+# Functions for buckets and object stores, which the `stonechat` command uses too. JSON is passed as text.
 
 _Operation: TypeAlias = Literal["put", "delete", "purge"]
 

@@ -1,4 +1,4 @@
-"""What a server has in store: buckets, objects, streams and consumers, without a socket."""
+"""The methods of a server for its buckets, object stores, streams and consumers, which need no socket."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 
 class _Opened(Protocol):
-    """The rules of a bucket or an object store."""
+    """Type of the operations on a bucket or an object store."""
 
     def open(self, connection: Connection, options: Mapping[str, Any], *, create: bool) -> Ops[None]:
-        """Find it, or make it."""
+        """Find the store, or create it."""
 
 
 R = TypeVar("R", bound=_Opened)
 
 
 class Stores:
-    """The part of a server that knows its stores. What they need is imported when they are asked for."""
+    """Base class of `Server` with its buckets, object stores and streams. Their modules are imported at first use."""
 
     def _access(self, login: Mapping[str, str] | None) -> Access:
-        """How a store reaches the server, with these credentials or those of its options."""
+        """Return the access to the server with these credentials, or with those of the server's options."""
         raise NotImplementedError
 
     def kv(
@@ -40,27 +40,27 @@ class Stores:
         login: Mapping[str, str] | None = None,
         **options: Unpack[BucketOptions],
     ) -> Bucket:
-        """A key-value bucket: a dictionary of bytes. It is made if there is none.
+        """Open a key-value bucket, which is used like a dictionary of bytes. Create it if it does not exist.
 
             config = server.kv("CONFIG", history=5)
             config["db.url"] = b"pg://one"
 
-        Nothing goes over a socket, and no client library is needed; rules, permissions and errors are those of any
-        client, because it is the same code. The server needs `jetstream=True`.
+        Neither a socket nor a client library is needed. The server treats the bucket like any client, with the same
+        rules, permissions and errors. It needs `jetstream=True`.
 
         Args:
             name: Name of the bucket.
-            create: Make the bucket if there is none.
-            login: Credentials, `user` and `password` or `token`, instead of those of the server's options. They say
-                in which account the bucket is.
-            options: What a new bucket is like, see [`BucketOptions`][stonechat.kv.BucketOptions]. If the bucket is
-                there already it must be like that.
+            create: Create the bucket if it does not exist.
+            login: Credentials (`user` and `password`, or `token`) instead of those of the server's options. They
+                select the account of the bucket.
+            options: Options of a new bucket, see [`BucketOptions`][stonechat.kv.BucketOptions]. An existing bucket
+                must have the same ones.
 
         Raises:
-            RuleError: If the name or an option breaks a rule, which the message tells.
-            BucketNotFoundError: If there is none, with `create=False`.
-            BucketExistsError: If there is one that the options do not fit.
-            JetStreamError: If the server has no JetStream, or refuses for another reason.
+            RuleError: If the name or an option is not valid; the message says why.
+            BucketNotFoundError: If the bucket does not exist and `create` is false.
+            BucketExistsError: If the bucket exists with a configuration that differs from the options.
+            JetStreamError: If JetStream is off, or the server refuses the request for another reason.
             ConnectError: If the credentials are wrong.
         """
         from ._kv import Rules
@@ -78,7 +78,7 @@ class Stores:
         login: Mapping[str, str] | None = None,
         **options: Unpack[BucketOptions],
     ) -> AsyncBucket:
-        """Like [`kv`][stonechat.Server.kv], for event loops: a bucket whose methods are awaited."""
+        """Like [`kv`][stonechat.Server.kv], for event loops: the methods of the bucket are awaited."""
         from ._kv import Rules
         from .kv import AsyncBucket
 
@@ -94,12 +94,12 @@ class Stores:
         login: Mapping[str, str] | None = None,
         **options: Unpack[StoreOptions],
     ) -> ObjectStore:
-        """An object store: files of any size, in chunks. It is made if there is none.
+        """Open an object store, which holds files of any size in chunks. Create it if it does not exist.
 
             reports = server.objects("REPORTS")
             reports.put("2024.pdf", Path("report.pdf"))
 
-        Arguments and errors are those of [`kv`][stonechat.Server.kv]; what a new store is like says
+        Arguments and errors are those of [`kv`][stonechat.Server.kv]. The options of a new store are described in
         [`StoreOptions`][stonechat.objects.StoreOptions].
         """
         from ._objects import Rules
@@ -117,7 +117,7 @@ class Stores:
         login: Mapping[str, str] | None = None,
         **options: Unpack[StoreOptions],
     ) -> AsyncObjectStore:
-        """Like [`objects`][stonechat.Server.objects], for event loops: a store whose methods are awaited."""
+        """Like [`objects`][stonechat.Server.objects], for event loops: the methods of the store are awaited."""
         from ._objects import Rules
         from .objects import AsyncObjectStore
 
@@ -133,14 +133,14 @@ class Stores:
         options: Mapping[str, Any],
         create: bool,
     ) -> tuple[Access, R, Callable[[Connection], Ops[None]]]:
-        """How a store is reached, its rules, and the operation that finds or makes it."""
+        """Return the access to a store, its operations object, and the operation that opens or creates it."""
         access = self._access(login)
         rules = kind(access, name)
         return access, rules, lambda connection: rules.open(connection, options, create=create)
 
     @property
     def streams(self) -> Streams:
-        """The streams, by name: to make them, fill them and look at what they have.
+        """The streams, as a mapping by name: create, fill and inspect them.
 
         orders = server.streams.create("ORDERS", ["orders.*"])
         orders.seed([("orders.new", b"1")])

@@ -1,4 +1,4 @@
-"""The operations of streams and consumers: one home for those that wait and those of event loops."""
+"""Operations on streams and consumers, shared by the blocking and the asynchronous classes."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from ._stonechat import Inbox
 
 _UNDER_WAY = 256
-"""Messages that are sent before an answer to the first of them is waited for."""
+"""Number of messages that may be in flight, sent but not acknowledged."""
 _DURATIONS = frozenset(["max_age", "duplicate_window", "subject_delete_marker_ttl", "ack_wait", "inactive_threshold"])
-"""Options of JetStream that are times."""
+"""JetStream's configuration fields that are durations."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,17 @@ class StoredMessage:
     """A message of a stream."""
 
     stream: str
-    """The stream."""
+    """Name of the stream."""
     sequence: int
-    """Its place."""
+    """Sequence of the message in the stream."""
     subject: str
-    """Where it was published."""
+    """Subject that it was published on."""
     data: bytes
-    """What it says."""
+    """Payload, without headers."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Its headers."""
+    """Headers by name."""
     time: datetime = field(default_factory=lambda: _rules.time(None))
-    """When it was stored, by the server's clock."""
+    """Time at which it was stored, by the server's clock."""
 
     def _repr_html_(self) -> str:
         from ._html import stored_message
@@ -61,23 +61,23 @@ class StreamInfo:
     """A stream's configuration and state."""
 
     name: str
-    """The stream."""
+    """Name of the stream."""
     subjects: list[str]
-    """What it takes."""
+    """Subjects that the stream stores."""
     messages: int
-    """Messages that are there."""
+    """Number of stored messages."""
     bytes: int
-    """Bytes that they take."""
+    """Size of the stored messages in bytes."""
     first: int
-    """The first sequence."""
+    """Sequence of the first message."""
     last: int
-    """The last sequence."""
+    """Sequence of the last message."""
     consumers: int
-    """How many consumers it has."""
+    """Number of consumers."""
     config: dict[str, Any]
-    """The whole configuration."""
+    """Full configuration, as the server reports it."""
     state: dict[str, Any]
-    """All that the server says of its state."""
+    """Full state, as the server reports it."""
 
 
 @dataclass(frozen=True)
@@ -85,19 +85,19 @@ class ConsumerInfo:
     """A consumer's configuration and state."""
 
     stream: str
-    """The stream that it reads."""
+    """Name of the stream."""
     name: str
-    """The consumer."""
+    """Name of the consumer."""
     pending: int
-    """Messages that wait to be delivered."""
+    """Number of messages that are not delivered yet."""
     ack_pending: int
-    """Messages that were delivered and wait to be acknowledged."""
+    """Number of messages that are delivered but not acknowledged yet."""
     redelivered: int
-    """Messages that were delivered more than once."""
+    """Number of unacknowledged messages that were delivered more than once."""
     config: dict[str, Any]
-    """The whole configuration."""
+    """Full configuration, as the server reports it."""
     state: dict[str, Any]
-    """All that the server says of it."""
+    """Full state, as the server reports it."""
 
     def _repr_html_(self) -> str:
         from ._html import consumer
@@ -110,7 +110,7 @@ def _table(value: object) -> dict[str, Any]:
 
 
 def stream_info(told: Mapping[str, Any]) -> StreamInfo:
-    """Read what the server says about a stream."""
+    """Build a `StreamInfo` from the server's response."""
     config, state = _table(told.get("config")), _table(told.get("state"))
     subjects = config.get("subjects")
     return StreamInfo(
@@ -127,7 +127,7 @@ def stream_info(told: Mapping[str, Any]) -> StreamInfo:
 
 
 def consumer_info(told: Mapping[str, Any]) -> ConsumerInfo:
-    """Read what the server says about a consumer."""
+    """Build a `ConsumerInfo` from the server's response."""
     return ConsumerInfo(
         stream=str(told.get("stream_name", "")),
         name=str(told.get("name", "")),
@@ -140,7 +140,7 @@ def consumer_info(told: Mapping[str, Any]) -> ConsumerInfo:
 
 
 def options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Options by JetStream's names; times are seconds here and nanoseconds there."""
+    """Convert options to JetStream's configuration fields: seconds to nanoseconds, without options that are `None`."""
     return {
         name: _rules.nanoseconds(value, name) if name in _DURATIONS and value is not None else value
         for name, value in given.items()
@@ -152,7 +152,7 @@ def options(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pages(connection: Connection, call: str, key: str, body: Mapping[str, Any]) -> Ops[list[Any]]:
-    """All pages of a list."""
+    """Read all pages of a list."""
     found: list[Any] = []
     while True:
         told = yield from connection.api(call, {**body, "offset": len(found)})
@@ -164,19 +164,19 @@ def pages(connection: Connection, call: str, key: str, body: Mapping[str, Any]) 
 
 
 def stream_names(connection: Connection, subject: str | None = None) -> Ops[list[str]]:
-    """The names of all streams, or of those that take a subject."""
+    """Return the names of all streams, or of the streams that store a subject."""
     body = {} if subject is None else {"subject": _rules.subject(subject, wildcards=True)}
     return [str(name) for name in (yield from pages(connection, "STREAM.NAMES", "streams", body))]
 
 
 def consumer_names(connection: Connection, stream: str) -> Ops[list[str]]:
-    """The names of a stream's consumers."""
+    """Return the names of a stream's consumers."""
     call = f"CONSUMER.NAMES.{_rules.stream(stream)}"
     return [str(name) for name in (yield from pages(connection, call, "consumers", {}))]
 
 
 def consumers(connection: Connection, stream: str) -> Ops[list[ConsumerInfo]]:
-    """A stream's consumers."""
+    """Return the configuration and state of all consumers of a stream."""
     call = f"CONSUMER.LIST.{_rules.stream(stream)}"
     return [consumer_info(_table(told)) for told in (yield from pages(connection, call, "consumers", {}))]
 
@@ -185,7 +185,7 @@ def consumers(connection: Connection, stream: str) -> Ops[list[ConsumerInfo]]:
 
 
 def create(connection: Connection, name: str, subjects: Iterable[str], given: Mapping[str, Any]) -> Ops[None]:
-    """Make a stream."""
+    """Create a stream."""
     if isinstance(subjects, str):
         subjects = [subjects]
     config = {"storage": "file", **options(given), "name": _rules.stream(name)}
@@ -196,7 +196,7 @@ def create(connection: Connection, name: str, subjects: Iterable[str], given: Ma
 
 
 def info(connection: Connection, name: str) -> Ops[StreamInfo]:
-    """A stream that is there."""
+    """Return the configuration and state of a stream; raise an error if it does not exist."""
     try:
         return stream_info((yield from connection.api(f"STREAM.INFO.{_rules.stream(name)}")))
     except StreamNotFoundError as error:
@@ -204,7 +204,7 @@ def info(connection: Connection, name: str) -> Ops[StreamInfo]:
 
 
 def consumer(connection: Connection, stream: str, name: str) -> Ops[ConsumerInfo]:
-    """A consumer that is there."""
+    """Return the configuration and state of a consumer; raise an error if it does not exist."""
     call = f"CONSUMER.INFO.{_rules.stream(stream)}.{_rules.stream(name, 'consumer')}"
     try:
         return consumer_info((yield from connection.api(call)))
@@ -215,7 +215,7 @@ def consumer(connection: Connection, stream: str, name: str) -> Ops[ConsumerInfo
 def create_consumer(
     connection: Connection, stream: str, name: str | None, given: Mapping[str, Any]
 ) -> Ops[ConsumerInfo]:
-    """Make a consumer; without a name it goes when nobody uses it."""
+    """Create a consumer: a durable one if it has a name, else an ephemeral one."""
     config = {"ack_policy": "explicit", **options(given)}
     call = f"CONSUMER.CREATE.{_rules.stream(stream)}"
     if name is not None:
@@ -234,7 +234,7 @@ class Rules:
         self.name = _rules.stream(name)
 
     def update(self, connection: Connection, given: Mapping[str, Any]) -> Ops[StreamInfo]:
-        """Change what is named; the rest stays."""
+        """Change the given fields of the configuration; the others stay as they are."""
         changes = options(given)
         there = yield from info(connection, self.name)
         told = yield from connection.api(f"STREAM.UPDATE.{self.name}", {**there.config, **changes})
@@ -248,7 +248,7 @@ class Rules:
             raise StreamNotFoundError(f"there is no stream {self.name}", error.code, error.err_code) from None
 
     def purge(self, connection: Connection, subject: str | None, keep: int | None, before: int | None) -> Ops[int]:
-        """Remove messages."""
+        """Remove messages; return the number of removed messages."""
         body: dict[str, Any] = {}
         if subject is not None:
             body["filter"] = _rules.subject(subject, wildcards=True)
@@ -267,7 +267,7 @@ class Rules:
     # Messages
 
     def publish(self, connection: Connection, subject: str, data: object, headers: Mapping[str, str]) -> Ops[int]:
-        """Publish, and wait until the stream has it."""
+        """Publish a message, wait for the acknowledgement, and return its sequence."""
         inbox = connection.ask(_rules.subject(subject), _rules.value(data, "a message"), headers)
         return (yield from self._acknowledged(connection, subject, inbox))
 
@@ -283,7 +283,7 @@ class Rules:
     def seed(
         self, connection: Connection, messages: Iterable[tuple[str, bytes]], under_way: deque[tuple[str, Inbox]]
     ) -> Ops[int]:
-        """Publish many, several at a time; the last sequence."""
+        """Publish messages, several in flight; return the last sequence."""
         last = 0
         try:
             for subject, data in messages:
@@ -298,7 +298,7 @@ class Rules:
         return last
 
     def get(self, connection: Connection, sequence: int | None, subject: str | None) -> Ops[StoredMessage]:
-        """The message at a place, or the last one on a subject."""
+        """Return the message with a sequence, or without one the last message on a subject."""
         reader = self.reader(subject, sequence or 1, policy="last" if sequence is None else "all")
         try:
             yield from reader.begin(connection)
@@ -311,27 +311,27 @@ class Rules:
         return self.delivered(found)
 
     def reader(self, subject: str | None, start: int, *, policy: str = "all") -> Reader:
-        """Read messages in order."""
+        """Return a reader of the messages, in order."""
         filters = [] if subject is None or subject == ">" else [_rules.subject(subject, wildcards=True)]
         first = _rules.revision(start) if policy == "all" and start > 1 else None
         return Reader(self.access, Wanted(self.name, filters, policy, first))
 
     def delivered(self, found: Delivered) -> StoredMessage:
-        """The message that a reader delivers."""
+        """Convert a message from a reader to a `StoredMessage`."""
         sent = found.message
         return StoredMessage(self.name, found.sequence, sent.subject, sent.data, sent.headers, found.time)
 
     def wait_for(
         self, connection: Connection, count: int, subject: str | None, start: int, seconds: float
     ) -> Ops[list[StoredMessage]]:
-        """Messages, when there are so many of them; all that are there then."""
+        """Wait until the stream holds at least `count` matching messages, and return all of them."""
         deadline = time.monotonic() + seconds
         reader = self.reader(subject, start)
         found: list[StoredMessage] = []
         try:
             yield from reader.begin(connection)
             while len(found) < count or reader.pending:
-                # What is there is read in any case.
+                # Messages that are pending already are read even after the deadline.
                 left = None if reader.pending else max(deadline - time.monotonic(), 0.0)
                 delivered = yield from reader.next(left)
                 if delivered is None:

@@ -1,4 +1,4 @@
-"""Watches of buckets and object stores: one shell for code that waits, one for event loops."""
+"""Watches of buckets and object stores: a class for blocking code, and one for event loops."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Seen = TypeVar("Seen")
 
 
 class Watching(Generic[Seen]):
-    """What all watches have."""
+    """Base class of all watches."""
 
     _what = ""
-    """What is watched, in errors."""
+    """Kind of the watched store, for error messages."""
 
     def __init__(self, rules: Any, reader: Reader, wanted: Callable[[Seen], bool]) -> None:
         self._rules = rules
@@ -33,16 +33,16 @@ class Watching(Generic[Seen]):
 
     @property
     def is_current(self) -> bool:
-        """Whether all that was there at the beginning has been delivered."""
+        """Whether all entries that existed when the watch started have been delivered."""
         return self._reader.begun and self._reader.pending == 0
 
     @property
     def is_closed(self) -> bool:
-        """Whether it was closed."""
+        """Whether the watch is closed."""
         return self._reader.closed
 
     def close(self) -> None:
-        """End the watch. Whoever waits for what comes next is told at once; this itself never waits."""
+        """End the watch. A waiting `next` returns at once; this method does not wait."""
         self._reader.close()
 
     def _next(self, timeout: Seconds | None) -> Ops[Seen | None]:
@@ -67,13 +67,13 @@ class Watching(Generic[Seen]):
 
 
 class Waiting(Watching[Seen]):
-    """A watch whose next change is waited for on the calling thread."""
+    """A watch for blocking code."""
 
     def next(self, timeout: Seconds | None = None) -> Seen:
-        """What comes next.
+        """Wait for the next change and return it.
 
         Raises:
-            NoAnswerError: If nothing comes in time; it is a `TimeoutError`.
+            NoAnswerError: If no change arrives within the timeout; it is a `TimeoutError`.
             StopIteration: If the watch is closed.
         """
         seen = run(self._next(timeout))
@@ -97,13 +97,13 @@ class Waiting(Watching[Seen]):
 
 
 class Awaiting(Watching[Seen]):
-    """A watch whose next change is awaited."""
+    """A watch for event loops."""
 
     async def next(self, timeout: Seconds | None = None) -> Seen:
-        """What comes next.
+        """Wait for the next change and return it.
 
         Raises:
-            NoAnswerError: If nothing comes in time; it is a `TimeoutError`.
+            NoAnswerError: If no change arrives within the timeout; it is a `TimeoutError`.
             StopAsyncIteration: If the watch is closed.
         """
         seen = await run_async(self._next(timeout))

@@ -1,7 +1,7 @@
 """The console scripts `stonechat` and `stonechat-server`.
 
-Both hand their arguments to Rust and exit with its code. The commands are Rust programs that happen to be started
-by Python, so they get the signals as a Rust program has them.
+Both pass their arguments to Rust and exit with its exit code. Signals are handled as in a Rust program, not as in a
+Python program.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def server_main() -> NoReturn:
 
 
 def _exit_with(command: Callable[[list[str]], int], name: str) -> NoReturn:
-    # Python's own SIGINT handler would only set a flag that nobody looks at while Rust runs. SIGPIPE stays ignored,
-    # as Python has it and as every Rust program has it: a broken pipe is an error that the commands handle, and the
-    # default action would end a server when a client leaves in the middle of a write.
+    # Python's SIGINT handler only sets a flag, which is not checked while Rust runs. SIGPIPE stays ignored, as in every
+    # Rust program: the commands handle a broken pipe as an error. The default action would end a server when a client
+    # disconnects during a write.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(command([name, *sys.argv[1:]]))

@@ -1,7 +1,7 @@
-"""What can go wrong with a server; all of it is a [`ServerError`][stonechat.ServerError].
+"""Exceptions of this package; all of them derive from [`ServerError`][stonechat.ServerError].
 
-Where Python has an exception for the same thing, ours is that one as well: a port in use is an `OSError`, a missing
-file a `FileNotFoundError`, a wrong value a `ValueError`.
+An exception also derives from the built-in exception for the same failure, if there is one. So a port in use is an
+`OSError`, a missing file a `FileNotFoundError`, and a wrong value a `ValueError`.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ __all__ = [
 
 
 class ServerError(Exception):
-    """Base of all errors of this package."""
+    """Base class of all exceptions of this package."""
 
 
 class ListenError(ServerError, OSError):
     """The server can't listen on its address."""
 
     host: str
-    """Address that was asked for."""
+    """Requested address."""
     port: int
-    """Port that was asked for."""
+    """Requested port."""
 
     def __init__(self, message: str, errno: int | None, host: str, port: int) -> None:
         super().__init__(errno, message)
@@ -64,19 +64,19 @@ class ListenError(ServerError, OSError):
 
 
 class PortInUseError(ListenError):
-    """Another program (or another server of this one) has the port already; `errno` is `EADDRINUSE`."""
+    """Another program, or another server of this process, already uses the port; `errno` is `EADDRINUSE`."""
 
 
 class ConfigError(ServerError, ValueError):
     """An option or the configuration is wrong.
 
-    `file`, `line` and `column` say where, if the place is known: an option given as a keyword has none.
+    `file`, `line` and `column` locate the error in the configuration. They are `None` for options given as keywords.
     """
 
     file: str | None
-    """The file, as it was named."""
+    """Name of the file, as given."""
     line: int | None
-    """Line, from 1."""
+    """Line number, counted from 1."""
     column: int | None
     """Column as nats-server counts it."""
 
@@ -108,23 +108,23 @@ class ConfigFileNotFoundError(ConfigError, FileNotFoundError):
 
 
 class ConnectError(ServerError, ConnectionError):
-    """A client can't connect to the server, or is not let in."""
+    """A client can't connect to the server, or the server refuses its credentials."""
 
 
 class NotSupportedError(ServerError, NotImplementedError):
-    """This version can't do what was asked for."""
+    """This version lacks the requested feature, or the server was started without it."""
 
 
 class NotRunningError(ServerError, RuntimeError):
-    """The server was asked something that only a running server knows."""
+    """The operation requires a running server."""
 
 
 class ReloadError(ServerError):
-    """The new configuration was refused; the old one goes on."""
+    """The new configuration was refused; the old one stays in effect."""
 
 
 class ServerFailedError(ServerError, RuntimeError):
-    """The server has ended by itself because of an internal error, which its message tells and its log too."""
+    """The server has ended because of an internal error; the message and the server's log name it."""
 
 
 class WrongProcessError(ServerError, RuntimeError):
@@ -135,11 +135,11 @@ class WrongProcessError(ServerError, RuntimeError):
 
 
 class RuleError(ServerError, ValueError):
-    """A name, a key, a size or a revision breaks a rule, which the message tells; nothing was sent."""
+    """An argument such as a name, key, size or revision is not valid, and was not sent; the message says why."""
 
 
 class NotAllowedError(ServerError, PermissionError):
-    """The user has no permission for this; the message is the server's."""
+    """The user lacks a permission for the operation; the message is that of the server."""
 
     def __init__(self, message: str) -> None:
         super().__init__(_errno.EACCES, message)
@@ -152,16 +152,16 @@ class NotAllowedError(ServerError, PermissionError):
 
 
 class NoAnswerError(ServerError, TimeoutError):
-    """The server did not answer in time, or nothing came within the time that was given."""
+    """The server did not answer in time, or no message or change arrived within the timeout."""
 
 
 class JetStreamError(ServerError):
-    """JetStream refuses what was asked, with its own words."""
+    """JetStream refused a request; the message is that of the server."""
 
     code: int
-    """The kind of error, as in HTTP: 400, 404, 503 and so on."""
+    """Status code as in HTTP, such as 400, 404 or 503; 0 if unknown."""
     err_code: int
-    """Which error exactly, by nats-server's numbers; 0 if none was given."""
+    """Error code of nats-server's JetStream API; 0 if unknown."""
 
     def __init__(self, message: str, code: int = 0, err_code: int = 0) -> None:
         super().__init__(message)
@@ -173,66 +173,69 @@ class JetStreamError(ServerError):
 
 
 class _NotFoundError(JetStreamError, KeyError):
-    """What `[]` and `del` raise for what is not there."""
+    """Base class of the errors that `[]` and `del` raise for a missing item."""
 
     def __str__(self) -> str:
-        # That of KeyError puts the message in quotes.
+        # KeyError's own method would put the message in quotes.
         return Exception.__str__(self)
 
 
 class StreamNotFoundError(_NotFoundError):
-    """There is no such stream."""
+    """The stream does not exist."""
 
 
 class StreamExistsError(JetStreamError):
-    """There is a stream of this name, or one that takes the same subjects."""
+    """A stream with this name, or with overlapping subjects, already exists."""
 
 
 class ConsumerNotFoundError(_NotFoundError):
-    """There is no such consumer."""
+    """The consumer does not exist."""
 
 
 class MessageNotFoundError(_NotFoundError):
-    """The stream has no such message."""
+    """The stream does not hold the message."""
 
 
 class BucketNotFoundError(_NotFoundError):
-    """There is no such bucket."""
+    """The bucket or object store does not exist."""
 
 
 class BucketExistsError(JetStreamError):
-    """There is a bucket of this name with another configuration."""
+    """A bucket or object store with this name exists and has another configuration."""
 
 
 class KeyNotFoundError(_NotFoundError):
-    """The key has no value: it never had one, or was deleted."""
+    """The key has no value: it was never written, was deleted, or has expired."""
 
 
 class WrongRevisionError(JetStreamError):
-    """Somebody else has written the key meanwhile: its last revision is not the one that was named."""
+    """The key's last revision is not the expected one: another client has written the key."""
 
 
 class KeyExistsError(WrongRevisionError):
-    """The key has a value already."""
+    """The key already has a value."""
 
 
 class ObjectNotFoundError(_NotFoundError):
-    """There is no such object."""
+    """The object does not exist, or was deleted."""
 
 
 class ObjectExistsError(JetStreamError):
-    """There is an object of this name."""
+    """An object with this name already exists."""
 
 
 class ObjectDamagedError(ServerError):
-    """What the store has of an object does not fit together; no file was written."""
+    """The stored data of an object is damaged: a chunk or the digest is missing or wrong.
+
+    `get_file` leaves the target path unchanged.
+    """
 
     bucket: str
-    """The bucket."""
+    """Name of the bucket."""
     object: str
-    """The object."""
+    """Name of the object."""
     chunk: int | None
-    """The chunk that is missing or wrong, counted from 1; `None` if only the whole is known to be wrong."""
+    """Number of the missing or wrong chunk, counted from 1; `None` if the damaged chunk is unknown."""
 
     def __init__(self, message: str, bucket: str, name: str, chunk: int | None = None) -> None:
         super().__init__(message)

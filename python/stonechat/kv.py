@@ -1,4 +1,4 @@
-"""Key-value buckets of a server in this process: dictionaries of bytes that are kept, watched and shared."""
+"""Key-value buckets of a server in this process: dictionaries of bytes that clients can share and watch."""
 
 from __future__ import annotations
 
@@ -27,40 +27,40 @@ __all__ = ["AsyncBucket", "AsyncWatch", "Bucket", "BucketInfo", "BucketOptions",
 
 
 class BucketOptions(TypedDict, total=False):
-    """What can be said of a bucket."""
+    """Configuration options of a bucket."""
 
     history: int
-    """Values that are kept of each key, 1 to 64; 1 by default."""
+    """Number of values kept per key, 1 to 64; 1 by default."""
     ttl: Seconds | None
-    """Time after which values go."""
+    """Time after which values expire."""
     marker_ttl: Seconds | None
-    """Lets keys have times of their own, and is the time that a marker stays where a key has expired."""
+    """Time for which the delete marker of an expired key is kept. Setting it also allows a `ttl` for single keys."""
     max_bytes: int | None
-    """Bytes that the bucket may take; a full one refuses new values."""
+    """Largest size of the bucket in bytes; a full bucket refuses new values."""
     max_value_size: int | None
-    """The longest value in bytes."""
+    """Largest size of a value in bytes."""
     storage: Literal["file", "memory"]
-    """Where it is kept: `file` by default."""
+    """Storage type, `file` by default."""
     compression: bool
-    """Compress what lies on disk."""
+    """Compress the data on disk."""
     description: str
-    """What it is for."""
+    """Description of the bucket."""
     metadata: Mapping[str, str]
-    """Notes of your own."""
+    """Metadata of your own."""
     mirror: str | None
-    """The bucket that this one is a copy of."""
+    """Name of the bucket that this bucket mirrors."""
     sources: Sequence[str]
-    """Buckets whose keys are taken over too."""
+    """Names of buckets whose entries are copied into this bucket."""
     republish: tuple[str, str] | None
-    """Which changes are published again, as a subject filter, and where."""
+    """Subject filter and destination: the server publishes changes that match the filter again, on the destination."""
     placement: Mapping[str, Any] | None
-    """Servers to keep it on: `cluster` and `tags`."""
+    """Servers that store the bucket: `cluster` and `tags`."""
     replicas: int
-    """How many servers keep a copy."""
+    """Number of servers that keep a copy."""
 
 
 class Bucket(MutableMapping[str, bytes]):
-    """A bucket, as a dictionary of bytes. [`Server.kv`][stonechat.Server.kv] makes it.
+    """A key-value bucket, used like a dictionary of bytes. [`Server.kv`][stonechat.Server.kv] returns it.
 
         config = server.kv("CONFIG", history=5)
         config["db.url"] = b"pg://one"
@@ -69,8 +69,8 @@ class Bucket(MutableMapping[str, bytes]):
         for entry in config.find("db.*"):
             print(entry.key, entry.value)
 
-    Every access asks the server, so that what other clients write is seen at once. All methods may be called from any
-    thread; those that wait release the GIL. After a restart of the server the bucket goes on.
+    Every access reads from the server, so changes by other clients are visible at once. All methods may be called from
+    any thread; those that wait release the GIL. The object stays usable after a restart of the server.
     """
 
     def __init__(self, access: Access, rules: Rules) -> None:
@@ -109,15 +109,15 @@ class Bucket(MutableMapping[str, bytes]):
         return sum(1 for _ in self)
 
     def items(self) -> ItemsView[str, bytes]:
-        """Keys and values, read in one go."""
+        """Return a view of the keys and values. Each iteration reads all of them with one consumer."""
         return _Items(self)
 
     def values(self) -> ValuesView[bytes]:
-        """Values, read in one go."""
+        """Return a view of the values. Each iteration reads all of them with one consumer."""
         return _Values(self)
 
     def pop(self, key: str, *default: Any) -> Any:
-        """Delete a key and return the value that was deleted; the default if there is none."""
+        """Delete a key and return its value, or the default if the key has no value."""
         try:
             return self._run(lambda c: self._rules.discard(c, key))
         except KeyNotFoundError:
@@ -126,7 +126,7 @@ class Bucket(MutableMapping[str, bytes]):
             raise
 
     def setdefault(self, key: str, default: bytes = b"") -> bytes:
-        """The value of a key; if it has none, write the default, unless somebody else is faster."""
+        """Return the value of a key. If it has none, write the default, unless another client writes first."""
         try:
             self.create(key, default)
         except KeyExistsError:
@@ -134,79 +134,82 @@ class Bucket(MutableMapping[str, bytes]):
         return default
 
     def clear(self) -> None:
-        """Remove all keys with their history, in one go."""
+        """Remove all keys and their history with one request."""
         self._run(self._rules.clear)
 
     # Keys
 
     def entry(self, key: str, *, revision: int | None = None) -> Entry:
-        """The value of a key with its revision and its time; that of an earlier revision if one is named.
+        """Return the last entry of a key, or the entry at `revision`.
 
         Raises:
-            KeyNotFoundError: If there is none; a deletion is none.
-            RuleError: If this can't be a key.
+            KeyNotFoundError: If the key has no value, also if it was deleted.
+            RuleError: If the key is not valid.
         """
         return self._run(lambda c: self._rules.value(c, key, revision))
 
     def put(self, key: str, value: bytes) -> int:
-        """Write a value, whatever is there, and return its revision."""
+        """Write a value unconditionally and return its revision."""
         return self._run(lambda c: self._rules.put(c, key, value, {}))
 
     def create(self, key: str, value: bytes, *, ttl: Seconds | None = None) -> int:
-        """Write a value if the key has none, or was deleted, and return its revision.
+        """Write a value only if the key has none or was deleted, and return the revision.
 
         Args:
             key: The key.
             value: The value.
-            ttl: Time after which the key goes; the bucket needs `marker_ttl`.
+            ttl: Time after which the key expires; requires the bucket option `marker_ttl`.
 
         Raises:
-            KeyExistsError: If the key has a value.
+            KeyExistsError: If the key already has a value.
         """
         return self._run(lambda c: self._rules.create(c, key, value, ttl))
 
     def replace(self, key: str, value: bytes, *, revision: int, ttl: Seconds | None = None) -> int:
-        """Write a value if the key's last revision is the one named, and return the new one; 0 stands for no value.
+        """Write a value only if the key's last revision is `revision`, and return the new revision.
+
+        A `revision` of 0 requires that the key has no entry, not even a delete marker.
 
         Raises:
-            WrongRevisionError: If somebody else has written the key meanwhile.
+            WrongRevisionError: If the key has another last revision: another client has written it.
         """
         return self._run(lambda c: self._rules.replace(c, key, value, revision, ttl))
 
     def delete(self, key: str, *, revision: int | None = None) -> int:
-        """Mark a key as deleted, and return the marker's revision; its history stays.
+        """Write a delete marker for a key and return the marker's revision. The history of the key stays.
 
-        Unlike `del` it does not ask whether there is a value.
+        Unlike `del`, it does not check whether the key has a value.
 
         Raises:
-            WrongRevisionError: If a revision is named and the key's last one is another.
+            WrongRevisionError: If `revision` is given and is not the key's last revision.
         """
         return self._run(lambda c: self._rules.remove(c, key, revision, purge=False))
 
     def purge(self, key: str, *, revision: int | None = None, ttl: Seconds | None = None) -> int:
-        """Delete a key with its history, and return the marker's revision.
+        """Delete a key with its history and return the revision of the marker.
 
         Args:
             key: The key.
-            revision: Only if this is the key's last revision.
-            ttl: Time after which the marker goes too; the bucket needs `marker_ttl`.
+            revision: If given, purge only if this is the key's last revision.
+            ttl: Time after which the marker expires; requires the bucket option `marker_ttl`.
         """
         return self._run(lambda c: self._rules.remove(c, key, revision, purge=True, ttl=ttl))
 
     def history(self, key: str) -> list[Entry]:
-        """All that the bucket keeps of a key, the oldest first, markers included; empty if there is nothing."""
+        """Return all entries that the bucket keeps of a key, oldest first, including delete markers."""
         from ._rules import key as checked
 
         return self._run(lambda c: self._rules.all(c, (checked(key),), history=True))
 
     def find(self, *patterns: str, values: bool = True) -> Iterator[Entry]:
-        """The keys that patterns stand for, with their values, in the order of their revisions.
+        """Iterate over the entries of all keys that match a pattern, in the order of their revisions.
 
-        The server filters: what does not match is not read. Entries come as they are read, so there may be any number.
+        The server filters: entries that do not match are not transferred. Entries are read while you iterate, so a
+        bucket of any size is possible.
 
         Args:
-            patterns: Keys; `*` stands for one token, and `>` for the rest. All keys by default.
-            values: Read the values too; without them entries are short.
+            patterns: Keys, in which `*` matches one token and a final `>` all remaining ones. All keys by default.
+            values: Read the values too; without them the `value` of each entry is empty.
         """
         return self._find(patterns, values=values)
 
@@ -233,21 +236,22 @@ class Bucket(MutableMapping[str, bytes]):
         values: bool = True,
         deletes: bool = True,
     ) -> Watch:
-        """Watch keys: the values that are there, then every change, until it is closed.
+        """Watch keys: deliver their current values, then every change, until the watch is closed.
 
             with config.watch("db.*") as changes:
                 for entry in changes:
                     print(entry.operation, entry.key)
 
-        It goes on over restarts of the server. From other threads, [`close`][stonechat.Watch.close] ends it at once.
+        The watch continues after restarts of the server. Any thread can end it with
+        [`close`][stonechat.Watch.close].
 
         Args:
-            patterns: Keys, or patterns of keys. All keys by default.
-            history: Begin with all values that the bucket keeps, not only the last ones.
-            updates_only: Begin with the next change.
-            from_revision: Begin with this revision.
-            values: Deliver values too.
-            deletes: Deliver deletions too.
+            patterns: Keys, or patterns as for `find`. All keys by default.
+            history: Start with all entries that the bucket keeps, not only with the last one of each key.
+            updates_only: Start with the next change.
+            from_revision: Start with this revision.
+            values: Deliver the values too; without them the `value` of each entry is empty.
+            deletes: Deliver delete and purge markers too.
         """
         reader = _watching(self._rules, patterns, history, updates_only, from_revision, values)
         self._run(lambda c: self._rules.begin(c, reader))
@@ -256,27 +260,27 @@ class Bucket(MutableMapping[str, bytes]):
     # The bucket
 
     def info(self) -> BucketInfo:
-        """Configuration and state of the bucket."""
+        """Return the configuration and state of the bucket."""
         return self._run(self._rules.info)
 
     def configure(self, **options: Unpack[BucketOptions]) -> BucketInfo:
-        """Change the configuration; what is not named stays."""
+        """Change the configuration; options that are not given stay as they are."""
         return self._run(lambda c: self._rules.configure(c, options))
 
     def compact(self, *, older_than: Seconds = 0.0) -> int:
-        """Remove the markers of deleted keys and the history before them, and return how many messages went.
+        """Remove delete markers and the history before them, and return the number of removed messages.
 
         Args:
-            older_than: Keep markers that are younger, without the history before them.
+            older_than: Keep markers that are younger than this; remove only the history before them.
         """
         return self._run(lambda c: self._rules.compact(c, older_than))
 
     def drop(self) -> None:
-        """Delete the bucket with all that is in it."""
+        """Delete the bucket and its contents."""
         self._run(self._rules.drop)
 
     def __eq__(self, other: object) -> bool:
-        # Not by content, as mappings: that would read both.
+        # Other mappings compare contents, which would read both buckets from the server.
         return self is other
 
     def __hash__(self) -> int:
@@ -327,26 +331,26 @@ def _wanted(deletes: bool) -> Callable[[Entry], bool]:
 
 
 class Watch(Waiting[Entry]):
-    """The changes of a bucket, one after the other; iterating ends when the watch is closed."""
+    """Iterator over the changes of a bucket; it ends when the watch is closed."""
 
     _what = "bucket"
 
 
 class AsyncWatch(Awaiting[Entry]):
-    """The changes of a bucket, for `async for`; iterating ends when the watch is closed."""
+    """Asynchronous iterator over the changes of a bucket; it ends when the watch is closed."""
 
     _what = "bucket"
 
 
 class AsyncBucket:
-    """A bucket for event loops: what [`Bucket`][stonechat.Bucket] does, to be awaited.
+    """A key-value bucket for event loops: like [`Bucket`][stonechat.Bucket], with methods to be awaited.
 
         config = await server.kv_async("CONFIG")
         await config.put("db.url", b"pg://one")
         async for entry in config.watch():
             print(entry.key, entry.value)
 
-    [`Server.kv_async`][stonechat.Server.kv_async] makes it. It works with asyncio and trio.
+    [`Server.kv_async`][stonechat.Server.kv_async] returns it. It works with asyncio and trio.
     """
 
     def __init__(self, access: Access, rules: Rules) -> None:
@@ -362,7 +366,7 @@ class AsyncBucket:
         return self._rules.name
 
     async def get(self, key: str, default: bytes | None = None) -> bytes | None:
-        """The value of a key, or the default if there is none."""
+        """Return the value of a key, or the default if the key has no value."""
         entry = await self._run(lambda c: self._rules.entry(c, key))
         return default if entry is None or entry.operation != "put" else entry.value
 
@@ -397,7 +401,7 @@ class AsyncBucket:
         return await self._run(lambda c: self._rules.all(c, (checked(key),), history=True))
 
     async def keys(self, *patterns: str) -> list[str]:
-        """The keys that patterns stand for, all by default; the server filters."""
+        """Return the keys that match a pattern, or all keys without patterns; the server filters."""
         return [entry.key async for entry in self.find(*patterns, values=False)]
 
     async def find(self, *patterns: str, values: bool = True) -> AsyncIterator[Entry]:
@@ -423,7 +427,7 @@ class AsyncBucket:
     ) -> AsyncWatch:
         """Like [`Bucket.watch`][stonechat.Bucket.watch], for `async for`.
 
-        It begins with `async with`, or when its first entry is awaited.
+        The watch starts with `async with`, or when its first entry is awaited.
         """
         reader = _watching(self._rules, patterns, history, updates_only, from_revision, values)
         return AsyncWatch(self._rules, reader, _wanted(deletes))

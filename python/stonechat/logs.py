@@ -1,7 +1,7 @@
-"""Brings the log lines of all servers of this process to Python's `logging`.
+"""Forwards the log lines of all servers of this process to Python's `logging`.
 
-The threads of a server never wait for Python: they put their lines into a bounded queue, and one Python thread takes
-them out and hands them to the logger `stonechat`. When the queue is full, lines are dropped and counted.
+The threads of a server never wait for Python. They put their lines into a bounded queue. One Python thread takes the
+lines and passes them to the logger `stonechat`. When the queue is full, lines are dropped and counted.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class LogLine(NamedTuple):
     """A line of a server's log; its text is like `[INF] Server is ready`."""
 
     time: float
-    """When, as seconds since the epoch."""
+    """Time in seconds since 1970."""
     level: int
     """One of the levels of `logging`, or [`TRACE`][stonechat.TRACE]."""
     message: str
-    """What."""
+    """Text of the line, without time and level."""
 
     def __str__(self) -> str:
         return f"[{_LABELS.get(self.level, str(self.level))}] {self.message}"
@@ -62,17 +62,17 @@ class _Dispatcher:
     def ensure_running(self) -> None:
         with self._lock:
             if self._thread is None:
-                # A daemon: it must not keep the process alive. _stop ends it before the interpreter goes down.
+                # A daemon thread, so that it does not keep the process alive. `_stop` ends it at exit.
                 self._thread = threading.Thread(target=self._drain, name="stonechat-log", daemon=True)
                 self._thread.start()
 
     def flush(self) -> None:
-        """Wait until the lines logged so far have been handled, but not for a handler that hangs."""
+        """Wait until the lines logged so far are handled, but at most `_FLUSH_SECONDS`, since a handler may hang."""
         if self._thread is not None and self._thread is not threading.current_thread():
             self.queue.flush(_FLUSH_SECONDS)
 
     def stop(self) -> None:
-        """Handle what is left and end the thread."""
+        """Handle the remaining lines and end the thread."""
         with self._lock:
             self.queue.close()
             if self._thread is not None:
@@ -108,7 +108,7 @@ def _stop() -> None:
 
 
 def _start_afresh_in_child() -> None:
-    # The thread is not in the child, and the queue's lock may be held by a thread that isn't either.
+    # The child lacks the threads of its parent, and one of them may have held the queue's lock during the fork.
     global dispatcher
     dispatcher = _Dispatcher()
 

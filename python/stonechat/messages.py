@@ -1,7 +1,7 @@
-"""The messages that went through a server, read from its protocol trace.
+"""The messages that went through a server, reconstructed from its protocol trace.
 
-The trace names each operation of each client. From that follow the messages, their publishers and their receivers. A
-message that crosses accounts under another subject is listed, but without its receivers there.
+The trace has each protocol operation of each client. This gives the messages, their publishers and their receivers. A
+message that another account imports under another subject is listed without its receivers in that account.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _SHOWN_BYTES = 60
 
 
 class Peer(NamedTuple):
-    """A client, as the server knows it."""
+    """A connected client."""
 
     cid: int
-    """Number of the connection."""
+    """Id of the connection."""
     name: str
-    """Name that the client gave itself; may be empty."""
+    """Name that the client sent in its `CONNECT`; may be empty."""
 
     def __str__(self) -> str:
         return self.name or f"client {self.cid}"
@@ -36,35 +36,35 @@ class Peer(NamedTuple):
 
 @dataclass
 class RecordedMessage:
-    """A message that a client published, and what became of it."""
+    """A message that a client published, with its receivers."""
 
     time: float
-    """When the server took it, as seconds since the epoch."""
+    """Time at which the server read it, in seconds since 1970."""
     subject: str
     """Subject that it was published on."""
     publisher: Peer
     """Client that published it."""
     reply: str = ""
-    """Subject for answers; empty if it asks for none."""
+    """Reply subject; empty if there is none."""
     data: bytes = b""
     """Payload, without headers."""
     headers: dict[str, str] = field(default_factory=dict)
-    """Headers; of several with one name the last."""
+    """Headers; if a name occurs several times, the last value."""
     receivers: list[Peer] = field(default_factory=list)
-    """Clients that it was sent to, also later and by a stream."""
+    """Clients that the message was sent to, including later deliveries from a stream."""
     stored: tuple[str, int] | None = None
-    """Stream and sequence, if a stream has confirmed it to the publisher."""
+    """Stream and sequence, if a stream acknowledged the message to the publisher or delivered it."""
     refused: str = ""
-    """Reason why the server refused it; empty if it did not."""
+    """Reason why the server refused the message; empty if it did not."""
 
     @property
     def is_heard(self) -> bool:
-        """Whether a client got it, a stream confirmed it, or it was meant for the server itself."""
+        """Whether a client received the message, a stream stored it, or it was addressed to the server (`$...`)."""
         return bool(self.receivers) or self.stored is not None or self.subject.startswith("$")
 
 
 class Subscribed(NamedTuple):
-    """A client that began or ceased to listen."""
+    """The start or the end of a subscription."""
 
     time: float
     peer: Peer
@@ -82,7 +82,7 @@ class _Subscription:
 
 @dataclass
 class _Operation:
-    """A PUB or MSG whose payload is still to come, in a line of its own."""
+    """A PUB or MSG whose payload follows in another line of the trace."""
 
     size: int
     header_size: int
@@ -91,7 +91,7 @@ class _Operation:
 
 
 class Recording:
-    """All that a trace tells, in order."""
+    """The messages and subscriptions of a trace, in order."""
 
     def __init__(self, lines: Iterable[tuple[float, int, str]]) -> None:
         self.messages: list[RecordedMessage] = []
@@ -109,7 +109,7 @@ class Recording:
             self._line(time, text)
 
     def published(self, pattern: str, since: float = 0.0) -> Iterator[RecordedMessage]:
-        """The messages on the subjects of a pattern; internal ones only if the pattern names their first token."""
+        """Iterate over the messages that match a pattern; internal ones only if the pattern names their first token."""
         for message in self.messages:
             if message.time >= since and matches(pattern, message.subject):
                 first = message.subject.partition(".")[0]
@@ -125,7 +125,7 @@ class Recording:
         _, cid, described, arrow, rest = found.groups()
         if rest.startswith("[CONNECT "):
             self._names[int(cid)] = _name(rest)
-        # The label, "version:language:name", is for those whose CONNECT the tape has lost.
+        # The label "version:language:name" gives the name if the recording has lost the client's CONNECT.
         known = self._names.get(int(cid))
         peer = Peer(int(cid), ":".join((described or "").split(":")[2:]) if known is None else known)
         self._order += 1
@@ -184,7 +184,7 @@ class Recording:
 
     def _payload(self, peer: Peer, arrow: str, payload: bytes) -> None:
         waiting = self._open.get((peer.cid, arrow), [])
-        # Publishers on several threads may send to one client at a time; the length tells whose payload this is.
+        # Several threads may send to a client at the same time. The length identifies the operation of this payload.
         at = next((at for at, one in enumerate(waiting) if one.size == len(payload)), 0)
         if waiting:
             self._finish(waiting.pop(at), payload)
@@ -212,7 +212,8 @@ class Recording:
         key = (subject, header_size, payload)
         by: tuple[object, ...] = (sub.subject, sub.queue) if sub and sub.queue else (peer.cid, sid)
         sent = self._waiting.get(key, [])
-        # Who subscribed later did not get it; a client gets it once, and a queue group too.
+        # Match the delivery to a message that was published after the subscription. Each message is matched at most
+        # once for a subscription, and once for a queue group.
         for at in range(self._next.get((key, by), 0), len(sent)):
             order, message = sent[at]
             if sub is None or sub.order < order:
@@ -223,7 +224,7 @@ class Recording:
     def _from_stream(self, peer: Peer, place: tuple[str, int], key: tuple[str, int, bytes]) -> None:
         message = self._stored.get(place)
         if message is None:
-            # Nobody asked for a confirmation, so the first of its kind is taken for it.
+            # No acknowledgement gave the sequence, so take the first message with equal content.
             sent = (message for _, message in self._waiting.get(key, ()) if message.stored is None)
             message = next(sent, None)
         if message is not None:
@@ -236,7 +237,7 @@ class Recording:
 
 
 def timeline(recording: Recording, since: float, limit: int) -> list[str]:
-    """Lines that tell who listened, who published, who got it, and what nobody heard."""
+    """Return report lines: subscriptions, messages with publisher and receivers, and subjects without receivers."""
     events: list[tuple[float, str]] = [
         (one.time, _said(one)) for one in recording.subscriptions if one.time >= since and not is_internal(one.subject)
     ]
@@ -283,7 +284,7 @@ def _told(message: RecordedMessage, recording: Recording) -> str:
 
 
 def matches(pattern: str, subject: str) -> bool:
-    """Whether a subject is one of those that a pattern with wildcards stands for."""
+    """Whether a subject matches a pattern with wildcards."""
     wanted, given = pattern.split("."), subject.split(".")
     for at, word in enumerate(wanted):
         if word == ">":
@@ -294,12 +295,12 @@ def matches(pattern: str, subject: str) -> bool:
 
 
 def is_internal(subject: str) -> bool:
-    """Whether a subject is one of the server, or of answers."""
+    """Whether a subject belongs to the server, or is a reply subject."""
     return subject.startswith(("$", "_INBOX.", "_R_."))
 
 
 def _name(connect: str) -> str:
-    """The name that a client gives itself, in a CONNECT."""
+    """Return the client name in a CONNECT line."""
     try:
         name = json.loads(connect[len("[CONNECT ") : -1]).get("name", "")
     except ValueError:
@@ -308,7 +309,7 @@ def _name(connect: str) -> str:
 
 
 def _unquoted(text: str) -> bytes:
-    """The bytes of a text that Go's `%q` has quoted."""
+    """Decode a text that is quoted like Go's `%q`."""
     parts: list[bytes] = []
     end = 0
     text = text[1:-1]
@@ -332,7 +333,7 @@ def _headers(block: bytes) -> dict[str, str]:
 
 
 def _confirm(asked: RecordedMessage, data: bytes) -> bool:
-    """Take over what a stream says about a message; false if this is another kind of answer."""
+    """Apply the acknowledgement of a stream to its message; return `False` if it is another kind of response."""
     if asked.subject.startswith("$") or not data.startswith(b"{"):
         return False
     try:
@@ -350,9 +351,9 @@ def _confirm(asked: RecordedMessage, data: bytes) -> bool:
 
 
 def _place(reply: str) -> tuple[str, int] | None:
-    """Stream and sequence, from the subject for acknowledgements."""
+    """Return stream and sequence from an acknowledgement subject."""
     words = reply.split(".")
-    # With a domain and an account's hash before the stream it has more.
+    # The long form also has a domain and an account hash before the stream.
     stream, sequence = (
         (words[2], words[5]) if len(words) == 9 else (words[4], words[7]) if len(words) > 10 else ("", "")
     )

@@ -1,4 +1,4 @@
-"""Object stores of a server in this process: files of any size, kept in chunks and checked by their digest."""
+"""Object stores of a server in this process: files of any size, stored in chunks and verified by a digest."""
 
 from __future__ import annotations
 
@@ -43,48 +43,48 @@ _READ_SIZE = 1 << 20
 
 
 class StoreOptions(TypedDict, total=False):
-    """What can be said of an object store."""
+    """Configuration options of an object store."""
 
     ttl: Seconds | None
-    """Time after which objects go."""
+    """Time after which objects expire."""
     max_bytes: int | None
-    """Bytes that the store may take."""
+    """Largest size of the store in bytes."""
     storage: Literal["file", "memory"]
-    """Where it is kept: `file` by default."""
+    """Storage type, `file` by default."""
     compression: bool
-    """Compress what lies on disk."""
+    """Compress the data on disk."""
     description: str
-    """What it is for."""
+    """Description of the store."""
     metadata: Mapping[str, str]
-    """Notes of your own."""
+    """Metadata of your own."""
     placement: Mapping[str, Any] | None
-    """Servers to keep it on: `cluster` and `tags`."""
+    """Servers that keep the store: `cluster` and `tags`."""
     replicas: int
-    """How many servers keep a copy."""
+    """Number of servers that keep a copy."""
 
 
 class ObjectFacts(TypedDict, total=False):
-    """What can be said of an object."""
+    """Optional properties of an object."""
 
     description: str
-    """What it is."""
+    """Description of the object."""
     headers: Mapping[str, str]
-    """Headers, as of a message."""
+    """Headers, like those of a message."""
     metadata: Mapping[str, str]
-    """Notes of your own."""
+    """Metadata of your own."""
     chunk_size: int | None
-    """Length of its chunks in bytes; 128 KiB by default."""
+    """Size of the chunks in bytes; 128 KiB by default."""
 
 
 class ObjectStore:
-    """A store of objects. [`Server.objects`][stonechat.Server.objects] makes it.
+    """An object store. [`Server.objects`][stonechat.Server.objects] returns it.
 
         reports = server.objects("REPORTS")
         reports.put("2024.pdf", Path("report.pdf"))
         reports.get_file("2024.pdf", Path("copy.pdf"))
 
-    Objects are sent and read in chunks: no method but `get` needs memory for all of an object. All methods may be
-    called from any thread; those that wait release the GIL.
+    Objects are sent and read in chunks; only `get` holds a whole object in memory. All methods may be called from any
+    thread; those that wait release the GIL.
     """
 
     def __init__(self, access: Access, rules: Rules) -> None:
@@ -102,12 +102,12 @@ class ObjectStore:
     # Putting
 
     def put(self, name: str, source: Source, **facts: Unpack[ObjectFacts]) -> ObjectInfo:
-        """Store an object; one of this name is replaced when all of the new one is there.
+        """Store an object. An existing object with this name is replaced once the new one is complete.
 
         Args:
-            name: Its name, any text.
-            source: Bytes, the path of a file, an open file, or anything that gives bytes piece by piece.
-            facts: What is said of it: `description`, `headers`, `metadata`, `chunk_size`.
+            name: Name of the object, any text.
+            source: Bytes, the path of a file, an open file, or an iterable of bytes.
+            facts: Properties of the object: `description`, `headers`, `metadata`, `chunk_size`.
         """
         _known(facts)
         _rules.object_name(name)
@@ -118,22 +118,22 @@ class ObjectStore:
     # Getting
 
     def get(self, name: str) -> bytes:
-        """An object, as bytes.
+        """Return the content of an object.
 
         Raises:
-            ObjectNotFoundError: If there is none.
-            ObjectDamagedError: If a chunk is missing, or the digest does not fit.
+            ObjectNotFoundError: If the object does not exist.
+            ObjectDamagedError: If a chunk is missing, or the digest does not match.
         """
         return b"".join(self.read(name))
 
     def read(self, name: str) -> Iterator[bytes]:
-        """An object, chunk by chunk. Links are followed.
+        """Iterate over the chunks of an object. Links are followed.
 
-        The digest is checked behind the last chunk: what came before is certain only when the iterator has ended.
+        The digest is checked after the last chunk, so the data is verified only when the iterator has ended.
 
         Raises:
-            ObjectNotFoundError: If there is none.
-            ObjectDamagedError: If a chunk is missing, or the digest does not fit; it names object and chunk.
+            ObjectNotFoundError: If the object does not exist.
+            ObjectDamagedError: If a chunk is missing, or the digest does not match; it names object and chunk.
         """
         rules, info = self._run(lambda c: self._rules.followed(c, name))
         return self._chunks(Chunks(rules, info))
@@ -149,12 +149,13 @@ class ObjectStore:
     def get_file(self, name: str, target: Target) -> ObjectInfo:
         """Write an object to a file.
 
-        A path is written beside, under another name, and renamed when all is there and the digest fits: whoever looks
-        finds the whole object or what was there before. An open file is written as chunks come.
+        If `target` is a path, a temporary file in the same folder is written first. It is renamed when the object is
+        complete and its digest matches, so the path never holds a partial object. An open file is written chunk by
+        chunk.
 
         Raises:
-            ObjectNotFoundError: If there is none.
-            ObjectDamagedError: If a chunk is missing, or the digest does not fit; no file is left at the path.
+            ObjectNotFoundError: If the object does not exist.
+            ObjectDamagedError: If a chunk is missing, or the digest does not match; the path stays as it was.
         """
         rules, info = self._run(lambda c: self._rules.followed(c, name))
         with _written(target) as file:
@@ -163,10 +164,10 @@ class ObjectStore:
         return info
 
     def info(self, name: str) -> ObjectInfo:
-        """What is known of an object; a link is told as the link that it is.
+        """Return the description of an object. A link is described itself, not followed.
 
         Raises:
-            ObjectNotFoundError: If there is none.
+            ObjectNotFoundError: If the object does not exist.
         """
         return self._run(lambda c: self._rules.info(c, name))
 
@@ -183,12 +184,12 @@ class ObjectStore:
         return sum(1 for _ in self.list())
 
     def list(self, *, deleted: bool = False) -> Iterator[ObjectInfo]:
-        """What is known of all objects, in the order in which they were put.
+        """Iterate over the descriptions of all objects, in the order of their last change.
 
-        They come as they are read, so there may be any number.
+        They are read while you iterate, so a store with any number of objects is possible.
 
         Args:
-            deleted: List deleted ones too.
+            deleted: Include deleted objects.
         """
         reader = self._rules.reader()
         self._run(lambda c: self._rules.begin(c, reader))
@@ -204,11 +205,11 @@ class ObjectStore:
             reader.close()
 
     def watch(self, *, updates_only: bool = False, deletes: bool = True) -> ObjectWatch:
-        """Watch the store: what is there, then what is put, changed and deleted, until it is closed.
+        """Watch the store: deliver the present objects, then every change, until the watch is closed.
 
         Args:
-            updates_only: Begin with the next change.
-            deletes: Deliver deletions too.
+            updates_only: Start with the next change.
+            deletes: Deliver deleted objects too.
         """
         reader = self._rules.reader(policy="new" if updates_only else "last_per_subject")
         self._run(lambda c: self._rules.begin(c, reader))
@@ -217,26 +218,26 @@ class ObjectStore:
     # Changing
 
     def delete(self, name: str) -> None:
-        """Delete an object, and give back its place.
+        """Delete an object and remove its chunks.
 
         Raises:
-            ObjectNotFoundError: If there is none.
+            ObjectNotFoundError: If the object does not exist.
         """
         self._run(lambda c: self._rules.delete(c, name))
 
     def link(self, name: str, target: str, *, bucket: str | None = None) -> ObjectInfo:
-        """Make an object that is another one: who gets it gets the other.
+        """Create a link to an object. Reading the link returns the content of the target.
 
         Args:
             name: Name of the link.
-            target: The object that it stands for.
-            bucket: The store that this is in; this one by default.
+            target: Name of the target object.
+            bucket: Object store that holds the target; this store by default.
         """
         store = self.name if bucket is None else _rules.bucket(bucket)
         return self._run(lambda c: self._rules.link(c, name, store, _rules.object_name(target)))
 
     def link_bucket(self, name: str, bucket: str) -> ObjectInfo:
-        """Make an object that stands for a whole store."""
+        """Create a link to a whole object store."""
         return self._run(lambda c: self._rules.link(c, name, _rules.bucket(bucket), None))
 
     def update(
@@ -248,11 +249,11 @@ class ObjectStore:
         headers: Mapping[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> ObjectInfo:
-        """Change what is said of an object, or its name; what is not named stays.
+        """Change the name or the properties of an object; arguments that are not given leave it as it is.
 
         Raises:
-            ObjectNotFoundError: If there is none.
-            ObjectExistsError: If there is one of the new name.
+            ObjectNotFoundError: If the object does not exist.
+            ObjectExistsError: If another object already has the new name.
         """
         changes = _changes(new_name, description, headers, metadata)
         return self._run(lambda c: self._rules.update(c, name, changes))
@@ -260,15 +261,15 @@ class ObjectStore:
     # The store
 
     def store_info(self) -> StoreInfo:
-        """Configuration and state of the store."""
+        """Return the configuration and state of the store."""
         return self._run(self._rules.store)
 
     def seal(self) -> None:
-        """Take no more changes, for ever."""
+        """Make the store read-only, permanently."""
         self._run(self._rules.seal)
 
     def drop(self) -> None:
-        """Delete the store with all that is in it."""
+        """Delete the store and its contents."""
         self._run(self._rules.drop)
 
     def __repr__(self) -> str:
@@ -294,7 +295,7 @@ def _changes(
 
 @contextlib.contextmanager
 def _opened(source: Source) -> Iterator[Callable[[], bytes | None]]:
-    """A function that gives the next piece of what is put, and `None` at the end."""
+    """Yield a function that returns the next piece of the source, and `None` at its end."""
     with contextlib.ExitStack() as stack:
         if isinstance(source, str):
             raise TypeError(
@@ -316,7 +317,7 @@ def _opened(source: Source) -> Iterator[Callable[[], bytes | None]]:
 
 @contextlib.contextmanager
 def _written(target: Target) -> Iterator[IO[bytes]]:
-    """A file to write to: beside its place until all is there."""
+    """Yield a file to write to. If the target is a path, the file is temporary, and renamed at the end."""
     if not isinstance(target, (os.PathLike, str)):
         yield target
         return
@@ -348,19 +349,19 @@ def _wanted(deletes: bool) -> Callable[[ObjectInfo], bool]:
 
 
 class ObjectWatch(Waiting[ObjectInfo]):
-    """The changes of a store, one after the other; iterating ends when the watch is closed."""
+    """Iterator over the changes of an object store; it ends when the watch is closed."""
 
     _what = "object store"
 
 
 class AsyncObjectWatch(Awaiting[ObjectInfo]):
-    """The changes of a store, for `async for`; iterating ends when the watch is closed."""
+    """Asynchronous iterator over the changes of an object store; it ends when the watch is closed."""
 
     _what = "object store"
 
 
 class _Pull(Step):
-    """The next piece of an asynchronous iterator."""
+    """Step that waits for the next piece of an asynchronous iterator."""
 
     def __init__(self, pieces: AsyncIterator[bytes]) -> None:
         self._pieces = pieces
@@ -373,14 +374,14 @@ class _Pull(Step):
 
 
 class AsyncObjectStore:
-    """A store of objects for event loops: what [`ObjectStore`][stonechat.ObjectStore] does, to be awaited.
+    """An object store for event loops: like [`ObjectStore`][stonechat.ObjectStore], with methods to be awaited.
 
         reports = await server.objects_async("REPORTS")
         await reports.put("2024.pdf", Path("report.pdf"))
         async for info in reports.list():
             print(info.name, info.size)
 
-    [`Server.objects_async`][stonechat.Server.objects_async] makes it. It works with asyncio and trio.
+    [`Server.objects_async`][stonechat.Server.objects_async] returns it. It works with asyncio and trio.
     """
 
     def __init__(self, access: Access, rules: Rules) -> None:
@@ -445,7 +446,7 @@ class AsyncObjectStore:
     def watch(self, *, updates_only: bool = False, deletes: bool = True) -> AsyncObjectWatch:
         """Like [`ObjectStore.watch`][stonechat.ObjectStore.watch], for `async for`.
 
-        It begins with `async with`, or when its first entry is awaited.
+        The watch starts with `async with`, or when its first entry is awaited.
         """
         reader = self._rules.reader(policy="new" if updates_only else "last_per_subject")
         return AsyncObjectWatch(self._rules, reader, _wanted(deletes))

@@ -1,4 +1,4 @@
-"""The keyword options of a server: their names and types, and how they reach Rust."""
+"""The keyword options of a server: names, types, checks and the conversion for Rust."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Config: TypeAlias = str | os.PathLike[str]
 Seconds: TypeAlias = float | timedelta
 
 _PORT_MAX = 65535
-# Longer times overflow on their way through the protocol's nanoseconds.
+# Longer times would overflow when they are converted to nanoseconds.
 _SECONDS_MAX = 100 * 365 * 24 * 3600
 _FILE_SUFFIXES = {".conf", ".cfg", ".json"}
 
@@ -58,7 +58,7 @@ class ServerOptions(TypedDict, total=False):
 
 
 class Settings(TypedDict):
-    """The options as Rust takes them: checked, times in seconds, `None` where the configuration decides."""
+    """The checked options for Rust: times in seconds, `None` for options that the configuration or a default sets."""
 
     config_text: str | None
     config_path: str | None
@@ -92,10 +92,10 @@ class Settings(TypedDict):
 
 
 def settings_from(options: Mapping[str, Any]) -> Settings:
-    """Check options and bring them into the form that Rust takes.
+    """Check options and convert them for Rust.
 
-    `options` holds all names of `ServerOptions`; an option that is `None` leaves the matter to the configuration,
-    or to the default if that says nothing.
+    `options` must have all names of `ServerOptions`. For an option that is `None`, the value of the configuration is
+    used, or the default if the configuration has none.
     """
     _check_credentials(options)
     text, path = _split_config(options["config"])
@@ -113,7 +113,7 @@ def settings_from(options: Mapping[str, Any]) -> Settings:
         "users": None if users is None else [(str(name), str(secret)) for name, secret in users.items()],
         "auth_timeout": _seconds("auth_timeout", options["auth_timeout"]),
         "client_advertise": _optional("client_advertise", options["client_advertise"], str),
-        # nats-server keeps payload sizes in 32 bits, and refuses what would not fit a client's buffer.
+        # nats-server holds payload sizes in 32 bits, and refuses a `max_payload` above `max_pending`.
         "max_payload": _integer("max_payload", options["max_payload"], 1, 2**31 - 1),
         "max_connections": _integer("max_connections", options["max_connections"], 1, 2**63 - 1),
         "max_subscriptions": _integer("max_subscriptions", options["max_subscriptions"], 0, 2**63 - 1),
@@ -140,13 +140,14 @@ def _check_credentials(options: Mapping[str, Any]) -> None:
     kinds = [name for name in ("user", "token", "users") if options[name] is not None]
     if len(kinds) > 1:
         raise ConfigError(f"{' and '.join(kinds)} exclude each other: choose one way to log in")
-    # To nats-server, and so in a configuration, nothing is no protection at all. An option says what is meant.
+    # In a configuration, empty credentials mean that none are required, as in nats-server. As an option they are
+    # more likely a mistake, so they are refused.
     if empty := [name for name in kinds if not options[name]]:
         raise ConfigError(f"{empty[0]} is empty, which would let everybody in; leave it out if that is meant")
 
 
 def _split_config(config: Config | None) -> tuple[str | None, str | None]:
-    """Tell a configuration's text from the path of a file: `(text, path)`, one of them `None`."""
+    """Return `(text, path)` of a configuration: one is `None`, depending on whether `config` is a text or a path."""
     if config is None:
         return None, None
     if isinstance(config, os.PathLike):
@@ -159,7 +160,7 @@ def _split_config(config: Config | None) -> tuple[str | None, str | None]:
 def _looks_like_path(config: str) -> bool:
     if not config.strip() or any(mark in config for mark in "\n{="):
         return False
-    # "port: 4222" has spaces, "port:4222" a colon; a bare word can be no configuration, but the name of a file.
+    # "port: 4222" has a space, "port:4222" a colon. A single word is not a configuration, so it is a file name.
     path = Path(config)
     return path.suffix in _FILE_SUFFIXES or not any(mark in config for mark in " \t:#") or path.is_file()
 
@@ -181,7 +182,7 @@ def _integer(name: str, value: Any, least: int, most: int) -> int | None:
 
 
 def _port(name: str, value: Any) -> int | None:
-    # -1 is how nats-server's users write "any free port".
+    # nats-server uses -1 for "any free port".
     return _integer(name, 0 if value == -1 else value, 0, _PORT_MAX)
 
 

@@ -1,7 +1,7 @@
-"""Fixtures that give tests a NATS server of their own, in the process of the test.
+"""Fixtures that give each test a NATS server, in the process of the test.
 
-The plugin is loaded in every pytest run of an environment that has this package. It imports the server only when a
-fixture needs one.
+pytest loads the plugin in every run of an environment that has this package. The server is only imported when a
+fixture needs it.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _LOG_LINES = 100
 
 
 class ServerFactory(Protocol):
-    """The type of the fixture `nats_server_factory`."""
+    """Type of the fixture `nats_server_factory`."""
 
     def __call__(self, **options: Unpack[ServerOptions]) -> Server:
-        """Start a server with these options on top of `nats_server_options`."""
+        """Start a server with these options, which override `nats_server_options`."""
 
 
 class _Used(NamedTuple):
-    """A server that a test uses, and what its log held before."""
+    """A server that a test uses, and the log lines from before the test."""
 
     server: Server
     label: str
@@ -55,7 +55,7 @@ _accounts_key = pytest.StashKey[dict[int, "Iterator[str]"]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options, on the command line and in the configuration of pytest."""
+    """Add the options of the command line and of the pytest configuration."""
     group = parser.getgroup("stonechat", "NATS servers for tests (stonechat)")
     group.addoption("--nats-config", metavar="FILE", help="configuration file of the servers that fixtures start")
     group.addoption("--nats-host", metavar="HOST", help="address that they bind (default: 127.0.0.1)")
@@ -79,7 +79,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker, and the fixtures that need pytest-asyncio if that is there."""
+    """Register the markers, and the fixtures for pytest-asyncio if it is installed."""
     config.addinivalue_line(
         "markers",
         "nats_server(**options): options of the servers that nats_server and nats_server_factory start for this test",
@@ -100,7 +100,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _configured_options(config: pytest.Config) -> ServerOptions:
-    """The options of command line and configuration; the command line wins."""
+    """Return the options of the command line and the pytest configuration; the command line overrides."""
     options: ServerOptions = {}
     if given := config.getoption("nats_config"):
         options["config"] = config.invocation_params.dir / given
@@ -111,7 +111,7 @@ def _configured_options(config: pytest.Config) -> ServerOptions:
     if (port := config.getoption("nats_port")) is not None:
         options["port"] = port
     elif "config" in options:
-        # Tests run side by side: the port of the file is for the server that the file is meant for.
+        # Tests may run in parallel, so the port in the file is not used.
         options["port"] = 0
     if (monitor_port := config.getoption("nats_monitor_port")) is not None:
         options["monitor_port"] = monitor_port
@@ -134,19 +134,19 @@ def _log_lines(config: pytest.Config) -> int:
 
 @pytest.fixture(scope="session")
 def nats_server_options(pytestconfig: pytest.Config) -> ServerOptions:
-    """Options of all servers that fixtures start. Override it in `conftest.py` to set your own.
+    """Options of all servers that fixtures start. Override this fixture in `conftest.py` to set your own.
 
-    They come from the command line and the configuration of pytest. An overriding fixture may take these and add to
-    them: `return {**nats_server_options, "max_payload": 1024}`.
+    By default they come from the command line and the pytest configuration. An overriding fixture can extend them:
+    `return {**nats_server_options, "max_payload": 1024}`.
     """
     return _configured_options(pytestconfig)
 
 
 @pytest.fixture
 def nats_server_factory(request: pytest.FixtureRequest, nats_server_options: ServerOptions) -> Iterator[ServerFactory]:
-    """A function that starts servers with options of their own; they are stopped after the test.
+    """A function that starts servers with the given options; they are stopped after the test.
 
-    Options of the marker `nats_server` and of `nats_server_options` hold unless the call says otherwise.
+    The given options override those of the marker `nats_server`, which override `nats_server_options`.
     """
     from stonechat import Server
 
@@ -171,7 +171,7 @@ def nats_server_factory(request: pytest.FixtureRequest, nats_server_options: Ser
 
 @pytest.fixture
 def nats_server(nats_server_factory: ServerFactory) -> Server:
-    """A server for this test alone."""
+    """A server for this test only."""
     return nats_server_factory()
 
 
@@ -183,7 +183,7 @@ def nats_server_module(request: pytest.FixtureRequest, nats_server_options: Serv
 
 @pytest.fixture(scope="session")
 def nats_server_session(request: pytest.FixtureRequest, nats_server_options: ServerOptions) -> Iterator[Server]:
-    """One server for all tests; with pytest-xdist one for those of each worker."""
+    """One server for all tests; with pytest-xdist, one per worker."""
     yield from _shared_server(request, nats_server_options)
 
 
@@ -205,7 +205,7 @@ def _shared_server(request: pytest.FixtureRequest, options: ServerOptions) -> It
 
 
 def _running(request: pytest.FixtureRequest, server: Server) -> Iterator[Server]:
-    """Run a server, and let failed tests report it under the name of its fixture."""
+    """Run a server, and register it under the name of its fixture for the reports of failed tests."""
     name = str(request.fixturename)
     with server:
         if request.scope == "function":
@@ -223,17 +223,17 @@ def _running(request: pytest.FixtureRequest, server: Server) -> Iterator[Server]
 # Accounts of tests on shared servers
 
 _OWN_LOGIN = ("config", "user", "token", "users")
-"""Options that decide who may log in; with one of them a shared server has no accounts for tests."""
+"""Options that define users or accounts. If one of them is set, a shared server has no accounts per test."""
 
 
 def _account_names(request: pytest.FixtureRequest) -> list[str]:
-    """A name for each test that may use the server; twice as many as there are, for those that are repeated."""
+    """Return account names: two for each test that uses the server, for repeated tests, and 16 more."""
     users = sum(str(request.fixturename) in getattr(item, "fixturenames", ()) for item in request.session.items)
     return [f"test-{number}" for number in range(1, 2 * users + 17)]
 
 
 def _accounts_config(names: list[str], *, jetstream: bool) -> str:
-    """A configuration with these accounts, each with a user of its name; who gives none gets the account `shared`."""
+    """Return a configuration with these accounts, each with a user of its name. The default account is `shared`."""
     on = "jetstream: enabled, " if jetstream else ""
     accounts = "\n".join(
         f'  "{name}": {{{on}users: [{{user: "{name}", password: "{name}"}}]}}' for name in ("shared", *names)
@@ -243,7 +243,7 @@ def _accounts_config(names: list[str], *, jetstream: bool) -> str:
 
 @pytest.fixture
 def _nats_login(request: pytest.FixtureRequest, _nats_server_in_use: Server) -> dict[str, str]:
-    """Credentials of the test: those of the server's options, or of an account that no other test has."""
+    """Credentials of the test: those of the server's options, or those of an account for this test only."""
     names = request.config.stash[_accounts_key].get(id(_nats_server_in_use))
     if names is None:
         return _nats_server_in_use.credentials
@@ -255,9 +255,9 @@ def _nats_login(request: pytest.FixtureRequest, _nats_server_in_use: Server) -> 
 
 @pytest.fixture
 def nats_url(_nats_server_in_use: Server, _nats_login: dict[str, str]) -> str:
-    """Address of the server, with the credentials of the test if it needs any.
+    """URL of the server, with credentials if the test needs them.
 
-    The server is the shared one if the test uses that, else `nats_server`.
+    The server is a shared one if the test uses that fixture, else `nats_server`.
     """
     parts = [_nats_login[part] for part in ("user", "password", "token") if part in _nats_login]
     login = ":".join(quote(part, safe="") for part in parts)
@@ -266,15 +266,15 @@ def nats_url(_nats_server_in_use: Server, _nats_login: dict[str, str]) -> str:
 
 @pytest.fixture
 def nats_client_options() -> dict[str, Any]:
-    """Keyword arguments of `nats.connect()` for `nats_client`. Override it to set your own."""
+    """Keyword arguments of `nats.connect()` for `nats_client`. Override this fixture to set your own."""
     return {}
 
 
 @pytest.fixture
 def nats_client(request: pytest.FixtureRequest) -> Client:
-    """A nats-py client connected to the server of `nats_url`; it is closed after the test.
+    """A nats-py client that is connected to the server of `nats_url`; it is closed after the test.
 
-    Needs nats-py, and either pytest-asyncio or anyio's pytest plugin to run the test with.
+    Requires nats-py, and either pytest-asyncio or anyio's pytest plugin to run the test.
     """
     try:
         import nats  # noqa: F401 - asked for early, for a clear message
@@ -295,9 +295,10 @@ def nats_client(request: pytest.FixtureRequest) -> Client:
 
 @pytest.fixture
 def nats_js(nats_client: Client) -> JetStreamContext:
-    """JetStream of `nats_client`. The server of the test has it on; a shared one must (`nats_server_options`).
+    """JetStream context of `nats_client`.
 
-    Each test begins with no streams: what is stored goes with its server, or stays in its account of a shared one.
+    JetStream is enabled on the server of the test. For a shared server, enable it with `nats_server_options`. Each test
+    starts without streams, because it has its own server, or its own account on a shared one.
     """
     if nats_client.connected_url is not None and not nats_client._server_info.get("jetstream"):
         pytest.fail(
@@ -314,9 +315,9 @@ def nats_js(nats_client: Client) -> JetStreamContext:
 def nats_kv(
     request: pytest.FixtureRequest, _nats_server_in_use: Server, _nats_login: dict[str, str]
 ) -> Iterator[Bucket]:
-    """An empty key-value bucket of this test alone, in process; no client library is needed.
+    """An empty key-value bucket for this test only, in process; no client library is needed.
 
-    The marker `nats_kv` gives it options: `@pytest.mark.nats_kv(history=5)`.
+    Set its options with the marker `nats_kv`: `@pytest.mark.nats_kv(history=5)`.
     """
     bucket = _nats_server_in_use.kv(_own_name(request), login=_nats_login, **_marked(request, "nats_kv"))
     yield bucket
@@ -327,9 +328,9 @@ def nats_kv(
 def nats_object_store(
     request: pytest.FixtureRequest, _nats_server_in_use: Server, _nats_login: dict[str, str]
 ) -> Iterator[ObjectStore]:
-    """An empty object store of this test alone, in process; no client library is needed.
+    """An empty object store for this test only, in process; no client library is needed.
 
-    The marker `nats_object_store` gives it options.
+    Set its options with the marker `nats_object_store`.
     """
     options = _marked(request, "nats_object_store")
     store = _nats_server_in_use.objects(_own_name(request), login=_nats_login, **options)
@@ -341,10 +342,10 @@ def nats_object_store(
 def nats_stream(
     request: pytest.FixtureRequest, _nats_server_in_use: Server, _nats_login: dict[str, str]
 ) -> Iterator[Stream]:
-    """An empty stream of this test alone, in process; no client library is needed.
+    """An empty stream for this test only, in process; no client library is needed.
 
-    It takes all subjects that begin with its name. The marker `nats_stream` says otherwise, and gives it options:
-    `@pytest.mark.nats_stream(subjects=["orders.*"], max_msgs=10)`.
+    By default its subjects are `NAME.>`, where `NAME` is the name of the stream. Set subjects and other options with
+    the marker `nats_stream`: `@pytest.mark.nats_stream(subjects=["orders.*"], max_msgs=10)`.
     """
     name = _own_name(request)
     options = {"subjects": [f"{name}.>"], **_marked(request, "nats_stream")}
@@ -354,7 +355,7 @@ def nats_stream(
 
 
 def _own_name(request: pytest.FixtureRequest) -> str:
-    """A name that no other test has, also where tests share an account."""
+    """Return a name that is unique even if tests share an account."""
     import secrets
 
     return f"{re.sub('[^A-Za-z0-9_-]', '_', request.node.name)[:48]}-{secrets.token_hex(3)}"
@@ -368,7 +369,7 @@ def _marked(request: pytest.FixtureRequest, name: str) -> dict[str, Any]:
 
 
 def _drop(server: Server, made: Bucket | ObjectStore | Stream) -> None:
-    """Remove what a fixture has made; the test may have done so, or have stopped the server."""
+    """Delete the store or stream of a fixture, unless the test has deleted it or stopped the server."""
     from stonechat import BucketNotFoundError, NotRunningError, StreamNotFoundError
 
     with suppress(NotRunningError, StreamNotFoundError, BucketNotFoundError):
@@ -378,7 +379,7 @@ def _drop(server: Server, made: Bucket | ObjectStore | Stream) -> None:
 
 @pytest.fixture
 def _nats_server_in_use(request: pytest.FixtureRequest) -> Server:
-    """The server that the test names; the most private one if it names several."""
+    """The server fixture of the test; of several the one with the narrowest scope, `nats_server` by default."""
     names = [name for name in ("nats_server", *_SHARED_FIXTURES) if name in request.node.fixturenames]
     server: Server = request.getfixturevalue(names[0] if names else "nats_server")
     return server
@@ -391,7 +392,7 @@ async def _nats_client_anyio(
     _nats_login: dict[str, str],
     nats_client_options: dict[str, Any],
 ) -> AsyncIterator[Client]:
-    # The backend is a name, or a name and its options.
+    # The backend is a name, or a tuple of name and options.
     name = anyio_backend if isinstance(anyio_backend, str) else anyio_backend[0]  # type: ignore[index]
     if name != "asyncio":
         pytest.skip(f"nats-py runs on asyncio, not on {name}")
@@ -400,7 +401,7 @@ async def _nats_client_anyio(
 
 
 def _loop_scope(request: pytest.FixtureRequest) -> str:
-    """The scope of the event loop that pytest-asyncio runs the test in: the client has to live in the same."""
+    """Return the scope of the test's event loop in pytest-asyncio, since the client must use the same loop."""
     marker = request.node.get_closest_marker("asyncio")
     given = marker.kwargs.get("loop_scope") if marker else None
     try:
@@ -413,7 +414,7 @@ def _loop_scope(request: pytest.FixtureRequest) -> str:
 
 @asynccontextmanager
 async def connected_client(server: Server, options: dict[str, Any]) -> AsyncIterator[Client]:
-    """Connect to a server, and close the connection afterwards; a refusal fails the test with one sentence."""
+    """Connect to a server, and close the connection afterwards. A refused connection fails the test."""
     from stonechat import ConnectError
 
     try:
@@ -439,11 +440,11 @@ def server_fixture(
     name: str | None = None,
     **options: Unpack[ServerOptions],
 ) -> Any:
-    """Make a fixture that is a running server with these options, on top of `nats_server_options`.
+    """Create a fixture for a running server with these options, which override `nats_server_options`.
 
         orders_server = server_fixture(scope="module", jetstream=True)
 
-    A failed test reports it as it reports `nats_server`.
+    The report of a failed test includes this server, like `nats_server`.
     """
 
     def server(request: pytest.FixtureRequest, nats_server_options: ServerOptions) -> Iterator[Server]:
@@ -462,11 +463,11 @@ def client_fixture(
     loop_scope: Literal["session", "package", "module", "class", "function"] = "function",
     **options: Any,
 ) -> Any:
-    """Make a fixture that is a nats-py client of the server that another fixture gives.
+    """Create a fixture for a nats-py client that is connected to the server of another fixture.
 
         orders_client = client_fixture("orders_server", user="joe", password="secret")
 
-    The options are those of `nats.connect()`. With pytest-asyncio the client lives in the loop of `loop_scope`.
+    The options are those of `nats.connect()`. With pytest-asyncio, the client uses the event loop of `loop_scope`.
     """
 
     async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
@@ -486,7 +487,7 @@ def client_fixture(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Remember where the logs of shared servers stood before this test, and when it began."""
+    """Store the start time of the test, and the log lines of shared servers from before it."""
     item.stash[_began_key] = time.time()
     shared = item.config.stash[_shared_key]
     names = getattr(item, "fixturenames", ())
@@ -497,7 +498,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the messages and the logs of the servers that a failed test used to its report."""
+    """Add the messages and logs of its servers to the report of a failed test."""
     report = yield
     limit = _log_lines(item.config)
     if report.failed and limit > 0:
@@ -513,7 +514,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def _timeline(server: Server, began: float, limit: int) -> list[str]:
-    """The messages since the test began; none if the server does not record them."""
+    """Return report lines of the messages since the start of the test; empty if the server does not record."""
     from stonechat import NotSupportedError
     from stonechat.messages import timeline
 
@@ -527,7 +528,7 @@ _READY = "Server is ready"
 
 
 def _folded(lines: list[LogLine]) -> list[LogLine]:
-    """The lines of a log without those of a start that went well, but for the last of them."""
+    """Return log lines; the lines of each successful start are replaced by one line."""
     kept: list[LogLine] = []
     start: list[LogLine] = []
     for line in lines:
@@ -541,7 +542,7 @@ def _folded(lines: list[LogLine]) -> list[LogLine]:
             start.append(line)
         else:
             kept.append(line)
-    # A start that never came to its end is worth telling.
+    # The lines of an incomplete start are kept.
     return kept + start
 
 
@@ -550,7 +551,7 @@ def _servers_of(item: pytest.Item) -> list[_Used]:
     used = [*at_setup]
     known = {id(one.server) for one in used}
     names = getattr(item, "fixturenames", ())
-    # A shared server that was started for this test was not there at its beginning.
+    # A shared server that was started for this test was not running at its setup.
     for name, server in item.config.stash[_shared_key].items():
         if name in names and id(server) not in known:
             used.append(_Used(server, name))
@@ -558,10 +559,10 @@ def _servers_of(item: pytest.Item) -> list[_Used]:
 
 
 def _new_lines(lines: list[LogLine], seen: tuple[LogLine, ...]) -> list[LogLine]:
-    """The lines after those that were seen; the log may have forgotten some of these in the meantime."""
+    """Return the lines after the seen ones; the log may have dropped some of the seen ones in the meantime."""
     last = seen[-1] if seen else None
     for index in range(len(lines) - 1, -1, -1):
-        # The same object is not kept, but a line of the same time, level and text is the same line.
+        # Lines are compared by time, level and text, since the objects are new with every call.
         if lines[index] == last:
             return lines[index + 1 :]
     return lines

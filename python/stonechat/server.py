@@ -46,56 +46,57 @@ _servers: weakref.WeakSet[Server] = weakref.WeakSet()
 
 
 class Server(Stores):
-    """A server that lives in this process, as long as you want it to.
+    """A server in this process.
 
         with stonechat.Server() as server:
             print(server.url)
 
     Starting takes a few milliseconds; when `start()` returns, clients can connect. Every server has its own threads,
-    its own port and its own log, so there may be many of them. It binds to loopback and to any free port unless told
-    otherwise. A server can be started again after it was stopped.
+    port and log, so a process may have many servers. By default a server binds to 127.0.0.1 and to any free port. A
+    stopped server can be started again.
 
     All methods may be called from any thread; those that wait release the GIL. In asynchronous code use `async with`
-    or the methods that end in `_async`: they wait without holding up the event loop (asyncio, or trio).
+    or the methods that end in `_async`: they do not block the event loop (asyncio or trio).
 
     Args:
         config: A configuration in nats-server's language, as text, or the path of such a file. The other
-            options win over it.
+            options override it.
         host: Address to bind, `127.0.0.1` by default.
-        port: Port for clients; 0 takes any free one, which is the default.
-        monitor_port: Port for the monitoring endpoints over HTTP; 0 takes any free one. There are none by default.
+        port: Port for clients; 0, the default, selects any free port.
+        monitor_port: Port for the monitoring endpoints over HTTP; 0 selects any free port. By default there are no
+            monitoring endpoints.
         server_name: Name of the server; its id by default.
-        user: Name that clients must give; goes with `password`.
+        user: User name that clients must give; requires `password`.
         password: Password that clients must give.
-        token: Token that clients must give, instead of a name and a password.
-        users: Several users, names to passwords. Users with permissions go into `config`.
-        auth_timeout: Time for a client to log in.
-        client_advertise: `host[:port]` to tell clients instead of the bound address.
+        token: Token that clients must give, instead of a user name and a password.
+        users: Several users, as a mapping of names to passwords. Define users with permissions in `config`.
+        auth_timeout: Time that a client has to log in.
+        client_advertise: `host[:port]` that is announced to clients instead of the bound address.
         max_payload: Largest payload of a message in bytes, 1 MiB by default.
-        max_connections: Most clients at a time.
-        max_subscriptions: Most subscriptions of a client; 0 is no limit.
-        max_control_line: Longest line of the protocol in bytes.
-        max_pending: Bytes that may wait for a client before it counts as too slow and is closed.
-        ping_interval: Time between pings of a silent client.
-        ping_max: Unanswered pings before a client counts as gone.
+        max_connections: Largest number of connected clients.
+        max_subscriptions: Largest number of subscriptions of a client; 0 means no limit.
+        max_control_line: Longest protocol line in bytes.
+        max_pending: Bytes that may be pending for a client. Above this, the server closes it as a slow consumer.
+        ping_interval: Time between pings to an idle client.
+        ping_max: Number of unanswered pings after which the server closes a client.
         write_deadline: Longest time for a write to a client.
         lame_duck_duration: Time over which lame duck mode closes the clients.
-        lame_duck_grace_period: Time before it begins to.
+        lame_duck_grace_period: Time in lame duck mode before the first client is closed.
         debug: Log debug messages.
         trace: Log the protocol, at the level [`TRACE`][stonechat.TRACE].
-        jetstream: Turn JetStream on. Without `store_dir` streams and consumers lie in a private temporary directory,
-            which is removed when the server stops, and nothing waits for the disk.
-        store_dir: Directory for JetStream, which is kept: what was acknowledged is on disk.
-        max_memory: Most bytes of all streams in memory.
-        max_file: Most bytes of all streams on disk.
-        record: Record the messages, for [`published`][stonechat.Server.published]. Each message then costs some
-            10 microseconds more. The last 100,000 lines of the protocol trace are kept, at most 32 MiB.
+        jetstream: Enable JetStream. Without `store_dir`, streams and consumers are stored in a private temporary
+            directory, without waiting for the disk. The directory is removed when the server stops.
+        store_dir: Directory for JetStream, which is kept after a stop. Acknowledged messages are on disk.
+        max_memory: Largest size of all streams in memory, in bytes.
+        max_file: Largest size of all streams on disk, in bytes.
+        record: Record the messages, for [`published`][stonechat.Server.published]. This costs about 10 microseconds
+            per message. The last 100,000 lines of the protocol trace are kept, at most 32 MiB.
 
     Times are seconds or a `timedelta`.
 
     Raises:
-        ConfigError: If an option is wrong. What is wrong in a configuration is raised by `start()`.
-        NotSupportedError: If an option asks for what this version can't do.
+        ConfigError: If an option is wrong. Errors in `config` are raised by `start()`.
+        NotSupportedError: If an option requires a feature that this version lacks.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class Server(Stores):
         max_file: int | None = None,
         record: bool = False,
     ) -> None:
-        # The arguments and nothing else are in locals() here; spelling them out again would only invite mistakes.
+        # At this point, locals() holds the arguments and nothing else. This avoids a second list of them.
         options: dict[str, Any] = {name: value for name, value in locals().items() if name != "self"}
         self._handle: Handle | None = None
         self._last_lines: list[tuple[float, int, str]] = []
@@ -149,17 +150,17 @@ class Server(Stores):
         self._restarts = 0
         self._pid = os.getpid()
 
-    # Life
+    # Start and stop
 
     def start(self) -> Self:
-        """Start the server and return it, ready for clients. A running server is left alone.
+        """Start the server and return it, ready for clients. Do nothing if it runs already.
 
         Raises:
-            PortInUseError: If the port is taken.
+            PortInUseError: If the port is in use.
             ListenError: If the address can't be bound for another reason.
-            ConfigError: If the configuration is wrong, with the place in it.
+            ConfigError: If the configuration is wrong; the error has file, line and column.
             ConfigFileNotFoundError: If the configuration file does not exist.
-            NotSupportedError: If the configuration asks for what this version must not start without.
+            NotSupportedError: If the configuration requires a feature that this version lacks.
         """
         return self._start(self._settings)
 
@@ -183,12 +184,13 @@ class Server(Stores):
         return self
 
     def stop(self) -> None:
-        """Stop the server and wait until all of it is gone. A stopped server is left alone.
+        """Stop the server and wait until it has ended. Do nothing if it is not running.
 
-        When this returns, the port is free, and all lines of the log have reached `logging`.
+        When this returns, the port is free, and all log lines have reached `logging`.
 
         Raises:
-            ServerFailedError: If the server had ended before, because of an internal error. All of it is gone then too.
+            ServerFailedError: If the server had already ended because of an internal error. Its resources are released
+                in this case too.
         """
         self._check_process()
         with self._lock:
@@ -196,25 +198,26 @@ class Server(Stores):
             if handle is None:
                 return
             self._close()
-        # Outside the lock: a logging handler may look at this server.
+        # Outside the lock: a logging handler may call methods of this server.
         logs.dispatcher.flush()
         with self._lock:
-            # Another thread may have started it again, and its lines have a name.
+            # Another thread may have started the server again; its log lines still need the name.
             if self._handle is None:
                 logs.dispatcher.names.pop(self._key, None)
         _check_fault(handle)
 
     def restart(self) -> Self:
-        """Stop the server and start it on the same ports, so that clients find it again."""
+        """Stop the server and start it on the same ports, so that clients can reconnect."""
         self._check_process()
-        # One after the other: the first of two at once must not say that the second is done.
+        # Concurrent restarts run one after the other: the end of the first must not reset `_restarting` for the second.
         with self._restart_lock:
             handle = self._current()
             settings = self._settings
             settings = {**settings, "port": handle.port}
             if handle.monitor_url is not None:
                 settings["monitor_port"] = int(handle.monitor_url.rpartition(":")[2])
-            # Those who watch something wait for the end of it; the number tells those who had begun before it.
+            # Watches wait until `_restarting` is false. The counter shows whether a restart began during an attempt to
+            # connect.
             self._restarting = True
             self._restarts += 1
             try:
@@ -224,34 +227,34 @@ class Server(Stores):
                 self._restarting = False
 
     def lame_duck(self) -> None:
-        """Enter lame duck mode: no new clients, and the present ones are asked to go elsewhere.
+        """Enter lame duck mode: accept no new clients, and ask the connected ones to use another server.
 
-        Returns at once. The server ends by itself after `lame_duck_grace_period` and `lame_duck_duration`;
-        [`wait`][stonechat.Server.wait] waits for that.
+        Returns at once. The server ends after `lame_duck_grace_period` and `lame_duck_duration`; use
+        [`wait`][stonechat.Server.wait] to wait for the end.
         """
         self._current().lame_duck()
 
     def reload(self) -> None:
-        """Read the configuration file again and apply what has changed.
+        """Read the configuration file again and apply the changes.
 
         Raises:
-            ReloadError: If there is no file, or it is wrong, or something changed that can't be changed while
-                running. The server goes on as before.
+            ReloadError: If there is no file, the file is wrong, or an option changed that requires a restart. The old
+                configuration stays in effect.
         """
         self._current().reload()
 
     def wait(self, timeout: Seconds | None = None) -> bool:
-        """Wait until the server has ended by itself or was stopped by another thread.
+        """Wait until the server has ended, by itself or because another thread stopped it.
 
         Returns:
-            Whether it has; `False` when the timeout is over.
+            `True` if the server has ended, `False` after the timeout.
 
         Raises:
-            ServerFailedError: If it has, because of an internal error.
+            ServerFailedError: If the server has ended because of an internal error.
         """
         handle = self._handle
         deadline = None if timeout is None else time.monotonic() + _limit(timeout)
-        # Polling lets Ctrl-C through, which waiting in Rust would not.
+        # Waiting in Rust would block Ctrl-C; polling does not.
         while self.ready:
             if deadline is not None and time.monotonic() >= deadline:
                 return False
@@ -266,31 +269,32 @@ class Server(Stores):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # A forked child may leave the block too; the server is its parent's, and goes on.
+        # A forked child may leave the block too, but must not stop the server of its parent.
         if self._is_ours():
             self.stop()
 
-    # Life, in asynchronous code
+    # Start and stop, in asynchronous code
 
     async def start_async(self) -> Self:
-        """Like [`start`][stonechat.Server.start], without holding up the event loop."""
+        """Like [`start`][stonechat.Server.start], without blocking the event loop."""
         try:
             return await _off_thread(self.start)
         except BaseException:
-            # Cancelled, the thread may still be at it, and nobody would stop what it starts. stop() waits its turn.
+            # After a cancellation the thread may still be starting the server. stop() waits for its lock, then stops
+            # the server.
             threading.Thread(target=self.stop, name="stonechat-stop").start()
             raise
 
     async def stop_async(self) -> None:
-        """Like [`stop`][stonechat.Server.stop], without holding up the event loop."""
+        """Like [`stop`][stonechat.Server.stop], without blocking the event loop."""
         await _off_thread(self.stop)
 
     async def restart_async(self) -> Self:
-        """Like [`restart`][stonechat.Server.restart], without holding up the event loop."""
+        """Like [`restart`][stonechat.Server.restart], without blocking the event loop."""
         return await _off_thread(self.restart)
 
     async def reload_async(self) -> None:
-        """Like [`reload`][stonechat.Server.reload], without holding up the event loop."""
+        """Like [`reload`][stonechat.Server.reload], without blocking the event loop."""
         await _off_thread(self.reload)
 
     async def __aenter__(self) -> Self:
@@ -302,23 +306,23 @@ class Server(Stores):
         if self._is_ours():
             await self.stop_async()
 
-    # Facts
+    # State
 
     @property
     def ready(self) -> bool:
-        """Whether the server runs and takes clients."""
+        """Whether the server is running and accepts clients."""
         self._check_process()
         handle = self._handle
         return handle is not None and handle.is_running
 
     @property
     def url(self) -> str:
-        """Address for clients, such as `nats://127.0.0.1:4222`."""
+        """URL for clients, such as `nats://127.0.0.1:4222`."""
         return self._current().url
 
     @property
     def host(self) -> str:
-        """Address that clients can reach the server at."""
+        """Address at which clients can reach the server."""
         return self._current().host
 
     @property
@@ -328,12 +332,12 @@ class Server(Stores):
 
     @property
     def monitor_url(self) -> str | None:
-        """Address of the monitoring endpoints, or `None` if there are none."""
+        """URL of the monitoring endpoints, or `None` if they are off."""
         return self._current().monitor_url
 
     @property
     def server_id(self) -> str:
-        """The server's id, a public key that is new with every start."""
+        """The server's id, a public key that changes with every start."""
         return self._current().server_id
 
     @property
@@ -343,41 +347,41 @@ class Server(Stores):
 
     @property
     def credentials(self) -> dict[str, str]:
-        """The credentials of the options, as `nats.connect()` takes them: `user` and `password`, `token`, or none.
+        """The credentials from the options, as arguments of `nats.connect()`: `user` and `password`, `token`, or none.
 
-        Of several `users` they are those of the first.
+        With several `users`, those of the first user.
         """
         given = {"user": self._user, "password": self._password, "token": self._token}
         return {name: value for name, value in given.items() if value is not None}
 
     @property
     def logs(self) -> list[LogLine]:
-        """The last lines of the log, at most 1000; after a stop those of the life that ended."""
+        """The last log lines, at most 1000. After a stop, the last lines before it."""
         self._check_process()
         handle = self._handle
         return [LogLine(*line) for line in (self._last_lines if handle is None else handle.logs())]
 
     def stats(self) -> ServerStats:
-        """Count connections, subscriptions, messages and bytes."""
+        """Return the counters of connections, subscriptions, messages and bytes."""
         return ServerStats.from_varz(self.varz())
 
     def varz(self) -> dict[str, Any]:
-        """All that the monitoring endpoint `/varz` tells; needs no monitoring port."""
+        """Return the document of the monitoring endpoint `/varz`; needs no monitoring port."""
         document: dict[str, Any] = json.loads(self._current().varz())
         return document
 
     def connz(self, **query: str | int | bool) -> dict[str, Any]:
-        """All that the monitoring endpoint `/connz` tells; needs no monitoring port.
+        """Return the document of the monitoring endpoint `/connz`; needs no monitoring port.
 
-        The keywords are the parameters of the endpoint: `connz(subs=True, state="closed")`.
+        The keyword arguments are the parameters of the endpoint: `connz(subs=True, state="closed")`.
         """
         document: dict[str, Any] = json.loads(self._current().connz(_query(query)))
         return document
 
     def jsz(self, **query: str | int | bool) -> dict[str, Any]:
-        """All that the monitoring endpoint `/jsz` tells; needs no monitoring port.
+        """Return the document of the monitoring endpoint `/jsz`; needs no monitoring port.
 
-        The keywords are the parameters of the endpoint: `jsz(streams=True, consumers=True)`.
+        The keyword arguments are the parameters of the endpoint: `jsz(streams=True, consumers=True)`.
         """
         document: dict[str, Any] = json.loads(self._current().jsz(_query(query)))
         return document
@@ -385,15 +389,15 @@ class Server(Stores):
     # Clients and their messages
 
     async def connect(self, **options: Any) -> Client:
-        """Connect a nats-py client to this server, with the credentials of its options.
+        """Connect a nats-py client to this server, with the server's credentials.
 
             client = await server.connect(name="worker")
 
-        The options are those of `nats.connect()` and win. The first attempt decides: nats-py alone would try for two
-        minutes. Close the client as any other.
+        The options are those of `nats.connect()` and override the credentials. Only one attempt is made; nats-py
+        would try for two minutes. Close the client like any other nats-py client.
 
         Raises:
-            ConnectError: If the server does not let the client in.
+            ConnectError: If the client can't connect, or the server refuses its credentials.
             ImportError: If nats-py is not installed.
         """
         from ._client import connect
@@ -401,28 +405,29 @@ class Server(Stores):
         return await connect(self.url, {**self.credentials, **options})
 
     def published(self, subject: str = ">", *, since: float = 0.0) -> list[RecordedMessage]:
-        """The messages that clients have published on a subject, in order; wildcards are allowed.
+        """Return the messages that clients have published on a subject, in order; wildcards are allowed.
 
-        Each names its publisher and who got it. A message is there when the server has read it: flush the client
-        before, or use [`wait_for_published`][stonechat.Server.wait_for_published]. Subjects that begin with `$` and
-        inboxes are only listed if `subject` names their first token (`_INBOX.>`).
+        Each message names its publisher and its receivers. A message is recorded when the server has read it. So
+        flush the client first, or use [`wait_for_published`][stonechat.Server.wait_for_published]. Inboxes and
+        subjects that begin with `$` are only included if `subject` names their first token (`_INBOX.>`).
 
         Args:
-            subject: Subject, or a pattern.
-            since: Only messages from this time on, in seconds since the epoch.
+            subject: Subject or pattern of subjects.
+            since: Only messages from this time on, in seconds since 1970.
 
         Raises:
-            NotSupportedError: If the server does not record messages (`record=True`; servers of fixtures do).
+            NotSupportedError: If the server does not record messages. Start it with `record=True`; the servers of the
+                pytest fixtures record by default.
         """
         return list(self._recording().published(subject, since))
 
     def wait_for_published(
         self, subject: str, count: int = 1, timeout: Seconds = 5.0, *, since: float = 0.0
     ) -> list[RecordedMessage]:
-        """Wait until clients have published so many messages on a subject, and return all of them.
+        """Wait until clients have published at least `count` messages on a subject, and return all of them.
 
         Raises:
-            TimeoutError: If they don't come; it tells what was published instead.
+            TimeoutError: If they are not published in time; the message lists the subjects that were published on.
         """
         found: list[RecordedMessage] = []
 
@@ -438,12 +443,13 @@ class Server(Stores):
         return found
 
     def wait_for_subscription(self, subject: str, count: int = 1, timeout: Seconds = 5.0) -> None:
-        """Wait until clients have so many subscriptions that get what is published on a subject.
+        """Wait until at least `count` subscriptions of clients match a subject.
 
-        Streams don't count. A pattern is met by subscriptions with exactly this pattern.
+        Streams don't count. If `subject` is a pattern, it matches subscriptions with exactly this pattern, or with a
+        wider one.
 
         Raises:
-            TimeoutError: If they don't come; it tells who listens to what.
+            TimeoutError: If too few subscriptions match in time; the message lists the subscriptions of all clients.
         """
         held: list[tuple[str, str]] = []
 
@@ -461,7 +467,7 @@ class Server(Stores):
     async def wait_for_published_async(
         self, subject: str, count: int = 1, timeout: Seconds = 5.0, *, since: float = 0.0
     ) -> list[RecordedMessage]:
-        """Like [`wait_for_published`][stonechat.Server.wait_for_published], without holding up the event loop."""
+        """Like [`wait_for_published`][stonechat.Server.wait_for_published], without blocking the event loop."""
         return await _off_thread(lambda: self.wait_for_published(subject, count, timeout, since=since))
 
     async def wait_for_subscription_async(self, subject: str, count: int = 1, timeout: Seconds = 5.0) -> None:
@@ -469,7 +475,7 @@ class Server(Stores):
         await _off_thread(lambda: self.wait_for_subscription(subject, count, timeout))
 
     def _subscriptions(self) -> list[tuple[str, str]]:
-        """Clients, by name, and the subjects that they listen to."""
+        """Return pairs of a client's name and a subject that it subscribes to."""
         connections = self.connz(subs=True, limit=_MOST_CONNECTIONS)["connections"]
         return [
             (one.get("name") or f"client {one['cid']}", subject)
@@ -533,14 +539,14 @@ class Server(Stores):
         return Access(self, None if login is None else dict(login))
 
     def _open_connection(self, login: Login | None) -> Connection | None:
-        """The connection within the process with these credentials, if there is one."""
+        """Return the open in-process connection with these credentials, or `None`."""
         handle = self._current()
         connection = self._connections.get(json.dumps(self.credentials if login is None else login))
         usable = connection is not None and connection.is_open and connection.handle is handle
         return connection if usable else None
 
     def _connection(self, login: Login | None) -> Connection:
-        """The connection within the process with these credentials; those of the options by default."""
+        """Return the in-process connection with these credentials, or those of the options; open it if needed."""
         from ._link import Connection
 
         with self._connecting:
@@ -563,7 +569,7 @@ class Server(Stores):
             self._handle = None
 
     def __del__(self) -> None:
-        # Also called for a server whose options were refused, which has no handle yet.
+        # Python also calls this if __init__ has refused the options; then `_handle` may be missing.
         handle = getattr(self, "_handle", None)
         if handle is not None and self._is_ours() and handle.is_running:
             warnings.warn(f"unclosed server {self!r}", ResourceWarning, source=self, stacklevel=1)
@@ -575,7 +581,7 @@ def _limit(timeout: Seconds) -> float:
 
 
 def _query(parameters: Mapping[str, str | int | bool]) -> str:
-    """Parameters of a monitoring endpoint as a query string."""
+    """Return the parameters of a monitoring endpoint as a query string."""
     texts = {name: str(value).lower() if isinstance(value, bool) else value for name, value in parameters.items()}
     return urlencode(texts)
 
@@ -589,10 +595,10 @@ def _check_fault(handle: Handle) -> None:
 def _stop_all() -> None:
     for server in list(_servers):
         if server._is_ours():
-            # A fault is in the log, and the other servers are to be stopped as well.
+            # The log has the fault already; the other servers must be stopped too.
             with contextlib.suppress(ServerFailedError):
                 server.stop()
 
 
-# Registered after the one of logs, so it runs before it: the last lines of the servers still find their way.
+# Registered after the exit handler of `logs`, so it runs before that: the last log lines still reach `logging`.
 atexit.register(_stop_all)

@@ -13,17 +13,17 @@ __all__ = ["ServerStats"]
 
 @dataclass(frozen=True)
 class ServerStats:
-    """Counters of a server at one moment, by the names of nats-server's `/varz`.
+    """Counters of a server at one moment, with the names of nats-server's `/varz`.
 
-    [`Server.varz`][stonechat.Server.varz] has everything else.
+    [`Server.varz`][stonechat.Server.varz] returns the whole document.
     """
 
     connections: int
-    """Clients connected now."""
+    """Number of connected clients."""
     total_connections: int
-    """Clients that connected since the start."""
+    """Number of clients that have connected since the start."""
     subscriptions: int
-    """Subscriptions held now."""
+    """Number of current subscriptions."""
     in_msgs: int
     """Messages received."""
     out_msgs: int
@@ -33,13 +33,13 @@ class ServerStats:
     out_bytes: int
     """Bytes of the messages sent."""
     slow_consumers: int
-    """Clients that were closed because they did not keep up."""
+    """Number of clients that were closed because they read too slowly."""
     mem: int
-    """Resident memory in bytes, of the whole process."""
+    """Resident memory of the whole process in bytes."""
 
     @classmethod
     def from_varz(cls, varz: Mapping[str, Any]) -> ServerStats:
-        """Pick the counters out of a `/varz` document."""
+        """Take the counters from a `/varz` document."""
         return cls(**{field.name: int(varz.get(field.name, 0)) for field in fields(cls)})
 
     def _repr_html_(self) -> str:

@@ -1,4 +1,4 @@
-"""Streams and consumers of a server in this process: made, filled and looked at without a client."""
+"""Streams and consumers of a server in this process: created, filled and inspected without a client library."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _pairs(messages: Iterable[tuple[str, bytes]] | Mapping[str, bytes]) -> Itera
 
 
 class Streams(Mapping[str, "Stream"]):
-    """The streams of a server, by name. [`Server.streams`][stonechat.Server.streams] is it.
+    """The streams of a server, a mapping by name. [`Server.streams`][stonechat.Server.streams] returns it.
 
     orders = server.streams.create("ORDERS", ["orders.*"], max_msgs=1000)
     orders.seed([("orders.new", b"1"), ("orders.paid", b"2")])
@@ -49,22 +49,23 @@ class Streams(Mapping[str, "Stream"]):
         self._access = access
 
     def login(self, **credentials: str) -> Streams:
-        """The streams of another account: `user` and `password`, or `token`."""
+        """Return the streams of another account, selected by `user` and `password`, or `token`."""
         return Streams(type(self._access)(self._access.server, credentials))
 
     def create(self, name: str, subjects: Iterable[str] = (), **config: Any) -> Stream:
-        """Make a stream.
+        """Create a stream.
 
         Args:
-            name: Its name.
-            subjects: What it takes.
-            config: Anything else by JetStream's names, such as `max_msgs`, `retention` or `storage`; times are
-                seconds.
+            name: Name of the stream.
+            subjects: Subjects that the stream stores.
+            config: Other fields of JetStream's stream configuration, such as `max_msgs`, `retention` or `storage`;
+                times are in seconds.
 
         Raises:
-            RuleError: If a name breaks a rule, which the message tells.
-            StreamExistsError: If there is one of this name with another configuration.
-            JetStreamError: If the server has no JetStream, or refuses for another reason.
+            RuleError: If a name is not valid; the message says why.
+            StreamExistsError: If a stream with this name exists and has another configuration, or if the subjects
+                overlap with those of another stream.
+            JetStreamError: If JetStream is off, or the server refuses the request for another reason.
         """
         self._access.run(lambda c: _streams.create(c, name, subjects, config))
         return self[name]
@@ -77,7 +78,7 @@ class Streams(Mapping[str, "Stream"]):
         self._access.run(Rules(self._access, name).drop)
 
     def names(self, *, subject: str | None = None) -> list[str]:
-        """The names of all streams, or of those that take a subject."""
+        """Return the names of all streams, or of the streams that store a subject."""
         return self._access.run(lambda c: _streams.stream_names(c, subject))
 
     def __iter__(self) -> Iterator[str]:
@@ -99,7 +100,7 @@ class Streams(Mapping[str, "Stream"]):
 
 
 class Stream:
-    """A stream. [`Server.streams`][stonechat.Server.streams] gives it."""
+    """A stream. [`Server.streams`][stonechat.Server.streams] returns it by its name."""
 
     def __init__(self, access: Access, name: str) -> None:
         self._access = access
@@ -114,44 +115,44 @@ class Stream:
         return self._rules.name
 
     def info(self) -> StreamInfo:
-        """Configuration and state of the stream."""
+        """Return the configuration and state of the stream."""
         return self._run(lambda c: _streams.info(c, self.name))
 
     def __len__(self) -> int:
         return self.info().messages
 
     def __bool__(self) -> bool:
-        # An empty stream is one too.
+        # Without this method, an empty stream would be false.
         return True
 
     # Filling
 
     def publish(self, subject: str, data: bytes, *, headers: Mapping[str, str] | None = None) -> int:
-        """Publish a message, and return its sequence when the stream has it.
+        """Publish a message, wait until the stream acknowledges it, and return its sequence.
 
         Raises:
-            StreamNotFoundError: If no stream takes the subject.
-            JetStreamError: If another stream took it.
+            StreamNotFoundError: If no stream stores the subject.
+            JetStreamError: If another stream stored the message, or the stream refused it.
         """
         return self._run(lambda c: self._rules.publish(c, subject, data, headers or {}))
 
     def seed(self, messages: Iterable[tuple[str, bytes]] | Mapping[str, bytes]) -> int:
-        """Publish many messages, pairs of subject and data, and return the last sequence when the stream has all."""
+        """Publish pairs of subject and data, wait for all acknowledgements, and return the last sequence."""
         return self._run(lambda c: self._rules.seed(c, _pairs(messages), deque()))
 
     # Looking
 
     def messages(self, subject: str | None = None, *, start: int = 1) -> list[StoredMessage]:
-        """The messages that are there, in order.
+        """Return the stored messages, in order.
 
         Args:
-            subject: Only those on a subject, or of a pattern.
-            start: Only those from this sequence on.
+            subject: Subject or pattern that the messages must match.
+            start: First sequence to return.
         """
         return list(self.read(subject, start=start))
 
     def read(self, subject: str | None = None, *, start: int = 1) -> Iterator[StoredMessage]:
-        """Like [`messages`][stonechat.streams.Stream.messages], one by one: there may be any number."""
+        """Iterate over the stored messages, like [`messages`][stonechat.streams.Stream.messages] without a list."""
         reader = self._rules.reader(subject, start)
         self._run(reader.begin)
         return self._stored(reader)
@@ -164,28 +165,29 @@ class Stream:
             reader.close()
 
     def get(self, sequence: int) -> StoredMessage:
-        """The message with a sequence.
+        """Return the message with a sequence.
 
         Raises:
-            MessageNotFoundError: If there is none.
+            MessageNotFoundError: If the stream does not hold this message.
         """
         return self._run(lambda c: self._rules.get(c, sequence, None))
 
     def last(self, subject: str | None = None) -> StoredMessage:
-        """The last message, or the last one on a subject.
+        """Return the last message, or the last message on a subject.
 
         Raises:
-            MessageNotFoundError: If there is none.
+            MessageNotFoundError: If there is no such message.
         """
         return self._run(lambda c: self._rules.get(c, None, subject))
 
     def wait_for(
         self, count: int, *, subject: str | None = None, start: int = 1, timeout: Seconds = 5.0
     ) -> list[StoredMessage]:
-        """Wait until there are so many messages, and return all of them.
+        """Wait until the stream holds at least `count` matching messages, and return all of them.
 
         Raises:
-            NoAnswerError: If they don't come; it is a `TimeoutError`, and tells what is there instead.
+            NoAnswerError: If they don't arrive in time. It is a `TimeoutError` and lists the subjects of the messages
+                that did arrive.
         """
         from .server import _limit
 
@@ -194,16 +196,16 @@ class Stream:
     # Changing
 
     def update(self, **config: Any) -> StreamInfo:
-        """Change the configuration; what is not named stays."""
+        """Change the configuration; fields that are not given stay as they are."""
         return self._run(lambda c: self._rules.update(c, config))
 
     def purge(self, *, subject: str | None = None, keep: int | None = None, before: int | None = None) -> int:
-        """Remove messages, and return how many.
+        """Remove messages, and return the number of removed messages.
 
         Args:
-            subject: Only those on a subject, or of a pattern.
-            keep: How many of the last to leave.
-            before: Only those before this sequence.
+            subject: Subject or pattern that the removed messages must match.
+            keep: Number of last messages to keep.
+            before: Remove only messages before this sequence.
         """
         return self._run(lambda c: self._rules.purge(c, subject, keep, before))
 
@@ -212,12 +214,12 @@ class Stream:
         self._run(lambda c: self._rules.remove(c, sequence))
 
     def drop(self) -> None:
-        """Delete the stream with all that is in it."""
+        """Delete the stream and its messages."""
         self._run(self._rules.drop)
 
     @property
     def consumers(self) -> Consumers:
-        """Its consumers."""
+        """The consumers of the stream."""
         return Consumers(self._access, self.name)
 
     def __repr__(self) -> str:
@@ -230,7 +232,7 @@ class Stream:
 
 
 class Consumers:
-    """Consumers: those of all streams (`Server.consumers`), or of one (`Stream.consumers`).
+    """The consumers of all streams (`Server.consumers`), or of one stream (`Stream.consumers`).
 
     server.consumers.create("ORDERS", "worker", filter_subject="orders.new")
     assert [consumer.name for consumer in server.consumers] == ["worker"]
@@ -241,20 +243,21 @@ class Consumers:
         self._stream = stream
 
     def create(self, stream: str, name: str | None = None, **config: Any) -> ConsumerInfo:
-        """Make a consumer of a stream; without a name it goes when nobody uses it.
+        """Create a consumer: a durable one if it has a name, else one that the server removes when it is inactive.
 
         Args:
-            stream: The stream.
-            name: The consumer.
-            config: Anything else by JetStream's names, such as `filter_subject` or `ack_policy`; times are seconds.
+            stream: Name of the stream.
+            name: Name of the consumer.
+            config: Other fields of JetStream's consumer configuration, such as `filter_subject` or `ack_policy`;
+                times are in seconds.
         """
         return self._access.run(lambda c: _streams.create_consumer(c, stream, name, config))
 
     def get(self, stream: str, name: str) -> ConsumerInfo:
-        """A consumer of a stream.
+        """Return the configuration and state of a consumer.
 
         Raises:
-            ConsumerNotFoundError: If there is none.
+            ConsumerNotFoundError: If the stream has no such consumer.
         """
         return self._access.run(lambda c: _streams.consumer(c, stream, name))
 
@@ -292,7 +295,7 @@ def _listed(connection: Connection, stream: str | None) -> Ops[list[ConsumerInfo
 
 
 class AsyncStreams:
-    """The streams of a server, for event loops. [`Server.streams_async`][stonechat.Server.streams_async] is it."""
+    """The streams of a server, for event loops. [`Server.streams_async`][stonechat.Server.streams_async] returns it."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
@@ -303,10 +306,10 @@ class AsyncStreams:
         return AsyncStream(self._access, name)
 
     async def get(self, name: str) -> AsyncStream:
-        """A stream.
+        """Return a stream.
 
         Raises:
-            StreamNotFoundError: If there is none.
+            StreamNotFoundError: If the stream does not exist.
         """
         await self._access.run_async(lambda c: _streams.info(c, name))
         return AsyncStream(self._access, name)
@@ -317,7 +320,7 @@ class AsyncStreams:
 
 
 class AsyncStream:
-    """A stream, for event loops: what [`Stream`][stonechat.streams.Stream] does, to be awaited."""
+    """A stream for event loops: like [`Stream`][stonechat.streams.Stream], with methods to be awaited."""
 
     def __init__(self, access: Access, name: str) -> None:
         self._access = access
@@ -394,7 +397,7 @@ class AsyncStream:
 
 
 class AsyncConsumers:
-    """Consumers, for event loops. [`Server.consumers_async`][stonechat.Server.consumers_async] is it."""
+    """Consumers, for event loops. [`Server.consumers_async`][stonechat.Server.consumers_async] returns it."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
@@ -412,5 +415,5 @@ class AsyncConsumers:
         await self._access.run_async(lambda c: _deleted(c, stream, name))
 
     async def list(self, stream: str | None = None) -> list[ConsumerInfo]:
-        """All consumers, or those of a stream."""
+        """Return all consumers, or the consumers of one stream."""
         return await self._access.run_async(lambda c: _listed(c, stream))

@@ -30,14 +30,14 @@ _MEASURES: dict[str, Callable[[Plan], dict[str, Any]]] = {
     "startup": startup.measure,
     "kv": kv.measure,
 }
-# Takes hours, so it is measured when it is asked for.
+# These parts take hours, so they are only measured if named.
 _LONG = ["kv"]
 _EXTRA = [part for part in _MEASURES if part not in ("core", *_LONG)]
 _GROUPS = {"all": ["core", *_EXTRA], "extra": _EXTRA, "report": []}
 
 
 def main() -> int:
-    """The command; its exit code tells whether all was measured."""
+    """Runs the command. The exit code is 0 if all parts were measured without errors."""
     parser = argparse.ArgumentParser(prog="tests.bench", description="Measure our server against nats-server.")
     choices = [*_GROUPS, *_MEASURES, "instructions"]
     parser.add_argument("parts", nargs="+", choices=choices, metavar="PART", help=", ".join(choices))
@@ -67,13 +67,13 @@ def main() -> int:
 
 
 def report() -> None:
-    """Gathers what was measured in docs/benchmarks/*.json, and renders pages and plots from it."""
+    """Merges the results into docs/benchmarks/*.json, and renders pages and plots from them."""
     _render("core", [part for part in render.PARTS if part != "kv"], plot.draw)
     _render("kv", ["kv"], plot.draw_kv)
 
 
 def _render(name: str, parts: Sequence[str], draw: Callable[[dict[str, Any], Path], None]) -> None:
-    """One page, from the parts that are on it."""
+    """Renders one page and its plot from the given parts."""
     store = DOCS / f"{name}.json"
     measured: dict[str, Any] = json.loads(store.read_text()) if store.exists() else {}
     for part in parts:
@@ -91,7 +91,7 @@ def _render(name: str, parts: Sequence[str], draw: Callable[[dict[str, Any], Pat
 
 
 def _measured(part: str, plan: Plan, builds: list[str]) -> bool:
-    """Measures a part and keeps its results; whether all of it could be measured."""
+    """Measures a part and writes its results; returns whether it had no errors."""
     say(f"\n=== bench: {part} ===")
     try:
         if part == "instructions":
@@ -105,7 +105,7 @@ def _measured(part: str, plan: Plan, builds: list[str]) -> bool:
         return False
     taken = plan.taken()
     if part == "instructions":
-        # Counted, not timed: runs and seconds play no role.
+        # Instructions are counted, not timed, so the numbers of runs and seconds don't apply.
         taken.update(rough=False, runs=1, secs=0)
     BUILD.mkdir(parents=True, exist_ok=True)
     (BUILD / f"{part}.json").write_text(_compact({"taken": taken, **result}))
@@ -118,7 +118,7 @@ def _scenarios(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _compact(value: Any) -> str:
-    """JSON that reads well in a diff: a list of numbers takes one line."""
+    """Returns JSON for readable diffs: each list of numbers is on one line."""
     text = json.dumps(value, indent=1)
     return re.sub(r"\[[\s\d.,e+-]*\]", lambda found: " ".join(found[0].split()), text) + "\n"
 

@@ -18,7 +18,7 @@ PAIRS = [("ours", "theirs"), ("ours-churn", "theirs-churn"), ("ours-churn", "our
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """Both servers, each with churn and without, in one run."""
+    """Measures both servers, each with and without churn, in one run."""
     servers: dict[str, Path] = {}
     logs: dict[str, Path] = {}
     for name, server in (("ours", plan.ours), ("theirs", plan.theirs)):
@@ -38,7 +38,7 @@ def measure(plan: Plan) -> dict[str, Any]:
 
 
 def confirmed(log: Path) -> list[float]:
-    """The rate of each run: what its client noted last."""
+    """Returns the rate of each run, from the last log line of its client."""
     last: dict[str, float] = {}
     for line in log.read_text().splitlines() if log.exists() else []:
         process, count, seconds = line.split()

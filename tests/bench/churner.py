@@ -1,8 +1,8 @@
-"""Becomes a server, and leaves a client behind that subscribes and unsubscribes beside the measured load.
+"""Runs a server, and a client that subscribes and unsubscribes during the measured load.
 
-`python -m tests.bench.churner --log FILE --rate N SERVER --config FILE` forks the client and then replaces itself by
-the server, so that the process that natsload started and measures is the server and nothing else. The kernel ends the
-client with the server.
+`python -m tests.bench.churner --log FILE --rate N SERVER --config FILE` forks the client, and then replaces its own
+process by the server. So the process that natsload started and measures is only the server. The kernel ends the client
+when the server ends.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pathlib import Path
 
 from tests.support.waiting import wait_for
 
-# The busy subject of natsload is bench.0. None of these matches it; two share its first token, and the last one
-# could concern any subject of three tokens, whatever its first.
+# The busy subject of natsload is bench.0. No subject here matches it. Two have the same first token. The last one can
+# match subjects of three tokens with any first token.
 KINDS = ("churn.{}", "bench.{}", "churn.{}.*", "bench.*.{}", "*.churn.{}")
 
 _STANDING_ROUNDS = 20
@@ -32,7 +32,7 @@ _PONG = b"PONG\r\n"
 
 
 def main() -> None:
-    """Forks the client and becomes the server."""
+    """Forks the client and replaces this process by the server."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--rate", type=int, required=True)
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _client(server: int, port: int, rate: int, log: Path) -> None:
-    """Churns until the server is gone."""
+    """Subscribes and unsubscribes until the server ends."""
     ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     if os.getppid() != server:
         os._exit(0)
@@ -70,7 +70,7 @@ def _connect(port: int) -> socket.socket | None:
 
 
 def churn(connection: socket.socket, rate: int, log: Path) -> None:
-    """`rate` SUBs and as many UNSUBs a second, in rounds of one of each kind that end in a PING."""
+    """Sends `rate` SUBs and `rate` UNSUBs per second, in rounds of one for each of `KINDS`, followed by a PING."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.sendall(b'CONNECT {"verbose":false,"pedantic":false}\r\n')
     standing: collections.deque[bytes] = collections.deque()
@@ -85,7 +85,7 @@ def churn(connection: socket.socket, rate: int, log: Path) -> None:
         unsubscribe = standing.popleft() if len(standing) > _STANDING_ROUNDS else b""
         connection.sendall(subscribe.encode() + unsubscribe + b"PING\r\n")
         rounds += 1
-        # The pace of the churn, kept over delays.
+        # Rounds are due at fixed times, so that a delay does not lower the rate.
         time.sleep(max(0.0, begin + rounds * pause - time.monotonic()))
         try:
             got = rest + connection.recv(1 << 16, socket.MSG_DONTWAIT)

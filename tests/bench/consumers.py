@@ -1,4 +1,4 @@
-"""Part `consumers`: what 100,000 durable consumers cost, and what those who do not read cost the others."""
+"""Part `consumers`: the cost of 100,000 durable consumers, and the effect of consumers without readers on others."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """Both servers in turn."""
+    """Measures both servers in turn."""
     programs = {"ours": plan.ours, "theirs": plan.theirs}
     many = {}
     for name, program in programs.items():
@@ -58,7 +58,7 @@ def measure(plan: Plan) -> dict[str, Any]:
 
 
 def _cpu_s(pid: int) -> float:
-    """User and system time of a process."""
+    """Returns the user and system time of a process in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
@@ -101,7 +101,7 @@ async def _many(server: ServerProcess, count: int) -> dict[str, float]:
         cpu, resident = _cpu_s(pid) - before, resident_kib(pid) - memory
     finally:
         await client.close()
-    # What is left to be written is written; then nothing happens.
+    # The server writes outstanding data during the first pause and is idle during the second, measured one.
     await asyncio.sleep(_IDLE_S)
     idle = _cpu_s(pid)
     await asyncio.sleep(_IDLE_S)
@@ -130,7 +130,8 @@ def _until(sock: socket.socket, end: bytes) -> None:
 async def _set_up(server: ServerProcess, slow: int) -> None:
     client = await nats.connect(f"nats://{LOOPBACK}:{server.port}")
     await _ask(client, "STREAM.CREATE.S", {"name": "S", "subjects": ["s.>"], "storage": "memory"})
-    # Half of them have a client that never reads, the others none. A thousand messages may be open, as is usual.
+    # Half of the slow consumers have a client that never reads, the others have none. `max_ack_pending` has its default
+    # of 1000.
     for name in ["good", *[f"slow{number}" for number in range(slow)]]:
         policy = "none" if name == "good" else "explicit"
         config = {"name": name, "durable_name": name, "deliver_subject": name, "ack_policy": policy}
@@ -139,7 +140,7 @@ async def _set_up(server: ServerProcess, slow: int) -> None:
 
 
 def _beside_slow_ones(server: ServerProcess, slow: int) -> float:
-    """Seconds until a reader has all that is published, beside so many who read nothing."""
+    """Returns the seconds until a reader has all published messages, beside `slow` consumers that read nothing."""
     asyncio.run(_set_up(server, slow))
     with contextlib.ExitStack() as stack:
         for number in range(0, slow, 2):
@@ -155,7 +156,7 @@ def _beside_slow_ones(server: ServerProcess, slow: int) -> float:
         began = time.perf_counter()
         got, sent, tail = 0, 0, b""
         while got < _MESSAGES:
-            # Never so far ahead that anybody is to blame for it.
+            # The publisher stays less than 20,000 messages ahead, so that the reader is not closed as a slow consumer.
             if sent < _MESSAGES and sent - got < 20_000:
                 publisher.sendall(message * 1000)
                 sent += 1000

@@ -15,12 +15,12 @@ SCENARIOS = (
     *("fanout-8", "fanout-100", "fanin-8", "8to8", "queue-8", "routing-100k", "deep-wildcards"),
     *("request-1", "request-64", "latency-50k", "idle-10k", "tls-1to1-128"),
 )
-"""In the order of the table."""
+"""Scenarios in the order of the table."""
 PAIRS = [("ours", "theirs")]
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """All core scenarios."""
+    """Measures all core scenarios."""
     servers = {"ours": plan.ours, "theirs": plan.theirs}
     results = natsload.run(plan, servers, SCENARIOS, BUILD / "natsload-core.json")
     return {"scenarios": natsload.shorten(results, PAIRS)}

@@ -17,7 +17,7 @@ SCENARIOS = ("8to8", "fanout-8")
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """Both servers on 1, 2, 4 ... processors, as far as the machine has them; the load takes what it gets."""
+    """Measures both servers on 1, 2, 4 ... processors, up to those of the machine; the load may use all of them."""
     cpus = sorted(os.sched_getaffinity(0))
     steps = [count for count in (1, 2, 4, 8, 16, 32, 64) if count <= len(cpus)]
     servers: dict[str, Path] = {}

@@ -1,7 +1,7 @@
-"""A pure Python loop that counts, as a program: `python -m tests.bench.counting SECONDS [--server]`.
+"""A program with a counting loop in pure Python: `python -m tests.bench.counting SECONDS [--server]`.
 
-With `--server` a server runs in the same process. It prints the server's port, or 0; waits for a line on its standard
-input; counts; prints what it managed as JSON; and ends when its standard input does.
+With `--server`, a server runs in the same process. The program prints the server's port, or 0. It waits for a line on
+its standard input, counts, and prints the results as JSON. It ends when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _STEP = 10_000
 
 
 def count(seconds: float) -> dict[str, float]:
-    """Counts for some seconds: steps per second, the processor's share, and the longest pause."""
+    """Counts for some seconds; returns steps per second, the share of processor time, and the longest pause."""
     total = 0
     longest = 0.0
     cpu, process_cpu = time.thread_time(), time.process_time()
@@ -40,7 +40,7 @@ def count(seconds: float) -> dict[str, float]:
 
 
 def main() -> None:
-    """The program."""
+    """Runs the program."""
     parser = argparse.ArgumentParser()
     parser.add_argument("seconds", type=float)
     parser.add_argument("--server", action="store_true")
@@ -49,7 +49,7 @@ def main() -> None:
     print(server.port if server else 0, flush=True)
     sys.stdin.readline()
     print(json.dumps(count(given.seconds)), flush=True)
-    # The load still waits for what is under way.
+    # The load still waits for its last messages, so the server must run until the input is closed.
     sys.stdin.read()
     if server:
         server.stop()

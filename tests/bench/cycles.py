@@ -1,6 +1,6 @@
-"""Starts and stops servers inside this process, as a program: `python -m tests.bench.cycles STARTS CYCLES`.
+"""A program that starts and stops servers inside its process: `python -m tests.bench.cycles STARTS CYCLES`.
 
-Prints how long starts took, and threads, descriptors and memory before and after the cycles, as JSON.
+Prints as JSON the times of the starts, and threads, file descriptors and memory before and after the cycles.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import stonechat
 
 from .part import resident_kib
 
-# What the first servers leave behind for good, such as the runtime's caches and the thread that hands on log lines.
+# Cycles before the measurement. The first servers create permanent objects such as the runtime's caches and the thread
+# for log lines.
 _WARM_UP = 20
 
 
 def main() -> None:
-    """The program."""
+    """Runs the program."""
     starts, cycles = int(sys.argv[1]), int(sys.argv[2])
     took = [_cycle() for _ in range(starts)]
     for _ in range(_WARM_UP):
@@ -32,7 +33,7 @@ def main() -> None:
 
 
 def _cycle() -> float:
-    """One server; how many milliseconds it took until it was ready."""
+    """Starts and stops one server; returns the milliseconds until it was ready."""
     begin = time.perf_counter()
     server = stonechat.Server(port=0).start()
     took = time.perf_counter() - begin

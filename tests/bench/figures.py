@@ -1,4 +1,4 @@
-"""The figures that every table is made of, and when a rate says how fast the load was instead of the server."""
+"""The figures in the tables, and the test whether the load generator, not the server, limited a rate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DURABLE_PAIR = "durable/theirs"
 
 
 class Row(NamedTuple):
-    """A figure of a bucket or object scenario that the page shows, and what it is to reach."""
+    """A figure of a bucket or object scenario on the page, and its goal."""
 
     scenario: str
     metric: str
@@ -53,16 +53,16 @@ KV_ROWS = [
     Row("kv-objects-1m", "up MiB over idle", "1M objects of 4 KiB: peak memory over idle, MiB", "0.5"),
     Row("kv-objects-1m", "listed/s", "listed a second", "2", is_more_better=True),
 ]
-"""In the order of the table."""
+"""Rows in the order of the table."""
 
-# A server thread that is busy for less than this share of the time was waiting for the load.
+# A server that is busy for a smaller share of the time was waiting for the load.
 _SATURATED = 0.9
 
 
 def client_limits(scenario: Mapping[str, Any]) -> bool:
-    """Whether our server had time to spare, so that its rate says how fast the load was.
+    """Returns whether our server was partly idle, so that the load generator limited the rate.
 
-    Asked only of loads that send as fast as they can: a requester that waits for its reply leaves any server idle.
+    Only for loads that send as fast as they can: a requester that waits for replies leaves any server partly idle.
     """
     busy = scenario["figures"].get("server cores", {}).get("ours", [])
     return bool(busy) and bool(busy[0] < _SATURATED)

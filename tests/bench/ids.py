@@ -1,4 +1,4 @@
-"""Part `ids`: what message ids within the duplicate window and times to live cost, and a start that learns them."""
+"""Part `ids`: the cost of message ids within the duplicate window, of times to live, and of a start that reads both."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STREAM = {"name": "S", "subjects": ["s.*"], "duplicate_window": 3600 * 10**9, "
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """Both servers in turn, and ours with little memory for indices."""
+    """Measures both servers in turn, and ours also with little memory for indices."""
     count = plan.times(_MANY)
     found = {}
     for name, program, options in [
@@ -79,7 +79,7 @@ def _message(number: int) -> bytes:
 
 
 def _publish(server: ServerProcess, count: int) -> None:
-    """Publishes so many, and waits for the acknowledgement of each."""
+    """Publishes `count` messages, and waits for all acknowledgements."""
     with socket.create_connection((LOOPBACK, server.port), timeout=_PATIENCE_S) as connection:
         connection.sendall(b'CONNECT {"verbose":false,"headers":true}\r\nSUB a 1\r\n')
         sent, acknowledged, rest = 0, 0, b""
@@ -92,5 +92,5 @@ def _publish(server: ServerProcess, count: int) -> None:
             chunk = rest + connection.recv(1 << 18)
             acknowledged += chunk.count(b'"seq":')
             assert b'"error"' not in chunk, chunk[:300]
-            # No part of a word that was counted.
+            # Shorter than the counted word, so that no word is counted twice.
             rest = chunk[-5:]

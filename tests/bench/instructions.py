@@ -1,7 +1,7 @@
-"""Part `instructions`: what a message costs in instructions, counted by valgrind's callgrind.
+"""Part `instructions`: the instructions per message, counted by valgrind's callgrind.
 
-Counts do not depend on how busy the machine is, so they tell a small gain from noise. A run without messages is
-subtracted from one with them. The kernel's work is not in it.
+Counts do not depend on the load of the machine, so they show small differences that timings hide. The count of a run
+without messages is subtracted. Instructions of the kernel are not counted.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SCENARIOS = {"1to1-16": (1, 16, 200_000), "fanout-8": (8, 128, 50_000)}
-"""Subscribers, bytes of payload, messages published."""
+"""Number of subscribers, payload in bytes, number of published messages."""
 
 _PATIENCE_S = 300.0
 _TOP = 8
 
 
 def measure(servers: Mapping[str, Path]) -> dict[str, Any]:
-    """Instructions per delivered message, and where they go, for each server."""
+    """Counts the instructions per delivered message, with the most expensive functions, for each server."""
     if shutil.which("valgrind") is None:
         raise BenchError("valgrind is not installed")
     BUILD.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def measure(servers: Mapping[str, Path]) -> dict[str, Any]:
 
 
 def _count(server: Path, receivers: int, size: int, messages: int, out: Path) -> int:
-    """Instructions of a server from its start to its end, with so many messages between."""
+    """Returns the instructions of a server from its start to its end, with `messages` messages in between."""
     with socket.socket() as free:
         free.bind((LOOPBACK, 0))
         port: int = free.getsockname()[1]
@@ -82,7 +82,7 @@ def _answers(port: int) -> bool:
 
 
 def _pass(port: int, receivers: int, size: int, messages: int) -> None:
-    """Publishes so many messages and reads them all at every subscriber."""
+    """Publishes `messages` messages and reads them at every subscriber."""
     subject, payload = b"bench.0", b"x" * size
     frame = len(b"MSG %b 1 %d\r\n%b\r\n" % (subject, size, payload))
     subscribers = [_connect(port, b"SUB %b 1\r\n" % subject) for _ in range(receivers)]
@@ -115,10 +115,10 @@ def _read(connection: socket.socket, expected: int) -> None:
 
 
 def _top(out: Path) -> list[str]:
-    """The functions that most instructions are spent in, where the program has symbols."""
+    """Returns the functions with the most instructions, if the program has symbols."""
     told = subprocess.run(["callgrind_annotate", "--auto=no", out], capture_output=True, text=True, check=False).stdout
     lines = re.findall(r"^\s*[\d,]+ \(\s*([\d.]+)%\)\s+(\S.*)$", told, re.MULTILINE)
-    # One line for each source file that was inlined into a function; the function is what is wanted.
+    # A function has a line for each source file that was inlined into it: add them up.
     shares: collections.Counter[str] = collections.Counter()
     for share, name in lines:
         if name != "PROGRAM TOTALS":
@@ -129,5 +129,5 @@ def _top(out: Path) -> list[str]:
 
 
 def _short(name: str) -> str:
-    """A function without its file, its object and its hash."""
+    """Returns the name of a function without file, object and hash."""
     return re.sub(r"::h[0-9a-f]{16}$", "", re.sub(r" \[[^]]*\]$", "", name).partition(":")[2])

@@ -1,9 +1,13 @@
-"""Part `interpreter`: does a server under load inside a Python process hold up the process's own Python code?
+"""Part `interpreter`: the effect of a server under load in a Python process on the Python code of this process.
 
-A Python loop counts in three settings, in turn, on the same two processors: with an idle server in its process; beside
-a server in a process of its own, under load; with the server under the same load in its own process. Load and server
-take processor time from the loop in the last two alike. What the third has less than the second is what the server
-would take through the interpreter's lock.
+A Python loop counts in three settings, in turn, on the same two processors:
+
+- with an idle server in its process,
+- with a server under load in another process,
+- with a server under the same load in its own process.
+
+In the last two settings, load and server take the same processor time from the loop. A lower count in the third setting
+is thus the cost of the server's use of the GIL.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ SETTINGS = ("idle", "beside", "inside")
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """All settings in turn, `runs` times."""
+    """Measures all settings in turn, `runs` times."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(before)[:2])
     try:
@@ -83,7 +87,7 @@ def _once(plan: Plan, setting: str) -> dict[str, float]:
 
 @contextlib.contextmanager
 def _program(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A module of this package as a process that ends with the block."""
+    """Runs a module of this package as a process, which ends with the block."""
     with subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         cwd=ROOT,

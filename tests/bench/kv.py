@@ -1,4 +1,4 @@
-"""Part `kv`: buckets and objects at the sizes that hurt, both servers in one run, and ours with its durable default."""
+"""Part `kv`: large buckets and objects on both servers in one run, and on ours with its durable default."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HEAVY_RUNS = 3
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """All scenarios. `durable` is our server as it is without a word in its configuration."""
+    """Measures all scenarios. `durable` is our server with its default configuration."""
     servers = {"ours": plan.ours, "theirs": plan.theirs, "durable": plan.ours}
     options = ["--sync-interval", "2m", "--default-sync", "durable", "--heavy-runs", str(min(plan.runs, _HEAVY_RUNS))]
     results = natsload.run(plan, servers, SCENARIOS, BUILD / "natsload-kv.json", options)

@@ -1,8 +1,8 @@
-"""One publisher and one subscriber at a set rate, as a program: `python -m tests.bench.load PORT RATE`.
+"""A program with one publisher and one subscriber at a fixed rate: `python -m tests.bench.load PORT RATE`.
 
-It says `flowing` when messages arrive, goes on until its standard input ends, waits until every message has arrived,
-and prints what it did as JSON. Batches are encoded beforehand and frames counted by their length, so that it takes
-little of the machine.
+It prints `flowing` when messages arrive, and runs until its standard input is closed. Then it waits until all messages
+have arrived, and prints the results as JSON. To use little processor time, it encodes batches in advance and counts
+frames by their length.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PATIENCE_S = 30.0
 
 
 class Load:
-    """The two connections, and what has passed them."""
+    """The two connections and the number of their messages."""
 
     def __init__(self, port: int, rate: int) -> None:
         self.published = 0
@@ -41,7 +41,7 @@ class Load:
             thread.start()
 
     def finish(self) -> float:
-        """Stops publishing and waits for the last message; the seconds from the start to the end of publishing."""
+        """Stops publishing, waits for the last message, and returns the seconds during which it published."""
         self._stop.set()
         self._threads[1].join()
         seconds = time.monotonic() - self.begin
@@ -61,7 +61,7 @@ class Load:
     def _read(self) -> None:
         room = bytearray(1 << 18)
         received = 0
-        # In this order: the number of published messages stands only when the writer has ended.
+        # The order of the conditions matters: `published` is only final when the writer thread has ended.
         while not (self._stop.is_set() and not self._threads[1].is_alive() and self.delivered == self.published):
             if not select.select([self._subscriber], [], [], 0.05)[0]:
                 continue
@@ -79,7 +79,7 @@ def _connect(port: int) -> socket.socket:
 
 
 def _ask(connection: socket.socket, operations: bytes) -> None:
-    """Logs in, sends operations and waits until the server has taken them."""
+    """Logs in, sends operations and waits until the server has handled them."""
     connection.sendall(b'CONNECT {"verbose":false,"pedantic":false}\r\n' + operations + b"PING\r\n")
     got = b""
     while not got.endswith(b"PONG\r\n"):
@@ -90,7 +90,7 @@ def _ask(connection: socket.socket, operations: bytes) -> None:
 
 
 def main() -> None:
-    """The program."""
+    """Runs the program."""
     load = Load(int(sys.argv[1]), int(sys.argv[2]))
     time.sleep(_FLOWING_AFTER_S)
     if not load.delivered:

@@ -1,4 +1,4 @@
-"""Finds or builds natsload, runs it, and brings its results into a short form."""
+"""Finds or builds natsload, runs it, and summarises its results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def find() -> Path:
-    """The load generator: `$NATSLOAD`, else built here (rust/natsload)."""
+    """Returns the load generator: `$NATSLOAD`, else built from rust/natsload."""
     named = os.environ.get("NATSLOAD")
     if named:
         found = shutil.which(named)
@@ -34,7 +34,7 @@ def find() -> Path:
 
 
 def wrapper(name: str, command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> Path:
-    """A program that becomes `command`, with the arguments it is called with behind it."""
+    """Writes a script that executes `command` followed by the script's own arguments, and returns its path."""
     path = BUILD / "bin" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     exports = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in (environment or {}).items())
@@ -47,7 +47,7 @@ def wrapper(name: str, command: Sequence[str | Path], environment: Mapping[str, 
 def run(
     plan: Plan, servers: Mapping[str, Path], scenarios: Sequence[str], into: Path, options: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Runs scenarios against servers in turn; natsload's own JSON. Failed scenarios carry their errors in it."""
+    """Runs scenarios against servers in turn; returns natsload's JSON, which has the errors of failed scenarios."""
     command: list[str | Path] = [find(), "run"]
     for name, path in servers.items():
         command += ["--server", f"{name}={path}"]
@@ -65,7 +65,7 @@ def run(
 
 
 def shorten(results: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-    """For each scenario the spread of each figure, and of the ratios of the pairs, run by run."""
+    """Returns for each scenario the spread of each figure, and of the ratios per run between the servers of a pair."""
     return [_shorten_one(scenario, pairs) for scenario in results["scenarios"]]
 
 
@@ -92,5 +92,5 @@ def _shorten_one(scenario: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) 
 
 
 def _reason(error: str) -> str:
-    """The last line of an error: the log of the server comes before it."""
+    """Returns the last line of an error; the lines before it are the server's log."""
     return error.strip().splitlines()[-1].strip()

@@ -1,4 +1,4 @@
-"""What every part of the benchmarks needs: where things are, how long to measure, and what was measured on."""
+"""Common code of all benchmark parts: paths, plans, facts about the machine, statistics."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class BenchError(RuntimeError):
-    """A part cannot be measured, and why."""
+    """A part cannot be measured; the message says why."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to measure, which programs, and the factor on the sizes of a load."""
+    """Runs and seconds of a measurement, the measured programs, and a factor for the sizes of a load."""
 
     runs: int
     secs: float
@@ -41,15 +41,15 @@ class Plan:
 
     @property
     def rough(self) -> bool:
-        """Whether this is less than what figures worth quoting take."""
+        """Whether runs, seconds or scale are too low for figures to be published."""
         return self.runs < FULL_RUNS or self.secs < FULL_SECS or self.scale < 1
 
     def times(self, full: int) -> int:
-        """A number of repetitions, `full` of them in a full measurement."""
+        """Returns a number of repetitions: `full` in a full measurement, fewer in a rough one."""
         return max(1, full * min(self.runs, FULL_RUNS) // FULL_RUNS)
 
     def taken(self) -> dict[str, Any]:
-        """When, where and on what a part was measured."""
+        """Returns date, settings, commit and machine of a measurement."""
         return {
             "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
             "runs": self.runs,
@@ -63,12 +63,12 @@ class Plan:
 
 
 def say(text: str) -> None:
-    """Progress, seen at once."""
+    """Prints progress without buffering."""
     print(text, flush=True)
 
 
 def machine() -> dict[str, Any]:
-    """The machine: processor model, processors that may be used, memory, kernel."""
+    """Returns facts about the machine: processor model, usable processors, memory, kernel."""
     model = next(
         (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
         platform.processor(),
@@ -84,13 +84,13 @@ def machine() -> dict[str, Any]:
 
 
 def version(program: Path) -> str:
-    """What a server says about its version. Ours says last what it is, after what it is compatible with."""
+    """Returns the version of a server: the last line, since ours first prints the compatible nats-server version."""
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.split("\n")
     return next((line.strip() for line in reversed(said) if line.strip()), "unknown")
 
 
 def commit() -> str:
-    """The commit of this clone, with a mark where files differ from it."""
+    """Returns the commit of this clone, with a mark if files were changed."""
     told = subprocess.run(
         ["git", "-C", ROOT, "describe", "--always", "--dirty", "--exclude=*"],
         capture_output=True,
@@ -101,25 +101,25 @@ def commit() -> str:
 
 
 def spread(values: Sequence[float]) -> list[float]:
-    """Median, least and greatest, to five digits; empty where nothing was measured."""
+    """Returns median, minimum and maximum to five digits; empty without values."""
     if not values:
         return []
     return [float(f"{value:.5g}") for value in (statistics.median(values), min(values), max(values))]
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process, all threads, without its children."""
+    """Returns the user and system time of all threads of a process, without its children."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def resident_kib(pid: int | str = "self") -> int:
-    """Resident memory of a process."""
+    """Returns the resident memory of a process in KiB."""
     return next(int(line.split()[1]) for line in _lines(f"/proc/{pid}/status") if line.startswith("VmRSS:"))
 
 
 def may_be_urgent() -> bool:
-    """Whether this process may raise its priority."""
+    """Returns whether this process may raise its priority."""
     before = os.getpriority(os.PRIO_PROCESS, 0)
     try:
         os.setpriority(os.PRIO_PROCESS, 0, _URGENT)
@@ -131,10 +131,10 @@ def may_be_urgent() -> bool:
 
 @contextlib.contextmanager
 def urgent() -> Iterator[int]:
-    """Raises the priority of this process and what it starts, where that is allowed; gives the nice value.
+    """Raises the priority of this process and its children, if that is allowed; yields the nice value.
 
-    Linux may weigh sessions against each other: then a nice value counts only within one, and the weight of the
-    session has to go along.
+    Linux may schedule by sessions. A nice value then only counts within its session, so the weight of the session is
+    changed too.
     """
     if not may_be_urgent():
         yield 0

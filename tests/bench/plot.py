@@ -1,4 +1,4 @@
-"""The plot of docs/benchmarks/core.md: ratios of the core scenarios."""
+"""Draws the plots of the benchmark pages: ratios of the core and the `kv` scenarios."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 mpl.use("svg")
-# The same measurements make the same file.
+# A fixed salt, so that the same measurements give the same file.
 mpl.rcParams["svg.hashsalt"] = "stonechat"
 
 from matplotlib import pyplot as plt  # noqa: E402
@@ -22,7 +22,7 @@ _OURS, _RATE = "#00796b", "#ef6c00"
 
 
 def draw(part: Mapping[str, Any], into: Path) -> None:
-    """Bars for messages per CPU second with the spread of the runs, dots for the rate."""
+    """Draws bars for messages per CPU second, with the spread of the runs, and dots for the rate."""
     shown = [s for s in part["scenarios"] if s["ratios"].get(PER_CPU, {}).get(PAIR)]
     figure, axes = plt.subplots(figsize=(9, 0.36 * len(shown) + 1.6))
     for row, scenario in enumerate(reversed(shown)):
@@ -47,13 +47,13 @@ def draw(part: Mapping[str, Any], into: Path) -> None:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     figure.tight_layout()
-    # No date in the file.
+    # Without a date, so that the same measurements give the same file.
     figure.savefig(into, metadata={"Date": None})
     plt.close(figure)
 
 
 def draw_kv(part: Mapping[str, Any], into: Path) -> None:
-    """For each figure how many times better we are: bars for lazy syncs in both, dots for our durable default."""
+    """Draws how many times better ours is, per figure: bars for lazy syncs in both, dots for our durable default."""
     scenarios = {scenario["scenario"]: scenario for scenario in part["scenarios"]}
     shown = []
     for row in KV_ROWS:
@@ -83,7 +83,7 @@ def draw_kv(part: Mapping[str, Any], into: Path) -> None:
 
 
 def _gain(ratio: Sequence[float], *, is_more_better: bool) -> float | None:
-    """The median ratio, turned round where less is better."""
+    """Returns the median ratio, inverted if less is better."""
     if not ratio or not ratio[0]:
         return None
     return ratio[0] if is_more_better else 1 / ratio[0]

@@ -1,4 +1,4 @@
-"""Turns the measurements of docs/benchmarks/core.json into the Markdown between the page's markers."""
+"""Renders the measurements of docs/benchmarks/core.json as Markdown between the markers of the page."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 _NONE = "-"
 _PACED = ("request-1", "request-64", "latency-50k")
-"""Loads that wait: for replies, or for the next moment that a message is due."""
+"""Loads that wait for replies, or for the time at which the next message is due."""
 
 
 def fill(page: str, measured: Mapping[str, Any]) -> str:
-    """The page with every part that was measured put between its markers."""
+    """Returns the page with every measured part between its markers."""
     for name, render in PARTS.items():
         if name not in measured:
             continue
@@ -31,7 +31,7 @@ def fill(page: str, measured: Mapping[str, Any]) -> str:
 
 
 def core(part: Mapping[str, Any]) -> str:
-    """The machine, the table of scenarios, and what failed."""
+    """Renders the machine, the table of scenarios, and failures."""
     rows = []
     for scenario in part["scenarios"]:
         per_cpu = PER_CPU
@@ -62,7 +62,7 @@ def core(part: Mapping[str, Any]) -> str:
 
 
 def churn(part: Mapping[str, Any]) -> str:
-    """1to1-128 with and without churn."""
+    """Renders 1to1-128 with and without churn."""
     scenario = part["scenarios"][0]
     rows = [
         [
@@ -84,7 +84,7 @@ def churn(part: Mapping[str, Any]) -> str:
 
 
 def cores(part: Mapping[str, Any]) -> str:
-    """Rate and CPU for each number of processors."""
+    """Renders rate and processor time for each number of processors."""
     rows = [
         [f"`{scenario['scenario']}`", str(count)]
         + [_amount(scenario, RATE, f"{name}-{count}") for name in ("ours", "theirs")]
@@ -99,7 +99,7 @@ def cores(part: Mapping[str, Any]) -> str:
 
 
 def interpreter(part: Mapping[str, Any]) -> str:
-    """The loop in its three settings."""
+    """Renders the results of the loop in its three settings."""
     labels = {
         "idle": "idle server in the process",
         "beside": "server in another process, under load",
@@ -131,7 +131,7 @@ def interpreter(part: Mapping[str, Any]) -> str:
 
 
 def startup(part: Mapping[str, Any]) -> str:
-    """Times, idle memory and what cycles leave behind."""
+    """Renders start times, idle memory, and threads, descriptors and memory after the cycles."""
     inside = part["inside"]
     took, idle = part["start ms"], part["idle MiB"]
     rows = [
@@ -149,7 +149,7 @@ def startup(part: Mapping[str, Any]) -> str:
 
 
 def instructions(part: Mapping[str, Any]) -> str:
-    """Instructions per message, and where they go."""
+    """Renders the instructions per message and the most expensive functions."""
     names = list(part["servers"])
     rows = [
         [f"`{scenario}`", *(f"{found[name]['per message']:.0f}" for name in names)]
@@ -166,7 +166,7 @@ def instructions(part: Mapping[str, Any]) -> str:
 
 
 def kv(part: Mapping[str, Any]) -> str:
-    """The machine, a row for each figure that counts, and what failed."""
+    """Renders the machine, a row for each figure with a goal, and failures."""
     scenarios = {scenario["scenario"]: scenario for scenario in part["scenarios"]}
     rows = [
         [

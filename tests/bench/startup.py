@@ -1,4 +1,4 @@
-"""Part `startup`: time until a server answers, idle memory, and what a thousand starts and stops leave behind."""
+"""Part `startup`: time until a server answers, idle memory, and leaks after a thousand starts and stops."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _AGAIN_S = 0.0001
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """Programs first, in turn; then servers inside a Python process."""
+    """Measures the server programs in turn, then servers inside a Python process."""
     programs = {"ours": plan.ours, "theirs": plan.theirs}
     took: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(plan.times(_STARTS)):
@@ -59,7 +59,7 @@ def measure(plan: Plan) -> dict[str, Any]:
 
 
 def _start(program: Path, settle_s: float = 0.0) -> tuple[float, int]:
-    """Starts a program: seconds until it has sent its INFO, and its resident KiB after it settled."""
+    """Starts a program; returns the seconds until it has sent its INFO, and its resident KiB after `settle_s`."""
     with socket.socket() as free:
         free.bind((LOOPBACK, 0))
         port = free.getsockname()[1]
@@ -69,7 +69,7 @@ def _start(program: Path, settle_s: float = 0.0) -> tuple[float, int]:
     try:
         _greeting(port, process)
         ready = time.perf_counter() - begin
-        # Memory is read from an idle server, which is what the pause makes it.
+        # After the pause the server is idle, so its idle memory is measured.
         time.sleep(settle_s)
         return ready, resident_kib(process.pid)
     finally:
@@ -78,13 +78,13 @@ def _start(program: Path, settle_s: float = 0.0) -> tuple[float, int]:
 
 
 def _greeting(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Connects again and again until the server takes it and sends its INFO."""
+    """Tries to connect until the server accepts and sends its INFO."""
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline and process.poll() is None:
         with socket.socket() as connection:
             connection.settimeout(_PATIENCE_S)
             if connection.connect_ex((LOOPBACK, port)) == 0 and connection.recv(1 << 16).startswith(b"INFO "):
                 return
-        # Short beside what is measured, and long enough to leave the server a processor.
+        # Short compared with the measured time, but long enough to leave processor time to the server.
         time.sleep(_AGAIN_S)
     raise BenchError(f"{process.args!r} was never ready")

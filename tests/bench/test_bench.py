@@ -1,4 +1,4 @@
-"""The arithmetic and the rendering of the benchmarks; what they measure is not tested here."""
+"""Tests of the benchmarks' arithmetic and rendering; nothing is measured here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Buckets and objects at a size that a check can afford: all that is due arrives, in order and undamaged."""
+"""The bucket and object scenarios at a small size: all expected data arrives, in order and undamaged."""
 
 from __future__ import annotations
 
@@ -58,6 +58,6 @@ def test_a_sample_of_each_scenario(tmp_path: Path, scenario: str, scale: float) 
     found = json.loads((tmp_path / "out.json").read_text())["scenarios"][0]
     figures = {name: metric["ours"]["median"] for name, metric in found["metrics"].items()}
     assert {row.metric for row in KV_ROWS if row.scenario == scenario} <= figures.keys()
-    # The scenarios check what they get, and fail where it is wrong. What they only tell is checked here.
+    # The scenarios themselves fail on wrong data. Figures that they only report are checked here.
     assert figures.get("consumers left", 0) == 0
     assert figures.get("disk back s", 0) < 60, "the disk of a deleted object is not given back"

@@ -1,1 +1,1 @@
-"""The same bytes played to our server and to the real one, and the answers compared."""
+"""Tests that send the same bytes to our server and to the real nats-server, and compare the answers."""

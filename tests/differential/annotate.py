@@ -1,6 +1,6 @@
-"""Writes what nats-server answers into transcript files: `python -m tests.differential.annotate FILE...`.
+"""Writes the answers of nats-server into transcript files: `python -m tests.differential.annotate FILE...`.
 
-For authors: write the steps, run this, then read whether the answers are the ones you meant.
+For authors of transcripts: write the steps, run this, then check that the answers are the expected ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .transcript import UNORDERED, Transcript, Verb, load
 
 
 def annotate(path: Path, servers: dict[str, PooledServer]) -> None:
-    """Rewrites the expected frames of one file."""
+    """Replaces the expected frames of one file."""
     answers: dict[int, list[str]] = {}
     for transcript in load(path):
         answers.update(_answers(transcript, servers))

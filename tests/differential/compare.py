@@ -1,4 +1,4 @@
-"""Compares two recordings of a transcript, and one recording with what the transcript tells."""
+"""Compares two recordings of a transcript, and a recording with the expected frames of the transcript."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .transcript import Transcript, Verb
 
 
 def broken(transcript: Transcript, oracle: Recording) -> str | None:
-    """Why the transcript itself is wrong: nats-server doesn't answer as the file says. None when it does."""
+    """Returns a report of the first answer of nats-server that differs from the transcript, or None if all agree."""
     for outcome in oracle.outcomes:
         demanded = End.CLOSED if outcome.step.verb is Verb.CLOSED else End.FOUND
         if outcome.end is not demanded:
@@ -23,7 +23,7 @@ def broken(transcript: Transcript, oracle: Recording) -> str | None:
 
 
 def difference(transcript: Transcript, expected: Recording, got: Recording) -> str | None:
-    """The first difference between the two recordings, told for a human. None when there is none."""
+    """Returns a readable report of the first difference between two recordings, or None if they are equal."""
     for index, wanted in enumerate(expected.outcomes):
         if index >= len(got.outcomes):
             return f"{_where(transcript, wanted)}: the conversation ended before this step"

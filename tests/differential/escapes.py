@@ -11,7 +11,7 @@ _LONG_RUN = re.compile(r"([^\\])\1{39,}")
 
 
 def unescape(text: str) -> bytes:
-    """The bytes that a line of a transcript stands for."""
+    """Returns the bytes that a line of a transcript stands for."""
     parts: list[bytes] = []
     end = 0
     for match in _ESCAPE.finditer(text):
@@ -27,7 +27,7 @@ def unescape(text: str) -> bytes:
 
 
 def escape(data: bytes) -> str:
-    """The notation of some bytes, on one line and without blanks at its end."""
+    """Returns the notation of some bytes, on one line and without blanks at the end."""
     text = data.decode("utf-8", "surrogateescape")
     line = "".join(map(_character, text))
     line = _LONG_RUN.sub(lambda run: rf"\<{run[1]}*{len(run[0])}>", line)

@@ -1,4 +1,4 @@
-"""Takes the harmless differences out of answers: ids, times, ports, versions, and fields of our own in INFO."""
+"""Removes harmless differences from answers: ids, times, ports, versions, and our own fields in INFO."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _INFO_FIELDS_TEXT = """
     ws_connect_urls ldm compression connect_info remote_account acc_is_sys api_lvl xkey
 """
 INFO_FIELDS = frozenset(_INFO_FIELDS_TEXT.split())
-"""The fields of INFO that clients know. Others are a server's own affair."""
+"""The fields of INFO that clients use. Other fields may differ."""
 
 _INFO_IGNORED = frozenset({"git_commit"})
 _KEY_SHAPES = {"server_id": r"N[A-Z2-7]{55}", "xkey": r"X[A-Z2-7]{55}", "nonce": r"[A-Za-z0-9_-]{15}"}
@@ -20,9 +20,9 @@ _INFO_VOLATILE = frozenset({"server_id", "server_name", "version", "go", "port",
 
 
 def info(frame: bytes) -> bytes:
-    """INFO with its fields in order: those that vary by nature as their shape, the others as they are.
+    """Returns INFO with its fields in order; values that differ between servers are replaced by their shape.
 
-    A server name that is the server id shows as such. The frame stays as it is when it is no INFO with JSON.
+    A server name that equals the server id is marked as such. Other frames are returned unchanged.
     """
     match = re.fullmatch(rb"INFO (\{.*\})( ?)\r\n", frame, re.DOTALL)
     if match is None:
@@ -51,9 +51,9 @@ def _info_value(key: str, value: Any, fields: dict[str, Any]) -> str:
 
 
 def message_shape(frame: bytes) -> bytes:
-    """MSG or HMSG whose JSON payload, and with it the size, is replaced by the shape of the JSON.
+    """Returns a MSG or HMSG with its JSON payload replaced by the shape of the JSON, and without the size.
 
-    A second blank, which nats-server writes in some answers of its own, is as harmless as the size.
+    nats-server writes a second blank in some of its own answers; it is removed like the size.
     """
     head, separator, payload = frame.partition(b"\r\n")
     words = head.split(b" ")
@@ -68,7 +68,7 @@ def message_shape(frame: bytes) -> bytes:
 
 
 def shape(value: Any) -> Any:
-    """The shape of a JSON value: names and types. A list shows the different shapes that its elements have."""
+    """Returns the shape of a JSON value: names and types; of a list, the different shapes of its elements."""
     if isinstance(value, dict):
         return {key: shape(element) for key, element in value.items()}
     if isinstance(value, list):
@@ -89,7 +89,7 @@ _TEXT_SHAPES = (
 
 
 def text_shape(text: str) -> str:
-    """The kind of a text: time, key, duration, digest, empty or any other."""
+    """Returns the kind of a text: time, key, duration, digest, empty or other."""
     for kind, pattern in _TEXT_SHAPES:
         if pattern.fullmatch(text):
             return kind

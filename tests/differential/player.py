@@ -1,4 +1,4 @@
-"""Plays a transcript to one server and notes what came back, step by step."""
+"""Plays a transcript to one server and records the answers to each step."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .escapes import escape
 from .transcript import Step, Transcript, Verb
 
 PATIENCE_S = 8.0
-"""How long a step may take before it counts as unanswered."""
+"""Seconds after which a step counts as unanswered."""
 
 _TIMER_PING_AGE_S = 1.5
-"""A PING on an older connection may come from the server's timer, whose first one is due after two seconds."""
+"""Age of a connection in seconds from which a PING may be one of the server's timer; the first is due after two."""
 
 
 UNREAD_INFO = b"INFO (not looked at here)\r\n"
-"""Stands for the INFO of a connection that a transcript opens without a word: one wrong field of it fails the
-transcripts about INFO, not all of them."""
+"""Stands for the INFO of a connection that a transcript opens implicitly. It is not compared, so that a wrong field
+only fails the transcripts about INFO."""
 
 
 class End(enum.Enum):
@@ -34,7 +34,7 @@ class End(enum.Enum):
 
 @dataclass
 class Outcome:
-    """What one reading step saw: normalised frames, and how it ended."""
+    """Result of one reading step: normalised frames, and how it ended."""
 
     step: Step
     frames: list[bytes]
@@ -42,25 +42,25 @@ class Outcome:
 
     @property
     def rendered(self) -> list[str]:
-        """The frames in the notation of transcripts. INFO shows as its name only."""
+        """The frames in the notation of transcripts. Of INFO only the name is shown."""
         return [render(frame) for frame in self.frames]
 
 
 @dataclass
 class Recording:
-    """All that a server answered to a transcript."""
+    """All answers of a server to a transcript."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     unordered: list[bytes] = field(default_factory=list)
 
     @property
     def rendered_unordered(self) -> list[str]:
-        """The frames without an order, sorted."""
+        """The unordered frames, sorted."""
         return sorted(render(frame) for frame in self.unordered)
 
 
 def render(frame: bytes) -> str:
-    """One frame in the notation of transcripts."""
+    """Returns a frame in the notation of transcripts."""
     if frame.startswith(b"INFO "):
         return "INFO"
     if not frame.endswith(b"\r\n"):
@@ -69,7 +69,7 @@ def render(frame: bytes) -> str:
 
 
 def play(transcript: Transcript, port: int) -> Recording:
-    """Plays the transcript to the server on that port. Stops early when a step stays unanswered."""
+    """Plays the transcript to the server on this port. Stops early if a step gets no answer."""
     player = _Player(transcript, port)
     try:
         for step in transcript.steps:
@@ -92,7 +92,7 @@ class _Player:
         self.wires: dict[str, Wire] = {}
 
     def do(self, step: Step) -> bool:
-        """Does one step; false when it makes no sense to go on."""
+        """Executes one step; returns false if the transcript can't continue."""
         if step.verb is Verb.OPEN:
             self.wires[step.role] = Wire(self.port)
         wire = self.wires[step.role]
@@ -141,7 +141,7 @@ class _Player:
         return kept
 
     def _unordered(self, role: str, frame: bytes) -> bytes | None:
-        """The message as it counts where order does not: with its receiver, unless a random choice named it."""
+        """Returns an unordered message for comparison, with its receiver unless that is a random choice; else None."""
         words = frame.split(b" ", 3)
         if len(words) < 4 or words[0] not in (b"MSG", b"HMSG"):
             return None

@@ -1,4 +1,4 @@
-"""Pairs of running servers, ours and the real one, one pair for each configuration that transcripts ask for."""
+"""Pairs of running servers, ours and the real one: one pair for each configuration of the transcripts."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PAIRS_MAX = 12
-"""Idle pairs beyond this number are stopped, the longest unused first."""
+"""Largest number of idle pairs; beyond it, the least recently used ones are stopped."""
 
 
 @dataclass
 class PooledServer:
-    """A running server and the number of subscriptions that it holds when nobody is connected."""
+    """A running server, with its number of subscriptions without any client."""
 
     process: ServerProcess
     idle_subscriptions: int
 
     @classmethod
     def start(cls, program: Path, config: str) -> PooledServer:
-        """Starts a server with that configuration."""
+        """Starts a server with this configuration."""
         process = ServerProcess(program, config)
         try:
             process.start()
@@ -40,7 +40,7 @@ class PooledServer:
             raise
 
     def settle(self) -> None:
-        """Waits until the server has noticed that all clients are gone, subscriptions included."""
+        """Waits until the server has removed all clients and their subscriptions."""
 
         def idle() -> bool:
             varz = self.process.get_json("/varz")
@@ -67,7 +67,7 @@ class Pair:
 
 
 class Pool:
-    """Starts pairs when they are first needed and stops them all in the end."""
+    """Starts pairs when they are first needed, and stops all of them at the end."""
 
     def __init__(self, oracle: Path, ours: Path) -> None:
         self._programs = (oracle, ours)
@@ -75,7 +75,7 @@ class Pool:
 
     @contextmanager
     def lend(self, config: str, own: bool = False) -> Iterator[Pair]:
-        """A running pair with that configuration, idle again afterwards. An own one is started and stopped."""
+        """Yields a running pair with this configuration. With `own`, the pair is new and is stopped afterwards."""
         if own:
             pair = self._start(config)
             try:
@@ -112,7 +112,7 @@ S = TypeVar("S")
 
 
 def both(action: Callable[[S], T], first: S, second: S) -> tuple[T, T]:
-    """Does the same with two things at the same time."""
+    """Runs the action on both arguments in parallel."""
     with ThreadPoolExecutor(2) as threads:
         futures = threads.submit(action, first), threads.submit(action, second)
         return futures[0].result(), futures[1].result()

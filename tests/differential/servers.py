@@ -1,4 +1,4 @@
-"""Both servers with the same configuration, for tests that need a pair of their own."""
+"""Both servers with the same configuration, for tests that need their own pair."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Two(NamedTuple):
 
 @contextmanager
 def running(programs: Programs, config: str = "", *, args: Sequence[str] = ()) -> Iterator[Two]:
-    """Starts both servers and ends them in the end."""
+    """Starts both servers, and stops them at the end of the block."""
     with ExitStack() as stack:
         oracle, ours = (stack.enter_context(ServerProcess(program, config, args=args)) for program in programs)
         yield Two(oracle, ours)

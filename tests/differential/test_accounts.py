@@ -1,4 +1,4 @@
-"""Exports and imports of accounts, and JetStream through them: ours and the real server."""
+"""Exports and imports of accounts, and JetStream across them, compared with the real server."""
 
 from __future__ import annotations
 
@@ -61,18 +61,18 @@ accounts {
 
 
 class Clients:
-    """A client of each account, and what was seen."""
+    """A client of each account, and a record of the results."""
 
     def __init__(self, a: Client, b: Client, c: Client) -> None:
         self.a, self.b, self.c = a, b, c
         self.seen: list[Any] = []
 
     def note(self, *what: Any) -> None:
-        """Notes something that both servers should do alike."""
+        """Records a result that must be the same on both servers."""
         self.seen.append(what)
 
     def note_message(self, who: str, message: Msg, reply: str = "") -> None:
-        """Notes a message, with its subject unless it is the reply subject that was given."""
+        """Records a message, with its subject unless that is the given reply subject."""
         headers = dict(message.headers or {})
         if info := headers.get("Nats-Request-Info"):
             fields = json.loads(info)
@@ -88,12 +88,12 @@ class Clients:
         self.note(who, subject, answer, sorted((str(k), str(v)) for k, v in headers.items()), message.data)
 
     async def ask(self, client: Client, subject: str, payload: Any = None) -> Any:
-        """The answer to a request of the API."""
+        """Sends a request to the API and returns the answer."""
         data = json.dumps(payload).encode() if payload is not None else b""
         return json.loads((await client.request(subject, data, timeout=PATIENCE_S)).data)
 
     async def barrier(self) -> None:
-        """Returns when all that was sent before has arrived."""
+        """Waits until all earlier messages have arrived."""
         for _ in range(2):
             for client in (self.a, self.b, self.c):
                 await client.flush()
@@ -124,7 +124,7 @@ def _compare(programs: Programs, config: str, scenario: Callable[[Clients], Awai
 
 
 async def _drain(subscription: Subscription) -> list[Msg]:
-    """What has come so far."""
+    """Returns the messages received so far."""
     messages = []
     while subscription.pending_msgs:
         messages.append(await subscription.next_msg())
@@ -158,7 +158,7 @@ async def _services(clients: Clients) -> None:
         for message in await _drain(back):
             clients.note_message("back", message)
         await answers.unsubscribe()
-    # Without a reply, and what nobody answers.
+    # Requests without a reply subject, and requests without a responder.
     await clients.a.publish("svc.one", b"tell")
     await clients.barrier()
     for subscription in list(clients.b._subs.values()):
@@ -249,7 +249,7 @@ async def _consume(clients: Clients, origin: Client, user: Client) -> None:
     await clients.barrier()
     info = await clients.ask(origin, "$JS.API.CONSUMER.INFO.S.PULL")
     clients.note("pulled", info["ack_floor"]["stream_seq"], info["num_ack_pending"], info["num_pending"])
-    # The subscriber comes later than the consumer.
+    # The client subscribes after the consumer was created.
     config = {"name": "PUSH", "durable_name": "PUSH", "ack_policy": "none", "deliver_subject": "deliver.push"}
     await clients.ask(user, "$JS.API.CONSUMER.CREATE.S.PUSH", {"stream_name": "S", "config": config})
     pushed = await user.subscribe("deliver.push")
@@ -293,11 +293,11 @@ def test_what_can_not_be_imported(programs: Programs, tmp_path: Path, name: str)
     def say(program: Path) -> tuple[int, str]:
         command = [str(program), "-t", "-c", str(config)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-        # Which of two entries is the wrong one depends on the order of a map there.
+        # Which of two entries nats-server reports depends on the order of a Go map.
         is_any = name in ("a cycle", "twice", "a service twice")
         return done.returncode, done.stderr.rpartition(":")[2] if is_any else done.stderr
 
     ours = say(programs.ours)
-    # There it depends on the order of a map whether it is noticed.
+    # Whether nats-server detects this error depends on the order of a Go map.
     tries = 50 if name == "prefix and to" else 1
     assert any(say(programs.oracle) == ours for _ in range(tries)), (ours, say(programs.oracle))

@@ -1,4 +1,4 @@
-"""The command line: exit codes and what is said, ours against the real one."""
+"""The command line: exit codes and output, compared with the real server."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ FILES = {
 
 
 class Result(NamedTuple):
-    """What a command left behind."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -72,14 +72,14 @@ def run(program: Path, args: Sequence[str], folder: Path) -> Result:
 
 
 def normalised(text: str) -> str:
-    """Text of standard error without program names, digests, pids and times."""
+    """Returns the text of standard error without program names, digests, pids and times."""
     text = re.sub(r"^(nats|stonechat)-server: ", "PROGRAM:\n", text, flags=re.MULTILINE)
     text = re.sub(r"sha256:[0-9a-f]{64}", "DIGEST", text)
     return re.sub(r"^(\[\d+\] )?\d{4}/\d\d/\d\d [\d:.]+ ", "", text, flags=re.MULTILINE)
 
 
 def lines(text: str) -> list[str]:
-    """The lines that say something, sorted."""
+    """Returns the normalised lines that are not empty, sorted."""
     return sorted(filter(None, normalised(text).splitlines()))
 
 
@@ -90,7 +90,7 @@ GO_WORDS = {
     "eof.conf": "Parse error on line 4: ",
     "bad_subject.conf": 'subject "a..b" is not a valid subject',
 }
-"""Files whose errors nats-server words in terms of Go or without a place, and what any wording must contain."""
+"""Files whose errors in nats-server name Go types or no place, with a pattern that both error texts must contain."""
 
 SAME_ERROR = [
     ["extra"],
@@ -111,12 +111,12 @@ SAME_ERROR = [
     ["-sl", "a=b=c"],
     ["-p", "-1", "-l", "/nonexistent/x.log"],
 ]
-"""These must say the same and end with the same code."""
+"""Arguments for which output and exit code must be the same."""
 
 
 @pytest.mark.parametrize("args", SAME_ERROR, ids=" ".join)
 def test_same_words(programs: Programs, folder: Path, args: list[str]) -> None:
-    """Exit code and standard error are the same, but for the order of several errors: nats-server has none."""
+    """Exit code and standard error are the same, except for the order of errors, which nats-server does not define."""
     expected, got = (run(program, args, folder) for program in programs)
     assert got.code == expected.code
     assert lines(got.err) == lines(expected.err)
@@ -125,7 +125,7 @@ def test_same_words(programs: Programs, folder: Path, args: list[str]) -> None:
 @pytest.mark.parametrize("name", GO_WORDS)
 @pytest.mark.parametrize("flags", [[], ["-t"]], ids=["start", "-t"])
 def test_same_place(programs: Programs, folder: Path, name: str, flags: list[str]) -> None:
-    """Errors that nats-server words in terms of Go end with the same code; ours names the file or the culprit."""
+    """Errors whose text names Go types in nats-server have the same exit code; ours names the file or the cause."""
     expected, got = (run(program, ["-c", name, *flags], folder) for program in programs)
     assert got.code == expected.code == 1
     for result in (expected, got):
@@ -134,7 +134,7 @@ def test_same_place(programs: Programs, folder: Path, name: str, flags: list[str
 
 @pytest.mark.parametrize("flag", ["--version", "-version", "-v", "--v", "version"])
 def test_version(programs: Programs, tmp_path: Path, flag: str) -> None:
-    """The first line is what programs parse."""
+    """The first line, which programs parse, is the same."""
     for program in programs:
         result = run(program, [flag], tmp_path)
         assert result.code == 0
@@ -143,7 +143,7 @@ def test_version(programs: Programs, tmp_path: Path, flag: str) -> None:
 
 
 def test_what_would_not_start_is_not_valid(programs: Programs, tmp_path: Path) -> None:
-    """Ours refuses to run without protection that is asked for, and its `-t` says so."""
+    """Ours refuses to start without a configured protection that it lacks, and `-t` reports this too."""
     (tmp_path / "nkey.conf").write_text(
         "authorization { users: [ {nkey: UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4} ] }\n",
         encoding="utf-8",
@@ -155,7 +155,7 @@ def test_what_would_not_start_is_not_valid(programs: Programs, tmp_path: Path) -
 
 @pytest.mark.parametrize("flag", ["--help", "-help", "-h", "--h", "help"])
 def test_help(programs: Programs, tmp_path: Path, flag: str) -> None:
-    """Help goes to standard output and names the flags."""
+    """Help is written to standard output and names the flags."""
     for program in programs:
         result = run(program, [flag], tmp_path)
         assert result.code == 0
@@ -166,7 +166,7 @@ def test_help(programs: Programs, tmp_path: Path, flag: str) -> None:
 
 
 def test_help_tls(programs: Programs, tmp_path: Path) -> None:
-    """There is a text about TLS."""
+    """`--help_tls` prints a text about TLS."""
     for program in programs:
         result = run(program, ["--help_tls"], tmp_path)
         assert result.code == 0
@@ -179,7 +179,7 @@ def test_help_tls(programs: Programs, tmp_path: Path) -> None:
     ids=" ".join,
 )
 def test_bad_flags(programs: Programs, tmp_path: Path, args: list[str]) -> None:
-    """The complaint goes to standard error, usage to standard output, and the code is 0 as in Go's way of it."""
+    """The error is written to standard error and the usage to standard output; the exit code is 0, as in Go."""
     expected, got = (run(program, args, tmp_path) for program in programs)
     assert (got.code, got.err) == (expected.code, expected.err)
     assert "Usage:" in got.out
@@ -203,7 +203,7 @@ def test_port_in_use(programs: Programs, tmp_path: Path) -> None:
 
 
 def test_monitoring_port_in_use(programs: Programs, tmp_path: Path) -> None:
-    """So is a monitoring port in use."""
+    """A monitoring port in use is a fatal error in the log."""
     with socket.socket() as taken:
         taken.bind((LOOPBACK, 0))
         taken.listen()

@@ -1,4 +1,4 @@
-"""The comparison itself: it must be able to fail, and must not fail on harmless differences."""
+"""The comparison itself: it must find differences, and must accept harmless ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TRANSCRIPT = Transcript(Path("some.txt"), "a title", 1, steps=[STEP])
 
 
 def recording(*frames: bytes, end: End = End.FOUND, unordered: tuple[bytes, ...] = ()) -> Recording:
-    """What a server answered to the one step of the transcript."""
+    """Returns a recording of these answers to the one step of the transcript."""
     return Recording([Outcome(STEP, list(frames), end)], list(unordered))
 
 
@@ -57,13 +57,13 @@ def test_equal_recordings_have_no_difference() -> None:
     ],
 )
 def test_each_difference_is_found(other: Recording) -> None:
-    """Every kind of difference is told, in both directions."""
+    """Every kind of difference is reported, in both directions."""
     assert difference(TRANSCRIPT, BASE, other)
     assert difference(TRANSCRIPT, other, BASE)
 
 
 def test_a_difference_names_step_and_bytes() -> None:
-    """The report says where in the file, and shows both answers."""
+    """The report names file, line and step, and shows both answers."""
     text = difference(TRANSCRIPT, BASE, recording(b"-ERR 'no'\r\n", end=End.CLOSED))
     assert text is not None
     assert "some.txt:7" in text
@@ -74,7 +74,7 @@ def test_a_difference_names_step_and_bytes() -> None:
 
 
 def test_a_transcript_that_tells_something_else_is_broken() -> None:
-    """The answers written into a transcript are checked against nats-server."""
+    """The expected answers in a transcript are checked against nats-server."""
     right = Step("a", Verb.SYNC, text="a sync", expected=["+OK"])
     wrong = Step("a", Verb.SYNC, text="a sync", expected=["+NO"])
     transcript = Transcript(Path("some.txt"), "t", 1)
@@ -104,7 +104,7 @@ INFO = (
     ],
 )
 def test_harmless_differences_of_info_vanish(old: bytes, new: bytes) -> None:
-    """Ids, versions, ports and fields of our own do not count."""
+    """Ids, versions, ports and our own fields are ignored."""
     assert normalise.info(INFO) == normalise.info(INFO.replace(old, new))
 
 
@@ -123,14 +123,14 @@ def test_harmless_differences_of_info_vanish(old: bytes, new: bytes) -> None:
     ],
 )
 def test_other_differences_of_info_stay(old: bytes, new: bytes) -> None:
-    """Values that clients act on, the order of fields and the blank at the end count."""
+    """Values that clients use, the order of fields and the blank at the end are compared."""
     changed = INFO.replace(old, new)
     assert changed != INFO
     assert normalise.info(INFO) != normalise.info(changed)
 
 
 def test_shapes_of_payloads() -> None:
-    """A JSON payload is compared by names and types, with its size left out; other payloads by their bytes."""
+    """A JSON payload is compared by names and types, without its size; other payloads by their bytes."""
     one = normalise.message_shape(b'MSG a 1 25\r\n{"n":1,"t":["x","y"],"o":0}\r\n')
     two = normalise.message_shape(b'MSG a 1 19\r\n{"n":7,"t":["zzz"],"o":3}\r\n')
     assert one == two == b'MSG a 1 #\r\n{"n": "number", "t": ["text"], "o": "number"}\r\n'
@@ -144,7 +144,7 @@ def test_shapes_of_payloads() -> None:
     "data", [b"", b"PUB foo 2\r\nhi\r\n", b"\x00\xff\\ \t", b"x" * 5000, "grüße".encode(), b"a  ", b"\\<x*4>", b"\xc3"]
 )
 def test_the_notation_of_bytes_is_exact(data: bytes) -> None:
-    """What is written into a transcript is read back as the same bytes."""
+    """Bytes that are written into a transcript are read back unchanged."""
     assert unescape(escape(data)) == data
     assert "\n" not in escape(data)
     assert not escape(data).endswith(" ")
@@ -152,7 +152,7 @@ def test_the_notation_of_bytes_is_exact(data: bytes) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
 def test_frames_do_not_depend_on_segments(size: int) -> None:
-    """The same frames come out however the stream is cut, payloads with line ends included."""
+    """The frames do not depend on how the stream is split, even if payloads contain line ends."""
     stream = b"INFO {} \r\nMSG a 1 6\r\n+OK\r\nx\r\nHMSG a 1 r 2 4\r\nab\r\n\r\nPONG\r\nrest"
     buffer = FrameBuffer()
     frames: list[bytes] = []
@@ -177,7 +177,7 @@ def test_frames_do_not_depend_on_segments(size: int) -> None:
     ],
 )
 def test_transcripts_that_cannot_be_deterministic_are_refused(tmp_path: Path, text: str, complaint: str) -> None:
-    """A transcript must end each connection with a step that waits, and be readable to the last line."""
+    """In a transcript, the last step of each connection must wait for an answer, and every line must be valid."""
     file = tmp_path / "bad.txt"
     file.write_text(text)
     with pytest.raises(TranscriptError, match=complaint):
@@ -194,7 +194,7 @@ def two_servers(oracle_program: Path) -> Iterator[tuple[ServerProcess, ServerPro
 def test_a_server_that_behaves_differently_is_found(
     two_servers: tuple[ServerProcess, ServerProcess], tmp_path: Path
 ) -> None:
-    """From the socket to the report: two servers with different limits give different recordings."""
+    """An end-to-end check: two servers with different limits give different recordings."""
     file = tmp_path / "limit.txt"
     file.write_text("== t\na connect\na>> PUB foo 200\\r\\n\\<x*200>\\r\\n\na sync\n")
     (transcript,) = load(file)

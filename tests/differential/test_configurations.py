@@ -1,4 +1,4 @@
-"""Configurations that nats-server refuses are refused in its words, and those that it takes are taken: `-t` of both."""
+"""Configurations get the same verdict and the same errors from `-t` of both servers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _streams(*imports: str) -> str:
-    """Accounts A, B and C, each with an export of everything, and what each imports."""
+    """Returns the accounts A, B and C, which export everything and have the given imports."""
     accounts = [
         f"{name} {{ exports: [ {{stream: '>'}}, {{service: '>'}} ], imports: [ {entries} ] }}"
         for name, entries in zip("ABC", imports, strict=True)
@@ -42,7 +42,7 @@ def _export(entries: str) -> str:
 
 
 CONFIGURATIONS = {
-    # Circles of imports.
+    # Import cycles.
     "streams of each other": _streams(_stream("B", "foo"), _stream("A", "foo"), ""),
     "streams through three": _streams(_stream("B", "foo"), _stream("C", "foo"), _stream("A", "foo")),
     "streams with wildcards": _streams(_stream("B", "*"), _stream("A", "foo"), ""),
@@ -103,7 +103,7 @@ CONFIGURATIONS = {
     "max_concurrent_io too low": "jetstream { max_concurrent_io: 2 }",
     "max_concurrent_io too high": "jetstream { max_concurrent_io: 8193 }",
     "max_concurrent_io": "jetstream { max_concurrent_io: 64 }",
-    # TLS, as far as no file is needed.
+    # TLS options that need no file.
     "unknown cipher suite": "tls { cipher_suites: [NOPE] }",
     "no cipher suite": "tls { cipher_suites: [] }",
     "insecure cipher suite": "tls { cipher_suites: [TLS_RSA_WITH_RC4_128_SHA] }",
@@ -120,10 +120,10 @@ CONFIGURATIONS = {
     "known URLs for leaf nodes": "leafnodes { tls { verify_cert_and_check_known_urls: true } }",
     "known URLs for WebSocket": "websocket { tls { verify_cert_and_check_known_urls: true } }",
 }
-"""Each is a configuration of our own."""
+"""Configurations by name."""
 
 GOES = 8
-"""How often nats-server is asked at most."""
+"""Largest number of runs of nats-server."""
 
 
 def _test(program: Path, folder: Path) -> tuple[int, list[str]]:
@@ -131,9 +131,9 @@ def _test(program: Path, folder: Path) -> tuple[int, list[str]]:
         [program, "-t", "-c", "c.conf"], cwd=folder, capture_output=True, text=True, timeout=30, check=False
     )
     text = re.sub("sha256:[0-9a-f]{64}", "DIGEST", done.stderr.replace("nats-server: ", ""))
-    # Which import closes a circle depends on the order of accounts, which nats-server leaves to chance.
+    # Which import completes a cycle depends on the order of accounts, which is random in nats-server.
     text = re.sub('import "[^"]*": import forms', "import: import forms", text)
-    # What ours leaves out is said beside the verdict.
+    # Ours also lists the features that it lacks.
     told = [
         line for line in text.splitlines() if line and not line.endswith("is not supported yet by stonechat, ignored")
     ]
@@ -142,10 +142,10 @@ def _test(program: Path, folder: Path) -> tuple[int, list[str]]:
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_the_verdict_is_the_same(programs: Programs, tmp_path: Path, name: str) -> None:
-    """Exit code and words are the same, or the same as in one of several goes of nats-server.
+    """Exit code and errors are the same as in at least one of several runs of nats-server.
 
-    nats-server takes the keys of a block in the order of a Go map, which changes from run to run: whether it misses
-    that a stream has no threshold depends on which of the two comes first, so its verdict differs one time in eight.
+    nats-server reads the keys of a block in the order of a Go map, which changes with each run. For example, it only
+    detects the threshold of a stream in one of two orders. Its verdict differs in one of eight runs.
     """
     (tmp_path / "c.conf").write_text(CONFIGURATIONS[name])
     got = _test(programs.ours, tmp_path)
@@ -159,12 +159,12 @@ AT_START = {
     "client_advertise with two ports": "client_advertise: 'a:b:c'",
     "client_advertise with a word for a port": "client_advertise: 'a:b'",
 }
-"""What `-t` of nats-server lets through and its start does not."""
+"""Configurations that `-t` of nats-server accepts but its start refuses."""
 
 
 @pytest.mark.parametrize("name", AT_START)
 def test_a_start_is_refused_alike(programs: Programs, tmp_path: Path, name: str) -> None:
-    """Both say the same, whether to standard error or in the log."""
+    """Both give the same error, on standard error or in the log."""
     (tmp_path / "c.conf").write_text(f"listen: '127.0.0.1:-1'\n{AT_START[name]}")
     said = []
     for program in programs:

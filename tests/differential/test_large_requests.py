@@ -1,4 +1,4 @@
-"""Requests of many bytes, which are read beside JetStream's thread, get the answers that the real server gives."""
+"""Large requests, which are parsed outside of JetStream's thread, get the same answers as from the real server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.wire import Wire
 from .servers import Programs, running
 
 MANY = 30_000
-"""Values of a body."""
+"""Number of values in a large body."""
 PATHS = (
     *("INFO", "STREAM.CREATE.T", "STREAM.UPDATE.S", "STREAM.INFO.S", "STREAM.NAMES", "STREAM.LIST"),
     *("STREAM.DELETE.X", "STREAM.PURGE.X", "STREAM.MSG.GET.S", "STREAM.MSG.DELETE.S", "STREAM.SNAPSHOT.S"),
@@ -29,11 +29,11 @@ WRONG = (
     *(b'{"batch":x}', b'{"batch":1', b'{"batch":1} x', b'{"batch":"a"}', b'{"batch":1,}', b'{"batch":tru}'),
     *(rb'{"a":"\x"}', b'{"a":"\x01"}', b'{"batch":1.5}', b'{"batch":1}{}', b"{", b'{"group":[]}'),
 )
-"""Short bodies that Go's older decoder reads, whose errors tell no place."""
+"""Short bodies that Go's older JSON decoder reads; its errors name no position."""
 
 
 def ask(wire: Wire, path: str, payload: bytes) -> dict[str, Any]:
-    """The answer to a request."""
+    """Sends a request and returns the answer."""
     wire.send(b"PUB $JS.API.%s _I.0 %d\r\n%s\r\n" % (path.encode(), len(payload), payload))
     answer = wire.expect(b"MSG ")
     told: dict[str, Any] = json.loads(answer.partition(b"\r\n")[2])
@@ -41,7 +41,7 @@ def ask(wire: Wire, path: str, payload: bytes) -> dict[str, Any]:
 
 
 def answers(port: int) -> dict[str, Any]:
-    """Kinds of the answers and their errors, by request."""
+    """Returns the types of the answers and their errors, by request."""
     with Wire(port) as wire:
         wire.send(b'CONNECT {"verbose":false}\r\nSUB _I.0 1\r\n')
         wire.sync()
@@ -58,7 +58,7 @@ def answers(port: int) -> dict[str, Any]:
 
 
 def test_large_bodies(programs: Programs) -> None:
-    """What is wrong with them is said in the same words."""
+    """Errors in large bodies are reported with the same texts."""
     with running(programs, "jetstream { store_dir: js }") as two:
         oracle, ours = (answers(server.port) for server in two)
         differ = {name: (ours[name], told) for name, told in oracle.items() if ours[name] != told}
@@ -66,7 +66,7 @@ def test_large_bodies(programs: Programs) -> None:
 
 
 def refusals(port: int) -> list[bytes]:
-    """What is said of wrong requests for messages and to unpin clients."""
+    """Returns the answers to wrong requests for messages and wrong requests to unpin clients."""
     with Wire(port) as wire:
         wire.send(b'CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\nSUB _I.0 1\r\n')
         wire.sync()
@@ -82,7 +82,7 @@ def refusals(port: int) -> list[bytes]:
 
 
 def test_requests_that_the_older_decoder_reads(programs: Programs) -> None:
-    """Requests for messages, and to unpin a client."""
+    """Wrong requests for messages and to unpin a client get the same answers."""
     with running(programs, "jetstream { store_dir: js }") as two:
         oracle, ours = (refusals(server.port) for server in two)
         assert ours == oracle

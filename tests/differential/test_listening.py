@@ -1,4 +1,4 @@
-"""Where a server listens, what it tells of that, and when it pings or gives up a connection: ours and the real one."""
+"""Listen addresses, the ports file, pings and stale connections, compared with the real server."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FIRST_PING_S = 2.4
-"""The latest that a client without CONNECT was pinged at when it counted from the connection."""
+"""Seconds after which a client without CONNECT would have its first ping, if the interval began with the connection."""
 
 
 def write_fails(sock: socket.socket) -> bool:
-    """Whether the peer takes nothing more."""
+    """Returns whether a write to the peer fails."""
     try:
         sock.sendall(b"PING\r\n")
     except OSError:
@@ -35,35 +35,35 @@ def write_fails(sock: socket.socket) -> bool:
 
 
 def ports(server: ServerProcess) -> dict[str, list[str]]:
-    """The ports file, with the port as `PORT`."""
+    """Returns the ports file, with the port number replaced by `PORT`."""
     (path,) = server.directory.glob("*.ports")
     ports = json.loads(path.read_text()).items()
     return {key: sorted(f"{url.rpartition(':')[0]}:PORT" for url in urls) for key, urls in ports}
 
 
 def test_ports_file_of_all_addresses(programs: Programs) -> None:
-    """A server on every address tells those of all interfaces."""
+    """A server that listens on all addresses lists the addresses of all interfaces."""
     with running(programs, args=["--addr", "0.0.0.0"]) as (oracle, ours):
         assert ports(ours) == ports(oracle)
         assert "nats://127.0.0.1:PORT" in ports(ours)["nats"]
 
 
 def test_ports_file_of_an_encrypted_listener(programs: Programs, tmp_path: Path) -> None:
-    """Clients that must encrypt are told `tls://`."""
+    """The URLs of a listener that requires TLS begin with `tls://`."""
     with running(programs, Certificates(tmp_path).block()) as (oracle, ours):
         assert ports(ours) == ports(oracle)
         assert ports(ours)["nats"] == ["tls://127.0.0.1:PORT"]
 
 
 def test_a_name_with_addresses_of_both_families(programs: Programs) -> None:
-    """`localhost` is bound at its first IPv4 address, whatever order the system's resolver gives."""
+    """`localhost` is bound at its first IPv4 address, regardless of the order of the system's resolver."""
     with running(programs, args=["--addr", "localhost"]) as (oracle, ours):
         assert ports(ours) == ports(oracle)
         socket.create_connection((socket.inet_ntoa(b"\x7f\0\0\1"), ours.port), timeout=PATIENCE_S).close()
 
 
 def test_no_ping_before_connect(programs: Programs) -> None:
-    """Who may still shake hands, or has not said CONNECT, hears nothing within the first interval."""
+    """A client that has not sent CONNECT, or may still do a TLS handshake, gets no ping within the first interval."""
     with running(programs) as two, ExitStack() as stack:
         silent = [stack.enter_context(Wire(server.port)) for server in two]
         deadline = time.monotonic() + FIRST_PING_S + 0.3
@@ -74,7 +74,7 @@ def test_no_ping_before_connect(programs: Programs) -> None:
 
 
 def test_a_stale_connection_is_closed_at_once(programs: Programs) -> None:
-    """Its owner's writes fail soon; nobody reads them on."""
+    """Writes of the client fail soon, because the server no longer reads from the connection."""
     with running(programs, 'ping_interval: "50ms"\nping_max: 1') as two:
         for server in two:
             with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as stale:
@@ -100,7 +100,7 @@ def test_jetstream_that_does_not_start_is_in_the_log_file(programs: Programs, tm
 
 
 def test_healthz_waits_for_jetstream(programs: Programs, tmp_path: Path) -> None:
-    """Whoever asks early hears "unavailable" or nothing at all, and never "ok" before clients are served."""
+    """Early requests get "unavailable" or no answer, but never "ok" before clients are served."""
     config = f'jetstream {{ store_dir: "{tmp_path}" }}'
     server = ServerProcess(programs.ours, config)
     with server:

@@ -1,4 +1,4 @@
-"""The log: the lines that programs look for, and the trace of a conversation, ours against the real one."""
+"""The log: the lines that programs parse, and the trace of a conversation, compared with the real server."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ LAST_WORDS: dict[str, bytes] = {
 _DETAILS = [
     (re.compile(r"^(\[\d+\] )?\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{6} "), ""),
     (re.compile(r"127\.0\.0\.1:\d+ - cid:\d+"), "CLIENT"),
-    # What our parser and Go's parser add to explain themselves differs.
+    # The details that our parser and nats-server's parser add to these errors differ.
     (re.compile(r"(Client parser ERROR|maximum control line exceeded)[^']*?[,:-] .*"), r"\1"),
     (re.compile(r"(processPub Parse Error|processing arguments failed): .*"), "bad arguments"),
 ]
@@ -86,7 +86,7 @@ def servers(programs: Programs) -> Iterator[Two]:
 
 
 def client_lines(server: ServerProcess, opened: int, *levels: str) -> list[str]:
-    """The lines about clients since then, up to the closing of the last one, without pids, times and addresses."""
+    """Waits until `opened` + 1 clients are closed; returns the lines of the last one without pids, times, addresses."""
     server.wait_for_log_count("Client connection closed", opened + 1)
     log = server.log().split("Client connection created")[-1]
     found = []
@@ -101,13 +101,13 @@ def client_lines(server: ServerProcess, opened: int, *levels: str) -> list[str]:
 
 
 def closed_so_far(server: ServerProcess) -> int:
-    """How many connections the log has seen closing."""
+    """Returns the number of closed connections in the log."""
     return server.log().count("Client connection closed")
 
 
 @pytest.mark.parametrize("name", CONVERSATIONS)
 def test_traces(servers: Two, name: str) -> None:
-    """The trace of a conversation is the same line by line."""
+    """The lines of a conversation's trace are the same."""
     traces = []
     for server in servers:
         before = closed_so_far(server)
@@ -122,7 +122,7 @@ def test_traces(servers: Two, name: str) -> None:
 
 
 def test_ends_of_subscriptions(programs: Programs) -> None:
-    """The trace tells of each subscription that ends: by UNSUB, by its last message, with its connection."""
+    """The trace shows each end of a subscription: by UNSUB, after its last message, with its connection."""
     ended = []
     with running(programs, "trace: true") as two:
         for server in two:
@@ -140,7 +140,7 @@ def test_ends_of_subscriptions(programs: Programs) -> None:
 
 @pytest.mark.parametrize("name", LAST_WORDS)
 def test_errors_and_reasons(servers: Two, name: str) -> None:
-    """An error is logged in the same words, and the closing with the same reason."""
+    """An error is logged with the same text, and the closed connection with the same reason."""
     logs = []
     for server in servers:
         before = closed_so_far(server)
@@ -154,7 +154,7 @@ def test_errors_and_reasons(servers: Two, name: str) -> None:
 
 
 def test_a_client_that_leaves(servers: Two) -> None:
-    """Leaving is `Client Closed`."""
+    """A client that disconnects is logged as `Client Closed`."""
     logs = []
     for server in servers:
         before = closed_so_far(server)
@@ -168,7 +168,7 @@ def test_a_client_that_leaves(servers: Two) -> None:
 
 
 def test_secrets_are_not_logged(servers: Two) -> None:
-    """No value that lets somebody in appears in the log."""
+    """Credentials do not appear in the log."""
     fields = '"pass":"pw-1","auth_token":"token-2","sig":"sig-3","nkey":"nkey-4","proxy_sig":"psig-5","password":"pw-6"'
     logs = []
     for server in servers:
@@ -183,7 +183,7 @@ def test_secrets_are_not_logged(servers: Two) -> None:
 
 
 def test_start_and_end(programs: Programs) -> None:
-    """The lines around the life of a server, in their order."""
+    """The lines of a server's start and end, in order."""
     looked_for = [
         r"\[INF\] Starting nats-server$",
         r"\[INF\]   Version:  2\.15\.\d+$",
@@ -250,7 +250,7 @@ def test_a_log_file(programs: Programs, tmp_path: Path) -> None:
 
 
 def test_a_long_payload_is_cut(programs: Programs) -> None:
-    """max_traced_msg_len limits what a trace shows of a payload."""
+    """max_traced_msg_len limits the length of payloads in a trace."""
     with running(programs, "trace: true\nmax_traced_msg_len: 5") as two:
         lines = []
         for server in two:

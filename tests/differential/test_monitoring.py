@@ -1,4 +1,4 @@
-"""The monitoring port: status, fields, types, errors and counters, ours against the real one."""
+"""The monitoring port: status, fields, types, errors and counters, compared with the real server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.support.process import ServerProcess
 
 OWN_FIELD = "stonechat"
-"""Fields of our own begin so."""
+"""Prefix of our own fields."""
 
 JSON_PATHS = [
     "/varz",
@@ -76,7 +76,7 @@ REFUSED_PATHS = [
 
 
 class Clients:
-    """The same three clients on a server: a named subscriber, a publisher, and one that has gone."""
+    """The same three clients on a server: a named subscriber, a publisher, and a closed one."""
 
     def __init__(self, server: ServerProcess) -> None:
         self.server = server
@@ -117,14 +117,14 @@ def servers(programs: Programs) -> Iterator[Two]:
 
 
 def without_own_fields(value: Any) -> Any:
-    """The value without fields of our own."""
+    """Returns the value without our own fields."""
     if isinstance(value, dict):
         return {k: without_own_fields(v) for k, v in value.items() if not k.startswith(OWN_FIELD)}
     return [without_own_fields(v) for v in value] if isinstance(value, list) else value
 
 
 def connections_in_order(value: Any) -> Any:
-    """Connections sorted by their names: which of them comes first depends on ties."""
+    """Sorts connections by their names, since their order is not defined if they have equal sort keys."""
     if isinstance(value, dict) and isinstance(value.get("connections"), list):
         value["connections"].sort(key=lambda connection: connection.get("name", ""))
     return value
@@ -138,7 +138,7 @@ def test_json(servers: Two, path: str) -> None:
     wanted, actual = (connections_in_order(json.loads(body)) for body in (expected[2], got[2]))
     wanted, actual = shape(wanted), without_own_fields(shape(actual))
     if path == "/varz":
-        # A commit is shown by builds that know theirs; which paths were asked for how often is another test's affair
+        # Only builds that know their commit show it. The request counts have their own test.
         for answer in (wanted, actual):
             answer.pop("git_commit", None)
             del answer["http_req_stats"]
@@ -148,7 +148,7 @@ def test_json(servers: Two, path: str) -> None:
 
 @pytest.mark.parametrize("path", REFUSED_PATHS)
 def test_refused(servers: Two, path: str) -> None:
-    """Bad parameters get the same status and the same text, up to what Go's own parser adds."""
+    """Bad parameters get the same status and the same text, except for details of Go's number parser."""
     expected, got = (server.get(path) for server in servers)
     assert got[0] == expected[0]
     assert re.sub(r"strconv\..*", "", got[2], flags=re.DOTALL) == re.sub(
@@ -201,7 +201,7 @@ def test_connz_values(servers: Two, state: str) -> None:
     for key in ("num_connections", "total", "offset", "limit"):
         assert got[key] == expected[key], key
     for wanted, actual in zip(expected["connections"], got["connections"], strict=True):
-        # A ping may have been on its way to the one that had gone
+        # A ping to the closed client may have been pending.
         chance = {"pending_bytes"} if state == "closed" else set()
         for key in {*CONNECTION_VALUES.split(), "reason"} - chance:
             assert actual.get(key) == wanted.get(key), (wanted["name"], key)
@@ -212,7 +212,7 @@ def test_connz_values(servers: Two, state: str) -> None:
     "query", ["limit=1&offset=1", "cid=999999", "user=nobody", "mqtt_client=nobody", "state=any&user=nobody"]
 )
 def test_connz_counts(servers: Two, query: str) -> None:
-    """What is shown, and of how many."""
+    """The numbers of shown and of all connections are the same."""
     expected, got = (server.get_json(f"/connz?{query}") for server in servers)
     for key in ("num_connections", "total", "offset", "limit"):
         assert got[key] == expected[key], key
@@ -220,7 +220,7 @@ def test_connz_counts(servers: Two, query: str) -> None:
 
 @pytest.mark.parametrize("key", ["cid", "start", "uptime", "msgs_to", "msgs_from", "subs"])
 def test_connz_order(servers: Two, key: str) -> None:
-    """Connections come in the same order, as far as their figures differ."""
+    """Connections with different sort keys are in the same order."""
     expected, got = (
         [connection["name"] for connection in server.get_json(f"/connz?sort={key}")["connections"]]
         for server in servers
@@ -229,7 +229,7 @@ def test_connz_order(servers: Two, key: str) -> None:
 
 
 def test_who_was_refused(programs: Programs) -> None:
-    """A connection that was not let in shows whom it claimed to be."""
+    """A connection with a refused login shows the user name that it gave."""
     with running(programs, "debug: true\nauthorization { user: ann, password: x }") as two:
         for server in two:
             with Wire(server.port) as wire:
@@ -242,7 +242,7 @@ def test_who_was_refused(programs: Programs) -> None:
 
 
 def test_subsz_test(servers: Two) -> None:
-    """A test subject lists the subscriptions that match it, with what they have received."""
+    """`test=SUBJECT` lists the subscriptions that match the subject, with their counts of received messages."""
 
     def matches(server: ServerProcess) -> list[tuple[Any, ...]]:
         listed = server.get_json("/subsz?subs=1&test=foo.bar")["subscriptions_list"]
@@ -254,7 +254,7 @@ def test_subsz_test(servers: Two) -> None:
 
 
 def test_subsz_limit(servers: Two) -> None:
-    """A limit cuts the list and leaves the total; which subscriptions it cuts is nobody's promise."""
+    """A limit shortens the list but not the total; which subscriptions are left out is not defined."""
 
     def cut(server: ServerProcess) -> tuple[Any, ...]:
         answer = server.get_json("/subsz?subs=1&test=foo.bar&limit=1")
@@ -266,7 +266,7 @@ def test_subsz_limit(servers: Two) -> None:
 
 
 def test_requests_are_counted(programs: Programs) -> None:
-    """/varz counts requests by path, its own one included."""
+    """/varz counts requests by path, including its own."""
     with running(programs) as two:
         for server in two:
             for path in ("/varz", "/connz", "/connz?subs=1", "/healthz", "/subsz", "/nothing"):

@@ -1,4 +1,4 @@
-"""Reload: what each change says in the log, ours against the real one, and that a refused one changes nothing."""
+"""Reloads: the log lines of each change, compared with the real server; a refused reload changes nothing."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ CASES = {
     "jetstream off": (JETSTREAM.format("2M", ""), ""),
     "unknown": ("", "nope: 1"),
 }
-"""Changes of the configuration, each of which both servers must take or refuse in the same words."""
+"""Changes of the configuration, which both servers must accept or refuse with the same log lines."""
 
 ALWAYS_THERE = {"Reloaded: authorization users", "Reloaded: accounts"}
-"""What nats-server says with every reload; ours says it when it is so."""
+"""Lines that nats-server logs at every reload, and ours only if they are true."""
 
 
 def _reload(server: ServerProcess, config: str) -> list[str]:
-    """What the log says of a reload."""
+    """Reloads and returns the log lines of the reload."""
     server.write_config(config)
     before = len(server.log().splitlines())
     server.signal(signal.SIGHUP)
@@ -104,12 +104,12 @@ HINDRANCES = {
     "block": ("", "cluster { port: -1 }"),
     "store and log": ("jetstream { store_dir: js }", "jetstream: off\nlog_file: a_file/x.log"),
 }
-"""What makes a reload fail, at whatever step."""
+"""Changes that make a reload fail, at different steps."""
 
 
 @pytest.mark.parametrize("name", HINDRANCES)
 def test_a_refused_reload_changes_nothing(programs: Programs, name: str) -> None:
-    """Neither options, nor the log, nor monitoring take anything of a configuration that can't hold."""
+    """A refused configuration changes neither options, nor the log, nor monitoring."""
     old, hindrance = HINDRANCES[name]
     with ServerProcess(programs.ours, old) as server:
         (server.directory / "a_file").write_text("no directory")
@@ -125,13 +125,13 @@ def test_a_refused_reload_changes_nothing(programs: Programs, name: str) -> None
             wire.sync()
         assert "[DBG]" not in server.log()
         assert server.get("/healthz")[0] == 200
-        # The next good one is taken whole.
+        # The next valid configuration is applied completely.
         assert _reload(server, old + "\n" + SAID)[-1].startswith("Reloaded server configuration")
         assert server.get_json("/varz")["tags"] == ["new"]
 
 
 def test_files_follow_a_reload(programs: Programs, tmp_path: Path) -> None:
-    """The pid file is written where the new configuration wants it, and a directory that is missing is only logged."""
+    """The pid file is written at the path of the new configuration; a missing directory is only logged."""
     path = tmp_path / "new.pid"
     with ServerProcess(programs.ours, f"pid_file: '{tmp_path}/old.pid'") as server:
         assert (tmp_path / "old.pid").exists()

@@ -1,7 +1,7 @@
-"""What a configuration forbids stays forbidden.
+"""Restrictions in a configuration are never ignored.
 
-Each key that narrows access is enforced as nats-server does it, or stops the start. A key that is parsed and ignored
-fails here.
+Each key that restricts access is enforced as in nats-server, or prevents the start. A key that is parsed and ignored
+fails these tests.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _user(name: str, password: str = "x") -> dict[str, Any]:
 
 
 class Step(NamedTuple):
-    """Bytes of a client, which is connected with its first ones."""
+    """Bytes of a client, which is connected at its first step."""
 
     client: str
     data: str
@@ -42,7 +42,7 @@ class Step(NamedTuple):
 
 
 def _play(server: ServerProcess, steps: Sequence[Step]) -> list[str]:
-    """What each client got, without INFO, the barrier's PONG and generated ids."""
+    """Returns the answers to each client, without INFO, the PONG of the barrier and generated ids."""
     with contextlib.ExitStack() as stack:
         clients: dict[str, Wire] = {}
         seen: list[str] = []
@@ -67,7 +67,7 @@ def _collect(seen: list[str], name: str, client: Wire) -> None:
 
 
 def _answer(server: ServerProcess, requests: Sequence[tuple[str, Any]], user: dict[str, Any]) -> list[str]:
-    """The errors of requests to the API of JetStream."""
+    """Returns the errors of requests to the JetStream API."""
     seen = []
     with Wire(server.port) as wire:
         wire.send_line(f"CONNECT {json.dumps(user)}")
@@ -95,7 +95,7 @@ def _consumer(name: str, **more: Any) -> tuple[str, Any]:
 
 
 class Case(NamedTuple):
-    """A key that narrows access, a configuration with it and one without, and what clients try."""
+    """A key that restricts access, a configuration with it and one without, and the actions of clients."""
 
     key: str
     narrow: str
@@ -309,11 +309,11 @@ CASES = [
         user=A,
     ),
 ]
-"""Each key that narrows what clients may do, but for those of `tls`."""
+"""All keys that restrict clients, except for those of `tls`."""
 
 
 def _result(program: Path, config: str, play: Callable[[ServerProcess], Any]) -> tuple[Any, str]:
-    """What the clients got, and why the server did not start."""
+    """Returns the result of the clients, or the reason why the server did not start."""
     try:
         with ServerProcess(program, config) as server:
             return play(server), ""
@@ -323,7 +323,7 @@ def _result(program: Path, config: str, play: Callable[[ServerProcess], Any]) ->
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.key)
 def test_what_narrows_access_is_not_ignored(programs: Programs, case: Case) -> None:
-    """The real server forbids with the key what it allows without; ours does the same, or does not start."""
+    """The real server refuses with the key what it allows without it; ours does the same, or does not start."""
     allowed = _result(programs.oracle, case.wide, case.play)
     forbidden = _result(programs.oracle, case.narrow, case.play)
     assert forbidden != allowed, "the key changes nothing"
@@ -335,7 +335,7 @@ def test_what_narrows_access_is_not_ignored(programs: Programs, case: Case) -> N
 
 
 def _handshake(server: ServerProcess, context: ssl.SSLContext, *, plain: bool) -> str:
-    """Whether a client gets in, and if so how."""
+    """Returns "in" if the server accepts a client, else "out"."""
     with socket.create_connection((LOOPBACK, server.port), timeout=PATIENCE_S) as sock:
         line = b""
         while not line.endswith(b"\n"):
@@ -353,7 +353,7 @@ def _handshake(server: ServerProcess, context: ssl.SSLContext, *, plain: bool) -
 
 
 class TlsCase(NamedTuple):
-    """A key of the `tls` block, and a client that it keeps out."""
+    """A key of the `tls` block, and a client that it excludes."""
 
     key: str
     entry: str
@@ -385,7 +385,7 @@ TLS_CASES = [
 
 @pytest.mark.parametrize("case", TLS_CASES, ids=lambda case: case.key)
 def test_what_narrows_tls_is_not_ignored(programs: Programs, tmp_path: Path, case: TlsCase) -> None:
-    """A client that the key keeps out of the real server stays out of ours, or ours does not start."""
+    """A client that the real server refuses because of the key is refused by ours too, or ours does not start."""
     certificates = Certificates(tmp_path)
     context = certificates.context(client_certificate=case.with_certificate)
     context.maximum_version = case.newest
@@ -432,7 +432,7 @@ REFUSED = {
     "jetstream.tpm": "jetstream { tpm { keys_file: x } }",
     "jetstream.limits.batch": "jetstream { limits { batch { max_msgs: 2 } } }",
 }
-"""Restrictions that need more than two servers to be tried: these stop the start."""
+"""Restrictions that need more than two servers to be tested; all of them prevent the start."""
 
 
 def _command(program: Path, config: str, folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
@@ -447,7 +447,7 @@ def _command(program: Path, config: str, folder: Path, *flags: str) -> subproces
 def test_restrictions_that_are_missing_stop_the_start(
     programs: Programs, tmp_path: Path, key: str, flags: list[str]
 ) -> None:
-    """The error names the key and its place; `--allow_unsupported` is no way round."""
+    """The error names the key and its place, even with `--allow_unsupported`."""
     result = _command(programs.ours, REFUSED[key], tmp_path, *flags)
     assert result.returncode == 1
     assert f": {key} is not supported yet by stonechat; a server without it would allow more" in result.stderr
@@ -461,7 +461,7 @@ BLOCKS = {
     "websocket": "websocket { listen: '127.0.0.1:-1', no_tls: true }",
     "mqtt": "mqtt { listen: '127.0.0.1:-1' }",
 }
-"""Blocks that ours lacks. Whoever builds one takes it off this list as well."""
+"""Blocks that ours lacks. Remove a block from this list when it is implemented."""
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -469,7 +469,7 @@ BLOCKS = {
 def test_a_block_that_is_missing_stops_the_start(
     programs: Programs, tmp_path: Path, block: str, flags: list[str]
 ) -> None:
-    """Three servers of a cluster must not become three brokers."""
+    """A missing block prevents the start; for example, three servers of a cluster must not run as three brokers."""
     result = _command(programs.ours, BLOCKS[block], tmp_path, *flags)
     assert result.returncode == 1
     told = f"c.conf:1:0: {block} is not supported yet by stonechat; to start without it, set allow_unsupported: true"
@@ -477,7 +477,7 @@ def test_a_block_that_is_missing_stops_the_start(
 
 
 def test_missing_blocks_can_be_allowed(programs: Programs, tmp_path: Path) -> None:
-    """With `allow_unsupported` the server starts alone and says what it leaves out; `-t` does, too."""
+    """With `allow_unsupported` the server starts without the missing blocks and logs them; `-t` lists them too."""
     every = "\n".join(BLOCKS.values())
     told = [f"{block} is not supported yet by stonechat, ignored" for block in BLOCKS]
     for config, flag in [(every + "\nallow_unsupported: true", "-t"), (every, "--allow_unsupported")]:
@@ -497,7 +497,7 @@ def test_missing_blocks_can_be_allowed(programs: Programs, tmp_path: Path) -> No
     ids=len,
 )
 def test_flags_that_open_a_missing_block_stop_the_start(programs: Programs, tmp_path: Path, flags: list[str]) -> None:
-    """As the block in the file does."""
+    """Flags that enable a missing block prevent the start, like the block in a file."""
     result = _command(programs.ours, "", tmp_path, *flags)
     assert result.returncode == 1
     for flag in flags[::2]:

@@ -1,4 +1,4 @@
-"""Signals: the end, reopening of the log, reload and lame duck mode, ours against the real one."""
+"""Signals: stop, reopening of the log, reload and lame duck mode, compared with the real server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def connected(server: ServerProcess, **options: object) -> Wire:
-    """A connection that knows about INFO sent later, past its first PONG and the INFO after it."""
+    """Returns a connection that accepts later INFO messages, after its first PONG and the INFO that follows it."""
     wire = Wire(server.port)
     fields = {"verbose": False, "pedantic": False, "protocol": 1, "headers": True, **options}
     wire.send(b"CONNECT " + json.dumps(fields).encode() + b"\r\nPING\r\n")
@@ -35,12 +35,12 @@ def connected(server: ServerProcess, **options: object) -> Wire:
 
 
 def plain(frames: list[bytes]) -> list[bytes]:
-    """Frames without harmless differences, and without the PINGs of a timer."""
+    """Returns frames without harmless differences, and without the PINGs of the server's timer."""
     return [normalise.info(frame) for frame in frames if frame != b"PING\r\n"]
 
 
 def on_both(programs: Programs, config: str, scene: Callable[[ServerProcess], object]) -> None:
-    """Plays a scene on both servers and compares what it returns."""
+    """Plays a scene on both servers and compares the results."""
     with running(programs, config) as two:
         expected, got = (scene(server) for server in two)
     assert got == expected
@@ -64,7 +64,7 @@ def test_end(programs: Programs, number: signal.Signals) -> None:
 
 
 def test_files_of_a_server(programs: Programs, tmp_path: Path) -> None:
-    """The pid file and the ports file have their forms; the ports file goes with the server."""
+    """The pid file and the ports file have the same form; the ports file is removed when the server ends."""
     contents = []
     for index, program in enumerate(programs):
         pid_file = tmp_path / f"{index}.pid"
@@ -82,7 +82,7 @@ def test_files_of_a_server(programs: Programs, tmp_path: Path) -> None:
 
 
 def test_the_log_is_opened_again(programs: Programs, tmp_path: Path) -> None:
-    """After SIGUSR1 the server writes to a new file where the old one was moved away."""
+    """After SIGUSR1 the server writes to a new file at the path of the moved one."""
     for index, program in enumerate(programs):
         file, moved = tmp_path / f"{index}.log", tmp_path / f"{index}.old"
         with ServerProcess(program, args=["-l", str(file)]) as server:
@@ -100,7 +100,7 @@ def _contains(file: Path, text: str) -> bool:
 
 
 def test_reopening_without_a_file(programs: Programs) -> None:
-    """SIGUSR1 does no harm where there is no file."""
+    """SIGUSR1 has no effect without a log file."""
 
     def scene(server: ServerProcess) -> object:
         server.signal(signal.SIGUSR1)
@@ -115,7 +115,7 @@ def test_reopening_without_a_file(programs: Programs) -> None:
 
 
 def test_reload_of_max_payload(programs: Programs) -> None:
-    """A new limit holds for old connections, which are not told, and for new ones, which are."""
+    """A new limit applies to old connections, which get no INFO about it, and to new ones, which do."""
 
     def scene(server: ServerProcess) -> object:
         with connected(server) as wire, Wire(server.port) as old:
@@ -136,7 +136,7 @@ ANN_AND_BOB = "authorization { users = [ {user: ann, password: a}, {user: bob, p
 
 
 def test_reload_that_removes_a_user(programs: Programs) -> None:
-    """A user who is no longer there is sent away, the others stay."""
+    """Connections of a removed user are closed, the others stay."""
 
     def scene(server: ServerProcess) -> object:
         with (
@@ -150,7 +150,7 @@ def test_reload_that_removes_a_user(programs: Programs) -> None:
 
 
 def test_reload_that_changes_a_password(programs: Programs) -> None:
-    """A user with the old password is sent away, and can come back with the new one only."""
+    """Connections with the old password are closed, and can only log in again with the new one."""
 
     def scene(server: ServerProcess) -> object:
         with connected(server, user="bob", **{"pass": "b"}) as bob:
@@ -166,7 +166,7 @@ def test_reload_that_changes_a_password(programs: Programs) -> None:
 
 
 def test_reload_that_changes_permissions(programs: Programs) -> None:
-    """Subscriptions that are not allowed any more go, each with a word; the others stay."""
+    """Subscriptions that are no longer allowed are removed, each with an error; the others stay."""
     config = """authorization { users = [
         {user: ann, password: a, permissions: {publish: ">", subscribe: %s}}, {user: bob, password: b} ] }"""
 
@@ -186,7 +186,7 @@ def test_reload_that_changes_permissions(programs: Programs) -> None:
 
 
 def test_reload_that_asks_for_a_token(programs: Programs) -> None:
-    """Who is connected without a token is sent away; INFO says that a login is needed."""
+    """Connections without the token are closed; INFO says that a login is required."""
 
     def scene(server: ServerProcess) -> object:
         with connected(server) as wire:
@@ -216,7 +216,7 @@ def _to_pong_or_end(wire: Wire) -> list[bytes]:
 
 
 def test_reload_of_log_options(programs: Programs) -> None:
-    """Traces can be switched on under way."""
+    """Traces can be enabled by a reload."""
     with running(programs) as two:
         for server in two:
             with connected(server) as wire:
@@ -238,7 +238,7 @@ def test_reload_of_log_options(programs: Programs) -> None:
     ],
 )
 def test_reload_that_is_refused(programs: Programs, config: str, complaint: str) -> None:
-    """A bad file changes nothing, and the server goes on."""
+    """An invalid file changes nothing, and the server continues."""
 
     def scene(server: ServerProcess) -> object:
         with connected(server) as wire:
@@ -253,7 +253,7 @@ def test_reload_that_is_refused(programs: Programs, config: str, complaint: str)
 
 
 def test_reload_without_a_file(programs: Programs) -> None:
-    """Without a configuration file there is nothing to reload, and it is said."""
+    """Without a configuration file, a reload is refused with an error in the log."""
     for program in programs:
         with socket.socket() as free:
             free.bind((LOOPBACK, 0))
@@ -276,7 +276,7 @@ def test_reload_without_a_file(programs: Programs) -> None:
 
 
 def test_flags_stay_after_a_reload(programs: Programs) -> None:
-    """What a flag said still holds when the file says otherwise."""
+    """Values of flags stay in effect if the file has others."""
     with running(programs, args=["-D", "--auth", "from_flag"]) as two:
         for server in two:
             server.reload("max_payload: 1000\ndebug: false\nauthorization { token: from_file }")
@@ -293,7 +293,7 @@ SHORT = 'lame_duck_duration: "30s"\nlame_duck_grace_period: "200ms"'
 
 
 def test_lame_duck_announces_itself(programs: Programs) -> None:
-    """Clients get INFO with ldm, no new ones are let in, then all are closed and the server ends."""
+    """Clients get INFO with ldm, new ones are refused, then all are closed and the server ends."""
 
     def scene(server: ServerProcess) -> object:
         with connected(server) as wire, Wire(server.port) as old:
@@ -309,7 +309,7 @@ def test_lame_duck_announces_itself(programs: Programs) -> None:
 
 
 def test_lame_duck_without_clients_ends_at_once(programs: Programs) -> None:
-    """There is nobody to wait for."""
+    """Without clients, the server ends without waiting for the lame duck duration."""
 
     def scene(server: ServerProcess) -> object:
         server.signal(signal.SIGUSR2)
@@ -319,7 +319,7 @@ def test_lame_duck_without_clients_ends_at_once(programs: Programs) -> None:
 
 
 def test_lame_duck_still_delivers(programs: Programs) -> None:
-    """Until it is closed a client is served as before, SIGTERM or not."""
+    """Until it is closed, a client is served as before, also after SIGTERM."""
 
     def scene(server: ServerProcess) -> object:
         with connected(server) as wire:

@@ -1,4 +1,4 @@
-"""Encryption: what is said of it in the clear and in monitoring, ours against the real server."""
+"""TLS: its fields in INFO and monitoring, handshakes and alerts, compared with the real server."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from tests.support.process import ServerProcess
 
 NOT_YET = {"tls_cert_not_after"}
-"""Fields that ours leaves out."""
+"""Fields that ours lacks."""
 
 
 def info(server: ServerProcess) -> dict[str, Any]:
-    """The fields of INFO that speak of encryption."""
+    """Returns the fields of INFO about TLS."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as sock:
         line = sock.makefile("rb").readline()
     return {key: value for key, value in json.loads(line.removeprefix(b"INFO ")).items() if "tls" in key}
 
 
 def handshake(server: ServerProcess, context: ssl.SSLContext) -> tuple[str | None, dict[str, Any]]:
-    """The version and the cipher suite of a connection, and what connz says of them."""
+    """Returns the TLS version and cipher suite of a connection, and those that connz reports."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as sock:
         while not sock.recv(1, socket.MSG_PEEK):
             pass
@@ -60,7 +60,7 @@ def handshake(server: ServerProcess, context: ssl.SSLContext) -> tuple[str | Non
     ],
 )
 def test_what_is_said(programs: Programs, tmp_path: Path, before: str, entries: tuple[str, ...]) -> None:
-    """INFO and varz tell of encryption in the same fields."""
+    """INFO and varz have the same fields about TLS."""
     certificates = Certificates(tmp_path)
     entries = tuple(f'ca_file: "{certificates.authority_file}"' if entry == "CA" else entry for entry in entries)
     with running(programs, before + certificates.block(*entries)) as two:
@@ -74,7 +74,7 @@ def test_what_is_said(programs: Programs, tmp_path: Path, before: str, entries: 
 
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_what_is_agreed(programs: Programs, tmp_path: Path, newest: ssl.TLSVersion) -> None:
-    """Both servers agree on the same version and cipher suite, and name them alike."""
+    """Both servers select the same version and cipher suite, and report them with the same names."""
     certificates = Certificates(tmp_path)
     context = certificates.context()
     context.maximum_version = newest
@@ -83,7 +83,7 @@ def test_what_is_agreed(programs: Programs, tmp_path: Path, newest: ssl.TLSVersi
 
 
 def outcome(server: ServerProcess, context: ssl.SSLContext) -> str:
-    """What a client hears that shows this certificate, or none: an alert's name, or that it is welcome."""
+    """Connects with the certificate of the context, if any; returns "PONG" if accepted, else the name of the alert."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as sock:
         line = b""
         while not line.endswith(b"\n"):
@@ -112,13 +112,13 @@ OTHER_ALERTS = {
     ("for servers", ssl.TLSVersion.TLSv1_2): "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
     ("for servers", ssl.TLSVersion.TLSv1_3): "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
 }
-"""Where rustls is more exact than Go, which says "handshake failure" and "bad certificate"."""
+"""Alerts of rustls that are more specific than those of Go ("handshake failure" and "bad certificate")."""
 
 
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("kind", CLIENTS)
 def test_why_clients_are_refused(programs: Programs, tmp_path: Path, kind: str, newest: ssl.TLSVersion) -> None:
-    """Clients with bad certificates hear the alert that Go's TLS sends, which programs look for."""
+    """Clients with bad certificates get the same alert as from Go's TLS, which programs check."""
     certificates = Certificates(tmp_path)
     (tmp_path / "other").mkdir()
     context = certificates.context()
@@ -143,7 +143,7 @@ def test_why_clients_are_refused(programs: Programs, tmp_path: Path, kind: str, 
     ],
 )
 def test_what_is_refused(programs: Programs, tmp_path: Path, block: str) -> None:
-    """Neither server starts with a block that it can't follow."""
+    """Both servers refuse to start with an invalid `tls` block."""
     import subprocess
 
     config = tmp_path / "bad.conf"

@@ -1,23 +1,23 @@
-"""Reads transcripts: what to send on which connection, and where to wait for the server.
+"""Reads transcripts: the bytes to send on each connection, and the steps that wait for the server.
 
-A file holds several transcripts of one theme. Its grammar, line by line (README.md tells more):
+A file has several transcripts about one topic. Its lines are:
 
     # comment
-    == title                  begins a transcript; lines before the first one hold for the whole file
+    == title                  begins a transcript; lines before the first one apply to the whole file
     config: TEXT              a line of the server's configuration
     unordered: a/1 a/2        messages to these subscriptions of connection a may come in any order
-    any: a/1 b/7              these share a random choice: it does not matter either who got a message
+    any: a/1 b/7              these share a random choice: the receiver of a message does not matter either
     shape: payloads           JSON payloads are compared by their shape
     pings: keep               a PING of the server's timer is part of the answer
-    server: own               starts a server for this transcript alone: it leaves traces in the server
-    a connect {"echo":false}  CONNECT, quiet unless told otherwise
+    server: own               starts a server for this transcript only, because it changes the server's state
+    a connect {"echo":false}  CONNECT with these options; without verbose and pedantic by default
     a> TEXT                   one control line (CR LF is added)      a>> TEXT   exactly these bytes
-    a~> TEXT                  exactly these bytes, one a segment     a eof      ends our direction
-    a open                    reads INFO and compares it (the first mention of a connection reads it without comparing)
+    a~> TEXT                  exactly these bytes, one per segment   a eof      closes the sending direction
+    a open                    reads and compares INFO (without this step, the first use of a connection only reads it)
     a sync                    PING, and reads up to its PONG
-    a until TEXT              reads up to a frame that begins so
+    a until TEXT              reads up to a frame that begins with TEXT
     a closed                  reads until the server closes
-    a< TEXT                   a frame that the reading step above got on nats-server
+    a< TEXT                   a frame that nats-server sends in the reading step above
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UNORDERED = "any"
-"""The name that stands for a connection in front of frames without an order."""
+"""The name that replaces the connection in front of unordered frames."""
 
 QUIET_CONNECT = {"verbose": False, "pedantic": False, "headers": True}
 
 
 class Verb(enum.Enum):
-    """What a step does on its connection."""
+    """Action of a step on its connection."""
 
     SEND = "send"
     DRIP = "drip"
@@ -59,7 +59,7 @@ class Verb(enum.Enum):
 
 @dataclass
 class Step:
-    """One step on one connection. `expected` is what nats-server answers, as the file tells it."""
+    """One step on one connection. `expected` has the answers of nats-server, as in the file."""
 
     role: str
     verb: Verb
@@ -93,11 +93,11 @@ class Transcript:
     own_server: bool = False
     expected_unordered: list[str] = field(default_factory=list)
     last_line: int = 0
-    """The last line that is not an expected frame."""
+    """Number of the last line that is not an expected frame."""
 
     @property
     def name(self) -> str:
-        """How the transcript is called in reports: file and title."""
+        """Name of the transcript in reports: file and title."""
         return f"{self.path.stem}: {self.title}"
 
 

@@ -1,1 +1,1 @@
-"""The Docker image and the Compose files, used through the docker command as a user would."""
+"""Tests of the Docker image and the Compose files, run with the docker command as a user would."""

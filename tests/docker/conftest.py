@@ -1,4 +1,4 @@
-"""Fixtures of the Docker tests; without an engine all of them are skipped, with the reason."""
+"""Fixtures of the Docker tests. Without a Docker engine all of these tests are skipped, with the reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def image() -> str:
-    """The image under test: `$STONECHAT_IMAGE`, which `make test-docker` has just built, else built now."""
+    """The image under test: `$STONECHAT_IMAGE`, which `make test-docker` has built, else an image built here."""
     if problem := engine_problem():
         pytest.skip(problem)
     name = os.environ.get("STONECHAT_IMAGE")
@@ -31,14 +31,14 @@ def image() -> str:
 
 @pytest.fixture(scope="module")
 def container(image: str) -> Iterator[Container]:
-    """A server as the README starts it, shared by the tests of a module that only look."""
+    """A server that is started as in the README, shared by the read-only tests of a module."""
     with Container(image, "-js") as container:
         yield container
 
 
 @pytest.fixture
 def compose_image(image: str) -> str:
-    """The image under test, where there is Compose as well."""
+    """The image under test, for tests that also need Compose."""
     if problem := compose_problem():
         pytest.skip(problem)
     return image

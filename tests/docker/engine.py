@@ -1,4 +1,4 @@
-"""Talks to Docker: what is missing here, one-off commands, and a container that is removed for sure."""
+"""Runs Docker: checks what is missing on this machine, runs commands, and always removes its containers."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 CLIENT_PORT = 4222
 MONITOR_PORT = 8222
 PATIENCE_S = 120.0
-"""How long the engine may take over one command on a loaded machine."""
+"""Largest time in seconds for one command on a loaded machine."""
 
 
 class DockerError(AssertionError):
-    """A docker command ended with an error."""
+    """A docker command failed."""
 
 
 def docker(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
-    """Runs `docker ARGUMENTS` and returns what it printed."""
+    """Runs `docker ARGUMENTS` and returns its standard output."""
     done = _run(arguments, environment)
     if done.returncode != 0:
         raise DockerError(f"docker {' '.join(arguments)} failed:\n{done.stderr}{done.stdout}")
@@ -35,25 +35,25 @@ def docker(*arguments: str, environment: Mapping[str, str] | None = None) -> str
 
 @functools.cache
 def engine_problem() -> str:
-    """Why there can be no container here; empty when there can."""
+    """Returns why containers can't run on this machine; empty if they can."""
     return _problem("info", "no Docker engine answers")
 
 
 @functools.cache
 def compose_problem() -> str:
-    """Why the Compose files cannot run here; empty when they can."""
+    """Returns why the Compose files can't run on this machine; empty if they can."""
     return engine_problem() or _problem("compose", "version", "there is no `docker compose`")
 
 
 def inspect(name: str) -> dict[str, Any]:
-    """What the engine knows of a container or an image."""
+    """Returns the `docker inspect` document of a container or an image."""
     facts: list[dict[str, Any]] = json.loads(docker("inspect", name))
     return facts[0]
 
 
 @final
 class Container:
-    """One container of the image under test, its ports published on free ones of the loopback address."""
+    """One container of the image under test, with its ports published on free ports of the loopback address."""
 
     def __init__(self, image: str, *arguments: str, options: Sequence[str] = ()) -> None:
         self.name = f"stonechat-test-{uuid.uuid4().hex[:10]}"
@@ -82,37 +82,37 @@ class Container:
 
     @property
     def url(self) -> str:
-        """Where clients connect."""
+        """The URL for clients."""
         return f"nats://{self._published(CLIENT_PORT)}"
 
     @property
     def monitor_url(self) -> str:
-        """Where `/varz` and its sisters answer."""
+        """The URL of the monitoring endpoints."""
         return f"http://{self._published(MONITOR_PORT)}"
 
     @property
     def log(self) -> str:
-        """What the server wrote to standard output and standard error."""
+        """Standard output and standard error of the server."""
         done = _run(("logs", self.name))
         return done.stdout + done.stderr
 
     @property
     def state(self) -> dict[str, Any]:
-        """Whether it runs, its exit code, its health."""
+        """State of the container: whether it runs, exit code, health."""
         state: dict[str, Any] = inspect(self.name)["State"]
         return state
 
     def exec_code(self, *command: str) -> int:
-        """Runs a command inside and returns its exit code."""
+        """Runs a command in the container and returns its exit code."""
         return _run(("exec", self.name, *command)).returncode
 
     def stop(self) -> int:
-        """Asks the server to end, with time enough on a loaded machine, and returns its exit code."""
+        """Stops the server, within at most 30 seconds, and returns its exit code."""
         docker("stop", "--time", "30", self.name)
         return int(self.state["ExitCode"])
 
     def remove(self) -> None:
-        """Ends the container, however it is, and deletes it."""
+        """Kills the container if it runs, and deletes it."""
         _run(("rm", "--force", "--volumes", self.name))
 
     def _settled(self) -> bool:

@@ -1,4 +1,4 @@
-"""The Compose files, brought up and down as their README says."""
+"""The Compose files, started and stopped as their README describes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Compose = Callable[..., str]
 
 @pytest.fixture
 def compose(compose_image: str) -> Iterator[Compose]:
-    """`docker compose` on the single server, as a project of its own with free ports."""
+    """A function that runs `docker compose` for the single server, in its own project with free ports."""
     environment = {
         "COMPOSE_FILE": str(SINGLE),
         "COMPOSE_PROJECT_NAME": f"stonechat-test-{uuid.uuid4().hex[:10]}",
@@ -38,7 +38,7 @@ def compose(compose_image: str) -> Iterator[Compose]:
 
 
 def url(compose: Compose) -> str:
-    """Where clients on this machine connect."""
+    """Returns the URL for clients on this machine."""
     port = compose("port", "nats", "4222").strip().rpartition(":")[2]
     return f"nats://127.0.0.1:{port}"
 

@@ -1,4 +1,4 @@
-"""What is in the image, and how a container of it behaves."""
+"""The contents of the image, and the behaviour of its containers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .traffic import round_trip
 
 
 def varz(container: Container) -> dict[str, Any]:
-    """The server's variables, from its monitoring port."""
+    """Returns the `/varz` document from the monitoring port."""
     with urllib.request.urlopen(f"{container.monitor_url}/varz", timeout=20) as answer:
         variables: dict[str, Any] = json.load(answer)
     return variables

@@ -1,4 +1,4 @@
-"""Traffic of real clients, to see that a server in a container serves."""
+"""Traffic of real clients, to check that a server in a container works."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import nats
 
 
 async def round_trip(url: str) -> bytes:
-    """One request and its reply, over two connections."""
+    """Sends a request to a responder on another connection, and returns the reply."""
     server_side = await nats.connect(url)
     client_side = await nats.connect(url)
     try:

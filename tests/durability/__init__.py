@@ -1,1 +1,1 @@
-"""What JetStream acknowledged, through crashes and damage."""
+"""Tests that acknowledged JetStream data survives crashes, and that damage is reported."""

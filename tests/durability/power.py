@@ -1,4 +1,4 @@
-"""A disk whose power can be cut: FUSE, a loop device over it, ext4 on that."""
+"""A disk whose power can be cut: a file in FUSE, a loop device on it, and ext4 on that."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ MEGABYTES = 384
 
 
 def powercut_program() -> Path | None:
-    """The program that plays the disk."""
+    """Returns the program that simulates the disk, or `None`."""
     named = os.environ.get("STONECHAT_POWERCUT")
     return Path(named) if named else None
 
 
 def why_not() -> str | None:
-    """Why there can be no such disk here."""
+    """Returns why this machine can't have such a disk, or `None` if it can."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "power cuts need Linux and root"
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
@@ -77,22 +77,22 @@ class PowerDisk:
         self.close()
 
     def arm(self, seed: int, writes: int) -> None:
-        """Has the power go by itself, with the write behind so many others."""
+        """Schedules a power cut after `writes` further writes."""
         self._command(f"arm {seed} {writes}")
 
     def cut(self, seed: int) -> int:
-        """Takes the power away, if it is not gone; answers how many pages had not been synced."""
+        """Cuts the power, unless it is off already; returns the number of pages that were not synced."""
         return int(self._command(f"cut {seed}"))
 
     def restore(self) -> None:
-        """Gives the power back, once nothing uses the file system any more: ext4 recovers by its journal."""
+        """Restores the power and mounts the file system, which must not be in use; ext4 recovers from its journal."""
         self._detach()
         self._command("on")
         self._attach()
         _run("mount", self._loop, self.mounted)
 
     def close(self) -> None:
-        """Takes everything down."""
+        """Detaches the loop device and ends the disk program."""
         with suppress(OSError):
             self._detach()
         if self._process is not None and self._process.stdin is not None:

@@ -1,4 +1,4 @@
-"""A server whose store outlives it, and a client that knows what was acknowledged."""
+"""Helpers for servers on a permanent store, and for clients that record the acknowledged messages."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
 CORRUPT = 10900
-"""The error of a message that was stored and can't be read any more."""
+"""Error code for a stored message that can't be read any more."""
 _AT_ONCE = 500
 SEED = int(os.environ.get("STONECHAT_SEED") or time.time_ns() % 1_000_000)
-"""Where chance begins; another one each time, and told, so that a failure can be repeated."""
+"""Seed of the random numbers. It differs in each run; failures print it, so that they can be repeated."""
 
 
 def body(number: int) -> bytes:
-    """What message `number` says; its checksum is part of it. Some are of several pages."""
+    """Returns the payload of message `number`, with a checksum. Every 16th payload has several pages."""
     times = 200 if number % 16 == 3 else 1 + number % 4
     return b"%08d-" % number + hashlib.sha256(b"%d" % number).hexdigest().encode() * times
 
 
 async def _quiet(_: Exception) -> None:
-    """The server is killed on purpose."""
+    """Ignores errors of the client, since the server is killed on purpose."""
 
 
 @asynccontextmanager
 async def connected(server: ServerProcess) -> AsyncIterator[Client]:
-    """A client that does not mind when its server dies."""
+    """Connects a client that ignores the end of its server."""
     client = await nats.connect(
         f"nats://127.0.0.1:{server.port}", allow_reconnect=False, max_reconnect_attempts=0, error_cb=_quiet
     )
@@ -56,7 +56,7 @@ async def connected(server: ServerProcess) -> AsyncIterator[Client]:
 
 
 def started(program: Path, store: Path, sync: str = "") -> ServerProcess:
-    """A server on this store."""
+    """Starts a server on this store."""
     server = ServerProcess(program, f'jetstream {{ store_dir: "{store}"{sync and ", " + sync} }}')
     try:
         return server.start()
@@ -68,9 +68,9 @@ def started(program: Path, store: Path, sync: str = "") -> ServerProcess:
 async def publish_until(
     client: Client, first: int, end: int, acked: dict[int, int], enough: Callable[[], bool] = lambda: False
 ) -> int:
-    """Publishes messages from `first` to `end`, unless it is enough or the server is gone; a thousand wait at most.
+    """Publishes messages from `first` to `end`, until `enough` is true or the server ends; at most 1000 are in flight.
 
-    Notes in `acked` which number each acknowledged sequence has; answers the next number.
+    Adds to `acked` the number of the message for each acknowledged sequence. Returns the next number.
     """
     inbox = client.new_inbox()
     waiting = asyncio.Semaphore(1000)
@@ -84,7 +84,7 @@ async def publish_until(
     await client.subscribe(f"{inbox}.*", cb=note)
     number = first
     while number < end and not enough() and client.is_connected:
-        # An answer may never come: then it is over too.
+        # If the server ends, its answers never arrive: check the conditions of the loop every second.
         try:
             await asyncio.wait_for(waiting.acquire(), 1)
         except TimeoutError:
@@ -100,13 +100,13 @@ async def publish_until(
 
 
 async def ask(client: Client, path: str, payload: Any = "") -> Any:
-    """The answer of the API."""
+    """Sends a request to the JetStream API and returns the parsed response."""
     data = json.dumps(payload).encode() if payload != "" else b""
     return json.loads((await client.request(f"$JS.API.{path}", data, timeout=30)).data)
 
 
 class Verdict:
-    """How acknowledged messages were found again."""
+    """Results of reading acknowledged messages."""
 
     def __init__(self) -> None:
         self.intact = 0
@@ -115,7 +115,7 @@ class Verdict:
         self.wrong: list[int] = []
 
     def note(self, sequence: int, number: int, answer: bytes) -> None:
-        """Takes note of the answer to a get of message `number`, whose sequence is `sequence`."""
+        """Records the response to a get of message `number`, whose sequence is `sequence`."""
         if b'"data":"%b"' % base64.b64encode(body(number)) in answer:
             self.intact += 1
         elif error := json.loads(answer).get("error"):
@@ -133,7 +133,7 @@ async def verify(client: Client, acked: Mapping[int, int]) -> Verdict:
 
 
 def _read_all(address: tuple[str, int], wanted: list[tuple[int, int]]) -> Verdict:
-    """Over a plain socket, since a client takes its time for tens of thousands of requests."""
+    """Reads messages over a plain socket, because a client library is slow for tens of thousands of requests."""
     verdict = Verdict()
     with socket.create_connection(address, timeout=30) as connection:
         connection.sendall(b'CONNECT {"verbose":false}\r\nSUB got.* 1\r\n')
@@ -153,7 +153,7 @@ def _request(sequence: int) -> bytes:
 
 
 def _frames(connection: socket.socket) -> Iterator[tuple[int, bytes]]:
-    """What comes on `got.SEQUENCE`."""
+    """Yields sequence and payload of the messages on `got.SEQUENCE`."""
     with connection.makefile("rb", buffering=1 << 18) as stream:
         for line in stream:
             operation, _, rest = line.partition(b" ")
@@ -164,7 +164,7 @@ def _frames(connection: socket.socket) -> Iterator[tuple[int, bytes]]:
 
 
 def copy_of(store: Path, name: str) -> Path:
-    """A fresh copy of a store."""
+    """Makes a new copy of a store."""
     copy = store.with_name(name)
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(store, copy)

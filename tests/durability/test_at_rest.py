@@ -1,4 +1,4 @@
-"""What lies on disk: encrypted with a key, compressed, and no more than is needed."""
+"""Data on disk: encryption with a key, compression, and the removal of deleted data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
 
 SECRETS = (b"ORDERS", b"customer.secret", b"the payload of", b"worker-name")
-"""Of what a stream is told, and must not be told to others."""
+"""Parts of names, subjects and payloads, which an encrypted store must not contain."""
 
 
 KEYS = ("KEYS", "KEYS.copy")
@@ -31,7 +31,7 @@ KEYS = ("KEYS", "KEYS.copy")
 
 
 def _stored(store: Path) -> bytes:
-    """All that lies there now; a file may go while the others are read."""
+    """Returns the contents of all files of the store; a file may be removed while the others are read."""
     stored = []
     for path in sorted(store.rglob("*")):
         with suppress(FileNotFoundError, IsADirectoryError):
@@ -52,7 +52,7 @@ async def _create(client: Client, **config: Any) -> None:
 
 
 async def _session(program: Path, store: Path, options: str, fill: int = 0) -> int:
-    """Starts a server with these options, publishes, and answers how many messages there are."""
+    """Starts a server with these options, publishes, and returns the number of messages."""
     server = started(program, store, options)
     try:
         async with connected(server) as client:
@@ -76,7 +76,7 @@ def test_an_encrypted_store_tells_nothing(stonechat_program: Path, tmp_path: Pat
         stored = _stored(store)
         assert [secret in stored for secret in SECRETS] == [is_clear] * len(SECRETS)
         assert b"open sesame" not in stored
-        # And after a restart it is all there.
+        # After a restart all messages are present.
         assert asyncio.run(_session(stonechat_program, store, options, 10)) == 310
 
 
@@ -86,13 +86,13 @@ def test_keys_change_with_a_restart(stonechat_program: Path, tmp_path: Path) -> 
     for options in ("", 'key: "second"', 'key: "second", prev_key: "third"'):
         with pytest.raises(ServerFailedErrorError, match="encrypted"):
             started(stonechat_program, store, options)
-    # The new key opens what the one before locked, and another cipher goes on with it.
+    # With `prev_key`, the new key opens a store of the old one. New data has another cipher.
     options = 'key: "second", prev_key: "first", cipher: aes'
     assert asyncio.run(_session(stonechat_program, store, options, 100)) == count + 100
     with pytest.raises(ServerFailedErrorError, match="another key"):
         started(stonechat_program, store, 'key: "first"')
     assert asyncio.run(_session(stonechat_program, store, 'key: "second", cipher: aes')) == count + 100
-    # Without the files with its keys it is not taken for a store in the clear, nor begun anew.
+    # Without its key files the store is refused: it is neither opened as an unencrypted store nor created again.
     for name in KEYS:
         (store / "jetstream" / name).unlink()
     for options in ("", 'key: "second", cipher: aes'):
@@ -126,7 +126,7 @@ def test_no_bad_page_and_no_lost_file_costs_the_keys(
 
 
 def _publish_and_kill(program: Path, store: Path, options: str, letter: bytes) -> None:
-    """Publishes a hundred messages that consist of one letter, and leaves the store as a kill does."""
+    """Publishes a hundred messages of one repeated letter, and kills the server."""
 
     async def publish() -> None:
         server = started(program, store, options)
@@ -148,7 +148,7 @@ def _publish_and_kill(program: Path, store: Path, options: str, letter: bytes) -
 def test_copies_that_both_go_on_share_no_keystream(
     stonechat_program: Path, tmp_path: Path, cipher: str, sync: str
 ) -> None:
-    """What two copies write to the same place is the same keystream with other text, if they encrypt alike."""
+    """Two copies of a store that write to the same place must not encrypt with the same keystream."""
     options = f'key: "open sesame", cipher: {cipher}, sync_interval: {sync}'
     stores = [tmp_path / "store", tmp_path / "copy"]
     _publish_and_kill(stonechat_program, stores[0], options, b"a")
@@ -172,7 +172,7 @@ def test_copies_that_both_go_on_share_no_keystream(
 
 
 def _fixture(to: Path) -> None:
-    """Unpacks a store of format 1: two streams of 60 messages, the first 30 with another cipher."""
+    """Unpacks a store of format 1: two streams of 60 messages, the first 30 of them with another cipher."""
     with tarfile.open(Path(__file__).with_name("data") / "encrypted-format-1.tar.gz") as archive:
         contents = {member.name: archive.extractfile(member) for member in archive}
         lengths = json.load(contents.pop("lengths.json") or io.BytesIO())
@@ -181,7 +181,7 @@ def _fixture(to: Path) -> None:
             path = to / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content.read())
-            # Zeros at the end were left out.
+            # The archive omits the zeros at the end of files.
             with path.open("r+b") as file:
                 file.truncate(lengths[name])
 
@@ -211,7 +211,7 @@ def test_a_store_of_format_1_is_read_and_goes_on(stonechat_program: Path, tmp_pa
 
     for count, added in ((60, 10), (70, 0)):
         asyncio.run(check(count, added))
-    # So an older version takes it for no store of its own, and leaves it alone.
+    # The marker of format 2 makes older versions refuse the store.
     assert [path.name for path in jetstream.glob("STONECHAT*")] == ["STONECHAT-2"]
     assert all((jetstream / name).is_file() for name in KEYS)
 
@@ -234,7 +234,7 @@ def test_a_store_is_encrypted_later(stonechat_program: Path, tmp_path: Path) -> 
             async with connected(server) as client:
                 state = (await ask(client, "STREAM.INFO.ORDERS"))["state"]
                 assert state["messages"] == 300
-                # Segments that were written in the clear are written anew; the old ones go with a checkpoint.
+                # Unencrypted segments are rewritten; a checkpoint removes the old files.
                 wait_for(lambda: not any(secret in _stored(segments) for secret in SECRETS), "no clear text", 30)
         finally:
             server.close()
@@ -247,7 +247,7 @@ def test_a_store_is_encrypted_later(stonechat_program: Path, tmp_path: Path) -> 
 
 def test_compressed_streams_take_less_room_and_removed_messages_none(stonechat_program: Path, tmp_path: Path) -> None:
     async def fill(store: Path, **config: Any) -> int:
-        """How many bytes of segments there are for 40 MB of messages."""
+        """Stores 40 MB of messages and returns the size of the segments in bytes."""
         server = started(stonechat_program, store, 'sync_interval: "10s"')
         try:
             async with connected(server) as client:
@@ -270,6 +270,6 @@ def test_compressed_streams_take_less_room_and_removed_messages_none(stonechat_p
     plain = asyncio.run(fill(tmp_path / "plain"))
     compressed = asyncio.run(fill(tmp_path / "compressed", compression="s2"))
     assert compressed < plain / 2
-    # A thousand values of a kilobyte are left, and they lie all over the segments.
+    # A thousand values of a kilobyte are left, spread over all segments.
     last_values = asyncio.run(fill(tmp_path / "last", max_msgs_per_subject=1))
     assert last_values < plain * 0.7

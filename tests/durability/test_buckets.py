@@ -1,4 +1,4 @@
-"""Key-value buckets over kills, flipped bits and full disks: no value comes back, no write stays refused."""
+"""Key-value buckets with kills, flipped bits and full disks: no purged value reappears, no write stays refused."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 KILLS = int(os.environ.get("STONECHAT_BUCKET_KILLS", "20"))
 FLIPS = int(os.environ.get("STONECHAT_BUCKET_FLIPS", "6"))
 MARKER_S = 1.0
-"""How long the marker of a purged key stays."""
+"""Seconds for which the marker of a purged key is kept."""
 
 
 class Bucket:
-    """What a client knows of a bucket: keys with their values, and keys that were purged."""
+    """A client's record of a bucket: keys with their values, and purged keys."""
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
@@ -38,7 +38,7 @@ class Bucket:
         self.number = 0
 
     async def work(self, bucket: KeyValue) -> None:
-        """Puts and purges until the server is gone."""
+        """Puts and purges keys until the server ends."""
         while True:
             self.number += 1
             key = f"key.{self.number}"
@@ -46,7 +46,7 @@ class Bucket:
                 await bucket.put(key, b"secret" * self.chance.choice([1, 1, 1000]))
             await bucket.purge(key, msg_ttl=MARKER_S)
             self.purged.append(key)
-            # Others are overwritten again and again, so that files are rewritten.
+            # Seven other keys are overwritten repeatedly, so that segments are compacted.
             kept = f"kept.{self.number % 7}"
             value = b"%d" % self.number * 500
             self.values.pop(kept, None)
@@ -54,7 +54,7 @@ class Bucket:
             self.values[kept] = value
 
     async def check(self, bucket: KeyValue, *, is_damaged: bool = False) -> None:
-        """No purged value is served; what was put is, unless it is told to be damaged."""
+        """Checks that purged keys have no value and the others their last one, or none if the store is damaged."""
         for key in [*self.purged[-20:], *self.chance.sample(self.purged, min(20, len(self.purged)))]:
             value = await _value(bucket, key, is_damaged=is_damaged)
             assert value is None, f"{key} was purged, and is back: {value!r}"
@@ -63,7 +63,7 @@ class Bucket:
 
 
 async def _value(bucket: KeyValue, key: str, *, is_damaged: bool) -> bytes | None:
-    """What the key has; nothing as well if that can't be read in a damaged store."""
+    """Returns the value of a key, or `None` if it has none, or if a damaged store can't read it."""
     try:
         return (await bucket.get(key)).value
     except KeyNotFoundError:
@@ -91,10 +91,10 @@ async def _purge_and_kill(program: Path, store: Path) -> None:
                 bucket = await stream.key_value("B")
                 await known.check(bucket)
                 work = asyncio.create_task(known.work(bucket))
-                # Some markers are still there when the server dies, some have gone.
+                # When the server is killed, some markers have expired and some have not.
                 await asyncio.sleep(chance.uniform(0.05, 1.5))
                 server.process.kill()
-                # An answer on its way may never come; and nats-py may lose a cancellation.
+                # An outstanding answer may never arrive, and nats-py may lose a cancellation.
                 while not work.done():
                     work.cancel()
                     await asyncio.wait({work}, timeout=0.1)
@@ -118,7 +118,7 @@ async def _purge_and_kill(program: Path, store: Path) -> None:
             gone = {f"$KV.B.{key}" for key in known.purged}
             while True:
                 answer = await ask(client, "STREAM.INFO.KV_B", {"subjects_filter": "$KV.B.key.>"})
-                # Answers come one by one, so this does not spin. The last key before a kill may not have been purged.
+                # Each turn waits for an answer, so this loop does not spin. A kill may prevent the last purge.
                 left = gone & (answer["state"].get("subjects") or {}).keys()
                 if not left:
                     break
@@ -126,7 +126,7 @@ async def _purge_and_kill(program: Path, store: Path) -> None:
 
 
 def _flip(store: Path, chance: random.Random) -> str:
-    """Flips a bit somewhere in the store, anywhere in it as likely."""
+    """Flips a random bit of the store; all bits are equally likely."""
     files = sorted(path for path in store.rglob("*") if path.is_file() and path.stat().st_size > 0)
     path = chance.choices(files, [file.stat().st_size for file in files])[0]
     offset = chance.randrange(path.stat().st_size)
@@ -164,7 +164,7 @@ async def _fill_and_free(program: Path, volume: Volume) -> None:
             await asyncio.gather(*(put_until_refused(writer) for writer in range(4)))
             assert (await ask(client, "STREAM.PURGE.OTHER"))["success"]
             deadline = time.monotonic() + 60
-            # Each attempt is answered, so this does not spin.
+            # Each attempt waits for an answer, so this loop does not spin.
             while True:
                 with suppress(APIError):
                     revisions.append(await bucket.put("key.0.0", b"again"))

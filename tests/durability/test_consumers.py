@@ -1,4 +1,4 @@
-"""kill -9 while consumers fetch and acknowledge: nobody misses a message, and what is done for certain stays done."""
+"""kill -9 while consumers fetch and acknowledge: no message is missed, and confirmed acknowledgements are kept."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def _kill_again_and_again(program: Path, store: Path, sync: str) -> None:
     try:
         async with connected(server) as client:
             for name in CONSUMERS:
-                # What was fetched by those who were killed comes again when its time is over.
+                # Messages that were fetched before a kill are delivered again after their ack wait.
                 while True:
                     info = await ask(client, f"CONSUMER.INFO.S.{name}")
                     assert info["num_ack_pending"] >= 0

@@ -1,4 +1,4 @@
-"""One flipped bit anywhere in the store: every acknowledged message is served intact, or its loss is told and named."""
+"""One flipped bit in the store: every acknowledged message is served intact, or its loss is reported."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def _fill(program: Path, store: Path, delay_s: float) -> dict[int, int]:
         async with connected(server) as client:
             await ask(client, "STREAM.CREATE.S", {"name": "S", "subjects": ["s.>"], "duplicate_window": 10**8})
             await publish_until(client, 0, MESSAGES, acked)
-            # All of them: the server answers in order.
+            # Wait for all acknowledgements.
             while len(acked) < MESSAGES:
                 await client.flush()
             await asyncio.sleep(delay_s)
@@ -51,7 +51,7 @@ async def _flip(program: Path, store: Path, delay_s: float, flips: int) -> None:
     print(f"STONECHAT_SEED={SEED}")
     lost = dropped = 0
     for turn in range(flips):
-        # Half of them where most bytes are, half of them in any file.
+        # Half of the flips choose a file by its size, so mostly large files. The other half choose any file.
         weights = [path.stat().st_size if turn % 2 else 1 for path in files]
         damaged = chance.choices(files, weights=weights)[0]
         copy = copy_of(store, "copy")
@@ -71,8 +71,8 @@ async def _flip(program: Path, store: Path, delay_s: float, flips: int) -> None:
             log = server.log()
             assert verdict.wrong == [], where
             if not delay_s and "the end of the log can't be read and was dropped" in log:
-                # The server had no time to note that its last writes were on disk: damage there looks like a write that
-                # never ended. What goes is the end, and it is told.
+                # The server was killed before it noted that its last writes were durable. Damage there looks like an
+                # unfinished write: only the end of the log is dropped, and this is reported.
                 dropped += 1
                 assert sorted(verdict.missing) == sorted(acked)[len(acked) - len(verdict.missing) :], where
                 continue
@@ -95,7 +95,7 @@ def _start(program: Path, store: Path, where: str) -> ServerProcess:
 
 
 def test_the_creation_of_a_stream_is_no_single_point_of_failure(stonechat_program: Path, tmp_path: Path) -> None:
-    """One bit flipped in what created streams and consumers, in a store that was killed in its first moments."""
+    """Flips one bit in the records that created streams and consumers, in a store that was killed soon after."""
     asyncio.run(_young(stonechat_program, tmp_path / "store"))
 
 

@@ -1,4 +1,4 @@
-"""Full disks: what was acknowledged stays, publishing is refused, and removing messages makes room again."""
+"""Full disks: acknowledged messages stay, publishing is refused, and removing messages frees space again."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _AT_ONCE = 32
 
 
 def _started(program: Path, store: Path) -> ServerProcess:
-    # By default a server uses three quarters of what is free.
+    # Without `max_file`, a server would only use three quarters of the free space.
     return started(program, store, "max_file: 1G")
 
 
 async def _fill(client: Client, subject: str, length: int, most: int) -> tuple[int, int]:
-    """Publishes messages of `length` bytes until one is refused, `most` bytes at most.
+    """Publishes messages of `length` bytes until one is refused, at most `most` bytes.
 
-    Returns how many were acknowledged, and the error code of the first that was not.
+    Returns the number of acknowledged messages, and the error code of the first refused one.
     """
     inbox = client.new_inbox()
     waiting = asyncio.Semaphore(_AT_ONCE)
@@ -67,7 +67,7 @@ async def _publish(client: Client, subject: str, body: bytes = b"again") -> Any:
 
 
 async def _until_taken(client: Client, subject: str) -> None:
-    """Publishes until the message is taken; an answer comes for each, so this doesn't spin."""
+    """Publishes until a message is accepted. Each turn waits for an answer, so this loop does not spin."""
     deadline = time.monotonic() + 60
     while "error" in (answer := await _publish(client, subject)):
         assert answer["error"]["err_code"] == NO_ROOM
@@ -86,7 +86,7 @@ async def _free_again(program: Path, volume: Volume, size: int, way: str) -> Non
         async with connected(server) as client:
             for name in ("A", "B"):
                 await ask(client, f"STREAM.CREATE.{name}", {"name": name, "subjects": [f"{name}.>"]})
-            # B has messages as well, which a checkpoint has to write when there is no room left.
+            # B has messages too, which a checkpoint must write when the disk is full.
             assert await _fill(client, "B.x", 8_000, 100 * 8_000) == (100, 0)
             acked, code = await _fill(client, "A.x", 32_000, 2 * size)
             assert code == NO_ROOM
@@ -165,7 +165,7 @@ def test_most_of_a_small_disk_is_for_messages(stonechat_program: Path, volume: V
 
 @pytest.mark.parametrize("limit", [4 * MIB, MIB // 2])
 def test_a_limit_of_file_sizes_does_not_end_the_server(stonechat_program: Path, tmp_path: Path, limit: int) -> None:
-    # In blocks of 512 bytes.
+    # `ulimit -f` counts blocks of 512 bytes.
     limited = tmp_path / "limited"
     limited.write_text(f'#!/bin/sh\nulimit -f {limit // 512}\nexec "{stonechat_program}" "$@"\n')
     limited.chmod(0o755)
@@ -175,9 +175,9 @@ def test_a_limit_of_file_sizes_does_not_end_the_server(stonechat_program: Path, 
             async with connected(server) as client:
                 await ask(client, "STREAM.CREATE.A", {"name": "A", "subjects": ["A.>"]})
                 acked, code = await _fill(client, "A.x", 8_000, 12 * MIB)
-                # Files are shorter than the limit.
+                # The server keeps its files shorter than the limit, so all messages are stored.
                 assert (acked, code) == (12 * MIB // 8_000, 0)
-                # A message longer than that has no place, and later ones do.
+                # A message longer than the limit is refused; later, shorter ones are accepted.
                 length = 900_000
                 answer = await _publish(client, "A.x", bytes(length))
                 if length > limit:

@@ -1,4 +1,4 @@
-"""Recorded histories of compare-and-set writers over kill -9: each key of a bucket is one register with versions."""
+"""Recorded histories of compare-and-set writers with kill -9: each key of a bucket is a register with versions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.binaries import nats_server, stonechat_server
 SCENARIO = "kv-cas-kills"
 CHECKER_VARIABLE = "LINEARIZABILITY"
 SECS = os.environ.get("STONECHAT_HISTORY_SECS", "0.3")
-"""A fifth of the time between two kills, of which there are five."""
+"""A fifth of the seconds between two kills; there are five kills."""
 
 Operation = dict[str, Any]
 
@@ -43,7 +43,7 @@ def test_a_bucket_is_linearizable_over_kills(tmp_path: Path) -> None:
 
 
 def test_what_the_real_server_does_over_kills(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Told, not asserted: what it acknowledges may still be in its memory when it dies."""
+    """Prints the result without asserting it: nats-server acknowledges writes that may only be in its memory."""
     figures, history = _recorded(nats_server(), tmp_path)
     code, told = _checked(_checker(), history)
     with capsys.disabled():
@@ -82,7 +82,7 @@ def _operation(call: int, kind: str, **given: Any) -> Operation:
 
 
 def _recorded(program: Path, folder: Path) -> tuple[dict[str, float], Path]:
-    """Runs the writers against a server; the figures and the file with the history."""
+    """Runs the writers against a server; returns the figures and the file with the history."""
     results = folder / "results.json"
     command: list[str | Path] = [natsload.find(), "run", "--server", f"it={program}", "--scenario", SCENARIO]
     command += ["--runs", "1", "--secs", SECS, "--scale", "0.25"]
@@ -105,7 +105,7 @@ def _assert_one_winner_a_revision(operations: list[Operation]) -> None:
 
 
 def _plant_a_stale_read(operations: list[Operation]) -> None:
-    """Lets one get, in the middle of the run, have the revision before the one that was surely there."""
+    """Changes the result of one get in the middle of the run to the revision before the current one."""
     done = [o for o in operations if o["outcome"] == "done"]
     gets = [o for o in done if o["kind"] == "get" and o["client"] < len(operations)]
     for get in gets[len(gets) // 2 :]:
@@ -126,6 +126,6 @@ def _checker() -> Path:
 
 
 def _checked(checker: Path, history: Path) -> tuple[int, Any]:
-    """The exit code of the checker, and what it says."""
+    """Runs the checker; returns its exit code and its output."""
     ended = subprocess.run([checker, history], check=False, capture_output=True, text=True, timeout=400)
     return ended.returncode, json.loads(ended.stdout) if ended.stdout else ended.stderr

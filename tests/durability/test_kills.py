@@ -1,4 +1,4 @@
-"""kill -9 at random points under load: whatever was acknowledged is there."""
+"""kill -9 at random points under load: all acknowledged messages are kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 KILLS = int(os.environ.get("STONECHAT_KILLS", "100"))
 MESSAGES_MAX = 1500
-"""Messages between two kills."""
+"""Largest number of messages between two kills."""
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ async def _kill_again_and_again(program: Path, store: Path, sync: str, kills: in
                 state = (await ask(client, "STREAM.INFO.S"))["state"]
                 assert state["messages"] >= len(before)
                 assert state["last_seq"] >= max(before, default=0)
-                # All of them in the end; the newest and some others each time.
+                # After the last kill all messages are checked, before that the newest ones and a sample.
                 sample = before if round_ == kills else _sample(before, chance)
                 verdict = await verify(client, sample)
                 assert (verdict.missing, verdict.wrong, verdict.corrupt) == ([], [], []), f"after kill {round_}"

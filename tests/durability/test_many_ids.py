@@ -1,4 +1,4 @@
-"""More message ids and times to live than there is memory for: they go to disk, and are as right as in memory."""
+"""More message ids and times to live than the memory budget allows: they are written to disk and work as in memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MESSAGES = 40_000
 SMALL = "max_index_memory: 1MB"
 TTL_S = 3
 RARE = 400
-"""One schedule of so many is due soon."""
+"""One of this many schedules is due soon."""
 DUE_S = 10
 
 
@@ -41,7 +41,7 @@ def test_schedules_that_are_on_disk_are_kept(stonechat_program: Path, tmp_path: 
 
 
 async def _schedule(program: Path, store: Path) -> None:
-    """Few schedules are due soon among very many, and the server is killed before."""
+    """A few of very many schedules are due soon; the server is killed before."""
     server = started(program, store, SMALL)
     try:
         async with connected(server) as client:
@@ -61,7 +61,7 @@ async def _schedule(program: Path, store: Path) -> None:
                 if state.get("subjects") == due:
                     break
                 await asyncio.sleep(0.05)
-            # Each took the place of what planned it.
+            # Each scheduled message has replaced its schedule.
             assert (state.get("subjects"), state["messages"]) == (due, MESSAGES)
         server.stop()
     finally:
@@ -91,7 +91,7 @@ async def _play(program: Path, store: Path, storage: str, options: str) -> None:
             server = started(program, store, options)
         async with connected(server) as client:
             await _check_ids(client)
-            # Half of them go, each when its time has come.
+            # Half of the messages expire.
             await _wait_for(client, MESSAGES // 2)
             await ask(client, "STREAM.DELETE.S", {})
             await eventually(lambda: not _files(store), "no files")
@@ -101,12 +101,12 @@ async def _play(program: Path, store: Path, storage: str, options: str) -> None:
 
 
 def _files(store: Path) -> set[str]:
-    """What there are files of."""
+    """Returns the kinds of spill files in the store."""
     return {kind for kind in ("ids", "ttls") if list(store.rglob(f"*-{kind}-*"))}
 
 
 async def _publish(client: Client, numbers: range) -> None:
-    """Publishes messages of which every second one does not live long."""
+    """Publishes messages; every second one has a short time to live."""
     inbox = client.new_inbox()
     waiting = asyncio.Semaphore(1000)
     answers = []
@@ -128,7 +128,7 @@ async def _publish(client: Client, numbers: range) -> None:
 
 
 async def _check_ids(client: Client) -> None:
-    """Ids are known, of messages that are still there, and others are not."""
+    """Checks that publishing the id of a stored message again is answered as a duplicate, and a new id is not."""
     for number in range(0, MESSAGES, 1998):
         headers = {"Nats-Msg-Id": f"message-{number}"}
         answer = json.loads((await client.request("s.1", b"", headers=headers, timeout=60)).data)
@@ -138,7 +138,7 @@ async def _check_ids(client: Client) -> None:
 
 
 async def _wait_for(client: Client, count: int) -> None:
-    """Waits until so many messages are left."""
+    """Waits until `count` messages are left."""
     for _ in range(600):
         if (await ask(client, "STREAM.INFO.S", {}))["state"]["messages"] == count:
             return

@@ -1,4 +1,4 @@
-"""More subjects than there is memory for: what is known of them goes to disk, and is as right as in memory."""
+"""More subjects than the memory budget allows: the subject index is written to disk and works as in memory."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def _play(program: Path, store: Path, options: str) -> None:
             await ask(client, "STREAM.CREATE.S", config)
             await _publish(client, known, [f"s.{n % 100}.subject-{n}" for n in range(SUBJECTS)])
             await eventually(lambda: list(store.rglob("*index*")), "a file of the index")
-            # Known ones again, some of them beyond their limit; and some are gone.
+            # Publish on existing subjects again, some above their message limit, then purge some subjects.
             await _publish(client, known, chance.choices(list(known), k=SUBJECTS))
             for subject in chance.sample(list(known), 300):
                 await ask(client, "STREAM.PURGE.S", {"filter": subject})
@@ -66,7 +66,7 @@ def _tells(store: Path, text: bytes) -> bool:
 
 
 async def _publish(client: Client, known: dict[str, list[int]], subjects: list[str]) -> None:
-    """Publishes the place in the stream that each message gets, and notes it."""
+    """Publishes a message on each subject, and records the last sequences of each subject in `known`."""
     inbox = client.new_inbox()
     waiting = asyncio.Semaphore(1000)
 
@@ -90,11 +90,11 @@ async def _check(client: Client, known: dict[str, list[int]], chance: random.Ran
     state = (await ask(client, "STREAM.INFO.S"))["state"]
     assert state["num_subjects"] == len(known)
     assert state["messages"] == sum(map(len, known.values()))
-    # All of some, with counts, in order; and one of which nothing is known.
+    # The counts of all subjects that match a filter.
     some = sorted(subject for subject in known if subject.startswith("s.5."))
     filtered = (await ask(client, "STREAM.INFO.S", {"subjects_filter": "s.5.*"}))["state"]["subjects"]
     assert filtered == {subject: len(known[subject]) for subject in some}
-    # All there are: so many that they are looked at in several steps.
+    # All subjects: so many that the server counts them in several steps.
     told = await ask(client, "STREAM.INFO.S", {"subjects_filter": ">", "offset": 5})
     assert told["total"] == len(known)
     assert told["state"]["subjects"] == {subject: len(known[subject]) for subject in sorted(known)[5:]}
@@ -106,7 +106,7 @@ async def _check(client: Client, known: dict[str, list[int]], chance: random.Ran
             assert first["message"]["seq"] == known[subject][0], subject
         else:
             assert last["error"]["err_code"] == 10037, subject
-    # What waits for a consumer is counted by subjects too.
+    # The pending count of a consumer uses the index too.
     config = {"name": "c", "filter_subject": "s.*.subject-1234", "deliver_policy": "last_per_subject"}
     consumer = await ask(client, "CONSUMER.CREATE.S.c", {"stream_name": "S", "config": config})
     assert consumer["num_pending"] == ("s.34.subject-1234" in known)

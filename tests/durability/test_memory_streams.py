@@ -1,4 +1,4 @@
-"""Streams and consumers in memory end with the server that held them, in ours as in the real one."""
+"""Streams and consumers in memory are lost when their server ends, in ours as in nats-server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Power cuts on a real file system: what was acknowledged is there, whatever the disk had not synced."""
+"""Power cuts on a real file system: acknowledged messages are kept, even if all unsynced data is lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CUTS = int(os.environ.get("STONECHAT_CUTS", "20"))
 MESSAGES_MAX = 6000
-"""Messages between two cuts."""
+"""Largest number of messages between two cuts."""
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
@@ -31,7 +31,7 @@ def test_what_was_acknowledged_survives_power_cuts(stonechat_program: Path, tmp_
 
 
 def test_what_is_left_after_lazy_power_cuts_is_whole(stonechat_program: Path, tmp_path: Path) -> None:
-    """With `sync_interval` the last messages may go, but then all from one on."""
+    """With a lazy `sync_interval` a cut may lose the last messages, but leaves no gap before them."""
     asyncio.run(_cut_lazily(stonechat_program, tmp_path, max(CUTS // 4, 1)))
 
 
@@ -48,7 +48,7 @@ async def _cut_lazily(program: Path, directory: Path, cuts: int) -> None:
                 async with connected(server) as client:
                     info = await ask(client, "STREAM.INFO.S")
                     if "error" in info:
-                        # The first cut may take the stream too, which was made within the last interval then.
+                        # The first cut may lose the stream too, if it was created within the last sync interval.
                         assert turn <= 1, info
                         config = {"name": "S", "subjects": ["s.>"], "max_msgs": 20_000}
                         info = await ask(client, "STREAM.CREATE.S", config)
@@ -101,7 +101,7 @@ async def _cut_again_and_again(program: Path, directory: Path, options: str, cut
                     if turn == cuts:
                         break
                     loop = asyncio.get_running_loop()
-                    # The longest are long enough for a checkpoint.
+                    # The longest of these times is enough for a checkpoint.
                     until = loop.time() + chance.choice([0.1, 0.4, 1, 3])
                     disk.arm(chance.randrange(2**32), int(10 ** chance.uniform(1, 3.5)))
                     number = await publish_until(
@@ -119,7 +119,7 @@ async def _cut_again_and_again(program: Path, directory: Path, options: str, cut
 
 @contextmanager
 def _power_disk(directory: Path) -> Iterator[PowerDisk]:
-    """The disk; where the system does not let us have one, the test is skipped and says so."""
+    """Provides the disk; skips the test, with the reason, if the system does not allow it."""
     with ExitStack() as stack:
         try:
             disk = stack.enter_context(PowerDisk(directory))

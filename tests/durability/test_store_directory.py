@@ -1,4 +1,4 @@
-"""Whose a store is: its modes, its owner, links in it, and the warning about a temporary one."""
+"""Ownership of a store directory: modes, owner, links, and the warning about a temporary one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, re
 
 
 def _refused(store: Path | None, temporary: Path) -> str:
-    """What a server says that does not start on this store, or on the default one in `temporary`."""
+    """Returns the output of a server that refuses to start on this store, or on the default one in `temporary`."""
     command: list[str | Path] = [stonechat_server(), "-a", "127.0.0.1", "-p", "-1", "-js"]
     command += ["-sd", store] if store else []
     environment = {**os.environ, "TMPDIR": str(temporary)}

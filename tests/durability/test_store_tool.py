@@ -1,4 +1,4 @@
-"""`stonechat-server store`: what it finds in the store of a server that does not run, and what it mends."""
+"""`stonechat-server store`: its reports about the store of a stopped server, and its repairs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _report(program: Path, verb: str, *args: object) -> tuple[int, Any]:
 
 
 def _digest(store: Path) -> str:
-    """Of all that is in a directory."""
+    """Returns a digest of all files in a directory."""
     digest = hashlib.sha256()
     for path in sorted(store.rglob("*")):
         if path.is_file():
@@ -51,14 +51,14 @@ async def _fill(program: Path, store: Path, options: str = "") -> None:
             await publish_until(client, 0, MESSAGES, acked)
             while len(acked) < MESSAGES:
                 await client.flush()
-        # A graceful end writes everything to the segments.
+        # A clean stop writes all messages to the segments.
         server.stop()
     finally:
         server.close()
 
 
 def _damage(store: Path, number: int) -> Path:
-    """Changes one byte of the message of this number where it lies."""
+    """Changes one byte of message `number` in its segment, and returns the file."""
     for path in sorted((store / "jetstream" / "streams").iterdir()):
         data = path.read_bytes()
         at = data.find(body(number))
@@ -93,7 +93,7 @@ def test_a_good_store_is_good_and_stays_as_it_is(stonechat_program: Path, tmp_pa
     assert "consumer worker" in shown.stdout
     assert all(name in shown.stdout for name in stream["files"])
     assert _digest(store) == before
-    # Its own directory will do as well.
+    # The tool also accepts the `jetstream` directory itself.
     assert _tool(stonechat_program, "check", store / "jetstream").returncode == 0
 
 
@@ -112,7 +112,7 @@ def test_damage_is_named_and_its_loss_accepted_only_when_asked(stonechat_program
         assert word in finding["text"]
     assert _digest(store) == before
 
-    # It stays counted until somebody accepts its loss.
+    # The lost message stays in the count until its loss is accepted.
     code, found = _report(stonechat_program, "repair", store)
     assert (code, found["lost"], found["removed"]) == (1, 1, {})
     get = ("STREAM.MSG.GET.S", {"seq": sequence})
@@ -162,7 +162,7 @@ def test_it_explains_itself(stonechat_program: Path, args: list[str]) -> None:
 
 def test_after_a_clean_stop_the_log_holds_nothing_to_be_read(stonechat_program: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    # The stop comes at once behind the last message, long before a checkpoint is made by itself.
+    # The server stops right after the last message, long before the next regular checkpoint.
     asyncio.run(_fill(stonechat_program, store))
     for _ in range(2):
         code, report = _report(stonechat_program, "check", store)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 NO_ROOM = 10047
-"""nats-server's error code for a full disk."""
+"""Error code of nats-server for a full disk."""
 
 
 class Volume:

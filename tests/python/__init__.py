@@ -1,1 +1,1 @@
-"""The Python package, installed from its wheel."""
+"""Tests of the Python package, installed from its wheel."""

@@ -1,4 +1,4 @@
-"""A client of a few lines on a plain socket, for tests that need no event loop."""
+"""A minimal client on a plain socket, for tests without an event loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TIMEOUT_SECONDS = 60
 
 
 class RawClient:
-    """Connects and logs in; raises `ConnectionError` with the server's words if it is not let in."""
+    """A logged-in client; raises `ConnectionError` with the server's message if the login is refused."""
 
     def __init__(self, url: str, **connect: Any) -> None:
         address = urlsplit(url)
@@ -40,7 +40,7 @@ class RawClient:
         return line.decode().rstrip("\r\n")
 
     def ping(self) -> None:
-        """Wait until the server has seen all that was sent."""
+        """Waits until the server has handled all earlier bytes."""
         self.send("PING")
         answer = self.line()
         if answer != "PONG":
@@ -48,7 +48,7 @@ class RawClient:
             raise ConnectionError(answer)
 
     def ends(self) -> bool:
-        """Wait until the server has closed the connection."""
+        """Waits until the server has closed the connection."""
         return all(self._lines)
 
     def publish(self, subject: str, payload: str) -> None:
@@ -59,7 +59,7 @@ class RawClient:
         self.ping()
 
     def message(self) -> tuple[str, str]:
-        """The subject and payload of the next message."""
+        """Returns the subject and payload of the next message."""
         head = self.line().split(" ")
         assert head[0] == "MSG", head
         return head[1], self.line()

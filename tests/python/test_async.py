@@ -95,7 +95,7 @@ async def test_a_cancelled_start_leaves_no_server() -> None:
             return self
 
         def stop(self) -> None:
-            # As if stop() had waited for the start that still holds the lock.
+            # Simulates a stop() that waits for the running start, which holds the lock.
             while not self.ready:
                 pass
             super().stop()

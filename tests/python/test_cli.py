@@ -26,7 +26,7 @@ INTERRUPTED = 130
 
 
 def command(name: str) -> str:
-    """The command beside this interpreter."""
+    """Returns the path of the command that is installed beside this interpreter."""
     path = shutil.which(name, path=str(Path(sys.executable).parent))
     assert path is not None, f"{name} is not installed beside {sys.executable}"
     return path
@@ -49,12 +49,12 @@ class Process(subprocess.Popen[bytes]):
     """A command in the background."""
 
     said = ""
-    """What it has written to standard error until it was ready."""
+    """Standard error up to the point at which the command was ready."""
 
 
 @contextmanager
 def running(*args: str, url: str | None = None, until: str, name: str = "stonechat") -> Iterator[Process]:
-    """A command in the background that has said `until` on standard error."""
+    """Runs a command in the background, and waits until it has written `until` to standard error."""
     process = Process([command(name), *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(url))
     try:
         assert process.stderr is not None
@@ -69,7 +69,7 @@ def running(*args: str, url: str | None = None, until: str, name: str = "stonech
 
 
 def output(process: Process) -> tuple[int, str]:
-    """Exit code and standard output, once the command has ended by itself."""
+    """Waits for the end of the command; returns its exit code and standard output."""
     text, _ = process.communicate(timeout=60)
     return process.returncode, text.decode()
 
@@ -172,7 +172,7 @@ def test_req_gathers_from_several_responders() -> None:
     ):
         both = run("req", "all", "--raw", "--replies", "2", url=server.url)
         assert (both.returncode, sorted(both.stdout.split())) == (0, [b"one", b"two"])
-        # Both take all of their time, which is long enough for the answers of a busy machine.
+        # Both commands wait for their whole timeout, which is long enough for the replies on a busy machine.
         with ThreadPoolExecutor(2) as pool:
             all_in_time, too_many = pool.map(
                 lambda count: run("req", "all", "--raw", "--replies", count, "--timeout", "5s", url=server.url), "03"
@@ -303,7 +303,7 @@ def test_ctrl_c_interrupts_a_request() -> None:
         process = subprocess.Popen(
             [command("stonechat"), "req", "deaf", "--timeout", "60s"], env=environment(server.url)
         )
-        # Once the request is here, the command waits for its answer.
+        # When the request has arrived, the command waits for the reply.
         assert client.line().startswith("MSG deaf ")
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == INTERRUPTED
@@ -354,7 +354,7 @@ def test_a_port_in_use_is_exit_code_1() -> None:
 
 
 def native(name: str) -> list[str] | None:
-    """The native program, where the test run has one."""
+    """Returns the native program, if the test run has one."""
     path = os.environ.get("STONECHAT_SERVER") if name == "stonechat-server" else os.environ.get("STONECHAT_CLI")
     return [path] if path else None
 
@@ -462,7 +462,7 @@ def test_a_context_of_the_nats_command(tmp_path: Path) -> None:
             return subprocess.run(line, capture_output=True, timeout=60, check=False, env=env)
 
         assert pub("mine").returncode == 0
-        # The command line wins.
+        # The command line overrides the context.
         assert b"authorization violation" in pub("mine", "--user", "ann", "--password", "secret").stderr.lower()
         missing = pub("other")
         assert missing.returncode == 1

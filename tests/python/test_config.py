@@ -1,4 +1,4 @@
-"""Configurations, as text and as files, and options on top of them."""
+"""Configurations as text and as files, and options that override them."""
 
 from __future__ import annotations
 

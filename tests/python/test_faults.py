@@ -1,4 +1,4 @@
-"""A server that really fails, in a module that has doors for it; the module of the wheel has none."""
+"""Real failures of a server. They need a module built with the feature `doors`, which the wheel lacks."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FAULT = "JetStream panicked: injected into a delivery"
 
 @pytest.fixture(name="doors")
 def _doors(tmp_path: Path) -> Path:
-    """A folder with the package, and the module with doors in it."""
+    """A folder with the package and the module that is built with `doors`."""
     built = os.environ.get("STONECHAT_DOORS", "")
     if not Path(built).is_file():
         pytest.skip("the module with doors is not built: set STONECHAT_DOORS (make doors builds it)")
@@ -57,7 +57,7 @@ def _doors(tmp_path: Path) -> Path:
 
 
 def test_a_panic_of_jetstream_is_raised(doors: Path, tmp_path: Path) -> None:
-    """Who waits for a server, asks it or stops it hears why it ended; what it had acknowledged is there afterwards."""
+    """Methods of a failed server raise the reason; acknowledged messages are kept."""
     code = CODE.replace("STORE", repr(str(tmp_path / "store")))
     ended = subprocess.run(
         [sys.executable, "-c", code],

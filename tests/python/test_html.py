@@ -1,4 +1,4 @@
-"""What notebooks show of servers, streams and buckets."""
+"""The HTML of servers, streams and buckets for notebooks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHOWN = ("&lt;script&gt;alert(1)&lt;/script&gt;&amp;", "\\x1b[31m", "\\u202e", 
 
 
 class _Tags(HTMLParser):
-    """Looks whether all is closed, and nothing is there that acts."""
+    """Checks that all tags are closed, and that there are no active elements such as scripts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -85,6 +85,6 @@ def test_long_things_are_shortened() -> None:
 def test_colours_are_those_of_the_theme(theme: str) -> None:
     with Server() as server:
         style = re.findall(r"<style>(.*?)</style>", server._repr_html_())[0]
-    # Text has the colour of the page around it; a fixed background would hide it in one of the themes.
+    # Text inherits the colour of the page; a fixed background would hide it in one of the themes.
     assert "color:inherit" in style
     assert not re.search(r"background(?!:none)", style), theme

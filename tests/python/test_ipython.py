@@ -1,4 +1,4 @@
-"""`%load_ext stonechat`, in IPython's shell and in kernels."""
+"""The IPython extension (`%load_ext stonechat`), in IPython's shell and in kernels."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def _kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[A
 
 
 class Outputs:
-    """What a kernel shows, by the ids of displays."""
+    """The outputs of a kernel, by display id."""
 
     def __init__(self, client: Any) -> None:
         self.client = client
@@ -222,7 +222,7 @@ class Outputs:
         return self.text
 
     def until(self, pattern: str) -> str:
-        """Wait until a display that is updated says so."""
+        """Waits until the text of a display matches `pattern`, and returns its HTML."""
         while True:
             for shown in self.shown:
                 if re.search(pattern, shown["data"]["text/plain"], re.DOTALL):

@@ -1,4 +1,4 @@
-"""JetStream of a server within the process."""
+"""JetStream of a server in the process."""
 
 from __future__ import annotations
 

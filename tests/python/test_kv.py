@@ -99,7 +99,7 @@ def test_revisions(bucket: Bucket) -> None:
     with pytest.raises(WrongRevisionError):
         bucket.delete("a", revision=first)
     bucket.delete("a", revision=second)
-    # Another key's revision is not one of this key.
+    # The revision of another key is not found.
     other = bucket.put("b", b"x")
     with pytest.raises(KeyNotFoundError, match="at revision"):
         bucket.entry("a", revision=other)
@@ -158,7 +158,7 @@ def test_compacting_leaves_young_markers(bucket: Bucket) -> None:
 
 
 def test_a_key_with_a_time_of_its_own(server: Server) -> None:
-    # A time shorter than that of markers is made as long, as in nats-server.
+    # As in nats-server, a ttl that is shorter than `marker_ttl` is raised to `marker_ttl`.
     bucket = server.kv("SHORT", marker_ttl=1)
     with bucket.watch("short") as changes:
         bucket.create("short", b"1", ttl=1)
@@ -202,7 +202,7 @@ def test_copies(server: Server) -> None:
     for copy in (mirror, merged):
         with copy.watch("a") as changes:
             assert changes.next(30).value == b"1"
-    # Writes to a mirror go to its origin.
+    # Writes to a mirror are sent to its origin.
     with mirror.watch("b") as changes:
         mirror["b"] = b"2"
         assert changes.next(30).value == b"2"
@@ -299,7 +299,7 @@ def test_sizes_that_break_the_rule(server: Server) -> None:
     big = server.kv("BIG")
     with pytest.raises(RuleError, match="more than the server's max_payload of 1048576 takes"):
         big["a"] = b"x" * ((1 << 20) + 1)
-    # The connection is as good as before (nats.rs #1093).
+    # The connection still works after the error (nats.rs #1093).
     big["a"] = b"x" * (1 << 20)
     assert len(big["a"]) == 1 << 20
     with pytest.raises(TypeError, match=r"a value is bytes, not str; encode the text: .encode\(\)"):
@@ -321,7 +321,7 @@ def test_what_the_server_refuses_has_its_words(server: Server) -> None:
 
 
 def test_the_server_filters(server: Server) -> None:
-    # nats-py reads all keys, and takes substrings for wildcards (nats.py #768).
+    # nats-py reads all keys and matches filters as substrings (nats.py #768).
     bucket = server.kv("MANY")
     for number in range(300):
         bucket[f"a.{number}"] = b"x"
@@ -477,7 +477,7 @@ def test_a_watch_of_a_consumer_that_is_gone_goes_on(server: Server, bucket: Buck
         assert changes.next(60).value == b"2"
 
 
-# Who may do what
+# Permissions and accounts
 
 
 def test_permissions_and_accounts_are_those_of_any_client(tmp_path: Path) -> None:
@@ -495,7 +495,7 @@ def test_permissions_and_accounts_are_those_of_any_client(tmp_path: Path) -> Non
         server.kv("K", login=logins["all"])["a"] = b"1"
         reader = server.kv("K", login=logins["reader"])
         assert reader["a"] == b"1"
-        # Who waited for an answer that never comes would get a NoAnswerError.
+        # An implementation that only waits for the answer would raise a NoAnswerError.
         with pytest.raises(NotAllowedError, match=r'Permissions Violation for Publish to "\$KV.K.a"'):
             reader["a"] = b"2"
         assert "KV_K" not in server.streams.login(**logins["other"])
@@ -579,7 +579,7 @@ def test_an_event_loop_goes_on_while_a_watch_waits(bucket: Bucket, server: Serve
         await asyncio.wait_for(last.wait(), 30)
         changes.close()
         await asyncio.wait_for(task, 60)
-        # What waits is cancelled as anything else.
+        # A waiting `next` can be cancelled.
         waiting = asyncio.create_task(watched.watch(updates_only=True).next())
         await asyncio.sleep(0.01)
         waiting.cancel()
@@ -649,7 +649,7 @@ def test_what_clients_write_is_seen_and_the_other_way_round(server: Server) -> N
 
     async def main() -> None:
         client = await nats.connect(server.url)
-        # nats-py does not ask for direct gets, so these are read by the API.
+        # nats-py does not enable direct gets, so values of this bucket are read with the stream API.
         theirs = await client.jetstream().create_key_value(bucket="SHARED", history=2)
         ours = await server.kv_async("SHARED")
         await theirs.put("a", b"1")
@@ -662,7 +662,7 @@ def test_what_clients_write_is_seen_and_the_other_way_round(server: Server) -> N
         await ours.purge("a")
         with pytest.raises(nats.js.errors.KeyNotFoundError):
             await theirs.get("a")
-        # What is made here is what nats-py would make.
+        # A bucket created here has the same configuration as one of nats-py.
         made = await server.kv_async("MADE", history=2)
         names = ("allow_rollup_hdrs", "deny_delete", "discard", "max_msgs_per_subject", "duplicate_window")
         one, two = (await made.info()).config, (await ours.info()).config

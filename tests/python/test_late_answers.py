@@ -1,4 +1,4 @@
-"""Readers that answer flow control late get every byte; without any answer they end with an error."""
+"""Readers that answer flow control late receive every byte; readers that never answer end with an error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stonechat import NotRunningError, ObjectDamagedError, Server
 from stonechat._link import Connection
 
 DATA = bytes(range(251)) * 40_000
-"""Ten megabytes, of which the server delivers a part before it waits for an answer."""
+"""Ten megabytes. The server delivers a part and then waits for an answer to flow control."""
 LATE_S = 0.3
 
 
@@ -23,7 +23,7 @@ def _server() -> Iterator[Server]:
 
 
 class Late:
-    """Holds answers to flow control back, for a while or for good."""
+    """Delays answers to flow control by `late_s`, or drops them if that is `None`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, late_s: float | None) -> None:
         self.held = 0
@@ -44,7 +44,7 @@ class Late:
                 threading.Timer(late_s, answer, (connection, subject, data)).start()
 
         def answer(connection: Connection, subject: str, data: bytes) -> None:
-            # Nobody needs the last one, and the server may have been stopped.
+            # The last answer is not needed, and the server may have been stopped.
             with contextlib.suppress(NotRunningError):
                 publish(connection, subject, data)
 

@@ -1,4 +1,4 @@
-"""The client without a socket: forks, Ctrl-C, exits, limits, and what is left."""
+"""The client without a socket: forks, Ctrl-C, exits, limits, and leaks."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_it_counts_as_a_client() -> None:
 
 
 def test_a_silent_client_is_pinged_and_stays() -> None:
-    # Unanswered, the second ping would end it; a busy machine may answer late, so there may be many.
+    # Pings arrive every 50 ms. A busy machine may answer late, so `ping_max` allows many unanswered ones.
     with Server(jetstream=True, ping_interval=0.05, ping_max=200, record=True) as server:
         bucket = server.kv("A")
         with bucket.watch() as changes:
@@ -151,9 +151,9 @@ def test_nothing_is_left_of_closed_connections() -> None:
         bucket = server.kv("A")
         open_files = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
         for number in range(20):
-            # Another login is another connection, without another socket.
+            # Each login has its own connection, but no socket.
             server.kv("A", login={"user": f"u{number}", "password": "x"})
-        # JetStream may have a file open just now.
+        # JetStream may have files open at this moment.
         assert len(os.listdir("/proc/self/fd")) <= open_files + 3  # noqa: PTH208
         bucket["a"] = b""
     del bucket, server
@@ -206,7 +206,7 @@ def test_buckets_of_another_shape_are_shown_as_far_as_they_can_be() -> None:
         hand = server.kv("HAND", create=False)
         hand["a"] = b"1"
         assert (hand["a"], hand.info().history, hand._repr_html_().count("<b>")) == (b"1", -1, 1)
-        # What no client would write: keys that break the rule, headers that mean nothing.
+        # Messages that no client writes: invalid keys and unknown operations.
         streams["KV_HAND"].publish("$KV.HAND.a b".replace(" ", "%"), b"2", headers={"KV-Operation": "DANCE"})
         assert [(entry.key, entry.operation) for entry in hand.find()] == [("a", "put"), ("a%b", "put")]
         for name in ("OTHER", "MIRROR"):
@@ -219,7 +219,7 @@ def test_waiting_lets_others_run() -> None:
     with Server(jetstream=True) as server, server.kv("A").watch() as changes:
 
         def count() -> None:
-            # A wait that kept the interpreter's lock would never let this come to its end.
+            # If the wait held the GIL, this loop would never end.
             for _ in range(100_000):
                 pass
             changes.close()

@@ -1,4 +1,4 @@
-"""Who may connect."""
+"""Logins: credentials that are accepted and refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Log lines: to `logging`, and kept by the server."""
+"""Log lines: those sent to `logging`, and those kept by the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server recorded, and waiting for it."""
+"""Recorded messages of a server, and waits for messages and subscriptions."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_stream_is_a_receiver_and_names_the_place(server: Server) -> None:
         assert '"seq":1' in pub.message()[1]
         [message] = server.published("s.*")
         assert (message.stored, message.is_heard) == (("S", 1), True)
-        # Internal subjects are listed when they are asked for by name.
+        # Internal subjects are only listed if the pattern names their first token.
         assert [message.subject for message in server.published("$JS.>")] == ["$JS.API.STREAM.CREATE.S"]
     assert server.jsz(streams=True)["account_details"][0]["stream_detail"][0]["name"] == "S"
 

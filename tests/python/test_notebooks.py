@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, print what is saved in them, and leave nothing behind."""
+"""The notebooks run from top to bottom, give the outputs that are saved in them, and leak nothing."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ pytest.importorskip("ipykernel", reason="ipykernel is missing: the notebooks are
 pytest.importorskip("matplotlib", reason="matplotlib is missing: the notebooks are not run")
 pytest.importorskip("nats", reason="nats-py is missing: the notebooks are not run")
 
-# What a notebook may leave behind in its kernel: threads of a server, listening ports, child processes. These two cells
-# surround a notebook that is run; the second prints what the first did not see.
+# Possible leaks of a notebook: threads of a server, listening ports, child processes. These two cells run before and
+# after the notebook; the second prints what the first did not find.
 LIVING = """
 import psutil as _psutil, pathlib as _pathlib
 
@@ -40,12 +40,12 @@ LEFT = "print(*sorted(_living() - _before))"
 
 
 def told(cell: Any) -> list[str]:
-    """What a cell shows: printed text and values as they are, of a picture only that there is one.
+    """Returns the outputs of a cell for comparison: texts and values unchanged, pictures only as their type.
 
-    In a cell with the tag `varies` numbers are measured ones: any number stands for any other.
+    In a cell with the tag `varies`, numbers are measured values, so all numbers count as equal.
     """
     shown = []
-    # A kernel sends printed text in as many pieces as it likes.
+    # A kernel may split printed text into any number of outputs, so they are joined.
     for kind, outputs in itertools.groupby(cell.get("outputs", []), key=lambda output: output.output_type):
         if kind == "stream":
             shown.append("".join(output.text for output in outputs))
@@ -60,7 +60,7 @@ def told(cell: Any) -> list[str]:
 
 
 def run(notebook: Any, folder: Path) -> tuple[Any, str]:
-    """Execute a copy in a kernel of its own. Returns it, and what it left behind."""
+    """Runs a copy of the notebook in its own kernel; returns the copy and the list of leaks."""
     fresh = copy.deepcopy(notebook)
     for cell in fresh.cells:
         if cell.cell_type == "code":
@@ -74,7 +74,7 @@ def run(notebook: Any, folder: Path) -> tuple[Any, str]:
 
 
 def is_installed(package: str) -> bool:
-    """Whether a package of this name is in the environment."""
+    """Returns whether a package with this name is installed."""
     try:
         importlib.metadata.distribution(package)
     except importlib.metadata.PackageNotFoundError:
@@ -94,7 +94,7 @@ def test_notebook_shows_what_is_saved_in_it(path: Path, tmp_path: Path, monkeypa
             pytest.skip(f"{package} is missing: the notebook prints something else without it")
     code = [cell for cell in saved.cells if cell.cell_type == "code"]
     assert any(told(cell) for cell in code), "saved without its outputs"
-    # Only the kernel of this very environment, and no start-up files of whoever runs the test.
+    # Use only the kernel of this environment, and no start-up files of the user.
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     work, temporary = tmp_path / "work", tmp_path / "temporary"

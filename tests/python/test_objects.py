@@ -102,7 +102,7 @@ def test_a_new_object_replaces_the_old_one(store: ObjectStore, stream: Stream) -
     store.put("a", DATA)
     store.put("a", b"short")
     assert store.get("a") == b"short"
-    # The old chunks gave back their place.
+    # The chunks of the replaced object are removed.
     assert [message.data for message in stream.messages("$O.*.C.>")] == [b"short"]
 
 
@@ -139,7 +139,7 @@ def test_links(server: Server, store: ObjectStore, tmp_path: Path) -> None:
     store.link("latest", "v2")
     assert (store.get("latest"), store.info("latest").link) == (b"two", (store.name, "v2"))
     store.link("latest", "v3", bucket=other.name)
-    # nats-py ignores where a link is to be written (nats.py #898).
+    # nats-py ignores the target file for links (nats.py #898).
     buffer = io.BytesIO()
     assert store.get_file("latest", buffer).name == "v3"
     store.get_file("latest", tmp_path / "latest")
@@ -165,7 +165,7 @@ def test_links_that_lead_in_a_circle(server: Server, store: ObjectStore) -> None
     store.put("c", b"")
     store.link("a", "c")
     store.delete("c")
-    # Made by hand: the server does not know that these are links.
+    # A circular link, published directly: the server does not check links.
     subject = f"$O.{store.name}.M.Yw=="
     told = {"name": "c", "bucket": store.name, "options": {"link": {"bucket": store.name, "name": "b"}}}
     server.streams[f"OBJ_{store.name}"].publish(subject, json.dumps(told).encode())
@@ -215,7 +215,7 @@ def test_options(server: Server) -> None:
 
 
 def test_getting_takes_time_by_the_length_alone(store: ObjectStore) -> None:
-    # nats-py joins chunk by chunk (nats.py #703): eight times the length takes it 64 times the time.
+    # nats-py appends chunk by chunk (nats.py #703), so eight times the length takes 64 times as long.
     times = []
     for chunks in (1000, 8000):
         store.put("a", bytes(chunks * 256), chunk_size=256)
@@ -261,7 +261,7 @@ def test_headers_that_break_the_rule(store: ObjectStore, headers: dict[str, str]
 
 
 def _damaged(store: ObjectStore, tmp_path: Path) -> ObjectDamagedError:
-    """The error of an object that does not fit together; nothing is left of it."""
+    """Reads the damaged object `a` and returns the error; checks that the target file is unchanged."""
     target = tmp_path / "target"
     target.write_bytes(b"before")
     with pytest.raises(ObjectDamagedError) as error:
@@ -282,14 +282,14 @@ def _damaged(store: ObjectStore, tmp_path: Path) -> ObjectDamagedError:
 def test_a_missing_chunk_is_named(store: ObjectStore, stream: Stream, tmp_path: Path, missing: int) -> None:
     store.put("a", DATA[:4500], chunk_size=1000)
     stream.delete_message(missing)
-    # Who waited for it for five seconds would say that it "does not come".
+    # The missing chunk is reported at once; after a timeout the message would be "does not come".
     error = _damaged(store, tmp_path)
     assert str(error) == f"object 'a' in {store.name} is damaged: chunk {missing} of 5 is missing"
     assert error.chunk == missing
 
 
 def _described(stream: Stream, **changes: Any) -> None:
-    """Change what is said of the object `a`."""
+    """Changes the stored description of the object `a`."""
     last = stream.last("$O.*.M.>")
     stream.publish(last.subject, json.dumps({**json.loads(last.data), **changes}).encode())
 

@@ -1,4 +1,4 @@
-"""Buckets whose streams were made by hand, and objects that nobody described properly: shown as far as they can be."""
+"""Buckets on unusual streams, and objects with malformed descriptions: the valid parts are shown."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_damaged_object_is_an_error(store: ObjectStore, name: str) -> None:
 
 
 def test_an_object_owns_its_own_chunks_alone(store: ObjectStore) -> None:
-    """An id of `>` stands for no chunks, or the delete of one object would be that of all."""
+    """An object with the id `>` has no chunks; otherwise its deletion would remove the chunks of all objects."""
     store.put("good", b"12345")
     for name in ("all", "words"):
         store.delete(name)

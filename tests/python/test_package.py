@@ -1,4 +1,4 @@
-"""What the wheel brings: the module, its types, the commands and the plugin."""
+"""Contents of the wheel: the module, its types, the commands and the plugin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forks, interpreter exit, and what a process is left with."""
+"""Forks, interpreter exit, and leaks of a process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="this
 
 
 def in_child(work: Callable[[], None]) -> int:
-    """Run `work` in a forked child; its exit code, 1 if it raised."""
+    """Runs `work` in a forked child and returns the child's exit code, which is 1 after an exception."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -211,7 +211,7 @@ with stonechat.Server():
 
 
 class Footprint:
-    """Threads and file descriptors of this process at one moment."""
+    """Numbers of threads and file descriptors of this process at one moment."""
 
     def __init__(self) -> None:
         self.threads = len(list(Path("/proc/self/task").iterdir()))
@@ -221,7 +221,7 @@ class Footprint:
         return f"{self.threads} threads, {self.descriptors} descriptors"
 
     def is_reached_again(self) -> bool:
-        """Whether there come to be no more. A thread that was joined may stay in /proc for a moment longer."""
+        """Waits until the numbers are no higher than these. A joined thread may stay in /proc for a short time."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             now = Footprint()
@@ -248,7 +248,7 @@ def test_starting_and_stopping_leaks_no_threads_and_no_descriptors() -> None:
 
 @needs_proc
 def test_starting_and_stopping_leaks_no_memory() -> None:
-    # In a process of its own: what other tests leave to the allocator would blur the measurement.
+    # Runs in its own process, because memory that the allocator keeps from other tests would distort the measurement.
     code = """
 import stonechat
 def resident():
@@ -265,7 +265,7 @@ print((resident() - before) // 200)
 """
     result = run(code)
     assert result.returncode == 0, result.stderr
-    # A server's tables alone take far more: one that stayed behind in every cycle would show.
+    # A leak of one server per cycle would exceed this by far, with its tables alone.
     assert int(result.stdout) < 10_000
 
 

@@ -1,4 +1,4 @@
-"""The pytest plugin, in pytest runs of its own."""
+"""The pytest plugin, tested in separate pytest runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def test_client(nats_client):
 
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
-    """A folder for tests, away from the configuration of this project."""
+    """A folder for tests that does not use the configuration of this project."""
     pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
     return pytester
 
@@ -545,7 +545,7 @@ def test_a_refused_login_fails_at_once_with_a_sentence(project: pytest.Pytester)
             pass
         """
     project.makepyfile(textwrap.dedent(source))
-    # Of nats-py's 60 attempts each takes two seconds: that would be two minutes.
+    # nats-py itself would make 60 attempts of two seconds each.
     result = project.runpytest_subprocess(timeout=60)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["nats_client: the server at nats://127.0.0.1:* refuses the login as user 'joe' *"])
@@ -603,7 +603,7 @@ def test_a_shared_server_with_a_configuration_keeps_its_own_accounts(project: py
     passes(project, source, "--nats-config=nats.conf")
 
 
-# Fixtures under names of one's own
+# Fixtures with user-defined names
 
 
 def test_fixtures_of_ones_own(project: pytest.Pytester) -> None:

@@ -1,4 +1,4 @@
-"""What others do to a bucket while it is read or written: creators beside deleters, lists whose keys go."""
+"""Concurrent changes of a bucket: creators beside deleters, and lists whose keys are removed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from stonechat import Bucket, StoredMessage
 
 SECONDS = 60
-"""How long something that must end may take on a busy machine."""
+"""Timeout in seconds for operations that must end; enough for a busy machine."""
 
 
 @pytest.fixture(name="server", scope="module")
@@ -30,8 +30,8 @@ def _server() -> Iterator[Server]:
         yield server
 
 
-# nats-server #5162: create fails beside a delete. There, and with clients that give up at the first wrong revision, it
-# fails where no key has ever had a value: each deletion writes a marker with a revision of its own.
+# nats-server #5162: create fails during concurrent deletes. Each delete writes a marker with a new revision. So a
+# client that gives up at the first wrong revision fails even if the key never had a value.
 
 CREATORS = 50
 DELETERS = 50
@@ -40,17 +40,17 @@ KEYS = ("a", "b", "c")
 
 
 class Refusal(NamedTuple):
-    """A creation that failed."""
+    """A failed creation."""
 
     key: str
     before: int
-    """The stream's last revision when it began."""
+    """Last revision of the stream at the start of the creation."""
     revision: int
-    """The value that was in its way."""
+    """Revision of the existing value that the error names."""
 
 
 def test_create_fails_only_where_a_value_was_there(server: Server) -> None:
-    """A hundred creators and deleters; the stream keeps all that they do."""
+    """50 creators and 50 deleters run in parallel; the stream keeps all their messages for the check."""
     stream = server.streams.create("KV_RACE", ["$KV.RACE.>"], max_msgs_per_subject=-1, allow_direct=True)
     bucket = server.kv("RACE", create=False)
     created: list[int] = []
@@ -77,7 +77,7 @@ def test_create_fails_only_where_a_value_was_there(server: Server) -> None:
 
 
 def _check_history(key: str, messages: list[StoredMessage], created: set[int], refused: list[Refusal]) -> None:
-    """Values were created where none was; who was refused found a value that was there during its attempt."""
+    """Checks that no creation replaced a value, and that each refused one met a value during its attempt."""
     values = [one.sequence for one in messages if "KV-Operation" not in one.headers]
     assert created >= set(values)
     for one, two in itertools.pairwise(messages):
@@ -90,7 +90,7 @@ def _check_history(key: str, messages: list[StoredMessage], created: set[int], r
 
 
 def test_create_beside_purges(server: Server) -> None:
-    """Purges leave no history to check; there is no other error than that a value is there."""
+    """Purges leave no history to check; the only error must be that a value exists."""
     bucket = server.kv("PURGED", history=5)
     outcomes: list[int] = []
 
@@ -111,7 +111,7 @@ def test_create_beside_purges(server: Server) -> None:
 
 
 def _at_once(tasks: Sequence[tuple[Callable[[int], None], int]]) -> None:
-    """Run functions on threads of their own that begin together; the first error is raised."""
+    """Runs functions on threads that start at the same time, and raises the first error."""
     begin = threading.Barrier(len(tasks))
 
     def run(function: Callable[[int], None], seed: int) -> None:
@@ -123,11 +123,11 @@ def _at_once(tasks: Sequence[tuple[Callable[[int], None], int]]) -> None:
             done.result(SECONDS)
 
 
-# A list, while what it lists is removed: it ends, though what was counted at its beginning never comes.
+# A list whose keys are removed while it is read: it ends, although counted messages never arrive.
 
 LARGE = bytes(256 << 10)
 MANY = 200
-"""More than is on its way at a time."""
+"""Number of keys; more than flow control allows in flight."""
 
 
 def _filled(server: Server, name: str) -> Bucket:

@@ -1,4 +1,4 @@
-"""What `make run` and its sisters say on machines that lack something."""
+"""Messages of `make run` and similar targets on machines that lack a program."""
 
 from __future__ import annotations
 

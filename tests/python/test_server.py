@@ -1,4 +1,4 @@
-"""The life of a server and what it tells about itself."""
+"""Start and stop of a server, and its properties."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def test_lame_duck_tells_the_clients_and_ends_the_server() -> None:
     with Server(lame_duck_grace_period=0.05, lame_duck_duration=0.1) as server:
         client = RawClient(server.url, protocol=1)
         server.lame_duck()
-        # Another INFO may be on its way from the login.
+        # An INFO of the login may arrive first.
         while not json.loads(client.line().removeprefix("INFO ")).get("ldm"):
             pass
         assert server.wait(timeout=60)
@@ -272,7 +272,7 @@ def test_store_dir_is_accepted(tmp_path: Path) -> None:
 
 
 class Failed:
-    """A handle whose server has ended because of an internal error."""
+    """A fake handle whose server has ended because of an internal error."""
 
     fault = "JetStream panicked: injected"
     is_running = False
@@ -285,7 +285,7 @@ class Failed:
 
 
 def test_an_internal_error_is_raised() -> None:
-    """Who asks, waits for, or stops a server that failed hears why; all of it is gone then, and it can start again."""
+    """Methods of a failed server raise the reason and release its resources; the server can start again."""
     server = Server()
     asks: list[Callable[[], object]] = [lambda: server.url, server.wait, server.varz, server.stop]
     for ask in asks:

@@ -1,1 +1,1 @@
-"""One client sends what is expensive to answer; everybody else must hardly notice."""
+"""One client sends expensive requests; the latency of other clients must stay low."""

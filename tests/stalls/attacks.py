@@ -1,4 +1,4 @@
-"""What one client can ask for that is expensive to answer."""
+"""Attacks: requests of one client that are expensive to answer."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ DEPTH = 4 << 20
 
 @dataclass(frozen=True)
 class Attack:
-    """What is prepared, and what is asked then, over and over."""
+    """A preparation, and requests that are then repeated for the whole attack."""
 
     name: str
     prepare: Callable[[Client], None] = lambda _: None
     requests: Callable[[], Iterable[bytes]] | None = None
-    """Several requests in one piece count as one, if `answer` matches the last one's answer only."""
+    """Pieces to send. A piece may have several requests, if `answer` only matches the answer of the last one."""
     path: str = ""
-    """Of the monitoring port, instead of requests."""
+    """Path of the monitoring port, requested instead of `requests`."""
     window: int = 2
-    """Answers that are outstanding at most."""
+    """Largest number of outstanding answers."""
     count: int = 1
-    """Answers that each piece of `requests` gets."""
+    """Number of answers to each piece of `requests`."""
     answer: bytes = ANSWER
     is_quick: bool = True
-    """Part of `make test`."""
+    """Whether the attack is part of `make test`."""
 
     def forever(self) -> Iterator[bytes]:
-        """The requests."""
+        """Returns the requests, repeated without end."""
         return itertools.cycle(self.requests()) if self.requests else iter(())
 
 
@@ -45,7 +45,7 @@ def _subjects(count: int, form: str = "s.{}") -> list[str]:
 
 
 def _fill(subjects: Iterable[str], **config: Any) -> Callable[[Client], None]:
-    """Prepares the stream `S` with a message on each subject."""
+    """Returns a preparation that creates the stream `S` with a message on each subject."""
 
     def prepare(client: Client) -> None:
         client.ask(stream("S", **config))

@@ -1,4 +1,4 @@
-"""A client that asks JetStream much: to prepare an attack, and to carry it out."""
+"""Clients that send many JetStream or monitoring requests, to prepare an attack and to execute it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHUNK = 1 << 18
 
 
 def message(subject: str, payload: bytes = b"", reply: str = "", headers: bytes = b"") -> bytes:
-    """A publish as a client writes it."""
+    """Returns the bytes of a PUB, or with headers of an HPUB."""
     reply = reply and f" {reply}"
     if headers:
         return b"HPUB %s%s %d %d\r\n%s%s\r\n" % (
@@ -30,26 +30,26 @@ def message(subject: str, payload: bytes = b"", reply: str = "", headers: bytes 
 
 
 def request(subject: str, payload: Mapping[str, Any] | bytes = b"") -> bytes:
-    """A request of the API whose answer comes to the inbox."""
+    """Returns an API request whose answer is sent to the inbox."""
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     return message(f"$JS.API.{subject}", body, INBOX)
 
 
 def stream(name: str, **config: Any) -> bytes:
-    """A request that creates a stream in memory, which listens to `s.>` unless said otherwise."""
+    """Returns a request that creates a stream in memory, by default for the subjects `s.>`."""
     config = {"name": name, "storage": "memory", "num_replicas": 1, "allow_direct": True, "subjects": ["s.>"], **config}
     return request(f"STREAM.CREATE.{name}", config)
 
 
 def consumer(of: str, name: str, **config: Any) -> bytes:
-    """A request that creates a durable consumer."""
+    """Returns a request that creates a durable consumer."""
     config = {"durable_name": name, "name": name, "ack_policy": "explicit", "mem_storage": True, **config}
     return request(f"CONSUMER.CREATE.{of}.{name}", {"stream_name": of, "config": config})
 
 
 @final
 class Client:
-    """A connection, of the account that attacks unless said otherwise."""
+    """A connection, by default in the attacking account."""
 
     def __init__(self, port: int, user: str = "attacker") -> None:
         self.wire = Wire(port)
@@ -59,7 +59,7 @@ class Client:
         self.wire.sync()
 
     def ask(self, *requests: bytes) -> None:
-        """Sends requests, some at a time, and waits for their answers; none of them may be an error."""
+        """Sends requests in batches of 256 and waits for their answers, which must not be errors."""
         for at in range(0, len(requests), 256):
             some = requests[at : at + 256]
             self.wire.send(b"".join(some))
@@ -69,13 +69,13 @@ class Client:
                     raise AssertionError(answer[:1000])
 
     def store(self, subjects: Iterable[str], last: str) -> None:
-        """Publishes an empty message on each subject; `last` is the stream, which has them all when this returns."""
+        """Publishes a message on each subject, and waits until the stream `last` has handled all of them."""
         block = bytearray()
         for subject in subjects:
             block += b"PUB %s 1\r\nx\r\n" % subject.encode()
             if len(block) > _CHUNK:
                 self.wire.send(bytes(block))
-                # What waits in JetStream's inbox has a limit.
+                # JetStream's inbox is limited, so wait until the messages are handled.
                 self.ask(request(f"STREAM.INFO.{last}"))
                 block.clear()
         self.wire.send(bytes(block))
@@ -88,7 +88,7 @@ class Client:
 
 @final
 class Hammer:
-    """Sends requests from a thread of its own, over and over, with at most `window` of them unanswered."""
+    """Sends requests repeatedly from its own thread, with at most `window` outstanding answers."""
 
     def __init__(self, port: int, requests: Iterator[bytes], window: int, count: int, answer: bytes) -> None:
         self._client = Client(port)
@@ -129,7 +129,7 @@ class Hammer:
             if found:
                 self.answers += len(found)
                 self._window.release(len(found))
-            # What an answer begins with may be in two pieces.
+            # The start of an answer may be split over two reads.
             rest = data[max(len(data) - 15, found[-1] if found else 0) :]
         self._is_over = True
         self._window.release(self._count_each)
@@ -147,7 +147,7 @@ class Hammer:
 
 @final
 class HttpHammer:
-    """Asks the monitoring port for a document, over and over, on two connections."""
+    """Requests a document of the monitoring port repeatedly, on two connections."""
 
     def __init__(self, port: int, path: str) -> None:
         self._address = ("127.0.0.1", port)

@@ -1,8 +1,8 @@
-"""While one client asks for what is expensive, other accounts get their answers soon, and the server ends when told to.
+"""While one client sends expensive requests, other accounts get answers quickly, and the server shuts down in time.
 
-`make test` runs some attacks for a moment each, with bounds that a loaded machine keeps. With `STONECHAT_STALL_SECONDS`
-all run, and for so long; `STONECHAT_STALL_P99_MS` says what the slowest hundredth of the answers may take. The goals
-are 10 s and 20 ms. `-s` shows the figures:
+`make test` runs some of the attacks for a short time, with bounds that hold on a loaded machine. If
+`STONECHAT_STALL_SECONDS` is set, all attacks run for this time each. `STONECHAT_STALL_P99_MS` is the bound for the 99th
+percentile of the latency. The goals are 10 s and 20 ms. `-s` shows the figures:
 
     STONECHAT_STALL_SECONDS=10 STONECHAT_STALL_P99_MS=20 STONECHAT_SERVER=... python -m pytest -s tests/stalls
 """
@@ -52,9 +52,9 @@ def _victims_streams(port: int) -> None:
 
 
 def _measure(server: ServerProcess, attack: Attack) -> tuple[dict[str, list[float]], int]:
-    """How long each message of the victims took while the attack went on, and how many answers the attacker got.
+    """Returns the latencies of the victims' messages during the attack, and the number of answers to the attacker.
 
-    The attack still goes on when this returns.
+    The attack still runs when this returns.
     """
     victim = subprocess.Popen(
         [sys.executable, "-m", "tests.stalls.victim", str(server.port)],
@@ -95,7 +95,7 @@ def test_others_hardly_notice(attack: Attack, stonechat_program: Path, tmp_path:
     figures = {who: (_percentile(taken, 0.99), 1000 * max(taken)) for who, taken in times.items()}
     row = "".join(f" {who} {p99:7.1f} {worst:7.1f}" for who, (p99, worst) in figures.items())
     print(f"\n{attack.name:40} {answers:6} answers |{row} | end {ended:.2f} s", flush=True)
-    # In a moment a slow machine may not come to the first answer; an attack that goes on without any is none.
+    # A quick run may end before the first answer on a slow machine. In a long run, an attack must get answers.
     assert answers > 0 or IS_QUICK or attack is ATTACKS[0], "the attack was not answered"
     assert ended < END_S, "the server took its time to end"
     late = {who: p99 for who, (p99, _) in figures.items() if p99 > P99_MS}

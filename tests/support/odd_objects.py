@@ -1,4 +1,4 @@
-"""Descriptions of objects in shapes that no client of ours writes."""
+"""Malformed and unusual object descriptions, which our own clients never write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNREADABLE: dict[str, bytes] = {
     "cut": b'{"name": "cut',
     "deep": DEEP,
 }
-"""What is no description, by the name in its subject."""
+"""Contents that are not descriptions, by the object name in their subject."""
 
 ODD: dict[str, bytes] = {
     "escapes": json.dumps(
@@ -31,7 +31,7 @@ ODD: dict[str, bytes] = {
     "circle": b'{"name": "circle", "nuid": "c", "options": {"link": {"bucket": "ODD", "name": "circle"}}}',
     "fields": b'{"name": "fields", "nuid": "f", "future": {"a": [1]}, "options": {"future": true}}',
 }
-"""Descriptions that are read as far as they can be."""
+"""Unusual descriptions, of which the valid parts are read; by object name."""
 
 DAMAGED = ("numbers", "shapes", "huge", "all", "words", "link", "circle")
-"""Those of which no object can be had."""
+"""Names of the descriptions in `ODD` whose object can't be read."""

@@ -1,4 +1,4 @@
-"""A server program as a child process: started on free ports, watched by its ports file, stopped for sure."""
+"""Runs a server program as a child process on free ports, which its ports file names, and always stops it."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ RANDOM_PORT = -1
 
 
 class ServerFailedErrorError(AssertionError):
-    """The server ended before it was ready, or would not end."""
+    """The server ended before it was ready, or did not end in time."""
 
 
 @final
 class ServerProcess:
-    """One running server with its own scratch directory, configuration file and log.
+    """One server process with its own temporary directory, configuration file and log.
 
-    `config` holds everything but the listeners, which are put on free ports of the loopback address;
-    `port` pins the client port, as a restart on the same address needs.
+    `config` is the configuration without the listeners, which use free ports of the loopback address. `port` sets the
+    client port.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class ServerProcess:
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
 
-    # -- life ---------------------------------------------------------------------------------
+    # -- start and stop -----------------------------------------------------------------------
 
     def start(self) -> ServerProcess:
         """Starts the program and returns once all its listeners are open."""
@@ -86,18 +86,18 @@ class ServerProcess:
         return self
 
     def stop(self) -> int:
-        """Ends the server in the polite way and returns its exit code."""
+        """Ends the server with SIGTERM and returns its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.wait()
 
     def kill(self) -> None:
-        """Ends the server as a crash would: no farewell to anybody."""
+        """Kills the server without a shutdown, as in a crash."""
         self.process.kill()
         self.process.wait()
 
     def restart(self) -> ServerProcess:
-        """Starts a dead server again on the same client port."""
+        """Starts an ended server again on the same client port."""
         assert not self.running, "the server still runs"
         for stale in self.directory.glob("*.ports"):
             stale.unlink()
@@ -117,7 +117,7 @@ class ServerProcess:
             raise ServerFailedErrorError(f"the server did not end by itself\n{self.log()}") from None
 
     def close(self) -> None:
-        """Ends the server, politely or not, and removes its directory."""
+        """Ends the server, by SIGKILL if SIGTERM fails, and removes its directory."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             try:
@@ -138,7 +138,7 @@ class ServerProcess:
     ) -> None:
         self.close()
 
-    # -- what it is -----------------------------------------------------------------------------
+    # -- properties -----------------------------------------------------------------------------
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -168,11 +168,11 @@ class ServerProcess:
 
     @property
     def stderr_path(self) -> Path:
-        """Where standard output and standard error go."""
+        """The file for standard output and standard error."""
         return self.directory / "stderr.log"
 
     def log(self) -> str:
-        """What the server wrote to standard error so far."""
+        """Returns the output of the server so far."""
         return self.stderr_path.read_text(errors="replace") if self.stderr_path.exists() else ""
 
     def wait_for_log(self, text: str) -> str:
@@ -182,13 +182,13 @@ class ServerProcess:
         )
 
     def wait_for_log_count(self, text: str, count: int) -> None:
-        """Waits until the log contains `text` at least that often."""
+        """Waits until the log contains `text` at least `count` times."""
         wait_for(lambda: self.log().count(text) >= count, f"{count} times {text!r} in the log")
 
-    # -- what it says -----------------------------------------------------------------------------
+    # -- configuration and monitoring -------------------------------------------------------------
 
     def write_config(self, config: str) -> None:
-        """Writes the configuration file: the listeners as at the start, since no reload may move them, and `config`."""
+        """Writes the configuration file: `config`, and the unchanged listeners, which a reload must not move."""
         self.config = config
         lines = [f'listen: "{LOOPBACK}:{self._listen_port}"']
         if self._monitor:
@@ -196,14 +196,14 @@ class ServerProcess:
         self.config_path.write_text("\n".join([*lines, config, ""]))
 
     def reload(self, config: str) -> None:
-        """Replaces the configuration and has the server read it again; returns when it has."""
+        """Replaces the configuration, requests a reload, and waits until it is done."""
         self.write_config(config)
         before = self.log().count("Reloaded server configuration")
         self.signal(signal.SIGHUP)
         wait_for(lambda: self.log().count("Reloaded server configuration") > before, "the reload")
 
     def get(self, path: str) -> tuple[int, str, str]:
-        """GETs a path of the monitoring port: status, content type and body."""
+        """GETs a path of the monitoring port; returns status, content type and body."""
         try:
             with urllib.request.urlopen(f"http://{LOOPBACK}:{self.monitor_port}{path}", timeout=20) as answer:
                 return answer.status, answer.headers["Content-Type"] or "", answer.read().decode()
@@ -212,13 +212,13 @@ class ServerProcess:
                 return error.code, error.headers["Content-Type"] or "", error.read().decode()
 
     def get_json(self, path: str) -> Any:
-        """GETs a path of the monitoring port that must answer with JSON."""
+        """GETs a path of the monitoring port and returns the parsed JSON body."""
         status, _, body = self.get(path)
         assert status == 200, f"{path}: {status} {body}"
         return json.loads(body)
 
     def _whereabouts(self) -> str:
-        """Where the threads of a server that does not answer are, as far as Linux tells."""
+        """Returns the state of each thread of a hanging server, from /proc."""
         lines: list[str] = []
         for thread in sorted(Path(f"/proc/{self.pid}/task").glob("*")):
             told = [thread.name]

@@ -1,4 +1,4 @@
-"""Waiting for a condition with a deadline: the only place in these tests that sleeps."""
+"""Waits for conditions with a deadline; no other code of these tests sleeps."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PATIENCE_S = 60.0
-"""How long a condition that must come true may take on a loaded machine."""
+"""Seconds after which a condition counts as failed; enough for a loaded machine."""
 
 _PAUSE_S = 0.003
 
 
 def wait_for(condition: Callable[[], T], what: str, patience_s: float = PATIENCE_S) -> T:
-    """The first true value of `condition`; fails with `what` when the patience is over."""
+    """Waits until `condition` returns a true value, and returns that; after `patience_s` fails with `what`."""
     deadline = time.monotonic() + patience_s
     while True:
         value = condition()
@@ -30,7 +30,7 @@ def wait_for(condition: Callable[[], T], what: str, patience_s: float = PATIENCE
 
 
 async def eventually(condition: Callable[[], T], what: str, patience_s: float = PATIENCE_S) -> T:
-    """Like `wait_for`, for tests whose condition comes true in the same event loop."""
+    """Like `wait_for`, but lets the event loop run in between."""
     deadline = time.monotonic() + patience_s
     while not (value := condition()):
         if time.monotonic() > deadline:

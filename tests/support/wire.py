@@ -1,4 +1,4 @@
-"""A raw protocol connection: exact bytes out, frames in, and no client library in between."""
+"""A raw protocol connection without a client library: sends exact bytes and reads frames."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _READ_SIZE = 1 << 16
 
 @final
 class Wire:
-    """One TCP connection to a server. Reading returns frames in the order in which they came."""
+    """One TCP connection to a server. Frames are returned in the order of their arrival."""
 
     def __init__(self, port: int, host: str = LOOPBACK, receive_buffer: int | None = None) -> None:
         self.socket = socket.socket()
@@ -35,7 +35,7 @@ class Wire:
         self._ready: list[bytes] = []
 
     def send(self, data: bytes) -> None:
-        """Sends bytes. A connection that the server has closed swallows them: reading will tell."""
+        """Sends bytes. An error because the server has closed the connection is ignored; the next read ends."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.socket.sendall(data)
 
@@ -44,15 +44,15 @@ class Wire:
         self.send(text.encode() + CRLF)
 
     def drip(self, data: bytes) -> None:
-        """Sends bytes one at a time, each in a segment of its own."""
+        """Sends bytes one at a time, each in its own TCP segment."""
         for index in range(len(data)):
             self.send(data[index : index + 1])
 
     def read_until(self, wanted: Callable[[bytes], bool], patience_s: float = PATIENCE_S) -> list[bytes]:
-        """Reads up to and with the first frame that is wanted, or up to the end of the stream.
+        """Returns all frames up to and including the first one that is `wanted`, or up to the end of the stream.
 
-        Bytes after the last complete frame of an ended stream make the last element. Raises
-        TimeoutError when neither comes; `pending` then has what did come.
+        At the end of the stream, an incomplete frame is the last element. Raises TimeoutError after `patience_s`;
+        `pending` then returns the received frames.
         """
         taken: list[bytes] = []
         deadline = time.monotonic() + patience_s
@@ -82,7 +82,7 @@ class Wire:
         return frames[-1]
 
     def sync(self) -> list[bytes]:
-        """One PING and its PONG: what the server sent in between, all earlier bytes being done with."""
+        """Sends a PING and returns the frames before its PONG. The server has then handled all earlier bytes."""
         self.send(b"PING\r\n")
         frames = self.read_until(lambda frame: frame == b"PONG\r\n")
         if not frames or frames[-1] != b"PONG\r\n":
@@ -90,13 +90,13 @@ class Wire:
         return frames[:-1]
 
     def pending(self) -> list[bytes]:
-        """Takes what was received but not asked for."""
+        """Removes and returns the received frames and bytes that were not read yet."""
         ready, self._ready = self._ready, []
         rest = self._buffer.rest()
         return [*ready, rest] if rest else ready
 
     def finish_sending(self) -> None:
-        """Ends our direction only: the connection is half open then."""
+        """Closes only the sending direction: the connection is half open then."""
         with contextlib.suppress(OSError):  # the server may have closed already
             self.socket.shutdown(socket.SHUT_WR)
 

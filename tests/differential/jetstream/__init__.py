@@ -1,1 +1,1 @@
-"""JetStream's API and publishes, against the real server."""
+"""Tests of JetStream's API and of publishes to streams, compared with the real server."""

@@ -1,4 +1,4 @@
-"""What is asked of consumers of both servers: scripts by name."""
+"""Scripts about consumers, by name, which are played to both servers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INFO = api("CONSUMER.INFO.S.C")
 
 
 def waits(count: int, name: str = "C") -> Until:
-    """So many messages wait for a consumer: the real server counts them a little later."""
+    """Waits until `count` messages are pending for a consumer; the real server updates this number with a delay."""
     return Until(f"$JS.API.CONSUMER.INFO.S.{name}", "num_pending", count)
 
 
@@ -26,7 +26,7 @@ def consume(name: str = "C", action: str = "", **config: Any) -> Ask:
 
 
 def filled(**config: Any) -> list[Step]:
-    """A stream with some messages."""
+    """Creates a stream with some messages."""
     return [
         create("S", subjects=["s.>"], **config),
         publish("s.a", "1"),
@@ -156,7 +156,7 @@ def _pulls() -> list[Step]:
 
 
 def _stricter_limits() -> list[Step]:
-    """Limits for consumers that there are already."""
+    """Sets consumer limits of a stream, some of which conflict with an existing consumer."""
     config = {"name": "S", "subjects": ["s.>"]}
     limits: list[dict[str, int]] = [
         {"max_ack_pending": 10}, {"max_ack_pending": 2000}, {"max_ack_pending": 1000}, {"max_ack_pending": 999},
@@ -175,7 +175,7 @@ def _stricter_limits() -> list[Step]:
 
 
 def _empty_requests() -> list[Step]:
-    """What passes for an empty request."""
+    """Sends payloads of which some count as an empty request."""
     subjects = [
         "INFO", "STREAM.NAMES", "STREAM.INFO.S", "STREAM.DELETE.X", "STREAM.MSG.GET.S", "STREAM.MSG.DELETE.S",
         "CONSUMER.NAMES.S", "CONSUMER.INFO.S.C", "CONSUMER.DELETE.S.X", "CONSUMER.LEADER.STEPDOWN.S.C",
@@ -327,7 +327,7 @@ def _pushes() -> list[Step]:
 
 def _removals(storage: str) -> list[Step]:
     def case(*removal: Step, **config: Any) -> list[Step]:
-        """A consumer that got the first two messages and can get no more, while messages are removed."""
+        """Removes messages while a consumer has two unacknowledged messages, its limit."""
         stream = {"storage": storage, "allow_rollup_hdrs": True, "allow_atomic": True, **config}
         start = [*filled(**stream), consume(max_ack_pending=2, ack_wait=600 * ONE_S), Fetch(b"2", 2), INFO]
         return [*start, *removal, INFO, DELETE]
@@ -373,7 +373,7 @@ def _unacknowledged() -> list[Step]:
         Fetch(b"2", 2, consumer="S.E"),
         api("CONSUMER.RESET.S.E", {"seq": 2}),
         Fetch(b"1", 1, consumer="S.E"),
-        # The reply is of the time before the reset: its delivery is the next one now.
+        # This reply subject is from before the reset. Its consumer sequence is now that of the next delivery.
         Ack(2, "-NAK"),
         Fetch(b"1", 1, consumer="S.E"),
         DELETE,

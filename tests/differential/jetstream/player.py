@@ -1,4 +1,4 @@
-"""Plays a script of requests and publishes to one server, and tells what came back in a form that can be compared."""
+"""Plays a script of requests and publishes to one server, and returns the answers in a comparable form."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SILENCE_S = 0.3
 
 @dataclass(frozen=True)
 class Ask:
-    """A request, which is answered once; or never, if `silent`."""
+    """A request that gets one answer, or none if `silent`."""
 
     subject: str
     payload: Any = b""
@@ -33,7 +33,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Gather:
-    """A request that is answered until a message with a status comes."""
+    """A request with several answers; the last one has a status."""
 
     subject: str
     payload: Any = b""
@@ -41,7 +41,7 @@ class Gather:
 
 @dataclass(frozen=True)
 class Fetch:
-    """A request for messages of `S.C` or another consumer: ends with a status, so many messages, or silence."""
+    """A request for messages of `S.C` or another consumer; ends after a status, `count` messages, or a timeout."""
 
     request: Any = b""
     count: int = 1000
@@ -51,7 +51,7 @@ class Fetch:
 
 @dataclass(frozen=True)
 class Ack:
-    """An acknowledgement of the message that was fetched as the so-manieth one, answered if `answered`."""
+    """An acknowledgement of the fetched message with index `message`, from 0; gets an answer if `answered`."""
 
     message: int
     verb: str = "+ACK"
@@ -61,7 +61,7 @@ class Ack:
 
 @dataclass(frozen=True)
 class Listen:
-    """What comes on a subject, for a member of the queue group if there is one, is told at the end."""
+    """A subscription, with `queue` as a member of this queue group; its messages are in the result of the script."""
 
     subject: str
     queue: str = ""
@@ -69,7 +69,7 @@ class Listen:
 
 @dataclass(frozen=True)
 class Fast:
-    """Messages of a fast batch: pairs of sequence and operation, all sent at once; told is what is answered."""
+    """Messages of a fast batch, as pairs of sequence and operation, sent together; the result is their answers."""
 
     steps: Sequence[tuple[int, int]]
     batch: str = "b"
@@ -82,7 +82,7 @@ class Fast:
 
 @dataclass(frozen=True)
 class Until:
-    """Asks again and again until a field of the answer (a path with dots) has this value."""
+    """Repeats a request until a field of the answer, a path with dots, has this value."""
 
     subject: str
     path: str
@@ -91,7 +91,7 @@ class Until:
 
 @dataclass(frozen=True)
 class Tell:
-    """A request whose answer nobody waits for: it has no reply subject."""
+    """A request without a reply subject, so without an answer."""
 
     subject: str
     payload: Any = b""
@@ -101,12 +101,12 @@ Step = Ask | Gather | Listen | Until | Fetch | Ack | Fast | Tell
 
 
 def publish(subject: str, payload: str = "x", **headers: str) -> Ask:
-    """A publish; underscores in the names of headers stand for dashes."""
+    """Publishes a message; underscores in the names of headers stand for dashes."""
     return Ask(subject, payload.encode(), {name.replace("_", "-"): value for name, value in headers.items()})
 
 
 def api(path: str, payload: Any = b"", **headers: str) -> Ask:
-    """A request to the API."""
+    """Sends a request to the API."""
     return Ask(f"$JS.API.{path}", payload, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
@@ -116,7 +116,7 @@ def create(name: str, **config: Any) -> Ask:
 
 
 def play(url: str, steps: Sequence[Step]) -> list[Any]:
-    """What each step got."""
+    """Plays the steps and returns the result of each, and at the end all messages of subscriptions."""
     return asyncio.run(_play(url, steps))
 
 
@@ -127,21 +127,21 @@ async def _play(url: str, steps: Sequence[Step]) -> list[Any]:
     replies: list[str] = []
 
     async def hear(message: Msg) -> None:
-        # So that what a push consumer sends can be acknowledged too.
+        # Messages of push consumers can be acknowledged too.
         if message.reply.startswith("$JS.ACK."):
             replies.append(message.reply)
         heard.append([_masked(message.subject), _masked(message.reply), _message(message)])
 
     try:
         results += [await _step(client, step, hear, replies) for step in steps]
-        # What was sent before this answer has come.
+        # All messages that were sent before this answer have arrived.
         await client.request("$JS.API.INFO", b"", timeout=PATIENCE_S)
-        # The real server tells of deletions a little after it has answered them: until nothing comes any more.
+        # The real server sends advisories of deletions some time after its answer: wait until no more arrive.
         count = -1
         while heard and count < len(heard):
             count = len(heard)
             await asyncio.sleep(SILENCE_S)
-        # Which of two advisories about one request comes first is nobody's promise.
+        # The order of two advisories about one request is not defined.
         results.append(sorted(heard, key=lambda one: str(one[0])))
     finally:
         await client.close()
@@ -167,7 +167,7 @@ async def _step(client: Client, step: Step, hear: Any, replies: list[str]) -> An
         return await client.flush()
     while True:
         got = await _try(client, step, hear)
-        # The real server may still be removing the files of a stream of that name.
+        # The real server may still be removing the files of a deleted stream with this name.
         if "error creating store for stream" in str(got):
             continue
         if isinstance(step, Ask) and _has_old_messages(step, got):
@@ -177,7 +177,7 @@ async def _step(client: Client, step: Step, hear: Any, replies: list[str]) -> An
 
 
 def _has_old_messages(step: Ask, got: list[Any]) -> bool:
-    """Whether a new stream has messages of a deleted one: the real server may read files that it is still removing."""
+    """Whether a new stream has messages of a deleted one: the real server may read files before it removes them."""
     if not step.subject.startswith("$JS.API.STREAM.CREATE.") or not isinstance(got[0], list):
         return False
     answer = got[0][1]
@@ -199,7 +199,7 @@ async def _try(client: Client, step: Ask | Gather | Listen | Until, hear: Any) -
     subscription = await client.subscribe(inbox)
     payload = step.payload if isinstance(step.payload, bytes) else json.dumps(step.payload).encode()
     headers = step.headers if isinstance(step, Ask) else {}
-    # By hand, so that the header block is the same whatever the client's version.
+    # Built here, so that the header block does not depend on the version of the client.
     block = (
         ("NATS/1.0\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items()) + "\r\n").encode() if headers else b""
     )
@@ -259,7 +259,7 @@ async def _fast(client: Client, step: Fast) -> list[Any]:
 
 
 def _masked(subject: str) -> str:
-    """A subject without what differs from run to run."""
+    """Returns a subject without the parts that differ in each run."""
     if subject.startswith("$JS.ACK."):
         tokens = subject.split(".")
         tokens[7:8] = ["<time>"]
@@ -303,21 +303,21 @@ _ZERO = "0001-01-01T00:00:00Z"
 
 
 def normalise(value: Any, name: str = "") -> Any:
-    """A JSON value without what differs from run to run."""
+    """Returns a JSON value without the parts that differ in each run."""
     if isinstance(value, dict):
         fields = {key: normalise(item, key) for key, item in value.items()}
-        # The totals of paged answers count; those of the API do not.
+        # The totals of paged answers are compared, those of API statistics are not.
         if "total" in value and "level" not in value:
             fields["total"] = value["total"]
         return fields
     if isinstance(value, list):
         items = [normalise(item, name) for item in value]
-        # What is told of several sources is in no order there.
+        # nats-server lists sources in no fixed order.
         is_told = name == "sources" and all(isinstance(item, dict) and "lag" in item for item in value)
         return sorted(items, key=lambda item: str(item["name"])) if is_told else items
     if isinstance(value, str):
         if name == "hdrs":
-            # The last word is the identity of the stream that a message comes from.
+            # The last word of the header identifies the stream that a message is copied from.
             block = base64.b64decode(value).decode(errors="replace")
             block = re.sub(r"(Nats-Schedule-Next: )\d.*\r\n", r"\1<time>\r\n", block)
             return re.sub(r"(Nats-Stream-Source: .*) \w{8}\r\n", r"\1 <identity>\r\n", block)

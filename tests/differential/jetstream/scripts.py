@@ -1,4 +1,4 @@
-"""What is asked of both servers: scripts by name. Each cleans up after itself by deleting its streams."""
+"""Scripts by name, which are played to both servers. Each deletes its streams at the end."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ def _times() -> list[Step]:
 
 
 def _bucket_times(storage: str) -> list[Step]:
-    """Keys and buckets with a time to live or none; markers from the start, later, or never; all of it watched."""
+    """Keys and buckets with and without a time to live, with markers from the start, later, or never; all watched."""
     one_s = 1_000_000_000
     purge = {"KV_Operation": "PURGE", "Nats_Rollup": "sub"}
     operations: dict[str, list[dict[str, str]]] = {
@@ -302,7 +302,7 @@ def _bucket_times(storage: str) -> list[Step]:
                     ]
                     for sequence, headers in enumerate(case, 1):
                         begin.append(publish(subject, "" if "KV_Operation" in headers else "x", **headers))
-                        # The next one may remove it, and a busy server pushes it late.
+                        # Wait for the delivery: the next message may remove this one before a busy server delivers it.
                         info = f"$JS.API.CONSUMER.INFO.{name}.W"
                         begin.append(Until(info, "delivered.stream_seq", sequence))
                     if marker == "later":
@@ -312,7 +312,7 @@ def _bucket_times(storage: str) -> list[Step]:
                         Ask(f"$JS.API.DIRECT.GET.{name}.{subject}"),
                     ]
                     end += [*told, api(f"STREAM.DELETE.{name}")]
-    # Longer than anything above lasts.
+    # Longer than all times to live above.
     wait: list[Step] = [
         create("WAIT", subjects=["w"], max_age=5 * one_s),
         publish("w"),
@@ -385,7 +385,7 @@ def _counters() -> list[Step]:
 
 
 def _mirror_direct() -> list[Step]:
-    """A mirror answers direct gets for its origin, even when that is no more."""
+    """A mirror answers direct gets for its origin, even after the origin was deleted."""
     direct = "$JS.API.DIRECT.GET"
     return [
         *FILLED, create("M", mirror={"name": "S"}), Until("$JS.API.STREAM.INFO.M", "state.messages", 5),
@@ -399,7 +399,7 @@ def _mirror_direct() -> list[Step]:
 
 
 def _counters_with_sources() -> list[Step]:
-    """A counter that sums up those of two streams, and is counted itself."""
+    """A counter that sums up the counters of two streams, and is incremented itself."""
 
     def source(name: str) -> dict[str, Any]:
         return {"name": name, "subject_transforms": [{"src": f"{name.lower()}.>", "dest": "sum.>"}]}
@@ -546,7 +546,7 @@ def _fast() -> list[Step]:
 
 
 def _copies() -> list[Step]:
-    """Headers that copies take over, and what they mean there."""
+    """Headers of copied messages, and their effect on the copy."""
 
     def has(last: int, *names: str) -> list[Step]:
         return [Until(f"$JS.API.STREAM.INFO.{name}", "state.last_seq", last) for name in names]
@@ -591,7 +591,7 @@ def _copies() -> list[Step]:
 
 
 def _cycles() -> list[Step]:
-    """The search goes by distance: an origin and its mirror are refused as sources of one stream, two mirrors not."""
+    """The search for cycles goes by distance: a stream can have two mirrors as sources, but not origin and mirror."""
 
     def source(*names: str) -> list[dict[str, str]]:
         return [{"name": name} for name in names]
@@ -611,7 +611,7 @@ def _cycles() -> list[Step]:
 
 
 def _discard_new() -> list[Step]:
-    """Streams that discard new messages keep what they have when a limit of all messages is lowered."""
+    """Streams that discard new messages keep their messages when a limit for all messages is lowered."""
     steps: list[Step] = []
     lowered: list[dict[str, Any]] = [
         {"max_msgs": 2}, {"max_bytes": 60}, {"max_msgs_per_subject": 1},
@@ -667,7 +667,7 @@ def _backups() -> list[Step]:
 
 
 def _unanswered() -> list[Step]:
-    """Requests without a reply subject, which are carried out all the same."""
+    """Requests without a reply subject, which are executed too."""
 
     def tell(call: str, payload: Any = b"") -> Tell:
         return Tell(f"$JS.API.{call}", payload)
@@ -681,7 +681,7 @@ def _unanswered() -> list[Step]:
         tell("STREAM.MSG.DELETE.S", {"seq": 3}), Until(stream, "state.messages", 2),
         tell("CONSUMER.CREATE.S.c", {"stream_name": "S", "config": config}), Until(consumer, "config.name", "c"),
         tell("CONSUMER.PAUSE.S.c", {"pause_until": "2099-01-01T00:00:00Z"}), Until(consumer, "paused", value=True),
-        # What is wrong with these nobody hears, and nothing comes of them.
+        # These requests are wrong: they have no effect, and no error is sent.
         tell("STREAM.CREATE.T", b"{x"), tell("STREAM.PURGE.NONE"), tell("STREAM.PURGE.S", {"filter": "a b"}),
         tell("STREAM.NAMES"), tell("STREAM.INFO.S"), tell("NOTHING"),
         tell("CONSUMER.DELETE.S.c"), Until(stream, "state.consumer_count", 0), api("CONSUMER.INFO.S.c"),

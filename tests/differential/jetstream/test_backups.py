@@ -1,4 +1,4 @@
-"""Backups go from each server to each: what comes back is what was backed up."""
+"""Backups from each server are restored on each server; the restored stream equals the original."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ CONFIG = 'jetstream { store_dir: "js" }'
 
 @pytest.fixture(scope="module")
 def servers(programs: Programs) -> Iterator[Two]:
-    """Both servers with JetStream; the tests leave them without streams."""
+    """Both servers with JetStream; each test deletes its streams."""
     with running(programs, CONFIG) as two:
         yield two
 
 
 async def _late(port: int) -> None:
-    """Listens to its whole inbox, and subscribes to the deliver subject when it has the answer, as the tool does."""
+    """Subscribes to its whole inbox, and to the deliver subject only after the answer, as the `nats` tool does."""
     client = await nats.connect(f"nats://127.0.0.1:{port}")
     try:
         await _request(client, "STREAM.CREATE.LATE", {"name": "LATE", "subjects": ["late"]})
@@ -66,7 +66,7 @@ async def _request(client: Client, subject: str, body: Any = None) -> dict[str, 
 
 
 async def back_up(client: Client, stream: str, **options: Any) -> Backup:
-    """Backs a stream up as the command line tool does; acknowledges every chunk."""
+    """Backs up a stream as the `nats` tool does, and acknowledges every chunk."""
     inbox = client.new_inbox()
     chunks: asyncio.Queue[Msg] = asyncio.Queue()
     subscription = await client.subscribe(inbox, cb=chunks.put)
@@ -89,7 +89,7 @@ async def back_up(client: Client, stream: str, **options: Any) -> Backup:
 
 
 async def restore(client: Client, name: str, backup: Backup, size: int = 10_000) -> dict[str, Any]:
-    """Restores a stream, under another name perhaps; answers what the last chunk was answered."""
+    """Restores a stream under the given name; returns the answer to the last chunk."""
     config, state, data = backup
     config = {**config, "name": name}
     subject = (await _request(client, f"STREAM.RESTORE.{name}", {"config": config, "state": state}))["deliver_subject"]
@@ -101,7 +101,7 @@ async def restore(client: Client, name: str, backup: Backup, size: int = 10_000)
 
 
 async def fill(client: Client) -> None:
-    """A stream with gaps, headers, big and small messages, and consumers that are at different places."""
+    """Creates a stream with gaps, headers, large and small messages, and consumers at different positions."""
     js = client.jetstream()
     await js.add_stream(name="B", subjects=["b.>"], max_msgs=395, allow_direct=True, metadata={"a": "b"})
     for n in range(400):
@@ -120,7 +120,7 @@ async def fill(client: Client) -> None:
 
 
 async def describe(client: Client, stream: str) -> dict[str, Any]:
-    """All that can be asked of a stream."""
+    """Returns configuration, state, messages and consumers of a stream."""
     info = await _request(client, f"STREAM.INFO.{stream}", {"deleted_details": True, "subjects_filter": ">"})
     messages = []
     for sequence in range(info["state"]["first_seq"], info["state"]["last_seq"] + 1):
@@ -135,13 +135,13 @@ async def describe(client: Client, stream: str) -> dict[str, Any]:
         for position in (consumers[name]["delivered"], consumers[name]["ack_floor"]):
             position.pop("last_active", None)
     config = {key: value for key, value in info["config"].items() if key not in ("name", "metadata")}
-    # A backup says nothing of when a message was stored that is deleted.
+    # A backup lacks the times of deleted messages.
     info["state"].pop("last_ts")
     return {"config": config, "state": info["state"], "messages": messages, "consumers": consumers}
 
 
 async def _close(client: Client) -> None:
-    """Leaves the server without streams."""
+    """Deletes the stream and closes the client."""
     await client.request("$JS.API.STREAM.DELETE.B", b"", timeout=PATIENCE_S)
     await client.close()
 
@@ -164,7 +164,7 @@ def test_a_backup_comes_back(servers: Two, source: str, target: str, chunk: int)
             assert answer["state"]["messages"] == before["state"]["messages"]
             after = await describe(there, "B")
             assert after == before
-            # It goes on behind what it had.
+            # New messages continue after the restored sequences.
             ack = await there.jetstream().publish("b.new", b"x")
             assert ack.seq == before["state"]["last_seq"] + 1
         finally:

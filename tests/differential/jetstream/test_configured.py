@@ -1,4 +1,4 @@
-"""JetStream of servers with a configuration of their own answers as nats-server does."""
+"""JetStream of servers with special configurations gives the same answers as nats-server."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def consumer(name: str, **config: Any) -> Ask:
 
 
 def agree(servers: Two, steps: Sequence[Step], user: str = "") -> list[Any]:
-    """Plays `steps` to both servers; what nats-server answered."""
+    """Plays `steps` to both servers, compares the results, and returns those of nats-server."""
     urls = [f"nats://{user}127.0.0.1:{server.port}" for server in servers]
     with ThreadPoolExecutor(2) as threads:
         theirs, ours = threads.map(lambda url: play(url, steps), urls)

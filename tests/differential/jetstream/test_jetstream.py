@@ -1,4 +1,4 @@
-"""Streams and consumers of both servers answer alike."""
+"""Requests to streams and consumers get the same answers from both servers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONFIG = 'jetstream { store_dir: "js" }'
 
 @pytest.fixture(scope="module")
 def servers(programs: Programs) -> Iterator[Two]:
-    """Both servers with JetStream; the scripts leave them without streams."""
+    """Both servers with JetStream; each script deletes its streams."""
     with running(programs, CONFIG) as two:
         yield two
 
@@ -46,9 +46,9 @@ def test_answers_agree(servers: Two, name: str) -> None:
 
 
 def without_what_was_lost(theirs: list[Any], ours: list[Any]) -> list[Any]:
-    """What was heard from ours, without the advisories of deletions that the real server did not get round to sending.
+    """Returns the messages from ours without the advisories of deletions that the real server failed to send.
 
-    It queues them on the stream that is being deleted, and the stream may stop before its queue was sent.
+    The real server queues them in the stream that is deleted, and the stream may end before its queue is sent.
     """
     left = list(theirs)
     kept = []
@@ -62,7 +62,7 @@ def without_what_was_lost(theirs: list[Any], ours: list[Any]) -> list[Any]:
 
 
 def differences(expected: Any, got: Any, path: str = "") -> Iterator[str]:
-    """Where two answers differ."""
+    """Yields the differences of two answers."""
     if isinstance(expected, dict) and isinstance(got, dict):
         for key in sorted({*expected, *got}):
             yield from differences(expected.get(key, "absent"), got.get(key, "absent"), f"{path}.{key}")
