@@ -28,6 +28,11 @@ impl Budget {
         self.limit / 256
     }
 
+    /// Returns how many bytes of read data one index may keep in memory. They count against the budget, as its trees do.
+    pub(crate) fn kept(&self) -> usize {
+        self.limit / 32
+    }
+
     /// Returns the number of entries after which memory use is checked again.
     pub(crate) fn step(&self) -> usize {
         (self.limit >> 14).clamp(1, 4096)

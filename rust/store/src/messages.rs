@@ -20,7 +20,16 @@ pub struct Message<'a> {
     pub payload: &'a [u8],
 }
 
-/// The state of a subject that has messages.
+/// The result of storing a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Sequence of the message.
+    pub sequence: u64,
+    /// Number of messages on its subject, including this one.
+    pub on_subject: u64,
+}
+
+/// What is known of a subject that has messages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SubjectState {
     /// The first sequence, or an earlier one whose message was removed: see [`Messages::first_on`].
@@ -110,8 +119,8 @@ pub trait Messages {
     /// Returns the size of a message with these lengths as it counts against limits, in bytes, as in nats-server 2.15.
     fn counted_bytes(&self, subject_len: usize, headers_len: usize, payload_len: usize) -> u64;
 
-    /// Stores a message behind all others and returns its sequence. Returns `None` if there are too many subjects.
-    fn append(&mut self, time: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Option<u64>;
+    /// Stores a message behind all others. Returns `None` if the index can hold no more subjects.
+    fn append(&mut self, time: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Option<Appended>;
 
     /// Assigns the next sequence without storing a message, as for one that no consumer is interested in.
     fn skip(&mut self, time: i64) -> u64;

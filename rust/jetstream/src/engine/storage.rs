@@ -6,7 +6,7 @@ use stonechat_store::disk::Disk;
 use stonechat_store::file::FileStream;
 use stonechat_store::index::Filter;
 use stonechat_store::memory::MemoryStream;
-use stonechat_store::messages::{Lost, Message, Messages, Progress, State, SubjectState};
+use stonechat_store::messages::{Appended, Lost, Message, Messages, Progress, State, SubjectState};
 
 /// The messages of a stream.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl<D: Disk> Messages for Storage<D> {
     fn counted_bytes(&self, subject_len: usize, headers_len: usize, payload_len: usize) -> u64 {
         both!(self, m => m.counted_bytes(subject_len, headers_len, payload_len))
     }
-    fn append(&mut self, time: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Option<u64> {
+    fn append(&mut self, time: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Option<Appended> {
         both!(self, m => m.append(time, subject, headers, payload))
     }
     fn skip(&mut self, time: i64) -> u64 {

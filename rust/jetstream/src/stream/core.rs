@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use stonechat_store::index::Filter;
-use stonechat_store::messages::Messages;
+use stonechat_store::messages::{Appended, Messages};
 use stonechat_store::spill::{Shelf, SpillJob, Spilled};
 use stonechat_subject::Transform;
 
@@ -537,19 +537,22 @@ impl<M: Messages> StreamCore<M> {
             return Ok(());
         }
         let full = |text: &str| Err(error::STREAM_STORE_FAILED.with("err", text));
-        let known = if config.max_msgs_per_subject > 0 { self.messages.subject(subject) } else { None };
-        let replaces = known.is_some_and(|known| known.count >= config.max_msgs_per_subject as u64);
-        if replaces && config.discard_new_per_subject && !makes_room() {
+        // A lookup of the subject may read the disk, so only limits that depend on it do one.
+        let replaces = || {
+            let limit = config.max_msgs_per_subject;
+            limit > 0 && self.messages.subject(subject).is_some_and(|known| known.count >= limit as u64)
+        };
+        if config.discard_new_per_subject && replaces() && !makes_room() {
             return full("maximum messages per subject exceeded");
         }
-        if config.max_msgs > 0 && self.messages.count() >= config.max_msgs as u64 && !replaces {
+        if config.max_msgs > 0 && self.messages.count() >= config.max_msgs as u64 && !replaces() {
             return full("maximum messages exceeded");
         }
         if config.max_bytes > 0 {
             let size =
                 self.messages.counted_bytes(subject.len(), message.headers.len(), message.payload.len());
             if self.messages.bytes() + size > config.max_bytes as u64 {
-                let replaced = self.messages.first_on(subject).filter(|_| replaces).map_or(0, |first| {
+                let replaced = self.messages.first_on(subject).filter(|_| replaces()).map_or(0, |first| {
                     let mut buffer = Vec::new();
                     let first = self.messages.read(first, &mut buffer).ok().flatten();
                     first.map_or(0, |m| {
@@ -598,14 +601,15 @@ impl<M: Messages> StreamCore<M> {
         self.mend(time);
         let h = if headers.is_empty() { PublishHeaders::default() } else { PublishHeaders::parse(headers) };
         self.roll_up(subject, &h);
-        let sequence = self
+        let Appended { sequence, on_subject } = self
             .messages
             .append(time, subject, headers, payload)
             .ok_or_else(|| error::STREAM_STORE_FAILED.with("err", "too many subjects"))?;
         self.lasts.note_append(subject, sequence);
         self.notes.note(&self.config, &self.messages, &h, (sequence, time), time);
         self.end_schedule(&h);
-        if self.config.max_msgs_per_subject > 0 {
+        let limit = self.config.max_msgs_per_subject;
+        if limit > 0 && on_subject > limit as u64 {
             self.trim(subject, DISPLACED_MAX);
         }
         self.enforce(DISPLACED_MAX);

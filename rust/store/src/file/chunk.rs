@@ -39,18 +39,39 @@ impl Packing {
 
     /// Appends a chunk with `records`, which begin at `begin` in the data. The chunk will lie at `at` in the file.
     pub(crate) fn encode(&self, out: &mut Vec<u8>, at: u64, begin: u32, records: &[u8], epoch: u32) {
-        let from = out.len();
-        out.resize(from + HEADER_LEN, 0);
         let compressed = minlz::s2::encode(records);
         let is_smaller = compressed.len() < records.len();
-        out.extend_from_slice(if is_smaller { &compressed } else { records });
+        let content = if is_smaller { &compressed } else { records };
+        self.put(out, at, begin, records.len(), content, is_smaller, epoch);
+    }
+
+    /// Appends a chunk without compression, for chunks that are read one at a time: decompression would take longer than the read.
+    pub(crate) fn encode_plain(&self, out: &mut Vec<u8>, at: u64, begin: u32, records: &[u8], epoch: u32) {
+        self.put(out, at, begin, records.len(), records, false, epoch);
+    }
+
+    /// Appends the header and the content. `len` is the length of the records before compression.
+    #[expect(clippy::too_many_arguments, reason = "the fields of the header")]
+    fn put(
+        &self,
+        out: &mut Vec<u8>,
+        at: u64,
+        begin: u32,
+        len: usize,
+        content: &[u8],
+        is_compressed: bool,
+        epoch: u32,
+    ) {
+        let from = out.len();
+        out.resize(from + HEADER_LEN, 0);
+        out.extend_from_slice(content);
         if let Some(sealer) = &self.sealer {
             sealer.seal(epoch, at, &[], out, from + HEADER_LEN);
         }
-        let stored = (out.len() - from - HEADER_LEN) as u32 | if is_smaller { 0 } else { PLAIN };
+        let stored = (out.len() - from - HEADER_LEN) as u32 | if is_compressed { 0 } else { PLAIN };
         let content = Checksum::new(self.salt, at).with(&out[from + HEADER_LEN..]).finish();
         let header = &mut out[from..from + HEADER_LEN];
-        for (i, word) in [content, begin, records.len() as u32, stored, epoch].into_iter().enumerate() {
+        for (i, word) in [content, begin, len as u32, stored, epoch].into_iter().enumerate() {
             header[4 * (i + 1)..4 * (i + 2)].copy_from_slice(&word.to_le_bytes());
         }
         let crc = Checksum::new(self.salt, at).with(&header[4..]).finish();

@@ -82,6 +82,19 @@ impl<D: Disk> FileStream<D> {
         self.subjects.freezing_job(files, |number| Some(open::index_target(files, salt, group, number)))
     }
 
+    /// Completes the index after [`FileStream::open`] has learned all segments.
+    ///
+    /// # Errors
+    ///
+    /// The subjects must be counted again from the messages.
+    pub(super) fn end_learning(&mut self) -> Result<(), Unreadable> {
+        if self.subjects.is_incomplete() {
+            return Err(Unreadable);
+        }
+        let (files, salt, group) = (&self.files, self.salt, self.group);
+        self.subjects.end_learning(files, |number| Some(open::index_target(files, salt, group, number)))
+    }
+
     /// Applies the result of an index job.
     pub fn indexed(&mut self, indexed: Indexed) {
         if self.subjects.indexed(indexed) == Err(Unreadable) {

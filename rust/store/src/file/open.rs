@@ -12,7 +12,7 @@ use super::footer::{self, Footer};
 use super::scan::{self, HEADER_LEN, Shape};
 use super::segment::{Form, Layout, Segment, Stage};
 use super::stream::{Damaged, FileStream};
-use super::subjects::{SubjectIndex, Unreadable};
+use super::subjects::SubjectIndex;
 use super::varint;
 use crate::disk::{Disk, DiskFile};
 use crate::encryption::{Draw, Sealer};
@@ -72,8 +72,11 @@ impl<D: Disk> FileStream<D> {
             stream.bytes += segment.live_bytes;
             stream.segments.push_back(segment);
         }
+        stream.subjects.begin_learning();
+        let layouts = stream.files.index_budget.kept() / Layout::usual_bytes(stream.files.segment_len);
+        let without_layout = stream.segments.len().saturating_sub(layouts);
         for i in 0..stream.segments.len() {
-            if let Err(e) = stream.open_segment(i) {
+            if let Err(e) = stream.open_segment(i, i >= without_layout) {
                 return Some(Err(e));
             }
             // No client waits yet, and the next segment's subjects need memory.
@@ -83,7 +86,7 @@ impl<D: Disk> FileStream<D> {
                 stream.subjects.give_up();
             }
         }
-        if stream.subjects.is_incomplete() {
+        if stream.end_learning().is_err() {
             stream.recount();
         }
         // The last segment is closed if it was begun with another key, or without one while there is one now. An encrypted
@@ -111,8 +114,8 @@ impl<D: Disk> FileStream<D> {
         Some(Ok(stream))
     }
 
-    /// Adds the subjects of a segment to the index.
-    fn open_segment(&mut self, i: usize) -> io::Result<()> {
+    /// Adds the subjects of a segment to the index. `keeps_layout`: whether the places of its blocks stay in memory.
+    fn open_segment(&mut self, i: usize, keeps_layout: bool) -> io::Result<()> {
         let segment = &self.segments[i];
         let name = self.name(segment.number);
         let file = match self.files.get(&name) {
@@ -130,10 +133,14 @@ impl<D: Disk> FileStream<D> {
                     .and_then(|bytes| Footer::decode(bytes, is_packed, !segment.gone.is_empty()))
                     .and_then(|footer| {
                         footer.subjects(segment.frame.base, &segment.gone, &mut |subject, state| {
-                            learn(subjects, files, subject, state)
-                        })
+                            learn(subjects, subject, state)
+                        })?;
+                        Some(footer.layout)
                     });
-                if known.is_some() {
+                if let Some(layout) = known {
+                    if keeps_layout {
+                        let _ = segment.layout.set(Arc::new(layout));
+                    }
                     return Ok(());
                 }
             }
@@ -143,12 +150,11 @@ impl<D: Disk> FileStream<D> {
         let mut layout = Layout::default();
         if let Some(file) = &file {
             let (shape, subjects, gone) = (Shape::of(segment), &mut self.subjects, &segment.gone);
-            let files = &*self.files;
             layout = scan::contents(&**file, &shape, |head, message| {
                 missing.remove(head.slot);
                 if !gone.contains(head.slot) {
                     let state = SubjectState { first: message.sequence, last: message.sequence, count: 1 };
-                    let _ = learn(subjects, files, message.subject, state);
+                    let _ = learn(subjects, message.subject, state);
                 }
             })?
             .layout;
@@ -186,22 +192,10 @@ pub(super) fn runs(slots: &RoaringBitmap) -> Vec<(u32, u32)> {
 }
 
 /// Adds the state of a subject in a later segment to the index.
-fn learn<D: Disk>(
-    subjects: &mut SubjectIndex,
-    files: &Files<D>,
-    subject: &[u8],
-    state: SubjectState,
-) -> ControlFlow<()> {
-    let add = |known: &mut SubjectState| {
-        (known.last, known.count) = (state.last, known.count + state.count);
-    };
-    match subjects.update(files, subject, state, add) {
-        Ok(Some(_)) => ControlFlow::Continue(()),
-        Ok(None) => ControlFlow::Break(()),
-        Err(Unreadable) => {
-            subjects.give_up();
-            ControlFlow::Continue(())
-        }
+fn learn(subjects: &mut SubjectIndex, subject: &[u8], state: SubjectState) -> ControlFlow<()> {
+    match subjects.learn(subject, state) {
+        Some(()) => ControlFlow::Continue(()),
+        None => ControlFlow::Break(()),
     }
 }
 

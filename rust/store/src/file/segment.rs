@@ -37,6 +37,13 @@ pub(super) struct Layout {
     pub(super) chunks: Vec<Chunk>,
 }
 
+impl Layout {
+    /// Returns the bytes of memory that the layout of a plain segment of this length takes.
+    pub(super) fn usual_bytes(segment_len: u64) -> usize {
+        size_of::<Block>() * (segment_len / u64::from(BLOCK_LEN) + 1) as usize
+    }
+}
+
 /// Number of slots that are checked one by one for a message before the bitmap is searched.
 const NEAR: u32 = if cfg!(test) { 2 } else { 8 };
 

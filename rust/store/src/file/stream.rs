@@ -17,7 +17,7 @@ use super::subjects::SubjectIndex;
 use super::tail::Tail;
 use crate::disk::{Disk, DiskFile};
 use crate::index::{Filter, SubjectTree};
-use crate::messages::{Lost, Message, Messages, Progress, State, SubjectState, tell_gap};
+use crate::messages::{Appended, Lost, Message, Messages, Progress, State, SubjectState, tell_gap};
 use crate::visits;
 
 /// Bytes of a message that count like one more message against the budget of a search.
@@ -451,7 +451,7 @@ impl<D: Disk> Messages for FileStream<D> {
         record::counted_bytes(subject_len, headers_len, payload_len)
     }
 
-    fn append(&mut self, time: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Option<u64> {
+    fn append(&mut self, time: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Option<Appended> {
         let sequence = self.last + 1;
         let new = SubjectState { first: sequence, last: sequence, count: 1 };
         let known = self.change_subject(subject, new, |known| {
@@ -486,7 +486,7 @@ impl<D: Disk> Messages for FileStream<D> {
             // If this fails, the next checkpoint tries again. Acknowledged messages are in the log.
             self.lacks_room |= self.flush().is_err();
         }
-        Some(sequence)
+        Some(Appended { sequence, on_subject: known.count + 1 })
     }
 
     fn skip(&mut self, time: i64) -> u64 {

@@ -394,7 +394,7 @@ fn a_full_disk_keeps_all_in_memory() {
     let mut stream = FileStream::new(Arc::new(stream_files(&disk)), SALT, 3, 0);
     disk.faults(|f| f.full = true);
     for i in 0..300 {
-        assert_eq!(stream.append(i, b"a", b"", &[7; 30]), Some(i as u64 + 1));
+        assert_eq!(stream.append(i, b"a", b"", &[7; 30]).map(|a| a.sequence), Some(i as u64 + 1));
     }
     assert!(stream.flush().is_err());
     let mut buffer = Vec::new();

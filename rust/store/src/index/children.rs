@@ -35,6 +35,11 @@ impl Children {
     }
 }
 
+/// Returns the index of `key` in `keys`. Most lists are short, where a loop is faster than `memchr`.
+fn position(keys: &[u8], key: u8) -> Option<usize> {
+    if keys.len() <= 16 { keys.iter().position(|k| *k == key) } else { memchr::memchr(key, keys) }
+}
+
 impl Pool {
     /// Returns the first bytes, in order.
     pub(super) fn keys(&self, children: Children) -> &[u8] {
@@ -48,12 +53,12 @@ impl Pool {
 
     /// Returns the child whose first byte is `key`.
     pub(super) fn find(&self, children: Children, key: u8) -> Option<u32> {
-        memchr::memchr(key, self.keys(children)).map(|i| self.nodes(children)[i])
+        position(self.keys(children), key).map(|i| self.nodes(children)[i])
     }
 
     /// Replaces the child with the first byte `key` by `node`.
     pub(super) fn replace(&mut self, children: Children, key: u8, node: u32) {
-        if let Some(i) = memchr::memchr(key, self.keys(children)) {
+        if let Some(i) = position(self.keys(children), key) {
             self.classes[usize::from(children.class)].nodes[children.range()][i] = node;
         }
     }
@@ -80,7 +85,7 @@ impl Pool {
 
     /// Removes a child.
     pub(super) fn remove(&mut self, children: &mut Children, key: u8) {
-        let Some(at) = memchr::memchr(key, self.keys(*children)) else { return };
+        let Some(at) = position(self.keys(*children), key) else { return };
         let class = &mut self.classes[usize::from(children.class)];
         class.keys[children.range()].copy_within(at + 1.., at);
         class.nodes[children.range()].copy_within(at + 1.., at);

@@ -8,8 +8,8 @@ pub struct Filter {
 
 /// The state of a match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    /// The filter's byte at this offset comes next.
+pub(crate) enum Matched {
+    /// The byte at this place of the filter comes next.
     At(usize),
     /// Within a token that the `*` at this offset matches.
     InToken(usize),
@@ -39,31 +39,33 @@ impl Filter {
         prefix.iter().try_fold(Self::start(), |state, byte| self.advance(state, *byte)).is_some()
     }
 
-    /// Returns the state before the first byte.
-    pub(super) fn start() -> State {
-        State::At(0)
+    /// The state before the first byte.
+    pub(crate) fn start() -> Matched {
+        Matched::At(0)
     }
 
-    /// Returns the state after one more byte of the subject; `None` if no subject with these first bytes matches.
-    pub(super) fn advance(&self, state: State, byte: u8) -> Option<State> {
+    /// The state behind one more byte of the subject, or `None` if no subject that begins so matches.
+    pub(crate) fn advance(&self, state: Matched, byte: u8) -> Option<Matched> {
         match state {
-            State::Rest => Some(State::Rest),
-            State::InToken(star) if byte != b'.' => Some(State::InToken(star)),
-            State::InToken(star) => (self.bytes.get(star + 1) == Some(&b'.')).then_some(State::At(star + 2)),
-            State::At(at) => match self.wildcard(at) {
-                Some(b'>') => (byte != b'.').then_some(State::Rest),
-                Some(_) => (byte != b'.').then_some(State::InToken(at)),
-                None => (self.bytes.get(at) == Some(&byte)).then_some(State::At(at + 1)),
+            Matched::Rest => Some(Matched::Rest),
+            Matched::InToken(star) if byte != b'.' => Some(Matched::InToken(star)),
+            Matched::InToken(star) => {
+                (self.bytes.get(star + 1) == Some(&b'.')).then_some(Matched::At(star + 2))
+            }
+            Matched::At(at) => match self.wildcard(at) {
+                Some(b'>') => (byte != b'.').then_some(Matched::Rest),
+                Some(_) => (byte != b'.').then_some(Matched::InToken(at)),
+                None => (self.bytes.get(at) == Some(&byte)).then_some(Matched::At(at + 1)),
             },
         }
     }
 
-    /// Whether the subject may end in this state.
-    pub(super) fn accepts(&self, state: State) -> bool {
+    /// Whether the subject may end here.
+    pub(crate) fn accepts(&self, state: Matched) -> bool {
         match state {
-            State::Rest => true,
-            State::InToken(star) => star + 1 == self.bytes.len(),
-            State::At(at) => at == self.bytes.len(),
+            Matched::Rest => true,
+            Matched::InToken(star) => star + 1 == self.bytes.len(),
+            Matched::At(at) => at == self.bytes.len(),
         }
     }
 

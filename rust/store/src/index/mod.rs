@@ -5,4 +5,5 @@ mod filter;
 mod subject_tree;
 
 pub use filter::Filter;
+pub(crate) use filter::Matched;
 pub use subject_tree::{Cursor, Step, SubjectTree};

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use super::Filter;
 use super::children::{Children, Pool};
-use super::filter::State;
+use super::filter::Matched;
 use crate::visits;
 
 /// The number that stands for "no value".
@@ -379,8 +379,8 @@ impl<'t, V: Copy> Cursor<'t, V> {
 struct Visit {
     node: u32,
     path_len: usize,
-    state: State,
-    /// The index of the next child to visit.
+    state: Matched,
+    /// The child to be looked at next.
     next: usize,
     entered: bool,
 }

@@ -4,7 +4,7 @@ use std::ops::{ControlFlow, RangeInclusive};
 
 use super::messages::Messages as Entries;
 use crate::index::{Filter, SubjectTree};
-use crate::messages::{Lost, Message, Messages, Progress, State, SubjectState, tell_gap};
+use crate::messages::{Appended, Lost, Message, Messages, Progress, State, SubjectState, tell_gap};
 use crate::visits;
 
 /// A stream in memory. Sequences rise by one. The caller provides times.
@@ -54,12 +54,13 @@ impl Messages for MemoryStream {
         (subject_len + headers_len + payload_len + 16) as u64
     }
 
-    fn append(&mut self, time: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Option<u64> {
+    fn append(&mut self, time: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Option<Appended> {
         let sequence = self.last + 1;
         let known =
             self.subjects.get_or_insert(subject, SubjectState { first: sequence, last: 0, count: 0 })?;
         let before = known.last;
         (known.last, known.count) = (sequence, known.count + 1);
+        let on_subject = known.count;
         if let Some(previous) = self.messages.get_mut(before) {
             previous.behind = sequence;
         }
@@ -68,7 +69,7 @@ impl Messages for MemoryStream {
             self.first = sequence;
         }
         (self.last, self.last_time) = (sequence, time);
-        Some(sequence)
+        Some(Appended { sequence, on_subject })
     }
 
     fn skip(&mut self, time: i64) -> u64 {
@@ -281,7 +282,7 @@ mod tests {
                     Step::Append(subject, n) => {
                         let payload = vec![i as u8; n];
                         model.last += 1;
-                        prop_assert_eq!(stream.append(time, subject.as_bytes(), b"", &payload), Some(model.last));
+                        prop_assert_eq!(stream.append(time, subject.as_bytes(), b"", &payload).map(|a| a.sequence), Some(model.last));
                         model.messages.insert(model.last, (time, subject, payload));
                         model.last_time = time;
                     }
@@ -349,7 +350,7 @@ mod tests {
     fn begins_where_it_is_told() {
         let mut stream = MemoryStream::new(100);
         assert_eq!((stream.state().first_sequence, stream.state().last_sequence), (100, 99));
-        assert_eq!(stream.append(1, b"a", b"NATS/1.0\r\n\r\n", b"x"), Some(100));
+        assert_eq!(stream.append(1, b"a", b"NATS/1.0\r\n\r\n", b"x").map(|a| a.sequence), Some(100));
         assert_eq!(stream.state().bytes, 1 + 12 + 1 + 16);
         assert_eq!(stream.subject(b"a"), Some(SubjectState { first: 100, last: 100, count: 1 }));
         assert!(stream.remove(100));

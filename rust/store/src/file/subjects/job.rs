@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::merge::Merge;
+use super::merge::{Merge, Union};
 use super::run::{Run, Writer};
 use crate::disk::Disk;
 use crate::file::chunk::Packing;
@@ -18,6 +18,8 @@ pub(super) enum Content {
     Tree(Arc<SubjectTree<SubjectState>>),
     /// Runs, the newest first, and the index of the oldest one in the list of runs.
     Runs { first: usize, runs: Vec<Arc<Run>> },
+    /// Trees and runs with parts that are added up, the newest first.
+    Parts { trees: Vec<Arc<SubjectTree<SubjectState>>>, runs: Vec<Arc<Run>> },
 }
 
 /// A job that writes subjects from memory to a file, or from several files to one.
@@ -32,6 +34,8 @@ pub struct IndexJob<D: Disk> {
     pub(super) content: Content,
     /// Whether no older run remains, so that entries of subjects without messages can be dropped.
     pub(super) is_oldest: bool,
+    /// Whether the new run is a part, to be added up with others: no single subject is looked up in it.
+    pub(super) is_part: bool,
 }
 
 /// The result of an [`IndexJob`]; for [`FileStream::indexed`](crate::file::FileStream::indexed).
@@ -78,13 +82,16 @@ impl<D: Disk> IndexJob<D> {
 
     fn write(&self) -> Result<Run, Failed> {
         let writing = |_: io::Error| Failed::Writing;
-        let (tree, runs) = match &self.content {
-            Content::Tree(tree) => (Some(&**tree), &[][..]),
-            Content::Runs { runs, .. } => (None, &runs[..]),
+        let (trees, runs, union) = match &self.content {
+            Content::Tree(tree) => (std::slice::from_ref(tree), &[][..], Union::Newest),
+            Content::Runs { runs, .. } => (&[][..], &runs[..], Union::Newest),
+            Content::Parts { trees, runs } => (&trees[..], &runs[..], Union::Sum),
         };
-        let expected = tree.map_or(0, SubjectTree::len) + runs.iter().map(|run| run.len).sum::<usize>();
+        let expected = trees.iter().map(|tree| tree.len()).chain(runs.iter().map(|run| run.len)).sum();
+        let expected = Some(expected).filter(|_| !self.is_part);
         let all = Filter::new(b">");
-        let mut merge = Merge::new(&*self.files, tree, runs.iter().map(|run| &**run), &all, None, usize::MAX)
+        let (trees, runs) = (trees.iter().map(|tree| &**tree), runs.iter().map(|run| &**run));
+        let mut merge = Merge::new(&*self.files, trees, runs, &all, None, union, usize::MAX)
             .map_err(|_| Failed::Reading)?;
         let mut writer =
             Writer::new(&*self.files, &self.name, self.number, self.packing.clone(), self.seed, expected)

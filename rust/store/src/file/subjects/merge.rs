@@ -1,4 +1,4 @@
-//! A merge of several sources of subjects into one order. Of several entries for a subject, the newest source's counts.
+//! A merge of several sources of subjects into one order.
 
 use super::run::{Run, RunCursor, Unreadable};
 use crate::disk::Disk;
@@ -57,15 +57,26 @@ impl<D: Disk> Source<'_, D> {
     }
 }
 
+/// How the entries that several sources have for one subject are combined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Union {
+    /// The newest source's entry counts.
+    Newest,
+    /// The entries are added up. Each source covers messages behind those of the older sources.
+    Sum,
+}
+
 /// A cursor over the subjects that match a filter. A subject with the count 0 has no messages any more.
 pub(super) struct Merge<'s, D: Disk> {
-    /// The sources, the newest first, without those at their end.
+    /// The sources, the newest first.
     sources: Vec<Source<'s, D>>,
+    /// Indices of the sources that are not at their end, sorted by subject, the smallest last. Of equal subjects, the newest source
+    /// comes first. A source that paused at a subject has no entry for it, and comes behind the others.
+    order: Vec<usize>,
+    union: Union,
     subject: Vec<u8>,
     /// Whether the entries behind the subject can't be read.
     is_broken: bool,
-    /// Number of entries visited by the sources at their end.
-    spent: usize,
 }
 
 impl<'s, D: Disk> Merge<'s, D> {
@@ -76,6 +87,7 @@ impl<'s, D: Disk> Merge<'s, D> {
         runs: impl IntoIterator<Item = &'s Run>,
         filter: &'s Filter,
         after: Option<&'s [u8]>,
+        union: Union,
         budget: usize,
     ) -> Result<Self, Unreadable> {
         let trees =
@@ -83,21 +95,34 @@ impl<'s, D: Disk> Merge<'s, D> {
         let runs = runs.into_iter().map(|run| Place::Run(RunCursor::new(files, run, filter, after)));
         let places: Vec<_> = trees.chain(runs).collect();
         let share = (budget / places.len().max(1)).max(1);
-        let mut merge = Self { sources: Vec::new(), subject: Vec::new(), is_broken: false, spent: 0 };
-        for place in places {
-            let mut source = Source { place, is_paused: false, budget: share, spent: 0 };
-            if source.next()? {
-                merge.sources.push(source);
-            } else {
-                merge.spent += source.spent;
-            }
+        let sources =
+            places.into_iter().map(|place| Source { place, is_paused: false, budget: share, spent: 0 });
+        let sources: Vec<_> = sources.collect();
+        let (order, subject) = (Vec::with_capacity(sources.len()), Vec::new());
+        let mut merge = Self { sources, order, union, subject, is_broken: false };
+        for i in 0..merge.sources.len() {
+            merge.go_on(i)?;
         }
         Ok(merge)
     }
 
+    /// Moves a source to its next subject and inserts it into the order, unless it is at its end.
+    fn go_on(&mut self, i: usize) -> Result<(), Unreadable> {
+        if !self.sources[i].next()? {
+            return Ok(());
+        }
+        let key = |i: usize| {
+            let source = &self.sources[i];
+            (source.subject(), source.is_paused, i)
+        };
+        let at = self.order.partition_point(|other| key(*other) > key(i));
+        self.order.insert(at, i);
+        Ok(())
+    }
+
     /// Returns the number of entries visited.
     pub(super) fn spent(&self) -> usize {
-        self.spent + self.sources.iter().map(|source| source.spent).sum::<usize>()
+        self.sources.iter().map(|source| source.spent).sum()
     }
 
     /// Moves to the next subject and returns its state. After an error the subject is still the previous one. After a pause,
@@ -106,35 +131,32 @@ impl<'s, D: Disk> Merge<'s, D> {
         if self.is_broken {
             return Err(Unreadable);
         }
-        // Of equal subjects, the first one counts, since it comes from the newest source. A source that paused there has no
-        // state for it.
-        let order = |source: &Source<'_, D>, other: &Source<'_, D>| {
-            let by_subject = source.subject().cmp(other.subject());
-            by_subject.then(source.is_paused.cmp(&other.is_paused))
-        };
-        let Some(first) = self.sources.iter().min_by(|a, b| order(a, b)) else {
-            return Ok(Step::End);
-        };
-        let (state, is_paused) = (first.state(), first.is_paused);
+        let Some(first) = self.order.last().map(|i| &self.sources[*i]) else { return Ok(Step::End) };
         self.subject.clear();
         self.subject.extend_from_slice(first.subject());
-        if is_paused {
+        if first.is_paused {
             return Ok(Step::Paused);
         }
-        let mut i = 0;
-        while i < self.sources.len() {
-            if self.sources[i].is_paused || self.sources[i].subject() != self.subject {
-                i += 1;
-                continue;
+        let mut state = first.state();
+        let mut is_newest = true;
+        while let Some(i) = self.order.last().copied() {
+            let source = &self.sources[i];
+            if source.is_paused || source.subject() != self.subject {
+                break;
             }
-            match self.sources[i].next() {
-                Ok(true) => i += 1,
-                Ok(false) => self.spent += self.sources.remove(i).spent,
-                Err(Unreadable) => {
-                    // The state of this subject is known, in spite of the error.
-                    self.is_broken = true;
-                    break;
+            if self.union == Union::Sum && !is_newest {
+                let older = source.state();
+                (state.first, state.count) = (older.first, state.count + older.count);
+            }
+            is_newest = false;
+            self.order.pop();
+            if self.go_on(i).is_err() {
+                // The newest entry of this subject is known in spite of the error. A sum is not.
+                self.is_broken = true;
+                if self.union == Union::Sum {
+                    return Err(Unreadable);
                 }
+                break;
             }
         }
         Ok(Step::Found(state))

@@ -20,9 +20,9 @@ use std::sync::Arc;
 
 use self::job::{Content, Failed};
 pub use self::job::{IndexJob, Indexed};
-use self::merge::Merge;
+use self::merge::{Merge, Union};
 pub(super) use self::run::Unreadable;
-use self::run::{OpenBlock, Run};
+use self::run::{Chunks, Run};
 use super::chunk::Packing;
 use super::files::Files;
 use crate::budget::{Budget, Share};
@@ -60,9 +60,11 @@ pub(super) struct SubjectIndex {
     share: Share,
     /// Input of all hashes.
     seed: u64,
-    open: RefCell<OpenBlock>,
+    chunks: RefCell<Chunks>,
     obsolete: Vec<String>,
     is_incomplete: bool,
+    /// Whether the stream is being opened: trees and runs hold parts that must be added up.
+    is_learning: bool,
 }
 
 impl SubjectIndex {
@@ -83,9 +85,10 @@ impl SubjectIndex {
             look_at: budget.step(),
             share: Share::new(budget),
             seed,
-            open: RefCell::default(),
+            chunks: RefCell::new(Chunks::new(budget.kept())),
             obsolete: Vec::new(),
             is_incomplete: false,
+            is_learning: false,
         }
     }
 
@@ -117,9 +120,9 @@ impl SubjectIndex {
             return Ok(Some(*known));
         }
         let Some(hash) = self.runs.first().map(|run| run.hash(subject)) else { return Ok(None) };
-        let mut open = self.open.borrow_mut();
+        let mut chunks = self.chunks.borrow_mut();
         for run in self.runs.iter().rev().filter(|run| run.may_have(hash)) {
-            if let Some(known) = run.get(files, &mut open, subject)? {
+            if let Some(known) = run.get(files, &mut chunks, subject)? {
                 return Ok(Some(known));
             }
         }
@@ -268,7 +271,54 @@ impl SubjectIndex {
     ) -> Result<Merge<'s, D>, Unreadable> {
         let trees = std::iter::once(&self.tree).chain(self.frozen.as_deref());
         let runs = self.runs.iter().rev().map(|run| &**run);
-        Merge::new(files, trees, runs, filter, after, budget)
+        Merge::new(files, trees, runs, filter, after, Union::Newest, budget)
+    }
+
+    /// Begins an opening: [`SubjectIndex::learn`] adds the subjects of segments, the oldest first. There are no lookups until
+    /// [`SubjectIndex::end_learning`].
+    pub(super) fn begin_learning(&mut self) {
+        self.is_learning = true;
+    }
+
+    /// Adds the state of a subject in one segment. Parts on disk are not looked up, but added up at the end. Returns `None` if the index
+    /// can hold no more subjects.
+    pub(super) fn learn(&mut self, subject: &[u8], part: SubjectState) -> Option<()> {
+        let known = self.tree.get_or_insert(subject, SubjectState { count: 0, ..part })?;
+        (known.last, known.count) = (part.last, known.count + part.count);
+        self.look();
+        Some(())
+    }
+
+    /// Ends an opening: adds up the parts, if some went to disk.
+    ///
+    /// # Errors
+    ///
+    /// A part can't be read, or the sum can't be written. The subjects must be counted again from the messages.
+    pub(super) fn end_learning<D: Disk>(
+        &mut self,
+        files: &Arc<Files<D>>,
+        target: impl Fn(u32) -> Option<(String, Packing)>,
+    ) -> Result<(), Unreadable> {
+        self.is_learning = false;
+        self.live = self.tree.len();
+        if self.runs.is_empty() && self.frozen.is_none() {
+            return Ok(());
+        }
+        let tree = Arc::new(std::mem::take(&mut self.tree));
+        let trees = std::iter::once(tree).chain(self.frozen.take()).collect();
+        let runs: Vec<_> = self.runs.drain(..).rev().collect();
+        self.obsolete.extend(runs.iter().map(|run| run.name.clone()));
+        let job = self.write_job(files, target, Content::Parts { trees, runs }, true).ok_or(Unreadable)?;
+        let Indexed { name, result, .. } = job.run();
+        let Ok(run) = result else {
+            self.obsolete.push(name);
+            return Err(Unreadable);
+        };
+        self.live = run.len;
+        self.runs.push(Arc::new(run));
+        self.look_at = 0;
+        self.look();
+        Ok(())
     }
 
     /// Marks the index as incomplete: all subjects must be learned again.
@@ -282,7 +332,7 @@ impl SubjectIndex {
 
     /// Replaces the whole index by `tree`.
     pub(super) fn replace(&mut self, tree: SubjectTree<SubjectState>) {
-        self.is_incomplete = false;
+        (self.is_incomplete, self.is_learning) = (false, false);
         self.live = tree.len();
         self.tree = tree;
         self.frozen = None;
@@ -301,7 +351,7 @@ impl SubjectIndex {
         self.look_at = self.tree.len() + self.share.budget().step();
         let tree = self.tree.heap_bytes();
         let frozen = self.frozen.as_ref().map_or(0, |frozen| frozen.heap_bytes());
-        self.share.set(tree + frozen);
+        self.share.set(tree + frozen + self.chunks.get_mut().heap_bytes());
         let is_worth_it = !self.tree.is_empty() && tree > self.share.budget().smallest();
         self.wants_freezing = !self.is_freezing && is_worth_it && self.share.budget().is_tight();
     }
@@ -314,7 +364,7 @@ impl SubjectIndex {
     /// Determines how many runs are to be joined.
     fn plan_joining(&mut self) {
         self.to_join = 0;
-        if self.is_joining || !self.may_join {
+        if self.is_joining || !self.may_join || self.is_learning {
             return;
         }
         let (mut len, mut count) = (0, 0);
@@ -386,7 +436,8 @@ impl SubjectIndex {
         self.next_number += 1;
         let files = Arc::clone(files);
         let (generation, seed) = (self.generation, self.seed);
-        Some(IndexJob { files, name, number, packing, seed, generation, content, is_oldest })
+        let is_part = self.is_learning;
+        Some(IndexJob { files, name, number, packing, seed, generation, content, is_oldest, is_part })
     }
 
     /// Applies the result of a job. Fails if all subjects must be learned again.
@@ -399,6 +450,7 @@ impl SubjectIndex {
         match &content {
             Content::Tree(_) => self.is_freezing = false,
             Content::Runs { .. } => self.is_joining = false,
+            Content::Parts { .. } => {}
         }
         match (result, content) {
             (Ok(run), Content::Tree(_)) => {
@@ -413,6 +465,8 @@ impl SubjectIndex {
                 let joined = self.runs.splice(first..first + runs.len(), [Arc::new(run)]);
                 self.obsolete.extend(joined.map(|run| run.name.clone()));
             }
+            // Parts are added up in place, so no job returns them.
+            (Ok(_), Content::Parts { .. }) => self.obsolete.push(name),
             (Err(Failed::Reading), _) => {
                 self.obsolete.push(name);
                 return Err(Unreadable);
@@ -440,6 +494,6 @@ impl SubjectIndex {
 
     /// Drops cached data that can be read again.
     pub(super) fn rest(&mut self) {
-        self.open.take();
+        self.chunks.get_mut().clear();
     }
 }

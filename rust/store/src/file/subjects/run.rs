@@ -1,24 +1,32 @@
 //! Subjects on disk in byte order, each with its state at the time of writing.
 //!
-//! A run is written once and then only read. It consists of chunks of about 4 KiB in the format of segments, so they are
-//! checked, compressed and encrypted in the same way. Memory holds a filter, which excludes most absent subjects, and the
-//! places of chunks.
+//! A run is written once and then only read. It consists of chunks of about 2 KiB in the format of segments, so they are
+//! checked and encrypted in the same way. Memory holds a filter, which excludes most absent subjects, and the places of chunks.
+//!
+//! Chunks are not compressed: an update of a subject reads one chunk, and decompression would take longer than everything else.
+//! Within a chunk, an entry omits the bytes that its subject shares with the previous one. Every 16th entry has its whole subject and
+//! begins a group; a table at the end of the chunk has the places of groups, so that a lookup decodes one group.
 
 use std::cmp::Ordering;
 use std::io;
 
 use fastbloom::BloomFilter;
+use lru::LruCache;
 
 use crate::disk::{Disk, DiskFile};
 use crate::file::chunk::Packing;
 use crate::file::files::Files;
 use crate::file::varint;
-use crate::index::{Filter, Step};
+use crate::index::{Filter, Matched, Step};
 use crate::messages::SubjectState;
 use crate::visits;
 
 /// Bytes of subjects after which a chunk ends.
-const BLOCK_LEN: usize = if cfg!(test) { 48 } else { 4 << 10 };
+const BLOCK_LEN: usize = if cfg!(test) { 48 } else { 2 << 10 };
+/// Number of entries in a group, of which the first has its whole subject.
+const GROUP: usize = if cfg!(test) { 3 } else { 16 };
+/// Bytes of a number in the table of groups.
+const WORD: usize = 4;
 /// Bytes written at once.
 const WRITE_LEN: usize = 1 << 20;
 /// Rate of false positives of the filter: of 100 absent subjects, about one costs a read.
@@ -45,7 +53,8 @@ pub(super) struct Run {
     /// Number of entries, including those of subjects without messages.
     pub(super) len: usize,
     packing: Packing,
-    filter: BloomFilter,
+    /// `None` for a part, in which no single subject is looked up.
+    filter: Option<BloomFilter>,
     /// The chunks' keys. A key is above all subjects of the previous chunk, and not above any of its own.
     keys: Vec<u8>,
     blocks: Vec<Block>,
@@ -53,49 +62,66 @@ pub(super) struct Run {
     end: u64,
 }
 
-/// A decoded chunk.
-#[derive(Debug, Default)]
-pub(super) struct OpenBlock {
-    run: u32,
-    block: usize,
-    bytes: Vec<u8>,
+/// A cache of decoded chunks, for lookups of single subjects.
+#[derive(Debug)]
+pub(super) struct Chunks {
+    kept: LruCache<(u32, usize), Vec<u8>>,
+    /// Number of chunks that are kept at most.
+    most: usize,
     /// The chunk's bytes as stored.
     raw: Vec<u8>,
+}
+
+impl Chunks {
+    /// Creates an empty cache for about this many `bytes` of chunks, at least one chunk.
+    pub(super) fn new(bytes: usize) -> Self {
+        Self { kept: LruCache::unbounded(), most: (bytes / BLOCK_LEN).max(1), raw: Vec::new() }
+    }
+
+    /// Returns about how many bytes of memory the chunks take.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.kept.len() * BLOCK_LEN
+    }
+
+    /// Removes all chunks.
+    pub(super) fn clear(&mut self) {
+        (self.kept, self.raw) = (LruCache::unbounded(), Vec::new());
+    }
+
+    /// Returns a chunk of a run, and reads it if needed.
+    fn get<D: Disk>(&mut self, run: &Run, files: &Files<D>, block: usize) -> Result<&[u8], Unreadable> {
+        let place = (run.number, block);
+        if !self.kept.contains(&place) {
+            let oldest = if self.kept.len() < self.most { None } else { self.kept.pop_lru() };
+            let mut bytes = oldest.map(|(_, bytes)| bytes).unwrap_or_default();
+            run.read(files, block, &mut self.raw, &mut bytes)?;
+            self.kept.put(place, bytes);
+        }
+        self.kept.get(&place).map(Vec::as_slice).ok_or(Unreadable)
+    }
 }
 
 impl Run {
     /// Returns the hash of a subject for [`Run::may_have`]. It is the same for all runs of a stream.
     pub(super) fn hash(&self, subject: &[u8]) -> u64 {
-        self.filter.source_hash(subject)
+        self.filter.as_ref().map_or(0, |filter| filter.source_hash(subject))
     }
 
     /// Whether the run may have a subject. False is certain.
     pub(super) fn may_have(&self, hash: u64) -> bool {
-        self.filter.contains_hash(hash)
+        self.filter.as_ref().is_none_or(|filter| filter.contains_hash(hash))
     }
 
     /// Returns the entry of `subject`, if there is one.
     pub(super) fn get<D: Disk>(
         &self,
         files: &Files<D>,
-        open: &mut OpenBlock,
+        chunks: &mut Chunks,
         subject: &[u8],
     ) -> Result<Option<SubjectState>, Unreadable> {
         let Some(block) = self.block_of(subject) else { return Ok(None) };
-        if (open.run, open.block) != (self.number, block) || open.bytes.is_empty() {
-            self.open(files, block, open)?;
-        }
-        let mut entries = &open.bytes[..];
-        let mut key = Vec::new();
-        while !entries.is_empty() {
-            let state = take_entry(&mut entries, &mut key).ok_or(Unreadable)?;
-            match key[..].cmp(subject) {
-                Ordering::Less => {}
-                Ordering::Equal => return Ok(Some(state)),
-                Ordering::Greater => break,
-            }
-        }
-        Ok(None)
+        let entries = Entries::of(chunks.get(self, files, block)?).ok_or(Unreadable)?;
+        entries.find(subject).ok_or(Unreadable)
     }
 
     /// Returns the index of the only chunk that can have `subject`.
@@ -117,26 +143,102 @@ impl Run {
         &self.keys[self.blocks[block].key as usize..end]
     }
 
-    /// Reads and decodes a chunk.
-    fn open<D: Disk>(&self, files: &Files<D>, block: usize, open: &mut OpenBlock) -> Result<(), Unreadable> {
-        open.bytes.clear();
+    /// Reads and decodes a chunk into `bytes`. `raw` is a buffer for the stored form.
+    fn read<D: Disk>(
+        &self,
+        files: &Files<D>,
+        block: usize,
+        raw: &mut Vec<u8>,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), Unreadable> {
+        bytes.clear();
         let begin = self.blocks[block].at;
         let end = self.blocks.get(block + 1).map_or(self.end, |next| next.at);
-        open.raw.resize((end - begin) as usize, 0);
+        raw.resize((end - begin) as usize, 0);
         let file = files.get(&self.name).map_err(|_| Unreadable)?;
-        let read = file.read_at(&mut open.raw, begin).map_err(|_| Unreadable)?;
-        let decoded = self.packing.decode(&open.raw[..read], begin, &mut open.bytes);
-        if decoded.is_none_or(|(number, _)| number != block as u32) {
-            open.bytes.clear();
-            return Err(Unreadable);
+        let read = file.read_at(raw, begin).map_err(|_| Unreadable)?;
+        match self.packing.decode(&raw[..read], begin, bytes) {
+            Some((number, _)) if number == block as u32 => Ok(()),
+            _ => Err(Unreadable),
         }
-        (open.run, open.block) = (self.number, block);
-        Ok(())
     }
 }
 
+/// The content of a decoded chunk.
+#[derive(Clone, Copy)]
+struct Entries<'b> {
+    entries: &'b [u8],
+    /// The places of groups in `entries`.
+    groups: &'b [[u8; WORD]],
+}
+
+impl<'b> Entries<'b> {
+    /// Splits a chunk. Returns `None` if it is malformed.
+    fn of(chunk: &'b [u8]) -> Option<Self> {
+        let (rest, count) = chunk.split_last_chunk::<WORD>()?;
+        let table = (u32::from_le_bytes(*count) as usize).checked_mul(WORD)?;
+        let (entries, table) = rest.split_at_checked(rest.len().checked_sub(table)?)?;
+        Some(Self { entries, groups: table.as_chunks::<WORD>().0 })
+    }
+
+    /// Returns the entries from the nth group on.
+    fn group(&self, n: usize) -> Option<&'b [u8]> {
+        self.entries.get(u32::from_le_bytes(*self.groups.get(n)?) as usize..)
+    }
+
+    /// Returns the first subject of the nth group.
+    fn first(&self, n: usize) -> Option<&'b [u8]> {
+        let mut entries = self.group(n)?;
+        let (_, subject) = take_subject(&mut entries)?;
+        Some(subject)
+    }
+
+    /// Returns the entry of `subject`, `Some(None)` if it is absent, or `None` if the chunk is malformed.
+    fn find(&self, subject: &[u8]) -> Option<Option<SubjectState>> {
+        let mut below = 0..self.groups.len();
+        while !below.is_empty() {
+            let middle = below.start + below.len() / 2;
+            if self.first(middle)? <= subject {
+                below.start = middle + 1;
+            } else {
+                below.end = middle;
+            }
+        }
+        let Some(group) = below.start.checked_sub(1) else { return Some(None) };
+        let mut left = self.group(group)?;
+        // Length of the prefix that `subject` shares with the previous entry, which is below it.
+        let mut matched = 0;
+        for _ in 0..GROUP {
+            if left.is_empty() {
+                break;
+            }
+            let (common, rest) = take_subject(&mut left)?;
+            let state = take_state(&mut left)?;
+            if common > matched {
+                // The entry differs from `subject` at the same byte as the previous one, so it is below it, too.
+                continue;
+            }
+            if common < matched {
+                break;
+            }
+            let wanted = &subject[matched..];
+            match rest.cmp(wanted) {
+                Ordering::Less => matched += common_len(rest, wanted),
+                Ordering::Equal => return Some(Some(state)),
+                Ordering::Greater => break,
+            }
+        }
+        Some(None)
+    }
+}
+
+/// Returns the length of the prefix that two subjects share.
+fn common_len(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
 fn put_entry(out: &mut Vec<u8>, before: &[u8], subject: &[u8], state: SubjectState) {
-    let common = before.iter().zip(subject).take_while(|(a, b)| a == b).count();
+    let common = common_len(before, subject);
     varint::put(out, common as u64);
     varint::put(out, (subject.len() - common) as u64);
     out.extend_from_slice(&subject[common..]);
@@ -145,12 +247,15 @@ fn put_entry(out: &mut Vec<u8>, before: &[u8], subject: &[u8], state: SubjectSta
     varint::put(out, state.last.wrapping_sub(state.first));
 }
 
-/// Takes an entry off the front. `key` holds the previous subject, and then this one's.
-fn take_entry(entries: &mut &[u8], key: &mut Vec<u8>) -> Option<SubjectState> {
+/// Takes a subject off the front: the number of bytes that it shares with the previous one, and the rest.
+fn take_subject<'e>(entries: &mut &'e [u8]) -> Option<(usize, &'e [u8])> {
     let common = usize::try_from(varint::take(entries)?).ok()?;
     let len = usize::try_from(varint::take(entries)?).ok()?;
-    key.truncate(common);
-    key.extend_from_slice(varint::take_bytes(entries, len)?);
+    Some((common, varint::take_bytes(entries, len)?))
+}
+
+/// Takes a subject's state off the front.
+fn take_state(entries: &mut &[u8]) -> Option<SubjectState> {
     let (count, last) = (varint::take(entries)?, varint::take(entries)?);
     let first = last.wrapping_sub(varint::take(entries)?);
     Some(SubjectState { first, last, count })
@@ -160,8 +265,11 @@ fn take_entry(entries: &mut &[u8], key: &mut Vec<u8>) -> Option<SubjectState> {
 pub(super) struct Writer<'f, D: Disk> {
     files: &'f Files<D>,
     run: Run,
-    /// The entries of the chunk being built.
+    /// The entries of the chunk being built, and their number.
     entries: Vec<u8>,
+    count: usize,
+    /// The table of groups of that chunk.
+    groups: Vec<u8>,
     /// The subject that was added last.
     last: Vec<u8>,
     /// Encoded chunks that are not written yet.
@@ -170,29 +278,30 @@ pub(super) struct Writer<'f, D: Disk> {
 }
 
 impl<'f, D: Disk> Writer<'f, D> {
-    /// Creates a file for a run of at most `expected` subjects.
+    /// Creates a file for a run of at most `expected` subjects. `None`: the run is a part, in which no single subject is looked up.
     pub(super) fn new(
         files: &'f Files<D>,
         name: &str,
         number: u32,
         packing: Packing,
         seed: u64,
-        expected: usize,
+        expected: Option<usize>,
     ) -> io::Result<Self> {
+        let filter = expected.map(|expected| {
+            BloomFilter::with_false_pos(FALSE_POSITIVES).seed(&u128::from(seed)).expected_items(expected)
+        });
         let run = Run {
             name: name.to_owned(),
             number,
             len: 0,
             packing,
-            filter: BloomFilter::with_false_pos(FALSE_POSITIVES)
-                .seed(&u128::from(seed))
-                .expected_items(expected),
+            filter,
             keys: Vec::new(),
             blocks: Vec::new(),
             end: 0,
         };
-        let (entries, last, out) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { files, run, entries, last, out, file: files.create(name)? })
+        let (entries, groups, last, out) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { files, run, entries, count: 0, groups, last, out, file: files.create(name)? })
     }
 
     /// Adds a subject, which must be above all previous ones.
@@ -202,18 +311,24 @@ impl<'f, D: Disk> Writer<'f, D> {
         }
         if self.entries.is_empty() {
             // The key is the shortest prefix that is above the previous subject.
-            let common = self.last.iter().zip(subject).take_while(|(a, b)| a == b).count();
+            let common = common_len(&self.last, subject);
             let key = &subject[..subject.len().min(common + 1)];
             let begin = u32::try_from(self.run.keys.len())
                 .map_err(|_| io::Error::other("too many subjects for an index"))?;
             self.run.keys.extend_from_slice(key);
             self.run.blocks.push(Block { key: begin, at: self.run.end });
+        }
+        if self.count.is_multiple_of(GROUP) {
+            self.groups.extend_from_slice(&(self.entries.len() as u32).to_le_bytes());
             self.last.clear();
         }
+        self.count += 1;
         put_entry(&mut self.entries, &self.last, subject, state);
         self.last.clear();
         self.last.extend_from_slice(subject);
-        self.run.filter.insert(subject);
+        if let Some(filter) = &mut self.run.filter {
+            filter.insert(subject);
+        }
         self.run.len += 1;
         Ok(())
     }
@@ -223,10 +338,14 @@ impl<'f, D: Disk> Writer<'f, D> {
             return Ok(());
         }
         let number = (self.run.blocks.len() - 1) as u32;
+        self.entries.extend_from_slice(&self.groups);
+        self.entries.extend_from_slice(&((self.groups.len() / WORD) as u32).to_le_bytes());
         let before = self.out.len();
-        self.run.packing.encode(&mut self.out, self.run.end, number, &self.entries, self.files.epoch);
+        self.run.packing.encode_plain(&mut self.out, self.run.end, number, &self.entries, self.files.epoch);
         self.run.end += (self.out.len() - before) as u64;
         self.entries.clear();
+        self.groups.clear();
+        self.count = 0;
         if self.out.len() >= WRITE_LEN { self.write() } else { Ok(()) }
     }
 
@@ -252,12 +371,18 @@ pub(super) struct RunCursor<'r, D: Disk> {
     run: &'r Run,
     filter: &'r Filter,
     after: Option<&'r [u8]>,
+    /// Whether the subject is above `after`.
+    is_behind: bool,
     /// The index of the next chunk.
     block: usize,
-    open: OpenBlock,
-    /// Number of the chunk's bytes that were visited.
+    bytes: Vec<u8>,
+    raw: Vec<u8>,
+    /// Number of the entries' bytes that were visited, and of all of them.
     seen: usize,
+    end: usize,
     subject: Vec<u8>,
+    /// The filter's state after each byte of the subject, up to the first byte that fails.
+    states: Vec<Matched>,
     state: SubjectState,
 }
 
@@ -271,32 +396,67 @@ impl<'r, D: Disk> RunCursor<'r, D> {
     ) -> Self {
         let from = after.unwrap_or_default().max(filter.prefix());
         let block = run.block_of(from).unwrap_or(0);
-        let (open, subject, state) = (OpenBlock::default(), Vec::new(), SubjectState::default());
-        Self { files, run, filter, after, block, open, seen: 0, subject, state }
+        let (bytes, raw, subject, states) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (is_behind, state) = (after.is_none(), SubjectState::default());
+        Self {
+            files,
+            run,
+            filter,
+            after,
+            is_behind,
+            block,
+            bytes,
+            raw,
+            seen: 0,
+            end: 0,
+            subject,
+            states,
+            state,
+        }
+    }
+
+    /// Moves to the next entry of the chunk and returns whether its subject matches. `None` if the chunk is malformed.
+    fn take(&mut self) -> Option<bool> {
+        let mut rest = self.bytes.get(self.seen..self.end)?;
+        let (common, new) = take_subject(&mut rest)?;
+        self.state = take_state(&mut rest)?;
+        self.seen = self.end - rest.len();
+        self.subject.truncate(common);
+        self.subject.extend_from_slice(new);
+        // A match that failed within the shared prefix fails for this subject, too.
+        if self.states.len() < common {
+            return Some(false);
+        }
+        self.states.truncate(common);
+        let mut at = self.states.last().copied().unwrap_or(Filter::start());
+        for byte in self.subject.get(common..)? {
+            let Some(next) = self.filter.advance(at, *byte) else { return Some(false) };
+            self.states.push(next);
+            at = next;
+        }
+        Some(self.filter.accepts(at))
     }
 
     /// Moves to the next match, within `budget`. After a pause, everything up to [`RunCursor::subject`] was visited.
     pub(super) fn next(&mut self, budget: &mut usize) -> Result<Step<()>, Unreadable> {
         loop {
-            while self.seen < self.open.bytes.len() {
-                let mut rest = &self.open.bytes[self.seen..];
-                self.state = take_entry(&mut rest, &mut self.subject).ok_or(Unreadable)?;
-                self.seen = self.open.bytes.len() - rest.len();
-                let is_behind = self.after.is_none_or(|after| after < &self.subject[..]);
-                if is_behind {
+            while self.seen < self.end {
+                let matches = self.take().ok_or(Unreadable)?;
+                self.is_behind = self.is_behind || self.after.is_none_or(|after| after < &self.subject[..]);
+                if self.is_behind {
                     // Skipping entries up to `after` within a chunk is free. Otherwise it would use up a small budget every
                     // time.
                     visits::note();
                     *budget = budget.saturating_sub(1);
-                }
-                if is_behind && self.filter.matches(&self.subject) {
-                    return Ok(Step::Found(()));
+                    if matches {
+                        return Ok(Step::Found(()));
+                    }
                 }
                 let prefix = self.filter.prefix();
-                if &self.subject[..] > prefix && !self.subject.starts_with(prefix) {
+                if !matches && self.states.len() < prefix.len() && &self.subject[..] > prefix {
                     self.block = self.run.blocks.len();
-                    self.seen = self.open.bytes.len();
-                } else if is_behind && *budget == 0 {
+                    self.seen = self.end;
+                } else if self.is_behind && *budget == 0 {
                     return Ok(Step::Paused);
                 }
             }
@@ -305,9 +465,11 @@ impl<'r, D: Disk> RunCursor<'r, D> {
             };
             self.block += 1;
             if self.may_match(block) {
-                self.run.open(self.files, block, &mut self.open)?;
+                self.run.read(self.files, block, &mut self.raw, &mut self.bytes)?;
+                self.end = Entries::of(&self.bytes).ok_or(Unreadable)?.entries.len();
                 self.seen = 0;
                 self.subject.clear();
+                self.states.clear();
                 continue;
             }
             visits::note();
@@ -328,7 +490,7 @@ impl<'r, D: Disk> RunCursor<'r, D> {
             return true;
         }
         let (from, to) = (self.run.key(block), self.run.key(block + 1));
-        let common = from.iter().zip(to).take_while(|(a, b)| a == b).count();
+        let common = common_len(from, to);
         self.filter.may_match_behind(&from[..common])
     }
 
