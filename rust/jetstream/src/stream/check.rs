@@ -504,7 +504,7 @@ fn check_republish(c: &mut StreamConfig, pedantic: bool) -> Result<(), ApiError>
         }
         (republish.src, republish.dest) = (transform.dest.clone(), transform.dest.clone());
     }
-    // A place for a token may become any.
+    // As nats-server 2.15, a placeholder in the destination counts as a literal token.
     let destination = republish.dest.as_bytes();
     if c.subjects.iter().any(|s| overlaps(destination, s.as_bytes())) {
         return invalid("stream configuration for republish destination forms a cycle");
