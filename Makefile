@@ -75,7 +75,7 @@ test: ## Run every check, go on after a failure, and say at the end what failed 
 ##@ Single checks
 
 .PHONY: lint
-lint: venv ## Formatting, clippy, cargo-deny, ruff, mypy, shellcheck, sizes; warnings are errors
+lint: venv ## Formatting, clippy, cargo-deny, ruff, mypy, shellcheck, sizes, tidy; warnings are errors
 	@scripts/sizes.sh
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path rust/fuzz/Cargo.toml --check
@@ -83,6 +83,7 @@ lint: venv ## Formatting, clippy, cargo-deny, ruff, mypy, shellcheck, sizes; war
 	$(CARGO) clippy --package stonechat-broker --all-targets --features shuttle $(LOCKED) -- -D warnings
 	scripts/deny.sh
 	$(bin)/python scripts/capabilities.py --check
+	$(bin)/python scripts/tidy.py
 	$(bin)/python -m ruff format --check .
 	$(bin)/python -m ruff check .
 	MYPYPATH=python $(bin)/python -m mypy

@@ -1,3 +1,5 @@
+//! Tests of command line flags.
+
 use super::*;
 use crate::{Options, RANDOM_PORT};
 

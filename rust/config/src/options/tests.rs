@@ -1,3 +1,5 @@
+//! Tests of the options of a configuration.
+
 use std::time::Duration;
 
 use stonechat_auth::{ConnectionKind, ResponsePermission, SubjectPermission};

@@ -1,3 +1,5 @@
+//! Tests of reloads.
+
 use super::*;
 use crate::load_text;
 

@@ -1,3 +1,5 @@
+//! Tests of the parser of the configuration language.
+
 use proptest::prelude::*;
 
 use super::*;
