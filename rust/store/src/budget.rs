@@ -11,11 +11,13 @@ const FILTER_BITS: usize = 10;
 pub(crate) struct Budget {
     limit: usize,
     used: AtomicUsize,
+    /// Bytes of layouts of segments that were kept when streams were opened.
+    layouts: AtomicUsize,
 }
 
 impl Budget {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, used: AtomicUsize::new(0) })
+        Arc::new(Self { limit, used: AtomicUsize::new(0), layouts: AtomicUsize::new(0) })
     }
 
     /// Whether indices should go to disk. This is at half of the limit, since the next piece grows while one is written.
@@ -28,9 +30,26 @@ impl Budget {
         self.limit / 256
     }
 
-    /// Returns how many bytes of read data one index may keep in memory. They count against the budget, as its trees do.
+    /// Returns how many bytes of read data one index may keep in memory now. They count against the budget, as its trees do.
     pub(crate) fn kept(&self) -> usize {
-        self.limit / 32
+        let used = self.used.load(Ordering::Relaxed);
+        let share = if self.is_tight() { self.limit / 128 } else { self.limit / 32 };
+        if used > self.limit { 0 } else { share }
+    }
+
+    /// Returns how many bytes of footers are merged together when a stream is opened.
+    pub(crate) fn merged(&self) -> usize {
+        self.limit / 8
+    }
+
+    /// Takes up to `wanted` bytes for layouts that stay in memory after an opening, and returns how many. All streams together get an
+    /// eighth of the budget, on top of it.
+    pub(crate) fn take_for_layouts(&self, wanted: usize) -> usize {
+        let grant = |taken: usize| wanted.min((self.limit / 8).saturating_sub(taken));
+        let taken = self
+            .layouts
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| Some(taken + grant(taken)));
+        grant(taken.unwrap_or_else(|taken| taken))
     }
 
     /// Returns the number of entries after which memory use is checked again.

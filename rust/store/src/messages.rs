@@ -20,12 +20,23 @@ pub struct Message<'a> {
     pub payload: &'a [u8],
 }
 
+impl SubjectState {
+    /// Returns the state of both messages covered by this state, and of those covered by `other`, which are others.
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self {
+            first: self.first.min(other.first),
+            last: self.last.max(other.last),
+            count: self.count + other.count,
+        }
+    }
+}
+
 /// The result of storing a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
     /// Sequence of the message.
     pub sequence: u64,
-    /// Number of messages on its subject, including this one.
+    /// Number of messages on its subject, including this one. It may be too high.
     pub on_subject: u64,
 }
 

@@ -205,6 +205,11 @@ impl<'a> Footer<'a> {
         Some(Self { layout: Layout { blocks, chunks }, before, subject_count, subjects: bytes })
     }
 
+    /// Returns the subjects, if no message was taken out of the segment; `base` is the sequence of slot 0.
+    pub(super) fn all_subjects(&self, base: u64) -> FooterSubjects {
+        FooterSubjects { entries: self.subjects.to_vec(), count: self.subject_count, base }
+    }
+
     /// Visits each subject with the state that it has without the slots in `gone`. `base` is the sequence of slot 0. Returns
     /// `None` if the footer is invalid or `visit` breaks.
     pub(super) fn subjects(
@@ -217,13 +222,7 @@ impl<'a> Footer<'a> {
         let mut rest = self.subjects;
         let mut text = Vec::new();
         for _ in 0..self.subject_count {
-            let common = usize::try_from(varint::take(&mut rest)?).ok().filter(|n| *n <= text.len())?;
-            let len = usize::try_from(varint::take(&mut rest)?).ok()?;
-            text.truncate(common);
-            text.extend_from_slice(varint::take_bytes(&mut rest, len)?);
-            let first = varint::take(&mut rest)?;
-            let last = first.checked_add(varint::take(&mut rest)?)?;
-            let count = varint::take(&mut rest)?;
+            let (first, last, count) = take_subject(&mut rest, &mut text)?;
             let state = if gone.is_empty() {
                 SubjectState { first: base + first, last: base + last, count }
             } else {
@@ -255,6 +254,67 @@ impl<'a> Footer<'a> {
             (left.last, left.count) = (slot, left.count + 1);
         }
         left
+    }
+}
+
+/// Takes a subject off the front. `text` holds the previous subject, and then this one. Returns its first and last slot, and the number
+/// of its messages; `None` if the entry is malformed.
+fn take_subject(rest: &mut &[u8], text: &mut Vec<u8>) -> Option<(u64, u64, u64)> {
+    let common = usize::try_from(varint::take(rest)?).ok().filter(|n| *n <= text.len())?;
+    let len = usize::try_from(varint::take(rest)?).ok()?;
+    text.truncate(common);
+    text.extend_from_slice(varint::take_bytes(rest, len)?);
+    let first = varint::take(rest)?;
+    let last = first.checked_add(varint::take(rest)?)?;
+    Some((first, last, varint::take(rest)?))
+}
+
+/// The subjects of a footer, in byte order.
+#[derive(Debug)]
+pub(super) struct FooterSubjects {
+    entries: Vec<u8>,
+    count: u64,
+    base: u64,
+}
+
+impl FooterSubjects {
+    /// Returns the bytes of memory that they take.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns a cursor before the first subject.
+    pub(super) fn cursor(&self) -> FooterCursor<'_> {
+        let (left, base, state) = (self.count, self.base, SubjectState::default());
+        FooterCursor { rest: &self.entries, left, base, subject: Vec::new(), state }
+    }
+}
+
+/// A cursor over the subjects of a footer.
+pub(super) struct FooterCursor<'f> {
+    rest: &'f [u8],
+    left: u64,
+    base: u64,
+    subject: Vec<u8>,
+    state: SubjectState,
+}
+
+impl FooterCursor<'_> {
+    /// Moves to the next subject. Returns false at the end, `None` if the footer is malformed.
+    pub(super) fn next(&mut self) -> Option<bool> {
+        let Some(left) = self.left.checked_sub(1) else { return Some(false) };
+        self.left = left;
+        let (first, last, count) = take_subject(&mut self.rest, &mut self.subject)?;
+        self.state = SubjectState { first: self.base + first, last: self.base + last, count };
+        Some(true)
+    }
+
+    pub(super) fn subject(&self) -> &[u8] {
+        &self.subject
+    }
+
+    pub(super) fn state(&self) -> SubjectState {
+        self.state
     }
 }
 

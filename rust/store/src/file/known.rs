@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::footer::FooterSubjects;
 use super::open::{self, merge};
 use super::stream::FileStream;
 use super::subjects::{IndexJob, Indexed, Unreadable};
@@ -80,6 +81,18 @@ impl<D: Disk> FileStream<D> {
     pub(super) fn freezing_job(&mut self) -> Option<IndexJob<D>> {
         let (files, salt, group) = (&self.files, self.salt, self.group);
         self.subjects.freezing_job(files, |number| Some(open::index_target(files, salt, group, number)))
+    }
+
+    /// Adds the subjects of footers to the index while the stream is opened.
+    pub(super) fn learn_footers(&mut self, footers: Vec<FooterSubjects>) {
+        if footers.is_empty() {
+            return;
+        }
+        let (files, salt, group) = (&self.files, self.salt, self.group);
+        let target = |number| Some(open::index_target(files, salt, group, number));
+        if self.subjects.learn_footers(files, target, footers).is_err() {
+            self.subjects.give_up();
+        }
     }
 
     /// Completes the index after [`FileStream::open`] has learned all segments.

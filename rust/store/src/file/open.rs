@@ -8,7 +8,7 @@ use roaring::RoaringBitmap;
 
 use super::chunk::Packing;
 use super::files::Files;
-use super::footer::{self, Footer};
+use super::footer::{self, Footer, FooterSubjects};
 use super::scan::{self, HEADER_LEN, Shape};
 use super::segment::{Form, Layout, Segment, Stage};
 use super::stream::{Damaged, FileStream};
@@ -73,11 +73,18 @@ impl<D: Disk> FileStream<D> {
             stream.segments.push_back(segment);
         }
         stream.subjects.begin_learning();
-        let layouts = stream.files.index_budget.kept() / Layout::usual_bytes(stream.files.segment_len);
-        let without_layout = stream.segments.len().saturating_sub(layouts);
+        let layout_bytes = Layout::usual_bytes(stream.files.segment_len);
+        let layouts = stream.files.index_budget.take_for_layouts(stream.segments.len() * layout_bytes);
+        let without_layout = stream.segments.len() - layouts / layout_bytes;
+        let mut footers = Vec::new();
         for i in 0..stream.segments.len() {
-            if let Err(e) = stream.open_segment(i, i >= without_layout) {
+            if let Err(e) = stream.open_segment(i, i >= without_layout, &mut footers) {
                 return Some(Err(e));
+            }
+            if footers.iter().map(FooterSubjects::heap_bytes).sum::<usize>()
+                > stream.files.index_budget.merged()
+            {
+                stream.learn_footers(std::mem::take(&mut footers));
             }
             // No client waits yet, and the next segment's subjects need memory.
             if let Some(job) = stream.freezing_job()
@@ -86,6 +93,7 @@ impl<D: Disk> FileStream<D> {
                 stream.subjects.give_up();
             }
         }
+        stream.learn_footers(footers);
         if stream.end_learning().is_err() {
             stream.recount();
         }
@@ -114,8 +122,14 @@ impl<D: Disk> FileStream<D> {
         Some(Ok(stream))
     }
 
-    /// Adds the subjects of a segment to the index. `keeps_layout`: whether the places of its blocks stay in memory.
-    fn open_segment(&mut self, i: usize, keeps_layout: bool) -> io::Result<()> {
+    /// Adds the subjects of a segment to the index, or to `footers`, which are added together. `keeps_layout`: whether the places of its
+    /// blocks stay in memory.
+    fn open_segment(
+        &mut self,
+        i: usize,
+        keeps_layout: bool,
+        footers: &mut Vec<FooterSubjects>,
+    ) -> io::Result<()> {
         let segment = &self.segments[i];
         let name = self.name(segment.number);
         let file = match self.files.get(&name) {
@@ -132,6 +146,10 @@ impl<D: Disk> FileStream<D> {
                 let known = footer::open(&mut bytes, &segment.packing, sealers)
                     .and_then(|bytes| Footer::decode(bytes, is_packed, !segment.gone.is_empty()))
                     .and_then(|footer| {
+                        if subjects.has_parts() && segment.gone.is_empty() {
+                            footers.push(footer.all_subjects(segment.frame.base));
+                            return Some(footer.layout);
+                        }
                         footer.subjects(segment.frame.base, &segment.gone, &mut |subject, state| {
                             learn(subjects, subject, state)
                         })?;

@@ -486,7 +486,9 @@ impl<D: Disk> Messages for FileStream<D> {
             // If this fails, the next checkpoint tries again. Acknowledged messages are in the log.
             self.lacks_room |= self.flush().is_err();
         }
-        Some(Appended { sequence, on_subject: known.count + 1 })
+        // A wrong count is mended by `remove_first_on`, which must be asked then.
+        let on_subject = if self.is_miscounted { u64::MAX } else { known.count + 1 };
+        Some(Appended { sequence, on_subject })
     }
 
     fn skip(&mut self, time: i64) -> u64 {

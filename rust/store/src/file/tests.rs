@@ -301,12 +301,13 @@ proptest! {
         let is_compressed = steps.iter().any(|step| matches!(step, Step::Compress(true)));
         let (disk, manifest, model) = play(steps, 0)?;
         let mut random = Random(seed);
-        let mut names = disk.names().expect("names");
-        names.retain(|name| disk.open(name).and_then(|file| file.len()).expect("there") > 0);
-        prop_assume!(!names.is_empty());
         for opened_before in [false, true] {
             let disk = disk.kill();
             let before = opened_before.then(|| open(&disk, &manifest));
+            // An opening removes files of the index.
+            let mut names = disk.names().expect("names");
+            names.retain(|name| disk.open(name).and_then(|file| file.len()).expect("there") > 0);
+            prop_assume!(!names.is_empty());
             let name = &names[random.below(names.len())];
             disk.bytes(name, |bytes| {
                 let bit = random.below(bytes.len() * 8);
@@ -403,6 +404,73 @@ fn a_full_disk_keeps_all_in_memory() {
     let manifest = checkpoint(&mut stream, &disk);
     let stream = open(&disk, &manifest);
     assert!((1..=300).all(|s| stream.read(s, &mut buffer).is_ok_and(|m| m.is_some())));
+}
+
+/// Wherever the space ends while an opening writes its index, the stream knows the same subjects, and no part of the index stays.
+#[test]
+fn an_opening_on_a_full_disk_knows_all_subjects() {
+    let disk = SimDisk::default();
+    let mut stream = FileStream::new(Arc::new(stream_files(&disk)), SALT, 3, 0);
+    for round in 0..4 {
+        for key in 0..60 {
+            stream.append(round, format!("key.{key}").as_bytes(), b"", b"value");
+        }
+    }
+    for sequence in [3, 70, 200] {
+        stream.remove(sequence);
+    }
+    seal_all(&mut stream);
+    let manifest = checkpoint(&mut stream, &disk);
+    let subjects = |stream: &FileStream<SimDisk>| {
+        let mut found = Vec::new();
+        let _ = stream.subjects(&Filter::new(b">"), None, &mut |subject, state| {
+            found.push((subject.to_vec(), stream.first_on(subject), state.last, state.count));
+            ControlFlow::Continue(())
+        });
+        found
+    };
+    let index_files =
+        |disk: &SimDisk| disk.names().expect("names").iter().filter(|n| n.contains("index")).count();
+    for name in disk.names().expect("names").iter().filter(|name| name.contains("index")) {
+        disk.remove(name).expect("removed");
+    }
+    let expected = subjects(&stream);
+    assert_eq!(expected.len(), 60);
+    let used: u64 =
+        disk.names().expect("names").iter().map(|name| disk.bytes(name, |b| b.len() as u64)).sum();
+    let mut has_run = Vec::new();
+    for room in (0..6000).step_by(60) {
+        let disk = disk.kill();
+        disk.faults(|f| f.capacity = Some(used + room));
+        let stream = open(&disk, &manifest);
+        assert_eq!(subjects(&stream), expected, "with {room} bytes");
+        assert_eq!(stream.state().subjects, 60);
+        has_run.push(index_files(&disk));
+        assert!(index_files(&disk) <= 1, "with {room} bytes");
+    }
+    assert_eq!((has_run.first(), has_run.last()), (Some(&0), Some(&1)));
+}
+
+/// A message that can't be read leaves a wrong count of its subject when it is removed. The next message mends it, whatever its subject.
+#[test]
+fn a_wrong_count_is_mended_by_the_next_message() {
+    let disk = SimDisk::default();
+    let mut stream = FileStream::new(Arc::new(stream_files(&disk)), SALT, 3, 0);
+    for i in 0..100 {
+        stream.append(i, if i == 5 { b"lost" } else { b"other" }, b"", &[i as u8; 40]);
+    }
+    seal_all(&mut stream);
+    let manifest = checkpoint(&mut stream, &disk);
+    let mut stream = open(&disk, &manifest);
+    let name = segment_names(&disk)[0].clone();
+    let at = disk.bytes(&name, |bytes| memchr::memmem::find(bytes, &[5; 40]).expect("the message"));
+    disk.bytes(&name, |bytes| bytes[at] ^= 1);
+    assert!(stream.remove(6));
+    assert!(stream.subject(b"lost").is_some_and(|known| known.count > 0), "the count is wrong for now");
+    let appended = stream.append(200, b"other", b"", b"").expect("room");
+    assert!(appended.on_subject > 100, "the caller asks for a removal, which mends the count");
+    assert_eq!(stream.remove_first_on(b"other", 1000), None);
+    assert_eq!(stream.subject(b"lost"), None);
 }
 
 fn appended(keys: Keyring, is_compressed: bool, count: i64) -> (SimDisk, FileStream<SimDisk>) {

@@ -3,11 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
-use super::merge::{Merge, Union};
-use super::run::{Run, Writer};
+use super::merge::{Merge, Place, Union};
+use super::run::{Run, Unreadable, Writer};
 use crate::disk::Disk;
 use crate::file::chunk::Packing;
 use crate::file::files::Files;
+use crate::file::footer::FooterSubjects;
 use crate::index::{Filter, Step, SubjectTree};
 use crate::messages::SubjectState;
 
@@ -20,6 +21,44 @@ pub(super) enum Content {
     Runs { first: usize, runs: Vec<Arc<Run>> },
     /// Trees and runs with parts that are added up, the newest first.
     Parts { trees: Vec<Arc<SubjectTree<SubjectState>>>, runs: Vec<Arc<Run>> },
+    /// The footers of segments, which become a part.
+    Footers(Vec<FooterSubjects>),
+}
+
+impl Content {
+    /// Returns the subjects of all sources in a tree, added up.
+    pub(super) fn sum<D: Disk>(&self, files: &Files<D>) -> Result<SubjectTree<SubjectState>, Unreadable> {
+        let all = Filter::new(b">");
+        let (places, _) = self.places(files, &all);
+        let mut merge = Merge::new(places, Union::Sum, usize::MAX)?;
+        let mut sum = SubjectTree::default();
+        while let Step::Found(state) = merge.next()? {
+            sum.get_or_insert(merge.subject(), state).ok_or(Unreadable)?;
+        }
+        Ok(sum)
+    }
+
+    /// Returns the places of all sources, and the number of their entries where it is known.
+    fn places<'s, D: Disk>(&'s self, files: &'s Files<D>, all: &'s Filter) -> (Vec<Place<'s, D>>, usize) {
+        let (trees, runs, footers) = match self {
+            Self::Tree(tree) => (std::slice::from_ref(tree), &[][..], &[][..]),
+            Self::Runs { runs, .. } => (&[][..], &runs[..], &[][..]),
+            Self::Parts { trees, runs } => (&trees[..], &runs[..], &[][..]),
+            Self::Footers(footers) => (&[][..], &[][..], &footers[..]),
+        };
+        let entries = trees.iter().map(|tree| tree.len()).chain(runs.iter().map(|run| run.len)).sum();
+        let trees = trees.iter().map(|tree| Place::tree(tree, all, None));
+        let runs = runs.iter().map(|run| Place::run(files, run, all, None));
+        (trees.chain(runs).chain(footers.iter().map(Place::footer)).collect(), entries)
+    }
+
+    /// Returns how entries for one subject are combined.
+    fn union(&self) -> Union {
+        match self {
+            Self::Tree(_) | Self::Runs { .. } => Union::Newest,
+            Self::Parts { .. } | Self::Footers(_) => Union::Sum,
+        }
+    }
 }
 
 /// A job that writes subjects from memory to a file, or from several files to one.
@@ -82,17 +121,12 @@ impl<D: Disk> IndexJob<D> {
 
     fn write(&self) -> Result<Run, Failed> {
         let writing = |_: io::Error| Failed::Writing;
-        let (trees, runs, union) = match &self.content {
-            Content::Tree(tree) => (std::slice::from_ref(tree), &[][..], Union::Newest),
-            Content::Runs { runs, .. } => (&[][..], &runs[..], Union::Newest),
-            Content::Parts { trees, runs } => (&trees[..], &runs[..], Union::Sum),
-        };
-        let expected = trees.iter().map(|tree| tree.len()).chain(runs.iter().map(|run| run.len)).sum();
-        let expected = Some(expected).filter(|_| !self.is_part);
         let all = Filter::new(b">");
-        let (trees, runs) = (trees.iter().map(|tree| &**tree), runs.iter().map(|run| &**run));
-        let mut merge = Merge::new(&*self.files, trees, runs, &all, None, union, usize::MAX)
-            .map_err(|_| Failed::Reading)?;
+        let (places, expected) = self.content.places(&*self.files, &all);
+        // A subject has an entry in many parts, so the filter of their sum gets its size at the end.
+        let is_sum = matches!(self.content, Content::Parts { .. });
+        let expected = Some(expected).filter(|_| !self.is_part && !is_sum);
+        let mut merge = Merge::new(places, self.content.union(), usize::MAX).map_err(|_| Failed::Reading)?;
         let mut writer =
             Writer::new(&*self.files, &self.name, self.number, self.packing.clone(), self.seed, expected)
                 .map_err(writing)?;
@@ -104,6 +138,7 @@ impl<D: Disk> IndexJob<D> {
                 writer.add(merge.subject(), state).map_err(writing)?;
             }
         }
-        writer.finish().map_err(writing)
+        let run = writer.finish().map_err(writing)?;
+        if is_sum { run.with_filter(&*self.files, self.seed).map_err(|_| Failed::Reading) } else { Ok(run) }
     }
 }

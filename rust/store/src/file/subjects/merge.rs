@@ -3,12 +3,41 @@
 use super::run::{Run, RunCursor, Unreadable};
 use crate::disk::Disk;
 use crate::file::files::Files;
+use crate::file::footer::{FooterCursor, FooterSubjects};
 use crate::index::{Cursor, Filter, Step, SubjectTree};
 use crate::messages::SubjectState;
 
-enum Place<'s, D: Disk> {
+/// A place that has subjects.
+pub(super) enum Place<'s, D: Disk> {
     Tree(Cursor<'s, SubjectState>, SubjectState),
     Run(RunCursor<'s, D>),
+    Footer(FooterCursor<'s>),
+}
+
+impl<'s, D: Disk> Place<'s, D> {
+    /// Returns the subjects of a tree that match `filter` and are above `after`.
+    pub(super) fn tree(
+        tree: &'s SubjectTree<SubjectState>,
+        filter: &'s Filter,
+        after: Option<&'s [u8]>,
+    ) -> Self {
+        Self::Tree(tree.cursor(filter, after), SubjectState::default())
+    }
+
+    /// Returns the subjects of a run that match `filter` and are above `after`.
+    pub(super) fn run(
+        files: &'s Files<D>,
+        run: &'s Run,
+        filter: &'s Filter,
+        after: Option<&'s [u8]>,
+    ) -> Self {
+        Self::Run(RunCursor::new(files, run, filter, after))
+    }
+
+    /// Returns all subjects of a segment's footer.
+    pub(super) fn footer(footer: &'s FooterSubjects) -> Self {
+        Self::Footer(footer.cursor())
+    }
 }
 
 struct Source<'s, D: Disk> {
@@ -35,6 +64,11 @@ impl<D: Disk> Source<'_, D> {
                 Step::Paused => Step::Paused,
             },
             Place::Run(cursor) => cursor.next(budget)?,
+            Place::Footer(cursor) => match cursor.next() {
+                Some(true) => Step::Found(()),
+                Some(false) => Step::End,
+                None => return Err(Unreadable),
+            },
         };
         // A step with an exhausted budget costs one too.
         *spent += (before - *budget).max(1);
@@ -46,6 +80,7 @@ impl<D: Disk> Source<'_, D> {
         match &self.place {
             Place::Tree(cursor, _) => cursor.subject(),
             Place::Run(cursor) => cursor.subject(),
+            Place::Footer(cursor) => cursor.subject(),
         }
     }
 
@@ -53,6 +88,7 @@ impl<D: Disk> Source<'_, D> {
         match &self.place {
             Place::Tree(_, state) => *state,
             Place::Run(cursor) => cursor.state(),
+            Place::Footer(cursor) => cursor.state(),
         }
     }
 }
@@ -62,7 +98,7 @@ impl<D: Disk> Source<'_, D> {
 pub(super) enum Union {
     /// The newest source's entry counts.
     Newest,
-    /// The entries are added up. Each source covers messages behind those of the older sources.
+    /// The entries are added up: each source covers other messages.
     Sum,
 }
 
@@ -82,22 +118,14 @@ pub(super) struct Merge<'s, D: Disk> {
 impl<'s, D: Disk> Merge<'s, D> {
     /// Merges these trees and runs, given from the newest to the oldest. Together they visit about `budget` entries.
     pub(super) fn new(
-        files: &'s Files<D>,
-        trees: impl IntoIterator<Item = &'s SubjectTree<SubjectState>>,
-        runs: impl IntoIterator<Item = &'s Run>,
-        filter: &'s Filter,
-        after: Option<&'s [u8]>,
+        places: impl IntoIterator<Item = Place<'s, D>>,
         union: Union,
         budget: usize,
     ) -> Result<Self, Unreadable> {
-        let trees =
-            trees.into_iter().map(|tree| Place::Tree(tree.cursor(filter, after), SubjectState::default()));
-        let runs = runs.into_iter().map(|run| Place::Run(RunCursor::new(files, run, filter, after)));
-        let places: Vec<_> = trees.chain(runs).collect();
-        let share = (budget / places.len().max(1)).max(1);
-        let sources =
-            places.into_iter().map(|place| Source { place, is_paused: false, budget: share, spent: 0 });
-        let sources: Vec<_> = sources.collect();
+        let source = |place| Source { place, is_paused: false, budget, spent: 0 };
+        let mut sources: Vec<_> = places.into_iter().map(source).collect();
+        let share = (budget / sources.len().max(1)).max(1);
+        sources.iter_mut().for_each(|source| source.budget = share);
         let (order, subject) = (Vec::with_capacity(sources.len()), Vec::new());
         let mut merge = Self { sources, order, union, subject, is_broken: false };
         for i in 0..merge.sources.len() {
@@ -145,8 +173,7 @@ impl<'s, D: Disk> Merge<'s, D> {
                 break;
             }
             if self.union == Union::Sum && !is_newest {
-                let older = source.state();
-                (state.first, state.count) = (older.first, state.count + older.count);
+                state = state.with(source.state());
             }
             is_newest = false;
             self.order.pop();

@@ -20,11 +20,12 @@ use std::sync::Arc;
 
 use self::job::{Content, Failed};
 pub use self::job::{IndexJob, Indexed};
-use self::merge::{Merge, Union};
+use self::merge::{Merge, Place, Union};
 pub(super) use self::run::Unreadable;
 use self::run::{Chunks, Run};
 use super::chunk::Packing;
 use super::files::Files;
+use super::footer::FooterSubjects;
 use crate::budget::{Budget, Share};
 use crate::disk::Disk;
 use crate::index::{Filter, Step, SubjectTree};
@@ -85,7 +86,7 @@ impl SubjectIndex {
             look_at: budget.step(),
             share: Share::new(budget),
             seed,
-            chunks: RefCell::new(Chunks::new(budget.kept())),
+            chunks: RefCell::new(Chunks::new(budget)),
             obsolete: Vec::new(),
             is_incomplete: false,
             is_learning: false,
@@ -270,8 +271,9 @@ impl SubjectIndex {
         budget: usize,
     ) -> Result<Merge<'s, D>, Unreadable> {
         let trees = std::iter::once(&self.tree).chain(self.frozen.as_deref());
-        let runs = self.runs.iter().rev().map(|run| &**run);
-        Merge::new(files, trees, runs, filter, after, Union::Newest, budget)
+        let trees = trees.map(|tree| Place::tree(tree, filter, after));
+        let runs = self.runs.iter().rev().map(|run| Place::run(files, run, filter, after));
+        Merge::new(trees.chain(runs), Union::Newest, budget)
     }
 
     /// Begins an opening: [`SubjectIndex::learn`] adds the subjects of segments, the oldest first. There are no lookups until
@@ -284,9 +286,47 @@ impl SubjectIndex {
     /// can hold no more subjects.
     pub(super) fn learn(&mut self, subject: &[u8], part: SubjectState) -> Option<()> {
         let known = self.tree.get_or_insert(subject, SubjectState { count: 0, ..part })?;
-        (known.last, known.count) = (part.last, known.count + part.count);
+        *known = known.with(part);
         self.look();
         Some(())
+    }
+
+    /// Whether parts went to disk: then footers are merged by [`SubjectIndex::footers_job`] faster than they are learned one by one.
+    pub(super) fn has_parts(&self) -> bool {
+        self.frozen.is_some() || !self.runs.is_empty()
+    }
+
+    /// Adds the subjects of some segments' footers as one part.
+    ///
+    /// # Errors
+    ///
+    /// A footer is malformed. The subjects must be counted again from the messages.
+    pub(super) fn learn_footers<D: Disk>(
+        &mut self,
+        files: &Arc<Files<D>>,
+        target: impl Fn(u32) -> Option<(String, Packing)>,
+        footers: Vec<FooterSubjects>,
+    ) -> Result<(), Unreadable> {
+        let job = self.write_job(files, target, Content::Footers(footers), false).ok_or(Unreadable)?;
+        let Indexed { name, content, result, .. } = job.run();
+        match (result, content) {
+            (Ok(run), _) => self.runs.push(Arc::new(run)),
+            // Without space on the disk, they stay in memory.
+            (Err(Failed::Writing), Content::Footers(footers)) => {
+                self.obsolete.push(name);
+                for footer in &footers {
+                    let mut cursor = footer.cursor();
+                    while cursor.next().ok_or(Unreadable)? {
+                        self.learn(cursor.subject(), cursor.state()).ok_or(Unreadable)?;
+                    }
+                }
+            }
+            (Err(_), _) => {
+                self.obsolete.push(name);
+                return Err(Unreadable);
+            }
+        }
+        Ok(())
     }
 
     /// Ends an opening: adds up the parts, if some went to disk.
@@ -307,18 +347,29 @@ impl SubjectIndex {
         let tree = Arc::new(std::mem::take(&mut self.tree));
         let trees = std::iter::once(tree).chain(self.frozen.take()).collect();
         let runs: Vec<_> = self.runs.drain(..).rev().collect();
-        self.obsolete.extend(runs.iter().map(|run| run.name.clone()));
+        let names: Vec<_> = runs.iter().map(|run| run.name.clone()).collect();
         let job = self.write_job(files, target, Content::Parts { trees, runs }, true).ok_or(Unreadable)?;
-        let Indexed { name, result, .. } = job.run();
-        let Ok(run) = result else {
-            self.obsolete.push(name);
-            return Err(Unreadable);
+        let Indexed { name, content, result, .. } = job.run();
+        let summed = match result {
+            Ok(run) => {
+                self.live = run.len;
+                self.runs.push(Arc::new(run));
+                self.look_at = 0;
+                self.look();
+                Ok(())
+            }
+            Err(failed) => {
+                self.obsolete.push(name);
+                match failed {
+                    Failed::Reading => Err(Unreadable),
+                    // Without space on the disk, the sum stays in memory.
+                    Failed::Writing => content.sum(files).map(|sum| self.replace(sum)),
+                }
+            }
         };
-        self.live = run.len;
-        self.runs.push(Arc::new(run));
-        self.look_at = 0;
-        self.look();
-        Ok(())
+        // Nothing reads the parts any more, and no catalogue names them.
+        self.obsolete.extend(names.into_iter().filter(|name| files.remove(name).is_err()));
+        summed
     }
 
     /// Marks the index as incomplete: all subjects must be learned again.
@@ -351,7 +402,7 @@ impl SubjectIndex {
         self.look_at = self.tree.len() + self.share.budget().step();
         let tree = self.tree.heap_bytes();
         let frozen = self.frozen.as_ref().map_or(0, |frozen| frozen.heap_bytes());
-        self.share.set(tree + frozen + self.chunks.get_mut().heap_bytes());
+        self.share.set(tree + frozen);
         let is_worth_it = !self.tree.is_empty() && tree > self.share.budget().smallest();
         self.wants_freezing = !self.is_freezing && is_worth_it && self.share.budget().is_tight();
     }
@@ -450,7 +501,7 @@ impl SubjectIndex {
         match &content {
             Content::Tree(_) => self.is_freezing = false,
             Content::Runs { .. } => self.is_joining = false,
-            Content::Parts { .. } => {}
+            Content::Parts { .. } | Content::Footers(_) => {}
         }
         match (result, content) {
             (Ok(run), Content::Tree(_)) => {
@@ -465,8 +516,8 @@ impl SubjectIndex {
                 let joined = self.runs.splice(first..first + runs.len(), [Arc::new(run)]);
                 self.obsolete.extend(joined.map(|run| run.name.clone()));
             }
-            // Parts are added up in place, so no job returns them.
-            (Ok(_), Content::Parts { .. }) => self.obsolete.push(name),
+            // Parts are made and added up in place, so no such job ends here.
+            (Ok(_), Content::Parts { .. } | Content::Footers(_)) => self.obsolete.push(name),
             (Err(Failed::Reading), _) => {
                 self.obsolete.push(name);
                 return Err(Unreadable);

@@ -9,10 +9,12 @@
 
 use std::cmp::Ordering;
 use std::io;
+use std::sync::Arc;
 
 use fastbloom::BloomFilter;
 use lru::LruCache;
 
+use crate::budget::{Budget, Share};
 use crate::disk::{Disk, DiskFile};
 use crate::file::chunk::Packing;
 use crate::file::files::Files;
@@ -66,36 +68,41 @@ pub(super) struct Run {
 #[derive(Debug)]
 pub(super) struct Chunks {
     kept: LruCache<(u32, usize), Vec<u8>>,
-    /// Number of chunks that are kept at most.
-    most: usize,
+    /// Bytes of memory that they take.
+    bytes: usize,
+    share: Share,
     /// The chunk's bytes as stored.
     raw: Vec<u8>,
 }
 
 impl Chunks {
-    /// Creates an empty cache for about this many `bytes` of chunks, at least one chunk.
-    pub(super) fn new(bytes: usize) -> Self {
-        Self { kept: LruCache::unbounded(), most: (bytes / BLOCK_LEN).max(1), raw: Vec::new() }
-    }
-
-    /// Returns about how many bytes of memory the chunks take.
-    pub(super) fn heap_bytes(&self) -> usize {
-        self.kept.len() * BLOCK_LEN
+    /// Creates an empty cache. It keeps as much as `budget` allows, and always the last chunk.
+    pub(super) fn new(budget: &Arc<Budget>) -> Self {
+        Self { kept: LruCache::unbounded(), bytes: 0, share: Share::new(budget), raw: Vec::new() }
     }
 
     /// Removes all chunks.
     pub(super) fn clear(&mut self) {
-        (self.kept, self.raw) = (LruCache::unbounded(), Vec::new());
+        (self.kept, self.bytes, self.raw) = (LruCache::unbounded(), 0, Vec::new());
+        self.share.set(0);
     }
 
     /// Returns a chunk of a run, and reads it if needed.
     fn get<D: Disk>(&mut self, run: &Run, files: &Files<D>, block: usize) -> Result<&[u8], Unreadable> {
         let place = (run.number, block);
         if !self.kept.contains(&place) {
-            let oldest = if self.kept.len() < self.most { None } else { self.kept.pop_lru() };
-            let mut bytes = oldest.map(|(_, bytes)| bytes).unwrap_or_default();
-            run.read(files, block, &mut self.raw, &mut bytes)?;
+            let mut bytes = Vec::new();
+            let file = files.get(&run.name).map_err(|_| Unreadable)?;
+            run.read(&*file, block, &mut self.raw, &mut bytes)?;
+            self.bytes += bytes.capacity();
+            let most = self.share.budget().kept();
+            while self.bytes > most
+                && let Some((_, oldest)) = self.kept.pop_lru()
+            {
+                self.bytes -= oldest.capacity();
+            }
             self.kept.put(place, bytes);
+            self.share.set(self.bytes);
         }
         self.kept.get(&place).map(Vec::as_slice).ok_or(Unreadable)
     }
@@ -144,24 +151,40 @@ impl Run {
     }
 
     /// Reads and decodes a chunk into `bytes`. `raw` is a buffer for the stored form.
-    fn read<D: Disk>(
+    fn read(
         &self,
-        files: &Files<D>,
+        file: &impl DiskFile,
         block: usize,
         raw: &mut Vec<u8>,
         bytes: &mut Vec<u8>,
     ) -> Result<(), Unreadable> {
-        bytes.clear();
         let begin = self.blocks[block].at;
         let end = self.blocks.get(block + 1).map_or(self.end, |next| next.at);
         raw.resize((end - begin) as usize, 0);
-        let file = files.get(&self.name).map_err(|_| Unreadable)?;
         let read = file.read_at(raw, begin).map_err(|_| Unreadable)?;
+        bytes.clear();
+        bytes.reserve_exact(read);
         match self.packing.decode(&raw[..read], begin, bytes) {
             Some((number, _)) if number == block as u32 => Ok(()),
             _ => Err(Unreadable),
         }
     }
+
+    /// Adds the filter to a run that was written without one.
+    pub(super) fn with_filter<D: Disk>(mut self, files: &Files<D>, seed: u64) -> Result<Self, Unreadable> {
+        let mut filter = new_filter(seed, self.len);
+        let all = Filter::new(b">");
+        let mut cursor = RunCursor::new(files, &self, &all, None);
+        while cursor.next(&mut { usize::MAX })? == Step::Found(()) {
+            filter.insert(cursor.subject());
+        }
+        self.filter = Some(filter);
+        Ok(self)
+    }
+}
+
+fn new_filter(seed: u64, subjects: usize) -> BloomFilter {
+    BloomFilter::with_false_pos(FALSE_POSITIVES).seed(&u128::from(seed)).expected_items(subjects)
 }
 
 /// The content of a decoded chunk.
@@ -274,7 +297,7 @@ pub(super) struct Writer<'f, D: Disk> {
     last: Vec<u8>,
     /// Encoded chunks that are not written yet.
     out: Vec<u8>,
-    file: std::sync::Arc<D::File>,
+    file: Arc<D::File>,
 }
 
 impl<'f, D: Disk> Writer<'f, D> {
@@ -287,9 +310,7 @@ impl<'f, D: Disk> Writer<'f, D> {
         seed: u64,
         expected: Option<usize>,
     ) -> io::Result<Self> {
-        let filter = expected.map(|expected| {
-            BloomFilter::with_false_pos(FALSE_POSITIVES).seed(&u128::from(seed)).expected_items(expected)
-        });
+        let filter = expected.map(|expected| new_filter(seed, expected));
         let run = Run {
             name: name.to_owned(),
             number,
@@ -369,6 +390,8 @@ impl<'f, D: Disk> Writer<'f, D> {
 pub(super) struct RunCursor<'r, D: Disk> {
     files: &'r Files<D>,
     run: &'r Run,
+    /// The run's file, once a chunk was read.
+    file: Option<Arc<D::File>>,
     filter: &'r Filter,
     after: Option<&'r [u8]>,
     /// Whether the subject is above `after`.
@@ -401,6 +424,7 @@ impl<'r, D: Disk> RunCursor<'r, D> {
         Self {
             files,
             run,
+            file: None,
             filter,
             after,
             is_behind,
@@ -465,7 +489,11 @@ impl<'r, D: Disk> RunCursor<'r, D> {
             };
             self.block += 1;
             if self.may_match(block) {
-                self.run.read(self.files, block, &mut self.raw, &mut self.bytes)?;
+                let file = match self.file.take() {
+                    Some(file) => file,
+                    None => self.files.get(&self.run.name).map_err(|_| Unreadable)?,
+                };
+                self.run.read(&**self.file.insert(file), block, &mut self.raw, &mut self.bytes)?;
                 self.end = Entries::of(&self.bytes).ok_or(Unreadable)?.entries.len();
                 self.seen = 0;
                 self.subject.clear();
@@ -500,5 +528,120 @@ impl<'r, D: Disk> RunCursor<'r, D> {
 
     pub(super) fn state(&self) -> SubjectState {
         self.state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::disk::sim::SimDisk;
+    use crate::encryption::Keyring;
+
+    fn state(n: u64) -> SubjectState {
+        SubjectState { first: n, last: n * 3, count: n % 5 }
+    }
+
+    fn write(files: &Files<SimDisk>, number: u32, entries: &BTreeMap<Vec<u8>, SubjectState>) -> Run {
+        let packing = Packing { salt: 7, sealer: None };
+        let name = format!("index-{number}");
+        let mut writer = Writer::new(files, &name, number, packing, 5, Some(entries.len())).expect("created");
+        for (subject, state) in entries {
+            writer.add(subject, *state).expect("added");
+        }
+        writer.finish().expect("written")
+    }
+
+    fn files(index_len: usize) -> Files<SimDisk> {
+        Files::new(Arc::new(SimDisk::default()), 1 << 20, Keyring::default(), 1, index_len)
+    }
+
+    fn subject() -> impl Strategy<Value = String> {
+        let token = prop_oneof![4 => "[ab]{1,3}", 2 => "[0-9]{1,2}", 1 => "c{100,3000}"];
+        prop::collection::vec(token, 1..5).prop_map(|tokens| tokens.join("."))
+    }
+
+    fn filter() -> impl Strategy<Value = String> {
+        let token = prop_oneof!["[ab]{1,2}", "[0-9]", Just("*".to_owned())];
+        (prop::collection::vec(token, 0..4), any::<bool>()).prop_map(|(mut tokens, rest)| {
+            if rest || tokens.is_empty() {
+                tokens.push(">".to_owned());
+            }
+            tokens.join(".")
+        })
+    }
+
+    proptest! {
+        /// With one chunk in memory, with some, and with all.
+        #[test]
+        fn each_subject_is_found_and_no_other(
+            subjects in prop::collection::btree_set(subject(), 1..200),
+            absent in prop::collection::vec(subject(), 50),
+            index_len in prop_oneof![Just(0), Just(1usize << 15), Just(1 << 24)],
+        ) {
+            let files = files(index_len);
+            let entries: BTreeMap<_, _> =
+                subjects.iter().zip(1..).map(|(subject, n)| (subject.clone().into_bytes(), state(n))).collect();
+            let others: BTreeMap<_, _> = entries.keys().map(|s| (s.clone(), state(1_000_000))).collect();
+            let (run, other) = (write(&files, 1, &entries), write(&files, 2, &others));
+            let mut chunks = Chunks::new(&files.index_budget);
+            let neighbours = subjects.iter().flat_map(|s| [format!("{s}a"), s[..s.len() - 1].to_owned()]);
+            for subject in subjects.iter().cloned().chain(absent).chain(neighbours) {
+                let found = run.get(&files, &mut chunks, subject.as_bytes());
+                prop_assert_eq!(found, Ok(entries.get(subject.as_bytes()).copied()));
+                let found = other.get(&files, &mut chunks, subject.as_bytes());
+                prop_assert_eq!(found, Ok(others.get(subject.as_bytes()).copied()));
+                prop_assert_eq!(chunks.bytes, chunks.kept.iter().map(|(_, chunk)| chunk.capacity()).sum::<usize>());
+                prop_assert!(chunks.kept.len() == 1 || chunks.bytes <= (index_len / 32).max(8192));
+                if entries.contains_key(subject.as_bytes()) {
+                    prop_assert!(run.may_have(run.hash(subject.as_bytes())));
+                }
+            }
+            chunks.clear();
+            prop_assert_eq!(chunks.bytes, 0);
+        }
+
+        #[test]
+        fn a_cursor_sees_what_matches(
+            subjects in prop::collection::btree_set(subject(), 1..150),
+            filters in prop::collection::vec(filter(), 1..5),
+            after in prop::option::of(subject()),
+        ) {
+            let files = files(1 << 20);
+            let entries: BTreeMap<_, _> =
+                subjects.iter().zip(1..).map(|(subject, n)| (subject.clone().into_bytes(), state(n))).collect();
+            let run = write(&files, 1, &entries);
+            for filter in filters {
+                let filter = Filter::new(filter.as_bytes());
+                let is_wanted = |subject: &&Vec<u8>| {
+                    filter.matches(subject) && after.as_ref().is_none_or(|after| after.as_bytes() < &subject[..])
+                };
+                let expected: Vec<_> = entries.keys().filter(is_wanted).cloned().collect();
+                for budget in [0, 1, 5, usize::MAX] {
+                    let (mut found, mut from) = (Vec::new(), after.clone().map(String::into_bytes));
+                    'all: loop {
+                        let mut cursor = RunCursor::new(&files, &run, &filter, from.as_deref());
+                        let mut left = budget;
+                        loop {
+                            match cursor.next(&mut left).expect("readable") {
+                                Step::Found(()) => {
+                                    prop_assert_eq!(Some(&cursor.state()), entries.get(cursor.subject()));
+                                    found.push(cursor.subject().to_vec());
+                                }
+                                Step::Paused => break,
+                                Step::End => break 'all,
+                            }
+                        }
+                        let to = cursor.subject().to_vec();
+                        prop_assert!(from.is_none_or(|from| from < to), "no way forward");
+                        from = Some(to);
+                    }
+                    prop_assert_eq!(&found, &expected);
+                }
+            }
+        }
     }
 }
