@@ -155,9 +155,9 @@ binary: need-rust ## The server as one native program (static on Linux)
 # The whole server is in the command of the wheel; this one starts the program beside it.
 .PHONY: command
 command: need-rust ## The stonechat command as one native program (static on Linux), without the server in it
-	RUSTFLAGS='$(strip $(RUSTFLAGS) $(static))' $(CARGO) build --release --target $(host) $(LOCKED) \
+	RUSTFLAGS='$(strip $(RUSTFLAGS) $(static))' $(CARGO) build --profile command --target $(host) $(LOCKED) \
 	  --package stonechat-cli --bin stonechat --no-default-features
-	@echo "command: $(dir $(server))stonechat"
+	@echo "command: $(CARGO_TARGET_DIR)/$(host)/command/stonechat"
 
 .PHONY: natsload
 natsload: ## The load generator of the benchmarks (Linux)
