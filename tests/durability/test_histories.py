@@ -1,4 +1,7 @@
-"""Recorded histories of compare-and-set writers with kill -9: each key of a bucket is a register with versions."""
+"""Recorded histories of compare-and-set writers with kill -9: each key of a bucket is a register with versions.
+
+The program in tests/linearizability checks them with porcupine.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Power cuts on a real file system: acknowledged messages are kept, even if all unsynced data is lost."""
+"""Power cuts on a real file system: acknowledged messages are kept, even if all unsynced data is lost.
+
+The file system is ext4 over the disk that rust/powercut simulates; see `power.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 //! The shared part of a connection. Monitoring reads it, deliveries append to its buffer, and timers and administrators
 //! raise flags and wake its task. The rest of a connection's state belongs to its session alone.
+//!
+//! Counters that only the session's task writes are plain stores, without atomic additions.
 
 use crate::closed::ClosedReason;
 use crate::outbound::{Outbound, OutboundCounts};

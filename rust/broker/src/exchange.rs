@@ -3,6 +3,10 @@
 //! An imported stream is a subscription in the exporting account. An imported service is a subscription in the
 //! importing account. The router that offers a message to such a subscription looks up the interest in the other
 //! account and delivers there.
+//!
+//! A request that crosses accounts gets a reply subject of the exporting account, which begins with `_R_.`. One
+//! subscription and one table of that account lead all replies back; no subscription is made per request. Imports
+//! and waiting requests hold accounts weakly, so that a server that ends leaves nothing behind.
 
 use crate::account::Account;
 use crate::client::Client;

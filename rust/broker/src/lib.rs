@@ -4,6 +4,10 @@
 //! The path of a message: a session parses what was read ([`ClientSession::ingest`]) and looks the subject up in its
 //! match cache or its account's interest ([`Account`]). It appends the delivery to each receiver's [`Outbound`] and, at
 //! the end of the batch, flushes every receiver once ([`Router`]).
+//!
+//! Lock order: links between accounts, the account registry, an account's interest, then leaves (such as `Outbound`, a
+//! client's `subs` and its `identity`). No thread holds two locks of one kind. No callback runs under a leaf, and no lock
+//! is held across an `.await`.
 
 #![forbid(unsafe_code)]
 

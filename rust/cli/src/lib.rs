@@ -2,6 +2,9 @@
 //!
 //! [`run`] is the whole command. The native binary and the console script of the Python package call it and exit with its result:
 //! 0 for success, 1 for a failure, 2 for wrong usage, 130 for an interrupted command.
+//!
+//! Shared by the commands: `session` (requests to the JetStream API), `listing` (pages of its lists), `ordered` (messages in
+//! order), `configuration` and `switches` (edits), `ask` (questions), `output` (tables, facts, progress, graphs).
 
 mod account;
 mod args;

@@ -1,4 +1,7 @@
 //! The interface between a stream and its message storage, in memory or on disk.
+//!
+//! Searches have a budget and return where to continue. They may stop within an index or a segment, so a filter that matches
+//! nothing causes no long turn.
 
 use std::ops::{ControlFlow, RangeInclusive};
 

@@ -4,6 +4,8 @@
 //! Each session owns its cache. Sessions share only the generations, which tell whether an entry is current. A subject
 //! is kept only when it is missed a second time. So subjects that never return (inboxes, `$JS.ACK`) cost a fingerprint
 //! each and evict nothing. The table grows while current entries evict each other.
+//!
+//! A hit costs one hash, one comparison of subjects and four atomic loads.
 
 use crate::generations::{Generations, Stamp};
 use crate::sublist::Matches;

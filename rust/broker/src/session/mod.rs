@@ -1,6 +1,9 @@
 //! A client's session: parses the bytes that were read and performs the operations on the client's account.
 //!
 //! The session belongs to the connection's task alone. State that other tasks need is in [`Client`].
+//!
+//! Input that ends within an operation stays in the session and is placed before the next read. The rest of a large
+//! message is read directly into the session's buffer. Dropping a session releases everything that it owns in the broker.
 
 mod authenticate;
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! Decoding a mebibyte of JSON takes some 20 ms, in which no other client would get an answer. So large requests are decoded on
 //! another thread, one of each account at a time. The requests behind them wait, since they may depend on the results. A decoded
 //! request may hold millions of strings, so dropping it is such work too, and so is building advisories about large requests.
+//!
+//! `tests/large_requests.rs` counts the values of large requests that the engine's own thread visits.
 
 use std::any::Any;
 use std::fmt;

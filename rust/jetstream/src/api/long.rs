@@ -1,4 +1,14 @@
 //! Long requests. They are processed in steps, between which all other work continues.
+//!
+//! These are long:
+//!
+//! - purges that remove messages one by one, and deletions of streams with many consumers
+//! - lists of streams, and of the subjects of a stream
+//! - gets that search for one message, and gets of several messages
+//! - configurations with very many subjects or filters (`meetings.rs`)
+//! - counts of the messages that wait for a consumer
+//!
+//! A step counts each item that it visits, whether the item matches or not.
 
 use serde_json::json;
 use stonechat_store::disk::Disk;

@@ -4,6 +4,8 @@
 //! A request is processed at once if no request of its account waits and the turn has budget left. A request that takes longer
 //! than a step becomes a [`LongRequest`]. Some long requests block those behind them, which may depend on their results; the
 //! others run beside them. The accounts take turns.
+//!
+//! One turn of the engine spends about a millisecond on requests.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

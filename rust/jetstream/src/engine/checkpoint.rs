@@ -2,6 +2,13 @@
 //!
 //! A checkpoint writes the messages that streams hold in memory to their segments and syncs these. Then it commits the state of
 //! the streams to the catalogue, and gives up the log before its position. It runs in steps, beside everything else.
+//!
+//! A checkpoint is due after 24 MiB of log, or two seconds after the first unsaved change. The catalogue is committed only when
+//! the segments are synced and the log is durable up to the position that the entries name. So segments and catalogue may be
+//! late, never wrong.
+//!
+//! A clean stop ends with a checkpoint, and records in the superblock that the log before it is not needed (`Log::give_up`). The
+//! next opening then reads none of it, unless the catalogue is damaged.
 
 use std::sync::Arc;
 

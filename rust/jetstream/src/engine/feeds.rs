@@ -3,6 +3,10 @@
 //! Both streams belong to this engine, so no consumer and no message in between is needed. A stream that stores a message wakes
 //! its followers, which read on from their positions. A follower's position is logged in the same write as the messages that it
 //! copied, so no restart loses or doubles a message.
+//!
+//! The engine finds a stream of another account by asking the broker where a request to create a consumer would arrive
+//! (`Host::external`). The configuration of the copy decides what the headers of a copied message do (`stream/rollup.rs`,
+//! `StreamCore::judge_mirrored`).
 
 use std::ops::ControlFlow;
 

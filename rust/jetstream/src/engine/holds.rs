@@ -1,6 +1,8 @@
 //! Published messages that wait. A message may expect a sequence of the last message on subjects with wildcards, which takes a
 //! search through very many subjects. The search goes in steps. Messages published to the stream meanwhile wait behind it, so
 //! that all are judged in the order of their arrival. Waiting messages are not acknowledged, so a crash may lose them.
+//!
+//! The result of a search is kept up to date for later messages (`stream/lasts.rs`).
 
 use std::collections::VecDeque;
 

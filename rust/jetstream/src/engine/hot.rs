@@ -1,4 +1,7 @@
 //! The consumers that a stream tells of its changes, and which of them a message concerns.
+//!
+//! A consumer in use is *hot*. Its stream tells it of each stored or removed message that concerns it, so the number of messages
+//! that wait for it stays exact. Other consumers cost no time; their messages are counted when they are used again.
 
 use std::fmt;
 

@@ -4,6 +4,12 @@
 //! with messages in the log or in files, but without a creation, is *quarantined*. It is kept and reported. It has no account and
 //! no subscriptions, and loses nothing, until an operator names it or gives it up (`stonechat-server store repair`). A consumer
 //! may be known only by its number. Then streams of interest retention release nothing, since that consumer may need it.
+//!
+//! The catalogue keeps the numbers of all deleted streams and consumers. So an opening can tell these from streams and consumers
+//! whose description is missing.
+//!
+//! While data may be missing, an opening infers nothing: it releases no message, drops no incomplete restore, and removes no
+//! segment except those of deleted streams.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::ControlFlow;

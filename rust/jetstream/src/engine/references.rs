@@ -2,6 +2,19 @@
 //!
 //! A message is written to its segment before the reference is written to the log, so a kill keeps both or neither. The log
 //! counts as durable only when those segments are.
+//!
+//! Messages of 512 bytes or more are referenced. A power cut may leave references to messages that never reached the disk. Where
+//! the log is not proven durable, it ends at the first such reference (`Log::open_whole`). So a stream loses its end but has no
+//! holes. A referenced record whose sectors were all written but that can't be read is damage, and costs its message only.
+//!
+//! - The remains of a dropped tail must not pass for such damage, so nothing is appended in their place
+//!   (`FileStream::begin_anew`).
+//! - What a killed process left unsynced is synced before it counts.
+//! - After an opening, no referenced segment is overwritten, sealed or removed before the next checkpoint. So a second crash
+//!   finds the same data.
+//! - A message that can't be written because the disk is full is logged behind its reference, before its segment is removed.
+//!
+//! A log that syncs every commit holds all messages itself, since references would need a second sync per commit.
 
 use hashbrown::{HashMap, HashSet};
 use stonechat_store::disk::Disk;

@@ -2,6 +2,8 @@
 //!
 //! A stream that is being restored has a mark in its metadata and no subscriptions. The last step gives it the configuration of
 //! its backup. An opening after a crash finds the mark, and drops the incomplete stream.
+//!
+//! Restored messages are stored through the same log as all others, so a restore needs no files of its own.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,10 @@
 //! A full disk: publishing is refused, the log's reserves are given up, and checkpoints free room until publishing goes on.
+//!
+//! Publishing goes on when the catalogue and the log have their reserves again and the disk has free space. A checkpoint may
+//! leave out streams whose messages do not fit on the disk; the log keeps them.
+//!
+//! An API request or an acknowledgement that expects a reply is refused before any of it is done if the log has no room for it:
+//! the request with error 10047, the acknowledgement with status 503. Changes that free room may use more of the reserve.
 
 use stonechat_store::catalogue::Catalogue;
 use stonechat_store::disk::{Disk, is_full};

@@ -1,4 +1,6 @@
 //! Timers of consumers: redelivery, heartbeats, ends of pull requests, pauses and the end of unused consumers.
+//!
+//! One ordered set has the earliest deadline of each consumer. So a consumer costs no time until its deadline.
 
 use stonechat_store::disk::Disk;
 

@@ -1,8 +1,8 @@
 //! Removal, in steps, of messages beyond a stream's limits, after the limits were lowered or one long message displaces very
 //! many.
 //!
-//! Each step is a record of the log of its own, so a start replays the same steps. The catalogue notes that a removal is in
-//! progress, and the start continues it.
+//! Each step is a record of the log of its own, which states the maximum number of messages to remove. So a start replays the
+//! same steps. The catalogue notes that a removal is in progress, and the start continues it.
 
 use stonechat_store::disk::Disk;
 use stonechat_store::index::Filter;

@@ -1,4 +1,6 @@
 //! A consumer's turn: delivers pending messages within the consumer's limits.
+//!
+//! One scan continues from the consumer's cursor; new messages are not looked up one by one.
 
 use std::ops::ControlFlow;
 

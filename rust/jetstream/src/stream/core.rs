@@ -2,6 +2,9 @@
 //!
 //! [`StreamCore::judge`] inspects a message and changes nothing. [`StreamCore::apply`] carries out an [`Entry`] of the log, live
 //! and at replay. It reads no clock and depends on nothing outside the stream.
+//!
+//! `apply` itself removes the messages that a new one displaces, so their removal needs no record; very many are removed later by
+//! [`Entry::Trim`]. Removals by age are logged, since a replay must not read a clock.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;

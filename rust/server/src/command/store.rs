@@ -1,4 +1,7 @@
 //! `stonechat-server store`: checks the store of a server that does not run, and repairs it on request.
+//!
+//! The server's own engine opens the store, for a check over an `Overlay` that keeps all writes in memory. So the report
+//! says what a start of the server would find.
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};

@@ -1,4 +1,7 @@
 //! The inbox of JetStream: messages that wait to be processed, and the choice of the thread that processes them.
+//!
+//! The inbox knows all consumers by name. So each account needs three subscriptions (four with a domain) for the API and
+//! for any number of consumers.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Log lines: formats `tracing` events like nats-server, for each server separately.
+//! Log lines: formats `tracing` events, for each server separately, like nats-server, because programs parse the lines.
 //!
 //! Each server has its own dispatch, which its runtime's threads carry. Nothing global is set, so a process can hold
 //! several servers. Events of other crates don't concern the users of a broker and are left out.

@@ -1,4 +1,7 @@
 //! The interface between the store and a file system, so that a simulated disk can take the place of a real one.
+//!
+//! There are three disks: [`RealDisk`], a simulated one that fails (`sim`, for tests), and [`Overlay`] over a disk that must not
+//! change.
 
 mod overlay;
 mod real;

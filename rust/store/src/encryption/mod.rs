@@ -14,6 +14,11 @@
 //!   (segments).
 //! - Data that is written to a place that may have been used gets a new draw (footers, files that are begun again). In the log it
 //!   gets another number in the nonce instead.
+//!
+//! Encryption is below all code that knows the content of records. The log seals each record; a segment seals each record or
+//! chunk, and its footer. So a flipped bit costs as little as without encryption.
+//!
+//! A segment's draw is in its header, in the stream's manifest, and in each reference of a lazy log.
 
 mod key_file;
 #[cfg(any(test, feature = "simulation"))]

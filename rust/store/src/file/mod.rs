@@ -10,6 +10,9 @@
 //!
 //! The list of segments with their lengths, counts and bitmaps is the stream's *manifest*. The caller stores it
 //! ([`FileStream::manifest`]) and passes it in when the stream is opened again. So an opening notices a missing or short file.
+//!
+//! Damaged messages stay counted. Reading one is an error, and [`FileStream::take_damaged`] returns file, offset and sequences.
+//! Behind damage, the next record is searched at every offset.
 
 mod chunk;
 mod files;

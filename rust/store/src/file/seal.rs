@@ -1,5 +1,9 @@
 //! The job for a full segment, run on a thread that may wait. It writes the segment's footer, or rewrites the segment: without
 //! removed messages, compressed, or with another key.
+//!
+//! The content of a footer is collected while the segment grows. For a segment that grows slowly, or is older than this opening,
+//! the job reads the segment instead. If a message in the segment is erased during a rewrite, the result is dropped, and the
+//! rewrite starts again.
 
 use std::io;
 use std::sync::Arc;

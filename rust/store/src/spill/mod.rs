@@ -9,6 +9,12 @@
 //!
 //! Only this opening of the store uses its tables, which are never synced. The next opening learns their content from the
 //! messages. If a table can't be read, the stream does the same: an [`Unreadable`] can be repaired.
+//!
+//! Ids are dropped in groups, so that no list of ids in the order of time is needed. Times are a priority queue: a table of times
+//! is read from its front, and only one of its blocks is in memory.
+//!
+//! This queue replaces timing wheels with buckets on disk. It needs no bucket width. It writes an entry once and joins it a few
+//! times, where wheels would move it from one to the next. Due times far apart cost as much as equal ones.
 
 mod dues;
 mod ids;

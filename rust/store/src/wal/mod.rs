@@ -6,6 +6,9 @@
 //! Positions count bytes since the log began and never repeat. The disk holds files `log-N` and a `superblock`. The header of a
 //! file names the position of its first frame. Each frame carries the position up to which the log was known to be durable when
 //! the frame was written. So recovery can tell damage ([`Damage`]) from a tail that a power cut tore ([`Torn`]).
+//!
+//! Because positions never repeat, no old content of a reused file can pass for a new record. The log reads no clock, draws no
+//! random number and starts no thread.
 
 mod eras;
 mod file;

@@ -1,4 +1,7 @@
 //! A record: one write of a stream or consumer to the log. Each record has its own checksum, so that damage costs no neighbour.
+//!
+//! The checksum also covers the position, the store's random salt and the epoch. So a client can't forge a record in a payload,
+//! and the remains of a dropped tail can't come back.
 
 use std::sync::Arc;
 

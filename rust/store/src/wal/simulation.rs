@@ -1,4 +1,7 @@
 //! Random tests of the log on a failing disk, by seed, against a list of the written records.
+//!
+//! The tests play power cuts, kills, flipped bits, bad pages, missing files, failed syncs and full disks. `STONECHAT_SEEDS=30000`
+//! runs more seeds.
 
 use std::sync::Arc;
 

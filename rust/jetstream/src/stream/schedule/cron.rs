@@ -1,4 +1,7 @@
 //! Cron patterns: six fields for second, minute, hour, day of the month, month and day of the week (ADR-51).
+//!
+//! Patterns are implemented here because their rules are part of the protocol: which of the two day fields counts, and what a
+//! clock that is set back means. `jiff` provides calendars and time zones.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;

@@ -2,6 +2,8 @@
 //!
 //! A schedule is a stored message with the header `Nats-Schedule`. When it is due, a message for its target is made from it. The
 //! headers of that message say when the schedule is due next, so that no other state has to be stored.
+//!
+//! A schedule is the first message on its subject, so no map from subjects to schedules is needed.
 
 mod cron;
 mod pattern;

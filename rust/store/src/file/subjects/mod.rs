@@ -7,8 +7,17 @@
 //! subject is right, even if its entry says that the subject has no messages. Each run keeps about two bytes per subject in
 //! memory, beyond the budget. Several runs of similar size are *joined* into one, so that there are few.
 //!
+//! The index is a map, not a list of differences: an update copies the subject's whole state into the tree. So every lookup has
+//! one answer, and the number of subjects is exact.
+//!
+//! An opening is the exception. It learns the subjects segment by segment and looks nothing up: trees and runs hold *parts*, and
+//! these runs have no filter. At the end, one pass adds up the parts into one run, unless all of them are in one tree.
+//!
 //! Only this opening of the store uses its run files. The next opening learns all subjects from the segments' footers. If a run
 //! can't be read, the stream counts all subjects again from its messages.
+//!
+//! Runs do not survive a restart on purpose. They would be a second record of the subjects, which would have to agree with the
+//! footers and the log after a crash.
 
 mod job;
 mod merge;
