@@ -1,7 +1,7 @@
 """HTML of servers, streams and buckets for notebooks; `repr()` is the text form. All text is escaped.
 
-Text has the current colour of the notebook and lines a shade of it, so light and dark themes both work. The data is
-read when the cell ends. For a server that has ended, the HTML says so; no exception is raised.
+Text has the current colour of the notebook; lines, green and red are mixed with it, so light and dark themes both work.
+The data is read when the cell ends. For a server that has ended, the HTML says so; no exception is raised.
 """
 
 from __future__ import annotations
@@ -27,15 +27,18 @@ ROWS = 20
 """Largest number of rows in a table."""
 _LONGEST = 120
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+# JupyterLab aligns, shades and pads tables and code with rules that are more specific than these: hence `!important`.
 _STYLE = (
     "<style>.stonechat{font:13px/1.5 ui-sans-serif,system-ui,sans-serif;color:inherit;margin:.3em 0}"
     ".stonechat table{border-collapse:collapse;margin:.3em 0;color:inherit;font:inherit}"
-    ".stonechat th,.stonechat td{text-align:left;padding:.15em .8em .15em 0;vertical-align:baseline;background:none;"
-    "border-bottom:1px solid color-mix(in srgb,currentColor 18%,transparent)}"
-    ".stonechat th{font-weight:600;opacity:.7}.stonechat td.n,.stonechat th.n{text-align:right}"
-    ".stonechat code{font:12px ui-monospace,monospace;color:inherit;background:none}"
-    ".stonechat .on{color:#2e9e5b}.stonechat .off{color:#d9534f}"
-    ".stonechat .more{opacity:.6}</style>"
+    ".stonechat th,.stonechat td{text-align:left!important;padding:.15em .8em .15em 0;vertical-align:baseline;"
+    "background:none;border-bottom:1px solid color-mix(in srgb,currentColor 18%,transparent)}"
+    ".stonechat tr{background:none!important}"
+    ".stonechat th{font-weight:600;opacity:.7}.stonechat td.n,.stonechat th.n{text-align:right!important}"
+    ".stonechat code{font:12px ui-monospace,monospace;color:inherit;background:none!important;padding:0!important}"
+    ".stonechat .on{color:color-mix(in srgb,#2e9e5b 70%,currentColor)}"
+    ".stonechat .off{color:color-mix(in srgb,#d9534f 70%,currentColor)}"
+    ".stonechat .more{opacity:.7}</style>"
 )
 
 

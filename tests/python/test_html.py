@@ -88,3 +88,4 @@ def test_colours_are_those_of_the_theme(theme: str) -> None:
     # Text inherits the colour of the page; a fixed background would hide it in one of the themes.
     assert "color:inherit" in style
     assert not re.search(r"background(?!:none)", style), theme
+    assert not re.search(r"[{;]color:(?!inherit|color-mix\(in srgb,#\w+ \d+%,currentColor\))", style), theme
