@@ -107,6 +107,8 @@ pub struct Router {
     is_flushing: bool,
     /// Pause of the publisher, summed over the lagging receivers of the batch.
     stall: Duration,
+    /// The longest pause that an inlet of the batch asks for.
+    inlet_pause: Duration,
 }
 
 /// Parameters that are the same for all receivers of a message.
@@ -136,6 +138,7 @@ impl Router {
             waiting: VecDeque::new(),
             is_flushing: false,
             stall: Duration::ZERO,
+            inlet_pause: Duration::ZERO,
         }
     }
 
@@ -524,7 +527,7 @@ impl Router {
             return false;
         }
         while let Some(inlet) = self.inlets.pop() {
-            self.stall += inlet.flush();
+            self.inlet_pause = self.inlet_pause.max(inlet.flush());
         }
         if self.delivered_msgs > 0 {
             broker.totals.out_msgs.fetch_add(std::mem::take(&mut self.delivered_msgs), Relaxed);
@@ -552,14 +555,16 @@ impl Router {
         flushes
     }
 
-    /// Returns how long the publisher must pause because receivers of its batch lag, and resets the pause.
+    /// Returns how long the publisher must pause because receivers of its batch lag, and resets the pause. Clients that lag cost a
+    /// publisher little, since it has other receivers. An inlet asks for as much as it needs in order to refuse nothing.
     #[inline]
     pub(crate) fn take_stall(&mut self, broker: &Broker) -> Duration {
-        let stall = std::mem::take(&mut self.stall);
+        let pause = std::mem::take(&mut self.inlet_pause);
+        let stall = std::mem::take(&mut self.stall).min(STALL_MAX).max(pause);
         if !stall.is_zero() {
             broker.totals.stalled_clients.fetch_add(1, Relaxed);
         }
-        stall.min(STALL_MAX)
+        stall
     }
 
     /// Returns a random number for the choice of queue members. The generator is seeded, so that a simulation repeats.

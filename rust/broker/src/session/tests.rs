@@ -2,6 +2,7 @@
 
 use super::fixture::*;
 use super::*;
+use crate::{GLOBAL_ACCOUNT, Inlet, Message};
 use stonechat_auth::{Authorization, User};
 
 #[test]
@@ -166,6 +167,31 @@ fn a_receiver_that_never_reads_is_closed_and_stalls_its_publisher() {
     let _ = publisher.send(&message.repeat(9));
     assert_eq!(slow.session.client().closing(), Some(ClosedReason::SlowConsumerPendingBytes));
     assert_eq!(publisher.session.client().closing(), None);
+}
+
+/// An inlet in which too much waits.
+#[derive(Debug)]
+struct Crowded;
+
+impl Inlet for Crowded {
+    fn push(&self, _: u64, _: &Arc<Client>, _: &Message<'_>) -> bool {
+        true
+    }
+
+    fn flush(&self) -> Duration {
+        Duration::from_millis(250)
+    }
+}
+
+#[test]
+fn a_publisher_pauses_as_long_as_an_inlet_asks() {
+    let broker = broker_of(BrokerOptions::default(), Authorization::default());
+    broker.account(GLOBAL_ACCOUNT).attach(Arc::new(Crowded), 0, b"crowded", None);
+    let mut publisher = Side::new(&broker);
+    publisher.says(QUIET);
+    let pause = |progress| if let Progress::Read(pause) = progress { Some(pause) } else { None };
+    assert_eq!(pause(publisher.send("PUB crowded 1\r\nx\r\n")), Some(Duration::from_millis(250)));
+    assert_eq!(pause(publisher.send("PUB other 1\r\nx\r\n")), Some(Duration::ZERO));
 }
 
 #[test]

@@ -628,13 +628,21 @@ impl Inlet for Inbox {
             (arrived.bytes.len() + arrived.bodies, arrived.is_light())
         };
         self.work(is_light);
-        match waiting {
-            n if n > 4 * SLOW => Duration::from_millis(40),
-            n if n > 2 * SLOW => Duration::from_millis(10),
-            n if n > SLOW => Duration::from_millis(2),
-            _ => Duration::ZERO,
-        }
+        pause(waiting, self.room.full)
     }
+}
+
+/// Returns the pause of a publisher after a batch, if so many bytes wait. Above half of `full` the pauses get so long that tens of
+/// publishers together bring less than a slow disk takes: they should wait, not be refused.
+fn pause(waiting: usize, full: usize) -> Duration {
+    Duration::from_millis(match waiting {
+        n if n > full / 4 * 3 => 250,
+        n if n > full / 2 => 100,
+        n if n > 4 * SLOW => 40,
+        n if n > 2 * SLOW => 10,
+        n if n > SLOW => 2,
+        _ => 0,
+    })
 }
 
 #[cfg(test)]
@@ -652,6 +660,14 @@ mod tests {
         assert_eq!(ack_numbers(b"$JS.ACK._.hash.S.C.1.2.3.4.5.x"), b"1.2.3.4.5.x");
         assert_eq!(ack_numbers(b"$JS.ACK.S"), b"");
         assert_eq!(consumer_name(ack_parts(b"D.hash.S.C.1.2.3.4.5")), Some((&b"S.C"[..], &b"1.2.3.4.5"[..])));
+    }
+
+    #[test]
+    fn publishers_pause_longer_the_more_waits() {
+        let full = Room::default().full;
+        let millis = [SLOW, SLOW + 1, 2 * SLOW + 1, 4 * SLOW + 1, full / 2 + 1, full, 2 * full]
+            .map(|waiting| pause(waiting, full).as_millis());
+        assert_eq!(millis, [0, 2, 10, 40, 100, 250, 250]);
     }
 
     #[test]
