@@ -187,7 +187,7 @@ def test_a_server_that_is_not_trusted_is_not_measured(command: Path, tmp_path: P
         f"--tlsca {empty}": "empty.pem: it holds no certificate",
         f"--tlsca {tmp_path}/nothing.pem": "nothing.pem",
         trust: "certificate",
-        f"{trust} {own}": "certificate",
+        f"{trust} {own}": "fatal alert",
         f"{trust} --tlscert {empty} --tlskey {stranger.client_key_file}": "empty.pem",
         f"{trust} --tlscert {stranger.client_certificate_file} --tlskey {empty}": "no key",
     }.items():
